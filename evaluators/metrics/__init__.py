@@ -1,0 +1,1 @@
+"""One file adds one metric (or one family): see ../README.md."""
