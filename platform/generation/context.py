@@ -1,0 +1,97 @@
+"""The context of one block, laid out for attention: every layer's rotated keys and values in one buffer.
+
+It is filled once per block, for all layers at once; the passes of the block only overwrite the slots of the new
+frames. A slot whose (frame, time index, column) did not change since the last block is left alone, so a key is never
+rotated twice to the same place: under absolute positions nothing is moved at all. The order of slots is therefore not
+that of the plan, which attention cannot see.
+
+Shapes: L layers, B batch, h heads, d head dim, T tokens a frame, S slots (frames).
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from longtake.platform.generation.kv_cache import KVCache
+from longtake.platform.methods.base import Attended, Plan
+from longtake.platform.models.causal_dit import DiTSpec
+from longtake.platform.models.rope import frame_rotation, rotate
+
+Place = tuple[int, int, int]
+"""What a slot holds: frame, time index, column of its left edge."""
+
+
+class ContextBuffer:
+    """Rotated keys and values [L, B, h, S * T, d], and the `attend` that reads them."""
+
+    def __init__(self, spec: DiTSpec, batch: int, slots: int):
+        shape = (spec.layers, batch, spec.heads, slots * spec.frame_tokens, spec.head_dim)
+        self.spec, self.tokens = spec, spec.frame_tokens
+        self.keys, self.values = torch.empty(shape), torch.empty(shape)
+        self.places: list[dict[Place, int]] = [{} for _ in range(batch)]
+        self.entries: list[Tensor] | None = None
+
+    def load(self, plan: Plan, cache: KVCache, columns: list[dict[int, int]] | None) -> None:
+        """Lay out `plan`; `columns` gives, per row, the left edge of frames in worlds that have one."""
+        block = len(plan.query_times)
+        self.used = len(plan.rows[0]) * self.tokens
+        new_slots = [self.load_row(b, row, block, cache, columns[b] if columns else {}) for b, row in enumerate(plan.rows)]
+        places = [[self.place(at, columns[b] if columns else {}) for at in row[-block:]] for b, row in enumerate(plan.rows)]
+        self.rotation = torch.stack([torch.cat([self.turn(place) for place in row]) for row in places])
+        self.targets = torch.stack([self.token_index(slots) for slots in new_slots])
+
+    def place(self, at: Attended, columns: dict[int, int]) -> Place:
+        return at.frame, at.time, columns.get(at.frame, 0)
+
+    def turn(self, place: Place) -> Tensor:
+        spec = self.spec
+        return frame_rotation(place[1], spec.token_rows, spec.token_columns, place[2], spec.split, spec.rope_theta)
+
+    def token_index(self, slots: list[int]) -> Tensor:
+        return torch.cat([torch.arange(s * self.tokens, (s + 1) * self.tokens) for s in slots])
+
+    def load_row(self, b: int, row: tuple[Attended, ...], block: int, cache: KVCache, columns: dict[int, int]) -> list[int]:
+        """Fill the slots that changed; returns those of the new frames, which the passes write themselves."""
+        wanted = [self.place(at, columns) for at in row]
+        held = {place: slot for place, slot in self.places[b].items() if place in set(wanted) and slot < len(row)}
+        free = iter(sorted(set(range(len(row))) - set(held.values())))
+        slots = [held[place] if place in held else next(free) for place in wanted]
+        past = zip(wanted[:-block], slots[:-block], strict=True)
+        for place, slot in [(place, slot) for place, slot in past if place not in held]:
+            self.write(b, slot, cache.entry(place[0])[:, :, b], place)
+        self.places[b] = dict(zip(wanted, slots, strict=True))
+        return slots[-block:]
+
+    def write(self, b: int, slot: int, entry: Tensor, place: Place) -> None:
+        """Rotate one entry [2, L, T, h, d] into its slot, all layers in one go."""
+        span = slice(slot * self.tokens, (slot + 1) * self.tokens)
+        self.keys[:, b, :, span] = rotate(entry[0].float(), self.turn(place)).transpose(1, 2)
+        self.values[:, b, :, span] = entry[1].transpose(1, 2)
+
+    def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        """Attention of the new frames [B, N, h, d] over the context and themselves."""
+        if self.entries is not None:
+            self.commit(layer, key, value)
+        keys, values = self.keys[layer], self.values[layer]
+        self.put(keys, rotate_rows(key, self.rotation))
+        self.put(values, value)
+        turned = rotate_rows(query, self.rotation).transpose(1, 2)
+        out = F.scaled_dot_product_attention(turned, keys[:, :, : self.used], values[:, :, : self.used])
+        return out.transpose(1, 2)
+
+    def put(self, buffer: Tensor, new: Tensor) -> None:
+        for b, target in enumerate(self.targets):
+            buffer[b].index_copy_(1, target, new[b].transpose(0, 1))
+
+    def commit(self, layer: int, key: Tensor, value: Tensor) -> None:
+        """Keep the clean keys and values [B, N, h, d] of the new frames, not rotated, in their entries."""
+        assert self.entries is not None
+        for i, entry in enumerate(self.entries):
+            span = slice(i * self.tokens, (i + 1) * self.tokens)
+            entry[0, layer], entry[1, layer] = key[:, span], value[:, span]
+
+
+def rotate_rows(x: Tensor, rotation: Tensor) -> Tensor:
+    """x [B, N, h, d] turned by one rotation [B, N, c] per row."""
+    pairs = torch.view_as_complex(x.unflatten(-1, (-1, 2)))
+    return torch.view_as_real(pairs * rotation.unsqueeze(-2)).flatten(-2)

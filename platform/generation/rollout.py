@@ -1,0 +1,114 @@
+"""The block loop: denoise three frames against the context that the method planned, commit them, go on.
+
+One block is passes + 1 runs of the network: the denoising passes and one at timestep 0 that writes the clean keys and
+values into the cache. Given frames (a prefix) skip the denoising. No method, no path, no Ray in here; nothing but the
+bank grows, and nothing is copied to the host inside a block.
+
+Shapes: B batch, n frames a block, C channels, H x W latent size.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from longtake.platform.generation.context import ContextBuffer
+from longtake.platform.generation.kv_cache import Bank, KVCache
+from longtake.platform.methods.base import Method, Plan
+from longtake.platform.models.causal_dit import CausalDiT, Modulation
+from longtake.platform.models.schedule import FlowSchedule
+
+
+class Noise(Protocol):
+    """Where a rollout's noise comes from; both give [B, n, C, H, W] and depend on nothing but their arguments."""
+
+    def initial(self, block: int) -> Tensor: ...
+
+    def renoise(self, block: int, step: int) -> Tensor: ...
+
+
+@dataclass(frozen=True)
+class Block:
+    """One finished block: clean latents, the plan they were made with, the network's flow in the commit pass."""
+
+    index: int
+    first: int
+    latents: Tensor
+    plan: Plan
+    commit_flow: Tensor
+    given: bool
+
+
+class Rollout:
+    """Generates blocks without end; `cache.bank` is its memory of the past."""
+
+    def __init__(
+        self,
+        network: CausalDiT,
+        schedule: FlowSchedule,
+        method: Method,
+        text: Tensor,
+        noise: Noise,
+        *,
+        commit_timestep: float = 0.0,
+        bank_dtype: torch.dtype = torch.float32,
+    ):
+        spec, window, batch = network.spec, method.window, text.shape[0]
+        entry = (2, spec.layers, batch, spec.frame_tokens, spec.heads, spec.head_dim)
+        self.network, self.schedule, self.method, self.noise = network, schedule, method, noise
+        self.cache = KVCache(entry, window, Bank(bank_dtype) if method.keeps_evicted else None)
+        self.context = ContextBuffer(spec, batch, window.size)
+        with torch.inference_mode():
+            self.text = network.text_kv(text)
+            self.passes = [(s, network.modulate(t)) for s, t in zip(self.sigmas(), schedule.timesteps, strict=True)]
+            self.commit_modulation = network.modulate(torch.tensor(commit_timestep))
+
+    def sigmas(self) -> list[Tensor]:
+        return list(self.schedule.sigma(self.schedule.timesteps))
+
+    def blocks(self, count: int, prefix: Tensor | None = None) -> Iterator[Block]:
+        """The next `count` blocks; the first of them take their latents from `prefix` [B, n * k, C, H, W]."""
+        size = self.method.window.block
+        given = [] if prefix is None else list(prefix.split(size, dim=1))
+        for index in range(count):
+            yield self.block(index, given[index] if index < len(given) else None)
+
+    @torch.inference_mode()
+    def block(self, index: int, given: Tensor | None = None) -> Block:
+        first = index * self.method.window.block
+        plan = self.method.plan(first)
+        entries = self.cache.open_block(first)
+        self.context.load(plan, self.cache, self.columns(plan, first))
+        latents = self.denoise(index) if given is None else given
+        self.method.observe(first, latents)
+        self.context.entries = entries
+        flow = self.flow(latents, self.commit_modulation)
+        self.context.entries = None
+        return Block(index, first, latents, plan, flow, given is not None)
+
+    def denoise(self, index: int) -> Tensor:
+        noisy = self.noise.initial(index)
+        for step, (sigma, modulation) in enumerate(self.passes):
+            if step:
+                noisy = self.schedule.noised(noisy, self.noise.renoise(index, step - 1), sigma)
+            noisy = self.schedule.clean(noisy, self.flow(noisy, modulation), sigma)
+        return noisy
+
+    def flow(self, latents: Tensor, modulation: Modulation) -> Tensor:
+        return self.network(latents, modulation, self.text, self.context.attend)
+
+    def columns(self, plan: Plan, first: int) -> list[dict[int, int]] | None:
+        """Per row, how many columns each attended frame lies from the block's first, the short way round the world."""
+        info = self.method.info
+        if info.columns is None:
+            return None
+        return [self.row_columns(row, info.columns[b], first) for b, row in enumerate(plan.rows)]
+
+    def row_columns(self, row: tuple, camera: np.ndarray, first: int) -> dict[int, int]:
+        world = self.method.info.world_columns
+        frames = [at.frame for at in row]
+        offsets = (camera[frames] - camera[first] + world // 2) % world - world // 2
+        return dict(zip(frames, offsets.tolist(), strict=True))

@@ -1,0 +1,108 @@
+"""The context seam: what a context method is told, and what it answers.
+
+A method names, per block and batch row, an ordered list of entries to attend, each with the time index that its
+keys get and the reason it is there; that plan is also the trace. The network attends over a plan and knows no
+method; a method knows no tensors but the clean latents it is shown. One instance serves one rollout.
+"""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+import numpy as np
+from torch import Tensor
+
+from longtake.platform.registry import Registry
+
+
+@dataclass(frozen=True)
+class Attended:
+    """One past (or present) latent frame in a plan."""
+
+    frame: int
+    time: int
+    reason: str
+    similarity: float | None = None
+
+
+Row = tuple[Attended, ...]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What one block attends: a row per batch entry, all of one length, the new frames last."""
+
+    rows: tuple[Row, ...]
+    query_times: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Window:
+    """Frames attended at most, sink frames kept for ever, and frames made together."""
+
+    size: int = 12
+    sink: int = 1
+    block: int = 3
+
+    def live(self, end: int) -> list[int]:
+        """Frames in the window when `end` frames exist, the current block included: sink, then the newest."""
+        oldest = max(self.sink, end - (self.size - self.sink))
+        return [*range(min(self.sink, end)), *range(oldest, end)]
+
+    def evicted(self, end: int) -> range:
+        """Frames that have left the window when `end` frames exist."""
+        return range(self.sink, max(self.sink, end - (self.size - self.sink)))
+
+
+@dataclass(frozen=True)
+class RolloutInfo:
+    """What a method may know of the rollout it serves. `columns` [rows, frames] is the pocket world's camera."""
+
+    window: Window
+    rows: int
+    seeds: tuple[int, ...]
+    columns: np.ndarray | None = None
+    view_columns: int = 0
+    world_columns: int = 0
+
+
+class Method(ABC):
+    """Chooses the context of each block. Subclasses say in `keeps_evicted` whether they need the bank."""
+
+    keeps_evicted = False
+
+    def __init__(self, info: RolloutInfo):
+        self.info = info
+        self.window = info.window
+
+    @abstractmethod
+    def plan(self, first: int) -> Plan:
+        """The context of the block whose first frame is `first`; changes nothing that a second call would see."""
+
+    def observe(self, first: int, latents: Tensor) -> None:
+        """Called with the clean latents [B, n, C, H, W] of each finished block; mutates the method."""
+
+    def local_reason(self, frame: int, first: int) -> str:
+        if frame >= first:
+            return "block"
+        return "sink" if frame < self.window.sink else "window"
+
+
+class MethodConfig(ABC):
+    """Parameters of a method: subclasses are frozen dataclasses, registered under the method's name."""
+
+    window: int | None
+    sink: int | None
+
+    @abstractmethod
+    def build(self, info: RolloutInfo) -> Method:
+        """A fresh method for one rollout."""
+
+    def fingerprint(self) -> dict[str, str]:
+        """sha256 of every weight that the method carries, by name."""
+        return {}
+
+    def check(self, window: Window) -> None:
+        """Raise ConfigError if the parameters do not fit the backbone's window."""
+
+
+methods: Registry[type[MethodConfig]] = Registry("method", "longtake.platform.methods")

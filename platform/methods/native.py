@@ -1,0 +1,46 @@
+"""The sliding window with a frame sink: sink frames 0..S-1 and the newest W - S frames, the new block included.
+
+`native` gives keys their absolute frame index, as LongLive and Self-Forcing sample; there is no table of
+positions, so it does not end at frame 1024 as the published code does. `native-relative` attends the same frames
+at indices 0..W-1: beside it, a retrieval method differs in its frames alone and not in its positions.
+"""
+
+from dataclasses import dataclass
+
+from longtake.platform.methods.base import Attended, Method, MethodConfig, Plan, RolloutInfo, methods
+
+
+class SlidingWindow(Method):
+    """Attends what is live; the time index is the frame's own (absolute) or its place in the window (relative)."""
+
+    def __init__(self, info: RolloutInfo, relative: bool):
+        super().__init__(info)
+        self.relative = relative
+
+    def plan(self, first: int) -> Plan:
+        end = first + self.window.block
+        live = self.window.live(end)
+        times = range(len(live)) if self.relative else live
+        row = tuple(Attended(f, t, self.local_reason(f, first)) for f, t in zip(live, times, strict=True))
+        return Plan((row,) * self.info.rows, tuple(times)[-self.window.block :])
+
+
+@methods.register("native")
+@dataclass(frozen=True)
+class Native(MethodConfig):
+    """Sliding window at absolute positions. `window` and `sink` default to the backbone's."""
+
+    window: int | None = None
+    sink: int | None = None
+
+    def build(self, info: RolloutInfo) -> Method:
+        return SlidingWindow(info, relative=False)
+
+
+@methods.register("native-relative")
+@dataclass(frozen=True)
+class NativeRelative(Native):
+    """The same frames as `native`, at positions relative to the window."""
+
+    def build(self, info: RolloutInfo) -> Method:
+        return SlidingWindow(info, relative=True)

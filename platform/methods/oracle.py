@@ -1,0 +1,48 @@
+"""The upper bound in a world with known camera: memory that shows exactly what the new block is about to see.
+
+It reads the camera's true columns, which no retrieval method may; only backbones that publish them can run it.
+Greedy cover: the frame that shows most of the block's columns not yet covered, the earliest of equals, and so on;
+what is left of the budget goes to the earliest frames that show any of them.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from longtake.platform.errors import ConfigError
+from longtake.platform.methods.base import Method, RolloutInfo, methods
+from longtake.platform.methods.memory import Choice, MemoryConfig, MemoryMethod
+
+
+class OracleMethod(MemoryMethod):
+    """Chooses memory by the columns of the world that each frame shows."""
+
+    def __init__(self, info: RolloutInfo, config: MemoryConfig):
+        super().__init__(info, config)
+        if info.columns is None:
+            raise ConfigError("oracle-memory needs a world with a known camera: use it with the pocket backbones")
+        places = (info.columns[:, :, None] + np.arange(info.view_columns)) % info.world_columns
+        self.shows = np.zeros((*info.columns.shape, info.world_columns), dtype=bool)
+        np.put_along_axis(self.shows, places, True, axis=2)
+
+    def choose(self, first: int, eligible: range, count: int) -> list[list[Choice]]:
+        return [self.cover(row, first, eligible, count) for row in range(self.info.rows)]
+
+    def cover(self, row: int, first: int, eligible: range, count: int) -> list[Choice]:
+        needed = self.shows[row, first : first + self.window.block].any(axis=0)
+        shows = self.shows[row, eligible.start : eligible.stop] & needed
+        open_places, order = needed.copy(), []
+        while len(order) < count and (gain := (shows & open_places).sum(axis=1)).max() > 0:
+            order.append(int(gain.argmax()))
+            open_places &= ~shows[order[-1]]
+        rest = [i for i in np.argsort(~shows.any(axis=1), kind="stable") if i not in order]
+        return [(eligible.start + int(i), None) for i in [*order, *rest[: count - len(order)]]]
+
+
+@methods.register("oracle-memory")
+@dataclass(frozen=True)
+class Oracle(MemoryConfig):
+    """Memory by the true camera: not a method to compare with, but the ceiling to compare against."""
+
+    def build(self, info: RolloutInfo) -> Method:
+        return OracleMethod(info, self)

@@ -1,0 +1,215 @@
+"""The causal video diffusion transformer, Wan-shaped; every size is a number of its spec.
+
+The network owns its weights and nothing else. Which keys a token sees is the business of an `Attend` callable
+that gets each layer's query, key and value before rotation: the sampler passes one over cached context, the
+trainer one for teacher forcing. So there is one network, and it knows neither caches nor context methods.
+
+Parameter names are those of the published checkpoints (behind their `model.` prefix).
+
+Shapes: B batch, F frames, C channels, H x W latent size, T tokens of a frame, N = F * T, D dim, h heads, d head dim.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from longtake.platform.models.rope import Split, wan_split
+
+Attend = Callable[[int, Tensor, Tensor, Tensor], Tensor]
+"""(layer, query, key, value), each [B, N, h, d] and not rotated -> [B, N, h, d]."""
+
+
+@dataclass(frozen=True)
+class DiTSpec:
+    """Sizes of a CausalDiT; `rope_split` counts (time, row, column) pairs and defaults to Wan's split."""
+
+    dim: int
+    ffn_dim: int
+    heads: int
+    layers: int
+    channels: int
+    latent_height: int
+    latent_width: int
+    text_len: int
+    text_dim: int
+    freq_dim: int = 256
+    patch: tuple[int, int] = (2, 2)
+    rope_split: Split | None = None
+    rope_theta: float = 10_000.0
+    eps: float = 1e-6
+
+    @property
+    def head_dim(self) -> int:
+        return self.dim // self.heads
+
+    @property
+    def token_rows(self) -> int:
+        return self.latent_height // self.patch[0]
+
+    @property
+    def token_columns(self) -> int:
+        return self.latent_width // self.patch[1]
+
+    @property
+    def frame_tokens(self) -> int:
+        return self.token_rows * self.token_columns
+
+    @property
+    def split(self) -> Split:
+        return self.rope_split or wan_split(self.head_dim)
+
+    @property
+    def frame_kv_bytes(self) -> int:
+        """Bytes of one frame's keys and values over all layers, in float32."""
+        return 2 * 4 * self.layers * self.frame_tokens * self.dim
+
+    def pass_flops(self, query_frames: int, attended_frames: int) -> int:
+        """Multiply-adds times two of one network pass (products only; norms and activations left out)."""
+        tokens, keys, d = query_frames * self.frame_tokens, attended_frames * self.frame_tokens, self.dim
+        linear = tokens * (6 * d * d + 2 * d * self.ffn_dim)
+        mixing = 2 * tokens * d * (keys + self.text_len)
+        return 2 * self.layers * (linear + mixing)
+
+
+def time_sinusoid(timesteps: Tensor, freq_dim: int) -> Tensor:
+    """[..., freq_dim] float32: cosines, then sines, of t * 10000 ** (-i / (freq_dim / 2)), computed in float64."""
+    half = freq_dim // 2
+    angles = timesteps.double().unsqueeze(-1) * 10_000.0 ** (-torch.arange(half, dtype=torch.float64) / half)
+    return torch.cat([angles.cos(), angles.sin()], dim=-1).float()
+
+
+@dataclass(frozen=True)
+class Modulation:
+    """Shift, 1 + scale and gate per layer, and the head's pair; each [D], or [B, F, 1, D] with a time per frame."""
+
+    layers: list[tuple[Tensor, ...]]
+    head: tuple[Tensor, Tensor]
+
+
+class Attention(nn.Module):
+    """Projections and RMS-normed queries and keys (over the whole dim) of one attention layer."""
+
+    def __init__(self, spec: DiTSpec):
+        super().__init__()
+        self.heads, self.eps, self.dim = spec.heads, spec.eps, spec.dim
+        self.q, self.k, self.v, self.o = (nn.Linear(spec.dim, spec.dim) for _ in range(4))
+        self.norm_q, self.norm_k = nn.RMSNorm(spec.dim, spec.eps), nn.RMSNorm(spec.dim, spec.eps)
+
+    def split_heads(self, x: Tensor) -> Tensor:
+        return x.unflatten(-1, (self.heads, -1))
+
+    def query(self, x: Tensor) -> Tensor:
+        return self.split_heads(self.norm_q(self.q(x)))
+
+    def key_value(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        return self.split_heads(self.norm_k(self.k(x))), self.split_heads(self.v(x))
+
+
+class Layer(nn.Module):
+    """Modulated self-attention, plain cross-attention to the text, modulated feed-forward."""
+
+    def __init__(self, spec: DiTSpec):
+        super().__init__()
+        self.eps, self.dim = spec.eps, spec.dim
+        self.modulation = nn.Parameter(torch.randn(1, 6, spec.dim) / spec.dim**0.5)
+        self.self_attn = Attention(spec)
+        self.norm3 = nn.LayerNorm(spec.dim, spec.eps)
+        self.cross_attn = Attention(spec)
+        self.ffn = nn.Sequential(nn.Linear(spec.dim, spec.ffn_dim), nn.GELU("tanh"), nn.Linear(spec.ffn_dim, spec.dim))
+
+    def forward(
+        self, x: Tensor, mod: tuple[Tensor, ...], text: tuple[Tensor, Tensor], attend: Attend, i: int
+    ) -> Tensor:
+        shift0, scale0, gate0, shift1, scale1, gate1 = mod
+        seen = modulated_norm(x, scale0, shift0, self.eps).flatten(1, 2)
+        mixed = attend(i, self.self_attn.query(seen), *self.self_attn.key_value(seen))
+        x = torch.addcmul(x, gate0, self.self_attn.o(mixed.flatten(2)).view_as(x))
+        query = self.cross_attn.query(self.norm3(x).flatten(1, 2))
+        told = F.scaled_dot_product_attention(query.transpose(1, 2), *text).transpose(1, 2)
+        x = x + self.cross_attn.o(told.flatten(2)).view_as(x)
+        return torch.addcmul(x, gate1, self.ffn(modulated_norm(x, scale1, shift1, self.eps)))
+
+
+def modulated_norm(x: Tensor, scale: Tensor, shift: Tensor, eps: float) -> Tensor:
+    """LayerNorm(x) * scale + shift; one fused call when scale and shift are the same for every token."""
+    if scale.ndim == 1:
+        return F.layer_norm(x, x.shape[-1:], scale, shift, eps)
+    return torch.addcmul(shift, F.layer_norm(x, x.shape[-1:], eps=eps), scale)
+
+
+class Head(nn.Module):
+    """The last modulated norm and the projection to a patch of flow."""
+
+    def __init__(self, spec: DiTSpec):
+        super().__init__()
+        self.modulation = nn.Parameter(torch.randn(1, 2, spec.dim) / spec.dim**0.5)
+        self.head = nn.Linear(spec.dim, spec.patch[0] * spec.patch[1] * spec.channels)
+
+
+class CausalDiT(nn.Module):
+    """Flow of a few frames, given their noise levels, a text and an `Attend` over their context."""
+
+    def __init__(self, spec: DiTSpec):
+        super().__init__()
+        self.spec = spec
+        dim, patch = spec.dim, (1, *spec.patch)
+        self.patch_embedding = nn.Conv3d(spec.channels, dim, patch, patch)
+        self.text_embedding = nn.Sequential(nn.Linear(spec.text_dim, dim), nn.GELU("tanh"), nn.Linear(dim, dim))
+        self.time_embedding = nn.Sequential(nn.Linear(spec.freq_dim, dim), nn.SiLU(), nn.Linear(dim, dim))
+        self.time_projection = nn.Sequential(nn.SiLU(), nn.Linear(dim, 6 * dim))
+        self.blocks = nn.ModuleList(Layer(spec) for _ in range(spec.layers))
+        self.head = Head(spec)
+
+    def text_kv(self, text_BLD: Tensor) -> list[tuple[Tensor, Tensor]]:
+        """Keys and values [B, h, text_len, d] of every layer's cross-attention; rows are padded with zeros first.
+
+        No mask: the padding takes part in attention, as in the published models.
+        """
+        padded = F.pad(text_BLD, (0, 0, 0, self.spec.text_len - text_BLD.shape[1]))
+        told = self.text_embedding(padded)
+        pairs = [layer.cross_attn.key_value(told) for layer in self.blocks]
+        return [(k.transpose(1, 2).contiguous(), v.transpose(1, 2).contiguous()) for k, v in pairs]
+
+    def modulate(self, timesteps: Tensor) -> Modulation:
+        """Modulation for one timestep (a scalar tensor, shared by all tokens) or for one per frame [B, F]."""
+        time = self.time_embedding(time_sinusoid(timesteps, self.spec.freq_dim).to(self.head.head.weight))
+        six = self.time_projection(time).unflatten(-1, (6, -1))
+        layers = [spread(layer.modulation[0] + six) for layer in self.blocks]
+        shift, scale = spread(self.head.modulation[0] + time.unsqueeze(-2))
+        return Modulation(layers, (shift, scale))
+
+    def forward(
+        self, latents: Tensor, mod: Modulation, text: list[tuple[Tensor, Tensor]], attend: Attend
+    ) -> Tensor:
+        """Flow [B, F, C, H, W] of latents [B, F, C, H, W]; `text` comes from `text_kv`."""
+        x = self.patchify(latents)
+        for i, layer in enumerate(self.blocks):
+            x = layer(x, mod.layers[i], text[i], attend, i)
+        shift, scale = mod.head
+        return self.unpatchify(self.head.head(modulated_norm(x, scale, shift, self.spec.eps)))
+
+    def patchify(self, latents: Tensor) -> Tensor:
+        """[B, F, C, H, W] -> tokens [B, F, T, D], row by row: the patch convolution as one product."""
+        weight = self.patch_embedding.weight
+        (rows, columns), (ph, pw) = (self.spec.token_rows, self.spec.token_columns), self.spec.patch
+        patches = latents.unflatten(-1, (columns, pw)).unflatten(-3, (rows, ph))
+        flat = patches.permute(0, 1, 3, 5, 2, 4, 6).flatten(-3).flatten(2, 3)
+        return F.linear(flat, weight.flatten(1), self.patch_embedding.bias)
+
+    def unpatchify(self, patches: Tensor) -> Tensor:
+        """[B, F, T, ph * pw * C], channel fastest -> [B, F, C, H, W]."""
+        spec = self.spec
+        grid = patches.unflatten(-1, (*spec.patch, spec.channels)).unflatten(2, (spec.token_rows, spec.token_columns))
+        return grid.permute(0, 1, 6, 2, 4, 3, 5).flatten(-2).flatten(-3, -2)
+
+
+def spread(mod: Tensor) -> tuple[Tensor, ...]:
+    """[..., k, D] rows of (shift, scale, gate, ...) -> one tensor per row, scales with their 1 added.
+
+    Rows of one shared timestep come out as [D]; rows of a timestep per frame [B, F] as [B, F, 1, D].
+    """
+    rows = [row if row.ndim == 1 else row.unsqueeze(-2) for row in mod.unbind(-2)]
+    return tuple(row + 1 if i in (1, 4) else row for i, row in enumerate(rows))

@@ -1,0 +1,46 @@
+"""Rotary positions over time, row and column (Su et al. 2021; the three-axis split is Wan's).
+
+Owns the angles and the rotation. Keys are cached before it and rotated when a plan places them, so a
+position is an argument here and never state.
+
+Shapes: B batch, N tokens, h heads, d head dim, c = d / 2 complex pairs, T tokens of one frame.
+"""
+
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+
+Split = tuple[int, int, int]
+
+
+def wan_split(head_dim: int) -> Split:
+    """Pairs of (time, row, column): c - 2 * (c // 3), c // 3, c // 3, as Wan splits c = head_dim / 2."""
+    pairs = head_dim // 2
+    third = pairs // 3
+    return pairs - 2 * third, third, third
+
+
+def axis_angles(positions: Tensor, pairs: int, theta: float) -> Tensor:
+    """Angles [len(positions), pairs] in float64: position * theta ** (-j / pairs)."""
+    exponents = torch.arange(pairs, dtype=torch.float64) / max(pairs, 1)
+    return torch.outer(positions.double(), theta**-exponents)
+
+
+@lru_cache(maxsize=256)
+def frame_rotation(time: int, rows: int, columns: int, left: int, split: Split, theta: float) -> Tensor:
+    """Unit complex numbers [rows * columns, c] for one frame at time index `time`, its left edge at column `left`.
+
+    Angles are computed in float64 and rounded once, to complex64.
+    """
+    over_time = axis_angles(torch.tensor([time]), split[0], theta).expand(rows, columns, -1)
+    over_rows = axis_angles(torch.arange(rows), split[1], theta)[:, None].expand(-1, columns, -1)
+    over_columns = axis_angles(torch.arange(columns) + left, split[2], theta)[None].expand(rows, -1, -1)
+    angles = torch.cat([over_time, over_rows, over_columns], dim=-1).flatten(0, 1)
+    return torch.polar(torch.ones_like(angles), angles).to(torch.complex64)
+
+
+def rotate(x: Tensor, rotation: Tensor) -> Tensor:
+    """x [..., N, h, d] with neighbouring numbers (2i, 2i + 1) taken as one pair, turned by rotation [N, c]."""
+    pairs = torch.view_as_complex(x.float().unflatten(-1, (-1, 2)))
+    return torch.view_as_real(pairs * rotation.unsqueeze(-2)).flatten(-2).to(x.dtype)
