@@ -1,0 +1,54 @@
+"""The errors that a user can meet, each with the exit code of the command that it ends.
+
+Owns the exception types and nothing else. A message is one line that names the file or value, the rule and the next
+step. Every error takes that one string, so that it pickles and crosses process borders unchanged. Exit code 0 is 'done',
+75 is 'stopped early, run the same command again'.
+"""
+
+
+class LongtakeError(Exception):
+    """Base of all errors that end a command with one line instead of a traceback."""
+
+    exit_code: int = 1
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
+class ConfigError(LongtakeError):
+    """A file, key, value or name given by the user breaks a rule."""
+
+    exit_code = 2
+
+
+class WeightsError(LongtakeError):
+    """Weights are missing, have another checksum than the pinned one, or do not fit the model."""
+
+    exit_code = 2
+
+
+class VideoError(LongtakeError):
+    """A video cannot be read, or is not what its header or its record says."""
+
+    exit_code = 3
+
+
+class LockedError(LongtakeError):
+    """Another process holds the sweep folder."""
+
+    exit_code = 4
+
+
+class StorageError(LongtakeError):
+    """The store cannot be written or read: permissions, space, or files that do not match their record."""
+
+    exit_code = 5
+
+
+class Interrupted(LongtakeError):
+    """Stopped by a signal before everything was done; the same command resumes."""
+
+    exit_code = 75

@@ -1,0 +1,108 @@
+"""The records that cross process borders and lie in the store as JSON, with units in their names.
+
+Owns their fields and the one rule of missing numbers: a score that could not be computed is None with a reason in
+`errors`, never NaN and never 0. Knows no path and writes nothing.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any, TypeVar
+
+R = TypeVar("R")
+
+_KINDS: dict[str, tuple[type, ...]] = {"str": (str,), "int": (int,), "float": (int, float), "dict": (dict,)}
+
+
+@dataclass(frozen=True)
+class TakeResult:
+    """result.json: a take is done exactly when this record exists and matches the video beside it.
+
+    timings: seconds per stage (load, generate, decode, encode, wall). worker: 'host:pid' that made the video.
+    """
+
+    take_id: str
+    video_sha256: str
+    video_bytes: int
+    num_frames: int
+    fps: float
+    width: int
+    height: int
+    timings: dict[str, float] = field(default_factory=dict)
+    bank_bytes: int = 0
+    peak_rss_bytes: int = 0
+    trace_rows: int = 0
+    versions: dict[str, str] = field(default_factory=dict)
+    worker: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        return _to_json(self)
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> "TakeResult":
+        """Raises ValueError when a field is missing, unknown or of another type."""
+        return _from_json(cls, data)
+
+
+@dataclass(frozen=True)
+class VideoScores:
+    """scores/<suite>.json: one video under one suite.
+
+    metrics and drift: None means 'could not be scored', with the reason in errors. clips: metric -> score per clip;
+    seconds: metric -> start of each clip in seconds. Non-finite numbers given here become None with a reason.
+    """
+
+    suite: str
+    protocol: str
+    video_sha256: str
+    metrics: dict[str, float | None] = field(default_factory=dict)
+    drift: dict[str, float | None] = field(default_factory=dict)
+    clips: dict[str, list[float | None]] = field(default_factory=dict)
+    errors: dict[str, str] = field(default_factory=dict)
+    seconds: dict[str, list[float]] = field(default_factory=dict)
+    versions: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        errors = dict(self.errors)
+        for scores in (self.metrics, self.drift):
+            for name, value in scores.items():
+                if not _is_finite(value):
+                    errors.setdefault(name, "no reason was given" if value is None else f"not a number: {value}")
+        object.__setattr__(self, "errors", errors)
+        object.__setattr__(self, "metrics", {name: _finite(v) for name, v in self.metrics.items()})
+        object.__setattr__(self, "drift", {name: _finite(v) for name, v in self.drift.items()})
+        object.__setattr__(self, "clips", {name: [_finite(v) for v in row] for name, row in self.clips.items()})
+
+    def to_json(self) -> dict[str, Any]:
+        return _to_json(self)
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> "VideoScores":
+        """Raises ValueError when a field is missing, unknown or of another type."""
+        return _from_json(cls, data)
+
+
+def _is_finite(value: float | None) -> bool:
+    return value is not None and math.isfinite(value)
+
+
+def _finite(value: float | None) -> float | None:
+    return float(value) if value is not None and math.isfinite(value) else None
+
+
+def _to_json(record: Any) -> dict[str, Any]:
+    return {item.name: getattr(record, item.name) for item in fields(record)}
+
+
+def _from_json(cls: type[R], data: Mapping[str, Any]) -> R:
+    if not isinstance(data, Mapping):
+        raise ValueError(f"{cls.__name__} is a JSON object, not {type(data).__name__}")
+    names = {item.name for item in fields(cls)}  # type: ignore[arg-type]
+    if names != set(data):
+        raise ValueError(f"{cls.__name__} has other fields: {', '.join(sorted(names ^ set(data)))}")
+    for item in fields(cls):  # type: ignore[arg-type]
+        kind = getattr(item.type, "__origin__", item.type)
+        allowed = _KINDS[getattr(kind, "__name__", str(kind))]
+        if not isinstance(data[item.name], allowed) or isinstance(data[item.name], bool):
+            raise ValueError(f"{cls.__name__}.{item.name} is {data[item.name]!r}, not {allowed[-1].__name__}")
+    return cls(**data)

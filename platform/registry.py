@@ -1,0 +1,70 @@
+"""Names for pluggable parts: one folder, one file per part, one decorator.
+
+A registry owns the mapping from a user-visible name to a class of one package. The package's modules are imported at
+the first look-up, never earlier, so that `longtake --help` stays light. An import error is never swallowed: a part that
+cannot be imported fails loudly instead of going missing.
+"""
+
+import difflib
+import importlib
+import pkgutil
+from collections.abc import Callable
+from typing import Generic, TypeVar
+
+from longtake.platform.errors import ConfigError
+
+T = TypeVar("T")
+U = TypeVar("U")
+
+
+def did_you_mean(name: str, known: list[str]) -> str:
+    """'; did you mean 'rag'? known: native, rag': the end of every message about an unknown name."""
+    near = difflib.get_close_matches(name, known, n=1)
+    hint = f"did you mean {near[0]!r}? " if near else ""
+    return f"{hint}known: {', '.join(known) or 'none'}"
+
+
+class Registry(Generic[T]):
+    """Maps names to parts of `package`; `noun` is what messages call a part ('method', 'metric', ...)."""
+
+    def __init__(self, noun: str, package: str) -> None:
+        self.noun = noun
+        self.package = package
+        self._items: dict[str, T] = {}
+        self._loaded = False
+
+    def register(self, name: str) -> Callable[[U], U]:
+        """Decorator that gives a part its name. Raises ValueError when another part already has it."""
+
+        def add(item: U) -> U:
+            held = self._items.get(name)
+            if held is not None and _origin(held) != _origin(item):
+                raise ValueError(f"{self.noun} {name!r} is registered twice: {_origin(held)} and {_origin(item)}")
+            self._items[name] = item  # type: ignore[assignment]
+            return item
+
+        return add
+
+    def get(self, name: str) -> T:
+        """The part called `name`. Raises ConfigError with the near miss and the known names."""
+        self._load()
+        if name not in self._items:
+            raise ConfigError(f"unknown {self.noun} {name!r}; {did_you_mean(name, self.names())}")
+        return self._items[name]
+
+    def names(self) -> list[str]:
+        """All names, sorted."""
+        self._load()
+        return sorted(self._items)
+
+    def _load(self) -> None:
+        if self._loaded:
+            return
+        package = importlib.import_module(self.package)
+        for module in pkgutil.iter_modules(package.__path__):
+            importlib.import_module(f"{self.package}.{module.name}")
+        self._loaded = True
+
+
+def _origin(item: object) -> str:
+    return f"{getattr(item, '__module__', '?')}.{getattr(item, '__qualname__', repr(item))}"

@@ -1,0 +1,95 @@
+"""A take: one video to make, and the identity that decides whether it was made already.
+
+A take's id hashes everything that changes its pixels (weights included, through the fingerprint) and nothing that does
+not: the label a method goes by, the length in seconds behind the frame count, machines and paths never count.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+FRAMES_PER_LATENT = 4
+
+
+def canonical_json(value: Any) -> str:
+    """One spelling per value: sorted keys, no spaces, ASCII. Raises ValueError on NaN and infinity."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What a leaderboard row is about; `method` is the method's label."""
+
+    backbone: str
+    method: str
+    seconds: int
+
+    def __str__(self) -> str:
+        return f"{self.backbone}/{self.method}/{self.seconds}s"
+
+
+@dataclass(frozen=True)
+class MethodSpec:
+    """A context method: its registered name, the label it is shown by, and its resolved parameters."""
+
+    name: str
+    label: str
+    params: dict[str, Any] = field(default_factory=dict, hash=False)
+
+    def to_json(self) -> dict[str, Any]:
+        return {"name": self.name, "label": self.label, "params": self.params}
+
+
+@dataclass(frozen=True)
+class Take:
+    """One video to make. `latent_frames` counts the `start_frames` that are given rather than generated."""
+
+    backbone: str
+    method: MethodSpec
+    seconds: int
+    latent_frames: int
+    prompt: str
+    seed: int
+    start_frames: int = 0
+    fingerprint: tuple[tuple[str, str], ...] = ()
+
+    @cached_property
+    def id(self) -> str:
+        """16 hex characters, equal for two takes exactly when their pixels are."""
+        identity = self.to_json()
+        identity.pop("seconds")
+        identity["method"] = {"name": self.method.name, "params": self.method.params}
+        identity["fingerprint"] = sorted(identity["fingerprint"])
+        return hashlib.sha256(canonical_json(identity).encode()).hexdigest()[:16]
+
+    @property
+    def cell(self) -> Cell:
+        return Cell(self.backbone, self.method.label, self.seconds)
+
+    @property
+    def num_frames(self) -> int:
+        """Video frames: the first latent frame gives one, each later one gives four."""
+        return 1 + FRAMES_PER_LATENT * (self.latent_frames - 1)
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "backbone": self.backbone,
+            "method": self.method.to_json(),
+            "seconds": self.seconds,
+            "latent_frames": self.latent_frames,
+            "prompt": self.prompt,
+            "seed": self.seed,
+            "start_frames": self.start_frames,
+            "fingerprint": [list(pair) for pair in self.fingerprint],
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> "Take":
+        """The inverse of to_json. Raises KeyError or TypeError when a field is missing or unknown."""
+        fields = dict(data)
+        fields["method"] = MethodSpec(**fields["method"])
+        fields["fingerprint"] = tuple((name, digest) for name, digest in fields["fingerprint"])
+        return cls(**fields)
