@@ -75,6 +75,7 @@ class Metric(ABC):
     needs_take: ClassVar[bool] = False  # cannot be computed without prompt and seed
     ranked: ClassVar[bool] = True
     still_value: ClassVar[float | None] = None
+    ratio_drift: ClassVar[bool] = False  # drift is also told as last quarter / first quarter
 
     @abstractmethod
     def open(self, ctx: VideoContext) -> MetricRun:
@@ -88,3 +89,22 @@ def mean_of(values: list[float | None]) -> float | None:
 
 
 metrics: Registry[type[Metric]] = Registry("metric", "longtake.evaluators.metrics")
+
+
+class Suite(ABC):
+    """A set of metrics under one protocol. Scores of two suites, or of two protocols, never meet in one table."""
+
+    name: ClassVar[str]
+    label: ClassVar[str]  # what a reader of a table must know
+    protocol: ClassVar[str]
+    version: ClassVar[int]  # raised whenever a number of this suite can change
+    metrics: ClassVar[tuple[str, ...]]
+
+
+suites: Registry[type[Suite]] = Registry("suite", "longtake.evaluators.suites")
+
+
+def directions(suite: str) -> dict[str, Direction]:
+    """Which way is better, for the metrics of a suite that take part in ranks."""
+    chosen = [metrics.get(name) for name in suites.get(suite).metrics]
+    return {m.name: m.direction for m in chosen if m.ranked}

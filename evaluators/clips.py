@@ -1,0 +1,68 @@
+"""The 2 s clip protocol of VBench-Long, streamed.
+
+A clip has 2 * int(fps) frames; N frames make N // (2 int(fps)) clips, and a remainder adds one clip of the LAST
+2 * int(fps) frames, which overlaps the one before it. A shorter video is one short clip. Every frame is decoded once;
+memory is two clips (the frames gathered so far, and the last overlapping clip) whatever the length of the video.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import numpy as np
+
+from longtake.evaluators.views import ClipView, Frames
+from longtake.platform.errors import VideoError
+
+CLIP_SECONDS = 2
+MAX_CLIP_BYTES = 2 << 30
+
+
+def clip_frames(fps: float, width: int, height: int, path: Path) -> int:
+    """Frames per clip; VideoError when the rate makes no sense or a clip would not fit in memory."""
+    if not 1 <= fps <= 1000:
+        raise VideoError(f"{path.name}: {fps:g} frames per second, but the 2 s protocol needs 1 to 1000; re-encode it")
+    length = CLIP_SECONDS * int(fps)
+    size = length * width * height * 3
+    if size > MAX_CLIP_BYTES:
+        raise VideoError(
+            f"{path.name}: a 2 s clip of {width}x{height} at {fps:g} fps is {size >> 20} MiB, the limit is "
+            f"{MAX_CLIP_BYTES >> 20} MiB; scale the video down first"
+        )
+    return length
+
+
+def iter_clips(batches: Iterable[Frames], fps: float, length: int, path: Path) -> Iterator[ClipView]:
+    """Views in order. The frames of a view are overwritten once the next view is asked for."""
+    ring: Frames | None = None
+    seen = 0
+    for batch in batches:
+        for frame in batch:
+            if ring is None:
+                ring = np.empty((length, *frame.shape), dtype=np.uint8)
+            if frame.shape != ring.shape[1:]:
+                raise VideoError(
+                    f"{path.name}: frame {seen} is {_size(frame)}, the first is {_size(ring[0])}; re-encode it"
+                )
+            ring[seen % length] = frame
+            seen += 1
+            if seen % length == 0:
+                yield _view(ring, seen - length, fps)
+    rest = seen % length
+    if ring is None:
+        raise VideoError(f"{path.name}: no frame could be decoded; make the video again")
+    if rest and seen < length:
+        yield _view(ring[:seen], 0, fps)
+    elif rest:
+        yield _view(np.concatenate([ring[rest:], ring[:rest]]), seen - length, fps, overlaps=True)
+
+
+def _view(frames: Frames, start: int, fps: float, overlaps: bool = False) -> ClipView:
+    lent = frames.view()
+    lent.flags.writeable = False
+    return ClipView(lent, start, fps, overlaps)
+
+
+def _size(frame: Frames) -> str:
+    return f"{frame.shape[1]}x{frame.shape[0]}"

@@ -1,0 +1,90 @@
+"""One clip of a video and the work that metrics share on it.
+
+A view owns lent frames and lazily computed, cached products (small frames, grey, thumbnails, optical flow), so that
+several metrics cost one computation. It never outlives its clip and keeps nothing of the full size beside the frames.
+Resizing only ever goes down, with area averaging.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+Frames = NDArray[np.uint8]
+
+FLOW_SHORT_SIDE_PX = 256
+THUMB_PX = 128
+
+
+def set_one_thread() -> None:
+    """OpenCV's own pool off, for the whole process: scores are one-threaded and the same on every machine size."""
+    cv2.setNumThreads(1)
+
+
+def shrink(frame: Frames, width: int, height: int) -> Frames:
+    """The frame at width x height (area averaging), or the frame itself when it has that size."""
+    if frame.shape[:2] == (height, width):
+        return frame
+    return np.asarray(cv2.resize(frame, (width, height), interpolation=cv2.INTER_AREA), dtype=np.uint8)
+
+
+def size_within(width: int, height: int, *, short_px: int = 0, long_px: int = 0) -> tuple[int, int]:
+    """(width, height) scaled down to the given shorter or longer side; never up."""
+    scale = min(
+        1.0, short_px / min(width, height) if short_px else 1.0, long_px / max(width, height) if long_px else 1.0
+    )
+    return max(1, round(width * scale)), max(1, round(height * scale))
+
+
+@dataclass(eq=False)
+class ClipView:
+    """`frames` uint8 [n, H, W, 3] RGB, read-only and lent; `overlaps`: shares frames with the clip before it."""
+
+    frames: Frames
+    start_frame: int
+    fps: float
+    overlaps: bool = False
+
+    def __len__(self) -> int:
+        return len(self.frames)
+
+    @cached_property
+    def small_NHWC(self) -> Frames:
+        """uint8 [n, h, w, 3] with shorter side <= 256 px: the scale of flow and of histograms."""
+        height, width = self.frames.shape[1:3]
+        size = size_within(width, height, short_px=FLOW_SHORT_SIDE_PX)
+        return np.stack([shrink(f, *size) for f in self.frames])
+
+    @cached_property
+    def small_grey_NHW(self) -> Frames:
+        return np.stack([cv2.cvtColor(f, cv2.COLOR_RGB2GRAY) for f in self.small_NHWC])
+
+    @cached_property
+    def thumbs_NHWC(self) -> Frames:
+        """uint8 [n, 128, 128, 3], aspect not kept: what the descriptors see."""
+        return np.stack([self._thumb(f) for f in self.small_NHWC])
+
+    @staticmethod
+    def _thumb(frame: Frames) -> Frames:
+        grows = frame.shape[0] < THUMB_PX or frame.shape[1] < THUMB_PX
+        how = cv2.INTER_LINEAR if grows else cv2.INTER_AREA
+        return np.asarray(cv2.resize(frame, (THUMB_PX, THUMB_PX), interpolation=how), dtype=np.uint8)
+
+    @cached_property
+    def _flows(self) -> dict[tuple[int, int], NDArray[np.float32]]:
+        return {}
+
+    @cached_property
+    def _dis(self) -> Any:
+        return cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+
+    def flow(self, i: int, j: int) -> NDArray[np.float32]:
+        """Dense flow [h, w, 2] in small pixels, from frame i to frame j (DIS, preset medium); cached."""
+        if (i, j) not in self._flows:
+            self._flows[i, j] = self._dis.calc(self.small_grey_NHW[i], self.small_grey_NHW[j], None)
+        return self._flows[i, j]
