@@ -1,6 +1,6 @@
 """imaging_quality: sharp, not noisy, well exposed. A formula, not a learned judge.
 
-Per frame, on luma Y (8 bit) with the longer side at most 512 px:
+Per frame, on luma Y (8 bit), shrunk to a longer side of at most 512 px:
     gradient = mean Sobel gradient length / 8           sharpness = gradient / (gradient + 8)
     sigma    = Immerkaer's noise estimate (1996)        cleanness = 1 / (1 + (sigma / 12)^2)
     clipped  = share of pixels with Y <= 4 or >= 251    exposure  = (1 - clipped) * (1 - (mean / 127.5 - 1)^4)
@@ -54,7 +54,7 @@ class _Run(MetricRun):
         if min(height, width) < 3:
             raise Unscorable(f"{width}x{height} pixels: a noise estimate needs 3x3")
         size = size_within(width, height, long_px=LONG_SIDE_PX)
-        scores = [quality(cv2.cvtColor(shrink(f, *size), cv2.COLOR_RGB2GRAY)) for f in view.frames]
+        scores = [quality(shrink(cv2.cvtColor(f, cv2.COLOR_RGB2GRAY), *size)) for f in view.frames]
         return math.fsum(scores) / len(scores)
 
 

@@ -1,0 +1,60 @@
+"""The arithmetic of ranks: mean ranks with ties, and a paired bootstrap over prompts. Numpy only; knows no tables.
+
+Shapes: `values_..C` has one entry per cell, `_P` per prompt, `_B` per resample. NaN means 'has no score'.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+
+INTERVAL = 0.95
+_SIGNIFICANT_DIGITS = 12
+
+
+def mean_ranks(values_BC: Array, higher_is_better: bool) -> Array:
+    """Rank within each row, 1 is best; equal values share the mean of their places; NaN has no rank."""
+    v = settled(values_BC if higher_is_better else -values_BC)
+    better = (v[:, None, :] > v[:, :, None]).sum(axis=2)
+    equal = (v[:, None, :] == v[:, :, None]).sum(axis=2)
+    return np.where(np.isnan(v), np.nan, better + (equal + 1) / 2)
+
+
+def settled(values: Array) -> Array:
+    """Rounded to 12 significant digits, so that summing in another order cannot break a tie."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        digits = _SIGNIFICANT_DIGITS - 1 - np.floor(np.log10(np.abs(values)))
+    scale = 10.0 ** np.where(np.isfinite(digits), np.clip(digits, -300, 300), 0.0)
+    return np.round(values * scale) / scale
+
+
+def resample_weights(prompts: int, resamples: int, seed: int) -> Array:
+    """[B, P]: how often each prompt is drawn in each resample; the same draws serve all cells (paired)."""
+    drawn = np.random.default_rng(seed).integers(0, prompts, size=(resamples, prompts))
+    return np.stack([np.bincount(row, minlength=prompts) for row in drawn]).astype(np.float64)
+
+
+def weighted_means(weights_BP: Array, sums_CP: Array, counts_CP: Array) -> Array:
+    """[B, C]: mean over prompts (and the seeds summed within them); NaN where nothing was drawn."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        means: Array = (weights_BP @ sums_CP.T) / (weights_BP @ counts_CP.T)
+    return means
+
+
+def interval(samples_B: Array) -> list[float] | None:
+    """Percentile interval of the samples that exist; None when there is none."""
+    known = samples_B[~np.isnan(samples_B)]
+    if not known.size:
+        return None
+    low, high = np.percentile(known, [50 * (1 - INTERVAL), 50 * (1 + INTERVAL)])
+    return [float(low), float(high)]
+
+
+def nan_mean(values: Array, axis: int) -> Array:
+    """Mean of what exists along an axis, NaN (without a warning) where nothing does."""
+    known = ~np.isnan(values)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        means: Array = np.where(known, values, 0.0).sum(axis=axis) / known.sum(axis=axis)
+    return means
