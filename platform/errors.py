@@ -1,8 +1,8 @@
 """The errors that a user can meet, each with the exit code of the command that it ends.
 
 Owns the exception types and nothing else. A message is one line that names the file or value, the rule and the next
-step. Every error takes that one string, so that it pickles and crosses process borders unchanged. Exit code 0 is 'done',
-75 is 'stopped early, run the same command again'.
+step. Every error takes that one string, so that it pickles and crosses process borders unchanged. Exit code 0 is
+'done', 75 is 'stopped early, run the same command again'.
 """
 
 
