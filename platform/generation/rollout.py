@@ -90,12 +90,15 @@ class Rollout:
         return Block(index, first, latents, plan, flow, given is not None)
 
     def denoise(self, index: int) -> Tensor:
+        """Latents of a new block: a clean prediction per pass, noised again for the next one."""
         noisy = self.noise.initial(index)
         for step, (sigma, modulation) in enumerate(self.passes):
-            if step:
-                noisy = self.schedule.noised(noisy, self.noise.renoise(index, step - 1), sigma)
-            noisy = self.schedule.clean(noisy, self.flow(noisy, modulation), sigma)
-        return noisy
+            flow = self.flow(noisy, modulation)
+            clean = self.schedule.clean(noisy, flow, sigma)
+            if step + 1 < len(self.passes):
+                noise = self.noise.renoise(index, step) if self.schedule.ancestral else clean + flow
+                noisy = self.schedule.noised(clean, noise, self.passes[step + 1][0])
+        return clean
 
     def flow(self, latents: Tensor, modulation: Modulation) -> Tensor:
         return self.network(latents, modulation, self.text, self.context.attend)

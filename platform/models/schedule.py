@@ -16,11 +16,16 @@ TRAINING_STEPS = 1000
 
 @dataclass(frozen=True)
 class FlowSchedule:
-    """`steps` are raw training steps, noisiest first; `warp` sends them through the shifted table."""
+    """`steps` are raw training steps, noisiest first; `warp` sends them through the shifted table.
+
+    `ancestral`: between two passes the clean prediction gets fresh noise (distilled models); otherwise the noise that
+    the flow itself predicts, which is an Euler step of the flow's ODE (models trained by plain flow matching).
+    """
 
     steps: tuple[int, ...] = (1000, 750, 500, 250)
     shift: float = 5.0
     warp: bool = True
+    ancestral: bool = True
 
     @cached_property
     def sigmas(self) -> Tensor:

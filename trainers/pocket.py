@@ -1,0 +1,188 @@
+"""Training of the pocket backbones: flow matching with teacher forcing, from a seed, resumable.
+
+Owns the loss, the optimisers and the state on disk; jobs/train.py gives it a folder and shows what it yields. A step is a
+pure function of (state, seed, step): interrupted and resumed, a training ends with the weights of an undisturbed one.
+
+Recipe: v-prediction at shifted logit-normal times, a noisy and a clean stream side by side, slightly noised context
+that the network is not told about, Muon for the matrices of the blocks and AdamW for the rest, cosine from 40 %, EMA.
+"""
+
+import math
+import os
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from longtake.platform.backbones.pocket_network import NETWORK, SCHEDULE
+from longtake.platform.errors import ConfigError
+from longtake.platform.models.causal_dit import CausalDiT
+from longtake.trainers.muon import Muon
+from longtake.trainers.pocket_clips import Clips, Streets, draw_clips
+from longtake.trainers.teacher_forcing import TeacherForcing
+
+
+@dataclass(frozen=True)
+class PocketConfig:
+    """A training of one pocket backbone. `memory`: train with frames of the past, not with the window alone."""
+
+    name: str
+    memory: bool = False
+    seed: int = 0
+    steps: int = 5000
+    streets: int = 9000
+    clips: int = 4
+    frames: int = 48
+    lr: float = 3e-3
+    weight_decay: float = 0.01
+    decay_from: float = 0.4
+    ema: float = 0.997
+    context_noise: float = 0.15
+    time_spread: float = 1.2
+    checkpoint_every: int = 250
+
+    def __post_init__(self) -> None:
+        for field in ("steps", "streets", "clips", "checkpoint_every"):
+            if getattr(self, field) < 1:
+                raise ConfigError(f"{field} = {getattr(self, field)}: must be 1 or more")
+        if self.frames < 6 or self.frames % 3:
+            raise ConfigError(f"frames = {self.frames}: must be a multiple of 3, and at least 6")
+
+
+@dataclass(frozen=True)
+class StepReport:
+    """What a finished step has to say; `cpu_seconds` counts this process since its training began, resumes included."""
+
+    step: int
+    loss: float
+    lr: float
+    cpu_seconds: float
+
+
+def learning_rate(config: PocketConfig, step: int) -> float:
+    """Constant, then half a cosine down to zero."""
+    start = config.decay_from * config.steps
+    progress = max(0.0, (step - start) / max(1.0, config.steps - start))
+    warm = min(1.0, (step + 1) / 50)
+    return config.lr * warm * 0.5 * (1 + math.cos(math.pi * progress))
+
+
+def flow_loss(network: nn.Module, clips: Clips, rng: np.random.Generator, config: PocketConfig) -> Tensor:
+    """Mean squared error of the predicted flow noise - x_0 over every block of every clip."""
+    clean = clips.latents
+    count, frames = clean.shape[:2]
+    raw = rng.normal(0.0, config.time_spread, (count, frames // 3))
+    linear = 1 / (1 + np.exp(-raw))
+    shifted = SCHEDULE.shift * linear / (1 + (SCHEDULE.shift - 1) * linear)
+    sigma = torch.from_numpy(shifted.repeat(3, axis=1)).float()
+    noise = torch.from_numpy(rng.standard_normal(clean.shape, dtype=np.float32))
+    blur = torch.from_numpy(rng.uniform(0, config.context_noise, (count, frames)).astype(np.float32))
+    context = clean + blur[:, :, None, None, None] * torch.from_numpy(rng.standard_normal(clean.shape, dtype=np.float32))
+    noisy = torch.lerp(clean, noise, sigma[:, :, None, None, None])
+    times = torch.cat([sigma * 1000, torch.zeros_like(sigma)], dim=1)
+    forcing = TeacherForcing(NETWORK, clips.layout)
+    dit: Any = network
+    flow = dit(torch.cat([noisy, context], dim=1), dit.modulate(times), dit.text_kv(clips.text), forcing.attend)
+    return (flow[:, :frames] - (noise - clean)).square().mean()
+
+
+class PocketTraining:
+    """Network, its moving average and optimisers; `run` yields a report per step and saves as it goes."""
+
+    def __init__(self, config: PocketConfig, streets: Streets, folder: Path):
+        self.config, self.streets, self.folder = config, streets, folder
+        torch.manual_seed(config.seed)
+        self.network = CausalDiT(NETWORK)
+        start_small(self.network)
+        self.average = {key: value.clone() for key, value in self.network.state_dict().items()}
+        matrices = [p for p in self.network.blocks.parameters() if p.ndim == 2]
+        chosen = {id(p) for p in matrices}
+        rest = [p for p in self.network.parameters() if id(p) not in chosen]
+        decay = config.weight_decay
+        self.optimisers: list[torch.optim.Optimizer] = [
+            Muon(matrices, config.lr, decay),
+            torch.optim.AdamW(rest, lr=config.lr, weight_decay=decay, betas=(0.9, 0.95)),
+        ]
+        self.step, self.cpu_before = 0, 0.0
+        if self.state_file.exists():
+            self.restore()
+        self.cpu_start = time.process_time()
+
+    @property
+    def state_file(self) -> Path:
+        return self.folder / "state.pt"
+
+    @property
+    def cpu_seconds(self) -> float:
+        return self.cpu_before + time.process_time() - self.cpu_start
+
+    def run(self) -> Iterator[StepReport]:
+        while self.step < self.config.steps:
+            report = self.advance()
+            if self.step % self.config.checkpoint_every == 0 or self.step == self.config.steps:
+                self.save()
+            yield report
+
+    def advance(self) -> StepReport:
+        """One optimiser step; mutates the training."""
+        config = self.config
+        rng = np.random.Generator(np.random.Philox(key=[config.seed, self.step]))
+        clips = draw_clips(self.streets, rng, config.clips, config.frames, config.memory)
+        loss = flow_loss(self.network, clips, rng, config)
+        loss.backward()
+        nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
+        rate = learning_rate(config, self.step)
+        for optimiser in self.optimisers:
+            for group in optimiser.param_groups:
+                group["lr"] = rate
+            optimiser.step()
+            optimiser.zero_grad(set_to_none=True)
+        self.step += 1
+        self.follow()
+        return StepReport(self.step, float(loss.detach()), rate, self.cpu_seconds)
+
+    @torch.no_grad()
+    def follow(self) -> None:
+        """Move the average towards the network, faster at the start."""
+        keep = min(self.config.ema, (1 + self.step) / (10 + self.step))
+        for key, value in self.network.state_dict().items():
+            self.average[key].lerp_(value, 1 - keep)
+
+    def save(self) -> None:
+        state = {
+            "config": asdict(self.config),
+            "step": self.step,
+            "cpu_seconds": self.cpu_seconds,
+            "network": self.network.state_dict(),
+            "average": self.average,
+            "optimisers": [optimiser.state_dict() for optimiser in self.optimisers],
+        }
+        fresh = self.state_file.with_suffix(f".{os.getpid()}.tmp")
+        torch.save(state, fresh)
+        fresh.replace(self.state_file)
+
+    def restore(self) -> None:
+        state = torch.load(self.state_file, weights_only=True)
+        if state["config"] != asdict(self.config):
+            raise ConfigError(f"{self.state_file}: was made by another config; choose another name, or delete the folder")
+        self.network.load_state_dict(state["network"])
+        self.average = state["average"]
+        for optimiser, saved in zip(self.optimisers, state["optimisers"], strict=True):
+            optimiser.load_state_dict(saved)
+        self.step, self.cpu_before = state["step"], state["cpu_seconds"]
+
+
+@torch.no_grad()
+def start_small(network: CausalDiT) -> None:
+    """Gates and the head start at zero, so that every layer starts as the identity."""
+    for layer in network.blocks:
+        layer.modulation.zero_()
+    network.time_projection[1].weight.mul_(0.1)
+    network.head.modulation.zero_()
+    network.head.head.weight.zero_()
+    network.head.head.bias.zero_()
