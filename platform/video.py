@@ -1,0 +1,249 @@
+"""Frames <-> video files, streaming both ways: at most one batch of frames is ever held.
+
+Owns the encoding (H.264, yuv420p, crf 18, one key frame a second, faststart; the same frames give the same bytes on one
+machine) and the rule that every unreadable video is a VideoError with the file and the reason. Decoding is no check of
+integrity: a flipped bit often decodes, only a checksum finds it. Headers are checked before anything is decoded.
+
+Shapes: frames_NHWC is uint8 RGB [n, height, width, 3].
+"""
+
+import hashlib
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import av
+import numpy as np
+from av.codec.context import Flags
+
+from longtake.platform.errors import StorageError, VideoError
+
+MAX_SIDE_PX = 4096
+MAX_FPS = 240
+FORMATS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska", ".webm": "matroska", ".avi": "avi"}
+
+
+@dataclass(frozen=True)
+class VideoHeader:
+    """What a video says about itself."""
+
+    num_frames: int
+    fps: float
+    width: int
+    height: int
+    bytes: int
+
+
+@dataclass(frozen=True)
+class VideoInfo(VideoHeader):
+    """A written video: its header and the checksum of the whole file."""
+
+    sha256: str
+
+
+def file_sha256(path: Path) -> str:
+    """Hex SHA-256 of a file, read in pieces. Raises OSError."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+class VideoWriter:
+    """Encodes frames as they come. Leaving the `with` block by an exception removes the file."""
+
+    def __init__(self, path: Path, fps: int = 16, width: int = 128, height: int = 128) -> None:
+        """Raises VideoError for a size that yuv420p cannot hold, StorageError when the file cannot be made."""
+        if not (0 < width <= MAX_SIDE_PX and 0 < height <= MAX_SIDE_PX and width % 2 == 0 and height % 2 == 0):
+            raise VideoError(f"{path}: {width}x{height} px; both sides must be even and at most {MAX_SIDE_PX}")
+        self.path = Path(path)
+        self.fps, self.width, self.height = fps, width, height
+        self.num_frames = 0
+        self.info: VideoInfo | None = None
+        self._container: Any = None
+        options = {"movflags": "+faststart", "fflags": "+bitexact"}
+        with _writing(self.path):
+            self.path.open("wb").close()  # the encoder opens the file late: a bad place should fail here
+            self._container = av.open(str(self.path.absolute()), "w", format="mp4", options=options)
+            self._stream = self._open_stream()
+
+    def _open_stream(self) -> Any:
+        options = {"crf": "18", "preset": "veryfast", "g": str(self.fps), "threads": "1"}
+        stream = self._container.add_stream("libx264", rate=self.fps, options=options)
+        stream.width, stream.height, stream.pix_fmt = self.width, self.height, "yuv420p"
+        stream.codec_context.time_base = Fraction(1, self.fps)
+        stream.codec_context.thread_count = 1
+        stream.codec_context.flags |= Flags.bitexact
+        return stream
+
+    def write(self, frames_NHWC: np.ndarray) -> None:
+        """Appends frames; does not keep or change them. Raises VideoError for another size or type."""
+        expected = (self.height, self.width, 3)
+        if frames_NHWC.dtype != np.uint8 or frames_NHWC.ndim != 4 or frames_NHWC.shape[1:] != expected:
+            shape = f"{frames_NHWC.dtype} {list(frames_NHWC.shape)}"
+            raise VideoError(
+                f"{self.path}: frames are {shape}; the video takes uint8 [n, {self.height}, {self.width}, 3]"
+            )
+        with _writing(self.path):
+            for frame_HWC in frames_NHWC:
+                frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame_HWC), format="rgb24")
+                frame.pts = self.num_frames
+                frame.time_base = Fraction(1, self.fps)
+                self._container.mux(self._stream.encode(frame))
+                self.num_frames += 1
+
+    def close(self) -> VideoInfo:
+        """Finishes the file and returns its facts. Raises VideoError when no frame was written."""
+        if self.info is not None:
+            return self.info
+        if self.num_frames == 0:
+            self.abort()
+            raise VideoError(f"{self.path}: no frame was written; a video has at least one")
+        with _writing(self.path):
+            self._container.mux(self._stream.encode(None))
+            self._container.close()
+            size = self.path.stat().st_size
+            digest = file_sha256(self.path)
+        self.info = VideoInfo(self.num_frames, float(self.fps), self.width, self.height, size, digest)
+        return self.info
+
+    def abort(self) -> None:
+        """Drops the file; safe to call twice."""
+        if self.info is None and self._container is not None:
+            with suppress(OSError, ValueError, av.FFmpegError):
+                self._container.close()
+            self.path.unlink(missing_ok=True)
+            self._container = None
+
+    def __enter__(self) -> "VideoWriter":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is None:
+            self.close()
+        else:
+            self.abort()
+
+
+def probe(path: str | Path) -> VideoHeader:
+    """The header, checked; decodes nothing. Raises VideoError with the file and the reason."""
+    path = Path(path)
+    with _Reading(path) as container:
+        return _header(container, path)
+
+
+def read_frames(path: str | Path, batch: int = 32) -> Iterator[np.ndarray]:
+    """Yields frames_NHWC of at most `batch` frames. Raises VideoError, also late, when a frame cannot be read."""
+    path = Path(path)
+    with _Reading(path) as container:
+        header = _header(container, path)
+        frames: list[np.ndarray] = []
+        num_frames = 0
+        for frame in container.decode(container.streams.video[0]):
+            _check_frame(frame, num_frames, header, path)
+            frames.append(frame.to_ndarray(format="rgb24"))
+            num_frames += 1
+            if len(frames) == batch:
+                yield np.stack(frames)
+                frames = []
+        if frames:
+            yield np.stack(frames)
+        if num_frames < header.num_frames:
+            raise VideoError(f"{path}: only {num_frames} of {header.num_frames} frames can be read; it is cut short")
+
+
+class _Reading:
+    """An opened container; whatever goes wrong inside leaves as a VideoError."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __enter__(self) -> Any:
+        try:
+            if not self.path.is_file():
+                raise VideoError(f"{self.path}: no such file")
+            if self.path.stat().st_size == 0:
+                raise VideoError(f"{self.path}: is empty (0 bytes)")
+            if self.path.suffix.lower() not in FORMATS:
+                raise VideoError(
+                    f"{self.path}: {self.path.suffix or 'no'} is no known ending; known: {', '.join(FORMATS)}"
+                )
+            options = {"max_pixels": str(MAX_SIDE_PX * MAX_SIDE_PX), "protocol_whitelist": "file"}
+            form = FORMATS[self.path.suffix.lower()]
+            self.container = av.open(str(self.path.absolute()), format=form, options=options)
+        except Exception as error:  # a demuxer fails in more ways than PyAV's own errors
+            raise self._as_video_error(error) from error
+        return self.container
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            self.container.close()
+        except Exception:
+            if error is None:
+                raise
+        if error is not None and isinstance(error, Exception):
+            raise self._as_video_error(error) from error
+
+    def _as_video_error(self, error: Exception) -> VideoError:
+        if isinstance(error, VideoError):
+            return error
+        return VideoError(
+            f"{self.path}: cannot be read as a video: {' '.join(str(error).split()) or type(error).__name__}"
+        )
+
+
+def _header(container: Any, path: Path) -> VideoHeader:
+    if not container.streams.video:
+        raise VideoError(f"{path}: has no video stream")
+    stream = container.streams.video[0]
+    width, height = stream.codec_context.width, stream.codec_context.height
+    if not (0 < width <= MAX_SIDE_PX and 0 < height <= MAX_SIDE_PX):
+        raise VideoError(f"{path}: declares {width}x{height} px; at most {MAX_SIDE_PX}x{MAX_SIDE_PX} is read")
+    fps = float(stream.average_rate or stream.guessed_rate or 0)
+    if not 0 < fps <= MAX_FPS:
+        raise VideoError(f"{path}: declares {fps:g} frames a second; 0 to {MAX_FPS} are read")
+    num_frames = stream.frames or _count_packets(container, stream)
+    if num_frames < 1:
+        raise VideoError(f"{path}: has no frames")
+    return VideoHeader(num_frames, fps, width, height, path.stat().st_size)
+
+
+def _count_packets(container: Any, stream: Any) -> int:
+    """Containers such as Matroska do not store the number of frames."""
+    num_packets = sum(1 for packet in container.demux(stream) if packet.size)
+    container.seek(0)
+    return num_packets
+
+
+def _check_frame(frame: Any, index: int, header: VideoHeader, path: Path) -> None:
+    if (frame.width, frame.height) != (header.width, header.height):
+        declared = f"{header.width}x{header.height}"
+        raise VideoError(
+            f"{path}: frame {index} has {frame.width}x{frame.height} px where the header declares {declared}"
+        )
+    if frame.is_corrupt:
+        raise VideoError(f"{path}: frame {index} is damaged")
+    if frame.time is None or abs(frame.time * header.fps - index) > 0.5:
+        raise VideoError(f"{path}: frame {index} is not at {index / header.fps:.3f} s; a constant frame rate is needed")
+
+
+class _writing:
+    """Turns what the encoder or the disk says into a StorageError that names the file."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if isinstance(error, OSError | av.FFmpegError):
+            raise StorageError(f"{self.path}: the video cannot be written: {' '.join(str(error).split())}") from error

@@ -1,0 +1,205 @@
+"""Videos: streaming both ways, equal bytes, and a reason for every file that is no video."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+from longtake.platform.errors import StorageError, VideoError
+from longtake.platform.video import VideoWriter, file_sha256, probe, read_frames
+
+
+def moving_square(num_frames: int, side: int = 32) -> np.ndarray:
+    """[n, side, side, 3]: a bright square that moves one pixel a frame, so that every frame differs."""
+    frames = np.full((num_frames, side, side, 3), 40, dtype=np.uint8)
+    for index in range(num_frames):
+        left = index % (side - 8)
+        frames[index, 8:16, left : left + 8] = (200, 120, 60)
+    return frames
+
+
+def write(path: Path, frames: np.ndarray, batch: int = 7) -> Path:
+    with VideoWriter(path, fps=16, width=frames.shape[2], height=frames.shape[1]) as writer:
+        for start in range(0, len(frames), batch):
+            writer.write(frames[start : start + batch])
+    return path
+
+
+def test_frames_come_back_in_order_and_close(tmp_path: Path) -> None:
+    frames = moving_square(50)
+    path = write(tmp_path / "a.mp4", frames)
+    batches = list(read_frames(path, batch=16))
+    assert [len(batch) for batch in batches] == [16, 16, 16, 2]
+    read = np.concatenate(batches)
+    assert read.dtype == np.uint8
+    # crf 18 and 4:2:0 blur colour edges, but a frame is nearer to itself than to its neighbour, 1 px off.
+    own = np.abs(read.astype(int) - frames).mean(axis=(1, 2, 3))
+    neighbour = np.abs(read[:-1].astype(int) - frames[1:]).mean(axis=(1, 2, 3))
+    assert own.max() < 4
+    assert (own[:-1] < neighbour).all()
+
+
+def test_header_facts_and_checksum(tmp_path: Path) -> None:
+    with VideoWriter(tmp_path / "a.mp4", fps=16, width=32, height=16) as writer:
+        writer.write(np.zeros((33, 16, 32, 3), np.uint8))
+    info, header = writer.info, probe(tmp_path / "a.mp4")
+    assert info is not None
+    assert (header.num_frames, header.fps, header.width, header.height) == (33, 16.0, 32, 16)
+    assert (info.num_frames, info.bytes, info.sha256) == (33, header.bytes, file_sha256(tmp_path / "a.mp4"))
+
+
+def test_same_frames_give_the_same_bytes_however_they_are_batched(tmp_path: Path) -> None:
+    frames = moving_square(40)
+    first, second = write(tmp_path / "a.mp4", frames, 40), write(tmp_path / "b.mp4", frames, 3)
+    assert file_sha256(first) == file_sha256(second)
+
+
+def test_faststart_and_a_key_frame_each_second(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.mp4", moving_square(48))
+    data = path.read_bytes()
+    assert 0 < data.find(b"moov") < data.find(b"mdat")
+    with av.open(str(path)) as container:
+        keys = [round(p.pts * p.time_base * 16) for p in container.demux(video=0) if p.is_keyframe and p.size]
+    # The encoder may add key frames at cuts (the square jumps back at frame 24), never fewer than one a second.
+    assert keys[0] == 0
+    assert max(np.diff([*keys, 48])) <= 16
+
+
+def test_an_exception_while_writing_leaves_no_file(tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError), VideoWriter(tmp_path / "a.mp4", width=32, height=32) as writer:
+        writer.write(moving_square(3))
+        raise RuntimeError("the sampler failed")
+    assert os.listdir(tmp_path) == []
+
+
+def test_no_frame_and_wrong_frames_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(VideoError, match="no frame was written"), VideoWriter(tmp_path / "a.mp4", width=32, height=32):
+        pass
+    writer = VideoWriter(tmp_path / "b.mp4", width=32, height=32)
+    with pytest.raises(VideoError, match=r"uint8 \[1, 32, 34, 3\]; the video takes uint8 \[n, 32, 32, 3\]"):
+        writer.write(np.zeros((1, 32, 34, 3), np.uint8))
+    writer.abort()
+    with pytest.raises(VideoError, match="must be even"):
+        VideoWriter(tmp_path / "c.mp4", width=33, height=32)
+    assert os.listdir(tmp_path) == []
+
+
+def test_an_unwritable_place_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StorageError, match=r"file/a\.mp4: the video cannot be written"):
+        VideoWriter(tmp_path / "file" / "a.mp4", width=32, height=32)
+
+
+def huge_header(source: Path, target: Path) -> Path:
+    """The same video, its sizes in the track header, the sample entry and the H.264 parameters raised to 16384x8704."""
+    data = bytearray(source.read_bytes())
+    entry = data.find(b"avc1", data.find(b"stsd")) + 4
+    data[entry + 24 : entry + 28] = (16384).to_bytes(2, "big") + (8704).to_bytes(2, "big")
+    tkhd = data.find(b"tkhd") - 4
+    end = tkhd + int.from_bytes(data[tkhd : tkhd + 4], "big")
+    data[end - 8 : end] = (16384 << 16).to_bytes(4, "big") + (8704 << 16).to_bytes(4, "big")
+    target.write_bytes(data)
+    return target
+
+
+def encode_huge(path: Path) -> Path:
+    """A real video of 16384x8704: one black frame, a few kB."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mjpeg", rate=16)
+        stream.width, stream.height, stream.pix_fmt = 4098, 64, "yuvj420p"
+        frame = av.VideoFrame(4098, 64, "yuvj420p")
+        for plane in frame.planes:
+            plane.update(bytes(plane.buffer_size))
+        frame.pts = 0
+        container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    return path
+
+
+def variable_rate(path: Path) -> Path:
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=16)
+        stream.width, stream.height, stream.pix_fmt = 32, 32, "yuv420p"
+        for index, picture in enumerate(moving_square(20)):
+            frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
+            frame.pts = index * index
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    return path
+
+
+@pytest.fixture
+def bad_videos(tmp_path: Path) -> dict[str, Path]:
+    good = write(tmp_path / "good.mp4", moving_square(40))
+    data = good.read_bytes()
+    contents = {
+        "is empty": b"",
+        "cannot be read as a video": b"#EXTM3U\nhttp://example.com/a.ts\n",
+        "moov": data[: len(data) // 4],
+        "cut": data[:-200],
+        "only the signature": data[:32],
+    }
+    files = {name: tmp_path / f"{index}.mp4" for index, name in enumerate(contents)}
+    for name, path in files.items():
+        path.write_bytes(contents[name])
+    files["no such file"] = tmp_path / "none.mp4"
+    files["is no known ending"] = tmp_path / "a.txt"
+    files["is no known ending"].write_text("text")
+    files["declares 4098x64 px"] = encode_huge(tmp_path / "wide.mov")
+    files["constant frame rate"] = variable_rate(tmp_path / "vfr.mp4")
+    return files
+
+
+def test_every_bad_video_is_a_video_error_with_a_reason(bad_videos: dict[str, Path]) -> None:
+    for name, path in bad_videos.items():
+        with pytest.raises(VideoError) as caught:
+            for _ in read_frames(path):
+                pass
+        assert str(caught.value).startswith(str(path)), name
+        assert "\n" not in str(caught.value)
+        if " " in name and name != "only the signature":
+            assert name in str(caught.value)
+
+
+def test_a_huge_header_is_refused_before_anything_is_decoded(tmp_path: Path) -> None:
+    good = write(tmp_path / "good.mp4", moving_square(20))
+    path = huge_header(good, tmp_path / "huge.mp4")
+    code = f"""
+import resource
+from longtake.platform.errors import VideoError
+from longtake.platform.video import read_frames
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+try:
+    shapes = [batch.shape for batch in read_frames({str(path)!r})]
+except VideoError as error:
+    print("refused", error)
+else:
+    print("read", shapes)
+print("MiB", (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)
+"""
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    # The parameters inside the stream say 32x32 and win over the box; either way nothing huge is allocated.
+    assert int(out.rpartition("MiB ")[2]) < 64, out
+
+
+def test_mutated_videos_never_end_the_reader(tmp_path: Path) -> None:
+    data = write(tmp_path / "good.mp4", moving_square(20)).read_bytes()
+    rng = np.random.default_rng(7)
+    outcomes = {"read": 0, "refused": 0}
+    for index in range(60):
+        mutated = bytearray(data)
+        for _ in range(int(rng.integers(1, 20))):
+            mutated[int(rng.integers(0, len(mutated)))] = int(rng.integers(0, 256))
+        path = tmp_path / f"{index}.mp4"
+        path.write_bytes(bytes(mutated))
+        try:
+            for batch in read_frames(path):
+                assert batch.shape[1:] == (32, 32, 3)
+            outcomes["read"] += 1
+        except VideoError:
+            outcomes["refused"] += 1
+    assert outcomes["refused"] > 0
