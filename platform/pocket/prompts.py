@@ -1,0 +1,86 @@
+"""The prompt language of the pocket world: '<sky>, <material>; pan right 6 s, left 6 s, repeat'.
+
+Owns the grammar and the camera script it gives. Strict: a prompt that is not understood is never guessed at.
+Time is in latent frames (4 a second); a direction holds for whole blocks of 3, so durations are multiples of 0.75 s.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from fractions import Fraction
+
+import numpy as np
+
+from longtake.platform.errors import ConfigError
+from longtake.platform.pocket.world import MATERIALS, SKIES, check_words
+
+LATENT_FPS = 4
+FRAMES_PER_BLOCK = 3
+MAX_CHARS = 2000
+MAX_SEGMENT_SECONDS = 3600
+EXAMPLE = "'dusk, brick; pan right 6 s, left 6 s, repeat'"
+DIRECTIONS = {"right": 1, "left": -1}
+
+_SHAPE = re.compile(r"([a-z]+), ([a-z]+); pan ([^;]+)")
+_MOVE = re.compile(r"(right|left) ([0-9]{1,6}(?:\.[0-9]{1,6})?) s")
+
+
+@dataclass(frozen=True)
+class PocketPrompt:
+    """segments are (direction, latent frames); the last one goes on for ever unless the script repeats."""
+
+    sky: str
+    material: str
+    segments: tuple[tuple[int, int], ...]
+    repeat: bool = False
+
+    def camera(self, latent_frames: int) -> np.ndarray:
+        """int64 [F]: the unwrapped column of the view's left edge; the first is 0, each later one is one column on."""
+        blocks = -(-latent_frames // FRAMES_PER_BLOCK)
+        moves = np.repeat(self._block_directions(blocks), FRAMES_PER_BLOCK)[:latent_frames]
+        moves[:1] = 0
+        return np.cumsum(moves, dtype=np.int64)
+
+    def text_tokens(self) -> np.ndarray:
+        """float32 [2, 8], one-hot: the sky word (0..3), then the material word (4..7)."""
+        tokens = np.zeros((2, len(SKIES) + len(MATERIALS)), dtype=np.float32)
+        tokens[0, SKIES.index(self.sky)] = 1
+        tokens[1, len(SKIES) + MATERIALS.index(self.material)] = 1
+        return tokens
+
+    def _block_directions(self, blocks: int) -> np.ndarray:
+        directions = np.concatenate([np.full(frames // FRAMES_PER_BLOCK, sign) for sign, frames in self.segments])
+        if self.repeat:
+            return np.resize(directions, blocks)
+        return np.pad(directions, (0, max(0, blocks - len(directions))), mode="edge")[:blocks]
+
+
+def parse(text: str) -> PocketPrompt:
+    """Read one prompt line; anything outside the grammar is a ConfigError that says the value, the rule and an example."""
+    shape = _SHAPE.fullmatch(text) if len(text) <= MAX_CHARS else None
+    if shape is None:
+        raise _refusal(text, "write '<sky>, <material>; pan <moves>' in lower case with single spaces")
+    sky, material, moves = shape.groups()
+    check_words(sky, material)
+    parts = moves.split(", ")
+    repeat = len(parts) > 1 and parts[-1] == "repeat"
+    segments = tuple(_segment(part, text) for part in (parts[:-1] if repeat else parts))
+    return PocketPrompt(sky, material, segments, repeat)
+
+
+def _segment(part: str, text: str) -> tuple[int, int]:
+    move = _MOVE.fullmatch(part)
+    if move is None:
+        raise _refusal(text, f"the move {part!r} must read 'right N s' or 'left N s' ('repeat' may only stand last)")
+    direction, seconds = move.groups()
+    blocks = Fraction(seconds) * LATENT_FPS / FRAMES_PER_BLOCK
+    if blocks.denominator != 1 or not 0 < Fraction(seconds) <= MAX_SEGMENT_SECONDS:
+        rule = f"a multiple of {FRAMES_PER_BLOCK / LATENT_FPS} s (one block), above 0 and at most {MAX_SEGMENT_SECONDS} s"
+        raise _refusal(text, f"the duration {seconds} s must be {rule}")
+    return DIRECTIONS[direction], int(blocks) * FRAMES_PER_BLOCK
+
+
+def _refusal(text: str, rule: str) -> ConfigError:
+    shown = text if len(text) <= 120 else text[:117] + "..."
+    return ConfigError(f"pocket prompt {shown!r}: {rule}; for example {EXAMPLE}")
