@@ -7,19 +7,20 @@ platform.video and writes nothing.
 
 from __future__ import annotations
 
-import hashlib
-import math
 import platform
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
-from importlib.metadata import version
 from pathlib import Path
 from typing import TypeVar
 
-from longtake.evaluators.base import Metric, MetricRun, Suite, Unscorable, VideoContext, VideoValue, metrics, suites
+import av
+import cv2
+import numpy as np
+
+from longtake.evaluators.base import Suite, VideoContext, metrics, suites
 from longtake.evaluators.clips import clip_frames, iter_clips
-from longtake.evaluators.drift import Timeline, drift_of
-from longtake.evaluators.views import ClipView, set_one_thread
+from longtake.evaluators.drift import Timeline
+from longtake.evaluators.track import Result, Track
+from longtake.evaluators.views import set_one_thread
 from longtake.platform import video
 from longtake.platform.errors import StorageError, VideoError
 from longtake.platform.records import VideoScores
@@ -47,29 +48,37 @@ def score_video(path: Path, suite: str, ctx: VideoContext | None = None) -> Vide
 
 
 def score_video_suites(
-    path: Path, suite_names: Sequence[str], ctx: VideoContext | None = None, read_frames: int = READ_FRAMES
+    path: Path, suite_names: Sequence[str], ctx: VideoContext | None = None, take: Take | None = None
 ) -> dict[str, VideoScores]:
-    """Suite -> scores. Raises ConfigError for an unknown suite and StorageError when the file cannot be read at all."""
+    """Suite -> scores. What is known of the video comes from `ctx`, else from its header and its `take`.
+
+    Raises ConfigError for an unknown suite and StorageError when there is no such file; a broken video is recorded.
+    """
     chosen = [suites.get(name) for name in suite_names]
-    wanted = list(dict.fromkeys(name for suite in chosen for name in suite.metrics))
-    tracks = {name: _Track(metrics.get(name)()) for name in wanted}
     digest = file_sha256(path)
-    try:
-        timeline = _watch(path, ctx or context_of(path), list(tracks.values()), read_frames)
-    except VideoError as error:
-        results = {name: track.unreadable(str(error)) for name, track in tracks.items()}
-    else:
-        results = {name: track.result(timeline) for name, track in tracks.items()}
+    results = score_metrics(path, [name for suite in chosen for name in suite.metrics], ctx, take)
     return {suite.name: _record(suite, digest, results) for suite in chosen}
 
 
-def _watch(path: Path, ctx: VideoContext, tracks: list[_Track], read_frames: int) -> Timeline:
+def score_metrics(
+    path: Path, names: Sequence[str], ctx: VideoContext | None = None, take: Take | None = None
+) -> dict[str, Result]:
+    """Metric -> result, all in one decode; what a suite names twice, or two suites name, is computed once."""
+    tracks = {name: Track(metrics.get(name)()) for name in names}
+    try:
+        timeline = _watch(path, ctx or context_of(path, take), list(tracks.values()))
+    except VideoError as error:
+        return {name: track.unreadable(str(error)) for name, track in tracks.items()}
+    return {name: track.result(timeline) for name, track in tracks.items()}
+
+
+def _watch(path: Path, ctx: VideoContext, tracks: list[Track]) -> Timeline:
     set_one_thread()
     length = clip_frames(ctx.fps, ctx.width, ctx.height, path)
     starts, seen = [], 0
     for track in tracks:
         track.open(ctx)
-    for view in iter_clips(video.read_frames(path, batch=read_frames), ctx.fps, length, path):
+    for view in iter_clips(video.read_frames(path, batch=READ_FRAMES), ctx.fps, length, path):
         starts.append(view.start_frame)
         seen = view.start_frame + len(view)
         for track in tracks:
@@ -86,83 +95,7 @@ def _check_count(path: Path, ctx: VideoContext, seen: int) -> None:
         )
 
 
-@dataclass
-class _Result:
-    value: float | None
-    clips: list[float | None] = field(default_factory=list)
-    drift: dict[str, float | None] = field(default_factory=dict)  # full names
-    errors: dict[str, str] = field(default_factory=dict)  # full names
-    seconds: list[float] = field(default_factory=list)
-
-
-@dataclass
-class _Track:
-    """One metric on one video, with every failure turned into None and a reason."""
-
-    metric: Metric
-    run: MetricRun | None = None
-    clips: list[float | None] = field(default_factory=list)
-    reasons: list[str] = field(default_factory=list)
-
-    def open(self, ctx: VideoContext) -> None:
-        if self.metric.needs_take and ctx.prompt is None:
-            self.reasons.append("needs the take's prompt and seed, which a plain video file does not carry")
-            return
-        try:
-            self.run = self.metric.open(ctx)
-        except Exception as error:
-            self.reasons.append(_reason(error))
-
-    def clip(self, view: ClipView) -> None:
-        if self.run is None:
-            return
-        try:
-            score = float(self.run.clip(view))
-            if not math.isfinite(score):
-                raise Unscorable(f"not a number: {score}")
-            self.clips.append(score)
-        except Exception as error:
-            self.reasons.append(f"clip {len(self.clips)} (frame {view.start_frame}): {_reason(error)}")
-            self.clips.append(None)
-
-    def result(self, timeline: Timeline) -> _Result:
-        name = self.metric.name
-        if self.run is None:
-            return self.unreadable(self.reasons[0])
-        try:
-            found = self.run.finish(list(self.clips))
-        except Exception as error:
-            self.reasons.append(_reason(error))
-            found = VideoValue(None, self.clips)
-        drift, reasons = drift_of(found.clips, timeline, self.metric.ratio_drift)
-        reasons |= found.errors
-        if self.reasons or not _finite(found.value):
-            reasons[""] = found.errors.get("") or self._summary()
-        errors = {f"{name}.{part}" if part else name: why for part, why in reasons.items()}
-        named = {f"{name}.{part}": number for part, number in (drift | found.extra).items()}
-        return _Result(found.value, found.clips, named, errors, timeline.start_seconds)
-
-    def unreadable(self, reason: str) -> _Result:
-        return _Result(None, errors={self.metric.name: reason})
-
-    def _summary(self) -> str:
-        missing = sum(score is None for score in self.clips)
-        if not self.reasons:
-            return "no clip has a score"
-        left_out = f"{missing} of {len(self.clips)} clips have no score and are left out; " if missing else ""
-        return left_out + self.reasons[0]
-
-
-def _finite(value: float | None) -> bool:
-    return value is not None and math.isfinite(value)
-
-
-def _reason(error: Exception) -> str:
-    text = " ".join(str(error).split())[:300]
-    return text if isinstance(error, Unscorable) else f"{type(error).__name__}: {text}"
-
-
-def _record(suite: type[Suite], digest: str, results: dict[str, _Result]) -> VideoScores:
+def _record(suite: type[Suite], digest: str, results: dict[str, Result]) -> VideoScores:
     mine = {name: results[name] for name in suite.metrics}
     return VideoScores(
         suite=suite.name,
@@ -185,16 +118,16 @@ def versions_of(suite: type[Suite]) -> dict[str, str]:
     """What can change a score beside the video: the suite, the decoder and the image library."""
     return {
         "suite": f"{suite.name}-{suite.version}",
-        "av": version("av"),
-        "opencv": version("opencv-python-headless"),
-        "numpy": version("numpy"),
+        "av": av.__version__,
+        "opencv": cv2.__version__,
+        "numpy": np.__version__,
         "python": platform.python_version(),
     }
 
 
 def file_sha256(path: Path) -> str:
+    """Hex SHA-256 of a video file. Raises StorageError."""
     try:
-        with path.open("rb") as stream:
-            return hashlib.file_digest(stream, "sha256").hexdigest()
+        return video.file_sha256(path)
     except OSError as error:
         raise StorageError(f"{path}: {error.strerror or error}; check that the video is there and readable") from error

@@ -25,8 +25,9 @@ _IMMERKAER = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], dtype=np.float32)
 
 
 def sharpness(luma: Frames) -> float:
-    dx, dy = cv2.spatialGradient(luma)
-    gradient = float(cv2.magnitude(dx.astype(np.float32), dy.astype(np.float32)).mean()) / 8.0
+    dx, dy = (part.astype(np.float32) for part in cv2.spatialGradient(luma))
+    # Not cv2.magnitude: its last bit depends on where the arrays lie in memory.
+    gradient = float(np.sqrt(dx * dx + dy * dy).mean(dtype=np.float64)) / 8.0
     return gradient / (gradient + HALF_SHARP_GRADIENT)
 
 

@@ -1,0 +1,90 @@
+"""One metric on one video, with every failure turned into None and a reason.
+
+The rule that a missing number is never 0 and never NaN is held here, for all metrics at once: a metric that raises, or
+answers with something that is not a finite number, loses that clip or that value and nothing else.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+from longtake.evaluators.base import Metric, MetricRun, Unscorable, VideoContext, VideoValue
+from longtake.evaluators.drift import Timeline, drift_of
+from longtake.evaluators.views import ClipView
+
+
+@dataclass
+class Result:
+    value: float | None
+    clips: list[float | None] = field(default_factory=list)
+    drift: dict[str, float | None] = field(default_factory=dict)  # full names
+    errors: dict[str, str] = field(default_factory=dict)  # full names
+    seconds: list[float] = field(default_factory=list)
+
+
+@dataclass
+class Track:
+    """One metric on one video, with every failure turned into None and a reason."""
+
+    metric: Metric
+    run: MetricRun | None = None
+    clips: list[float | None] = field(default_factory=list)
+    reasons: list[str] = field(default_factory=list)
+
+    def open(self, ctx: VideoContext) -> None:
+        if self.metric.needs_take and ctx.prompt is None:
+            self.reasons.append("needs the take's prompt and seed, which a plain video file does not carry")
+            return
+        try:
+            self.run = self.metric.open(ctx)
+        except Exception as error:
+            self.reasons.append(_reason(error))
+
+    def clip(self, view: ClipView) -> None:
+        if self.run is None:
+            return
+        try:
+            score = float(self.run.clip(view))
+            if not math.isfinite(score):
+                raise Unscorable(f"not a number: {score}")
+            self.clips.append(score)
+        except Exception as error:
+            self.reasons.append(f"clip {len(self.clips)} (frame {view.start_frame}): {_reason(error)}")
+            self.clips.append(None)
+
+    def result(self, timeline: Timeline) -> Result:
+        name = self.metric.name
+        if self.run is None:
+            return self.unreadable(self.reasons[0])
+        try:
+            found = self.run.finish(list(self.clips))
+        except Exception as error:
+            self.reasons.append(_reason(error))
+            found = VideoValue(None, self.clips)
+        drift, reasons = drift_of(found.clips, timeline, self.metric.ratio_drift)
+        reasons |= found.errors
+        if self.reasons or not _finite(found.value):
+            reasons[""] = found.errors.get("") or self._summary()
+        errors = {f"{name}.{part}" if part else name: why for part, why in reasons.items()}
+        named = {f"{name}.{part}": number for part, number in (drift | found.extra).items()}
+        return Result(found.value, found.clips, named, errors, timeline.start_seconds)
+
+    def unreadable(self, reason: str) -> Result:
+        return Result(None, errors={self.metric.name: reason})
+
+    def _summary(self) -> str:
+        missing = sum(score is None for score in self.clips)
+        if not self.reasons:
+            return "no clip has a score"
+        left_out = f"{missing} of {len(self.clips)} clips have no score and are left out; " if missing else ""
+        return left_out + self.reasons[0]
+
+
+def _finite(value: float | None) -> bool:
+    return value is not None and math.isfinite(value)
+
+
+def _reason(error: Exception) -> str:
+    text = " ".join(str(error).split())[:300]
+    return text if isinstance(error, Unscorable) else f"{type(error).__name__}: {text}"
