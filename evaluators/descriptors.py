@@ -8,6 +8,8 @@ images; nothing here knows clips or scores.
 
 from __future__ import annotations
 
+import math
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -47,7 +49,7 @@ def _features(images_NHWC: Frames, blocks: NDArray[np.bool_], cells: NDArray[np.
     edges = _block_normalised(_direction_histograms(grey))[:, blocks].reshape(len(grey), -1)
     ycc = np.stack([cv2.cvtColor(im, cv2.COLOR_RGB2YCrCb) for im in images_NHWC]).astype(np.float32)
     layout = (_cell_means(ycc) - 128.0)[:, cells].reshape(len(grey), -1)
-    return np.concatenate([_unit(edges), _unit(layout)], axis=1) / np.float32(np.sqrt(2.0))
+    return (np.concatenate([_unit(edges), _unit(layout)], axis=1) / math.sqrt(2.0)).astype(np.float32)
 
 
 def _direction_histograms(grey_NHW: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -81,7 +81,7 @@ class ClipView:
 
     @cached_property
     def _dis(self) -> Any:
-        return cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+        return cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
 
     def flow(self, i: int, j: int) -> NDArray[np.float32]:
         """Dense flow [h, w, 2] in small pixels, from frame i to frame j (DIS, preset medium); cached."""
