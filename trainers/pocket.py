@@ -7,6 +7,7 @@ Recipe: v-prediction at shifted logit-normal times, a noisy and a clean stream s
 that the network is not told about, Muon for the matrices of the blocks and AdamW for the rest, cosine from 40 %, EMA.
 """
 
+import json
 import math
 import os
 import time
@@ -17,13 +18,14 @@ from typing import Any
 
 import numpy as np
 import torch
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from longtake.platform.backbones.pocket_network import NETWORK, SCHEDULE
 from longtake.platform.errors import ConfigError
 from longtake.platform.models.causal_dit import CausalDiT
 from longtake.trainers.muon import Muon
-from longtake.trainers.pocket_clips import Clips, Streets, draw_clips
+from longtake.trainers.pocket_clips import Clips, Streets, draw_clips, make_streets
 from longtake.trainers.teacher_forcing import TeacherForcing
 
 
@@ -131,7 +133,7 @@ class PocketTraining:
     def advance(self) -> StepReport:
         """One optimiser step; mutates the training."""
         config = self.config
-        rng = np.random.Generator(np.random.Philox(key=[config.seed, self.step]))
+        rng = np.random.Generator(np.random.Philox(key=np.array([config.seed, self.step], np.uint64)))
         clips = draw_clips(self.streets, rng, config.clips, config.frames, config.memory)
         loss = flow_loss(self.network, clips, rng, config)
         loss.backward()
@@ -166,6 +168,16 @@ class PocketTraining:
         torch.save(state, fresh)
         fresh.replace(self.state_file)
 
+    def export(self) -> Path:
+        """Write the averaged weights as float16, and what made them as metadata; returns the file."""
+        path = self.folder / "weights.safetensors"
+        facts = {"config": json.dumps(asdict(self.config)), "cpu_seconds": f"{self.cpu_seconds:.0f}"}
+        weights = {key: value.half().contiguous() for key, value in self.average.items()}
+        fresh = path.with_suffix(f".{os.getpid()}.tmp")
+        save_file(weights, fresh, facts)
+        fresh.replace(path)
+        return path
+
     def restore(self) -> None:
         state = torch.load(self.state_file, weights_only=True)
         if state["config"] != asdict(self.config):
@@ -175,6 +187,20 @@ class PocketTraining:
         for optimiser, saved in zip(self.optimisers, state["optimisers"], strict=True):
             optimiser.load_state_dict(saved)
         self.step, self.cpu_before = state["step"], state["cpu_seconds"]
+
+
+@torch.no_grad()
+def held_out_loss(training: PocketTraining, rounds: int = 32) -> float:
+    """Loss of the averaged weights on streets that the training never saw, the same draws for every training."""
+    config, network = training.config, CausalDiT(NETWORK)
+    network.load_state_dict(training.average)
+    unseen = make_streets(64, lambda done: None, first=training.config.streets)
+    losses = []
+    for i in range(rounds):
+        rng = np.random.Generator(np.random.Philox(key=np.array([config.seed + 1, i], np.uint64)))
+        clips = draw_clips(unseen, rng, 4, config.frames, config.memory)
+        losses.append(float(flow_loss(network, clips, rng, config)))
+    return sum(losses) / len(losses)
 
 
 @torch.no_grad()

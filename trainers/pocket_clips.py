@@ -35,12 +35,12 @@ class Streets:
     text: Tensor
 
 
-def make_streets(count: int, tick: Callable[[int], None]) -> Streets:
-    """Draw and encode `count` training streets; `tick(done)` is called as they come."""
+def make_streets(count: int, tick: Callable[[int], None], first: int = 0) -> Streets:
+    """Draw and encode training streets `first` .. `first + count`; `tick(done)` is called as they come."""
     codec, columns, text = PocketCodec(), [], []
     for i in range(count):
         sky, material = SKIES[i % len(SKIES)], MATERIALS[i // len(SKIES) % len(MATERIALS)]
-        columns.append(codec.encode_panorama(panorama(sky, material, TRAINING_SEEDS_FROM + i)))
+        columns.append(codec.encode_panorama(panorama(sky, material, TRAINING_SEEDS_FROM + first + i)))
         text.append(torch.from_numpy(PocketPrompt(sky, material, ()).text_tokens()))
         tick(i + 1)
     return Streets(torch.stack(columns), torch.stack(text))

@@ -38,7 +38,7 @@ class ContextBuffer:
         new_slots = [self.load_row(b, row, block, cache, columns[b] if columns else {}) for b, row in enumerate(plan.rows)]
         places = [[self.place(at, columns[b] if columns else {}) for at in row[-block:]] for b, row in enumerate(plan.rows)]
         self.rotation = torch.stack([torch.cat([self.turn(place) for place in row]) for row in places])
-        self.targets = torch.stack([self.token_index(slots) for slots in new_slots])
+        self.targets = [self.spans(slots) for slots in new_slots]
 
     def place(self, at: Attended, columns: dict[int, int]) -> Place:
         return at.frame, at.time, columns.get(at.frame, 0)
@@ -47,8 +47,16 @@ class ContextBuffer:
         spec = self.spec
         return frame_rotation(place[1], spec.token_rows, spec.token_columns, place[2], spec.split, spec.rope_theta)
 
-    def token_index(self, slots: list[int]) -> Tensor:
-        return torch.cat([torch.arange(s * self.tokens, (s + 1) * self.tokens) for s in slots])
+    def spans(self, slots: list[int]) -> list[tuple[slice, slice]]:
+        """(tokens of the new frames, their place in the buffer): one pair per run of neighbouring slots."""
+        runs: list[list[int]] = []
+        for i, slot in enumerate(slots):
+            if runs and slots[i - 1] == slot - 1:
+                runs[-1][2] = i + 1
+            else:
+                runs.append([slot, i, i + 1])
+        t = self.tokens
+        return [(slice(a * t, b * t), slice(s * t, (s + b - a) * t)) for s, a, b in runs]
 
     def load_row(self, b: int, row: tuple[Attended, ...], block: int, cache: KVCache, columns: dict[int, int]) -> list[int]:
         """Fill the slots that changed; returns those of the new frames, which the passes write themselves."""
@@ -80,8 +88,9 @@ class ContextBuffer:
         return out.transpose(1, 2)
 
     def put(self, buffer: Tensor, new: Tensor) -> None:
-        for b, target in enumerate(self.targets):
-            buffer[b].index_copy_(1, target, new[b].transpose(0, 1))
+        for b, spans in enumerate(self.targets):
+            for source, target in spans:
+                buffer[b, :, target] = new[b, source].transpose(0, 1)
 
     def commit(self, layer: int, key: Tensor, value: Tensor) -> None:
         """Keep the clean keys and values [B, N, h, d] of the new frames, not rotated, in their entries."""

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from torch import Tensor
 
+from longtake.platform.errors import ConfigError
 from longtake.platform.registry import Registry
 
 
@@ -101,8 +102,16 @@ class MethodConfig(ABC):
         """sha256 of every weight that the method carries, by name."""
         return {}
 
+    def window_in(self, default: Window) -> Window:
+        """The backbone's window, with what these parameters override."""
+        size = default.size if self.window is None else self.window
+        return Window(size, default.sink if self.sink is None else self.sink, default.block)
+
     def check(self, window: Window) -> None:
-        """Raise ConfigError if the parameters do not fit the backbone's window."""
+        """Raise ConfigError if the parameters do not fit the window."""
+        if window.sink < 0 or window.size < window.sink + window.block:
+            room = f"at least sink {window.sink} + block {window.block}"
+            raise ConfigError(f"window = {window.size}, sink = {window.sink}: the window must hold {room} frames")
 
 
 methods: Registry[type[MethodConfig]] = Registry("method", "longtake.platform.methods")

@@ -30,6 +30,7 @@ class MemoryConfig(MethodConfig):
                 raise ConfigError(f"{name} = {getattr(self, name)}: must be 0 or more")
 
     def check(self, window: Window) -> None:
+        super().check(window)
         room = window.size - window.sink - window.block
         if self.top_k > room:
             rule = f"window {window.size} - sink {window.sink} - block {window.block}"

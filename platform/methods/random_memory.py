@@ -15,7 +15,7 @@ class RandomMemoryMethod(MemoryMethod):
         return [self.draw(seed, first, eligible, count) for seed in self.info.seeds]
 
     def draw(self, seed: int, first: int, eligible: range, count: int) -> list[Choice]:
-        generator = np.random.Generator(np.random.Philox(key=[seed, first]))
+        generator = np.random.Generator(np.random.Philox(key=np.array([seed, first], np.uint64)))
         picked = generator.choice(len(eligible), size=count, replace=False)
         return [(eligible.start + int(i), None) for i in picked]
 

@@ -9,6 +9,7 @@ Parameter names are those of the published checkpoints (behind their `model.` pr
 Shapes: B batch, F frames, C channels, H x W latent size, T tokens of a frame, N = F * T, D dim, h heads, d head dim.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -89,6 +90,21 @@ class Modulation:
     head: tuple[Tensor, Tensor]
 
 
+class GELU(nn.Module):
+    """The tanh form of GELU.
+
+    0.5 * (1 + tanh(u)) = sigmoid(2 u): without gradients on a CPU that costs 45 % of torch's own kernel, whose tanh is
+    slow there (72 x 1536 numbers: 0.18 ms against 0.41 ms), and differs from it by at most 5e-7.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        if x.requires_grad or x.device.type != "cpu":
+            return F.gelu(x, approximate="tanh")
+        twice = 2 * (2 / math.pi) ** 0.5
+        inner = (x * x).mul_(0.044715 * twice).add_(twice).mul_(x)
+        return inner.sigmoid_().mul_(x)
+
+
 class Attention(nn.Module):
     """Projections and RMS-normed queries and keys (over the whole dim) of one attention layer."""
 
@@ -118,7 +134,7 @@ class Layer(nn.Module):
         self.self_attn = Attention(spec)
         self.norm3 = nn.LayerNorm(spec.dim, spec.eps)
         self.cross_attn = Attention(spec)
-        self.ffn = nn.Sequential(nn.Linear(spec.dim, spec.ffn_dim), nn.GELU("tanh"), nn.Linear(spec.ffn_dim, spec.dim))
+        self.ffn = nn.Sequential(nn.Linear(spec.dim, spec.ffn_dim), GELU(), nn.Linear(spec.ffn_dim, spec.dim))
 
     def forward(
         self, x: Tensor, mod: tuple[Tensor, ...], text: tuple[Tensor, Tensor], attend: Attend, i: int
@@ -157,11 +173,18 @@ class CausalDiT(nn.Module):
         self.spec = spec
         dim, patch = spec.dim, (1, *spec.patch)
         self.patch_embedding = nn.Conv3d(spec.channels, dim, patch, patch)
-        self.text_embedding = nn.Sequential(nn.Linear(spec.text_dim, dim), nn.GELU("tanh"), nn.Linear(dim, dim))
+        self.text_embedding = nn.Sequential(nn.Linear(spec.text_dim, dim), GELU(), nn.Linear(dim, dim))
         self.time_embedding = nn.Sequential(nn.Linear(spec.freq_dim, dim), nn.SiLU(), nn.Linear(dim, dim))
         self.time_projection = nn.Sequential(nn.SiLU(), nn.Linear(dim, 6 * dim))
         self.blocks = nn.ModuleList(Layer(spec) for _ in range(spec.layers))
         self.head = Head(spec)
+
+    def lay_out(self) -> "CausalDiT":
+        """Store every linear weight so that x @ W^T reads it in order; same numbers, about a tenth faster on a CPU."""
+        for module in self.modules():
+            if isinstance(module, nn.Linear):
+                module.weight.data = module.weight.data.t().contiguous().t()
+        return self
 
     def text_kv(self, text_BLD: Tensor) -> list[tuple[Tensor, Tensor]]:
         """Keys and values [B, h, text_len, d] of every layer's cross-attention; rows are padded with zeros first.

@@ -1,0 +1,104 @@
+"""What a backbone is: a frozen generator with its text encoder, its decoder and its numbers.
+
+One file in this folder adds one. A backbone owns its weights and says how a prompt conditions it and how its latents
+become frames; it knows no method, no path of a run and no Ray.
+"""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import ClassVar, Protocol
+
+import numpy as np
+from torch import Tensor
+
+from longtake.platform.errors import ConfigError
+from longtake.platform.methods.base import Window
+from longtake.platform.models.causal_dit import CausalDiT, DiTSpec
+from longtake.platform.models.schedule import FlowSchedule
+from longtake.platform.registry import Registry
+from longtake.platform.takes import Take
+
+
+@dataclass(frozen=True)
+class BackboneSpec:
+    """The published (or measured) numbers of a backbone. `cpu_gflops`: what one core reached, for estimates only."""
+
+    name: str
+    network: DiTSpec
+    schedule: FlowSchedule
+    window: Window
+    width: int
+    height: int
+    latent_fps: int = 4
+    fps: int = 16
+    provides_start: bool = False
+    cpu_gflops: float = 20.0
+    video_bytes_per_second: int = 20_000
+
+    @property
+    def frames_per_block(self) -> int:
+        return self.window.block
+
+    @property
+    def block_flops(self) -> int:
+        """FLOPs of one block with a full window: every denoising pass and the commit."""
+        passes = len(self.schedule.steps) + 1
+        return passes * self.network.pass_flops(self.window.block, self.window.size)
+
+
+@dataclass(frozen=True)
+class Condition:
+    """What a prompt makes of a take: text [1, rows, text_dim], and the camera's columns [F] in a known world."""
+
+    text: Tensor
+    columns: np.ndarray | None = None
+    view_columns: int = 0
+    world_columns: int = 0
+
+
+class Decoder(Protocol):
+    """Streaming: latents [n, C, H, W] in, uint8 frames [m, height, width, 3] out; keeps what the next call needs."""
+
+    def push(self, latents_FCHW: Tensor) -> np.ndarray: ...
+
+
+class Backbone(ABC):
+    """Loaded weights; the class methods work without loading any."""
+
+    spec: ClassVar[BackboneSpec]
+    network: CausalDiT
+
+    @classmethod
+    @abstractmethod
+    def fingerprint(cls) -> dict[str, str]:
+        """sha256 of every file that changes pixels, by name. Raises WeightsError if one is missing."""
+
+    @classmethod
+    @abstractmethod
+    def check_prompt(cls, prompt: str) -> None:
+        """Raises ConfigError if the backbone cannot be told this."""
+
+    @abstractmethod
+    def condition(self, prompt: str, latent_frames: int) -> Condition: ...
+
+    @abstractmethod
+    def decoder(self, prompt: str, latent_frames: int) -> Decoder: ...
+
+    def start_latents(self, prompt: str, seed: int, frames: int) -> Tensor:
+        """Real latents [F, C, H, W] that a take may start from. Raises ConfigError where there are none."""
+        raise ConfigError(f"backbone {self.spec.name} has no real frames to start from; set start_s to 0")
+
+    @classmethod
+    def cost(cls, take: Take, keeps_evicted: bool = True) -> dict[str, float]:
+        """An estimate for `longtake plan`: CPU seconds on one core, bytes of the bank and of the video."""
+        spec = cls.spec
+        blocks = take.latent_frames // spec.frames_per_block
+        banked = max(0, take.latent_frames - spec.window.size) if keeps_evicted else 0
+        return {
+            "cpu_seconds": blocks * spec.block_flops / (spec.cpu_gflops * 1e9),
+            "bank_bytes": banked * spec.network.frame_kv_bytes,
+            "video_bytes": take.latent_frames / spec.latent_fps * spec.video_bytes_per_second,
+        }
+
+
+backbones: Registry[type[Backbone]] = Registry("backbone", "longtake.platform.backbones")

@@ -1,0 +1,78 @@
+"""The pocket backbones: tiny, really trained video diffusion models of the skyline world, shipped with the package.
+
+`pocket` was trained with its sliding window alone, so memory is training-free for it, as for the paper's backbones;
+`pocket-mem` was also trained with frames of the past in its context. Their model cards lie beside the weights. Both
+are told the camera's column of every frame, which no Wan backbone is.
+"""
+
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from longtake.platform.backbones.base import Backbone, BackboneSpec, Condition, backbones
+from longtake.platform.backbones.pocket_network import NETWORK, SCHEDULE, WINDOW
+from longtake.platform.models.causal_dit import CausalDiT
+from longtake.platform.models.checkpoints import load_safetensors, load_strict, sha256
+from longtake.platform.pocket.codec import PocketCodec, StreamingDecoder
+from longtake.platform.pocket.prompts import parse
+from longtake.platform.pocket.world import COLUMNS, HEIGHT_PX, VIEW_COLUMNS, VIEW_PX, panorama
+
+WEIGHTS = Path(__file__).parent / "weights"
+
+
+def pocket_spec(name: str) -> BackboneSpec:
+    scale = StreamingDecoder.UPSCALE
+    return BackboneSpec(
+        name, NETWORK, SCHEDULE, WINDOW, width=VIEW_PX * scale, height=HEIGHT_PX * scale, provides_start=True
+    )
+
+
+@backbones.register("pocket")
+class Pocket(Backbone):
+    """Trained with the sliding window alone."""
+
+    spec: ClassVar[BackboneSpec] = pocket_spec("pocket")
+
+    def __init__(self) -> None:
+        self.network = CausalDiT(NETWORK)
+        weights = {key: value.float() for key, value in load_safetensors(self.weights_file()).items()}
+        load_strict(self.network, weights, self.weights_file())
+        self.network.lay_out().eval().requires_grad_(False)
+        self.codec = PocketCodec()
+
+    @classmethod
+    def weights_file(cls) -> Path:
+        return WEIGHTS / f"{cls.spec.name}.safetensors"
+
+    @classmethod
+    def fingerprint(cls) -> dict[str, str]:
+        return {"weights": sha256(cls.weights_file()), "codec": PocketCodec().sha256}
+
+    @classmethod
+    def check_prompt(cls, prompt: str) -> None:
+        parse(prompt)
+
+    def condition(self, prompt: str, latent_frames: int) -> Condition:
+        told = parse(prompt)
+        text = torch.from_numpy(told.text_tokens()).unsqueeze(0)
+        return Condition(text, told.camera(latent_frames), VIEW_COLUMNS, COLUMNS)
+
+    def decoder(self, prompt: str, latent_frames: int) -> StreamingDecoder:
+        return StreamingDecoder(self.codec, parse(prompt).camera(latent_frames))
+
+    def start_latents(self, prompt: str, seed: int, frames: int) -> Tensor:
+        """True views of the street of (prompt, seed) along the prompt's camera: [F, 48, 1, 8]."""
+        told = parse(prompt)
+        street = self.codec.encode_panorama(panorama(told.sky, told.material, seed))
+        places = (told.camera(frames)[:, None] + np.arange(VIEW_COLUMNS)) % COLUMNS
+        return street[torch.from_numpy(places)].transpose(1, 2).unsqueeze(2)
+
+
+@backbones.register("pocket-mem")
+class PocketMem(Pocket):
+    """Trained with relevant and irrelevant frames of the past, and without any."""
+
+    spec: ClassVar[BackboneSpec] = pocket_spec("pocket-mem")

@@ -1,0 +1,112 @@
+"""A loaded backbone that makes takes: latents block by block, decoded to frames as they come.
+
+Owns noise and timing. Noise is drawn per (backbone, prompt, seed, block, pass), so that methods meet the same noise and
+neither order, worker nor interruption changes a pixel; a longer take begins exactly as a shorter one does. Knows no
+path and no Ray; holds one block of frames and, for methods that look back, the bank.
+"""
+
+import hashlib
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from longtake.platform import config
+from longtake.platform.backbones.base import Backbone, BackboneSpec, Condition, backbones
+from longtake.platform.generation.rollout import Block, Rollout
+from longtake.platform.methods.base import Method, RolloutInfo, methods
+from longtake.platform.takes import Take
+
+
+class TakeNoise:
+    """Standard normal numbers [1, n, C, H, W] from Philox keyed by the take's own noise key."""
+
+    def __init__(self, take: Take, spec: BackboneSpec):
+        net = spec.network
+        self.shape = (1, spec.frames_per_block, net.channels, net.latent_height, net.latent_width)
+        self.key = noise_key(take)
+
+    def initial(self, block: int) -> Tensor:
+        return self.draw(block, 0)
+
+    def renoise(self, block: int, step: int) -> Tensor:
+        return self.draw(block, step + 1)
+
+    def draw(self, block: int, part: int) -> Tensor:
+        generator = np.random.Generator(np.random.Philox(key=np.array([self.key, (block << 8) + part], np.uint64)))
+        return torch.from_numpy(generator.standard_normal(self.shape, dtype=np.float32))
+
+
+def noise_key(take: Take) -> int:
+    """64 bits that (backbone, prompt, seed) decide; not the method, so that methods are compared under equal noise."""
+    text = "\0".join((take.backbone, take.prompt, str(take.seed)))
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "little")
+
+
+@dataclass(frozen=True)
+class BlockOutput:
+    """One finished block: frames uint8 [m, height, width, 3], clean latents [n, C, H, W], its row of the trace."""
+
+    index: int
+    total: int
+    frames: np.ndarray
+    latents: Tensor
+    trace: dict[str, Any]
+
+
+class Sampler:
+    """Keeps one backbone loaded; `generate` makes one take, after which `stats` tells what it cost."""
+
+    def __init__(self, backbone: str):
+        self.backbone: Backbone = backbones.get(backbone)()
+        self.stats: dict[str, Any] = {}
+
+    def generate(self, take: Take) -> Iterator[BlockOutput]:
+        """Blocks in order. Mutates `stats`: {"timings": {"generate", "decode"} in seconds, "bank_bytes"}."""
+        rollout, prefix = self.rollout(take)
+        total = take.latent_frames // self.backbone.spec.frames_per_block
+        decoder = self.backbone.decoder(take.prompt, take.latent_frames)
+        timings = {"generate": 0.0, "decode": 0.0}
+        started = time.perf_counter()
+        for block in rollout.blocks(total, prefix):
+            made = time.perf_counter()
+            frames = decoder.push(block.latents[0])
+            timings["generate"] += made - started
+            timings["decode"] += time.perf_counter() - made
+            bank = rollout.cache.bank
+            self.stats = {"timings": timings, "bank_bytes": bank.num_bytes if bank else 0}
+            yield BlockOutput(block.index, total, frames, block.latents[0], trace_row(block))
+            started = time.perf_counter()
+
+    def rollout(self, take: Take) -> tuple[Rollout, Tensor | None]:
+        """The engine set up for one take, and the given latents it starts from."""
+        backbone, spec = self.backbone, self.backbone.spec
+        condition = backbone.condition(take.prompt, take.latent_frames)
+        method = build_method(take, spec, condition)
+        noise = TakeNoise(take, spec)
+        prefix = None
+        if take.start_frames:
+            prefix = backbone.start_latents(take.prompt, take.seed, take.start_frames).unsqueeze(0)
+        return Rollout(backbone.network, spec.schedule, method, condition.text, noise), prefix
+
+
+def build_method(take: Take, spec: BackboneSpec, condition: Condition) -> Method:
+    """The take's context method, in the backbone's window unless its parameters say another."""
+    chosen = config.build(methods.get(take.method.name), take.method.params, f"method {take.method.label}")
+    window = chosen.window_in(spec.window)
+    chosen.check(window)
+    columns = None if condition.columns is None else condition.columns[None]
+    info = RolloutInfo(window, 1, (noise_key(take),), columns, condition.view_columns, condition.world_columns)
+    return chosen.build(info)
+
+
+def trace_row(block: Block) -> dict[str, Any]:
+    """What the block attended: [frame, time index, reason, similarity or null] in key order, and the query's indices."""
+    attended = [[at.frame, at.time, at.reason, at.similarity] for at in block.plan.rows[0]]
+    times = list(block.plan.query_times)
+    return {"block": block.index, "first": block.first, "given": block.given, "query": times, "attended": attended}
+
