@@ -60,14 +60,13 @@ class PocketCodec:
 
     def encode_panorama(self, panorama_HWC: np.ndarray) -> torch.Tensor:
         """uint8 [32, 384, 3] -> float32 [96, 48], the same numbers that encode() gives for the views of it."""
-        wide = VIEW_PX
-        parts = [panorama_HWC[:, left : left + wide] for left in range(0, COLUMNS * COLUMN_PX, wide)]
+        parts = [panorama_HWC[:, left : left + VIEW_PX] for left in range(0, COLUMNS * COLUMN_PX, VIEW_PX)]
         return torch.cat([self._encode_columns(part) for part in parts])
 
     def decode(self, latents_FCHW: torch.Tensor) -> np.ndarray:
         """float [F, 48, 1, 8] -> uint8 [F, 32, 32, 3]; values outside the picture's range are clipped."""
         if not bool(torch.isfinite(latents_FCHW).all()):
-            raise WeightsError("pocket codec: the latents hold NaN or infinity; the weights or the precision are broken")
+            raise WeightsError("pocket codec: the latents hold NaN or infinity; check the weights")
         frames = [self._decode_frame(frame) for frame in latents_FCHW.float().cpu()]
         return np.stack(frames) if frames else np.zeros((0, HEIGHT_PX, VIEW_PX, 3), np.uint8)
 

@@ -57,7 +57,7 @@ class PocketPrompt:
 
 
 def parse(text: str) -> PocketPrompt:
-    """Read one prompt line; anything outside the grammar is a ConfigError that says the value, the rule and an example."""
+    """Read one prompt line; anything outside the grammar is a ConfigError with value, rule and example."""
     shape = _SHAPE.fullmatch(text) if len(text) <= MAX_CHARS else None
     if shape is None:
         raise _refusal(text, "write '<sky>, <material>; pan <moves>' in lower case with single spaces")
@@ -76,8 +76,8 @@ def _segment(part: str, text: str) -> tuple[int, int]:
     direction, seconds = move.groups()
     blocks = Fraction(seconds) * LATENT_FPS / FRAMES_PER_BLOCK
     if blocks.denominator != 1 or not 0 < Fraction(seconds) <= MAX_SEGMENT_SECONDS:
-        rule = f"a multiple of {FRAMES_PER_BLOCK / LATENT_FPS} s (one block), above 0 and at most {MAX_SEGMENT_SECONDS} s"
-        raise _refusal(text, f"the duration {seconds} s must be {rule}")
+        step = f"a multiple of {FRAMES_PER_BLOCK / LATENT_FPS} s (one block)"
+        raise _refusal(text, f"the duration {seconds} s must be {step}, above 0 and at most {MAX_SEGMENT_SECONDS} s")
     return DIRECTIONS[direction], int(blocks) * FRAMES_PER_BLOCK
 
 

@@ -113,7 +113,7 @@ def _plan_street(raw_5C: np.ndarray) -> _Street:
 
 
 def _distinct(raw_C: np.ndarray, wanted_C: np.ndarray, choices: int) -> np.ndarray:
-    """A look for each wanted lot (0 for the others), none twice: a number that is taken moves on to the next free one."""
+    """A look for each wanted lot (0 for the others), none twice: a taken number moves on to the next free one."""
     taken: set[int] = set()
     picked = np.zeros_like(raw_C)
     for index in np.nonzero(wanted_C)[0].tolist():
@@ -133,7 +133,7 @@ def _paint_backdrop(look: SkyLook, raw: np.ndarray) -> np.ndarray:
     sky = (top * np.maximum(span - row, 0) + horizon * np.minimum(row, span)) // span
     image = sky + _rolling(raw[:12], 32)[None, :, None] - 16
     hills = 3 + _rolling(raw[12:36], 10)
-    image = np.where((_UP < hills[None, :])[..., None], np.array(look.hills) + 2 * _UP[..., None], image)
+    image = np.where((hills > _UP)[..., None], np.array(look.hills) + 2 * _UP[..., None], image)
     shade = np.array([18, -8, -14, -22])[:, None, None]
     image[-GROUND_PX:] = np.array(look.ground) + shade
     return image
