@@ -7,6 +7,7 @@ Owns their fields and the one rule of missing numbers: a score that could not be
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
+from functools import cache
 from typing import Any, TypeVar
 
 R = TypeVar("R")
@@ -94,15 +95,19 @@ def _to_json(record: Any) -> dict[str, Any]:
     return {item.name: getattr(record, item.name) for item in fields(record)}
 
 
+@cache
+def _kinds(cls: type) -> dict[str, tuple[type, ...]]:
+    kinds = {item.name: getattr(item.type, "__origin__", item.type) for item in fields(cls)}
+    return {name: _KINDS[getattr(kind, "__name__", str(kind))] for name, kind in kinds.items()}
+
+
 def _from_json(cls: type[R], data: Mapping[str, Any]) -> R:
     if not isinstance(data, Mapping):
         raise ValueError(f"{cls.__name__} is a JSON object, not {type(data).__name__}")
-    names = {item.name for item in fields(cls)}  # type: ignore[arg-type]
-    if names != set(data):
-        raise ValueError(f"{cls.__name__} has other fields: {', '.join(sorted(names ^ set(data)))}")
-    for item in fields(cls):  # type: ignore[arg-type]
-        kind = getattr(item.type, "__origin__", item.type)
-        allowed = _KINDS[getattr(kind, "__name__", str(kind))]
-        if not isinstance(data[item.name], allowed) or isinstance(data[item.name], bool):
-            raise ValueError(f"{cls.__name__}.{item.name} is {data[item.name]!r}, not {allowed[-1].__name__}")
+    kinds = _kinds(cls)
+    if kinds.keys() != data.keys():
+        raise ValueError(f"{cls.__name__} has other fields: {', '.join(sorted(set(kinds) ^ set(data)))}")
+    for name, allowed in kinds.items():
+        if not isinstance(data[name], allowed) or isinstance(data[name], bool):
+            raise ValueError(f"{cls.__name__}.{name} is {data[name]!r}, not {allowed[-1].__name__}")
     return cls(**data)
