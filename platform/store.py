@@ -1,6 +1,7 @@
 """The store: what a sweep planned, made and scored, as files. The only module that knows their paths.
 
-    <root>/<sweep>/  sweep.yaml plan.jsonl table.parquet ranks.json progress.json contact_sheet.png .lock .epoch
+    <root>/<sweep>/  sweep.yaml plan.jsonl table.parquet ranks.json history.jsonl
+                     progress.json contact_sheet.png .lock .epoch
     <root>/<sweep>/takes/<take id>/  video.mp4 trace.jsonl result.json scores/<suite>.json
                                      attempts.log failures.jsonl events.jsonl
 
@@ -209,6 +210,14 @@ class SweepStore:
     def ranks(self) -> dict[str, Any] | None:
         found = durable.read_json(self.folder / "ranks.json")
         return found if isinstance(found, dict) else None
+
+    def append_history(self, row: dict[str, Any]) -> None:
+        """One line per finished run, so that ranks can be compared with those of earlier runs."""
+        durable.append_line(self.folder / "history.jsonl", json.dumps(row, allow_nan=False))
+
+    def history(self) -> list[dict[str, Any]]:
+        """The finished runs, oldest first."""
+        return [row for row in durable.read_json_lines(self.folder / "history.jsonl") if isinstance(row, dict)]
 
     def write_progress(self, progress: dict[str, Any]) -> None:
         """What a watcher shows while the sweep runs."""

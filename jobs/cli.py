@@ -1,0 +1,156 @@
+"""The `longtake` command: what it is called with, and what code it ends with. Everything heavy is imported when used.
+
+A user's mistake is one line on stderr; a traceback needs --debug. Exit codes: 0 done, 1 a check failed or an internal
+error, 2 bad config or usage, 3 done with failures, 4 sweep in use, 5 storage, 75 stopped (run again to resume).
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from longtake.platform.errors import LongtakeError
+
+app = typer.Typer(
+    name="longtake",
+    help="Experiments on long video generation: one sweep file in, ranked context methods out. "
+    "`--debug` anywhere shows tracebacks.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+bench_app = typer.Typer(help="Measure the engine.", no_args_is_help=True)
+train_app = typer.Typer(help="Train what Longtake ships.", no_args_is_help=True)
+app.add_typer(bench_app, name="bench")
+app.add_typer(train_app, name="train")
+
+SweepFile = Annotated[Path, typer.Argument(metavar="SWEEP.yaml", help="The sweep file.")]
+Overrides = Annotated[
+    list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Overrides, such as seeds=[0,1].")
+]
+Suite = Annotated[str, typer.Option(help="The suite of metrics.")]
+Out = Annotated[Path | None, typer.Option(help="Write the scores to this JSON file; a second run resumes it.")]
+Runs = Annotated[Path, typer.Argument(metavar="[RUNS]", help="The folder that sweeps write to.")]
+Sweep = Annotated[str | None, typer.Option(help="Only this sweep.")]
+
+
+@app.command()
+def run(sweep: SweepFile, overrides: Overrides = None) -> int:
+    """Plan, generate, score, rank and publish a sweep; resumes by itself."""
+    from longtake.jobs.run import run as run_sweep
+
+    return run_sweep(sweep, overrides or [])
+
+
+@app.command()
+def plan(sweep: SweepFile, overrides: Overrides = None) -> int:
+    """Print a sweep's grid and what it will cost; changes nothing."""
+    from longtake.jobs import leaderboard
+    from longtake.jobs import plan as plans
+    from longtake.jobs.grid import expand
+
+    plans.show(expand(sweep, overrides or []), leaderboard.console_for())
+    return 0
+
+
+@app.command("eval")
+def evaluate(
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="A folder of videos.")],
+    suite: Suite = "weightless",
+    out: Out = None,
+) -> int:
+    """Score every video of a folder. Ends with 3 when something could not be scored."""
+    from longtake.jobs.evaluate import score_folder
+
+    return score_folder(folder, suite, out)
+
+
+@app.command()
+def leaderboard(runs: Runs = Path("runs"), sweep: Sweep = None) -> int:
+    """Show the ranks of every sweep in a folder, and how they moved since the run before."""
+    from longtake.jobs import leaderboard as boards
+
+    return boards.show_folder(runs, sweep, boards.console_for())
+
+
+@app.command()
+def verify(folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="A folder of golden cases.")]) -> int:
+    """Check the engine against golden cases; ends with 1 when one fails."""
+    from longtake.jobs.verify import verify as verify_folder
+
+    return verify_folder(folder)
+
+
+@bench_app.callback()
+def bench() -> None:
+    """Measure the engine."""
+
+
+@bench_app.command("engine")
+def bench_engine() -> int:
+    """CPU time per block of the engine, as a fraction of this machine's own matrix rate."""
+    from longtake.jobs.bench import engine
+
+    return engine()
+
+
+@train_app.callback()
+def train() -> None:
+    """Train what Longtake ships."""
+
+
+@train_app.command("pocket")
+def train_pocket(
+    config: Annotated[Path, typer.Argument(metavar="CONFIG", help="A training config.")], overrides: Overrides = None
+) -> int:
+    """Make a pocket backbone again from a seed; resumes by itself."""
+    from longtake.jobs.train import pocket
+
+    return pocket(config, overrides or [])
+
+
+def main() -> None:
+    """The console script."""
+    sys.exit(execute(sys.argv[1:]))
+
+
+def execute(arguments: list[str]) -> int:
+    """Run one command line and return its exit code; prints errors to stderr."""
+    debug = "--debug" in arguments
+    try:
+        code = app(args=[word for word in arguments if word != "--debug"], standalone_mode=False)
+        return code if isinstance(code, int) else 0
+    except LongtakeError as error:
+        if debug:
+            raise
+        return fail(str(error), error.exit_code)
+    except KeyboardInterrupt:
+        return fail("stopped; run again to resume", 75)
+    except Exception as error:
+        usage = usage_error(error)
+        if usage is not None:
+            return fail(usage, 2)
+        if debug:
+            raise
+        return fail(f"internal error: {type(error).__name__}: {error}; run it with --debug to see where", 1)
+
+
+def usage_error(error: Exception) -> str | None:
+    """What click says about a wrong command line; None for any other error."""
+    message = getattr(error, "format_message", None)
+    if message is None:
+        return None
+    return f"{message() or 'wrong usage'}; see longtake --help"
+
+
+def fail(message: str, code: int) -> int:
+    print(f"longtake: {' '.join(message.split())}", file=sys.stderr)
+    return code
+
+
+if __name__ == "__main__":
+    main()

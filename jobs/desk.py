@@ -1,0 +1,157 @@
+"""What a sweep still lacks, and what comes of each attempt.
+
+Owns the order of work (make, then score) and the retry rule: a take that failed MAX_FAILURES times is set aside, across
+runs, because failures are counted in the store. An attempt that was cut off by a stop or by the death of the driver is
+nobody's fault and counts for nothing. Errors that are no take's fault (a full disk, missing weights) end the run.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from longtake.platform.errors import ConfigError, StorageError, WeightsError
+from longtake.platform.fleet import Fleet, Item, Outcome, Running
+from longtake.platform.records import TakeResult
+from longtake.platform.store import SweepStore
+from longtake.platform.takes import Take
+
+SAMPLERS, EVALUATORS = "samplers", "evaluators"
+MAX_FAILURES = 3
+SCORING = "scoring: "
+NOBODYS_FAULT = (StorageError, WeightsError, ConfigError)
+
+
+@dataclass
+class Snapshot:
+    """Where the sweep stands. `made` and `scored` count takes; `new_` those of this run."""
+
+    total: int = 0
+    made: int = 0
+    scored: int = 0
+    failed: int = 0
+    new_made: int = 0
+    seconds: float = 0.0
+    takes_per_minute: float | None = None
+    seconds_left: float | None = None
+    running: list[Running] = field(default_factory=list)
+
+
+class Desk:
+    """Hands items to the fleet and books their outcomes. `say` receives a line for what a user should know."""
+
+    def __init__(self, store: SweepStore, takes: list[Take], suites: list[str], say: Callable[[str], None]):
+        self.store, self.takes, self.suites, self.say = store, {take.id: take for take in takes}, suites, say
+        self.fleet: Fleet | None = None
+        self.made: set[str] = set()
+        self.scored: set[str] = set()
+        self.failed: set[str] = set()
+        self.failures: dict[str, list[str]] = store.failures()
+        self.results: list[TakeResult] = []
+        self.started = time.monotonic()
+        self.size_done = 0.0
+
+    @property
+    def unfinished(self) -> int:
+        return len(self.takes) - len(self.scored | self.failed)
+
+    def read(self) -> list[tuple[str, Item]]:
+        """Look at the store: what is there is booked, what is missing is returned as (group, item)."""
+        done = self.store.done_ids()
+        self.made = {take_id for take_id in self.takes if take_id in done}
+        items = (self.next_item(take) for take in self.takes.values())
+        return [item for item in items if item is not None]
+
+    def open(self, fleet: Fleet, items: list[tuple[str, Item]]) -> None:
+        """Hand the missing work to the fleet."""
+        self.fleet, self.started = fleet, time.monotonic()
+        for group, item in items:
+            fleet.submit(group, item)
+
+    def next_item(self, take: Take) -> tuple[str, Item] | None:
+        """The take's next step; None when it is through, or set aside."""
+        if take.id not in self.made:
+            item = Item(take.id, take.to_json(), float(take.latent_frames), take.backbone)
+            return None if self.set_aside(take, scoring=False) else (SAMPLERS, item)
+        missing = [suite for suite in self.suites if self.store.scores(take.id, suite) is None]
+        if not missing:
+            self.scored.add(take.id)
+            return None
+        payload = {"take": take.to_json(), "suites": missing}
+        return None if self.set_aside(take, scoring=True) else (EVALUATORS, Item(take.id, payload, take.latent_frames))
+
+    def submit_next(self, take: Take) -> None:
+        step = self.next_item(take)
+        if step is not None:
+            assert self.fleet is not None
+            self.fleet.submit(*step)
+
+    def on_start(self, group: str, item: Item) -> None:
+        """Before the attempt: the counter on disk goes up first."""
+        if group == SAMPLERS:
+            self.store.begin_attempt(self.takes[item.key])
+
+    def book(self, outcome: Outcome) -> None:
+        """Take note of one outcome and queue what follows from it."""
+        take = self.takes[outcome.item.key]
+        if isinstance(outcome.error, NOBODYS_FAULT):
+            raise outcome.error
+        if outcome.error is not None:
+            self.book_failure(take, outcome.error, scoring=outcome.group == EVALUATORS)
+        elif outcome.group == SAMPLERS:
+            self.made.add(take.id)
+            self.results.append(TakeResult.from_json(outcome.value))
+            self.size_done += take.latent_frames
+            self.submit_next(take)
+        else:
+            self.scored.add(take.id)
+            for suite, count in sorted(outcome.value.items()):
+                if count:
+                    self.say(f"{name_of(take)}: {count} metrics of {suite} have no value; its scores say why")
+
+    def book_failure(self, take: Take, error: Exception, scoring: bool) -> None:
+        text = " ".join(str(error).split()) or "no message"
+        reason = f"{SCORING if scoring else ''}{type(error).__name__}: {text[:500]}"
+        self.store.record_failure(take, reason)
+        self.failures.setdefault(take.id, []).append(reason)
+        if self.set_aside(take, scoring):
+            self.say(f"{name_of(take)}: set aside after {MAX_FAILURES} failed attempts; the last: {reason}")
+            return
+        self.say(f"{name_of(take)}: tried again after {reason}")
+        self.submit_next(take)
+
+    def set_aside(self, take: Take, scoring: bool) -> bool:
+        """True once the take has used up its attempts at this stage; it then counts as failed."""
+        reasons = [r for r in self.failures.get(take.id, []) if r.startswith(SCORING) == scoring]
+        if len(reasons) >= MAX_FAILURES:
+            self.failed.add(take.id)
+        return len(reasons) >= MAX_FAILURES
+
+    def snapshot(self) -> Snapshot:
+        seconds = time.monotonic() - self.started
+        left = sum(t.latent_frames for t in self.takes.values() if t.id not in self.made and t.id not in self.failed)
+        running = self.fleet.running() if self.fleet else []
+        begun = sum(self.takes[r.item.key].latent_frames * fraction(r) for r in running if r.group == SAMPLERS)
+        done = self.size_done + begun
+        known = done > 0 and seconds > 0
+        return Snapshot(
+            total=len(self.takes),
+            made=len(self.made),
+            scored=len(self.scored),
+            failed=len(self.failed),
+            new_made=len(self.results),
+            seconds=seconds,
+            takes_per_minute=60 * len(self.results) / seconds if self.results else None,
+            seconds_left=max(0.0, left - begun) * seconds / done if known else None,
+            running=running,
+        )
+
+
+def fraction(running: Running) -> float:
+    total = running.report.get("total") or 0
+    return running.report.get("done", 0) / total if total else 0.0
+
+
+def name_of(take: Take) -> str:
+    return f"{take.cell} [{take.id}]"

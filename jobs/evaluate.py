@@ -1,0 +1,71 @@
+"""Scores one finished take at a time under the suites that it still lacks, and keeps the scores in the store.
+
+A plain class; it never samples, and scoring again never does either. What cannot be scored is a reason in the record,
+not a failure: only a broken store or a dead worker fails an item.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from longtake.platform.fleet import Report
+from longtake.platform.takes import Take
+
+if TYPE_CHECKING:
+    from longtake.platform.store import SweepStore
+
+
+class ScoreWorker:
+    """`payload`: {"take": take JSON, "suites": [names]}; answers {suite: number of metrics without a value}."""
+
+    def __init__(self, store: SweepStore):
+        self.store = store
+
+    def run(self, payload: dict[str, Any], report: Report) -> dict[str, int]:
+        from longtake.evaluators.scorer import context_of, score_video_suites
+        from longtake.platform.errors import VideoError
+
+        take, store = Take.from_json(payload["take"]), self.store
+        missing = [suite for suite in payload["suites"] if store.scores(take.id, suite) is None]
+        report({"done": 0, "total": len(missing), "unit": "suite"})
+        if not missing:
+            return {}
+        path = store.video(take.id)
+        try:
+            context = context_of(path, take)
+        except VideoError:
+            context = None  # the scorer turns an unreadable video into reasons
+        found = score_video_suites(path, missing, context)
+        for scores in found.values():
+            store.write_scores(take.id, scores)
+        return {suite: sum(value is None for value in scores.metrics.values()) for suite, scores in found.items()}
+
+
+def known_suites() -> list[str]:
+    from longtake.evaluators.base import suites
+
+    return suites.names()
+
+
+def score_folder(folder: Path, suite: str, out: Path | None) -> int:
+    """`longtake eval`: score every video of a folder, print the table; 3 when something could not be scored, else 0."""
+    from longtake.evaluators.folder import FolderProgress, eval_folder
+    from longtake.jobs.leaderboard import console_for, folder_table
+
+    console = console_for()
+
+    def tell(progress: FolderProgress) -> None:
+        note = "kept" if progress.reused else f"{progress.errors} reasons" if progress.errors else "scored"
+        console.print(f"{progress.done}/{progress.total} {progress.video}: {note}", markup=False, soft_wrap=True)
+
+    report = eval_folder(folder, suite, out, tell)
+    console.print(folder_table(report, str(folder)))
+    missing = {name: entry["errors"] for name, entry in report["videos"].items() if entry["errors"]}
+    for name, errors in list(missing.items())[:10]:
+        metric, reason = next(iter(errors.items()))
+        console.print(f"{name}: {metric}: {reason}", markup=False, soft_wrap=True)
+    if out:
+        console.print(f"scores: {out}", markup=False, soft_wrap=True)
+    unscored = any(value is None for entry in report["videos"].values() for value in entry["metrics"].values())
+    return 3 if unscored else 0

@@ -1,0 +1,149 @@
+"""Makes one take at a time: a plain class that keeps its backbone loaded and streams frames to the video as they come.
+
+Commits through the store only, and looks there first: a take that is done is not made again, whoever asks. It holds one
+block of frames, never a video. Deterministic on a CPU: always one thread, so that pixels do not depend on the machine.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import socket
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+from longtake.platform.fleet import Report
+from longtake.platform.records import TakeResult
+from longtake.platform.takes import Take
+
+if TYPE_CHECKING:
+    from longtake.platform.commit import TakeWriter
+    from longtake.platform.store import SweepStore
+    from longtake.platform.video import VideoInfo
+
+LoadSampler = Callable[[str], Any]
+VERSIONS_OF = ("longtake", "torch", "numpy", "av")
+
+
+def load_sampler(backbone: str) -> Any:
+    from longtake.platform.generation.sampler import Sampler
+
+    return Sampler(backbone)
+
+
+class SamplerWorker:
+    """One at a time; another backbone replaces the one that is loaded."""
+
+    def __init__(self, store: SweepStore, load: LoadSampler = load_sampler):
+        self.store, self.load = store, load
+        self.backbone = ""
+        self.sampler: Any = None
+
+    def run(self, payload: dict[str, Any], report: Report) -> dict[str, Any]:
+        """Make the take (JSON in, TakeResult JSON out); a failure leaves nothing behind but the attempt counter."""
+        take, store = Take.from_json(payload), self.store
+        done = store.result(take.id) if store.is_done(take) else None
+        if done is not None:
+            return done.to_json()
+        started = time.perf_counter()
+        loading = self.ensure_loaded(take.backbone)
+        with store.open_take(take) as writer:
+            film = self.film(take, writer, report)
+            timings = {"load": loading, "encode": film.encode_seconds, "wall": time.perf_counter() - started}
+            return writer.commit(make_result(take, film, self.sampler.stats, timings)).to_json()
+
+    def ensure_loaded(self, backbone: str) -> float:
+        """Seconds that loading took; 0 when it was there."""
+        if backbone == self.backbone:
+            return 0.0
+        started = time.perf_counter()
+        one_thread()
+        self.sampler, self.backbone = None, ""
+        self.sampler, self.backbone = self.load(backbone), backbone
+        return time.perf_counter() - started
+
+    def film(self, take: Take, writer: TakeWriter, report: Report) -> Film:
+        """Generate and write, block by block."""
+        from longtake.platform.backbones.base import backbones
+        from longtake.platform.takes import canonical_json
+        from longtake.platform.video import VideoWriter
+
+        spec = backbones.get(take.backbone).spec
+        encode, rows, peak = Clock(), 0, rss_bytes()
+        with (
+            VideoWriter(writer.video_path, fps=spec.fps, width=spec.width, height=spec.height) as video,
+            writer.trace_path.open("w", encoding="utf-8") as trace,
+        ):
+            for block in self.sampler.generate(take):
+                if len(block.frames):
+                    with encode.running():
+                        video.write(block.frames)
+                trace.write(canonical_json(block.trace) + "\n")
+                rows, peak = rows + 1, max(peak, rss_bytes())
+                report({"done": block.index + 1, "total": block.total, "unit": "block"})
+            with encode.running():
+                info = video.close()
+        return Film(info, rows, peak, encode.seconds)
+
+
+@dataclass(frozen=True)
+class Film:
+    """A written video: its facts, the rows of its trace, the most memory held after a block, seconds of encoding."""
+
+    info: VideoInfo
+    trace_rows: int
+    peak_rss_bytes: int
+    encode_seconds: float
+
+
+class Clock:
+    """Seconds spent inside `running` blocks."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        started = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds += time.perf_counter() - started
+
+
+def make_result(take: Take, film: Film, stats: dict[str, Any], timings: dict[str, float]) -> TakeResult:
+    """The record of a take; `stats` and `timings` are the sampler's and ours, in seconds."""
+    info, seconds = film.info, {**stats.get("timings", {}), **timings}
+    return TakeResult(
+        take_id=take.id,
+        video_sha256=info.sha256,
+        video_bytes=info.bytes,
+        num_frames=info.num_frames,
+        fps=float(info.fps),
+        width=info.width,
+        height=info.height,
+        timings={key: round(float(value), 4) for key, value in seconds.items()},
+        bank_bytes=int(stats.get("bank_bytes", 0)),
+        peak_rss_bytes=film.peak_rss_bytes,
+        trace_rows=film.trace_rows,
+        versions={"python": platform.python_version(), **{name: version(name) for name in VERSIONS_OF}},
+        worker=f"{socket.gethostname()}:{os.getpid()}",
+    )
+
+
+def rss_bytes() -> int:
+    """What this process holds now. The kernel's own peak would be that of the largest take so far, not of this one."""
+    import psutil
+
+    return int(psutil.Process().memory_info().rss)
+
+
+def one_thread() -> None:
+    """Sums in another order are other pixels: a sampler on a CPU always computes with one thread."""
+    import torch
+
+    torch.set_num_threads(1)

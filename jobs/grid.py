@@ -1,0 +1,154 @@
+"""A sweep file expanded: backbones x methods x lengths x prompts x seeds -> takes.
+
+Owns the resolution of names and parameters and the rounding of lengths; makes nothing and writes nothing. Whatever
+would make a take fail for a reason that can be known beforehand (a prompt, a parameter, missing weights) fails here.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from longtake.jobs import sweep as sweeps
+from longtake.jobs.sweep import MethodEntry, SweepConfig
+from longtake.platform import config
+from longtake.platform.errors import ConfigError
+from longtake.platform.registry import did_you_mean
+from longtake.platform.takes import MethodSpec, Take
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A sweep's takes in the order of its file, and what had to be adjusted (`notes`, one line each)."""
+
+    sweep: SweepConfig
+    file: Path
+    prompts: list[str]
+    takes: list[Take]
+    notes: list[str]
+
+    @property
+    def config_yaml(self) -> str:
+        """The resolved sweep, prompts spelled out, as kept beside the results; no password of a URL is in it."""
+        tracking = replace(self.sweep.tracking, uri=without_password(self.sweep.tracking.uri))
+        return config.dump(replace(self.sweep, prompts=self.prompts, tracking=tracking))
+
+
+def expand(file: str | Path, overrides: Sequence[str] = ()) -> Grid:
+    """Read, check and expand a sweep file. Raises ConfigError (file, key, value, rule) or WeightsError."""
+    file = Path(file)
+    sweep = sweeps.load(file, overrides)
+    prompts = sweeps.read_prompts(sweep, file)
+    check_suites(sweep, file)
+    notes: list[str] = []
+    takes: list[Take] = []
+    for name in sweep.backbones:
+        takes += backbone_takes(name, sweep, prompts, file, notes)
+    check_unique(takes, file)
+    return Grid(sweep, file, prompts, takes, notes)
+
+
+def backbone_takes(name: str, sweep: SweepConfig, prompts: list[str], file: Path, notes: list[str]) -> list[Take]:
+    """The takes of one backbone; appends to `notes` when a length was rounded."""
+    backbone = find_backbone(name, file)
+    check_prompts(backbone, prompts, file)
+    if sweep.start_s and not backbone.spec.provides_start:
+        raise ConfigError(f"{file}: start_s: backbone {name!r} has no real frames to start from; set start_s to 0")
+    prints = backbone.fingerprint()
+    start = rounded_frames("start_s", sweep.start_s, backbone.spec, notes) if sweep.start_s else 0
+    lengths = [(seconds, rounded_frames("lengths_s", seconds, backbone.spec, notes)) for seconds in sweep.lengths_s]
+    if start >= min(frames for _, frames in lengths):
+        raise ConfigError(f"{file}: start_s: {sweep.start_s:g} s leave nothing to generate; lower it")
+    takes = []
+    for entry in sweep.method_entries():
+        spec, method_prints = resolve_method(entry, backbone, file)
+        marks = tuple(sorted({**prints, **method_prints}.items()))
+        takes += [
+            Take(name, spec, seconds, frames, prompt, seed, start, marks)
+            for seconds, frames in lengths
+            for prompt in prompts
+            for seed in sweep.seeds
+        ]
+    return takes
+
+
+def find_backbone(name: str, file: Path) -> Any:
+    from longtake.platform.backbones.base import backbones
+
+    try:
+        return backbones.get(name)
+    except ConfigError as error:
+        raise ConfigError(f"{file}: backbones: {error}") from error
+
+
+def resolve_method(entry: MethodEntry, backbone: Any, file: Path) -> tuple[MethodSpec, dict[str, str]]:
+    """The method with every default written out, and the sha256 of the weights it carries."""
+    from longtake.platform.methods.base import methods
+
+    try:
+        kind = methods.get(entry.name)
+    except ConfigError as error:
+        raise ConfigError(f"{file}: methods: {error}") from error
+    where = f"{file}: methods.{entry.label}"
+    built = config.build(kind, entry.params, where)
+    try:
+        built.check(built.window_in(backbone.spec.window))
+    except ConfigError as error:
+        raise ConfigError(f"{where}: {error}") from error
+    return MethodSpec(entry.name, entry.label, asdict(built)), built.fingerprint()  # type: ignore[call-overload]
+
+
+def check_prompts(backbone: Any, prompts: list[str], file: Path) -> None:
+    for number, prompt in enumerate(prompts, 1):
+        try:
+            backbone.check_prompt(prompt)
+        except ConfigError as error:
+            raise ConfigError(f"{file}: prompt {number}: {error}") from error
+
+
+def check_suites(sweep: SweepConfig, file: Path) -> None:
+    from longtake.jobs.evaluate import known_suites
+
+    known = known_suites()
+    for suite in sweep.suites:
+        if suite not in known:
+            raise ConfigError(f"{file}: suites: unknown suite {suite!r}; {did_you_mean(suite, known)}")
+
+
+def rounded_frames(key: str, seconds: float, spec: Any, notes: list[str]) -> int:
+    """Latent frames for so many seconds, rounded up to whole blocks; `notes` says when that changes the length."""
+    exact = seconds * spec.latent_fps
+    blocks = math.ceil(exact / spec.frames_per_block - 1e-9)
+    frames = blocks * spec.frames_per_block
+    if abs(frames - exact) > 1e-6:
+        note = (
+            f"{key}: {seconds:g} s is not a whole number of blocks ({spec.frames_per_block} latent frames at "
+            f"{spec.latent_fps:g} a second); rounded up to {frames / spec.latent_fps:g} s ({frames} latent frames)"
+        )
+        if note not in notes:
+            notes.append(note)
+    return frames
+
+
+def check_unique(takes: list[Take], file: Path) -> None:
+    """Two takes with the same pixels are one; under two names they would be made once and counted twice."""
+    seen: dict[str, Take] = {}
+    for take in takes:
+        if take.id in seen:
+            raise ConfigError(
+                f"{file}: methods: {seen[take.id].method.label!r} and {take.method.label!r} come to the same "
+                f"parameters; remove one"
+            )
+        seen[take.id] = take
+
+
+def without_password(uri: str | None) -> str | None:
+    """The URI without 'user:password@'."""
+    if uri is None or "@" not in uri or "://" not in uri:
+        return uri
+    scheme, rest = uri.split("://", 1)
+    host, slash, path = rest.partition("/")
+    return f"{scheme}://{host.rpartition('@')[2]}{slash}{path}"

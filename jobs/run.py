@@ -1,0 +1,238 @@
+"""`longtake run`: plan, generate, score, rank and publish, as a list of named steps. Running it again resumes.
+
+Everything it knows is in the store at every moment, so that it may be killed at any of them. Exit codes: 0 done, 3 done
+with recorded failures, 75 stopped by a signal (run again to resume); errors carry their own.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import time
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from longtake.jobs import leaderboard, rank
+from longtake.jobs.desk import EVALUATORS, SAMPLERS, Desk, Snapshot, name_of
+from longtake.jobs.evaluate import ScoreWorker
+from longtake.jobs.generate import SamplerWorker
+from longtake.jobs.grid import Grid, expand, without_password
+from longtake.jobs.progress import View
+from longtake.jobs.publisher import OFF, Publisher, Target
+from longtake.jobs.sweep import WorkersConfig
+from longtake.platform import tracking
+from longtake.platform.cluster import Cluster, connect
+from longtake.platform.errors import Interrupted
+from longtake.platform.fleet import Fleet, Group, Node
+from longtake.platform.store import SweepStore
+
+POLL_SECONDS = 0.25
+DRAIN_SECONDS = 10.0
+RANK_EVERY_SECONDS = 30.0
+PROGRESS_SECONDS = 1.0
+
+
+def run(file: Path, overrides: Sequence[str], console: Console | None = None) -> int:
+    """The whole sweep; returns the exit code. Raises LongtakeError for what a user can mend."""
+    console = console or leaderboard.console_for()
+    started = time.perf_counter()
+    grid = expand(file, overrides)
+    store = SweepStore(Path(grid.sweep.output).absolute(), grid.sweep.name)
+    with store.lock():
+        store.sweep_leftovers()
+        store.write_plan(grid.config_yaml, grid.takes)
+        announce(grid, store, console)
+        with Publisher(target_of(grid, store)) as publisher:
+            desk = work(grid, store, publisher, console)
+            store.sweep_leftovers()
+            return finish(grid, store, desk, publisher, console, started)
+
+
+def announce(grid: Grid, store: SweepStore, console: Console) -> None:
+    """What is about to happen, and what was adjusted."""
+    done = len(store.done_ids() & {take.id for take in grid.takes})
+    before = f", {done} of them made before" if done else ""
+    console.print(f"{store.name}: {len(grid.takes)} takes{before}, into {store.folder}", soft_wrap=True, markup=False)
+    for note in grid.notes:
+        console.print(f"note: {note}", soft_wrap=True, markup=False)
+
+
+def target_of(grid: Grid, store: SweepStore) -> Target | None:
+    """Where results are published; None when tracking is off."""
+    settings = grid.sweep.tracking
+    if settings.uri == OFF:
+        return None
+    uri = settings.uri or tracking.default_uri(store.folder.parent)
+    return Target(store, grid.sweep.suites, uri, settings.experiment or store.name)
+
+
+def work(grid: Grid, store: SweepStore, publisher: Publisher, console: Console) -> Desk:
+    """Make and score what is missing. Raises Interrupted when a signal ended it early."""
+    with View(console, store.name) as view:
+        desk = Desk(store, grid.takes, grid.sweep.suites, view.say)
+        items = desk.read()
+        if not items:
+            return desk
+        with connect(grid.sweep.workers.cluster) as cluster:
+            watch = Watch(grid, store, desk, view, publisher)
+            wanted = groups(grid.sweep.workers, cluster, store, len(grid.takes))
+            fleet = cluster.fleet(wanted, desk.on_start, watch.show)
+            try:
+                desk.open(fleet, items)
+                drive(fleet, cluster, desk, watch)
+            finally:
+                fleet.close()
+                watch.show(force=True)
+    return desk
+
+
+def drive(fleet: Fleet, cluster: Cluster, desk: Desk, watch: Watch) -> None:
+    """The loop: poll, book, show; a signal stops it within DRAIN_SECONDS, a second one at once."""
+    while desk.unfinished and not cluster.stop.is_set:
+        for outcome in fleet.poll(POLL_SECONDS):
+            desk.book(outcome)
+        watch.between()
+    if not cluster.stop.is_set:
+        return
+    fleet.clear()
+    deadline = time.monotonic() + DRAIN_SECONDS
+    watch.view.say(f"{cluster.stop.signal_name}: waiting up to {DRAIN_SECONDS:.0f} s for what is running")
+    while fleet.running() and time.monotonic() < deadline and cluster.stop.count < 2:
+        for outcome in fleet.poll(POLL_SECONDS):
+            desk.book(outcome)
+        fleet.clear()
+        watch.show()
+    if desk.unfinished:
+        now = desk.snapshot()
+        raise Interrupted(f"stopped: {now.made} of {now.total} takes made, {now.scored} scored; run again to resume")
+
+
+class Watch:
+    """What happens beside the work: the display, progress.json, ranks of what is scored so far, publication."""
+
+    def __init__(self, grid: Grid, store: SweepStore, desk: Desk, view: View, publisher: Publisher):
+        self.grid, self.store, self.desk, self.view, self.publisher = grid, store, desk, view, publisher
+        self.noted_at = 0.0
+        self.ranked_at = time.monotonic()
+        self.ranked = 0
+
+    def show(self, force: bool = False) -> None:
+        snapshot = self.desk.snapshot()
+        self.view.update(snapshot)
+        if force or time.monotonic() - self.noted_at >= PROGRESS_SECONDS:
+            self.noted_at = time.monotonic()
+            self.store.write_progress(progress_row(snapshot))
+
+    def between(self) -> None:
+        self.show()
+        self.publisher.now_and_then()
+        scored = len(self.desk.scored)
+        if scored > self.ranked and time.monotonic() - self.ranked_at > RANK_EVERY_SECONDS:
+            rank.refresh(self.store, self.grid.takes, self.grid.sweep.suites)
+            self.ranked, self.ranked_at = scored, time.monotonic()
+
+
+def progress_row(snapshot: Snapshot) -> dict[str, Any]:
+    """progress.json: where the sweep stands, for whoever watches from outside."""
+    row = asdict(snapshot)
+    row["running"] = [
+        {"group": r.group, "worker": r.worker, "take": r.item.key, "report": r.report} for r in snapshot.running
+    ]
+    return row | {"updated_at": datetime.now(UTC).isoformat(timespec="seconds"), "pid": os.getpid()}
+
+
+def groups(workers: WorkersConfig, cluster: Cluster, store: SweepStore, takes: int) -> list[Group]:
+    """The fleet for these nodes. On CPUs every core samples and evaluators share them; a GPU belongs to one sampler."""
+    gpus = gpus_per_sampler(workers, cluster.nodes)
+    samplers = workers.samplers if workers.samplers != "auto" else places(cluster.nodes, gpus)
+    cpus = sum(node.cpus for node in cluster.nodes)
+    spare = (cpus - samplers) / 2 if gpus else cpus / 2
+    evaluators = workers.evaluators if workers.evaluators != "auto" else max(1, int(spare))
+    evaluator_cpus = 1.0 if gpus and cpus >= samplers + evaluators else 0.0
+    return [
+        Group(SAMPLERS, partial(SamplerWorker, store), min(samplers, takes), 1.0, gpus),
+        Group(EVALUATORS, partial(ScoreWorker, store), min(evaluators, takes), evaluator_cpus, 0.0),
+    ]
+
+
+def gpus_per_sampler(workers: WorkersConfig, nodes: list[Node]) -> float:
+    if workers.gpus_per_sampler != "auto":
+        return float(workers.gpus_per_sampler)
+    return 1.0 if any(node.gpus >= 1 for node in nodes) else 0.0
+
+
+def places(nodes: list[Node], gpus: float) -> int:
+    """How many samplers of one CPU and so many GPUs the nodes hold; at least one, which the check then refuses."""
+    per_node = [min(node.cpus, node.gpus / gpus) if gpus else node.cpus for node in nodes]
+    return max(1, sum(int(count) for count in per_node))
+
+
+def finish(grid: Grid, store: SweepStore, desk: Desk, publisher: Publisher, console: Console, started: float) -> int:
+    """Ranks, contact sheet, publication, and what a user sees at the end."""
+    from longtake.dashboards import contact_sheet
+
+    clocks = {"making and scoring": time.perf_counter() - started}
+    ranks = timed(clocks, "ranks", lambda: rank.refresh(store, grid.takes, grid.sweep.suites))
+    before = remember(store, ranks)
+    sheet = timed(clocks, "contact sheet", lambda: contact_sheet.write(store, grid.takes))
+    problem = timed(clocks, "MLflow", publisher.finish)
+    leaderboard.show(ranks, console, before)
+    report_failures(desk, console)
+    report_times(desk, clocks, time.perf_counter() - started, console)
+    if sheet:
+        say(console, f"contact sheet: {sheet}")
+    if publisher.target:
+        say(console, problem or f"MLflow: {ui_command(publisher.target)}")
+    return 3 if desk.failed or problem else 0
+
+
+def timed(clocks: dict[str, float], name: str, step: Any) -> Any:
+    started = time.perf_counter()
+    value = step()
+    clocks[name] = time.perf_counter() - started
+    return value
+
+
+def remember(store: SweepStore, ranks: dict[str, Any]) -> dict[str, float]:
+    """Note this run's average ranks if they changed; returns those of the run before, empty when there is none."""
+    now, past = leaderboard.average_ranks(ranks), store.history()
+    if not past or past[-1]["average_rank"] != now:
+        store.append_history({"at": datetime.now(UTC).isoformat(timespec="seconds"), "average_rank": now})
+        past = store.history()
+    return past[-2]["average_rank"] if len(past) > 1 else {}
+
+
+def report_failures(desk: Desk, console: Console) -> None:
+    for take_id in sorted(desk.failed)[:5]:
+        say(console, f"failed: {name_of(desk.takes[take_id])}: {desk.failures[take_id][-1]}")
+    if len(desk.failed) > 5:
+        say(console, f"and {len(desk.failed) - 5} more; each take's folder keeps its failures")
+
+
+def report_times(desk: Desk, clocks: dict[str, float], total: float, console: Console) -> None:
+    """Wall time by stage; the samplers' own seconds add up over workers."""
+    stages: dict[str, float] = {}
+    for result in desk.results:
+        for stage, seconds in result.timings.items():
+            stages[stage] = stages.get(stage, 0.0) + seconds
+    parts = ", ".join(f"{name} {seconds:.0f} s" for name, seconds in clocks.items())
+    say(console, f"time: {total:.0f} s ({parts})")
+    if stages:
+        inner = ", ".join(f"{name} {seconds:.0f} s" for name, seconds in stages.items())
+        say(console, f"samplers, summed over {len(desk.results)} takes: {inner}")
+
+
+def ui_command(target: Target) -> str:
+    """The command that opens MLflow's UI on what was published."""
+    uri = without_password(target.uri) or target.uri
+    return f"mlflow ui --backend-store-uri {shlex.quote(uri)}" if uri.startswith("sqlite:") else uri
+
+
+def say(console: Console, line: str) -> None:
+    console.print(line, soft_wrap=True, markup=False, highlight=False)
