@@ -33,9 +33,9 @@ def check_extension(folder: Path, before: list[Take], takes: list[Take]) -> None
     """Raises ConfigError when `takes` holds one take twice, or lacks one of `before`."""
     by_id: dict[str, Take] = {}
     for take in takes:
-        twin = by_id.setdefault(take.id, take)
-        if twin is not take:
-            raise ConfigError(f"{folder}: {_name(twin)} and {_name(take)} are the same video; remove one of them")
+        first = by_id.setdefault(take.id, take)
+        if first is not take:
+            raise ConfigError(f"{folder}: {_name(first)} and {_name(take)} are the same video; remove one of them")
     gone = [take for take in before if take.id not in by_id]
     if gone:
         twins = [take for take in takes if _place(take) == _place(gone[0])]

@@ -104,7 +104,7 @@ def _kinds(cls: type) -> dict[str, tuple[type, ...]]:
 def _from_json(cls: type[R], data: Mapping[str, Any]) -> R:
     if not isinstance(data, Mapping):
         raise ValueError(f"{cls.__name__} is a JSON object, not {type(data).__name__}")
-    kinds = _kinds(cls)
+    kinds = _kinds(cls)  # type: ignore[arg-type]
     if kinds.keys() != data.keys():
         raise ValueError(f"{cls.__name__} has other fields: {', '.join(sorted(set(kinds) ^ set(data)))}")
     for name, allowed in kinds.items():

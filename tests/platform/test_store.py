@@ -7,6 +7,7 @@ import threading
 import time
 from pathlib import Path
 
+import pandas
 import pytest
 
 from longtake.platform.errors import ConfigError, LockedError, StorageError
@@ -182,7 +183,6 @@ def test_scores_count_only_for_the_video_that_is_there(store: SweepStore) -> Non
 
 
 def test_table_ranks_and_progress_read_back(store: SweepStore) -> None:
-    pandas = pytest.importorskip("pandas")
     with store.lock():
         assert (store.table(), store.ranks(), store.progress()) == (None, None, None)
         table = pandas.DataFrame({"metric": ["palette"], "value": [float("nan")]})
