@@ -34,7 +34,7 @@ class _Run(MetricRun):
     def clip(self, view: ClipView) -> float:
         features = self.describe(view.thumbs_NHWC)
         if not view.overlaps:
-            self.first_frames.append(features[0])
+            self.first_frames.append(features[0].copy())  # a view would keep the whole clip
         if len(view) < 2:
             raise Unscorable("one frame has nothing to be consistent with")
         return consistency(features)

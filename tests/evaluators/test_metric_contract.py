@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from longtake.evaluators.base import Unscorable, VideoValue, directions, metrics, suites
+from longtake.evaluators.base import Unscorable, VideoContext, VideoValue, directions, metrics, suites
+from longtake.evaluators.clips import iter_clips
 from longtake.evaluators.scorer import score_video
 from longtake.evaluators.views import Frames
 
@@ -101,3 +103,23 @@ def test_a_suite_names_known_metrics_and_its_protocol(suite: str) -> None:
     assert found.label
     assert found.protocol
     assert set(directions(suite)) <= set(found.metrics) <= set(EVERY)
+
+
+@pytest.mark.parametrize("name", ON_ANY_VIDEO)
+def test_a_run_keeps_features_and_not_frames(name: str, run_metric: RunMetric) -> None:
+    noise = np.random.default_rng(4).integers(0, 256, (4, 64, 64, 3), dtype=np.uint8)
+    run_metric(name, np.concatenate([noise, noise]), fps=2.0)  # caches of libraries are paid here
+
+    def held_bytes(clips: int) -> int:
+        path = Path("v.mp4")
+        run = metrics.get(name)().open(VideoContext(path, 2.0, 64, 64, 4 * clips))
+        tracemalloc.start()
+        for view in iter_clips((noise for _ in range(clips)), 2.0, 4, path):
+            run.clip(view)
+        del view
+        held = tracemalloc.get_traced_memory()[0]
+        tracemalloc.stop()
+        return held
+
+    one_frame_features = 16 << 10
+    assert held_bytes(22) - held_bytes(2) < 20 * one_frame_features

@@ -1,0 +1,120 @@
+"""Which columns of the pocket world a video shows, which of them it shows again, and how they compare.
+
+Owns the bookkeeping of places (columns modulo 96) over one video and the comparison of columns. Reads the camera from
+the prompt, never from the pictures. Memory is one reference per place, whatever the length of the video.
+
+Legend: K seen columns, R reference columns, D 384 values of one 4x32 px column.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from weakref import WeakKeyDictionary
+
+import numpy as np
+from numpy.typing import NDArray
+
+from longtake.evaluators.views import ClipView
+from longtake.platform.pocket.world import COLUMN_PX, COLUMNS, HEIGHT_PX, VIEW_COLUMNS, VIEW_PX
+
+VIDEO_FRAMES_PER_LATENT = 4
+UPSCALE = 4
+DIMS = HEIGHT_PX * COLUMN_PX * 3
+Columns = NDArray[np.float64]
+
+_columns_of_view: WeakKeyDictionary[ClipView, dict[int, Columns]] = WeakKeyDictionary()
+
+
+def columns_by_latent(view: ClipView) -> dict[int, Columns]:
+    """Latent frame -> float64 [8, 384] in 0..255; computed once per view, for all metrics."""
+    if view not in _columns_of_view:
+        first = -(-view.start_frame // VIDEO_FRAMES_PER_LATENT) * VIDEO_FRAMES_PER_LATENT
+        places = range(first, view.start_frame + len(view), VIDEO_FRAMES_PER_LATENT)
+        _columns_of_view[view] = {
+            place // VIDEO_FRAMES_PER_LATENT: split_columns(shrink(view.frames[place - view.start_frame]))
+            for place in places
+        }
+    return _columns_of_view[view]
+
+
+def shrink(frame_HWC: NDArray[np.uint8]) -> Columns:
+    """128x128 back to 32x32: the mean of each block of 4x4 px."""
+    blocks = frame_HWC.reshape(HEIGHT_PX, UPSCALE, VIEW_PX, UPSCALE, 3)
+    return blocks.sum(axis=(1, 3), dtype=np.int64) / UPSCALE**2
+
+
+def split_columns(picture_HWC: NDArray[np.generic]) -> Columns:
+    """[32, 4 n, 3] -> float64 [n, 384]."""
+    count = picture_HWC.shape[1] // COLUMN_PX
+    columns = picture_HWC.reshape(HEIGHT_PX, count, COLUMN_PX, 3).transpose(1, 0, 2, 3)
+    return columns.reshape(count, DIMS).astype(np.float64)
+
+
+@dataclass(frozen=True)
+class Sighting:
+    """Revisited columns of one latent frame: their places [K] and what was seen [K, D]."""
+
+    places: NDArray[np.int64]
+    columns: Columns
+
+    def only(self, wanted_96: NDArray[np.bool_]) -> Sighting:
+        keep = wanted_96[self.places]
+        return Sighting(self.places[keep], self.columns[keep])
+
+
+class Walk:
+    """The places of one video so far. A place is revisited while it is in view again after it had left the view."""
+
+    def __init__(self, camera_F: NDArray[np.int64], start_frames: int) -> None:
+        self._camera, self._start_frames = camera_F, start_frames
+        self.next_latent = 0
+        self.first_sights = np.zeros((COLUMNS, DIMS))
+        self.seen = np.zeros(COLUMNS, dtype=bool)
+        self.given = np.zeros(COLUMNS, dtype=bool)  # first seen in a frame that was given, so it is the truth
+        self._visible = np.zeros(COLUMNS, dtype=bool)
+        self._again = np.zeros(COLUMNS, dtype=bool)
+
+    def step(self, columns_8D: Columns) -> Sighting:
+        """Mutates: the next latent frame was seen. Given frames teach first sights but are never a revisit."""
+        index, self.next_latent = self.next_latent, self.next_latent + 1
+        places = (self._camera[index] + np.arange(VIEW_COLUMNS)) % COLUMNS
+        again = np.where(self._visible[places], self._again[places], self.seen[places])
+        new = ~self.seen[places]
+        self.first_sights[places[new]] = columns_8D[new]
+        self.given[places[new]] = index < self._start_frames
+        self.seen[places] = True
+        self._visible[:] = False
+        self._visible[places] = True
+        self._again[places] = again
+        if index < self._start_frames:
+            again = np.zeros_like(again)
+        return Sighting(places[again], columns_8D[again])
+
+
+@dataclass
+class Tally:
+    """Sums over compared columns; they add up over frames, clips and segments."""
+
+    columns: int = 0
+    hits: int = 0
+    squares: float = 0.0  # sum over columns of the mean squared error
+
+    def add(self, other: Tally) -> None:
+        self.columns += other.columns
+        self.hits += other.hits
+        self.squares += other.squares
+
+
+def compare(sighting: Sighting, references_RD: Columns, places_R: NDArray[np.int64], rolled: bool) -> Tally:
+    """Hold each seen column against the reference of its place; `rolled`: of the place half of the list further on.
+
+    places_R are the references' places in rising order. A hit is strictly closer to its reference than to every other.
+    """
+    right = np.searchsorted(places_R, sighting.places)
+    if rolled:
+        right = (right + len(places_R) // 2) % len(places_R)
+    errors = np.square(sighting.columns[:, None, :] - references_RD[None]).mean(axis=2)  # [K, R]
+    row = np.arange(len(right))
+    own = errors[row, right]
+    errors[row, right] = np.inf
+    return Tally(len(right), int((own < errors.min(axis=1)).sum()), float(own.sum()))
