@@ -1,0 +1,90 @@
+"""The camera script: what is understood, what is refused, and where the camera goes."""
+
+from __future__ import annotations
+
+from importlib import resources
+
+import numpy as np
+import pytest
+
+from longtake.platform.errors import ConfigError
+from longtake.platform.pocket.prompts import PocketPrompt, parse
+from longtake.platform.pocket.world import MATERIALS, SKIES
+
+GOOD = {
+    "dusk, brick; pan right 6 s, left 6 s, repeat": PocketPrompt("dusk", "brick", ((1, 24), (-1, 24)), True),
+    "dawn, glass; pan left 0.75 s": PocketPrompt("dawn", "glass", ((-1, 3),), False),
+    "noon, stone; pan left 1.5 s, left 4.50 s": PocketPrompt("noon", "stone", ((-1, 6), (-1, 18)), False),
+    "night, timber; pan right 3600 s": PocketPrompt("night", "timber", ((1, 14400),), False),
+    "night, timber; pan right 3 s, repeat": PocketPrompt("night", "timber", ((1, 12),), True),
+}
+BAD = {
+    "": "write '<sky>, <material>; pan <moves>'",
+    "a cat walks": "write '<sky>",
+    "Dusk, brick; pan right 6 s": "lower case",
+    "dusk,  brick; pan right 6 s": "single spaces",
+    "dusk, brick; pan right 6 s\n": "must read",
+    "dusk, brick, pan right 6 s": "write '<sky>",
+    "dust, brick; pan right 6 s": "unknown sky word 'dust'; use one of dawn, noon, dusk, night",
+    "dusk, wood; pan right 6 s": "unknown material word 'wood'",
+    "dusk, brick; pan up 6 s": "'up 6 s' must read",
+    "dusk, brick; pan right 6": "'right 6' must read",
+    "dusk, brick; pan right six s": "must read",
+    "dusk, brick; pan right -6 s": "must read",
+    "dusk, brick; pan right 1e1 s": "must read",
+    "dusk, brick; pan right ٦ s": "must read",
+    "dusk, brick; pan right 6 s,left 6 s": "must read",
+    "dusk, brick; pan right 6 s, left 5 s, repeat": "the duration 5 s must be a multiple of 0.75 s",
+    "dusk, brick; pan right 0.7 s": "the duration 0.7 s must be",
+    "dusk, brick; pan right 0 s": "above 0",
+    "dusk, brick; pan right 3600.75 s": "at most 3600 s",
+    "dusk, brick; pan repeat": "'repeat' may only stand last",
+    "dusk, brick; pan right 6 s, repeat, left 6 s": "'repeat' may only stand last",
+    "dusk, brick; pan " + "right 6 s, " * 200 + "repeat": "write '<sky>",
+}
+
+
+@pytest.mark.parametrize(("text", "expected"), GOOD.items())
+def test_good_prompts(text: str, expected: PocketPrompt) -> None:
+    assert parse(text) == expected
+
+
+@pytest.mark.parametrize(("text", "said"), BAD.items())
+def test_bad_prompts_say_value_rule_and_example(text: str, said: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        parse(text)
+    message = str(caught.value)
+    assert said in message
+    assert "\n" not in message
+    assert len(message) < 400
+    assert "use one of" in message or "for example 'dusk, brick; pan" in message
+
+
+def test_the_camera_moves_one_column_a_frame_and_turns_at_a_block() -> None:
+    # Blocks of 3: right, right, left, left, right, ...; the first frame is the origin and has no move.
+    camera = parse("dusk, brick; pan right 1.5 s, left 1.5 s, repeat").camera(14)
+    assert camera.tolist() == [0, 1, 2, 3, 4, 5, 4, 3, 2, 1, 0, -1, 0, 1]
+    assert camera.dtype == np.int64
+
+
+def test_without_repeat_the_last_move_goes_on() -> None:
+    camera = parse("dusk, brick; pan right 1.5 s, left 0.75 s").camera(13)
+    assert camera.tolist() == [0, 1, 2, 3, 4, 5, 4, 3, 2, 1, 0, -1, -2]
+    assert parse("dusk, brick; pan left 240 s").camera(2).tolist() == [0, -1]
+
+
+def test_text_tokens_are_one_hot_words() -> None:
+    tokens = parse("noon, timber; pan right 3 s").text_tokens()
+    assert tokens.tolist() == [[0, 1, 0, 0, 0, 0, 0, 0], [0, 0, 0, 0, 0, 0, 0, 1]]
+    assert tokens.dtype == np.float32
+
+
+def test_the_shipped_prompts_cover_every_style_and_see_all_their_places_within_30_s() -> None:
+    lines = resources.files("longtake.jobs").joinpath("sweeps/prompts/pocket.txt").read_text("utf-8").splitlines()
+    prompts = [parse(line) for line in lines if line and not line.startswith("#")]
+    assert len(prompts) == len(set(prompts)) == 32
+    assert {(p.sky, p.material) for p in prompts} == {(s, m) for s in SKIES for m in MATERIALS}
+    for prompt in prompts:
+        camera = prompt.camera(960)
+        assert {int(c) % 96 for c in camera} == {int(c) % 96 for c in camera[:120]}, prompt
+        assert np.ptp(camera[:120]) <= 88, "a place is not seen from both ends of the circle"

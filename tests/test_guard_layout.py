@@ -1,0 +1,96 @@
+"""Guards of the layout: what would break quietly if someone tidied it up."""
+
+import ast
+import copy
+import os
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+FOLDERS = ("platform", "trainers", "evaluators", "jobs", "dashboards")
+# Heavy library -> the one file that imports it, and only when used.
+ONE_IMPORTER = {
+    "ray": "platform/cluster.py",
+    "mlflow": "platform/tracking.py",
+    "deepspeed": "trainers/embedder.py",
+    "fastapi": "dashboards/app.py",
+    "uvicorn": "dashboards/app.py",
+    "plotly": "dashboards/app.py",
+}
+NOT_FOR_HELP = {"torch", "ray", "mlflow", "pandas", "pyarrow", "cv2", "av", "omegaconf", "deepspeed"}
+
+
+@cache
+def sources() -> dict[str, ast.Module]:
+    """File name -> its syntax tree."""
+    paths = [path for folder in FOLDERS for path in sorted((ROOT / folder).rglob("*.py"))]
+    return {path.relative_to(ROOT).as_posix(): ast.parse(path.read_text(encoding="utf-8")) for path in paths}
+
+
+def imports(tree: ast.AST) -> set[str]:
+    """First parts of all modules imported anywhere in the tree."""
+    found: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found |= {alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
+            found.add(node.module.partition(".")[0])
+    return found
+
+
+def without_functions(tree: ast.Module) -> ast.Module:
+    """The tree as it runs at import time: no function bodies, nothing under `if TYPE_CHECKING`."""
+
+    class Pruner(ast.NodeTransformer):
+        def visit_FunctionDef(self, node: ast.FunctionDef) -> None:
+            return None
+
+        def visit_If(self, node: ast.If) -> ast.AST | None:
+            return None if ast.unparse(node.test).endswith("TYPE_CHECKING") else self.generic_visit(node)
+
+    return ast.fix_missing_locations(Pruner().visit(copy.deepcopy(tree)))  # type: ignore[no-any-return]
+
+
+def test_platform_has_no_init_so_that_python_keeps_its_own() -> None:
+    assert not (ROOT / "platform" / "__init__.py").exists()
+    code = "import platform; print(platform.__file__, platform.system())"
+    out = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert str(ROOT / "platform") not in out
+
+
+@pytest.mark.parametrize("library", ONE_IMPORTER)
+def test_a_heavy_library_has_one_importer_and_is_imported_when_used(library: str) -> None:
+    for name, tree in sources().items():
+        if library in imports(tree):
+            assert name == ONE_IMPORTER[library], f"{name} imports {library}; only {ONE_IMPORTER[library]} may"
+        at_import = imports(without_functions(tree))
+        assert library not in at_import, f"{name} imports {library} when it is loaded; import it inside the function"
+
+
+def test_help_is_light() -> None:
+    code = (
+        "import sys\nfrom longtake.jobs.cli import main\nsys.argv = ['longtake', '--help']\n"
+        "try:\n    main()\nexcept SystemExit as end:\n    assert not end.code, end.code\n"
+        "print('LOADED', *sys.modules)"
+    )
+    env = {**os.environ, "COLUMNS": "120"}
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=env).stdout
+    text, _, loaded = out.rpartition("LOADED")
+    assert "Usage" in text
+    assert NOT_FOR_HELP & set(loaded.split()) == set()
+
+
+def test_a_skip_that_hides_a_missing_library_fails_continuous_integration(tmp_path: Path) -> None:
+    report = tmp_path / "report.xml"
+    case = '<testsuite><testcase classname="a" name="b"><skipped message="{}"/></testcase></testsuite>'
+    check = [sys.executable, str(ROOT / ".ci" / "check_skips.py"), str(report)]
+    report.write_text(case.format("Skipped: shared folder absent"))
+    assert subprocess.run(check, check=False).returncode == 0
+    report.write_text(case.format("could not import 'av'"))
+    done = subprocess.run(check, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "a.b: could not import 'av'" in done.stdout
