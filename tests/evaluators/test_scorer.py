@@ -15,7 +15,11 @@ from longtake.evaluators.scorer import context_of, score_metrics, score_video, s
 from longtake.evaluators.track import Track
 from longtake.evaluators.views import ClipView, Frames
 from longtake.platform.errors import ConfigError, StorageError
+from longtake.platform.pocket.codec import PocketCodec, StreamingDecoder
+from longtake.platform.pocket.prompts import parse
+from longtake.platform.pocket.world import COLUMN_PX, crop, panorama
 from longtake.platform.takes import MethodSpec, Take
+from longtake.platform.video import VideoWriter
 
 Write = Callable[..., Path]
 
@@ -128,6 +132,23 @@ def test_needs_take_says_so_on_a_plain_file(tmp_path: Path, textured: Frames, lo
     for name, result in score_metrics(path, names).items():
         assert result.value is None
         assert "needs the take" in result.errors[name]
+
+
+def test_a_pocket_take_is_scored_under_both_suites_from_its_video_file(tmp_path: Path) -> None:
+    """A video of the true street, 16 s: the camera comes back after 6 s, and what it sees is what it saw."""
+    prompt, latents = "dusk, brick; pan right 6 s, left 6 s, repeat", 64
+    street, camera = panorama("dusk", "brick", 3), parse(prompt).camera(latents)
+    latents_FDHW = PocketCodec().encode(np.stack([crop(street, COLUMN_PX * int(c)) for c in camera]))
+    with VideoWriter(tmp_path / "video.mp4", 16, 128, 128) as writer:
+        writer.write(StreamingDecoder(PocketCodec(), camera).push(latents_FDHW))
+    take = Take("pocket", MethodSpec("native", "native", {}), 16, latents, prompt, 3)
+    found = score_video_suites(tmp_path / "video.mp4", ["weightless", "pocket"], take=take)
+    assert None not in found["weightless"].metrics.values()
+    pocket = found["pocket"]
+    assert pocket.metrics["revisit_psnr"] > pocket.metrics["revisit_psnr_floor"] + 10
+    assert pocket.metrics["revisit_hit"] > 0.9
+    assert pocket.metrics["revisit_psnr_true"] is None
+    assert "start_frames is 0" in pocket.errors["revisit_psnr_true"]
 
 
 def test_the_context_of_a_take_knows_its_prompt(tmp_path: Path, textured: Frames, lossless: Write) -> None:
