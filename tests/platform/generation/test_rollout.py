@@ -1,0 +1,189 @@
+"""The engine against golden cases, and the laws that hold for any network."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+
+from longtake.jobs.verify import build_rollout, case_files, verify, verify_case
+from longtake.platform.errors import ConfigError
+from longtake.platform.generation.context import ContextBuffer
+from longtake.platform.generation.rollout import Rollout
+from longtake.platform.methods.base import RolloutInfo, Window, methods
+from longtake.platform.methods.native import Native, NativeRelative
+from longtake.platform.methods.rag import Rag
+from longtake.platform.models.causal_dit import CausalDiT, DiTSpec
+from longtake.platform.models.checkpoints import load_safetensors, read_json
+from longtake.platform.models.schedule import FlowSchedule
+
+GOLDEN = Path(__file__).parents[2] / "golden"
+SPEC = DiTSpec(dim=24, ffn_dim=32, heads=2, layers=2, channels=3, latent_height=2, latent_width=4, text_len=4, text_dim=5)
+
+
+class Noise:
+    def __init__(self, seeds):
+        self.seeds = seeds
+
+    def initial(self, block):
+        return torch.cat([self.one(seed * 100_000 + block * 10) for seed in self.seeds])
+
+    def renoise(self, block, step):
+        return torch.cat([self.one(seed * 100_000 + block * 10 + step + 1) for seed in self.seeds])
+
+    def one(self, key):
+        return torch.randn(1, 3, 3, 2, 4, generator=torch.Generator().manual_seed(key))
+
+
+@pytest.fixture(scope="module")
+def network():
+    torch.manual_seed(0)
+    return CausalDiT(SPEC).eval().requires_grad_(False)
+
+
+def start(network, config, seeds=(1,), window=Window(), **kwargs):
+    info = RolloutInfo(window, len(seeds), tuple(seeds))
+    text = torch.cat([torch.randn(1, 4, 5, generator=torch.Generator().manual_seed(s)) for s in seeds])
+    return Rollout(network, FlowSchedule(), config.build(info), text, Noise(seeds), **kwargs)
+
+
+def latents(rollout, blocks, prefix=None):
+    return torch.cat([block.latents for block in rollout.blocks(blocks, prefix)], dim=1)
+
+
+@pytest.mark.parametrize("case", case_files(GOLDEN), ids=lambda path: path.stem)
+def test_golden(case):
+    verdict = verify_case(case)
+    assert verdict.passed, verdict
+
+
+def test_golden_rows_run_alone():
+    """Case 4 is two takes in one batch; each alone gives its row and chooses its frames."""
+    path = GOLDEN / "case4_latentmem_batch2.json"
+    facts, tensors = read_json(path), load_safetensors(path.with_suffix(".safetensors"))
+    for row in range(2):
+        one = slice(row, row + 1)
+        alone = {**tensors, "noise": tensors["noise"][one], "renoise": tensors["renoise"][:, :, one]}
+        alone["prompt_embeds"] = tensors["prompt_embeds"][one]
+        rollout = build_rollout(GOLDEN, {**facts, "batch": 1}, alone)
+        blocks = list(rollout.blocks(len(facts["blocks"])))
+        out = torch.cat([block.latents for block in blocks], dim=1)
+        assert (out - tensors["output"][one]).abs().max() < 5e-5
+        for block, golden in zip(blocks, facts["blocks"], strict=True):
+            assert [[at.frame, at.time] for at in block.plan.rows[0]] == golden["attended"][row]
+
+
+@pytest.mark.parametrize("name", [n for n in methods.names() if n != "oracle-memory"])
+def test_batch_changes_nothing(network, name):
+    together = latents(start(network, methods.get(name)(), seeds=(1, 2, 3)), 10)
+    for row, seed in enumerate((1, 2, 3)):
+        alone = latents(start(network, methods.get(name)(), seeds=(seed,)), 10)
+        assert (together[row] - alone[0]).abs().max() < 1e-5
+
+
+@pytest.mark.parametrize("name", [n for n in methods.names() if n != "oracle-memory"])
+def test_same_inputs_same_bits(network, name):
+    assert torch.equal(*(latents(start(network, methods.get(name)()), 8) for _ in range(2)))
+
+
+def test_longer_begins_like_shorter(network):
+    assert torch.equal(latents(start(network, Rag()), 12)[:, :21], latents(start(network, Rag()), 7))
+
+
+def test_given_start_is_kept_and_goes_on_the_same(network):
+    """A rollout given its own first blocks makes the very same next ones: given K/V are committed like generated ones."""
+    whole = latents(start(network, Rag()), 12)
+    again = latents(start(network, Rag()), 12, prefix=whole[:, :15])
+    assert torch.equal(whole[:, :15], again[:, :15])
+    assert torch.equal(whole, again)
+
+
+def test_given_start_changes_what_follows(network):
+    whole, other = latents(start(network, Native()), 6), torch.zeros(1, 6, 3, 2, 4)
+    assert (latents(start(network, Native()), 6, prefix=other)[:, 6:] - whole[:, 6:]).abs().max() > 1e-3
+
+
+def test_absolute_and_relative_agree_until_the_window_slides(network):
+    native, relative = (latents(start(network, config), 6) for config in (Native(), NativeRelative()))
+    assert torch.equal(native[:, :12], relative[:, :12])
+    assert (native[:, 12:] - relative[:, 12:]).abs().max() > 1e-5
+
+
+def test_window_that_never_fills_is_full_attention(network):
+    wide = Window(60, 1, 3)
+    full = latents(start(network, Native(), window=wide), 5)
+    assert torch.equal(full, latents(start(network, NativeRelative(), window=wide), 5))
+    assert torch.equal(full, latents(start(network, Rag(window=60), window=wide), 5))
+
+
+class CountingBuffer(ContextBuffer):
+    writes = 0
+
+    def write(self, *args):
+        CountingBuffer.writes += 1
+        super().write(*args)
+
+
+def rotations_per_block(network, config, monkeypatch):
+    monkeypatch.setattr("longtake.platform.generation.rollout.ContextBuffer", CountingBuffer)
+    rollout, counts = start(network, config), []
+    for index in range(14):
+        CountingBuffer.writes = 0
+        rollout.block(index)
+        counts.append(CountingBuffer.writes)
+    return counts
+
+
+def test_a_key_is_rotated_once_per_position(network, monkeypatch):
+    """Absolute positions never change; of a relative window all but the sink move at every block (8 frames)."""
+    assert rotations_per_block(network, Native(), monkeypatch) == [0] * 14
+    assert rotations_per_block(network, NativeRelative(), monkeypatch)[4:] == [8] * 10
+    assert max(rotations_per_block(network, Rag(), monkeypatch)) <= 2 + 6
+
+
+def entry_bytes(dtype_bytes):
+    """K and V x 2 layers x 2 tokens x 24 numbers."""
+    return 2 * 2 * 2 * 24 * dtype_bytes
+
+
+@pytest.mark.parametrize(("dtype", "size"), [(torch.float32, 4), (torch.bfloat16, 2)])
+def test_only_the_bank_grows(network, dtype, size):
+    rollout = start(network, Rag(), bank_dtype=dtype)
+    for index in range(30):
+        rollout.block(index)
+    assert rollout.cache.bank.num_bytes == (90 - 12) * entry_bytes(size)
+    assert len(rollout.cache.live) == 12
+
+
+def test_native_keeps_no_bank(network):
+    rollout = start(network, Native())
+    pointers = set()
+    for index in range(30):
+        rollout.block(index)
+        pointers |= {entry.data_ptr() for entry in rollout.cache.live.values()}
+    assert rollout.cache.bank is None
+    assert len(pointers) <= 12 + 3, "evicted entries are used again"
+
+
+def test_bf16_bank_stays_close(network):
+    exact, rounded = (latents(start(network, Rag(), bank_dtype=d), 12) for d in (torch.float32, torch.bfloat16))
+    assert 0 < (exact - rounded).abs().max() < 0.05
+
+
+def test_verify_says_no(tmp_path, capsys):
+    """A case whose recorded output was changed by a thousandth fails, and the command's exit code says so."""
+    from safetensors.torch import load_file, save_file
+
+    for name in ("case1_native.json", "weights_A.safetensors"):
+        shutil.copy(GOLDEN / name, tmp_path)
+    tensors = load_file(GOLDEN / "case1_native.safetensors")
+    save_file({**tensors, "output": tensors["output"] + 1e-3}, tmp_path / "case1_native.safetensors")
+    assert verify(tmp_path) == 1
+    assert "FAIL" in capsys.readouterr().out
+
+
+def test_verify_without_cases_says_what_is_missing(tmp_path):
+    with pytest.raises(ConfigError, match="holds no golden case"):
+        verify(tmp_path)
+    with pytest.raises(ConfigError, match="not a folder"):
+        verify(tmp_path / "none")

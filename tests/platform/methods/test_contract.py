@@ -1,0 +1,152 @@
+"""What every registered method owes the engine, and the published layouts by hand."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from longtake.platform.errors import ConfigError
+from longtake.platform.methods.base import RolloutInfo, Window, methods
+from longtake.platform.methods.native import Native, NativeRelative
+from longtake.platform.methods.oracle import Oracle
+from longtake.platform.methods.rag import Rag, cosine
+from longtake.platform.methods.random_memory import RandomMemory
+
+BLOCKS = 40
+CAMERA = np.stack([np.arange(3 * BLOCKS), -np.arange(3 * BLOCKS)])
+
+
+def run(config, rows=2, window=None):
+    """Plans of a rollout over random latents."""
+    window = window or config.window_in(Window())
+    method = config.build(RolloutInfo(window, rows, (11, 12)[:rows], CAMERA[:rows], 8, 96))
+    generator = torch.Generator().manual_seed(0)
+    plans = []
+    for first in range(0, 3 * BLOCKS, 3):
+        plans.append(method.plan(first))
+        assert method.plan(first) == plans[-1], "planning twice gives the same plan"
+        method.observe(first, torch.randn(rows, 3, 5, 1, 8, generator=generator))
+    return plans
+
+
+@pytest.mark.parametrize("name", methods.names())
+class TestEveryMethod:
+    def test_attends_at_most_the_window_and_ends_with_the_block(self, name):
+        for k, plan in enumerate(run(methods.get(name)())):
+            assert len({len(row) for row in plan.rows}) == 1
+            for row in plan.rows:
+                assert len(row) <= 12
+                assert [at.frame for at in row[-3:]] == [3 * k, 3 * k + 1, 3 * k + 2]
+                assert [at.time for at in row[-3:]] == list(plan.query_times)
+                assert all(at.frame < 3 * k for at in row[:-3])
+                assert len({at.frame for at in row}) == len(row), "no frame twice"
+
+    def test_sink_is_always_there(self, name):
+        assert all(row[0].frame == 0 for plan in run(methods.get(name)()) for row in plan.rows)
+
+    def test_rows_do_not_depend_on_the_batch(self, name):
+        alone = run(methods.get(name)(), rows=1)
+        assert [plan.rows[0] for plan in alone] == [plan.rows[0] for plan in run(methods.get(name)(), rows=1)]
+
+    def test_unlimited_window_attends_everything(self, name):
+        config = replace(methods.get(name)(), window=10_000)
+        for k, plan in enumerate(run(config)):
+            assert sorted(at.frame for at in plan.rows[0]) == list(range(3 * k + 3))
+
+    def test_impossible_window_is_refused(self, name):
+        config = replace(methods.get(name)(), window=3)
+        with pytest.raises(ConfigError, match="window"):
+            config.check(config.window_in(Window()))
+
+
+@pytest.mark.parametrize("config", [Rag(), RandomMemory(), Oracle()])
+class TestEveryMemory:
+    def test_dead_zone_and_budget(self, config):
+        """W 12, S 1, K 6, R 5: block 6 has 1 candidate, block 7 has 4, block 8 has 7 and so a full memory."""
+        plans = run(config)
+        retrieved = [[at.frame for at in plan.rows[0] if at.reason == "retrieved"] for plan in plans]
+        assert [len(frames) for frames in retrieved[:10]] == [0, 0, 0, 0, 0, 0, 1, 4, 6, 6]
+        for k, frames in enumerate(retrieved):
+            assert all(1 <= frame <= 3 * k - 17 for frame in frames)
+
+    def test_layout(self, config):
+        """Sink at 0, memory all at 0, two past and three new frames at slots 7 to 11."""
+        row = run(config)[20].rows[0]
+        assert [at.time for at in row] == [0, *[0] * 6, 7, 8, 9, 10, 11]
+        assert [at.frame for at in row[-5:]] == [58, 59, 60, 61, 62]
+
+    def test_without_memory_it_is_the_relative_window(self, config):
+        plans = run(replace(config, top_k=0))
+        assert [p.rows for p in plans] == [p.rows for p in run(NativeRelative())]
+
+    def test_too_large_a_memory_is_refused(self, config):
+        with pytest.raises(ConfigError, match="top_k = 9: must be at most 8"):
+            replace(config, top_k=9).check(Window())
+
+
+def test_native_by_hand():
+    """Block 5 (frames 15, 16, 17): sink 0 and the last 11 frames 7..17, at their own indices."""
+    row = run(Native())[5].rows[0]
+    assert [at.frame for at in row] == [0, *range(7, 18)] == [at.time for at in row]
+
+
+def test_native_goes_on_past_frame_1024():
+    method = Native().build(RolloutInfo(Window(), 1, (0,)))
+    assert method.plan(1500).query_times == (1500, 1501, 1502)
+
+
+def test_window_that_is_no_multiple_of_the_block():
+    """W 10, S 2: with 12 frames made, frames 2 and 3 are gone; 0, 1 and the last 8 are live."""
+    window = Window(10, 2, 3)
+    assert window.live(12) == [0, 1, *range(4, 12)]
+    assert list(window.evicted(12)) == [2, 3]
+
+
+def test_rag_takes_the_most_similar_first_and_the_older_of_equals():
+    """Latents are one-hot 'colours' a, b, c by frame: the query (frame 26) is a; a-frames come first, oldest first."""
+    colours = torch.eye(3)
+    method = Rag(top_k=4, recency_guard=0).build(RolloutInfo(Window(), 1, (0,)))
+    which = [(f // 3) % 3 for f in range(27)]
+    which[26] = 0
+    for first in range(0, 27, 3):
+        frames = torch.stack([colours[which[f]] for f in range(first, first + 3)])
+        method.observe(first, frames[None, :, :, None, None])
+    chosen = [at for at in method.plan(27).rows[0] if at.reason == "retrieved"]
+    assert [at.frame for at in chosen] == [1, 2, 9, 10]
+    assert [at.similarity for at in chosen] == pytest.approx([1, 1, 1, 1])
+
+
+def test_cosine_guards_zero():
+    assert cosine(torch.zeros(1, 3), torch.ones(1, 2, 3)).tolist() == [[0.0, 0.0]]
+
+
+def test_random_memory_depends_on_seed_and_block_alone():
+    first, second = (run(RandomMemory(), rows=2)[30].rows for _ in range(2))
+    assert first == second
+    assert {at.frame for at in first[0]} != {at.frame for at in first[1]}
+
+
+def test_oracle_covers_what_comes_next():
+    """The camera went 0..59 right and comes back: block 20's frames (columns 58, 57, 56) need columns 56..65.
+
+    Eligible are frames 1..43 (60 - 12 evicted, less R = 5): views 1..43 show columns up to 50. So a wider pan is used:
+    turn at 30, and block 20 (camera 29 - 30 - ... = -1 .. ) sees what frames near column 0 saw.
+    """
+    camera = np.concatenate([np.arange(30), np.arange(28, -34, -1)])[None]
+    method = Oracle().build(RolloutInfo(Window(), 1, (0,), camera, 8, 96))
+    first = 48  # camera columns 10, 9, 8: the block shows columns 8..17
+    chosen = [at.frame for at in method.plan(first).rows[0] if at.reason == "retrieved"]
+    shown = set().union(*(range(camera[0, f], camera[0, f] + 8) for f in chosen))
+    assert set(range(8, 18)) <= shown
+    assert chosen[0] == 8, "frame 8 shows columns 8..15, the most of any; the earliest of equals"
+
+
+def test_oracle_needs_a_camera():
+    with pytest.raises(ConfigError, match="known camera"):
+        Oracle().build(RolloutInfo(Window(), 1, (0,)))
+
+
+def test_negative_numbers_are_refused():
+    with pytest.raises(ConfigError, match="recency_guard = -1"):
+        Rag(recency_guard=-1)
