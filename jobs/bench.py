@@ -4,10 +4,12 @@ The limit of a block is its FLOPs over what this core does on a large float32 pr
 reaches is the number to watch. Random weights, one thread, CPU time (other work on the machine counts less).
 """
 
-import gc
 import statistics
 import time
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from multiprocessing import get_context
 from pathlib import Path
 
 import psutil
@@ -40,29 +42,49 @@ GEMM = 1024
 
 
 @dataclass(frozen=True)
-class Reading:
-    """One method's run: CPU seconds of every block, resident bytes after each, bytes of its bank."""
+class Case:
+    """A method to time, and the dtype of its bank."""
 
     label: str
-    seconds: list[float]
-    resident: list[int]
-    bank_bytes: int
+    config: MethodConfig
+    bank: torch.dtype = torch.float32
+
+
+CASES = (
+    Case("native", Native()),
+    Case("native-relative", NativeRelative()),
+    Case("rag", Rag()),
+    Case("rag, bf16 bank", Rag(), torch.bfloat16),
+)
+
+
+@dataclass(frozen=True)
+class Timing:
+    """CPU seconds of every block, and the product rate measured between the blocks, in FLOP/s."""
+
+    seconds: dict[str, list[float]]
+    gemm: list[float]
 
     @property
-    def block_seconds(self) -> float:
-        return statistics.median(self.seconds[STEADY_FROM:])
+    def rate(self) -> float:
+        return statistics.median(self.gemm)
 
-    @property
-    def growth_per_frame(self) -> float:
-        """Resident bytes gained per latent frame over the second half, where allocation has settled."""
-        half = len(self.resident) // 2
-        return (self.resident[-1] - self.resident[half]) / ((len(self.resident) - 1 - half) * WINDOW.block)
+    def block_seconds(self, label: str) -> float:
+        return statistics.median(self.seconds[label][STEADY_FROM:])
 
-    def late_over_early(self) -> float:
-        """Median time of the last tenth of the blocks over that of the first tenth from block 10 on."""
-        tenth = max(1, len(self.seconds) // 10)
-        early = self.seconds[STEADY_FROM : STEADY_FROM + tenth]
-        return statistics.median(self.seconds[-tenth:]) / statistics.median(early)
+    def late_over_early(self, label: str) -> float:
+        """Median of the last quarter of the steady blocks over that of the first."""
+        steady = self.seconds[label][STEADY_FROM:]
+        quarter = max(1, len(steady) // 4)
+        return statistics.median(steady[-quarter:]) / statistics.median(steady[:quarter])
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Resident bytes gained per latent frame in a process of its own, and the bank's bytes per banked frame."""
+
+    resident_per_frame: float
+    bank_per_frame: float
 
 
 class SeededNoise:
@@ -81,79 +103,98 @@ def engine(frames: int = 240, out: Path | None = None) -> int:
     """Print time per block, share of the limit, flatness and memory growth for each method; returns 0."""
     torch.set_num_threads(1)
     console = Console()
-    cases: list[tuple[str, MethodConfig, torch.dtype]] = [
-        ("native", Native(), torch.float32),
-        ("native-relative", NativeRelative(), torch.float32),
-        ("rag", Rag(), torch.float32),
-        ("rag, bf16 bank", Rag(), torch.bfloat16),
-    ]
     with console.status("measuring") as status:
-        rate = gemm_flops_per_second()
-        readings = []
-        for label, config, dtype in cases:
-            status.update(f"{label}: {frames} frames")
-            readings.append(measure(label, config, dtype, frames))
-        rate = max(rate, gemm_flops_per_second())
-    console.print(report(rate, readings, frames))
+        timing = time_blocks(frames // WINDOW.block, lambda done, total: status.update(f"timing block {done}/{total}"))
+        status.update("memory, each method in a process of its own")
+        memory = {case.label: memory_of(case, frames) for case in CASES}
+    console.print(report(timing, memory, frames))
     if out is not None:
-        out.write_text(as_csv(rate, readings))
+        out.write_text(as_csv(timing))
     return 0
 
 
-def gemm_flops_per_second(rounds: int = 12) -> float:
-    """What one thread does on a 1024 x 1024 float32 product, best of a few."""
-    a, b = torch.randn(GEMM, GEMM), torch.randn(GEMM, GEMM)
-    best = float("inf")
-    for _ in range(rounds):
-        started = time.thread_time()
-        torch.mm(a, b)
-        best = min(best, time.thread_time() - started)
-    return 2 * GEMM**3 / best
-
-
-@torch.inference_mode()
-def measure(label: str, config: MethodConfig, bank: torch.dtype, frames: int) -> Reading:
-    """Run one rollout and time every block with this thread's CPU clock."""
+def start(case: Case) -> Rollout:
+    """A rollout over random weights."""
     torch.manual_seed(0)
     network = CausalDiT(SPEC).lay_out().eval().requires_grad_(False)
-    method = config.build(RolloutInfo(WINDOW, 1, (0,)))
+    method = case.config.build(RolloutInfo(WINDOW, 1, (0,)))
     text = torch.randn(1, SPEC.text_len, SPEC.text_dim)
-    rollout = Rollout(network, FlowSchedule(), method, text, SeededNoise(), bank_dtype=bank)
-    seconds, resident, process = [], [], psutil.Process()
-    gc.collect()
-    for index in range(frames // WINDOW.block):
+    return Rollout(network, FlowSchedule(), method, text, SeededNoise(), bank_dtype=case.bank)
+
+
+def time_blocks(blocks: int, tick: Callable[[int, int], None]) -> Timing:
+    """All methods take turns block by block, and the product too, so that a busy moment meets all of them."""
+    rollouts = {case.label: start(case) for case in CASES}
+    timing = Timing({label: [] for label in rollouts}, [])
+    for index in range(blocks):
+        timing.gemm.append(gemm_flops_per_second())
+        for label, rollout in rollouts.items():
+            started = time.thread_time()
+            rollout.block(index)
+            timing.seconds[label].append(time.thread_time() - started)
+        tick(index + 1, blocks)
+    return timing
+
+
+def gemm_flops_per_second() -> float:
+    """What this thread does on a 1024 x 1024 float32 product, in FLOP/s; the better of two."""
+    a, b = torch.ones(GEMM, GEMM), torch.ones(GEMM, GEMM)
+    spent = []
+    for _ in range(2):
         started = time.thread_time()
+        torch.mm(a, b)
+        spent.append(time.thread_time() - started)
+    return 2 * GEMM**3 / min(spent)
+
+
+def memory_of(case: Case, frames: int) -> Memory:
+    """Run the case in a fresh process, where no memory of another run can be used again."""
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        return pool.submit(measure_memory, case, frames).result()
+
+
+def measure_memory(case: Case, frames: int) -> Memory:
+    """Growth over the second half of the run, where allocation has settled."""
+    torch.set_num_threads(1)
+    rollout, process, resident = start(case), psutil.Process(), []
+    blocks = frames // WINDOW.block
+    for index in range(blocks):
         rollout.block(index)
-        seconds.append(time.thread_time() - started)
         resident.append(process.memory_info().rss)
-    return Reading(label, seconds, resident, rollout.cache.bank.num_bytes if rollout.cache.bank else 0)
+    half = blocks // 2
+    growth = (resident[-1] - resident[half]) / ((blocks - 1 - half) * WINDOW.block)
+    bank = rollout.cache.bank
+    return Memory(growth, bank.num_bytes / len(bank.entries) if bank and bank.entries else 0.0)
 
 
 def block_flops() -> int:
     return (len(FlowSchedule().steps) + 1) * SPEC.pass_flops(WINDOW.block, WINDOW.size)
 
 
-def report(rate: float, readings: list[Reading], frames: int) -> Table:
-    flops = block_flops()
+def report(timing: Timing, memory: dict[str, Memory], frames: int) -> Table:
+    flops, rate = block_flops(), timing.rate
     title = f"{frames} frames, {flops / 1e9:.1f} GFLOP a block, GEMM {rate / 1e9:.0f} GFLOP/s, torch {torch.__version__}"
-    table = Table("method", "s a block", "of the limit", "to native", "last/early", "KiB a frame", "bank KiB", title=title)
-    native = readings[0].block_seconds
-    for reading in readings:
+    headings = ("method", "s a block", "of the limit", "to native", "late/early", "RSS KiB a frame", "bank KiB a frame")
+    table = Table(*headings, title=title)
+    native = timing.block_seconds("native")
+    for label, held in memory.items():
+        seconds = timing.block_seconds(label)
         table.add_row(
-            reading.label,
-            f"{reading.block_seconds:.4f}",
-            f"{flops / reading.block_seconds / rate:.0%}",
-            f"{reading.block_seconds / native:.3f}",
-            f"{reading.late_over_early():.3f}",
-            f"{reading.growth_per_frame / 1024:.0f}",
-            f"{reading.bank_bytes / 1024:.0f}",
+            label,
+            f"{seconds:.4f}",
+            f"{flops / seconds / rate:.0%}",
+            f"{seconds / native:.3f}",
+            f"{timing.late_over_early(label):.3f}",
+            f"{held.resident_per_frame / 1024:.0f}",
+            f"{held.bank_per_frame / 1024:.0f}",
         )
     return table
 
 
-def as_csv(rate: float, readings: list[Reading]) -> str:
-    lines = ["method,block,cpu_seconds,resident_bytes,gemm_flops_per_second"]
-    for reading in readings:
-        for block, (seconds, resident) in enumerate(zip(reading.seconds, reading.resident, strict=True)):
-            lines.append(f'"{reading.label}",{block},{seconds:.6f},{resident},{rate:.0f}')
+def as_csv(timing: Timing) -> str:
+    """One row per method and block."""
+    lines = ["method,block,cpu_seconds,gemm_flops_per_second"]
+    for label, seconds in timing.seconds.items():
+        for block, (spent, rate) in enumerate(zip(seconds, timing.gemm, strict=True)):
+            lines.append(f'"{label}",{block},{spent:.6f},{rate:.0f}')
     return "\n".join(lines) + "\n"
