@@ -1,7 +1,8 @@
 """Training of the pocket backbones: flow matching with teacher forcing, from a seed, resumable.
 
-Owns the loss, the optimisers and the state on disk; jobs/train.py gives it a folder and shows what it yields. A step is a
-pure function of (state, seed, step): interrupted and resumed, a training ends with the weights of an undisturbed one.
+Owns the loss, the optimisers and the state on disk; jobs/train.py gives it a folder and shows what it yields. A step
+is a pure function of (state, seed, step): interrupted and resumed, a training ends with the weights of an undisturbed
+one.
 
 Recipe: v-prediction at shifted logit-normal times, a noisy and a clean stream side by side, slightly noised context
 that the network is not told about, Muon for the matrices of the blocks and AdamW for the rest, cosine from 40 %, EMA.
@@ -84,7 +85,9 @@ def flow_loss(network: nn.Module, clips: Clips, rng: np.random.Generator, config
     sigma = torch.from_numpy(shifted.repeat(3, axis=1)).float()
     noise = torch.from_numpy(rng.standard_normal(clean.shape, dtype=np.float32))
     blur = torch.from_numpy(rng.uniform(0, config.context_noise, (count, frames)).astype(np.float32))
-    context = clean + blur[:, :, None, None, None] * torch.from_numpy(rng.standard_normal(clean.shape, dtype=np.float32))
+    context = clean + blur[:, :, None, None, None] * torch.from_numpy(
+        rng.standard_normal(clean.shape, dtype=np.float32)
+    )
     noisy = torch.lerp(clean, noise, sigma[:, :, None, None, None])
     times = torch.cat([sigma * 1000, torch.zeros_like(sigma)], dim=1)
     forcing = TeacherForcing(NETWORK, clips.layout)
@@ -181,7 +184,9 @@ class PocketTraining:
     def restore(self) -> None:
         state = torch.load(self.state_file, weights_only=True)
         if state["config"] != asdict(self.config):
-            raise ConfigError(f"{self.state_file}: was made by another config; choose another name, or delete the folder")
+            raise ConfigError(
+                f"{self.state_file}: was made by another config; choose another name, or delete the folder"
+            )
         self.network.load_state_dict(state["network"])
         self.average = state["average"]
         for optimiser, saved in zip(self.optimisers, state["optimisers"], strict=True):
@@ -206,9 +211,9 @@ def held_out_loss(training: PocketTraining, rounds: int = 32) -> float:
 @torch.no_grad()
 def start_small(network: CausalDiT) -> None:
     """Gates and the head start at zero, so that every layer starts as the identity."""
-    for layer in network.blocks:
+    for layer in network.layers():
         layer.modulation.zero_()
-    network.time_projection[1].weight.mul_(0.1)
+    network.time_projection.get_parameter("1.weight").mul_(0.1)
     network.head.modulation.zero_()
     network.head.head.weight.zero_()
     network.head.head.bias.zero_()

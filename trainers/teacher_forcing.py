@@ -70,8 +70,8 @@ class TeacherForcing:
         clean_key, clean_value = self.clean(key), self.clean(value)
         keys = torch.cat([turn(clean_key, self.context_turn), self.own(key, self.own_turn)], dim=2)
         values = torch.cat([clean_value, self.own(value)], dim=2)
-        rows = [x.flatten(0, 1).transpose(1, 2) for x in (self.own(query, self.own_turn), keys, values)]
-        out = F.scaled_dot_product_attention(*rows, attn_mask=self.mask).transpose(1, 2)
+        q, k, v = (x.flatten(0, 1).transpose(1, 2) for x in (self.own(query, self.own_turn), keys, values))
+        out = F.scaled_dot_product_attention(q, k, v, attn_mask=self.mask).transpose(1, 2)
         streams = out.unflatten(0, (-1, self.blocks)).unflatten(2, (2, -1))
         return streams.transpose(1, 2).flatten(1, 3)
 

@@ -35,8 +35,12 @@ class ContextBuffer:
         """Lay out `plan`; `columns` gives, per row, the left edge of frames in worlds that have one."""
         block = len(plan.query_times)
         self.used = len(plan.rows[0]) * self.tokens
-        new_slots = [self.load_row(b, row, block, cache, columns[b] if columns else {}) for b, row in enumerate(plan.rows)]
-        places = [[self.place(at, columns[b] if columns else {}) for at in row[-block:]] for b, row in enumerate(plan.rows)]
+        new_slots = [
+            self.load_row(b, row, block, cache, columns[b] if columns else {}) for b, row in enumerate(plan.rows)
+        ]
+        places = [
+            [self.place(at, columns[b] if columns else {}) for at in row[-block:]] for b, row in enumerate(plan.rows)
+        ]
         self.rotation = torch.stack([torch.cat([self.turn(place) for place in row]) for row in places])
         self.targets = [self.spans(slots) for slots in new_slots]
 
@@ -58,7 +62,9 @@ class ContextBuffer:
         t = self.tokens
         return [(slice(a * t, b * t), slice(s * t, (s + b - a) * t)) for s, a, b in runs]
 
-    def load_row(self, b: int, row: tuple[Attended, ...], block: int, cache: KVCache, columns: dict[int, int]) -> list[int]:
+    def load_row(
+        self, b: int, row: tuple[Attended, ...], block: int, cache: KVCache, columns: dict[int, int]
+    ) -> list[int]:
         """Fill the slots that changed; returns those of the new frames, which the passes write themselves."""
         wanted = [self.place(at, columns) for at in row]
         held = {place: slot for place, slot in self.places[b].items() if place in set(wanted) and slot < len(row)}

@@ -105,8 +105,7 @@ def build_method(take: Take, spec: BackboneSpec, condition: Condition) -> Method
 
 
 def trace_row(block: Block) -> dict[str, Any]:
-    """What the block attended: [frame, time index, reason, similarity or null] in key order, and the query's indices."""
+    """What the block attended: [frame, time index, reason, similarity or null] in key order, and the query."""
     attended = [[at.frame, at.time, at.reason, at.similarity] for at in block.plan.rows[0]]
     times = list(block.plan.query_times)
     return {"block": block.index, "first": block.first, "given": block.given, "query": times, "attended": attended}
-

@@ -34,7 +34,9 @@ class MemoryConfig(MethodConfig):
         room = window.size - window.sink - window.block
         if self.top_k > room:
             rule = f"window {window.size} - sink {window.sink} - block {window.block}"
-            raise ConfigError(f"top_k = {self.top_k}: must be at most {room} ({rule}), or the block loses its own frames")
+            raise ConfigError(
+                f"top_k = {self.top_k}: must be at most {room} ({rule}), or the block loses its own frames"
+            )
 
 
 class MemoryMethod(Method):

@@ -31,7 +31,7 @@ class OracleMethod(MemoryMethod):
     def cover(self, row: int, first: int, eligible: range, count: int) -> list[Choice]:
         needed = self.shows[row, first : first + self.window.block].any(axis=0)
         shows = self.shows[row, eligible.start : eligible.stop] & needed
-        open_places, order = needed.copy(), []
+        open_places, order = needed.copy(), list[int]()
         while len(order) < count and (gain := (shows & open_places).sum(axis=1)).max() > 0:
             order.append(int(gain.argmax()))
             open_places &= ~shows[order[-1]]

@@ -179,6 +179,9 @@ class CausalDiT(nn.Module):
         self.blocks = nn.ModuleList(Layer(spec) for _ in range(spec.layers))
         self.head = Head(spec)
 
+    def layers(self) -> list[Layer]:
+        return [layer for layer in self.blocks if isinstance(layer, Layer)]
+
     def lay_out(self) -> "CausalDiT":
         """Store every linear weight so that x @ W^T reads it in order; same numbers, about a tenth faster on a CPU."""
         for module in self.modules():
@@ -193,20 +196,18 @@ class CausalDiT(nn.Module):
         """
         padded = F.pad(text_BLD, (0, 0, 0, self.spec.text_len - text_BLD.shape[1]))
         told = self.text_embedding(padded)
-        pairs = [layer.cross_attn.key_value(told) for layer in self.blocks]
+        pairs = [layer.cross_attn.key_value(told) for layer in self.layers()]
         return [(k.transpose(1, 2).contiguous(), v.transpose(1, 2).contiguous()) for k, v in pairs]
 
     def modulate(self, timesteps: Tensor) -> Modulation:
         """Modulation for one timestep (a scalar tensor, shared by all tokens) or for one per frame [B, F]."""
         time = self.time_embedding(time_sinusoid(timesteps, self.spec.freq_dim).to(self.head.head.weight))
         six = self.time_projection(time).unflatten(-1, (6, -1))
-        layers = [spread(layer.modulation[0] + six) for layer in self.blocks]
+        layers = [spread(layer.modulation[0] + six) for layer in self.layers()]
         shift, scale = spread(self.head.modulation[0] + time.unsqueeze(-2))
         return Modulation(layers, (shift, scale))
 
-    def forward(
-        self, latents: Tensor, mod: Modulation, text: list[tuple[Tensor, Tensor]], attend: Attend
-    ) -> Tensor:
+    def forward(self, latents: Tensor, mod: Modulation, text: list[tuple[Tensor, Tensor]], attend: Attend) -> Tensor:
         """Flow [B, F, C, H, W] of latents [B, F, C, H, W]; `text` comes from `text_kv`."""
         x = self.patchify(latents)
         for i, layer in enumerate(self.blocks):

@@ -36,7 +36,7 @@ def load_safetensors(path: Path) -> dict[str, Tensor]:
 
 
 def load_strict(network: nn.Module, weights: dict[str, Tensor], origin: Path) -> None:
-    """Copy `weights` into `network`, in the network's dtype; raise WeightsError on any difference in names or shapes."""
+    """Copy `weights` into `network`, in the network's dtype; WeightsError on any difference in names or shapes."""
     own = network.state_dict()
     missing, unexpected = sorted(own.keys() - weights.keys()), sorted(weights.keys() - own.keys())
     if missing or unexpected:

@@ -18,7 +18,9 @@ from longtake.platform.models.checkpoints import load_safetensors, read_json
 from longtake.platform.models.schedule import FlowSchedule
 
 GOLDEN = Path(__file__).parents[2] / "golden"
-SPEC = DiTSpec(dim=24, ffn_dim=32, heads=2, layers=2, channels=3, latent_height=2, latent_width=4, text_len=4, text_dim=5)
+SPEC = DiTSpec(
+    dim=24, ffn_dim=32, heads=2, layers=2, channels=3, latent_height=2, latent_width=4, text_len=4, text_dim=5
+)
 
 
 class Noise:
@@ -41,7 +43,7 @@ def network():
     return CausalDiT(SPEC).eval().requires_grad_(False)
 
 
-def start(network, config, seeds=(1,), window=Window(), **kwargs):
+def start(network, config, seeds=(1,), window=Window(12, 1, 3), **kwargs):  # noqa: B008 (frozen)
     info = RolloutInfo(window, len(seeds), tuple(seeds))
     text = torch.cat([torch.randn(1, 4, 5, generator=torch.Generator().manual_seed(s)) for s in seeds])
     return Rollout(network, FlowSchedule(), config.build(info), text, Noise(seeds), **kwargs)
@@ -91,7 +93,7 @@ def test_longer_begins_like_shorter(network):
 
 
 def test_given_start_is_kept_and_goes_on_the_same(network):
-    """A rollout given its own first blocks makes the very same next ones: given K/V are committed like generated ones."""
+    """A rollout given its own first blocks makes the very same next ones: given K/V are committed alike."""
     whole = latents(start(network, Rag()), 12)
     again = latents(start(network, Rag()), 12, prefix=whole[:, :15])
     assert torch.equal(whole[:, :15], again[:, :15])

@@ -6,7 +6,13 @@ from safetensors.torch import save_file
 
 from longtake.platform.errors import WeightsError
 from longtake.platform.models.checkpoints import clean_key, load_safetensors, load_strict
-from longtake.platform.models.embedder import EmbedderSpec, LatentAutoencoder, embedder_file, load_embedder, parameter_count
+from longtake.platform.models.embedder import (
+    EmbedderSpec,
+    LatentAutoencoder,
+    embedder_file,
+    load_embedder,
+    parameter_count,
+)
 
 
 @pytest.fixture
@@ -15,7 +21,9 @@ def network():
 
 
 def test_keys_lose_prefix_and_residues():
-    assert clean_key("model._fsdp_wrapped_module.blocks.0._orig_mod.self_attn.q.weight") == "blocks.0.self_attn.q.weight"
+    assert (
+        clean_key("model._fsdp_wrapped_module.blocks.0._orig_mod.self_attn.q.weight") == "blocks.0.self_attn.q.weight"
+    )
 
 
 def test_missing_and_unexpected_are_both_named(network, tmp_path):
