@@ -72,14 +72,15 @@ class Desk:
     def next_item(self, take: Take) -> tuple[str, Item] | None:
         """The take's next step; None when it is through, or set aside."""
         if take.id not in self.made:
-            item = Item(take.id, take.to_json(), float(take.latent_frames), take.backbone)
+            item = Item(take.id, take.to_json(), float(take.latent_frames), take.backbone, str(take.cell))
             return None if self.set_aside(take, scoring=False) else (SAMPLERS, item)
         missing = [suite for suite in self.suites if self.store.scores(take.id, suite) is None]
         if not missing:
             self.scored.add(take.id)
             return None
         payload = {"take": take.to_json(), "suites": missing}
-        return None if self.set_aside(take, scoring=True) else (EVALUATORS, Item(take.id, payload, take.latent_frames))
+        item = Item(take.id, payload, float(take.latent_frames), label=str(take.cell))
+        return None if self.set_aside(take, scoring=True) else (EVALUATORS, item)
 
     def submit_next(self, take: Take) -> None:
         step = self.next_item(take)

@@ -6,15 +6,16 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from longtake.platform.errors import ConfigError
 
-PLAIN_WIDTH = 160
-FIXED_WIDTH = 74
-METRIC_WIDTH = 15
+PLAIN_WIDTH = 176
+FIXED_WIDTH = 72
+METRIC_WIDTH = 13
 MAX_RUNS = 6
 
 
@@ -38,7 +39,7 @@ def length_table(
     sweep: str, suite: str, ranked: dict[str, Any], length: dict[str, Any], width: int, before: dict[str, float]
 ) -> Table:
     title = f"{sweep}: {suite}, {length['seconds']} s, {length['prompts']} prompts (rank 1 is best; [95 % interval])"
-    table = Table(title=title, title_justify="left", title_style="bold", pad_edge=False)
+    table = new_table(title)
     for name, justify in (("#", "right"), ("backbone", "left"), ("method", "left")):
         table.add_column(name, justify=justify, no_wrap=True)  # type: ignore[arg-type]
     table.add_column("average rank", no_wrap=True)
@@ -48,7 +49,7 @@ def length_table(
     metrics = list(ranked["directions"])[: max(1, (width - FIXED_WIDTH) // METRIC_WIDTH)]
     for name in metrics:
         arrow = "higher" if ranked["directions"][name] == "higher" else "lower"
-        table.add_column(f"{name.replace('_', ' ')}\n({arrow})", justify="right", max_width=METRIC_WIDTH)
+        table.add_column(f"{heading(name)}\n({arrow})", justify="right", no_wrap=True)
     within = {row["cell"]: row for rows in length["within"].values() for row in rows}
     for place, row in enumerate(length["overall"], 1):
         moved = [movement(row["average_rank"], before.get(rank_key(suite, row["cell"])))] if before else []
@@ -56,6 +57,15 @@ def length_table(
         best = within[row["cell"]]
         table.add_row(str(place), row["backbone"], row["method"], ranked_text(row), ranked_text(best), *moved, *scores)
     return table
+
+
+def new_table(title: str) -> Table:
+    return Table(title=title, title_justify="left", title_style="bold", box=SIMPLE_HEAD, pad_edge=False)
+
+
+def heading(metric: str) -> str:
+    """A metric's name, a word a line."""
+    return escape(metric.replace("_", "\n"))
 
 
 def ranked_text(row: dict[str, Any]) -> str:
@@ -101,10 +111,10 @@ def rows_of(ranks: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
 def folder_table(report: dict[str, Any], folder: str) -> Table:
     """The scores of `longtake eval`, a row per video."""
     names = list(dict.fromkeys(name for entry in report["videos"].values() for name in entry["metrics"]))
-    table = Table(title=f"{folder}: {report['suite']}", title_justify="left", title_style="bold", pad_edge=False)
+    table = new_table(f"{folder}: {report['suite']}")
     table.add_column("video", overflow="fold")
     for name in names:
-        table.add_column(name.replace("_", " "), justify="right", max_width=METRIC_WIDTH)
+        table.add_column(heading(name), justify="right", no_wrap=True)
     for video, entry in report["videos"].items():
         table.add_row(escape(video), *[number(entry["metrics"].get(name)) for name in names])
     return table
@@ -139,7 +149,7 @@ def earlier(ranks: dict[str, Any], history: list[dict[str, Any]]) -> dict[str, f
 
 def history_table(sweep: str, ranks: dict[str, Any], history: list[dict[str, Any]]) -> Table:
     """Average rank of each cell over the runs that changed something, oldest first."""
-    table = Table(title=f"{sweep}: average ranks over runs", title_justify="left", title_style="bold", pad_edge=False)
+    table = new_table(f"{sweep}: average ranks over runs")
     table.add_column("suite and cell", no_wrap=True)
     for row in history:
         table.add_column(str(row["at"])[:16].replace("T", " "), justify="right", no_wrap=True)

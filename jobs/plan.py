@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from longtake.jobs.grid import Grid
+from longtake.jobs.leaderboard import new_table
 from longtake.platform.store import SweepStore
 from longtake.platform.takes import Cell, Take
 
@@ -68,7 +69,7 @@ def table(grid: Grid, cells: dict[Cell, Cost], left: dict[Cell, int]) -> Table:
         "seeds": sweep.seeds,
     }
     title = f"{sweep.name}: {' x '.join(f'{len(v)} {k}' for k, v in counts.items())} = {len(grid.takes)} takes"
-    result = Table(title=title, title_justify="left", title_style="bold", pad_edge=False)
+    result = new_table(title)
     for name in ("backbone", "method", "seconds", "takes", "to do", "CPU", "GPU", "disk", "bank"):
         result.add_column(name, justify="left" if name in ("backbone", "method") else "right", no_wrap=True)
     for cell, cost in cells.items():

@@ -88,7 +88,7 @@ def describe(running: Running) -> str:
     verb = "make" if running.group == SAMPLERS else "score"
     report: dict[str, Any] = running.report
     step = f" {report['unit']} {report['done']}/{report['total']}" if "total" in report else ""
-    return f"{verb} {running.item.key}{step}"
+    return f"{verb} {running.item.label}{step}"
 
 
 def render(title: str, snapshot: Snapshot) -> RenderableType:

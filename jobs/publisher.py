@@ -34,7 +34,10 @@ class Target:
 
 def serve(pipe: Connection, target: Target) -> None:
     """The process: opens the tracking store at once (slow when it is new), then publishes whenever it is told to."""
+    from longtake.platform.tracking import warm_up
+
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the run decides when to stop
+    warm_up(target.uri)
     with suppress(EOFError, BrokenPipeError):
         while pipe.recv():
             pipe.send(publish_once(target))

@@ -36,6 +36,7 @@ class Item:
     payload: Any
     size: float = 0.0
     affinity: str = ""
+    label: str = ""  # what a display calls it
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ import math
 import os
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -98,7 +98,15 @@ def open_client(uri: str) -> Any:
     """A client for the store at `uri`; makes the database of a new sqlite store (10 s of migrations)."""
     from mlflow.tracking import MlflowClient
 
-    return MlflowClient(tracking_uri=uri)
+    client = MlflowClient(tracking_uri=uri)
+    client.search_experiments(max_results=1)  # the client opens its store at the first call
+    return client
+
+
+def warm_up(uri: str) -> None:
+    """Import MLflow and open the store, both slow, ahead of the first publication; a failure is left to that one."""
+    with suppress(Exception), quiet_mlflow(), write_lock(uri):
+        open_client(uri)
 
 
 def artifact_root(uri: str) -> str | None:
@@ -127,6 +135,7 @@ def quiet_mlflow() -> Iterator[None]:
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
     os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
+    os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "ERROR")  # importing MLflow would set its loggers back
     loggers = [logging.getLogger(name) for name in ("alembic", "mlflow", "sqlalchemy")]
     levels = [logger.level for logger in loggers]
     for logger in loggers:

@@ -1,0 +1,58 @@
+"""Session-wide and slow to make: one small Ray, and one migrated MLflow database to copy from."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+TINY = Path(__file__).parent / "jobs"
+
+
+@pytest.fixture(scope="session")
+def ray_local() -> Iterator[None]:
+    """A Ray of 2 CPUs whose workers know the tests' backbones; code that connects to `local` gets this one."""
+    import ray
+
+    folder = tempfile.mkdtemp(prefix="lt")  # short: a socket's path must fit into 107 characters
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    ray.init(
+        address="local",
+        num_cpus=2,
+        include_dashboard=False,
+        log_to_driver=False,
+        logging_level="ERROR",
+        object_store_memory=80 * 2**20,
+        _temp_dir=folder,
+        runtime_env={
+            "env_vars": {"PYTHONPATH": str(TINY)},
+            "worker_process_setup_hook": "tiny.register",
+        },
+    )
+    yield
+    ray.shutdown()
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def migrated_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A new MLflow database, made once: its migrations take 10 s."""
+    from longtake.platform import tracking
+
+    path = tmp_path_factory.mktemp("mlflow") / "mlflow.db"
+    tracking.warm_up(f"sqlite:///{path}")
+    return path
+
+
+@pytest.fixture
+def mlflow_db(migrated_database: Path, tmp_path: Path) -> str:
+    """The URI of an empty tracking store of this test's own."""
+    path = tmp_path / "tracking" / "mlflow.db"
+    path.parent.mkdir()
+    shutil.copy(migrated_database, path)
+    return f"sqlite:///{path}"

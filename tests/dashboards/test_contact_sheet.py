@@ -1,0 +1,67 @@
+"""The contact sheet: the right frames, in rows that can be compared, whatever a video is like."""
+
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from longtake.dashboards import contact_sheet
+from longtake.platform.records import TakeResult
+from longtake.platform.store import SweepStore
+from longtake.platform.takes import MethodSpec, Take
+from longtake.platform.video import VideoWriter
+
+
+def make(store: SweepStore, label: str, seconds: int, prompt: str = "dusk") -> Take:
+    """A video whose brightness rises from 0 to 240 over its frames."""
+    latent_frames = seconds * 4
+    take = Take("pocket", MethodSpec(label, label), seconds, latent_frames, prompt, 0)
+    shades = np.linspace(0, 240, take.num_frames).astype(np.uint8)
+    with store.open_take(take) as writer:
+        with VideoWriter(writer.video_path, width=64, height=64) as video:
+            video.write(np.broadcast_to(shades[:, None, None, None], (len(shades), 64, 64, 3)))
+        info = video.close()
+        facts = (info.sha256, info.bytes, info.num_frames, info.fps, info.width, info.height)
+        writer.commit(TakeResult(take.id, *facts))
+    return take
+
+
+def test_rows_show_frames_over_time(tmp_path: Path) -> None:
+    store = SweepStore(tmp_path, "demo")
+    takes = [make(store, "native", 3), make(store, "rag", 3), make(store, "native", 6)]
+    path = contact_sheet.write(store, takes, columns=4)
+    assert path == store.contact_sheet_path
+    sheet = np.asarray(Image.open(path).convert("L"), dtype=float)
+    # the first row begins below the title and one line of times; its frames have brightness 0, 80, 160, 240
+    top = contact_sheet.TITLE_PX + contact_sheet.HEADER_PX + contact_sheet.FRAME_HEIGHT_PX // 2
+    cell = contact_sheet.FRAME_HEIGHT_PX + contact_sheet.GAP_PX
+    shades = [sheet[top, contact_sheet.LABEL_PX + column * cell + 40] for column in range(4)]
+    np.testing.assert_allclose(shades, [0, 80, 160, 240], atol=6)
+
+
+def test_one_prompt_stands_for_all_cells(tmp_path: Path) -> None:
+    store = SweepStore(tmp_path, "demo")
+    lonely = make(store, "native", 3, "noon")
+    both = [make(store, "rag", 3), make(store, "native", 3)]
+    chosen = contact_sheet.choose([lonely, *both])
+    assert [(take.prompt, take.method.label) for take in chosen] == [("dusk", "native"), ("dusk", "rag")]
+
+
+def test_a_damaged_video_is_a_row_with_a_note(tmp_path: Path) -> None:
+    store = SweepStore(tmp_path, "demo")
+    takes = [make(store, "native", 3), make(store, "rag", 3)]
+    path = store.video(takes[0].id)
+    path.write_bytes(b"x" * path.stat().st_size)
+    assert contact_sheet.write(store, takes) is not None
+    assert contact_sheet.read_row(takes[0], path, 4).note
+
+
+def test_nothing_to_show_is_no_sheet(tmp_path: Path) -> None:
+    store = SweepStore(tmp_path, "demo")
+    assert contact_sheet.write(store, []) is None
+    assert not store.contact_sheet_path.exists()
+
+
+def test_prompts_are_data(tmp_path: Path) -> None:
+    assert contact_sheet.printable("a\nb\x1b[31m") == "a b [31m"
+    assert contact_sheet.fitted("w" * 500, 100, 12).endswith("...")

@@ -1,0 +1,100 @@
+"""The command line: exit codes, one line per mistake, and nothing heavy before it is needed."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from longtake.jobs.cli import execute
+from longtake.platform.errors import ConfigError
+from longtake.platform.store import SweepStore
+from longtake.platform.video import VideoWriter
+
+from . import tiny
+
+
+def one_line(capfd: pytest.CaptureFixture[str]) -> str:
+    err = capfd.readouterr().err
+    assert err.startswith("longtake: ")
+    assert err.count("\n") == 1
+    return err
+
+
+def test_help_lists_the_commands(capfd: pytest.CaptureFixture[str]) -> None:
+    assert execute(["--help"]) == 0
+    out = capfd.readouterr().out
+    assert all(word in out for word in ("run", "plan", "eval", "leaderboard", "verify", "bench", "train"))
+
+
+def test_help_imports_nothing_heavy() -> None:
+    code = (
+        "import sys; from longtake.jobs.cli import execute; execute(['--help']); "
+        "print([m for m in ('torch', 'ray', 'mlflow', 'pandas', 'cv2', 'av', 'numpy', 'PIL') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+@pytest.mark.parametrize("words", [["runn"], ["run"], ["plan", "--nope", "x"], ["eval", "--suite"]])
+def test_wrong_usage_is_one_line_and_2(words: list[str], capfd: pytest.CaptureFixture[str]) -> None:
+    assert execute(words) == 2
+    assert "longtake --help" in one_line(capfd)
+
+
+def test_mistakes_in_files_are_one_line_and_2(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    for words in (
+        ["run", str(tmp_path / "none.yaml")],
+        ["run", str(tiny.write_sweep(tmp_path)), "bakbones=[tiny]"],
+        ["plan", str(tiny.write_sweep(tmp_path)), "prompts={file: gone.txt}"],
+        ["eval", str(tmp_path / "none")],
+        ["eval", str(tmp_path), "--suite", "weightles"],
+        ["leaderboard", str(tmp_path)],
+        ["verify", str(tmp_path / "none")],
+    ):
+        assert execute(words) == 2
+        assert str(tmp_path) in one_line(capfd) or words[0] == "eval"
+
+
+def test_an_output_that_cannot_be_written_is_5(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "file").write_text("in the way")
+    assert execute(["run", str(tiny.write_sweep(tmp_path)), f"output={tmp_path / 'file' / 'runs'}"]) == 5
+    assert "another output folder" in one_line(capfd)
+
+
+def test_a_sweep_in_use_is_4_and_names_the_holder(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    with SweepStore(tmp_path / "runs", "small").lock():
+        assert execute(["run", str(tiny.write_sweep(tmp_path))]) == 4
+    assert f"process {os.getpid()}" in one_line(capfd)
+
+
+def test_a_plan_shows_the_grid_and_its_cost_and_writes_nothing(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert execute(["plan", str(tiny.write_sweep(tmp_path)), "lengths_s=[3, 7]"]) == 0
+    out = capfd.readouterr().out
+    assert "= 8 takes" in out
+    assert "rounded up to 7.5 s" in out
+    assert "of one CPU core" in out
+    assert "RAM per sampler" in out
+    assert not (tmp_path / "runs").exists()
+
+
+def test_eval_scores_a_folder(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    with VideoWriter(tmp_path / "a.mp4", width=64, height=64) as video:
+        video.write(np.random.default_rng(0).integers(0, 255, (40, 64, 64, 3), np.uint8))
+    (tmp_path / "bad.mp4").write_bytes(b"no video")
+    out = tmp_path / "scores.json"
+    assert execute(["eval", str(tmp_path), "--suite", "weightless", "--out", str(out)]) == 3
+    report = json.loads(out.read_text())
+    assert set(report["videos"]) == {"a.mp4", "bad.mp4"}
+    assert report["videos"]["bad.mp4"]["errors"]
+    assert "bad.mp4" in capfd.readouterr().out
+
+
+def test_debug_shows_the_traceback(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError):
+        execute(["--debug", "run", str(tmp_path / "none.yaml")])
