@@ -136,4 +136,4 @@ def finish(camera: np.ndarray, frames: np.ndarray, times: np.ndarray, valid: np.
     used = np.minimum(np.arange(blocks) * BLOCK + BLOCK, SIZE)
     query_times = np.broadcast_to(used[:, None] - BLOCK + np.arange(BLOCK), by_block.shape)
     parts = (frames, times, columns, valid, query_times, by_block - by_block[..., :1])
-    return Layout(*(torch.from_numpy(np.ascontiguousarray(part)) for part in parts))
+    return Layout(*(torch.from_numpy(np.array(part)) for part in parts))
