@@ -58,10 +58,15 @@ class Take:
 
     @cached_property
     def id(self) -> str:
-        """16 hex characters, equal for two takes exactly when their pixels are."""
+        """16 hex characters, equal for two takes exactly when their pixels are.
+
+        A parameter that names weights goes by their hash: a fingerprint of the same name stands in for it.
+        """
         identity = self.to_json()
         identity.pop("seconds")
-        identity["method"] = {"name": self.method.name, "params": self.method.params}
+        hashed = {name for name, _ in self.fingerprint}
+        params = {name: value for name, value in self.method.params.items() if name not in hashed}
+        identity["method"] = {"name": self.method.name, "params": params}
         identity["fingerprint"] = sorted(identity["fingerprint"])
         return hashlib.sha256(canonical_json(identity).encode()).hexdigest()[:16]
 

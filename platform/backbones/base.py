@@ -19,6 +19,10 @@ from longtake.platform.registry import Registry
 from longtake.platform.takes import Take
 
 
+ENGINE = "1"
+"""Part of every take's identity; it changes when the same weights and inputs would give other pixels."""
+
+
 @dataclass(frozen=True)
 class BackboneSpec:
     """The published (or measured) numbers of a backbone. `cpu_gflops`: what one core reached, for estimates only."""
@@ -71,7 +75,7 @@ class Backbone(ABC):
     @classmethod
     @abstractmethod
     def fingerprint(cls) -> dict[str, str]:
-        """sha256 of every file that changes pixels, by name. Raises WeightsError if one is missing."""
+        """sha256 of every file that changes pixels, by name, and ENGINE. Raises WeightsError if a file is missing."""
 
     @classmethod
     @abstractmethod

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from longtake.platform.backbones.base import Backbone, BackboneSpec, Condition, backbones
+from longtake.platform.backbones.base import ENGINE, Backbone, BackboneSpec, Condition, backbones
 from longtake.platform.backbones.pocket_network import NETWORK, SCHEDULE, WINDOW
 from longtake.platform.models.causal_dit import CausalDiT
 from longtake.platform.models.checkpoints import load_safetensors, load_strict, sha256
@@ -49,7 +49,7 @@ class Pocket(Backbone):
 
     @classmethod
     def fingerprint(cls) -> dict[str, str]:
-        return {"weights": sha256(cls.weights_file()), "codec": PocketCodec().sha256}
+        return {"weights": sha256(cls.weights_file()), "codec": PocketCodec().sha256, "engine": ENGINE}
 
     @classmethod
     def check_prompt(cls, prompt: str) -> None:
