@@ -6,6 +6,7 @@ error, 2 bad config or usage, 3 done with failures, 4 sweep in use, 5 storage, 7
 
 from __future__ import annotations
 
+import signal
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -113,8 +114,13 @@ def train_pocket(
     return pocket(config, overrides or [])
 
 
+STOPPED = "stopped; run again to resume"
+CLICK_INTERRUPTED = 130  # what click makes of a KeyboardInterrupt
+
+
 def main() -> None:
-    """The console script."""
+    """The console script. Outside the loop of a run, which has its own way to stop, SIGTERM is like Ctrl-C."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     sys.exit(execute(sys.argv[1:]))
 
 
@@ -123,13 +129,13 @@ def execute(arguments: list[str]) -> int:
     debug = "--debug" in arguments
     try:
         code = app(args=[word for word in arguments if word != "--debug"], standalone_mode=False)
-        return code if isinstance(code, int) else 0
+        return fail(STOPPED, 75) if code == CLICK_INTERRUPTED else code if isinstance(code, int) else 0
     except LongtakeError as error:
         if debug:
             raise
         return fail(str(error), error.exit_code)
     except KeyboardInterrupt:
-        return fail("stopped; run again to resume", 75)
+        return fail(STOPPED, 75)
     except Exception as error:
         usage = usage_error(error)
         if usage is not None:

@@ -49,6 +49,7 @@ class Desk:
         self.failed: set[str] = set()
         self.failures: dict[str, list[str]] = store.failures()
         self.results: list[TakeResult] = []
+        self.unscored: list[dict[str, dict[str, str]]] = []
         self.started = time.monotonic()
         self.size_done = 0.0
 
@@ -107,9 +108,7 @@ class Desk:
             self.submit_next(take)
         else:
             self.scored.add(take.id)
-            for suite, count in sorted(outcome.value.items()):
-                if count:
-                    self.say(f"{name_of(take)}: {count} metrics of {suite} have no value; its scores say why")
+            self.unscored.append(outcome.value)
 
     def book_failure(self, take: Take, error: Exception, scoring: bool) -> None:
         text = " ".join(str(error).split()) or "no message"

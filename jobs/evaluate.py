@@ -13,16 +13,17 @@ from longtake.platform.fleet import Report
 from longtake.platform.takes import Take
 
 if TYPE_CHECKING:
+    from longtake.platform.records import VideoScores
     from longtake.platform.store import SweepStore
 
 
 class ScoreWorker:
-    """`payload`: {"take": take JSON, "suites": [names]}; answers {suite: number of metrics without a value}."""
+    """`payload`: {"take": take JSON, "suites": [names]}; answers {suite: {metric without a value: reason}}."""
 
     def __init__(self, store: SweepStore):
         self.store = store
 
-    def run(self, payload: dict[str, Any], report: Report) -> dict[str, int]:
+    def run(self, payload: dict[str, Any], report: Report) -> dict[str, dict[str, str]]:
         from longtake.evaluators.scorer import context_of, score_video_suites
         from longtake.platform.errors import VideoError
 
@@ -39,7 +40,12 @@ class ScoreWorker:
         found = score_video_suites(path, missing, context)
         for scores in found.values():
             store.write_scores(take.id, scores)
-        return {suite: sum(value is None for value in scores.metrics.values()) for suite, scores in found.items()}
+        return {suite: unscored(scores) for suite, scores in found.items()}
+
+
+def unscored(scores: VideoScores) -> dict[str, str]:
+    """Metric -> reason, of the metrics that have no value."""
+    return {name: scores.errors.get(name, "") for name, value in scores.metrics.items() if value is None}
 
 
 def known_suites() -> list[str]:

@@ -148,11 +148,12 @@ def progress_row(snapshot: Snapshot) -> dict[str, Any]:
 
 
 def groups(workers: WorkersConfig, cluster: Cluster, store: SweepStore, takes: int) -> list[Group]:
-    """The fleet for these nodes. On CPUs every core samples and evaluators share them; a GPU belongs to one sampler."""
+    """The fleet for these nodes. On CPUs, where scoring costs what making costs, every core does both; a GPU belongs to
+    one sampler, and the evaluators share the cores that are left."""
     gpus = gpus_per_sampler(workers, cluster.nodes)
     samplers = workers.samplers if workers.samplers != "auto" else places(cluster.nodes, gpus)
     cpus = sum(node.cpus for node in cluster.nodes)
-    spare = (cpus - samplers) / 2 if gpus else cpus / 2
+    spare = (cpus - samplers) / 2 if gpus else cpus
     evaluators = workers.evaluators if workers.evaluators != "auto" else max(1, int(spare))
     evaluator_cpus = 1.0 if gpus and cpus >= samplers + evaluators else 0.0
     return [
@@ -183,6 +184,7 @@ def finish(grid: Grid, store: SweepStore, desk: Desk, publisher: Publisher, cons
     sheet = timed(clocks, "contact sheet", lambda: contact_sheet.write(store, grid.takes))
     problem = timed(clocks, "MLflow", publisher.finish)
     leaderboard.show(ranks, console, before)
+    report_unscored(desk, console)
     report_failures(desk, console)
     report_times(desk, clocks, time.perf_counter() - started, console)
     if sheet:
@@ -206,6 +208,17 @@ def remember(store: SweepStore, ranks: dict[str, Any]) -> dict[str, float]:
         store.append_history({"at": datetime.now(UTC).isoformat(timespec="seconds"), "average_rank": now})
         past = store.history()
     return past[-2]["average_rank"] if len(past) > 1 else {}
+
+
+def report_unscored(desk: Desk, console: Console) -> None:
+    """Which metrics had no value in how many takes, with one reason; means leave them out, they are not 0."""
+    found: dict[str, list[str]] = {}
+    for suites in desk.unscored:
+        for suite, reasons in suites.items():
+            for metric, reason in reasons.items():
+                found.setdefault(f"{suite}/{metric}", []).append(reason)
+    for name, whys in sorted(found.items()):
+        say(console, f"no value: {name} in {len(whys)} takes: {whys[0]}")
 
 
 def report_failures(desk: Desk, console: Console) -> None:

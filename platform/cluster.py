@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from longtake.platform.errors import LongtakeError
+from longtake.platform.errors import Interrupted, LongtakeError
 from longtake.platform.fleet import (
     Fleet,
     Group,
@@ -29,7 +29,7 @@ from longtake.platform.fleet import (
     StopFlag,
     check_requests,
     describe_nodes,
-    stop_on_signals,
+    handlers_restored,
 )
 
 START_LIMIT_SECONDS = 300.0
@@ -72,24 +72,32 @@ class Cluster:
 def connect(address: str) -> Iterator[Cluster]:
     """`inline`: this process; `local`: a Ray of our own, ended with the block; else the address of a running cluster.
     A Ray that this process has already joined is used as it is, and left running."""
-    if address == INLINE:
-        with stop_on_signals() as stop:
+    stop = StopFlag()
+    with handlers_restored():
+        if address == INLINE:
+            stop.install()
             yield Cluster(INLINE, [Node(float(os.cpu_count() or 1), 0.0)], stop)
-        return
-    ours = _start_ray(address)
+            return
+        ours = _start_ray(address)
+        stop.install()  # over Ray's own handler, which ends in a native trace
+        try:
+            yield Cluster(address, _nodes(), stop)
+        finally:
+            if ours:
+                _stop_ray()
+
+
+def _nodes() -> list[Node]:
     import ray
 
-    try:
-        nodes = [
-            Node(float(node["Resources"].get("CPU", 0)), float(node["Resources"].get("GPU", 0)))
-            for node in ray.nodes()
-            if node["Alive"]
-        ]
-        with stop_on_signals() as stop:
-            yield Cluster(address, nodes, stop)
-    finally:
-        if ours:
-            ray.shutdown()
+    offers = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    return [Node(float(offer.get("CPU", 0)), float(offer.get("GPU", 0))) for offer in offers]
+
+
+def _stop_ray() -> None:
+    import ray
+
+    ray.shutdown()
 
 
 def _start_ray(address: str) -> bool:
@@ -106,6 +114,9 @@ def _start_ray(address: str) -> bool:
     own: dict[str, Any] = {"include_dashboard": False, "object_store_memory": OBJECT_STORE_BYTES}
     try:
         ray.init(address=address, log_to_driver=False, logging_level="ERROR", **(own if address == LOCAL else {}))
+    except (SystemExit, KeyboardInterrupt) as error:  # what Ray and Python make of a signal
+        ray.shutdown()
+        raise Interrupted("stopped while Ray was starting; run again to resume") from error
     except Exception as error:
         reason = " ".join(str(error).split())[:300]
         doing = "start Ray" if address == LOCAL else f"join the Ray cluster at {address!r}"

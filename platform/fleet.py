@@ -128,6 +128,9 @@ class ItemQueue:
         return item
 
 
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
 class StopFlag:
     """Set by SIGINT or SIGTERM; nothing else happens in the handler. `count` tells a second signal from the first."""
 
@@ -143,21 +146,23 @@ class StopFlag:
         self.count += 1
         self.signal_name = signal.Signals(number).name
 
+    def install(self) -> None:
+        """Take over SIGINT and SIGTERM. Outside the main thread, which alone gets signals, nothing happens."""
+        if threading.current_thread() is threading.main_thread():
+            for number in STOP_SIGNALS:
+                signal.signal(number, self.set)
+
 
 @contextmanager
-def stop_on_signals() -> Iterator[StopFlag]:
-    """SIGINT and SIGTERM only set a flag, until the end of the block. Enter it after the cluster has started, which
-    installs handlers of its own. Outside the main thread the flag is never set."""
-    flag = StopFlag()
-    if threading.current_thread() is not threading.main_thread():
-        yield flag
-        return
-    before = {number: signal.signal(number, flag.set) for number in (signal.SIGINT, signal.SIGTERM)}
+def handlers_restored() -> Iterator[None]:
+    """What is done to the handlers of SIGINT and SIGTERM inside is undone at the end."""
+    before = {number: signal.getsignal(number) for number in STOP_SIGNALS}
     try:
-        yield flag
+        yield
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler if handler is not None else signal.SIG_DFL)
+        if threading.current_thread() is threading.main_thread():
+            for number, handler in before.items():
+                signal.signal(number, handler if handler is not None else signal.SIG_DFL)
 
 
 def check_requests(groups: list[Group], nodes: list[Node]) -> None:

@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from longtake.platform.durable import TEMP_PREFIX, temp_path
 from longtake.platform.errors import LongtakeError
 from longtake.platform.takes import canonical_json
 
@@ -98,15 +99,28 @@ def open_client(uri: str) -> Any:
     """A client for the store at `uri`; makes the database of a new sqlite store (10 s of migrations)."""
     from mlflow.tracking import MlflowClient
 
-    client = MlflowClient(tracking_uri=uri)
-    client.search_experiments(max_results=1)  # the client opens its store at the first call
-    return client
+    if uri.startswith(SQLITE):
+        make_database(Path(uri.removeprefix(SQLITE)))
+    return MlflowClient(tracking_uri=uri)
+
+
+def make_database(path: Path) -> None:
+    """A new database, made beside and renamed when it is whole: half of the migrations could not be repeated."""
+    from mlflow.tracking import MlflowClient
+
+    if path.exists():
+        return
+    for leftover in path.parent.glob(f"{TEMP_PREFIX}*-{path.name}*"):
+        leftover.unlink(missing_ok=True)
+    part = temp_path(path.parent, path.name)
+    MlflowClient(tracking_uri=f"{SQLITE}{part}").search_experiments(max_results=1)  # the first call makes it
+    os.replace(part, path)
 
 
 def warm_up(uri: str) -> None:
     """Import MLflow and open the store, both slow, ahead of the first publication; a failure is left to that one."""
     with suppress(Exception), quiet_mlflow(), write_lock(uri):
-        open_client(uri)
+        open_client(uri).search_experiments(max_results=1)
 
 
 def artifact_root(uri: str) -> str | None:

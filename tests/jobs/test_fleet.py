@@ -23,7 +23,6 @@ from longtake.platform.fleet import (
     Report,
     StopFlag,
     check_requests,
-    stop_on_signals,
 )
 
 
@@ -87,14 +86,16 @@ def test_the_inline_fleet_runs_later_groups_first_and_keeps_failures_apart() -> 
 
 
 def test_a_signal_stops_an_inline_item_at_its_next_report() -> None:
-    with stop_on_signals() as stop:
+    before = signal.getsignal(signal.SIGTERM)
+    with connect("inline") as cluster:
+        stop = cluster.stop
         fleet = InlineFleet([Group("make", Echo, 1)], lambda group, item: None, stop, None)
         fleet.submit("make", Item("m", 0))
         os.kill(os.getpid(), signal.SIGTERM)
         assert fleet.poll(0) == []
         assert stop.is_set
         assert stop.signal_name == "SIGTERM"
-    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+    assert signal.getsignal(signal.SIGTERM) == before
 
 
 def actors(count: int) -> tuple[list[Group], Callable[[str, Item], None]]:

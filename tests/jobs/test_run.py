@@ -115,7 +115,7 @@ def test_another_suite_scores_what_is_there_without_making_it_again(tmp_path: Pa
 @pytest.mark.parametrize(
     ("nodes", "samplers", "evaluators"),
     [
-        ([Node(2, 0)], (2, 1.0, 0.0), (1, 0.0)),
+        ([Node(2, 0)], (2, 1.0, 0.0), (2, 0.0)),
         ([Node(1, 0)], (1, 1.0, 0.0), (1, 0.0)),
         ([Node(16, 4)], (4, 1.0, 1.0), (6, 1.0)),
         ([Node(8, 8), Node(8, 8)], (16, 1.0, 1.0), (1, 0.0)),
