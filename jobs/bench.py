@@ -119,7 +119,10 @@ def start(case: Case) -> Rollout:
     network = CausalDiT(SPEC).lay_out().eval().requires_grad_(False)
     method = case.config.build(RolloutInfo(WINDOW, 1, (0,)))
     text = torch.randn(1, SPEC.text_len, SPEC.text_dim)
-    return Rollout(network, FlowSchedule(), method, text, SeededNoise(), bank_dtype=case.bank)
+    noise = SeededNoise()
+    return Rollout(
+        network, FlowSchedule(), method, text, noise, keep_evicted=case.config.keeps_evicted, bank_dtype=case.bank
+    )
 
 
 def time_blocks(blocks: int, tick: Callable[[int, int], None]) -> Timing:
@@ -173,7 +176,9 @@ def block_flops() -> int:
 
 def report(timing: Timing, memory: dict[str, Memory], frames: int) -> Table:
     flops, rate = block_flops(), timing.rate
-    title = f"{frames} frames, {flops / 1e9:.1f} GFLOP a block, GEMM {rate / 1e9:.0f} GFLOP/s, torch {torch.__version__}"
+    title = (
+        f"{frames} frames, {flops / 1e9:.1f} GFLOP a block, GEMM {rate / 1e9:.0f} GFLOP/s, torch {torch.__version__}"
+    )
     headings = ("method", "s a block", "of the limit", "to native", "late/early", "RSS KiB a frame", "bank KiB a frame")
     table = Table(*headings, title=title)
     native = timing.block_seconds("native")

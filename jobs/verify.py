@@ -129,17 +129,19 @@ def build_rollout(folder: Path, facts: dict[str, Any], tensors: dict[str, Tensor
         tuple(config["denoising_step_list"]), config["timestep_shift"], config["warp_denoising_step"]
     )
     noise = GoldenNoise(tensors["noise"], tensors["renoise"], window.block)
-    method = method_of(folder, config, window).build(info)
+    chosen = method_of(folder, config, window, spec_of(facts["arch"]))
+    method = chosen.build(info)
     text, commit = tensors["prompt_embeds"], float(config["context_noise"])
-    return Rollout(network.eval(), schedule, method, text, noise, commit_timestep=commit)
+    keep = chosen.keeps_evicted
+    return Rollout(network.eval(), schedule, method, text, noise, commit_timestep=commit, keep_evicted=keep)
 
 
-def method_of(folder: Path, config: dict[str, Any], window: Window) -> MethodConfig:
+def method_of(folder: Path, config: dict[str, Any], window: Window, spec: DiTSpec) -> MethodConfig:
     if not config["use_latentmem"]:
         return Native()
     descriptor = str(folder / config["ae_weights"]) if config["compression_method"] == "ae" else "avg-pool"
     rag = Rag(top_k=config["memory_size"], recency_guard=config["recent_exclude"], descriptor=descriptor)
-    rag.check(window)
+    rag.check(window, (spec.channels, spec.latent_height, spec.latent_width))
     return rag
 
 

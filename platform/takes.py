@@ -60,12 +60,12 @@ class Take:
     def id(self) -> str:
         """16 hex characters, equal for two takes exactly when their pixels are.
 
-        A parameter that names weights goes by their hash: a fingerprint of the same name stands in for it.
+        A parameter that names weights goes by their hash: the fingerprint `method.<parameter>` stands in for it.
         """
         identity = self.to_json()
         identity.pop("seconds")
         hashed = {name for name, _ in self.fingerprint}
-        params = {name: value for name, value in self.method.params.items() if name not in hashed}
+        params = {name: value for name, value in self.method.params.items() if f"method.{name}" not in hashed}
         identity["method"] = {"name": self.method.name, "params": params}
         identity["fingerprint"] = sorted(identity["fingerprint"])
         return hashlib.sha256(canonical_json(identity).encode()).hexdigest()[:16]

@@ -12,12 +12,11 @@ import numpy as np
 from torch import Tensor
 
 from longtake.platform.errors import ConfigError
-from longtake.platform.methods.base import Window
+from longtake.platform.methods.base import Latent, Window
 from longtake.platform.models.causal_dit import CausalDiT, DiTSpec
 from longtake.platform.models.schedule import FlowSchedule
 from longtake.platform.registry import Registry
 from longtake.platform.takes import Take
-
 
 ENGINE = "1"
 """Part of every take's identity; it changes when the same weights and inputs would give other pixels."""
@@ -42,6 +41,10 @@ class BackboneSpec:
     @property
     def frames_per_block(self) -> int:
         return self.window.block
+
+    @property
+    def latent(self) -> Latent:
+        return self.network.channels, self.network.latent_height, self.network.latent_width
 
     @property
     def block_flops(self) -> int:

@@ -25,5 +25,5 @@ NETWORK = DiTSpec(
     patch=(1, 1),
     rope_split=(8, 0, 8),
 )
-SCHEDULE = FlowSchedule(steps=(1000, 750, 500, 250), shift=3.0, ancestral=False)
+SCHEDULE = FlowSchedule(steps=(1000, 875, 750, 625, 500, 375, 250, 125), shift=3.0, ancestral=False)
 WINDOW = Window(size=12, sink=1, block=3)

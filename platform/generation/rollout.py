@@ -54,12 +54,13 @@ class Rollout:
         noise: Noise,
         *,
         commit_timestep: float = 0.0,
+        keep_evicted: bool = True,
         bank_dtype: torch.dtype = torch.float32,
     ):
         spec, window, batch = network.spec, method.window, text.shape[0]
         entry = (2, spec.layers, batch, spec.frame_tokens, spec.heads, spec.head_dim)
         self.network, self.schedule, self.method, self.noise = network, schedule, method, noise
-        self.cache = KVCache(entry, window, Bank(bank_dtype) if method.keeps_evicted else None)
+        self.cache = KVCache(entry, window, Bank(bank_dtype) if keep_evicted else None)
         self.context = ContextBuffer(spec, batch, window.size)
         with torch.inference_mode():
             self.text = network.text_kv(text)

@@ -18,7 +18,7 @@ from torch import Tensor
 from longtake.platform import config
 from longtake.platform.backbones.base import Backbone, BackboneSpec, Condition, backbones
 from longtake.platform.generation.rollout import Block, Rollout
-from longtake.platform.methods.base import Method, RolloutInfo, methods
+from longtake.platform.methods.base import Method, MethodConfig, RolloutInfo, methods
 from longtake.platform.takes import Take
 
 
@@ -86,19 +86,24 @@ class Sampler:
         """The engine set up for one take, and the given latents it starts from."""
         backbone, spec = self.backbone, self.backbone.spec
         condition = backbone.condition(take.prompt, take.latent_frames)
-        method = build_method(take, spec, condition)
+        chosen = chosen_method(take)
+        method = build_method(take, chosen, spec, condition)
         noise = TakeNoise(take, spec)
         prefix = None
         if take.start_frames:
             prefix = backbone.start_latents(take.prompt, take.seed, take.start_frames).unsqueeze(0)
-        return Rollout(backbone.network, spec.schedule, method, condition.text, noise), prefix
+        keep = chosen.keeps_evicted
+        return Rollout(backbone.network, spec.schedule, method, condition.text, noise, keep_evicted=keep), prefix
 
 
-def build_method(take: Take, spec: BackboneSpec, condition: Condition) -> Method:
+def chosen_method(take: Take) -> MethodConfig:
+    return config.build(methods.get(take.method.name), take.method.params, f"method {take.method.label}")
+
+
+def build_method(take: Take, chosen: MethodConfig, spec: BackboneSpec, condition: Condition) -> Method:
     """The take's context method, in the backbone's window unless its parameters say another."""
-    chosen = config.build(methods.get(take.method.name), take.method.params, f"method {take.method.label}")
     window = chosen.window_in(spec.window)
-    chosen.check(window)
+    chosen.check(window, spec.latent)
     columns = None if condition.columns is None else condition.columns[None]
     info = RolloutInfo(window, 1, (noise_key(take),), columns, condition.view_columns, condition.world_columns)
     return chosen.build(info)

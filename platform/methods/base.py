@@ -7,6 +7,7 @@ method; a method knows no tensors but the clean latents it is shown. One instanc
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 from torch import Tensor
@@ -26,6 +27,8 @@ class Attended:
 
 
 Row = tuple[Attended, ...]
+Latent = tuple[int, int, int]
+"""Channels, height and width of a latent frame."""
 
 
 @dataclass(frozen=True)
@@ -67,9 +70,7 @@ class RolloutInfo:
 
 
 class Method(ABC):
-    """Chooses the context of each block. Subclasses say in `keeps_evicted` whether they need the bank."""
-
-    keeps_evicted = False
+    """Chooses the context of each block."""
 
     def __init__(self, info: RolloutInfo):
         self.info = info
@@ -89,7 +90,12 @@ class Method(ABC):
 
 
 class MethodConfig(ABC):
-    """Parameters of a method: subclasses are frozen dataclasses, registered under the method's name."""
+    """Parameters of a method: subclasses are frozen dataclasses, registered under the method's name.
+
+    `keeps_evicted`: the method looks back, so the rollout keeps a bank of what has left the window.
+    """
+
+    keeps_evicted: ClassVar[bool] = False
 
     window: int | None
     sink: int | None
@@ -99,7 +105,7 @@ class MethodConfig(ABC):
         """A fresh method for one rollout."""
 
     def fingerprint(self) -> dict[str, str]:
-        """sha256 of every weight that the method carries, by name."""
+        """sha256 of every file of weights that a parameter names, by `method.<parameter>`."""
         return {}
 
     def window_in(self, default: Window) -> Window:
@@ -107,8 +113,8 @@ class MethodConfig(ABC):
         size = default.size if self.window is None else self.window
         return Window(size, default.sink if self.sink is None else self.sink, default.block)
 
-    def check(self, window: Window) -> None:
-        """Raise ConfigError if the parameters do not fit the window."""
+    def check(self, window: Window, latent: Latent) -> None:
+        """Raise ConfigError if the parameters do not fit the window or the backbone's latents."""
         if window.sink < 0 or window.size < window.sink + window.block:
             room = f"at least sink {window.sink} + block {window.block}"
             raise ConfigError(f"window = {window.size}, sink = {window.sink}: the window must hold {room} frames")

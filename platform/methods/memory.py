@@ -7,9 +7,10 @@ the memory is empty. Evicted frames but the R newest are eligible. Subclasses on
 
 from abc import abstractmethod
 from dataclasses import dataclass
+from typing import ClassVar
 
 from longtake.platform.errors import ConfigError
-from longtake.platform.methods.base import Attended, Method, MethodConfig, Plan, RolloutInfo, Row, Window
+from longtake.platform.methods.base import Attended, Latent, Method, MethodConfig, Plan, RolloutInfo, Row, Window
 
 Choice = tuple[int, float | None]
 """A frame and its similarity to the query, where there is one."""
@@ -18,6 +19,8 @@ Choice = tuple[int, float | None]
 @dataclass(frozen=True)
 class MemoryConfig(MethodConfig):
     """`top_k` K: frames of the past to attend; `recency_guard` R: how many of the newest evicted are not eligible."""
+
+    keeps_evicted: ClassVar[bool] = True
 
     top_k: int = 6
     recency_guard: int = 5
@@ -29,8 +32,8 @@ class MemoryConfig(MethodConfig):
             if getattr(self, name) < 0:
                 raise ConfigError(f"{name} = {getattr(self, name)}: must be 0 or more")
 
-    def check(self, window: Window) -> None:
-        super().check(window)
+    def check(self, window: Window, latent: Latent) -> None:
+        super().check(window, latent)
         room = window.size - window.sink - window.block
         if self.top_k > room:
             rule = f"window {window.size} - sink {window.sink} - block {window.block}"
@@ -41,8 +44,6 @@ class MemoryConfig(MethodConfig):
 
 class MemoryMethod(Method):
     """Sink, memory, local frames; `choose` names the memory."""
-
-    keeps_evicted = True
 
     def __init__(self, info: RolloutInfo, config: MemoryConfig):
         super().__init__(info)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from longtake.platform.errors import ConfigError
-from longtake.platform.methods.base import Method, RolloutInfo, methods
+from longtake.platform.methods.base import Latent, Method, RolloutInfo, Window, methods
 from longtake.platform.methods.memory import Choice, MemoryConfig, MemoryMethod
 
 
@@ -75,7 +75,18 @@ class Rag(MemoryConfig):
             return {}
         from longtake.platform.models.embedder import embedder_sha256
 
-        return {"descriptor": embedder_sha256(self.descriptor)}
+        return {"method.descriptor": embedder_sha256(self.descriptor)}
+
+    def check(self, window: Window, latent: Latent) -> None:
+        super().check(window, latent)
+        if self.descriptor == "avg-pool":
+            return
+        from longtake.platform.models.embedder import embedder_spec
+
+        spec = embedder_spec(self.descriptor)
+        made_for = (spec.in_channels, spec.spatial_h, spec.spatial_w)
+        if made_for != latent:
+            raise ConfigError(f"descriptor {self.descriptor}: made for latents {made_for}, the backbone's are {latent}")
 
     def __post_init__(self) -> None:
         super().__post_init__()

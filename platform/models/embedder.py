@@ -6,8 +6,6 @@ checkpoint (`ae_latent_mem.pt`, key `model`), which a safetensors file with its 
 Shapes: B frames, C channels, H x W latent size, E latent_dim.
 """
 
-import hashlib
-import json
 from dataclasses import dataclass
 from itertools import pairwise
 from math import prod
@@ -18,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from longtake.platform.errors import WeightsError
-from longtake.platform.models.checkpoints import load_safetensors, load_strict
+from longtake.platform.models.checkpoints import load_safetensors, load_strict, read_json, sha256
 
 
 @dataclass(frozen=True)
@@ -117,16 +115,23 @@ def embedder_file(name: str | Path) -> Path:
 
 
 def embedder_sha256(name: str | Path) -> str:
-    return hashlib.sha256(embedder_file(name).read_bytes()).hexdigest()
+    return sha256(embedder_file(name))
+
+
+def embedder_spec(name: str | Path) -> EmbedderSpec:
+    """Sizes from `config` of the .json beside the weights; keys that are no sizes are ignored."""
+    path = embedder_file(name).with_suffix(".json")
+    sizes = read_json(path).get("config")
+    fields = EmbedderSpec.__dataclass_fields__
+    if not isinstance(sizes, dict) or not fields.keys() <= sizes.keys():
+        raise WeightsError(f"{path}: needs `config` with {', '.join(fields)}; write the sizes of the trained embedder")
+    return EmbedderSpec(**{key: sizes[key] for key in fields} | {"hidden_dims": tuple(sizes["hidden_dims"])})
 
 
 def load_embedder(name: str | Path) -> LatentAutoencoder:
-    """Load weights and, from the .json beside them, `config`; unknown config keys are ignored, weights never are."""
+    """Load an embedder; every weight of the file and of the model must be matched."""
     path = embedder_file(name)
-    sizes = json.loads(path.with_suffix(".json").read_text())["config"]
-    known = {key: sizes[key] for key in EmbedderSpec.__dataclass_fields__ if key in sizes}
-    spec = EmbedderSpec(**known | {"hidden_dims": tuple(sizes["hidden_dims"])})
-    model = LatentAutoencoder(spec)
+    model = LatentAutoencoder(embedder_spec(name))
     load_strict(model, load_safetensors(path), path)
     return model.eval().requires_grad_(False)
 

@@ -7,7 +7,7 @@ import pytest
 from longtake.platform.takes import MethodSpec, Take
 
 RAG = MethodSpec("rag", "rag", {"top_k": 6, "descriptor": "weights/e.safetensors"})
-PRINTS = (("descriptor", "d1"), ("weights", "w1"))
+PRINTS = (("method.descriptor", "d1"), ("weights", "w1"))
 TAKE = Take("pocket", RAG, 30, 120, "dusk, brick; pan right 6 s, left 6 s, repeat", 0, 0, PRINTS)
 
 
@@ -19,8 +19,8 @@ TAKE = Take("pocket", RAG, 30, 120, "dusk, brick; pan right 6 s, left 6 s, repea
         {"prompt": "noon, brick; pan right 6 s, left 6 s, repeat"},
         {"seed": 1},
         {"start_frames": 90},
-        {"fingerprint": (("descriptor", "d1"), ("weights", "w2"))},
-        {"fingerprint": (("descriptor", "d2"), ("weights", "w1"))},
+        {"fingerprint": (("method.descriptor", "d1"), ("weights", "w2"))},
+        {"fingerprint": (("method.descriptor", "d2"), ("weights", "w1"))},
         {"method": MethodSpec("rag", "rag", {**RAG.params, "top_k": 5})},
         {"method": MethodSpec("random-memory", "rag", RAG.params)},
     ],

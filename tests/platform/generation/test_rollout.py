@@ -46,7 +46,9 @@ def network():
 def start(network, config, seeds=(1,), window=Window(12, 1, 3), **kwargs):  # noqa: B008 (frozen)
     info = RolloutInfo(window, len(seeds), tuple(seeds))
     text = torch.cat([torch.randn(1, 4, 5, generator=torch.Generator().manual_seed(s)) for s in seeds])
-    return Rollout(network, FlowSchedule(), config.build(info), text, Noise(seeds), **kwargs)
+    return Rollout(
+        network, FlowSchedule(), config.build(info), text, Noise(seeds), keep_evicted=config.keeps_evicted, **kwargs
+    )
 
 
 def latents(rollout, blocks, prefix=None):

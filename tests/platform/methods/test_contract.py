@@ -57,7 +57,7 @@ class TestEveryMethod:
     def test_impossible_window_is_refused(self, name):
         config = replace(methods.get(name)(), window=3)
         with pytest.raises(ConfigError, match="window"):
-            config.check(config.window_in(Window()))
+            config.check(config.window_in(Window()), (5, 1, 8))
 
 
 @pytest.mark.parametrize("config", [Rag(), RandomMemory(), Oracle()])
@@ -82,7 +82,7 @@ class TestEveryMemory:
 
     def test_too_large_a_memory_is_refused(self, config):
         with pytest.raises(ConfigError, match="top_k = 9: must be at most 8"):
-            replace(config, top_k=9).check(Window())
+            replace(config, top_k=9).check(Window(), (5, 1, 8))
 
 
 def test_native_by_hand():

@@ -1,5 +1,7 @@
 """Weights load strictly or not at all, and every refusal names the file and both sides."""
 
+from pathlib import Path
+
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -69,3 +71,24 @@ def test_embedder_ignores_unknown_config_but_no_weight(tmp_path):
     assert described.shape == (2, 3, 8)
     assert torch.allclose(described.norm(dim=-1), torch.ones(2, 3))
     assert model.decoder(model.encoder(latents[0])).shape == (3, 4, 6, 10)
+
+
+def test_embedder_without_its_sizes_is_one_line(tmp_path):
+    save_file({"x": torch.zeros(1)}, tmp_path / "e.safetensors")
+    with pytest.raises(WeightsError, match=r"e\.json: cannot be read"):
+        load_embedder(tmp_path)
+    (tmp_path / "e.json").write_text('{"config": {"latent_dim": 8}}')
+    with pytest.raises(WeightsError, match=r"e\.json: needs `config` with in_channels"):
+        load_embedder(tmp_path)
+
+
+def test_embedder_for_other_latents_is_refused_before_anything_runs():
+    from longtake.platform.errors import ConfigError
+    from longtake.platform.methods.base import Window
+    from longtake.platform.methods.rag import Rag
+
+    golden = Path(__file__).parents[2] / "golden" / "ae_case3_weights.safetensors"
+    rag = Rag(descriptor=str(golden))
+    rag.check(Window(), (16, 4, 6))
+    with pytest.raises(ConfigError, match=r"made for latents \(16, 4, 6\), the backbone's are \(48, 1, 8\)"):
+        rag.check(Window(), (48, 1, 8))
