@@ -137,6 +137,9 @@ def execute(arguments: list[str]) -> int:
     except KeyboardInterrupt:
         return fail(STOPPED, 75)
     except Exception as error:
+        if type(error).__name__ == "NoArgsIsHelpError":
+            print(error)
+            return 2
         usage = usage_error(error)
         if usage is not None:
             return fail(usage, 2)

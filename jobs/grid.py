@@ -15,7 +15,7 @@ from typing import Any
 from longtake.jobs import sweep as sweeps
 from longtake.jobs.sweep import MethodEntry, SweepConfig
 from longtake.platform import config
-from longtake.platform.errors import ConfigError
+from longtake.platform.errors import ConfigError, WeightsError
 from longtake.platform.registry import did_you_mean
 from longtake.platform.takes import MethodSpec, Take
 
@@ -95,10 +95,11 @@ def resolve_method(entry: MethodEntry, backbone: Any, file: Path) -> tuple[Metho
     where = f"{file}: methods.{entry.label}"
     built = config.build(kind, entry.params, where)
     try:
-        built.check(built.window_in(backbone.spec.window))
-    except ConfigError as error:
+        built.check(built.window_in(backbone.spec.window), backbone.spec.latent)
+        marks = built.fingerprint()
+    except (ConfigError, WeightsError) as error:
         raise ConfigError(f"{where}: {error}") from error
-    return MethodSpec(entry.name, entry.label, asdict(built)), built.fingerprint()  # type: ignore[call-overload]
+    return MethodSpec(entry.name, entry.label, asdict(built)), marks  # type: ignore[call-overload]
 
 
 def check_prompts(backbone: Any, prompts: list[str], file: Path) -> None:

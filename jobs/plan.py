@@ -30,9 +30,8 @@ class Cost:
     def add(self, take: Take) -> None:
         from longtake.platform.backbones.base import backbones
         from longtake.platform.methods.base import methods
-        from longtake.platform.methods.memory import MemoryConfig
 
-        keeps_evicted = issubclass(methods.get(take.method.name), MemoryConfig)
+        keeps_evicted = methods.get(take.method.name).keeps_evicted
         cost = backbones.get(take.backbone).cost(take, keeps_evicted)
         self.takes += 1
         self.cpu_seconds += cost.get("cpu_seconds", 0.0)

@@ -187,6 +187,7 @@ def finish(grid: Grid, store: SweepStore, desk: Desk, publisher: Publisher, cons
     report_unscored(desk, console)
     report_failures(desk, console)
     report_times(desk, clocks, time.perf_counter() - started, console)
+    report_memory(desk, console)
     if sheet:
         say(console, f"contact sheet: {sheet}")
     if publisher.target:
@@ -239,6 +240,20 @@ def report_times(desk: Desk, clocks: dict[str, float], total: float, console: Co
     if stages:
         inner = ", ".join(f"{name} {seconds:.0f} s" for name, seconds in stages.items())
         say(console, f"samplers, summed over {len(desk.results)} takes: {inner}")
+
+
+def report_memory(desk: Desk, console: Console) -> None:
+    """Per length, the largest bank and the most that a sampler held; only the bank may grow with the length."""
+    peaks: dict[int, tuple[int, int]] = {}
+    for result in desk.results:
+        seconds = desk.takes[result.take_id].seconds
+        bank, held = peaks.get(seconds, (0, 0))
+        peaks[seconds] = max(bank, result.bank_bytes), max(held, result.peak_rss_bytes)
+    parts = [
+        f"{s} s: bank {bank / 1e6:.1f} MB, process {held / 1e6:.0f} MB" for s, (bank, held) in sorted(peaks.items())
+    ]
+    if parts:
+        say(console, f"most memory of a sampler: {'; '.join(parts)}")
 
 
 def ui_command(target: Target) -> str:

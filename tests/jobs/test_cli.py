@@ -30,6 +30,11 @@ def test_help_lists_the_commands(capfd: pytest.CaptureFixture[str]) -> None:
     assert all(word in out for word in ("run", "plan", "eval", "leaderboard", "verify", "bench", "train"))
 
 
+def test_no_arguments_show_the_help(capfd: pytest.CaptureFixture[str]) -> None:
+    assert execute([]) == 2
+    assert "leaderboard" in capfd.readouterr().out
+
+
 def test_help_imports_nothing_heavy() -> None:
     code = (
         "import sys; from longtake.jobs.cli import execute; execute(['--help']); "
