@@ -77,6 +77,11 @@ class Metric(ABC):
     still_value: ClassVar[float | None] = None
     ratio_drift: ClassVar[bool] = False  # drift is also told as last quarter / first quarter
 
+    @classmethod
+    def applies(cls, ctx: VideoContext) -> bool:
+        """Whether the question makes sense for this video; where it does not, the metric is left out, not failed."""
+        return True
+
     @abstractmethod
     def open(self, ctx: VideoContext) -> MetricRun:
         """Start on one video; raises Unscorable when this kind of video has no value at all."""

@@ -63,10 +63,12 @@ def score_video_suites(
 def score_metrics(
     path: Path, names: Sequence[str], ctx: VideoContext | None = None, take: Take | None = None
 ) -> dict[str, Result]:
-    """Metric -> result, all in one decode; what a suite names twice, or two suites name, is computed once."""
+    """Metric -> result for those that apply, all in one decode; what a suite names twice, or two suites name, is computed once."""
     tracks = {name: Track(metrics.get(name)()) for name in names}
     try:
-        timeline = _watch(path, ctx or context_of(path, take), list(tracks.values()))
+        ctx = ctx or context_of(path, take)
+        tracks = {name: track for name, track in tracks.items() if track.metric.applies(ctx)}
+        timeline = _watch(path, ctx, list(tracks.values()))
     except VideoError as error:
         return {name: track.unreadable(str(error)) for name, track in tracks.items()}
     return {name: track.result(timeline) for name, track in tracks.items()}
@@ -96,7 +98,7 @@ def _check_count(path: Path, ctx: VideoContext, seen: int) -> None:
 
 
 def _record(suite: type[Suite], digest: str, results: dict[str, Result]) -> VideoScores:
-    mine = {name: results[name] for name in suite.metrics}
+    mine = {name: results[name] for name in suite.metrics if name in results}
     return VideoScores(
         suite=suite.name,
         protocol=suite.protocol,

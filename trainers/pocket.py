@@ -25,6 +25,7 @@ from torch import Tensor, nn
 from longtake.platform.backbones.pocket_network import NETWORK, SCHEDULE
 from longtake.platform.errors import ConfigError
 from longtake.platform.models.causal_dit import CausalDiT
+from longtake.platform.store import check_name
 from longtake.trainers.muon import Muon
 from longtake.trainers.pocket_clips import Clips, Streets, draw_clips, make_streets
 from longtake.trainers.teacher_forcing import TeacherForcing
@@ -50,6 +51,7 @@ class PocketConfig:
     checkpoint_every: int = 250
 
     def __post_init__(self) -> None:
+        check_name(self.name, "training name")
         for field in ("steps", "streets", "clips", "checkpoint_every"):
             if getattr(self, field) < 1:
                 raise ConfigError(f"{field} = {getattr(self, field)}: must be 1 or more")

@@ -32,6 +32,11 @@ class Revisit(Metric):
     truth: ClassVar[bool] = False
     rolled: ClassVar[bool] = False
 
+    @classmethod
+    def applies(cls, ctx: VideoContext) -> bool:
+        """Only a take with a given start shares places with the true panorama."""
+        return not cls.truth or ctx.prompt is None or ctx.start_frames > 0
+
     @staticmethod
     @abstractmethod
     def score(tally: Tally) -> float:
