@@ -51,7 +51,7 @@ class Desk:
         self.results: list[TakeResult] = []
         self.unscored: list[dict[str, dict[str, str]]] = []
         self.started = time.monotonic()
-        self.size_done = 0.0
+        self.size_made = self.size_scored = 0.0
 
     @property
     def unfinished(self) -> int:
@@ -104,10 +104,11 @@ class Desk:
         elif outcome.group == SAMPLERS:
             self.made.add(take.id)
             self.results.append(TakeResult.from_json(outcome.value))
-            self.size_done += take.latent_frames
+            self.size_made += take.latent_frames
             self.submit_next(take)
         else:
             self.scored.add(take.id)
+            self.size_scored += take.latent_frames
             self.unscored.append(outcome.value)
 
     def book_failure(self, take: Take, error: Exception, scoring: bool) -> None:
@@ -130,11 +131,7 @@ class Desk:
 
     def snapshot(self) -> Snapshot:
         seconds = time.monotonic() - self.started
-        left = sum(t.latent_frames for t in self.takes.values() if t.id not in self.made and t.id not in self.failed)
         running = self.fleet.running() if self.fleet else []
-        begun = sum(self.takes[r.item.key].latent_frames * fraction(r) for r in running if r.group == SAMPLERS)
-        done = self.size_done + begun
-        known = done > 0 and seconds > 0
         return Snapshot(
             total=len(self.takes),
             made=len(self.made),
@@ -143,9 +140,20 @@ class Desk:
             new_made=len(self.results),
             seconds=seconds,
             takes_per_minute=60 * len(self.results) / seconds if self.results else None,
-            seconds_left=max(0.0, left - begun) * seconds / done if known else None,
+            seconds_left=self.seconds_left(running, seconds),
             running=running,
         )
+
+    def seconds_left(self, running: list[Running], seconds: float) -> float | None:
+        """From the pace so far of making and of scoring, whichever ends later; None before either has a pace."""
+        begun = sum(self.takes[r.item.key].latent_frames * fraction(r) for r in running if r.group == SAMPLERS)
+        through = self.made | self.failed
+        to_make = sum(take.latent_frames for take in self.takes.values() if take.id not in through) - begun
+        through = self.scored | self.failed
+        to_score = sum(take.latent_frames for take in self.takes.values() if take.id not in through)
+        paces = [(to_make, self.size_made + begun), (to_score, self.size_scored)]
+        ends = [max(0.0, left) * seconds / done for left, done in paces if done > 0]
+        return max(ends) if ends else None
 
 
 def fraction(running: Running) -> float:

@@ -17,7 +17,7 @@ from typing import Any
 from longtake.platform.errors import LongtakeError
 from longtake.platform.store import SweepStore
 
-OFF = "off"
+OFF = "disabled"
 FINAL_LIMIT_SECONDS = 300.0
 EVERY_SECONDS = 600.0
 

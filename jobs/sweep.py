@@ -33,7 +33,7 @@ class MethodEntry:
 
 @dataclass(frozen=True)
 class TrackingConfig:
-    """Where results are published. uri: null is sqlite under output, `off` is nowhere; experiment: null is the name."""
+    """Where results are published. uri: null is sqlite under output, `disabled` is nowhere; experiment: null is the name."""
 
     uri: str | None = None
     experiment: str | None = None
@@ -117,9 +117,11 @@ def check_name(key: str, value: str) -> None:
 def check_list(key: str, values: list[Any]) -> None:
     if not values:
         raise ConfigError(f"{key}: is empty; give at least one")
+    seen: set[str] = set()
     for value in values:
-        if values.count(value) > 1:
+        if repr(value) in seen:
             raise ConfigError(f"{key}: {value!r} is there twice; once is enough")
+        seen.add(repr(value))
 
 
 def check_range(key: str, value: float, low: float, high: float) -> None:

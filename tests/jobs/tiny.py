@@ -58,7 +58,7 @@ lengths_s: [3, 6]
 prompts: ["dusk, brick; pan right 3 s, left 3 s, repeat", "noon, stone; pan right 3 s, left 3 s, repeat"]
 suites: [weightless]
 output: OUTPUT
-tracking: {uri: "off"}
+tracking: {uri: disabled}
 workers: {cluster: inline}
 """
 
