@@ -63,7 +63,7 @@ def score_video_suites(
 def score_metrics(
     path: Path, names: Sequence[str], ctx: VideoContext | None = None, take: Take | None = None
 ) -> dict[str, Result]:
-    """Metric -> result for those that apply, all in one decode; what a suite names twice, or two suites name, is computed once."""
+    """Metric -> result for those that apply, all in one decode; what two suites name is computed once."""
     tracks = {name: Track(metrics.get(name)()) for name in names}
     try:
         ctx = ctx or context_of(path, take)

@@ -18,6 +18,9 @@ FIXED_WIDTH = 72
 METRIC_WIDTH = 13
 MAX_RUNS = 6
 
+Floors = dict[tuple[str, str], float | None]
+"""(cell, metric) -> the metric's floor."""
+
 
 def console_for(stream: Any = None) -> Console:
     """A console that does not cut tables to 80 columns when nobody's terminal is behind it."""
@@ -30,13 +33,36 @@ def show(ranks: dict[str, Any], console: Console, before: dict[str, float] | Non
     for suite, ranked in ranks["suites"].items():
         cover = ranks["coverage"][suite]
         for length in ranked["lengths"]:
-            console.print(length_table(ranks["sweep"], suite, ranked, length, console.width, before or {}))
+            floors = floors_of(ranks, suite, length["seconds"])
+            console.print(length_table(ranks["sweep"], suite, ranked, length, console.width, before or {}, floors))
         if cover["scored"] < cover["takes"]:
             console.print(f"{suite}: {cover['scored']} of {cover['takes']} takes are scored")
 
 
+def floors_of(ranks: dict[str, Any], suite: str, seconds: int) -> Floors:
+    """What chance alone gives, for the metrics that measure it."""
+    mine = [row for row in ranks["drift"] if (row["suite"], row["seconds"]) == (suite, seconds)]
+    return {
+        (f"{row['backbone']}/{row['method']}/{seconds}s", row["metric"].removesuffix("_floor")): row["value"]
+        for row in mine
+        if row["metric"].endswith("_floor")
+    }
+
+
+def scored_metrics(ranked: dict[str, Any], length: dict[str, Any]) -> list[str]:
+    """Metrics that have a value in some cell; what applies to no take of a sweep is not a column."""
+    rows = length["overall"]
+    return [name for name in ranked["directions"] if any(row["metrics"][name]["score"] is not None for row in rows)]
+
+
 def length_table(
-    sweep: str, suite: str, ranked: dict[str, Any], length: dict[str, Any], width: int, before: dict[str, float]
+    sweep: str,
+    suite: str,
+    ranked: dict[str, Any],
+    length: dict[str, Any],
+    width: int,
+    before: dict[str, float],
+    floors: Floors,
 ) -> Table:
     title = f"{sweep}: {suite}, {length['seconds']} s, {length['prompts']} prompts (rank 1 is best; [95 % interval])"
     table = new_table(title)
@@ -46,14 +72,17 @@ def length_table(
     table.add_column("in backbone", no_wrap=True)
     if before:
         table.add_column("was", justify="right", no_wrap=True)
-    metrics = list(ranked["directions"])[: max(1, (width - FIXED_WIDTH) // METRIC_WIDTH)]
+    metrics = scored_metrics(ranked, length)[: max(1, (width - FIXED_WIDTH) // METRIC_WIDTH)]
+    floored = {name for _, name in floors}
     for name in metrics:
-        arrow = "higher" if ranked["directions"][name] == "higher" else "lower"
+        arrow = ranked["directions"][name] + (", floor" if name in floored else "")
         table.add_column(f"{heading(name)}\n({arrow})", justify="right", no_wrap=True)
     within = {row["cell"]: row for rows in length["within"].values() for row in rows}
     for place, row in enumerate(length["overall"], 1):
         moved = [movement(row["average_rank"], before.get(rank_key(suite, row["cell"])))] if before else []
-        scores = [number(row["metrics"][name]["score"]) for name in metrics]
+        scores = [
+            number(row["metrics"][name]["score"]) + floor_text(floors.get((row["cell"], name))) for name in metrics
+        ]
         best = within[row["cell"]]
         table.add_row(str(place), row["backbone"], row["method"], ranked_text(row), ranked_text(best), *moved, *scores)
     return table
@@ -66,6 +95,10 @@ def new_table(title: str) -> Table:
 def heading(metric: str) -> str:
     """A metric's name, a word a line."""
     return escape(metric.replace("_", "\n"))
+
+
+def floor_text(floor: float | None) -> str:
+    return "" if floor is None else f" ({floor:.3g})"
 
 
 def ranked_text(row: dict[str, Any]) -> str:
