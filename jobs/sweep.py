@@ -33,7 +33,7 @@ class MethodEntry:
 
 @dataclass(frozen=True)
 class TrackingConfig:
-    """Where results are published. uri: null is sqlite under output, `disabled` is nowhere; experiment: null is the name."""
+    """Where results are published. uri: null is sqlite under output, `disabled` nowhere; experiment: null is the name."""
 
     uri: str | None = None
     experiment: str | None = None
