@@ -33,7 +33,7 @@ class MethodEntry:
 
 @dataclass(frozen=True)
 class TrackingConfig:
-    """Where results are published. uri: null is sqlite under output, `disabled` nowhere; experiment: null is the name."""
+    """Where results go. uri: null is sqlite under output, `disabled` nowhere; experiment: null is the name."""
 
     uri: str | None = None
     experiment: str | None = None
