@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from longtake.jobs.evaluate import current_scores
 from longtake.platform.errors import ConfigError, StorageError, WeightsError
 from longtake.platform.fleet import Fleet, Item, Outcome, Running
 from longtake.platform.records import TakeResult
@@ -75,7 +76,7 @@ class Desk:
         if take.id not in self.made:
             item = Item(take.id, take.to_json(), float(take.latent_frames), take.backbone, str(take.cell))
             return None if self.set_aside(take, scoring=False) else (SAMPLERS, item)
-        missing = [suite for suite in self.suites if self.store.scores(take.id, suite) is None]
+        missing = [suite for suite in self.suites if current_scores(self.store, take.id, suite) is None]
         if not missing:
             self.scored.add(take.id)
             return None
@@ -119,6 +120,8 @@ class Desk:
         if self.set_aside(take, scoring):
             self.say(f"{name_of(take)}: set aside after {MAX_FAILURES} failed attempts; the last: {reason}")
             return
+        if not self.store.is_done(take):
+            self.made.discard(take.id)
         self.say(f"{name_of(take)}: tried again after {reason}")
         self.submit_next(take)
 

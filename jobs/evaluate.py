@@ -9,12 +9,17 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from longtake.platform.errors import LongtakeError
 from longtake.platform.fleet import Report
 from longtake.platform.takes import Take
 
 if TYPE_CHECKING:
     from longtake.platform.records import VideoScores
     from longtake.platform.store import SweepStore
+
+
+class StorageDamage(LongtakeError):
+    """A committed file was found changed; the take was discarded and has to be made again."""
 
 
 class ScoreWorker:
@@ -28,10 +33,11 @@ class ScoreWorker:
         from longtake.platform.errors import VideoError
 
         take, store = Take.from_json(payload["take"]), self.store
-        missing = [suite for suite in payload["suites"] if store.scores(take.id, suite) is None]
+        missing = [suite for suite in payload["suites"] if current_scores(store, take.id, suite) is None]
         report({"done": 0, "total": len(missing), "unit": "suite"})
         if not missing:
             return {}
+        check_bytes(store, take)
         path = store.video(take.id)
         try:
             context = context_of(path, take)
@@ -41,6 +47,22 @@ class ScoreWorker:
         for scores in found.values():
             store.write_scores(take.id, scores)
         return {suite: unscored(scores) for suite, scores in found.items()}
+
+
+def current_scores(store: SweepStore, take_id: str, suite: str) -> VideoScores | None:
+    """What the store holds under the suite as it is today; scores of an earlier version of it do not count."""
+    from longtake.evaluators.base import suites
+
+    scores = store.scores(take_id, suite)
+    today = f"{suite}-{suites.get(suite).version}"
+    return scores if scores is not None and scores.versions.get("suite") == today else None
+
+
+def check_bytes(store: SweepStore, take: Take) -> None:
+    """A video that is not what was committed is taken back before it is scored; decoding would not notice."""
+    if store.is_done(take) and not store.verify(take):
+        store.discard(take, "the video does not have its recorded checksum")
+        raise StorageDamage(f"take {take.id}: its video changed on disk since it was made; it is made again")
 
 
 def unscored(scores: VideoScores) -> dict[str, str]:

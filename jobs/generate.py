@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
+from longtake.platform.errors import LongtakeError
 from longtake.platform.fleet import Report
 from longtake.platform.records import TakeResult
 from longtake.platform.takes import Take
@@ -87,6 +88,8 @@ class SamplerWorker:
                 report({"done": block.index + 1, "total": block.total, "unit": "block"})
             with encode.running():
                 info = video.close()
+        if info.num_frames != take.num_frames:
+            raise LongtakeError(f"take {take.id}: {info.num_frames} frames came out, {take.num_frames} were due")
         return Film(info, rows, peak, encode.seconds)
 
 

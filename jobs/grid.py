@@ -55,6 +55,7 @@ def backbone_takes(name: str, sweep: SweepConfig, prompts: list[str], file: Path
     """The takes of one backbone; appends to `notes` when a length was rounded."""
     backbone = find_backbone(name, file)
     check_prompts(backbone, prompts, file)
+    check_seeds(backbone, sweep.seeds, file)
     if sweep.start_s and not backbone.spec.provides_start:
         raise ConfigError(f"{file}: start_s: backbone {name!r} has no real frames to start from; set start_s to 0")
     prints = backbone.fingerprint()
@@ -108,6 +109,14 @@ def check_prompts(backbone: Any, prompts: list[str], file: Path) -> None:
             backbone.check_prompt(prompt)
         except ConfigError as error:
             raise ConfigError(f"{file}: prompt {number}: {error}") from error
+
+
+def check_seeds(backbone: Any, seeds: list[int], file: Path) -> None:
+    for seed in seeds:
+        try:
+            backbone.check_seed(seed)
+        except ConfigError as error:
+            raise ConfigError(f"{file}: seeds: {error}") from error
 
 
 def check_suites(sweep: SweepConfig, file: Path) -> None:

@@ -1,4 +1,4 @@
-"""What the tracking store is told of a sweep: a parent run, and a child run per cell whose takes are all settled.
+"""What the tracking store is told of a sweep: a parent run, and a child run per cell that has a made take.
 
 Builds records from the store and talks to nobody. A child run's key holds a hash of its parameters, so that another
 cell under the same label is another run.
@@ -10,6 +10,7 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
+from longtake.jobs.evaluate import current_scores
 from longtake.platform.store import SweepStore
 from longtake.platform.takes import Cell, Take, canonical_json
 from longtake.platform.tracking import Publication, RunRecord
@@ -140,7 +141,7 @@ def over_time(store: SweepStore, takes: list[Take], suites: list[str]) -> dict[s
     sums: dict[str, dict[int, list[float]]] = {}
     for take in takes:
         for suite in suites:
-            scores = store.scores(take.id, suite)
+            scores = current_scores(store, take.id, suite)
             for metric, clips in scores.clips.items() if scores else ():
                 for second, value in zip(scores.seconds.get(metric, []), clips, strict=False):  # type: ignore[union-attr]
                     if value is not None:

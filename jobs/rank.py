@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from longtake.jobs.evaluate import current_scores
 from longtake.platform.takes import Take
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ def refresh(store: SweepStore, takes: list[Take], suites: list[str]) -> dict[str
     """Rewrite table and ranks from what is scored now; returns the ranks."""
     from longtake.evaluators.aggregate import table
 
-    scored = ((take, store.scores(take.id, suite)) for suite in suites for take in takes)
+    scored = ((take, current_scores(store, take.id, suite)) for suite in suites for take in takes)
     frame = table((take, scores) for take, scores in scored if scores is not None)
     ranks = {
         "sweep": store.name,

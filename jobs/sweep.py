@@ -6,7 +6,6 @@ needs only the file itself is checked here, so that a bad file fails before anyt
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,8 +14,9 @@ from typing import Any
 from longtake.platform import config
 from longtake.platform.errors import ConfigError
 from longtake.platform.registry import did_you_mean
+from longtake.platform.store import NAME
 
-NAME_RULE = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
+RESERVED = ("training", "mlartifacts", "mlflow.db")
 MAX_SECONDS = 3600
 MAX_PROMPT_CHARS = 10_000
 PACKAGED_SWEEPS = Path(__file__).parent / "sweeps"
@@ -110,8 +110,10 @@ def load(path: str | Path, overrides: Sequence[str] = ()) -> SweepConfig:
 
 
 def check_name(key: str, value: str) -> None:
-    if not NAME_RULE.fullmatch(value):
+    if not NAME.fullmatch(value):
         raise ConfigError(f"{key}: {value!r} is not a name: 1 to 64 of a-z 0-9 . _ - from a letter or digit on")
+    if value in RESERVED:
+        raise ConfigError(f"{key}: {value!r} is kept for Longtake's own files under output; choose another name")
 
 
 def check_list(key: str, values: list[Any]) -> None:

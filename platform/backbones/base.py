@@ -85,6 +85,10 @@ class Backbone(ABC):
     def check_prompt(cls, prompt: str) -> None:
         """Raises ConfigError if the backbone cannot be told this."""
 
+    @classmethod
+    def check_seed(cls, seed: int) -> None:
+        """Raises ConfigError if a take of this seed would not be a fair one."""
+
     @abstractmethod
     def condition(self, prompt: str, latent_frames: int) -> Condition: ...
 

@@ -14,11 +14,12 @@ from torch import Tensor
 
 from longtake.platform.backbones.base import ENGINE, Backbone, BackboneSpec, Condition, backbones
 from longtake.platform.backbones.pocket_network import NETWORK, SCHEDULE, WINDOW
+from longtake.platform.errors import ConfigError
 from longtake.platform.models.causal_dit import CausalDiT
 from longtake.platform.models.checkpoints import load_safetensors, load_strict, sha256
 from longtake.platform.pocket.codec import PocketCodec, StreamingDecoder
 from longtake.platform.pocket.prompts import parse
-from longtake.platform.pocket.world import COLUMNS, HEIGHT_PX, VIEW_COLUMNS, VIEW_PX, panorama
+from longtake.platform.pocket.world import COLUMNS, HEIGHT_PX, TRAINING_SEEDS_FROM, VIEW_COLUMNS, VIEW_PX, panorama
 
 WEIGHTS = Path(__file__).parent / "weights"
 
@@ -54,6 +55,11 @@ class Pocket(Backbone):
     @classmethod
     def check_prompt(cls, prompt: str) -> None:
         parse(prompt)
+
+    @classmethod
+    def check_seed(cls, seed: int) -> None:
+        if seed >= TRAINING_SEEDS_FROM:
+            raise ConfigError(f"seed {seed}: training streets begin at {TRAINING_SEEDS_FROM}; take a lower one")
 
     def condition(self, prompt: str, latent_frames: int) -> Condition:
         told = parse(prompt)

@@ -1,0 +1,49 @@
+"""Scores count only for the bytes and the suite that they were made from."""
+
+import pytest
+
+from longtake.evaluators.suites.weightless import Weightless
+from longtake.jobs.evaluate import ScoreWorker, StorageDamage, current_scores
+from longtake.jobs.generate import SamplerWorker
+from longtake.jobs.grid import expand
+from longtake.platform.store import SweepStore
+from tests.jobs.tiny import SWEEP
+
+
+@pytest.fixture
+def made(tmp_path):
+    """A store with one finished take of the tiny backbone."""
+    file = tmp_path / "sweep.yaml"
+    file.write_text(SWEEP.replace("OUTPUT", str(tmp_path / "runs")))
+    take = expand(file).takes[0]
+    store = SweepStore(tmp_path / "runs", "small")
+    with store.lock():
+        store.write_plan("", [take])
+        SamplerWorker(store).run(take.to_json(), lambda report: None)
+        yield store, take
+
+
+def score(store, take):
+    return ScoreWorker(store).run({"take": take.to_json(), "suites": ["weightless"]}, lambda report: None)
+
+
+def test_a_newer_suite_scores_again(made, monkeypatch):
+    store, take = made
+    score(store, take)
+    assert current_scores(store, take.id, "weightless") is not None
+    monkeypatch.setattr(Weightless, "version", Weightless.version + 1)
+    assert current_scores(store, take.id, "weightless") is None
+    score(store, take)
+    assert current_scores(store, take.id, "weightless") is not None
+
+
+def test_a_flipped_byte_is_found_before_scoring(made):
+    store, take = made
+    path = store.video(take.id)
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+    assert store.is_done(take), "size and record still agree"
+    with pytest.raises(StorageDamage, match="changed on disk"):
+        score(store, take)
+    assert not store.is_done(take)

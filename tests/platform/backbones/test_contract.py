@@ -1,0 +1,108 @@
+"""What every shipped backbone owes: weights that load, a card, and takes that are a function of their id."""
+
+import hashlib
+from dataclasses import asdict, replace
+
+import numpy as np
+import pytest
+import torch
+
+from longtake.platform.backbones.base import backbones
+from longtake.platform.backbones.pocket import WEIGHTS, Pocket
+from longtake.platform.errors import ConfigError, WeightsError
+from longtake.platform.generation.sampler import Sampler
+from longtake.platform.methods.base import methods
+from longtake.platform.pocket.codec import PocketCodec, StreamingDecoder
+from longtake.platform.pocket.prompts import parse
+from longtake.platform.pocket.world import COLUMN_PX, crop, panorama
+from longtake.platform.takes import MethodSpec, Take
+
+SHIPPED = [name for name in backbones.names() if backbones.get(name).__module__.startswith("longtake.")]
+PROMPT = "dusk, brick; pan right 6 s, left 6 s, repeat"
+
+
+def take(backbone, method="rag", frames=27, start=0, seed=0):
+    spec = MethodSpec(method, method, asdict(methods.get(method)()))
+    marks = tuple(sorted(backbones.get(backbone).fingerprint().items()))
+    return Take(backbone, spec, frames // 4, frames, PROMPT, seed, start, marks)
+
+
+def film(sampler, one):
+    blocks = list(sampler.generate(one))
+    return np.concatenate([block.frames for block in blocks]), torch.cat([block.latents for block in blocks]), blocks
+
+
+@pytest.fixture(scope="module")
+def samplers():
+    torch.set_num_threads(1)
+    return {name: Sampler(name) for name in SHIPPED}
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+class TestEveryBackbone:
+    def test_frames_are_those_of_the_take(self, samplers, name):
+        frames, latents, blocks = film(samplers[name], take(name))
+        spec = backbones.get(name).spec
+        assert frames.shape == (take(name).num_frames, spec.height, spec.width, 3)
+        assert frames.dtype == np.uint8
+        assert len(latents) == 27
+        assert [block.trace["block"] for block in blocks] == list(range(9))
+        assert samplers[name].stats["bank_bytes"] == (27 - 12) * spec.network.frame_kv_bytes
+
+    def test_order_and_company_change_no_pixel(self, samplers, name):
+        alone, _, _ = film(Sampler(name), take(name))
+        film(samplers[name], take(name, "native", seed=5))
+        after_another, _, _ = film(samplers[name], take(name))
+        one, two = samplers[name].generate(take(name)), samplers[name].generate(take(name, seed=3))
+        interleaved = np.concatenate([first.frames for first, _ in zip(one, two, strict=True)])
+        digests = {hashlib.sha256(frames.tobytes()).hexdigest() for frames in (alone, after_another, interleaved)}
+        assert len(digests) == 1
+
+    def test_longer_begins_like_shorter(self, samplers, name):
+        short, _, _ = film(samplers[name], take(name, frames=18))
+        long, _, _ = film(samplers[name], take(name, frames=27))
+        assert np.array_equal(long[: len(short)], short)
+
+    def test_methods_meet_the_same_noise(self, samplers, name):
+        """Before the first eviction can matter, blocks 0 and 1 are equal under every method."""
+        first = {m: film(samplers[name], take(name, m, frames=6))[0].tobytes() for m in methods.names()}
+        assert len(set(first.values())) == 1
+
+    def test_seeds_differ(self, samplers, name):
+        assert not np.array_equal(*(film(samplers[name], take(name, frames=3, seed=s))[0] for s in (0, 1)))
+
+    def test_given_start_is_the_true_street(self, samplers, name):
+        frames, _, blocks = film(samplers[name], take(name, start=12, frames=15))
+        street = panorama("dusk", "brick", 0)
+        camera = parse(PROMPT).camera(12)
+        true = PocketCodec().encode(np.stack([crop(street, COLUMN_PX * int(c)) for c in camera]))
+        assert np.array_equal(frames[:45], StreamingDecoder(PocketCodec(), camera).push(true))
+        assert [block.trace["given"] for block in blocks] == [True] * 4 + [False]
+
+    def test_prompts_are_checked(self, name):
+        with pytest.raises(ConfigError, match="for example"):
+            backbones.get(name).check_prompt("a cat on a skateboard")
+
+    def test_training_streets_are_no_takes(self, name):
+        backbones.get(name).check_seed(999_999)
+        with pytest.raises(ConfigError, match="seed 1000000: training streets begin at 1000000"):
+            backbones.get(name).check_seed(1_000_000)
+
+    def test_weights_are_small_and_have_a_card(self, name):
+        assert backbones.get(name).weights_file().stat().st_size <= 4_000_000
+        card = (WEIGHTS / f"{name}.md").read_text()
+        for fact in ("Data", "Steps", "CPU time", "loss", "Limits", backbones.get(name).fingerprint()["weights"][:16]):
+            assert fact in card
+
+
+def test_missing_weights_stop_before_anything_runs(tmp_path, monkeypatch):
+    monkeypatch.setattr("longtake.platform.backbones.pocket.WEIGHTS", tmp_path)
+    with pytest.raises(WeightsError, match=r"pocket\.safetensors: No such file"):
+        Pocket.fingerprint()
+
+
+def test_cost_grows_with_length_and_bank():
+    short, long = (Pocket.cost(replace(take("pocket"), latent_frames=f)) for f in (120, 960))
+    assert long["cpu_seconds"] == pytest.approx(8 * short["cpu_seconds"])
+    assert long["bank_bytes"] == (960 - 12) * Pocket.spec.network.frame_kv_bytes
+    assert Pocket.cost(take("pocket"), keeps_evicted=False)["bank_bytes"] == 0
