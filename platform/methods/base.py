@@ -80,7 +80,7 @@ class Method(ABC):
     def plan(self, first: int) -> Plan:
         """The context of the block whose first frame is `first`; changes nothing that a second call would see."""
 
-    def observe(self, first: int, latents: Tensor) -> None:  # noqa: B027 (most methods need not look)
+    def observe(self, first: int, latents: Tensor) -> None:
         """Called with the clean latents [B, n, C, H, W] of each finished block; mutates the method."""
 
     def local_reason(self, frame: int, first: int) -> str:
