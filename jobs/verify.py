@@ -108,7 +108,7 @@ def largest(ours: Tensor, golden: Tensor) -> float:
 def descriptor_difference(rollout: Rollout, tensors: dict[str, Tensor]) -> float | None:
     if not isinstance(rollout.method, RetrievalMemory) or "descriptors" not in tensors:
         return None
-    return largest(torch.stack(rollout.method.descriptors, dim=1), tensors["descriptors"])
+    return largest(rollout.method.descriptors.all, tensors["descriptors"])
 
 
 def same_frames(block: Block, golden: dict[str, Any]) -> bool:

@@ -34,21 +34,43 @@ def cosine(query: Tensor, keys: Tensor) -> Tensor:
     return (unit_keys @ unit_query.unsqueeze(-1)).squeeze(-1)
 
 
+class DescriptorTable:
+    """Descriptors [B, F, E] of all finished frames, in one tensor that doubles when it is full."""
+
+    def __init__(self) -> None:
+        self.rows = torch.empty(0)
+        self.count = 0
+
+    def append(self, described: Tensor) -> None:
+        """Add [B, n, E]."""
+        end = self.count + described.shape[1]
+        if self.count == 0:
+            self.rows = described.clone()
+        elif end > self.rows.shape[1]:
+            self.rows = torch.cat([self.rows, torch.empty_like(self.rows)], dim=1)
+        self.rows[:, self.count : end] = described
+        self.count = end
+
+    @property
+    def all(self) -> Tensor:
+        return self.rows[:, : self.count]
+
+
 class RetrievalMemory(MemoryMethod):
     """Keeps one descriptor per finished frame and retrieves by cosine similarity."""
 
     def __init__(self, info: RolloutInfo, config: MemoryConfig, descriptor: Descriptor):
         super().__init__(info, config)
         self.descriptor = descriptor
-        self.descriptors: list[Tensor] = []
+        self.descriptors = DescriptorTable()
 
     def observe(self, first: int, latents: Tensor) -> None:
-        described = self.descriptor(latents.float())
-        self.descriptors.extend(described.unbind(dim=1))
+        self.descriptors.append(self.descriptor(latents.float()))
 
     def choose(self, first: int, eligible: range, count: int) -> list[list[Choice]]:
-        keys = torch.stack(self.descriptors[eligible.start : eligible.stop], dim=1)
-        similarity, order = cosine(self.descriptors[first - 1], keys).sort(dim=1, descending=True, stable=True)
+        described = self.descriptors.all
+        similarity = cosine(described[:, first - 1], described[:, eligible.start : eligible.stop])
+        similarity, order = similarity.sort(dim=1, descending=True, stable=True)
         best = zip(order[:, :count].tolist(), similarity[:, :count].tolist(), strict=True)
         return [[(eligible.start + i, s) for i, s in zip(*row, strict=True)] for row in best]
 
