@@ -92,11 +92,14 @@ def bench() -> None:
 
 
 @bench_app.command("engine")
-def bench_engine() -> int:
+def bench_engine(
+    frames: Annotated[int, typer.Option(min=60, help="Latent frames of each run (240 s are 960).")] = 240,
+    out: Annotated[Path | None, typer.Option(help="Write every block's reading to this CSV file.")] = None,
+) -> int:
     """CPU time per block of the engine, as a fraction of this machine's own matrix rate."""
     from longtake.jobs.bench import engine
 
-    return engine()
+    return engine(frames, out)
 
 
 @train_app.callback()
