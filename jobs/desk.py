@@ -118,7 +118,8 @@ class Desk:
         self.store.record_failure(take, reason)
         self.failures.setdefault(take.id, []).append(reason)
         if self.set_aside(take, scoring):
-            self.say(f"{name_of(take)}: set aside after {MAX_FAILURES} failed attempts; the last: {reason}")
+            again = f"to try it again remove {self.store.failures_file(take.id)}"
+            self.say(f"{name_of(take)}: set aside after {MAX_FAILURES} failed attempts; the last: {reason}; {again}")
             return
         if not self.store.is_done(take):
             self.made.discard(take.id)

@@ -60,8 +60,8 @@ def current_scores(store: SweepStore, take_id: str, suite: str) -> VideoScores |
 
 def check_bytes(store: SweepStore, take: Take) -> None:
     """A video that is not what was committed is taken back before it is scored; decoding would not notice."""
-    if store.is_done(take) and not store.verify(take):
-        store.discard(take, "the video does not have its recorded checksum")
+    if not store.verify(take):
+        store.discard(take, "the video is not the one of its record")
         raise StorageDamage(f"take {take.id}: its video changed on disk since it was made; it is made again")
 
 

@@ -156,9 +156,8 @@ def check_unique(takes: list[Take], file: Path) -> None:
 
 
 def without_password(uri: str | None) -> str | None:
-    """The URI without 'user:password@'."""
-    if uri is None or "@" not in uri or "://" not in uri:
+    """The URI without 'user:password@' (a password may hold any sign but @) and without what follows a '?'."""
+    if uri is None or "://" not in uri or uri.startswith("sqlite:"):
         return uri
     scheme, rest = uri.split("://", 1)
-    host, slash, path = rest.partition("/")
-    return f"{scheme}://{host.rpartition('@')[2]}{slash}{path}"
+    return f"{scheme}://{rest.partition('?')[0].rpartition('@')[2]}"

@@ -35,6 +35,8 @@ def show(ranks: dict[str, Any], console: Console, before: dict[str, float] | Non
         for length in ranked["lengths"]:
             floors = floors_of(ranks, suite, length["seconds"])
             console.print(length_table(ranks["sweep"], suite, ranked, length, console.width, before or {}, floors))
+            for note in notes_of(ranked, length, console.width):
+                console.print(note)
         if cover["scored"] < cover["takes"]:
             console.print(f"{suite}: {cover['scored']} of {cover['takes']} takes are scored")
 
@@ -55,6 +57,21 @@ def scored_metrics(ranked: dict[str, Any], length: dict[str, Any]) -> list[str]:
     return [name for name in ranked["directions"] if any(row["metrics"][name]["score"] is not None for row in rows)]
 
 
+def notes_of(ranked: dict[str, Any], length: dict[str, Any], width: int) -> list[str]:
+    """What a reader of the table must know: columns that did not fit, and means over fewer takes than the others'."""
+    names = scored_metrics(ranked, length)
+    hidden = names[shown_metrics(width) :]
+    some_missing = any(row["metrics"][name]["missing"] for row in length["overall"] for name in names)
+    starred = "* some takes have no value for this metric; the mean, and the rank, are over the others"
+    wider = f"not shown, for want of width, but in ranks.json and in the ranks: {', '.join(hidden)}"
+    return [note for note, needed in ((starred, some_missing), (wider, hidden)) if needed]
+
+
+def shown_metrics(width: int) -> int:
+    """How many metrics' columns a table of this width holds."""
+    return max(1, (width - FIXED_WIDTH) // METRIC_WIDTH)
+
+
 def length_table(
     sweep: str,
     suite: str,
@@ -72,7 +89,7 @@ def length_table(
     table.add_column("in backbone", no_wrap=True)
     if before:
         table.add_column("was", justify="right", no_wrap=True)
-    metrics = scored_metrics(ranked, length)[: max(1, (width - FIXED_WIDTH) // METRIC_WIDTH)]
+    metrics = scored_metrics(ranked, length)[: shown_metrics(width)]
     floored = {name for _, name in floors}
     for name in metrics:
         arrow = ranked["directions"][name] + (", floor" if name in floored else "")
@@ -81,7 +98,10 @@ def length_table(
     for place, row in enumerate(length["overall"], 1):
         moved = [movement(row["average_rank"], before.get(rank_key(suite, row["cell"])))] if before else []
         scores = [
-            number(row["metrics"][name]["score"]) + floor_text(floors.get((row["cell"], name))) for name in metrics
+            number(row["metrics"][name]["score"])
+            + ("*" if row["metrics"][name]["missing"] else "")
+            + floor_text(floors.get((row["cell"], name)))
+            for name in metrics
         ]
         best = within[row["cell"]]
         table.add_row(str(place), row["backbone"], row["method"], ranked_text(row), ranked_text(best), *moved, *scores)
@@ -144,7 +164,7 @@ def rows_of(ranks: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
 def folder_table(report: dict[str, Any], folder: str) -> Table:
     """The scores of `longtake eval`, a row per video."""
     names = list(dict.fromkeys(name for entry in report["videos"].values() for name in entry["metrics"]))
-    table = new_table(f"{folder}: {report['suite']}")
+    table = new_table(escape(f"{folder}: {report['suite']}"))
     table.add_column("video", overflow="fold")
     for name in names:
         table.add_column(heading(name), justify="right", no_wrap=True)

@@ -54,8 +54,8 @@ def show(grid: Grid, console: Console) -> None:
             rest.add(take)
     console.print(table(grid, cells, left))
     for note in grid.notes:
-        console.print(f"note: {note}")
-    console.print(totals(grid, rest, done))
+        console.print(f"note: {note}", markup=False, soft_wrap=True)
+    console.print(totals(grid, rest, done), markup=False, soft_wrap=True)
 
 
 def table(grid: Grid, cells: dict[Cell, Cost], left: dict[Cell, int]) -> Table:

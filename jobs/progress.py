@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 PLAIN_SECONDS = 10.0
+QUIET_SECONDS = 30.0
 LIVE_SECONDS = 0.25
 MAX_ROWS = 16
 
@@ -55,7 +56,8 @@ class View:
                 self.live.update(render(self.title, snapshot), refresh=True)
             return
         done = (snapshot.made, snapshot.scored, snapshot.failed)
-        if now - self.shown_at >= PLAIN_SECONDS and done != self.shown_done:
+        quiet = now - self.shown_at
+        if quiet >= QUIET_SECONDS or (quiet >= PLAIN_SECONDS and done != self.shown_done):
             self.shown_at, self.shown_done = now, done
             self.say(plain_line(self.title, snapshot))
 

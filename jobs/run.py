@@ -81,7 +81,7 @@ def work(grid: Grid, store: SweepStore, publisher: Publisher, console: Console) 
             return desk
         with connect(grid.sweep.workers.cluster) as cluster:
             watch = Watch(grid, store, desk, view, publisher)
-            wanted = groups(grid.sweep.workers, cluster, store, len(grid.takes))
+            wanted = groups(grid.sweep.workers, cluster, store, len(grid.takes), gpus_wanted(grid))
             fleet = cluster.fleet(wanted, desk.on_start, watch.show)
             try:
                 desk.open(fleet, items)
@@ -147,10 +147,12 @@ def progress_row(snapshot: Snapshot) -> dict[str, Any]:
     return row | {"updated_at": datetime.now(UTC).isoformat(timespec="seconds"), "pid": os.getpid()}
 
 
-def groups(workers: WorkersConfig, cluster: Cluster, store: SweepStore, takes: int) -> list[Group]:
+def groups(
+    workers: WorkersConfig, cluster: Cluster, store: SweepStore, takes: int, gpus_wanted: float = 0.0
+) -> list[Group]:
     """The fleet for these nodes. On CPUs, where scoring costs what making costs, every core does both; a GPU belongs to
     one sampler, and the evaluators share the cores that are left."""
-    gpus = gpus_per_sampler(workers, cluster.nodes)
+    gpus = gpus_wanted if workers.gpus_per_sampler == "auto" else float(workers.gpus_per_sampler)
     samplers = workers.samplers if workers.samplers != "auto" else places(cluster.nodes, gpus)
     cpus = sum(node.cpus for node in cluster.nodes)
     spare = (cpus - samplers) / 2 if gpus else cpus
@@ -162,10 +164,11 @@ def groups(workers: WorkersConfig, cluster: Cluster, store: SweepStore, takes: i
     ]
 
 
-def gpus_per_sampler(workers: WorkersConfig, nodes: list[Node]) -> float:
-    if workers.gpus_per_sampler != "auto":
-        return float(workers.gpus_per_sampler)
-    return 1.0 if any(node.gpus >= 1 for node in nodes) else 0.0
+def gpus_wanted(grid: Grid) -> float:
+    """GPUs that a sampler of this sweep computes on: the most that any of its backbones asks for."""
+    from longtake.platform.backbones.base import backbones
+
+    return max(backbones.get(name).spec.gpus for name in grid.sweep.backbones)
 
 
 def places(nodes: list[Node], gpus: float) -> int:

@@ -53,10 +53,17 @@ def retire(folder: Path, reason: str) -> None:
 
 
 def clear_damage(folder: Path) -> None:
-    """Retires a record that does not match its video, and a video without a record that cannot be read."""
+    """Retires a record that does not match its video, and a video without a record that cannot be read.
+
+    Raises StorageError for a record that is whole but of another shape: its video may be good, so nothing is removed.
+    """
     from longtake.platform.video import probe
 
     if (folder / RESULT).exists():
+        if durable.read_json(folder / RESULT) is not None and read_result(folder) is None:
+            raise StorageError(
+                f"{folder / RESULT}: was made by another version of Longtake; use that one, or another sweep name"
+            )
         if read_done(folder) is None:
             retire(folder, "the record and the video did not match")
     elif (folder / VIDEO).exists():

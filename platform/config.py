@@ -19,6 +19,9 @@ from longtake.platform.registry import did_you_mean
 
 C = TypeVar("C")
 
+_SCALARS: dict[type, tuple[type, ...]] = {str: (str,), int: (int,), float: (int, float), bool: (bool,)}
+_NOUNS: dict[type, str] = {str: "text", int: "a whole number", float: "a number", bool: "true or false"}
+
 
 def load_yaml(path: str | Path) -> dict[str, Any]:
     """A file's mapping of keys, checked by strict_yaml but by no schema. Raises ConfigError."""
@@ -128,12 +131,28 @@ def _check_keys(schema: Any, data: Any, key: str, where: str) -> None:
             if item.default is dataclasses.MISSING and item.default_factory is dataclasses.MISSING:
                 raise ConfigError(_line(where, _join(key, name), f"{name!r} must be given"))
             continue
+        _check_scalar(hints[name], data[name], _join(key, name), where)
         if typing.get_origin(hints[name]) is list and not isinstance(data[name], list | tuple):
             raise ConfigError(_line(where, _join(key, name), f"expects a list, not {_kind(data[name])}"))
         for inner, value, inner_key in _dataclass_values(hints[name], data[name], _join(key, name)):
             if not isinstance(value, Mapping):
                 raise ConfigError(_line(where, inner_key, f"expects a mapping of keys, not {_kind(value)}"))
             _check_keys(inner, value, inner_key, where)
+
+
+def _check_scalar(hint: Any, value: Any, key: str, where: str) -> None:
+    """Text is no number and a number no text, also inside lists; OmegaConf would convert them without a word."""
+    origin, args = typing.get_origin(hint), typing.get_args(hint)
+    if origin is list and isinstance(value, list | tuple):
+        for index, item in enumerate(value):
+            _check_scalar(args[0], item, f"{key}[{index}]", where)
+    plain = [kind for kind in (args if origin in (typing.Union, types.UnionType) else (hint,)) if kind in _SCALARS]
+    if not plain or value is None or isinstance(value, list | tuple | Mapping):
+        return
+    fits = any(isinstance(value, _SCALARS[kind]) and (kind is bool) == isinstance(value, bool) for kind in plain)
+    if not fits:
+        expected = " or ".join(_NOUNS[kind] for kind in plain)
+        raise ConfigError(_line(where, key, f"{value!r} is {_kind(value)}; expects {expected}"))
 
 
 def _dataclass_values(hint: Any, value: Any, key: str) -> list[tuple[Any, Any, str]]:

@@ -6,7 +6,7 @@ Owns their fields and the one rule of missing numbers: a score that could not be
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import MISSING, dataclass, field, fields
 from functools import cache
 from typing import Any, TypeVar
 
@@ -41,7 +41,10 @@ class TakeResult:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> "TakeResult":
-        """Raises ValueError when a field is missing, unknown or of another type."""
+        """Raises ValueError when a field that has no default is missing, or one is of another type.
+
+        Fields that this version does not know are left out: a record made by a later one still stands for its video.
+        """
         return _from_json(cls, data)
 
 
@@ -101,13 +104,20 @@ def _kinds(cls: type) -> dict[str, tuple[type, ...]]:
     return {name: _KINDS[getattr(kind, "__name__", str(kind))] for name, kind in kinds.items()}
 
 
+@cache
+def _needed(cls: type) -> set[str]:
+    return {item.name for item in fields(cls) if item.default is MISSING and item.default_factory is MISSING}
+
+
 def _from_json(cls: type[R], data: Mapping[str, Any]) -> R:
     if not isinstance(data, Mapping):
         raise ValueError(f"{cls.__name__} is a JSON object, not {type(data).__name__}")
     kinds = _kinds(cls)  # type: ignore[arg-type]
-    if kinds.keys() != data.keys():
-        raise ValueError(f"{cls.__name__} has other fields: {', '.join(sorted(set(kinds) ^ set(data)))}")
-    for name, allowed in kinds.items():
+    data = {name: data[name] for name in kinds if name in data}
+    if missing := _needed(cls) - data.keys():  # type: ignore[arg-type]
+        raise ValueError(f"{cls.__name__} lacks {', '.join(sorted(missing))}")
+    for name in data:
+        allowed = kinds[name]
         if not isinstance(data[name], allowed) or isinstance(data[name], bool):
             raise ValueError(f"{cls.__name__}.{name} is {data[name]!r}, not {allowed[-1].__name__}")
     return cls(**data)

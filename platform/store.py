@@ -137,13 +137,15 @@ class SweepStore:
         """Keeps why an attempt failed."""
         durable.make_folder(self._take(take.id))
         at = datetime.now(UTC).isoformat(timespec="seconds")
-        durable.append_line(self._take(take.id) / "failures.jsonl", json.dumps({"at": at, "reason": reason}))
+        durable.append_line(self.failures_file(take.id), json.dumps({"at": at, "reason": reason}))
+
+    def failures_file(self, take_id: str) -> Path:
+        """Where a take's failures stand; a user who removes it gives a take that was set aside another chance."""
+        return self._take(take_id) / "failures.jsonl"
 
     def failures(self) -> dict[str, list[str]]:
         """Take id -> reasons of its failed attempts, oldest first; takes without failures are absent."""
-        rows = {
-            take_id: durable.read_json_lines(self._take(take_id) / "failures.jsonl") for take_id in self._take_ids()
-        }
+        rows = {take_id: durable.read_json_lines(self.failures_file(take_id)) for take_id in self._take_ids()}
         return {take_id: [str(row["reason"]) for row in found] for take_id, found in rows.items() if found}
 
     def open_take(self, take: Take) -> TakeWriter:

@@ -91,8 +91,14 @@ def publish(publication: Publication, uri: str) -> Published:
         except TrackingError:
             raise
         except Exception as error:  # MLflow, SQLAlchemy, requests and the file system each have their own
-            reason = " ".join(str(error).split())[:300]
+            reason = without_secrets(str(error), uri)[:300]
             raise TrackingError(f"tracking: {type(error).__name__}: {reason}; run it again to publish") from error
+
+
+def without_secrets(text: str, uri: str) -> str:
+    """One line, without the 'user:password@' that the URI may hold."""
+    secret = uri.partition("://")[2].rpartition("@")[0]
+    return " ".join((text.replace(f"{secret}@", "") if secret else text).split())
 
 
 def open_client(uri: str) -> Any:

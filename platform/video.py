@@ -7,6 +7,7 @@ integrity: a flipped bit often decodes, only a checksum finds it. Headers are ch
 Shapes: frames_NHWC is uint8 RGB [n, height, width, 3].
 """
 
+import errno
 import hashlib
 from collections.abc import Iterator
 from contextlib import suppress
@@ -233,8 +234,11 @@ def _check_frame(frame: Any, index: int, header: VideoHeader, path: Path) -> Non
         raise VideoError(f"{path}: frame {index} is not at {index / header.fps:.3f} s; a constant frame rate is needed")
 
 
+DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EACCES, errno.EPERM}
+
+
 class _writing:
-    """Turns what the encoder or the disk says into a StorageError that names the file."""
+    """Turns what the disk says into a StorageError and what the encoder says into a VideoError; both name the file."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -245,5 +249,8 @@ class _writing:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if isinstance(error, OSError | av.FFmpegError):
-            raise StorageError(f"{self.path}: the video cannot be written: {' '.join(str(error).split())}") from error
+        reason = f"{self.path}: the video cannot be written: {' '.join(str(error).split())}"
+        if isinstance(error, OSError) or getattr(error, "errno", None) in DISK_ERRORS:
+            raise StorageError(reason) from error
+        if isinstance(error, av.FFmpegError):
+            raise VideoError(reason) from error

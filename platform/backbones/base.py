@@ -24,7 +24,10 @@ ENGINE = "1"
 
 @dataclass(frozen=True)
 class BackboneSpec:
-    """The published (or measured) numbers of a backbone. `cpu_gflops`: what one core reached, for estimates only."""
+    """The published (or measured) numbers of a backbone.
+
+    `gpus`: how many a sampler of it computes on. `cpu_gflops`: what one core reached, for estimates only.
+    """
 
     name: str
     network: DiTSpec
@@ -35,6 +38,7 @@ class BackboneSpec:
     latent_fps: int = 4
     fps: int = 16
     provides_start: bool = False
+    gpus: float = 0.0
     cpu_gflops: float = 20.0
     video_bytes_per_second: int = 20_000
 

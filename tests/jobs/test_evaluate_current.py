@@ -1,5 +1,7 @@
 """Scores count only for the bytes and the suite that they were made from."""
 
+from pathlib import Path
+
 import pytest
 
 from longtake.evaluators.suites.weightless import Weightless
@@ -37,13 +39,20 @@ def test_a_newer_suite_scores_again(made, monkeypatch):
     assert current_scores(store, take.id, "weightless") is not None
 
 
-def test_a_flipped_byte_is_found_before_scoring(made):
-    store, take = made
-    path = store.video(take.id)
+def flip(path):
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 1
     path.write_bytes(data)
-    assert store.is_done(take), "size and record still agree"
+
+
+def cut(path):
+    path.write_bytes(path.read_bytes()[:-10])
+
+
+@pytest.mark.parametrize("damage", [flip, cut, Path.unlink])
+def test_a_damaged_video_is_taken_back_before_scoring(made, damage):
+    store, take = made
+    damage(store.video(take.id))
     with pytest.raises(StorageDamage, match="changed on disk"):
         score(store, take)
     assert not store.is_done(take)

@@ -113,16 +113,19 @@ def test_another_suite_scores_what_is_there_without_making_it_again(tmp_path: Pa
 
 
 @pytest.mark.parametrize(
-    ("nodes", "samplers", "evaluators"),
+    ("gpus", "nodes", "samplers", "evaluators"),
     [
-        ([Node(2, 0)], (2, 1.0, 0.0), (2, 0.0)),
-        ([Node(1, 0)], (1, 1.0, 0.0), (1, 0.0)),
-        ([Node(16, 4)], (4, 1.0, 1.0), (6, 1.0)),
-        ([Node(8, 8), Node(8, 8)], (16, 1.0, 1.0), (1, 0.0)),
+        (0.0, [Node(16, 1)], (16, 1.0, 0.0), (16, 0.0)),
+        (0.0, [Node(2, 0)], (2, 1.0, 0.0), (2, 0.0)),
+        (0.0, [Node(1, 0)], (1, 1.0, 0.0), (1, 0.0)),
+        (1.0, [Node(16, 4)], (4, 1.0, 1.0), (6, 1.0)),
+        (1.0, [Node(8, 8), Node(8, 8)], (16, 1.0, 1.0), (1, 0.0)),
     ],
 )
-def test_auto_workers_follow_the_nodes(nodes: list[Node], samplers: Any, evaluators: Any, tmp_path: Path) -> None:
-    made = groups(WorkersConfig(), Cluster("x", nodes, StopFlag()), store_of(tmp_path), 1000)
+def test_auto_workers_follow_the_nodes(
+    gpus: float, nodes: list[Node], samplers: Any, evaluators: Any, tmp_path: Path
+) -> None:
+    made = groups(WorkersConfig(), Cluster("x", nodes, StopFlag()), store_of(tmp_path), 1000, gpus)
     assert (made[0].count, made[0].num_cpus, made[0].num_gpus) == samplers
     assert (made[1].count, made[1].num_cpus) == evaluators
 

@@ -69,7 +69,8 @@ def test_the_resolved_sweep_reads_back_and_keeps_no_password(tmp_path: Path) -> 
     again = tmp_path / "again.yaml"
     again.write_text(grid.config_yaml)
     assert [take.id for take in expand(again).takes] == [take.id for take in grid.takes]
-    assert without_password("https://me:secret@host/x?y=@") == "https://host/x?y=@"
+    assert without_password("https://me:secret@host/x?y=@") == "https://host/x"
+    assert without_password("postgresql://u:p/w@host/db") == "postgresql://host/db"
     assert without_password("sqlite:////a@b/c") == "sqlite:////a@b/c"
 
 
