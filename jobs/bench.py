@@ -24,6 +24,7 @@ from longtake.platform.methods.native import Native, NativeRelative
 from longtake.platform.methods.rag import Rag
 from longtake.platform.models.causal_dit import CausalDiT, DiTSpec
 from longtake.platform.models.schedule import FlowSchedule
+from longtake.platform.process import set_up_computing
 
 SPEC = DiTSpec(
     dim=384,
@@ -101,7 +102,7 @@ class SeededNoise:
 
 def engine(frames: int = 240, out: Path | None = None) -> int:
     """Print time per block, share of the limit, flatness and memory growth for each method; returns 0."""
-    torch.set_num_threads(1)
+    set_up_computing()
     console = Console()
     with console.status("measuring") as status:
         timing = time_blocks(frames // WINDOW.block, lambda done, total: status.update(f"timing block {done}/{total}"))
@@ -158,7 +159,7 @@ def memory_of(case: Case, frames: int) -> Memory:
 
 def measure_memory(case: Case, frames: int) -> Memory:
     """Growth over the second half of the run, where allocation has settled."""
-    torch.set_num_threads(1)
+    set_up_computing()
     rollout, process, resident = start(case), psutil.Process(), []
     blocks = frames // WINDOW.block
     for index in range(blocks):

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from longtake.platform.errors import LongtakeError
 from longtake.platform.fleet import Report
+from longtake.platform.process import set_up_computing
 from longtake.platform.records import TakeResult
 from longtake.platform.takes import Take
 
@@ -62,7 +63,7 @@ class SamplerWorker:
         if backbone == self.backbone:
             return 0.0
         started = time.perf_counter()
-        one_thread()
+        set_up_computing()
         self.sampler, self.backbone = None, ""
         self.sampler, self.backbone = self.load(backbone), backbone
         return time.perf_counter() - started
@@ -143,10 +144,3 @@ def rss_bytes() -> int:
     import psutil
 
     return int(psutil.Process().memory_info().rss)
-
-
-def one_thread() -> None:
-    """Sums in another order are other pixels: a sampler on a CPU always computes with one thread."""
-    import torch
-
-    torch.set_num_threads(1)

@@ -4,31 +4,29 @@ Owns the folder `<output>/training/<name>/` (state, losses, weights) and the scr
 """
 
 import csv
-import ctypes
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
-import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from longtake.platform import config as configs
 from longtake.platform import tracking
 from longtake.platform.errors import StorageError
+from longtake.platform.process import set_up_computing
 from longtake.trainers.pocket import PocketConfig, PocketTraining, StepReport, held_out_loss
 from longtake.trainers.pocket_clips import Streets, make_streets
 
 REPORT_EVERY = 50
-MMAP_THRESHOLD, TRIM_THRESHOLD = -3, -1
 
 
 def pocket(config: Path, overrides: list[str], output: Path = Path("runs")) -> int:
     """Train until done and write weights.safetensors; running it again goes on where it stopped. Returns 0."""
     settings = configs.load(config, PocketConfig, overrides)
     folder = open_folder(output / "training" / settings.name)
-    one_thread_without_page_faults()
+    set_up_computing()
     console = Console()
     with bar(console) as progress:
         streets = draw_streets(settings.streets, progress)
@@ -54,15 +52,6 @@ def open_folder(folder: Path) -> Path:
     except OSError as error:
         raise StorageError(f"{folder}: {error.strerror}; choose a folder that can be written") from error
     return folder
-
-
-def one_thread_without_page_faults() -> None:
-    """Sums on one thread are the same everywhere; keeping freed memory spares a page fault per temporary tensor."""
-    torch.set_num_threads(1)
-    libc = ctypes.CDLL(None)
-    if hasattr(libc, "mallopt"):
-        libc.mallopt(MMAP_THRESHOLD, 32 << 20)
-        libc.mallopt(TRIM_THRESHOLD, (1 << 31) - 1)
 
 
 @contextmanager

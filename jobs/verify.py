@@ -13,11 +13,11 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
-from longtake.platform.errors import ConfigError
+from longtake.platform.errors import ConfigError, LongtakeError, WeightsError
 from longtake.platform.generation.rollout import Block, Rollout
 from longtake.platform.methods.base import MethodConfig, RolloutInfo, Window
 from longtake.platform.methods.native import Native
-from longtake.platform.methods.rag import Rag, RetrievalMemory
+from longtake.platform.methods.rag import Rag, RetrievalMemory, avg_pool
 from longtake.platform.models.causal_dit import CausalDiT, DiTSpec
 from longtake.platform.models.checkpoints import load_safetensors, load_strict, read_json
 from longtake.platform.models.schedule import FlowSchedule
@@ -43,39 +43,60 @@ class GoldenNoise:
 
 @dataclass(frozen=True)
 class Verdict:
-    """Largest differences of one case; None where the case records nothing to compare."""
+    """Largest differences of one case; None where it records nothing to compare. `problem`: why it could not run."""
 
     case: str
-    output: float
-    flow: float | None
-    descriptors: float | None
-    frames_agree: bool
+    output: float | None = None
+    flow: float | None = None
+    descriptors: float | None = None
+    frames_agree: bool = False
+    problem: str = ""
 
     @property
     def passed(self) -> bool:
-        worst = [d for d in (self.output, self.flow, self.descriptors) if d is not None]
-        return self.frames_agree and all(d <= TOLERANCE for d in worst)
+        differences = [d for d in (self.output, self.flow, self.descriptors) if d is not None]
+        return not self.problem and self.frames_agree and all(d <= TOLERANCE for d in differences)
 
 
 def verify(folder: Path) -> int:
     """Print a verdict per case of `folder`; 0 if all pass, 1 if any fails. ConfigError if there is no case."""
     torch.set_num_threads(1)
     table = Table("case", "output", "flow", "descriptors", "frames", "verdict", title=f"tolerance {TOLERANCE:g}")
-    verdicts = []
-    for path in case_files(folder):
-        verdicts.append(verify_case(path))
-        table.add_row(*cells(verdicts[-1]))
-    Console().print(table)
+    verdicts = [verdict_of(path) for path in case_files(folder)]
+    for verdict in verdicts:
+        table.add_row(*cells(verdict))
+    console = Console()
+    console.print(table)
+    for verdict in [verdict for verdict in verdicts if verdict.problem]:
+        console.print(f"{verdict.case}: {verdict.problem}", markup=False, soft_wrap=True)
     return 0 if all(verdict.passed for verdict in verdicts) else 1
+
+
+def verdict_of(path: Path) -> Verdict:
+    """A case that cannot run is a failed case with its reason, and hides no other."""
+    try:
+        return verify_case(path)
+    except (LongtakeError, LookupError, RuntimeError, TypeError, ValueError, OSError) as error:
+        reason = str(error) if isinstance(error, LongtakeError) else f"{type(error).__name__}: {error}"
+        return Verdict(path.stem, problem=" ".join(reason.split()))
 
 
 def case_files(folder: Path) -> list[Path]:
     if not folder.is_dir():
         raise ConfigError(f"{folder}: not a folder; give one that holds golden cases (NAME.json with NAME.safetensors)")
-    found = [path for path in sorted(folder.glob("*.json")) if "blocks" in read_json(path)]
+    found = [path for path in sorted(folder.glob("*.json")) if is_case(path)]
     if not found:
         raise ConfigError(f"{folder}: holds no golden case (a .json with `blocks` beside its .safetensors)")
     return found
+
+
+def is_case(path: Path) -> bool:
+    """A json with a list of blocks; what cannot be read as one is no case of ours."""
+    try:
+        facts = read_json(path)
+    except WeightsError:
+        return False
+    return isinstance(facts, dict) and isinstance(facts.get("blocks"), list)
 
 
 def cells(verdict: Verdict) -> list[str]:
@@ -95,20 +116,27 @@ def verify_case(path: Path) -> Verdict:
         path.stem,
         largest(output, tensors["output"]),
         largest(flow, tensors["flow_ctx"]) if "flow_ctx" in tensors else None,
-        descriptor_difference(rollout, tensors),
+        descriptor_difference(rollout, output, tensors),
         all(map(same_frames, blocks, facts["blocks"])),
     )
 
 
 def largest(ours: Tensor, golden: Tensor) -> float:
-    difference = (ours - golden).abs()
+    if ours.shape != golden.shape:
+        return float("inf")
+    difference = (ours - golden.float()).abs()
     return float(difference.max()) if bool(difference.isfinite().all()) else float("inf")
 
 
-def descriptor_difference(rollout: Rollout, tensors: dict[str, Tensor]) -> float | None:
-    if not isinstance(rollout.method, RetrievalMemory) or "descriptors" not in tensors:
+def descriptor_difference(rollout: Rollout, output: Tensor, tensors: dict[str, Tensor]) -> float | None:
+    """Against the descriptors that the method kept; a method that keeps none is held to its output's average pool."""
+    if "descriptors" not in tensors:
         return None
-    return largest(rollout.method.descriptors.all, tensors["descriptors"])
+    keeps = isinstance(rollout.method, RetrievalMemory)
+    ours = rollout.method.descriptors.all if isinstance(rollout.method, RetrievalMemory) else avg_pool(output)
+    if not keeps and ours.shape != tensors["descriptors"].shape:
+        return None
+    return largest(ours, tensors["descriptors"])
 
 
 def same_frames(block: Block, golden: dict[str, Any]) -> bool:
@@ -118,35 +146,56 @@ def same_frames(block: Block, golden: dict[str, Any]) -> bool:
 
 
 def build_rollout(folder: Path, facts: dict[str, Any], tensors: dict[str, Tensor]) -> Rollout:
-    """The engine set up as the case was recorded."""
-    config = facts["config"]
+    """The engine set up as the case was recorded, in float32."""
+    config, spec = facts["config"], spec_of(facts["arch"])
     weights = folder / facts["weights"]
-    network = CausalDiT(spec_of(facts["arch"]))
-    load_strict(network, load_safetensors(weights), weights)
+    network = CausalDiT(spec)
+    load_strict(network, {key: value.float() for key, value in load_safetensors(weights).items()}, weights)
     window = Window(config["local_attn_size"], config["sink_size"], config["num_frame_per_block"])
     info = RolloutInfo(window, facts["batch"], seeds=(0,) * facts["batch"])
     schedule = FlowSchedule(
         tuple(config["denoising_step_list"]), config["timestep_shift"], config["warp_denoising_step"]
     )
-    noise = GoldenNoise(tensors["noise"], tensors["renoise"], window.block)
-    chosen = method_of(folder, config, window, spec_of(facts["arch"]))
-    method = chosen.build(info)
-    text, commit = tensors["prompt_embeds"], float(config["context_noise"])
-    keep = chosen.keeps_evicted
-    return Rollout(network.eval(), schedule, method, text, noise, commit_timestep=commit, keep_evicted=keep)
+    chosen = method_of(folder, config)
+    chosen.check(window, (spec.channels, spec.latent_height, spec.latent_width))
+    text, commit = tensors["prompt_embeds"].float(), float(config["context_noise"])
+    return Rollout(
+        network.eval(),
+        schedule,
+        chosen.build(info),
+        text,
+        golden_noise(tensors, window.block, len(schedule.steps)),
+        commit_timestep=commit,
+        keep_evicted=chosen.keeps_evicted,
+    )
 
 
-def method_of(folder: Path, config: dict[str, Any], window: Window, spec: DiTSpec) -> MethodConfig:
+def golden_noise(tensors: dict[str, Tensor], size: int, passes: int) -> GoldenNoise:
+    """A case of a single pass records no fresh noise."""
+    again = tensors["renoise"].float() if passes > 1 else torch.empty(0)
+    return GoldenNoise(tensors["noise"].float(), again, size)
+
+
+def method_of(folder: Path, config: dict[str, Any]) -> MethodConfig:
     if not config["use_latentmem"]:
         return Native()
-    descriptor = str(folder / config["ae_weights"]) if config["compression_method"] == "ae" else "avg-pool"
-    rag = Rag(top_k=config["memory_size"], recency_guard=config["recent_exclude"], descriptor=descriptor)
-    rag.check(window, (spec.channels, spec.latent_height, spec.latent_width))
-    return rag
+    return Rag(config["memory_size"], config["recent_exclude"], descriptor=descriptor_of(folder, config))
+
+
+def descriptor_of(folder: Path, config: dict[str, Any]) -> str:
+    """`avg-pool`, or the file of the autoencoder; ConfigError for any other kind."""
+    kind, weights = config.get("compression_method"), config.get("ae_weights")
+    if kind == "avg_pool" or (config["memory_size"] == 0 and not weights):
+        return "avg-pool"
+    if kind == "ae" and weights:
+        return str(folder / weights)
+    raise ConfigError(f"compression_method {kind!r} with ae_weights {weights!r}: must be avg_pool, or ae with a file")
 
 
 def spec_of(arch: dict[str, Any]) -> DiTSpec:
-    """A recorded `arch` as this engine's spec."""
+    """A recorded `arch` as this engine's spec; ConfigError for a patch that spans frames."""
+    if arch["patch_size"][0] != 1:
+        raise ConfigError(f"patch_size {arch['patch_size']}: a patch must be one frame deep")
     return DiTSpec(
         dim=arch["dim"],
         ffn_dim=arch["ffn_dim"],

@@ -46,6 +46,9 @@ class Muon(torch.optim.Optimizer):
 
     def momentum(self, p: Tensor, beta: float) -> Tensor:
         assert p.grad is not None
-        buffer = self.state[p].setdefault("momentum", torch.zeros_like(p))
+        state = self.state[p]
+        if "momentum" not in state:
+            state["momentum"] = torch.zeros_like(p)
+        buffer = state["momentum"]
         buffer.lerp_(p.grad, 1 - beta)
         return p.grad.lerp(buffer, beta)

@@ -70,7 +70,7 @@ class StepReport:
 
 
 def learning_rate(config: PocketConfig, step: int) -> float:
-    """Constant, then half a cosine down to zero."""
+    """50 steps of warm-up, constant, then half a cosine down to zero."""
     start = config.decay_from * config.steps
     progress = max(0.0, (step - start) / max(1.0, config.steps - start))
     warm = min(1.0, (step + 1) / 50)
@@ -198,7 +198,7 @@ class PocketTraining:
 
 @torch.no_grad()
 def held_out_loss(training: PocketTraining, rounds: int = 32) -> float:
-    """Loss of the averaged weights on streets that the training never saw, the same draws for every training."""
+    """Loss of the averaged weights on streets that the training never saw, laid out as the training's own clips."""
     config, network = training.config, CausalDiT(NETWORK)
     network.load_state_dict(training.average)
     unseen = make_streets(64, lambda done: None, first=training.config.streets)

@@ -2,7 +2,7 @@
 
 One block is passes + 1 runs of the network: the denoising passes and one at timestep 0 that writes the clean keys and
 values into the cache. Given frames (a prefix) skip the denoising. No method, no path, no Ray in here; nothing but the
-bank grows, and nothing is copied to the host inside a block.
+bank grows (and, of methods that retrieve, a descriptor a frame), and nothing is copied to the host inside a pass.
 
 Shapes: B batch, n frames a block, C channels, H x W latent size.
 """
@@ -71,8 +71,13 @@ class Rollout:
         return list(self.schedule.sigma(self.schedule.timesteps))
 
     def blocks(self, count: int, prefix: Tensor | None = None) -> Iterator[Block]:
-        """The next `count` blocks; the first of them take their latents from `prefix` [B, n * k, C, H, W]."""
+        """Blocks 0 .. count - 1; the first take their latents from `prefix` [B, n * k, C, H, W].
+
+        Raises ValueError for a prefix that is no whole number of blocks.
+        """
         size = self.method.window.block
+        if prefix is not None and prefix.shape[1] % size:
+            raise ValueError(f"a prefix of {prefix.shape[1]} frames is no whole number of blocks of {size}")
         given = [] if prefix is None else list(prefix.split(size, dim=1))
         for index in range(count):
             yield self.block(index, given[index] if index < len(given) else None)

@@ -28,7 +28,7 @@ class TakeNoise:
     def __init__(self, take: Take, spec: BackboneSpec):
         net = spec.network
         self.shape = (1, spec.frames_per_block, net.channels, net.latent_height, net.latent_width)
-        self.key = noise_key(take)
+        self.key = stream_key(take, "noise")
 
     def initial(self, block: int) -> Tensor:
         return self.draw(block, 0)
@@ -41,9 +41,9 @@ class TakeNoise:
         return torch.from_numpy(generator.standard_normal(self.shape, dtype=np.float32))
 
 
-def noise_key(take: Take) -> int:
-    """64 bits that (backbone, prompt, seed) decide; not the method, so that methods are compared under equal noise."""
-    text = "\0".join((take.backbone, take.prompt, str(take.seed)))
+def stream_key(take: Take, stream: str) -> int:
+    """64 bits that (stream, backbone, prompt, seed) decide; not the method, so that methods meet equal noise."""
+    text = "\0".join((stream, take.backbone, take.prompt, str(take.seed)))
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "little")
 
 
@@ -105,7 +105,9 @@ def build_method(take: Take, chosen: MethodConfig, spec: BackboneSpec, condition
     window = chosen.window_in(spec.window)
     chosen.check(window, spec.latent)
     columns = None if condition.columns is None else condition.columns[None]
-    info = RolloutInfo(window, 1, (noise_key(take),), columns, condition.view_columns, condition.world_columns)
+    info = RolloutInfo(
+        window, 1, (stream_key(take, "memory"),), columns, condition.view_columns, condition.world_columns
+    )
     return chosen.build(info)
 
 

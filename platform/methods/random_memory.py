@@ -9,7 +9,7 @@ from longtake.platform.methods.memory import Choice, MemoryConfig, MemoryMethod
 
 
 class RandomMemoryMethod(MemoryMethod):
-    """Draws from a generator keyed by (the take's noise key, block), so that resuming changes no draw."""
+    """Draws from a generator keyed by (the take's key, block), so that resuming changes no draw."""
 
     def choose(self, first: int, eligible: range, count: int) -> list[list[Choice]]:
         return [self.draw(seed, first, eligible, count) for seed in self.info.seeds]

@@ -192,8 +192,11 @@ class CausalDiT(nn.Module):
     def text_kv(self, text_BLD: Tensor) -> list[tuple[Tensor, Tensor]]:
         """Keys and values [B, h, text_len, d] of every layer's cross-attention; rows are padded with zeros first.
 
-        No mask: the padding takes part in attention, as in the published models.
+        No mask: the padding takes part in attention, as in the published models. Raises ValueError for more rows than
+        text_len.
         """
+        if text_BLD.shape[1] > self.spec.text_len:
+            raise ValueError(f"{text_BLD.shape[1]} rows of text where the network takes {self.spec.text_len}")
         padded = F.pad(text_BLD, (0, 0, 0, self.spec.text_len - text_BLD.shape[1]))
         told = self.text_embedding(padded)
         pairs = [layer.cross_attn.key_value(told) for layer in self.layers()]

@@ -27,7 +27,7 @@ def axis_angles(positions: Tensor, pairs: int, theta: float) -> Tensor:
     return torch.outer(positions.double(), theta**-exponents)
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=64)
 def frame_rotation(time: int, rows: int, columns: int, left: int, split: Split, theta: float) -> Tensor:
     """Unit complex numbers [rows * columns, c] for one frame at time index `time`, its left edge at column `left`.
 

@@ -1,5 +1,6 @@
 """The engine against golden cases, and the laws that hold for any network."""
 
+import json
 import shutil
 from pathlib import Path
 
@@ -55,7 +56,7 @@ def latents(rollout, blocks, prefix=None):
     return torch.cat([block.latents for block in rollout.blocks(blocks, prefix)], dim=1)
 
 
-@pytest.mark.parametrize("case", case_files(GOLDEN), ids=lambda path: path.stem)
+@pytest.mark.parametrize("case", [*case_files(GOLDEN), *case_files(GOLDEN / "derived")], ids=lambda path: path.stem)
 def test_golden(case):
     verdict = verify_case(case)
     assert verdict.passed, verdict
@@ -184,6 +185,47 @@ def test_verify_says_no(tmp_path, capsys):
     save_file({**tensors, "output": tensors["output"] + 1e-3}, tmp_path / "case1_native.safetensors")
     assert verify(tmp_path) == 1
     assert "FAIL" in capsys.readouterr().out
+
+
+def broken_weights(facts):
+    facts["weights"] = "nowhere.safetensors"
+
+
+def unknown_descriptor(facts):
+    facts["config"] |= {"use_latentmem": True, "memory_size": 2, "compression_method": "average"}
+
+
+def window_too_small(facts):
+    facts["config"]["local_attn_size"] = 3
+
+
+@pytest.mark.parametrize(
+    ("breaks", "reason"),
+    [
+        (broken_weights, "nowhere.safetensors"),
+        (unknown_descriptor, "compression_method 'average'"),
+        (window_too_small, "window = 3"),
+    ],
+)
+def test_a_case_that_cannot_run_fails_and_hides_no_other(tmp_path, capsys, breaks, reason):
+    for path in GOLDEN.glob("derived/onestep*"):
+        shutil.copy(path, tmp_path)
+    facts = read_json(tmp_path / "onestep.json")
+    shutil.copy(GOLDEN / "derived" / facts["weights"], tmp_path)
+    shutil.copy(tmp_path / "onestep.safetensors", tmp_path / "broken.safetensors")
+    breaks(facts)
+    (tmp_path / "broken.json").write_text(json.dumps(facts))
+    (tmp_path / "notes.json").write_text("{ not json")
+    assert verify(tmp_path) == 1
+    out = capsys.readouterr().out
+    assert "pass" in out
+    assert "FAIL" in out
+    assert reason in out
+
+
+def test_a_prefix_is_whole_blocks(network):
+    with pytest.raises(ValueError, match="4 frames is no whole number of blocks of 3"):
+        latents(start(network, Native()), 3, prefix=torch.zeros(1, 4, 3, 2, 4))
 
 
 def test_verify_without_cases_says_what_is_missing(tmp_path):

@@ -1,0 +1,21 @@
+"""How a computing process is set up: one thread, and an allocator that keeps what is freed.
+
+Sums on one thread are the same on every machine of a kind, so pixels do not depend on the number of cores. Handing
+every freed temporary back to the system costs a page fault for each page of the next one: a 72 x 1536 product takes
+0.31 ms that way and 0.05 ms when the memory stays (glibc; elsewhere nothing is changed).
+"""
+
+import ctypes
+import sys
+
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
+
+
+def set_up_computing() -> None:
+    """One torch thread; freed pieces of up to 32 MiB stay with the process. Mutates the process; safe to repeat."""
+    import torch
+
+    torch.set_num_threads(1)
+    if sys.platform == "linux" and hasattr(libc := ctypes.CDLL(None), "mallopt"):
+        libc.mallopt(M_MMAP_THRESHOLD, 32 << 20)
+        libc.mallopt(M_TRIM_THRESHOLD, (1 << 31) - 1)
