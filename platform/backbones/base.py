@@ -26,7 +26,8 @@ ENGINE = "1"
 class BackboneSpec:
     """The published (or measured) numbers of a backbone.
 
-    `gpus`: how many a sampler of it computes on. `cpu_gflops`: what one core reached, for estimates only.
+    `gpus`: how many a sampler of it computes on. For estimates only: `cpu_gflops` is what one core reached when sampling,
+    `finishing_seconds` what decoding, encoding and scoring a second of video took it.
     """
 
     name: str
@@ -40,6 +41,7 @@ class BackboneSpec:
     provides_start: bool = False
     gpus: float = 0.0
     cpu_gflops: float = 20.0
+    finishing_seconds: float = 0.2
     video_bytes_per_second: int = 20_000
 
     @property
@@ -108,11 +110,12 @@ class Backbone(ABC):
         """An estimate for `longtake plan`: CPU seconds on one core, bytes of the bank and of the video."""
         spec = cls.spec
         blocks = take.latent_frames // spec.frames_per_block
+        seconds = take.latent_frames / spec.latent_fps
         banked = max(0, take.latent_frames - spec.window.size) if keeps_evicted else 0
         return {
-            "cpu_seconds": blocks * spec.block_flops / (spec.cpu_gflops * 1e9),
+            "cpu_seconds": blocks * spec.block_flops / (spec.cpu_gflops * 1e9) + seconds * spec.finishing_seconds,
             "bank_bytes": banked * spec.network.frame_kv_bytes,
-            "video_bytes": take.latent_frames / spec.latent_fps * spec.video_bytes_per_second,
+            "video_bytes": seconds * spec.video_bytes_per_second,
         }
 
 
