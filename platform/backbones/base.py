@@ -26,8 +26,8 @@ ENGINE = "1"
 class BackboneSpec:
     """The published (or measured) numbers of a backbone.
 
-    `gpus`: how many a sampler of it computes on. For estimates only: `cpu_gflops` is what one core reached when sampling,
-    `finishing_seconds` what decoding, encoding and scoring a second of video took it.
+    `gpus`: how many a sampler of it computes on. For estimates only: `cpu_gflops` is what one core reached when
+    sampling, `finishing_seconds` what decoding, encoding and scoring a second of video took it.
     """
 
     name: str
