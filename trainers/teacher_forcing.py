@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from longtake.platform.models.causal_dit import DiTSpec
-from longtake.platform.models.rope import axis_angles
+from longtake.platform.models.rope import axis_angles, rotate
 
 
 @dataclass(frozen=True)
@@ -30,21 +30,15 @@ class Layout:
 
 
 def rotations(times: Tensor, columns: Tensor, spec: DiTSpec) -> Tensor:
-    """Unit complex numbers [B, K, frames * T, 1, c] of frames at `times` whose left edge is at `columns`."""
+    """Unit complex numbers [B, K, frames * T, c] of frames at `times` whose left edge is at `columns`."""
     if spec.token_rows != 1:
         raise ValueError(f"teacher forcing places one row of tokens, not {spec.token_rows}")
     over_time = axis_angles(times.flatten(), spec.split[0], spec.rope_theta).unflatten(0, times.shape)
     places = (columns.unsqueeze(-1) + torch.arange(spec.token_columns)).flatten()
     over_columns = axis_angles(places, spec.split[2], spec.rope_theta).unflatten(0, (*columns.shape, -1))
     over_time = over_time.unsqueeze(-2).expand(*over_columns.shape[:-1], -1)
-    angles = torch.cat([over_time, over_columns], dim=-1).flatten(2, 3).unsqueeze(3).float()
+    angles = torch.cat([over_time, over_columns], dim=-1).flatten(2, 3).float()
     return torch.complex(angles.cos(), angles.sin())
-
-
-def turn(x: Tensor, rotation: Tensor) -> Tensor:
-    """x [B, K, N, h, d] turned by rotation [B, K, N, 1, c]."""
-    pairs = torch.view_as_complex(x.unflatten(-1, (-1, 2)))
-    return torch.view_as_real(pairs * rotation).flatten(-2)
 
 
 class TeacherForcing:
@@ -68,7 +62,7 @@ class TeacherForcing:
     def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
         """[B, 2 K n T, h, d] -> the same shape."""
         clean_key, clean_value = self.clean(key), self.clean(value)
-        keys = torch.cat([turn(clean_key, self.context_turn), self.own(key, self.own_turn)], dim=2)
+        keys = torch.cat([rotate(clean_key, self.context_turn), self.own(key, self.own_turn)], dim=2)
         values = torch.cat([clean_value, self.own(value)], dim=2)
         q, k, v = (x.flatten(0, 1).transpose(1, 2) for x in (self.own(query, self.own_turn), keys, values))
         out = F.scaled_dot_product_attention(q, k, v, attn_mask=self.mask).transpose(1, 2)
@@ -86,5 +80,4 @@ class TeacherForcing:
         streams = x.unflatten(1, (2, self.blocks, -1)).transpose(1, 2)
         if rotation is None:
             return streams.flatten(2, 3)
-        turned = turn(streams.flatten(2, 3), rotation.repeat(1, 1, 2, 1, 1))
-        return turned
+        return rotate(streams.flatten(2, 3), rotation.repeat(1, 1, 2, 1))

@@ -67,7 +67,8 @@ class ContextBuffer:
     ) -> list[int]:
         """Fill the slots that changed; returns those of the new frames, which the passes write themselves."""
         wanted = [self.place(at, columns) for at in row]
-        held = {place: slot for place, slot in self.places[b].items() if place in set(wanted) and slot < len(row)}
+        known = set(wanted)
+        held = {place: slot for place, slot in self.places[b].items() if place in known and slot < len(row)}
         free = iter(sorted(set(range(len(row))) - set(held.values())))
         slots = [held[place] if place in held else next(free) for place in wanted]
         past = zip(wanted[:-block], slots[:-block], strict=True)
@@ -87,9 +88,9 @@ class ContextBuffer:
         if self.entries is not None:
             self.commit(layer, key, value)
         keys, values = self.keys[layer], self.values[layer]
-        self.put(keys, rotate_rows(key, self.rotation))
+        self.put(keys, rotate(key, self.rotation))
         self.put(values, value)
-        turned = rotate_rows(query, self.rotation).transpose(1, 2)
+        turned = rotate(query, self.rotation).transpose(1, 2)
         out = F.scaled_dot_product_attention(turned, keys[:, :, : self.used], values[:, :, : self.used])
         return out.transpose(1, 2)
 
@@ -104,9 +105,3 @@ class ContextBuffer:
         for i, entry in enumerate(self.entries):
             span = slice(i * self.tokens, (i + 1) * self.tokens)
             entry[0, layer], entry[1, layer] = key[:, span], value[:, span]
-
-
-def rotate_rows(x: Tensor, rotation: Tensor) -> Tensor:
-    """x [B, N, h, d] turned by one rotation [B, N, c] per row."""
-    pairs = torch.view_as_complex(x.unflatten(-1, (-1, 2)))
-    return torch.view_as_real(pairs * rotation.unsqueeze(-2)).flatten(-2)

@@ -41,6 +41,6 @@ def frame_rotation(time: int, rows: int, columns: int, left: int, split: Split, 
 
 
 def rotate(x: Tensor, rotation: Tensor) -> Tensor:
-    """x [..., N, h, d] with neighbouring numbers (2i, 2i + 1) taken as one pair, turned by rotation [N, c]."""
+    """x [..., N, h, d] with neighbouring numbers (2i, 2i + 1) taken as one pair, turned by rotation [..., N, c]."""
     pairs = torch.view_as_complex(x.float().unflatten(-1, (-1, 2)))
     return torch.view_as_real(pairs * rotation.unsqueeze(-2)).flatten(-2).to(x.dtype)
