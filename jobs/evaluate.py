@@ -79,7 +79,7 @@ def known_suites() -> list[str]:
 def score_folder(folder: Path, suite: str, out: Path | None) -> int:
     """`longtake eval`: score every video of a folder, print the table; 3 when something could not be scored, else 0."""
     from longtake.evaluators.folder import FolderProgress, eval_folder
-    from longtake.jobs.leaderboard import console_for, folder_table
+    from longtake.jobs.leaderboard import console_for, drift_table, folder_table
 
     console = console_for()
 
@@ -89,6 +89,7 @@ def score_folder(folder: Path, suite: str, out: Path | None) -> int:
 
     report = eval_folder(folder, suite, out, tell)
     console.print(folder_table(report, str(folder)))
+    console.print(drift_table(report, str(folder)))
     missing = {name: entry["errors"] for name, entry in report["videos"].items() if entry["errors"]}
     for name, errors in list(missing.items())[:10]:
         metric, reason = next(iter(errors.items()))

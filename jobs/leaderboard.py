@@ -210,3 +210,22 @@ def history_table(sweep: str, ranks: dict[str, Any], history: list[dict[str, Any
         key = rank_key(suite, row["cell"])
         table.add_row(f"{suite} {row['cell']}", *[number(past["average_rank"].get(key), 2) for past in history])
     return table
+
+
+def drift_table(report: dict[str, Any], folder: str) -> Table:
+    """How each metric moved over each video: last quarter minus first, and their ratio where the metric tells it."""
+    names = list(dict.fromkeys(name for entry in report["videos"].values() for name in entry["metrics"]))
+    table = new_table(escape(f"{folder}: drift, last quarter minus first (x: last over first)"))
+    table.add_column("video", overflow="fold")
+    for name in names:
+        table.add_column(heading(name), justify="right", no_wrap=True)
+    for video, entry in report["videos"].items():
+        table.add_row(escape(video), *[drift_text(entry["drift"], name) for name in names])
+    return table
+
+
+def drift_text(drift: dict[str, float | None], name: str) -> str:
+    moved, ratio = drift.get(f"{name}.quarter_diff"), drift.get(f"{name}.quarter_ratio")
+    if moved is None:
+        return "-"
+    return f"{moved:+.3g}" + ("" if ratio is None else f" (x{ratio:.2f})")
