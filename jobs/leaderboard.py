@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -163,13 +163,24 @@ def rows_of(ranks: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
 
 def folder_table(report: dict[str, Any], folder: str) -> Table:
     """The scores of `longtake eval`, a row per video."""
+    return video_table(report, f"{folder}: {report['suite']}", lambda entry, name: number(entry["metrics"].get(name)))
+
+
+def drift_table(report: dict[str, Any], folder: str) -> Table:
+    """How each metric moved over each video: last quarter minus first, and their ratio where the metric tells it."""
+    title = f"{folder}: drift, last quarter minus first (x: last over first)"
+    return video_table(report, title, lambda entry, name: drift_text(entry["drift"], name))
+
+
+def video_table(report: dict[str, Any], title: str, cell: Callable[[dict[str, Any], str], str]) -> Table:
+    """A row per video, a column per metric."""
     names = list(dict.fromkeys(name for entry in report["videos"].values() for name in entry["metrics"]))
-    table = new_table(escape(f"{folder}: {report['suite']}"))
+    table = new_table(escape(title))
     table.add_column("video", overflow="fold")
     for name in names:
         table.add_column(heading(name), justify="right", no_wrap=True)
     for video, entry in report["videos"].items():
-        table.add_row(escape(video), *[number(entry["metrics"].get(name)) for name in names])
+        table.add_row(escape(video), *[cell(entry, name) for name in names])
     return table
 
 
@@ -209,18 +220,6 @@ def history_table(sweep: str, ranks: dict[str, Any], history: list[dict[str, Any
     for suite, row in rows_of(ranks):
         key = rank_key(suite, row["cell"])
         table.add_row(f"{suite} {row['cell']}", *[number(past["average_rank"].get(key), 2) for past in history])
-    return table
-
-
-def drift_table(report: dict[str, Any], folder: str) -> Table:
-    """How each metric moved over each video: last quarter minus first, and their ratio where the metric tells it."""
-    names = list(dict.fromkeys(name for entry in report["videos"].values() for name in entry["metrics"]))
-    table = new_table(escape(f"{folder}: drift, last quarter minus first (x: last over first)"))
-    table.add_column("video", overflow="fold")
-    for name in names:
-        table.add_column(heading(name), justify="right", no_wrap=True)
-    for video, entry in report["videos"].items():
-        table.add_row(escape(video), *[drift_text(entry["drift"], name) for name in names])
     return table
 
 
