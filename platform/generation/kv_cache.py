@@ -19,13 +19,12 @@ class Bank:
     def __init__(self, dtype: torch.dtype):
         self.dtype = dtype
         self.entries: dict[int, Tensor] = {}
+        self.num_bytes = 0
 
     def put(self, frame: int, entry: Tensor) -> None:
-        self.entries[frame] = entry.to(self.dtype)
-
-    @property
-    def num_bytes(self) -> int:
-        return sum(entry.nbytes for entry in self.entries.values())
+        kept = entry.to(self.dtype)
+        self.entries[frame] = kept
+        self.num_bytes += kept.nbytes
 
 
 class KVCache:

@@ -11,7 +11,6 @@ from itertools import pairwise
 from math import prod
 from pathlib import Path
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -134,8 +133,3 @@ def load_embedder(name: str | Path) -> LatentAutoencoder:
     model = LatentAutoencoder(embedder_spec(name))
     load_strict(model, load_safetensors(path), path)
     return model.eval().requires_grad_(False)
-
-
-def parameter_count(spec: EmbedderSpec) -> int:
-    with torch.device("meta"):
-        return sum(p.numel() for p in LatentAutoencoder(spec).parameters())
