@@ -17,11 +17,15 @@ ONE_IMPORTER = {
     "ray": "platform/cluster.py",
     "mlflow": "platform/tracking.py",
     "deepspeed": "trainers/embedder.py",
+    "transformers": "platform/models/text.py",
+    "diffusers": "platform/models/vae.py",
+    "huggingface_hub": "platform/hub.py",
+    "flash_attn": "platform/models/attention.py",
     "fastapi": "dashboards/app.py",
     "uvicorn": "dashboards/app.py",
     "plotly": "dashboards/app.py",
 }
-NOT_FOR_HELP = {"torch", "ray", "mlflow", "pandas", "pyarrow", "cv2", "av", "omegaconf", "deepspeed"}
+NOT_FOR_HELP = {"torch", "cv2", "av", "omegaconf", "pandas", "pyarrow", *ONE_IMPORTER}
 
 
 @cache
