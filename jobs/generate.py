@@ -20,6 +20,7 @@ from longtake.platform.errors import LongtakeError
 from longtake.platform.fleet import Report
 from longtake.platform.process import set_up_computing
 from longtake.platform.records import TakeResult
+from longtake.platform.resources import Resources
 from longtake.platform.takes import Take
 
 if TYPE_CHECKING:
@@ -27,21 +28,21 @@ if TYPE_CHECKING:
     from longtake.platform.store import SweepStore
     from longtake.platform.video import VideoInfo
 
-LoadSampler = Callable[[str], Any]
+LoadSampler = Callable[[str, Resources], Any]
 VERSIONS_OF = ("longtake", "torch", "numpy", "av")
 
 
-def load_sampler(backbone: str) -> Any:
+def load_sampler(backbone: str, resources: Resources) -> Any:
     from longtake.platform.generation.sampler import Sampler
 
-    return Sampler(backbone)
+    return Sampler(backbone, resources)
 
 
 class SamplerWorker:
     """One at a time; another backbone replaces the one that is loaded."""
 
-    def __init__(self, store: SweepStore, load: LoadSampler = load_sampler):
-        self.store, self.load = store, load
+    def __init__(self, store: SweepStore, resources: Resources | None = None, load: LoadSampler = load_sampler):
+        self.store, self.resources, self.load = store, resources or Resources(), load
         self.backbone = ""
         self.sampler: Any = None
 
@@ -55,8 +56,9 @@ class SamplerWorker:
         loading = self.ensure_loaded(take.backbone)
         with store.open_take(take) as writer:
             film = self.film(take, writer, report)
-            timings = {"load": loading, "encode": film.encode_seconds, "wall": time.perf_counter() - started}
-            return writer.commit(make_result(take, film, self.sampler.stats, timings)).to_json()
+            timings = {"load": loading, **film.timings, "wall": time.perf_counter() - started}
+            stats = self.sampler.stats | {"computed_on": self.sampler.computed_on}
+            return writer.commit(make_result(take, film, stats, timings)).to_json()
 
     def ensure_loaded(self, backbone: str) -> float:
         """Seconds that loading took; 0 when it was there."""
@@ -65,7 +67,7 @@ class SamplerWorker:
         started = time.perf_counter()
         set_up_computing()
         self.sampler, self.backbone = None, ""
-        self.sampler, self.backbone = self.load(backbone), backbone
+        self.sampler, self.backbone = self.load(backbone, self.resources), backbone
         return time.perf_counter() - started
 
     def film(self, take: Take, writer: TakeWriter, report: Report) -> Film:
@@ -75,15 +77,18 @@ class SamplerWorker:
         from longtake.platform.video import VideoWriter
 
         spec = backbones.get(take.backbone).spec
-        encode, rows, peak = Clock(), 0, rss_bytes()
+        encode, decode, rows, peak = Clock(), Clock(), 0, rss_bytes()
         with (
             VideoWriter(writer.video_path, fps=spec.fps, width=spec.width, height=spec.height) as video,
             writer.trace_path.open("w", encoding="utf-8") as trace,
         ):
+            decoder = self.sampler.decoder(take)
             for block in self.sampler.generate(take):
-                if len(block.frames):
+                with decode.running():
+                    frames = decoder.push(block.latents)
+                if len(frames):
                     with encode.running():
-                        video.write(block.frames)
+                        video.write(frames)
                 trace.write(canonical_json(block.trace) + "\n")
                 rows, peak = rows + 1, max(peak, rss_bytes())
                 report({"done": block.index + 1, "total": block.total, "unit": "block"})
@@ -91,17 +96,17 @@ class SamplerWorker:
                 info = video.close()
         if info.num_frames != take.num_frames:
             raise LongtakeError(f"take {take.id}: {info.num_frames} frames came out, {take.num_frames} were due")
-        return Film(info, rows, peak, encode.seconds)
+        return Film(info, rows, peak, {"decode": decode.seconds, "encode": encode.seconds})
 
 
 @dataclass(frozen=True)
 class Film:
-    """A written video: its facts, the rows of its trace, the most memory held after a block, seconds of encoding."""
+    """A written video: its facts, the rows of its trace, the most memory held after a block, seconds by stage."""
 
     info: VideoInfo
     trace_rows: int
     peak_rss_bytes: int
-    encode_seconds: float
+    timings: dict[str, float]
 
 
 class Clock:
@@ -134,7 +139,11 @@ def make_result(take: Take, film: Film, stats: dict[str, Any], timings: dict[str
         bank_bytes=int(stats.get("bank_bytes", 0)),
         peak_rss_bytes=film.peak_rss_bytes,
         trace_rows=film.trace_rows,
-        versions={"python": platform.python_version(), **{name: version(name) for name in VERSIONS_OF}},
+        versions={
+            "python": platform.python_version(),
+            **{name: version(name) for name in VERSIONS_OF},
+            **stats.get("computed_on", {}),
+        },
         worker=f"{socket.gethostname()}:{os.getpid()}",
     )
 

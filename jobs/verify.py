@@ -16,8 +16,9 @@ from torch import Tensor
 from longtake.platform.errors import ConfigError, LongtakeError, WeightsError
 from longtake.platform.generation.rollout import Block, Rollout
 from longtake.platform.methods.base import MethodConfig, RolloutInfo, Window
+from longtake.platform.methods.descriptors import avg_pool
 from longtake.platform.methods.native import Native
-from longtake.platform.methods.rag import Rag, RetrievalMemory, avg_pool
+from longtake.platform.methods.rag import Rag, RetrievalMemory
 from longtake.platform.models.causal_dit import CausalDiT, DiTSpec
 from longtake.platform.models.checkpoints import load_safetensors, load_strict, read_json
 from longtake.platform.models.schedule import FlowSchedule

@@ -30,7 +30,7 @@ class Layout:
 
 
 def rotations(times: Tensor, columns: Tensor, spec: DiTSpec) -> Tensor:
-    """Unit complex numbers [B, K, frames * T, c] of frames at `times` whose left edge is at `columns`."""
+    """Cosines and sines [B, K, frames * T, c, 2] of frames at `times` whose left edge is at `columns`."""
     if spec.token_rows != 1:
         raise ValueError(f"teacher forcing places one row of tokens, not {spec.token_rows}")
     over_time = axis_angles(times.flatten(), spec.split[0], spec.rope_theta).unflatten(0, times.shape)
@@ -38,7 +38,7 @@ def rotations(times: Tensor, columns: Tensor, spec: DiTSpec) -> Tensor:
     over_columns = axis_angles(places, spec.split[2], spec.rope_theta).unflatten(0, (*columns.shape, -1))
     over_time = over_time.unsqueeze(-2).expand(*over_columns.shape[:-1], -1)
     angles = torch.cat([over_time, over_columns], dim=-1).flatten(2, 3).float()
-    return torch.complex(angles.cos(), angles.sin())
+    return torch.stack([angles.cos(), angles.sin()], dim=-1)
 
 
 class TeacherForcing:
@@ -80,4 +80,4 @@ class TeacherForcing:
         streams = x.unflatten(1, (2, self.blocks, -1)).transpose(1, 2)
         if rotation is None:
             return streams.flatten(2, 3)
-        return rotate(streams.flatten(2, 3), rotation.repeat(1, 1, 2, 1))
+        return rotate(streams.flatten(2, 3), rotation.repeat(1, 1, 2, 1, 1))

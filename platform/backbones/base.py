@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Protocol
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from longtake.platform.errors import ConfigError
@@ -16,6 +17,7 @@ from longtake.platform.methods.base import Latent, Window
 from longtake.platform.models.causal_dit import CausalDiT, DiTSpec
 from longtake.platform.models.schedule import FlowSchedule
 from longtake.platform.registry import Registry
+from longtake.platform.resources import Resources
 from longtake.platform.takes import Take
 
 ENGINE = "1"
@@ -26,8 +28,9 @@ ENGINE = "1"
 class BackboneSpec:
     """The published (or measured) numbers of a backbone.
 
-    `gpus`: how many a sampler of it computes on. For estimates only: `cpu_gflops` is what one core reached when
-    sampling, `finishing_seconds` what decoding, encoding and scoring a second of video took it.
+    `gpus`: how many a sampler of it computes on; `dtype`: what the network computes in, wherever that is. For estimates
+    only: `cpu_gflops` is what one core reached when sampling, `finishing_seconds` what decoding, encoding and scoring a
+    second of video took it.
     """
 
     name: str
@@ -40,6 +43,7 @@ class BackboneSpec:
     fps: int = 16
     provides_start: bool = False
     gpus: float = 0.0
+    dtype: torch.dtype = torch.float32
     cpu_gflops: float = 20.0
     finishing_seconds: float = 0.2
     video_bytes_per_second: int = 20_000
@@ -51,6 +55,11 @@ class BackboneSpec:
     @property
     def latent(self) -> Latent:
         return self.network.channels, self.network.latent_height, self.network.latent_width
+
+    @property
+    def frame_kv_bytes(self) -> int:
+        """Bytes of one frame's keys and values over all layers, as they are computed."""
+        return self.network.frame_kv_values * self.dtype.itemsize
 
     @property
     def block_flops(self) -> int:
@@ -80,6 +89,9 @@ class Backbone(ABC):
 
     spec: ClassVar[BackboneSpec]
     network: CausalDiT
+
+    @abstractmethod
+    def __init__(self, resources: Resources): ...
 
     @classmethod
     @abstractmethod
@@ -114,9 +126,17 @@ class Backbone(ABC):
         banked = max(0, take.latent_frames - spec.window.size) if keeps_evicted else 0
         return {
             "cpu_seconds": blocks * spec.block_flops / (spec.cpu_gflops * 1e9) + seconds * spec.finishing_seconds,
-            "bank_bytes": banked * spec.network.frame_kv_bytes,
+            "bank_bytes": banked * spec.frame_kv_bytes,
             "video_bytes": seconds * spec.video_bytes_per_second,
         }
+
+
+def settled(network: CausalDiT, resources: Resources) -> CausalDiT:
+    """The loaded network where and how it will compute, without gradients. Mutates it."""
+    network = network.to(resources.compute_device()).eval().requires_grad_(False)
+    if network.device.type == "cpu":
+        network.lay_out()
+    return network.compile_parts() if resources.compile else network
 
 
 backbones: Registry[type[Backbone]] = Registry("backbone", "longtake.platform.backbones")

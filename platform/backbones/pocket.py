@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from longtake.platform.backbones.base import ENGINE, Backbone, BackboneSpec, Condition, backbones
+from longtake.platform.backbones.base import ENGINE, Backbone, BackboneSpec, Condition, backbones, settled
 from longtake.platform.backbones.pocket_network import NETWORK, SCHEDULE, WINDOW
 from longtake.platform.errors import ConfigError
 from longtake.platform.models.causal_dit import CausalDiT
@@ -20,6 +20,7 @@ from longtake.platform.models.checkpoints import load_safetensors, load_strict, 
 from longtake.platform.pocket.codec import PocketCodec, StreamingDecoder
 from longtake.platform.pocket.prompts import parse
 from longtake.platform.pocket.world import COLUMNS, HEIGHT_PX, TRAINING_SEEDS_FROM, VIEW_COLUMNS, VIEW_PX, panorama
+from longtake.platform.resources import Resources
 
 WEIGHTS = Path(__file__).parent / "weights"
 
@@ -47,11 +48,11 @@ class Pocket(Backbone):
 
     spec: ClassVar[BackboneSpec] = pocket_spec("pocket")
 
-    def __init__(self) -> None:
-        self.network = CausalDiT(NETWORK)
+    def __init__(self, resources: Resources) -> None:
+        network = CausalDiT(NETWORK)
         weights = {key: value.float() for key, value in load_safetensors(self.weights_file()).items()}
-        load_strict(self.network, weights, self.weights_file())
-        self.network.lay_out().eval().requires_grad_(False)
+        load_strict(network, weights, self.weights_file())
+        self.network = settled(network, resources)
         self.codec = PocketCodec()
 
     @classmethod

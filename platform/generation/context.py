@@ -8,14 +8,18 @@ that of the plan, which attention cannot see.
 Shapes: L layers, B batch, h heads, d head dim, T tokens a frame, S slots (frames).
 """
 
+from collections.abc import Callable
+
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
+from longtake.platform.generation.bank import Key
 from longtake.platform.generation.kv_cache import KVCache
 from longtake.platform.methods.base import Attended, Plan
+from longtake.platform.models import rope
+from longtake.platform.models.attention import attention
 from longtake.platform.models.causal_dit import DiTSpec
-from longtake.platform.models.rope import frame_rotation, rotate
+from longtake.platform.models.rope import frame_rotation
 
 Place = tuple[int, int, int]
 """What a slot holds: frame, time index, column of its left edge."""
@@ -24,10 +28,18 @@ Place = tuple[int, int, int]
 class ContextBuffer:
     """Rotated keys and values [L, B, h, S * T, d], and the `attend` that reads them."""
 
-    def __init__(self, spec: DiTSpec, batch: int, slots: int):
+    def __init__(
+        self,
+        spec: DiTSpec,
+        batch: int,
+        slots: int,
+        dtype: torch.dtype = torch.float32,
+        device: torch.device = rope.CPU,
+        rotate: Callable[[Tensor, Tensor], Tensor] = rope.rotate,
+    ):
         shape = (spec.layers, batch, spec.heads, slots * spec.frame_tokens, spec.head_dim)
-        self.spec, self.tokens = spec, spec.frame_tokens
-        self.keys, self.values = torch.empty(shape), torch.empty(shape)
+        self.spec, self.tokens, self.device, self.rotate = spec, spec.frame_tokens, device, rotate
+        self.keys, self.values = (torch.empty(shape, dtype=dtype, device=device) for _ in range(2))
         self.places: list[dict[Place, int]] = [{} for _ in range(batch)]
         self.entries: list[Tensor] | None = None
 
@@ -49,7 +61,18 @@ class ContextBuffer:
 
     def turn(self, place: Place) -> Tensor:
         spec = self.spec
-        return frame_rotation(place[1], spec.token_rows, spec.token_columns, place[2], spec.split, spec.rope_theta)
+        grid = (spec.token_rows, spec.token_columns)
+        return frame_rotation(place[1], *grid, place[2], spec.split, spec.rope_theta, self.device)
+
+    def missing(self, plan: Plan, columns: list[dict[int, int]] | None) -> list[Key]:
+        """Row and frame of everything past that `load` would have to fetch for `plan`."""
+        block = len(plan.query_times)
+        return [
+            (b, at.frame)
+            for b, row in enumerate(plan.rows)
+            for at in row[:-block]
+            if self.places[b].get(self.place(at, columns[b] if columns else {}), len(row)) >= len(row)
+        ]
 
     def spans(self, slots: list[int]) -> list[tuple[slice, slice]]:
         """(tokens of the new frames, their place in the buffer): one pair per run of neighbouring slots."""
@@ -73,14 +96,14 @@ class ContextBuffer:
         slots = [held[place] if place in held else next(free) for place in wanted]
         past = zip(wanted[:-block], slots[:-block], strict=True)
         for place, slot in [(place, slot) for place, slot in past if place not in held]:
-            self.write(b, slot, cache.entry(place[0])[:, :, b], place)
+            self.write(b, slot, cache.entry(b, place[0]), place)
         self.places[b] = dict(zip(wanted, slots, strict=True))
         return slots[-block:]
 
     def write(self, b: int, slot: int, entry: Tensor, place: Place) -> None:
         """Rotate one entry [2, L, T, h, d] into its slot, all layers in one go."""
         span = slice(slot * self.tokens, (slot + 1) * self.tokens)
-        self.keys[:, b, :, span] = rotate(entry[0].float(), self.turn(place)).transpose(1, 2)
+        self.keys[:, b, :, span] = rope.rotate(entry[0], self.turn(place)).transpose(1, 2)
         self.values[:, b, :, span] = entry[1].transpose(1, 2)
 
     def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
@@ -88,11 +111,10 @@ class ContextBuffer:
         if self.entries is not None:
             self.commit(layer, key, value)
         keys, values = self.keys[layer], self.values[layer]
-        self.put(keys, rotate(key, self.rotation))
+        self.put(keys, self.rotate(key, self.rotation))
         self.put(values, value)
-        turned = rotate(query, self.rotation).transpose(1, 2)
-        out = F.scaled_dot_product_attention(turned, keys[:, :, : self.used], values[:, :, : self.used])
-        return out.transpose(1, 2)
+        turned = self.rotate(query, self.rotation).transpose(1, 2)
+        return attention(turned, keys[:, :, : self.used], values[:, :, : self.used]).transpose(1, 2)
 
     def put(self, buffer: Tensor, new: Tensor) -> None:
         for b, spans in enumerate(self.targets):

@@ -1,60 +1,82 @@
 """Keys and values of the frames that a rollout may attend: one tensor per frame, keys before rotation.
 
-A frame is live while it is in the window. When it leaves, its tensor goes to the bank, or, if the method never looks
-back, is used again for a new frame, so that memory without a bank is that of the window. The bank holds nothing but
-those tensors, in the dtype that the rollout asks for: its bytes are the only thing that grows with the video.
+A frame is live while it is in the window. When it leaves, its rows go to the bank, if the method looks back; its tensor
+is used again for a new frame, so that the window's memory is that of the window, and of one block on its way out.
 
 Entry shape: [2 (key, value), L layers, B batch, T tokens, h heads, d head dim].
 """
 
+from collections.abc import Iterable
+from functools import partial
+
 import torch
 from torch import Tensor
 
+from longtake.platform.generation.bank import Bank, Key
 from longtake.platform.methods.base import Window
-
-
-class Bank:
-    """Frames that have left the window, by frame index; never pruned."""
-
-    def __init__(self, dtype: torch.dtype):
-        self.dtype = dtype
-        self.entries: dict[int, Tensor] = {}
-        self.num_bytes = 0
-
-    def put(self, frame: int, entry: Tensor) -> None:
-        kept = entry.to(self.dtype)
-        self.entries[frame] = kept
-        self.num_bytes += kept.nbytes
 
 
 class KVCache:
     """The window's frames and, where the method needs it, the bank behind it."""
 
-    def __init__(self, entry_shape: tuple[int, ...], window: Window, bank: Bank | None):
-        self.entry_shape, self.window, self.bank = entry_shape, window, bank
+    def __init__(
+        self,
+        entry_shape: tuple[int, ...],
+        window: Window,
+        bank: Bank | None,
+        dtype: torch.dtype = torch.float32,
+        device: torch.device | None = None,
+    ):
+        self.new_entry = partial(torch.empty, entry_shape, dtype=dtype, device=device)
+        self.window, self.bank = window, bank
         self.live: dict[int, Tensor] = {}
         self.spare: list[Tensor] = []
+        self.leaving: list[Tensor] = []
 
     def open_block(self, first: int) -> list[Tensor]:
         """Evict what the new block pushes out of the window, and give the new frames' (unwritten) entries."""
+        if self.bank is not None:
+            self.bank.side.join()
+            self.bank.side.mark()
         new = range(first, first + self.window.block)
         keep = set(self.window.live(new.stop))
         for frame in [frame for frame in self.live if frame not in keep]:
             self.release(frame, self.live.pop(frame))
         for frame in new:
-            self.live[frame] = self.spare.pop() if self.spare else torch.empty(self.entry_shape)
+            self.live[frame] = self.spare.pop() if self.spare else self.new_entry()
         return [self.live[frame] for frame in new]
 
     def release(self, frame: int, entry: Tensor) -> None:
-        if self.bank is not None:
-            self.bank.put(frame, entry)
-        if self.bank is None or self.bank.dtype != entry.dtype:
+        if self.bank is None:
             self.spare.append(entry)
+            return
+        for row in range(entry.shape[2]):
+            self.bank.put((row, frame), entry[:, :, row])
+        self.leaving.append(entry)
 
-    def entry(self, frame: int) -> Tensor:
-        """The entry of a live or banked frame; KeyError if the rollout has let it go."""
+    def settle(self) -> None:
+        """Move what was evicted to the bank's shelves; its tensors are free for the next block."""
+        if self.bank is not None:
+            self.bank.settle()
+            self.spare += self.leaving
+            self.leaving.clear()
+
+    def prefetch(self, keys: Iterable[Key]) -> None:
+        """Bring back what the next block will attend, of what has left the window."""
+        if self.bank is not None:
+            self.bank.prefetch([key for key in keys if key in self.bank])
+
+    def drop(self, keys: Iterable[Key]) -> None:
+        """Forget entries for good. KeyError without a bank."""
+        for key in keys:
+            if self.bank is None:
+                raise KeyError(key)
+            self.bank.drop(key)
+
+    def entry(self, row: int, frame: int) -> Tensor:
+        """[2, L, T, h, d] of a live or banked frame; KeyError if the rollout has let it go."""
         if frame in self.live:
-            return self.live[frame]
+            return self.live[frame][:, :, row]
         if self.bank is None:
             raise KeyError(frame)
-        return self.bank.entries[frame]
+        return self.bank.entry((row, frame))

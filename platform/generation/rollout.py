@@ -1,8 +1,10 @@
 """The block loop: denoise three frames against the context that the method planned, commit them, go on.
 
 One block is passes + 1 runs of the network: the denoising passes and one at timestep 0 that writes the clean keys and
-values into the cache. Given frames (a prefix) skip the denoising. No method, no path, no Ray in here; nothing but the
-bank grows (and, of methods that retrieve, a descriptor a frame), and nothing is copied to the host inside a pass.
+values into the cache. Given frames (a prefix) skip the denoising. While the last pass runs, the next block is prepared:
+what left the window goes to the bank, the method plans, what it will attend comes back, noise is drawn. No method, no
+path, no Ray in here; nothing but the bank grows (and, of methods that compare frames, a descriptor a frame), and inside
+a block the host never waits for the device.
 
 Shapes: B batch, n frames a block, C channels, H x W latent size.
 """
@@ -15,11 +17,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from longtake.platform.generation.bank import Bank
 from longtake.platform.generation.context import ContextBuffer
-from longtake.platform.generation.kv_cache import Bank, KVCache
+from longtake.platform.generation.kv_cache import KVCache
+from longtake.platform.generation.shelves import Shelf, build_shelves
 from longtake.platform.methods.base import Method, Plan
 from longtake.platform.models.causal_dit import CausalDiT, Modulation
 from longtake.platform.models.schedule import FlowSchedule
+from longtake.platform.resources import BankRoom
 
 
 class Noise(Protocol):
@@ -42,8 +47,17 @@ class Block:
     given: bool
 
 
+@dataclass(frozen=True)
+class Prepared:
+    """What a block needs before it can begin. `noise`: the initial one, then one per renoising; none if given."""
+
+    plan: Plan
+    columns: list[dict[int, int]] | None
+    noise: list[Tensor]
+
+
 class Rollout:
-    """Generates blocks without end; `cache.bank` is its memory of the past."""
+    """Generates blocks without end, on the network's device and in its dtype; `cache.bank` is its memory."""
 
     def __init__(
         self,
@@ -55,13 +69,20 @@ class Rollout:
         *,
         commit_timestep: float = 0.0,
         keep_evicted: bool = True,
-        bank_dtype: torch.dtype = torch.float32,
+        bank_dtype: torch.dtype | None = None,
+        shelves: list[Shelf] | None = None,
     ):
         spec, window, batch = network.spec, method.window, text.shape[0]
-        entry = (2, spec.layers, batch, spec.frame_tokens, spec.heads, spec.head_dim)
+        device, dtype = network.device, network.dtype
         self.network, self.schedule, self.method, self.noise = network, schedule, method, noise
-        self.cache = KVCache(entry, window, Bank(bank_dtype) if keep_evicted else None)
-        self.context = ContextBuffer(spec, batch, window.size)
+        bank = None
+        if keep_evicted:
+            shelves = build_shelves(BankRoom(), device) if shelves is None else shelves
+            bank = Bank(shelves, bank_dtype or dtype, dtype, device)
+        entry = (2, spec.layers, batch, spec.frame_tokens, spec.heads, spec.head_dim)
+        self.cache = KVCache(entry, window, bank, dtype, device)
+        self.context = ContextBuffer(spec, batch, window.size, dtype, device, network.rotate)
+        self.prepared: dict[int, Prepared] = {}
         with torch.inference_mode():
             self.text = network.text_kv(text)
             self.passes = [(s, network.modulate(t)) for s, t in zip(self.sigmas(), schedule.timesteps, strict=True)]
@@ -80,31 +101,58 @@ class Rollout:
             raise ValueError(f"a prefix of {prefix.shape[1]} frames is no whole number of blocks of {size}")
         given = [] if prefix is None else list(prefix.split(size, dim=1))
         for index in range(count):
-            yield self.block(index, given[index] if index < len(given) else None)
+            block = self.block(index, given[index] if index < len(given) else None)
+            if index + 1 < count:
+                self.prepared[index + 1] = self.prepare(index + 1, index + 1 < len(given))
+            yield block
+
+    @torch.inference_mode()
+    def prepare(self, index: int, given: bool = False) -> Prepared:
+        """Plan block `index`, start to fetch what it attends, draw its noise. The block before it must be finished."""
+        first = index * self.method.window.block
+        plan = self.method.plan(first)
+        columns = self.columns(plan, first)
+        self.cache.prefetch(self.context.missing(plan, columns))
+        return Prepared(plan, columns, [] if given else self.draw(index))
+
+    def draw(self, index: int) -> list[Tensor]:
+        """All noise of a block, on the device."""
+        again = range(len(self.passes) - 1) if self.schedule.ancestral else []
+        drawn = [self.noise.initial(index), *(self.noise.renoise(index, step) for step in again)]
+        if self.network.device.type == "cpu":
+            return drawn
+        return [noise.pin_memory().to(self.network.device, non_blocking=True) for noise in drawn]
 
     @torch.inference_mode()
     def block(self, index: int, given: Tensor | None = None) -> Block:
         first = index * self.method.window.block
-        plan = self.method.plan(first)
+        prepared = self.prepared.pop(index, None) or self.prepare(index, given is not None)
         entries = self.cache.open_block(first)
-        self.context.load(plan, self.cache, self.columns(plan, first))
-        latents = self.denoise(index) if given is None else given
+        self.context.load(prepared.plan, self.cache, prepared.columns)
+        self.cache.drop((row, frame) for row, gone in enumerate(self.method.forget(first)) for frame in gone)
+        latents = self.denoise(prepared.noise) if given is None else given.to(self.network.device)
         self.method.observe(first, latents)
         self.context.entries = entries
         flow = self.flow(latents, self.commit_modulation)
         self.context.entries = None
-        return Block(index, first, latents, plan, flow, given is not None)
+        self.cache.settle()
+        return Block(index, first, latents, prepared.plan, flow, given is not None)
 
-    def denoise(self, index: int) -> Tensor:
+    def denoise(self, noise: list[Tensor]) -> Tensor:
         """Latents of a new block: a clean prediction per pass, noised again for the next one."""
-        noisy = self.noise.initial(index)
+        noisy = noise[0]
         for step, (sigma, modulation) in enumerate(self.passes):
             flow = self.flow(noisy, modulation)
             clean = self.schedule.clean(noisy, flow, sigma)
             if step + 1 < len(self.passes):
-                noise = self.noise.renoise(index, step) if self.schedule.ancestral else clean + flow
-                noisy = self.schedule.noised(clean, noise, self.passes[step + 1][0])
+                fresh = noise[step + 1] if self.schedule.ancestral else clean + flow
+                noisy = self.schedule.noised(clean, fresh, self.passes[step + 1][0])
         return clean
+
+    def close(self) -> None:
+        """Give the bank's room back."""
+        if self.cache.bank is not None:
+            self.cache.bank.close()
 
     def flow(self, latents: Tensor, modulation: Modulation) -> Tensor:
         return self.network(latents, modulation, self.text, self.context.attend)

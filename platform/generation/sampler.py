@@ -1,8 +1,8 @@
-"""A loaded backbone that makes takes: latents block by block, decoded to frames as they come.
+"""A loaded backbone that makes takes: latents block by block; whoever asked decodes them as they come.
 
-Owns noise and timing. Noise is drawn per (backbone, prompt, seed, block, pass), so that methods meet the same noise and
-neither order, worker nor interruption changes a pixel; a longer take begins exactly as a shorter one does. Knows no
-path and no Ray; holds one block of frames and, for methods that look back, the bank.
+Owns noise and the room for banks. Noise is drawn per (backbone, prompt, seed, block, pass), so that methods meet the
+same noise and neither order, worker nor interruption changes a pixel; a longer take begins exactly as a shorter one
+does. Knows no path of a run and no Ray; holds one block of latents and, for methods that look back, the bank.
 """
 
 import hashlib
@@ -16,9 +16,13 @@ import torch
 from torch import Tensor
 
 from longtake.platform import config
-from longtake.platform.backbones.base import Backbone, BackboneSpec, Condition, backbones
+from longtake.platform.backbones.base import Backbone, BackboneSpec, Condition, Decoder, backbones
+from longtake.platform.generation.packing import DTYPES
 from longtake.platform.generation.rollout import Block, Rollout
+from longtake.platform.generation.shelves import build_shelves
 from longtake.platform.methods.base import Method, MethodConfig, RolloutInfo, methods
+from longtake.platform.models import attention
+from longtake.platform.resources import Resources
 from longtake.platform.takes import Take
 
 
@@ -49,11 +53,10 @@ def stream_key(take: Take, stream: str) -> int:
 
 @dataclass(frozen=True)
 class BlockOutput:
-    """One finished block: frames uint8 [m, height, width, 3], clean latents [n, C, H, W], its row of the trace."""
+    """One finished block: clean latents [n, C, H, W] on the sampler's device, its row of the trace."""
 
     index: int
     total: int
-    frames: np.ndarray
     latents: Tensor
     trace: dict[str, Any]
 
@@ -61,26 +64,41 @@ class BlockOutput:
 class Sampler:
     """Keeps one backbone loaded; `generate` makes one take, after which `stats` tells what it cost."""
 
-    def __init__(self, backbone: str):
-        self.backbone: Backbone = backbones.get(backbone)()
+    def __init__(self, backbone: str, resources: Resources | None = None):
+        self.resources = resources or Resources()
+        self.backbone: Backbone = backbones.get(backbone)(self.resources)
+        self.shelves = build_shelves(self.resources.bank, self.backbone.network.device)
         self.stats: dict[str, Any] = {}
 
+    @property
+    def computed_on(self) -> dict[str, str]:
+        """What a take of this sampler is computed with, for its record."""
+        device, dtype = self.backbone.network.device, self.backbone.network.dtype
+        return {
+            "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
+            "dtype": str(dtype).removeprefix("torch."),
+            "attention": attention.backend(device, dtype),
+            "compiled": str(self.resources.compile).lower(),
+        }
+
     def generate(self, take: Take) -> Iterator[BlockOutput]:
-        """Blocks in order. Mutates `stats`: {"timings": {"generate", "decode"} in seconds, "bank_bytes"}."""
+        """Blocks in order. Mutates `stats`: {"timings": {"generate"} in seconds, "bank_bytes"}."""
         rollout, prefix = self.rollout(take)
         total = take.latent_frames // self.backbone.spec.frames_per_block
-        decoder = self.backbone.decoder(take.prompt, take.latent_frames)
-        timings = {"generate": 0.0, "decode": 0.0}
-        started = time.perf_counter()
-        for block in rollout.blocks(total, prefix):
-            made = time.perf_counter()
-            frames = decoder.push(block.latents[0])
-            timings["generate"] += made - started
-            timings["decode"] += time.perf_counter() - made
-            bank = rollout.cache.bank
-            self.stats = {"timings": timings, "bank_bytes": bank.num_bytes if bank else 0}
-            yield BlockOutput(block.index, total, frames, block.latents[0], trace_row(block))
-            started = time.perf_counter()
+        spent, started = 0.0, time.perf_counter()
+        try:
+            for block in rollout.blocks(total, prefix):
+                spent += time.perf_counter() - started
+                bank = rollout.cache.bank
+                self.stats = {"timings": {"generate": spent}, "bank_bytes": bank.peak_bytes if bank else 0}
+                yield BlockOutput(block.index, total, block.latents[0], trace_row(block))
+                started = time.perf_counter()
+        finally:
+            rollout.close()
+
+    def decoder(self, take: Take) -> Decoder:
+        """A fresh decoder for the take's latents."""
+        return self.backbone.decoder(take.prompt, take.latent_frames)
 
     def rollout(self, take: Take) -> tuple[Rollout, Tensor | None]:
         """The engine set up for one take, and the given latents it starts from."""
@@ -88,12 +106,20 @@ class Sampler:
         condition = backbone.condition(take.prompt, take.latent_frames)
         chosen = chosen_method(take)
         method = build_method(take, chosen, spec, condition)
-        noise = TakeNoise(take, spec)
         prefix = None
         if take.start_frames:
             prefix = backbone.start_latents(take.prompt, take.seed, take.start_frames).unsqueeze(0)
-        keep = chosen.keeps_evicted
-        return Rollout(backbone.network, spec.schedule, method, condition.text, noise, keep_evicted=keep), prefix
+        rollout = Rollout(
+            backbone.network,
+            spec.schedule,
+            method,
+            condition.text,
+            TakeNoise(take, spec),
+            keep_evicted=chosen.keeps_evicted,
+            bank_dtype=DTYPES[chosen.bank_dtype] if chosen.bank_dtype else None,
+            shelves=self.shelves,
+        )
+        return rollout, prefix
 
 
 def chosen_method(take: Take) -> MethodConfig:
@@ -106,7 +132,14 @@ def build_method(take: Take, chosen: MethodConfig, spec: BackboneSpec, condition
     chosen.check(window, spec.latent)
     columns = None if condition.columns is None else condition.columns[None]
     info = RolloutInfo(
-        window, 1, (stream_key(take, "memory"),), columns, condition.view_columns, condition.world_columns
+        window,
+        1,
+        (stream_key(take, "memory"),),
+        columns,
+        condition.view_columns,
+        condition.world_columns,
+        spec.network.frame_kv_values,
+        spec.dtype.itemsize,
     )
     return chosen.build(info)
 

@@ -59,7 +59,8 @@ class Window:
 
 @dataclass(frozen=True)
 class RolloutInfo:
-    """What a method may know of the rollout it serves. `columns` [rows, frames] is the pocket world's camera."""
+    """What a method may know of the rollout it serves. `columns` [rows, frames] is the pocket world's camera;
+    `frame_values` numbers of `value_bytes` each are the keys and values of a frame."""
 
     window: Window
     rows: int
@@ -67,6 +68,8 @@ class RolloutInfo:
     columns: np.ndarray | None = None
     view_columns: int = 0
     world_columns: int = 0
+    frame_values: int = 0
+    value_bytes: int = 4
 
 
 class Method(ABC):
@@ -82,6 +85,10 @@ class Method(ABC):
 
     def observe(self, first: int, latents: Tensor) -> None:
         """Called with the clean latents [B, n, C, H, W] of each finished block; mutates the method."""
+
+    def forget(self, first: int) -> list[list[int]]:
+        """Per row, frames that the bank lets go for good while block `first` is made; mutates the method."""
+        return [[] for _ in range(self.info.rows)]
 
     def local_reason(self, frame: int, first: int) -> str:
         if frame >= first:
@@ -99,6 +106,11 @@ class MethodConfig(ABC):
 
     window: int | None
     sink: int | None
+    bank_dtype: str | None = None
+
+    def budget(self, frame_values: int, compute_bytes: int) -> int | None:
+        """Frames that the bank may hold; None without a limit."""
+        return None
 
     @abstractmethod
     def build(self, info: RolloutInfo) -> Method:

@@ -9,8 +9,15 @@ from abc import abstractmethod
 from dataclasses import dataclass
 from typing import ClassVar
 
+import torch
+from torch import Tensor
+
 from longtake.platform.errors import ConfigError
 from longtake.platform.methods.base import Attended, Latent, Method, MethodConfig, Plan, RolloutInfo, Row, Window
+from longtake.platform.methods.descriptors import Descriptor, DescriptorTable, avg_pool, unit_length
+
+BANK_DTYPES = {"float32": 4, "bf16": 2, "fp8": 1}
+"""Bytes of a number, by what `bank_dtype` may say."""
 
 Choice = tuple[int, float | None]
 """A frame and its similarity to the query, where there is one."""
@@ -18,7 +25,11 @@ Choice = tuple[int, float | None]
 
 @dataclass(frozen=True)
 class MemoryConfig(MethodConfig):
-    """`top_k` K: frames of the past to attend; `recency_guard` R: how many of the newest evicted are not eligible."""
+    """`top_k` K: frames of the past to attend; `recency_guard` R: how many of the newest evicted are not eligible.
+
+    `bank_frames` or `bank_gib`: the bank's budget for a take, none by default; `bank_dtype`: how it stores keys and
+    values (float32, bf16, or fp8 with a scale per head), by default as they are computed.
+    """
 
     keeps_evicted: ClassVar[bool] = True
 
@@ -26,11 +37,39 @@ class MemoryConfig(MethodConfig):
     recency_guard: int = 5
     window: int | None = None
     sink: int | None = None
+    bank_frames: int | None = None
+    bank_gib: float | None = None
+    bank_dtype: str | None = None
 
     def __post_init__(self) -> None:
         for name in ("top_k", "recency_guard"):
             if getattr(self, name) < 0:
                 raise ConfigError(f"{name} = {getattr(self, name)}: must be 0 or more")
+        if self.bank_frames is not None and self.bank_gib is not None:
+            raise ConfigError("bank_frames and bank_gib are both given; a bank has one budget")
+        if self.bank_gib is not None and not 0 < self.bank_gib < 1e6:
+            raise ConfigError(f"bank_gib = {self.bank_gib}: must be more than 0 GiB")
+        if self.bank_dtype not in (None, *BANK_DTYPES):
+            raise ConfigError(f"bank_dtype = {self.bank_dtype!r}: must be {', '.join(BANK_DTYPES)}, or left out")
+        self.check_budget(self.bank_frames, "bank_frames")
+
+    def check_budget(self, frames: int | None, name: str) -> None:
+        least = max(1, self.top_k + self.recency_guard)
+        if frames is not None and frames < least:
+            rule = f"top_k {self.top_k} + recency_guard {self.recency_guard}"
+            raise ConfigError(f"{name} = {getattr(self, name)}: holds {frames} frames, needs at least {least} ({rule})")
+
+    def budget(self, frame_values: int, compute_bytes: int) -> int | None:
+        """Frames that the bank may hold, when a frame's keys and values are so many numbers of so many bytes."""
+        if self.bank_gib is None:
+            return self.bank_frames
+        frames = int(self.bank_gib * 2**30 / (frame_values * BANK_DTYPES.get(self.bank_dtype or "", compute_bytes)))
+        self.check_budget(frames, "bank_gib")
+        return frames
+
+    def load_descriptor(self) -> Descriptor:
+        """What frames are compared by."""
+        return avg_pool
 
     def check(self, window: Window, latent: Latent) -> None:
         super().check(window, latent)
@@ -43,28 +82,59 @@ class MemoryConfig(MethodConfig):
 
 
 class MemoryMethod(Method):
-    """Sink, memory, local frames; `choose` names the memory."""
+    """Sink, memory, local frames; `choose` names the memory. `describes`: it needs the frames' descriptors."""
+
+    describes = False
 
     def __init__(self, info: RolloutInfo, config: MemoryConfig):
         super().__init__(info)
         self.top_k, self.recency_guard = config.top_k, config.recency_guard
+        self.budget = config.budget(info.frame_values, info.value_bytes)
+        self.descriptor: Descriptor = config.load_descriptor()
+        self.descriptors = DescriptorTable()
+        self.forgotten: list[set[int]] = [set() for _ in range(info.rows)]
 
-    def eligible(self, first: int) -> range:
-        """Frames that block `first` may retrieve: what earlier blocks have evicted, but the newest R."""
+    def observe(self, first: int, latents: Tensor) -> None:
+        if self.describes or self.budget is not None:
+            self.descriptors.append(self.descriptor(latents.float()))
+
+    def banked(self, row: int, first: int) -> list[int]:
+        """Frames that the bank holds when block `first` begins, oldest first, but for what it is about to evict."""
+        return [frame for frame in self.window.evicted(first) if frame not in self.forgotten[row]]
+
+    def eligible(self, row: int, first: int) -> list[int]:
+        """Frames that block `first` may retrieve: what earlier blocks have evicted and kept, but the newest R."""
         evicted = self.window.evicted(first)
-        return evicted[: max(0, len(evicted) - self.recency_guard)]
+        newest = evicted[max(0, len(evicted) - self.recency_guard) :]
+        return [frame for frame in self.banked(row, first) if frame not in newest]
 
     @abstractmethod
-    def choose(self, first: int, eligible: range, count: int) -> list[list[Choice]]:
-        """Per batch row, `count` eligible frames in the order in which they are attended."""
+    def choose(self, row: int, first: int, eligible: list[int], count: int) -> list[Choice]:
+        """`count` eligible frames in the order in which they are attended."""
 
     def plan(self, first: int) -> Plan:
-        eligible = self.eligible(first)
-        count = min(self.top_k, len(eligible))
-        chosen = self.choose(first, eligible, count) if count else [[]] * self.info.rows
         used = min(first + self.window.block, self.window.size)
         times = tuple(range(used - self.window.block, used))
-        return Plan(tuple(self.row(first, used, memory) for memory in chosen), times)
+        return Plan(tuple(self.row(first, used, self.memory(b, first)) for b in range(self.info.rows)), times)
+
+    def memory(self, row: int, first: int) -> list[Choice]:
+        eligible = self.eligible(row, first)
+        count = min(self.top_k, len(eligible))
+        return self.choose(row, first, eligible, count) if count else []
+
+    def forget(self, first: int) -> list[list[int]]:
+        if self.budget is None:
+            return super().forget(first)
+        return [self.shrink(row, self.banked(row, first + self.window.block)) for row in range(self.info.rows)]
+
+    def shrink(self, row: int, frames: list[int]) -> list[int]:
+        """What of `frames` has to go to fit the budget."""
+        assert self.budget is not None
+        gone = []
+        while len(frames) > self.budget:
+            gone.append(frames.pop(most_redundant(self.descriptors.all[row, frames])))
+        self.forgotten[row] |= set(gone)
+        return gone
 
     def row(self, first: int, used: int, memory: list[Choice]) -> Row:
         size, sink = self.window.size, self.window.sink
@@ -75,3 +145,12 @@ class MemoryMethod(Method):
         retrieved = [Attended(frame, 0, "retrieved", similarity) for frame, similarity in memory]
         split = min(sink, used)
         return (*window[:split], *retrieved, *window[split:])
+
+
+def most_redundant(descriptors: Tensor) -> int:
+    """Index of the vector [F, E] most similar on average to the one before and the one after it (at an end, to its only
+    neighbour); the first of equals."""
+    unit = unit_length(descriptors)
+    after = (unit[:-1] * unit[1:]).sum(-1)
+    both = torch.cat([after[:1], (after[:-1] + after[1:]) / 2, after[-1:]])
+    return int(both.argmax())

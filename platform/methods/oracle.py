@@ -25,18 +25,15 @@ class OracleMethod(MemoryMethod):
         self.shows = np.zeros((*info.columns.shape, info.world_columns), dtype=bool)
         np.put_along_axis(self.shows, places, True, axis=2)
 
-    def choose(self, first: int, eligible: range, count: int) -> list[list[Choice]]:
-        return [self.cover(row, first, eligible, count) for row in range(self.info.rows)]
-
-    def cover(self, row: int, first: int, eligible: range, count: int) -> list[Choice]:
+    def choose(self, row: int, first: int, eligible: list[int], count: int) -> list[Choice]:
         needed = self.shows[row, first : first + self.window.block].any(axis=0)
-        shows = self.shows[row, eligible.start : eligible.stop] & needed
+        shows = self.shows[row, eligible] & needed
         open_places, order = needed.copy(), list[int]()
         while len(order) < count and (gain := (shows & open_places).sum(axis=1)).max() > 0:
             order.append(int(gain.argmax()))
             open_places &= ~shows[order[-1]]
         rest = [i for i in np.argsort(~shows.any(axis=1), kind="stable") if i not in order]
-        return [(eligible.start + int(i), None) for i in [*order, *rest[: count - len(order)]]]
+        return [(eligible[int(i)], None) for i in [*order, *rest[: count - len(order)]]]
 
 
 @methods.register("oracle-memory")

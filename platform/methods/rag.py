@@ -6,73 +6,22 @@ pass of a block.
 """
 
 from dataclasses import dataclass
-from typing import Protocol
-
-import torch
-from torch import Tensor
 
 from longtake.platform.errors import ConfigError
 from longtake.platform.methods.base import Latent, Method, RolloutInfo, Window, methods
+from longtake.platform.methods.descriptors import Descriptor, avg_pool, cosine
 from longtake.platform.methods.memory import Choice, MemoryConfig, MemoryMethod
 
 
-class Descriptor(Protocol):
-    """Latents [B, n, C, H, W] -> one vector per frame [B, n, E]."""
-
-    def __call__(self, latents: Tensor) -> Tensor: ...
-
-
-def avg_pool(latents: Tensor) -> Tensor:
-    """Mean over the frame: [B, n, C, H, W] -> [B, n, C]."""
-    return latents.mean(dim=(-2, -1))
-
-
-def cosine(query: Tensor, keys: Tensor) -> Tensor:
-    """[B, E] against [B, F, E] -> [B, F], float32; each norm is guarded by 1e-8 added to it."""
-    unit_query = query / (query.norm(dim=-1, keepdim=True) + 1e-8)
-    unit_keys = keys / (keys.norm(dim=-1, keepdim=True) + 1e-8)
-    return (unit_keys @ unit_query.unsqueeze(-1)).squeeze(-1)
-
-
-class DescriptorTable:
-    """Descriptors [B, F, E] of all finished frames, in one tensor that doubles when it is full."""
-
-    def __init__(self) -> None:
-        self.rows = torch.empty(0)
-        self.count = 0
-
-    def append(self, described: Tensor) -> None:
-        """Add [B, n, E]."""
-        end = self.count + described.shape[1]
-        if self.count == 0:
-            self.rows = described.clone()
-        elif end > self.rows.shape[1]:
-            self.rows = torch.cat([self.rows, torch.empty_like(self.rows)], dim=1)
-        self.rows[:, self.count : end] = described
-        self.count = end
-
-    @property
-    def all(self) -> Tensor:
-        return self.rows[:, : self.count]
-
-
 class RetrievalMemory(MemoryMethod):
-    """Keeps one descriptor per finished frame and retrieves by cosine similarity."""
+    """Retrieves by cosine similarity."""
 
-    def __init__(self, info: RolloutInfo, config: MemoryConfig, descriptor: Descriptor):
-        super().__init__(info, config)
-        self.descriptor = descriptor
-        self.descriptors = DescriptorTable()
+    describes = True
 
-    def observe(self, first: int, latents: Tensor) -> None:
-        self.descriptors.append(self.descriptor(latents.float()))
-
-    def choose(self, first: int, eligible: range, count: int) -> list[list[Choice]]:
-        described = self.descriptors.all
-        similarity = cosine(described[:, first - 1], described[:, eligible.start : eligible.stop])
-        similarity, order = similarity.sort(dim=1, descending=True, stable=True)
-        best = zip(order[:, :count].tolist(), similarity[:, :count].tolist(), strict=True)
-        return [[(eligible.start + i, s) for i, s in zip(*row, strict=True)] for row in best]
+    def choose(self, row: int, first: int, eligible: list[int], count: int) -> list[Choice]:
+        described = self.descriptors.all[row]
+        similarity, order = cosine(described[first - 1], described[eligible]).sort(descending=True, stable=True)
+        return [(eligible[i], s) for i, s in zip(order[:count].tolist(), similarity[:count].tolist(), strict=True)]
 
 
 @methods.register("rag")
@@ -83,7 +32,7 @@ class Rag(MemoryConfig):
     descriptor: str = "avg-pool"
 
     def build(self, info: RolloutInfo) -> Method:
-        return RetrievalMemory(info, self, self.load_descriptor())
+        return RetrievalMemory(info, self)
 
     def load_descriptor(self) -> Descriptor:
         if self.descriptor == "avg-pool":

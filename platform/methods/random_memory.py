@@ -11,13 +11,10 @@ from longtake.platform.methods.memory import Choice, MemoryConfig, MemoryMethod
 class RandomMemoryMethod(MemoryMethod):
     """Draws from a generator keyed by (the take's key, block), so that resuming changes no draw."""
 
-    def choose(self, first: int, eligible: range, count: int) -> list[list[Choice]]:
-        return [self.draw(seed, first, eligible, count) for seed in self.info.seeds]
-
-    def draw(self, seed: int, first: int, eligible: range, count: int) -> list[Choice]:
-        generator = np.random.Generator(np.random.Philox(key=np.array([seed, first], np.uint64)))
-        picked = generator.choice(len(eligible), size=count, replace=False)
-        return [(eligible.start + int(i), None) for i in picked]
+    def choose(self, row: int, first: int, eligible: list[int], count: int) -> list[Choice]:
+        key = np.array([self.info.seeds[row], first], np.uint64)
+        picked = np.random.Generator(np.random.Philox(key=key)).choice(len(eligible), size=count, replace=False)
+        return [(eligible[int(i)], None) for i in picked]
 
 
 @methods.register("random-memory")

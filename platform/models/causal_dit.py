@@ -12,11 +12,14 @@ Shapes: B batch, F frames, C channels, H x W latent size, T tokens of a frame, N
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from longtake.platform.models import rope
+from longtake.platform.models.attention import attention
 from longtake.platform.models.rope import Split, wan_split
 
 Attend = Callable[[int, Tensor, Tensor, Tensor], Tensor]
@@ -63,9 +66,9 @@ class DiTSpec:
         return self.rope_split or wan_split(self.head_dim)
 
     @property
-    def frame_kv_bytes(self) -> int:
-        """Bytes of one frame's keys and values over all layers, in float32."""
-        return 2 * 4 * self.layers * self.frame_tokens * self.dim
+    def frame_kv_values(self) -> int:
+        """Numbers in one frame's keys and values over all layers."""
+        return 2 * self.layers * self.frame_tokens * self.dim
 
     def pass_flops(self, query_frames: int, attended_frames: int) -> int:
         """Multiply-adds times two of one network pass (products only; norms and activations left out)."""
@@ -139,14 +142,26 @@ class Layer(nn.Module):
     def forward(
         self, x: Tensor, mod: tuple[Tensor, ...], text: tuple[Tensor, Tensor], attend: Attend, i: int
     ) -> Tensor:
-        shift0, scale0, gate0, shift1, scale1, gate1 = mod
-        seen = modulated_norm(x, scale0, shift0, self.eps).flatten(1, 2)
-        mixed = attend(i, self.self_attn.query(seen), *self.self_attn.key_value(seen))
-        x = torch.addcmul(x, gate0, self.self_attn.o(mixed.flatten(2)).view_as(x))
-        query = self.cross_attn.query(self.norm3(x).flatten(1, 2))
-        told = F.scaled_dot_product_attention(query.transpose(1, 2), *text).transpose(1, 2)
+        shift0, scale0, gate0, *last = mod
+        mixed = attend(i, *self.project(x, shift0, scale0))
+        x, query = self.mix(x, mixed, gate0)
+        told = attention(query.transpose(1, 2), *text).transpose(1, 2)
+        return self.finish(x, told, *last)
+
+    def project(self, x: Tensor, shift: Tensor, scale: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Query, key and value of the self-attention."""
+        seen = modulated_norm(x, scale, shift, self.eps).flatten(1, 2)
+        return self.self_attn.query(seen), *self.self_attn.key_value(seen)
+
+    def mix(self, x: Tensor, mixed: Tensor, gate: Tensor) -> tuple[Tensor, Tensor]:
+        """x with the self-attention's output added, and the query of the cross-attention."""
+        x = torch.addcmul(x, gate, self.self_attn.o(mixed.flatten(2)).view_as(x))
+        return x, self.cross_attn.query(self.norm3(x).flatten(1, 2))
+
+    def finish(self, x: Tensor, told: Tensor, shift: Tensor, scale: Tensor, gate: Tensor) -> Tensor:
+        """What follows the cross-attention: its output, then the feed-forward."""
         x = x + self.cross_attn.o(told.flatten(2)).view_as(x)
-        return torch.addcmul(x, gate1, self.ffn(modulated_norm(x, scale1, shift1, self.eps)))
+        return torch.addcmul(x, gate, self.ffn(modulated_norm(x, scale, shift, self.eps)))
 
 
 def modulated_norm(x: Tensor, scale: Tensor, shift: Tensor, eps: float) -> Tensor:
@@ -178,6 +193,28 @@ class CausalDiT(nn.Module):
         self.time_projection = nn.Sequential(nn.SiLU(), nn.Linear(dim, 6 * dim))
         self.blocks = nn.ModuleList(Layer(spec) for _ in range(spec.layers))
         self.head = Head(spec)
+        self.rotate: Callable[[Tensor, Tensor], Tensor] = rope.rotate
+
+    @property
+    def device(self) -> torch.device:
+        return self.head.head.weight.device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return self.head.head.weight.dtype
+
+    def compile_parts(self) -> "CausalDiT":
+        """Compile what lies between two attentions, and the rotation. Mutates the network.
+
+        Attention stays outside, so that every compiled piece sees one shape for ever: a filling window, another
+        method or a longer video compiles nothing again.
+        """
+        compiled = {name: torch.compile(getattr(Layer, name), dynamic=False) for name in ("project", "mix", "finish")}
+        for layer in self.layers():
+            for name, function in compiled.items():
+                setattr(layer, name, partial(function, layer))
+        self.rotate = torch.compile(rope.rotate, dynamic=False)
+        return self
 
     def layers(self) -> list[Layer]:
         return [layer for layer in self.blocks if isinstance(layer, Layer)]
@@ -197,6 +234,7 @@ class CausalDiT(nn.Module):
         """
         if text_BLD.shape[1] > self.spec.text_len:
             raise ValueError(f"{text_BLD.shape[1]} rows of text where the network takes {self.spec.text_len}")
+        text_BLD = text_BLD.to(self.head.head.weight)
         padded = F.pad(text_BLD, (0, 0, 0, self.spec.text_len - text_BLD.shape[1]))
         told = self.text_embedding(padded)
         pairs = [layer.cross_attn.key_value(told) for layer in self.layers()]
@@ -211,12 +249,12 @@ class CausalDiT(nn.Module):
         return Modulation(layers, (shift, scale))
 
     def forward(self, latents: Tensor, mod: Modulation, text: list[tuple[Tensor, Tensor]], attend: Attend) -> Tensor:
-        """Flow [B, F, C, H, W] of latents [B, F, C, H, W]; `text` comes from `text_kv`."""
-        x = self.patchify(latents)
+        """Flow [B, F, C, H, W] of latents [B, F, C, H, W], in their dtype; `text` comes from `text_kv`."""
+        x = self.patchify(latents.to(self.dtype))
         for i, layer in enumerate(self.blocks):
             x = layer(x, mod.layers[i], text[i], attend, i)
         shift, scale = mod.head
-        return self.unpatchify(self.head.head(modulated_norm(x, scale, shift, self.spec.eps)))
+        return self.unpatchify(self.head.head(modulated_norm(x, scale, shift, self.spec.eps))).to(latents.dtype)
 
     def patchify(self, latents: Tensor) -> Tensor:
         """[B, F, C, H, W] -> tokens [B, F, T, D], row by row: the patch convolution as one product."""

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 Split = tuple[int, int, int]
+CPU = torch.device("cpu")
 
 
 def wan_split(head_dim: int) -> Split:
@@ -23,24 +24,36 @@ def wan_split(head_dim: int) -> Split:
 
 def axis_angles(positions: Tensor, pairs: int, theta: float) -> Tensor:
     """Angles [len(positions), pairs] in float64: position * theta ** (-j / pairs)."""
-    exponents = torch.arange(pairs, dtype=torch.float64) / max(pairs, 1)
+    exponents = torch.arange(pairs, dtype=torch.float64, device=positions.device) / max(pairs, 1)
     return torch.outer(positions.double(), theta**-exponents)
 
 
 @lru_cache(maxsize=64)
-def frame_rotation(time: int, rows: int, columns: int, left: int, split: Split, theta: float) -> Tensor:
-    """Unit complex numbers [rows * columns, c] for one frame at time index `time`, its left edge at column `left`.
+def frame_rotation(
+    time: int, rows: int, columns: int, left: int, split: Split, theta: float, device: torch.device = CPU
+) -> Tensor:
+    """Cosines and sines [rows * columns, c, 2] for one frame at time index `time`, its left edge at column `left`.
 
-    Angles are computed in float64 and rounded once, to complex64.
+    Angles are computed in float64 and rounded once, to float32.
     """
-    over_time = axis_angles(torch.tensor([time]), split[0], theta).expand(rows, columns, -1)
-    over_rows = axis_angles(torch.arange(rows), split[1], theta)[:, None].expand(-1, columns, -1)
-    over_columns = axis_angles(torch.arange(columns) + left, split[2], theta)[None].expand(rows, -1, -1)
+    over_time = axis_angles(torch.full((1,), time, device=device), split[0], theta).expand(rows, columns, -1)
+    over_rows = axis_angles(torch.arange(rows, device=device), split[1], theta)[:, None].expand(-1, columns, -1)
+    places = torch.arange(columns, device=device) + left
+    over_columns = axis_angles(places, split[2], theta)[None].expand(rows, -1, -1)
     angles = torch.cat([over_time, over_rows, over_columns], dim=-1).flatten(0, 1)
-    return torch.polar(torch.ones_like(angles), angles).to(torch.complex64)
+    return torch.stack([angles.cos(), angles.sin()], dim=-1).float()
 
 
 def rotate(x: Tensor, rotation: Tensor) -> Tensor:
-    """x [..., N, h, d] with neighbouring numbers (2i, 2i + 1) taken as one pair, turned by rotation [..., N, c]."""
-    pairs = torch.view_as_complex(x.float().unflatten(-1, (-1, 2)))
-    return torch.view_as_real(pairs * rotation.unsqueeze(-2)).flatten(-2).to(x.dtype)
+    """x [..., N, h, d] with neighbouring numbers (2i, 2i + 1) taken as one pair, turned by rotation [..., N, c, 2].
+
+    Computed in float32 and rounded back. One complex product is the fastest form that runs as written; a compiler
+    fuses the real form, and does not know complex numbers.
+    """
+    pairs, turn = x.float().unflatten(-1, (-1, 2)), rotation.unsqueeze(-3)
+    if torch.compiler.is_compiling():
+        (a, b), (cos, sin) = pairs.unbind(-1), turn.unbind(-1)
+        turned = torch.stack([a * cos - b * sin, a * sin + b * cos], dim=-1)
+    else:
+        turned = torch.view_as_real(torch.view_as_complex(pairs) * torch.view_as_complex(turn))
+    return turned.flatten(-2).to(x.dtype)

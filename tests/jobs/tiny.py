@@ -15,6 +15,7 @@ from longtake.platform.backbones.pocket import Pocket, pocket_spec
 from longtake.platform.models.causal_dit import CausalDiT
 from longtake.platform.models.schedule import FlowSchedule
 from longtake.platform.pocket.codec import PocketCodec
+from longtake.platform.resources import Resources
 
 
 def tiny_spec(name: str) -> BackboneSpec:
@@ -27,7 +28,7 @@ def tiny_spec(name: str) -> BackboneSpec:
 class Tiny(Pocket):
     spec: ClassVar[BackboneSpec] = tiny_spec("tiny")
 
-    def __init__(self) -> None:
+    def __init__(self, resources: Resources) -> None:
         self.network = CausalDiT(self.spec.network)
         generator = torch.Generator().manual_seed(1)
         for parameter in self.network.parameters():

@@ -28,8 +28,9 @@ def take(backbone, method="rag", frames=27, start=0, seed=0):
 
 
 def film(sampler, one):
-    blocks = list(sampler.generate(one))
-    return np.concatenate([block.frames for block in blocks]), torch.cat([block.latents for block in blocks]), blocks
+    blocks, decoder = list(sampler.generate(one)), sampler.decoder(one)
+    frames = [decoder.push(block.latents) for block in blocks]
+    return np.concatenate(frames), torch.cat([block.latents for block in blocks]), blocks
 
 
 @pytest.fixture(scope="module")
@@ -47,14 +48,15 @@ class TestEveryBackbone:
         assert frames.dtype == np.uint8
         assert len(latents) == 27
         assert [block.trace["block"] for block in blocks] == list(range(9))
-        assert samplers[name].stats["bank_bytes"] == (27 - 12) * spec.network.frame_kv_bytes
+        assert samplers[name].stats["bank_bytes"] == (27 - 12) * spec.frame_kv_bytes
 
     def test_order_and_company_change_no_pixel(self, samplers, name):
         alone, _, _ = film(Sampler(name), take(name))
         film(samplers[name], take(name, "native", seed=5))
         after_another, _, _ = film(samplers[name], take(name))
         one, two = samplers[name].generate(take(name)), samplers[name].generate(take(name, seed=3))
-        interleaved = np.concatenate([first.frames for first, _ in zip(one, two, strict=True)])
+        decoder = samplers[name].decoder(take(name))
+        interleaved = np.concatenate([decoder.push(first.latents) for first, _ in zip(one, two, strict=True)])
         digests = {hashlib.sha256(frames.tobytes()).hexdigest() for frames in (alone, after_another, interleaved)}
         assert len(digests) == 1
 
@@ -104,5 +106,5 @@ def test_missing_weights_stop_before_anything_runs(tmp_path, monkeypatch):
 def test_cost_grows_with_length_and_bank():
     short, long = (Pocket.cost(replace(take("pocket"), latent_frames=f)) for f in (120, 960))
     assert long["cpu_seconds"] == pytest.approx(8 * short["cpu_seconds"])
-    assert long["bank_bytes"] == (960 - 12) * Pocket.spec.network.frame_kv_bytes
+    assert long["bank_bytes"] == (960 - 12) * Pocket.spec.frame_kv_bytes
     assert Pocket.cost(take("pocket"), keeps_evicted=False)["bank_bytes"] == 0

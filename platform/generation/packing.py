@@ -1,0 +1,50 @@
+"""How an entry of the bank is stored: as it is, in another float, or in 8 bits with a scale per head.
+
+8 bits (e4m3: 3 bits of mantissa, largest 448): each (key or value, layer, head) of a frame has a scale of its own, the
+largest magnitude over 448, since heads differ far more from each other than the numbers of one head do.
+
+Entry shape: [2 (key, value), L layers, T tokens, h heads, d head dim]; scales [2, L, 1, h, 1] float32.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+FP8 = torch.float8_e4m3fn
+LARGEST = torch.finfo(FP8).max
+DTYPES = {"float32": torch.float32, "bf16": torch.bfloat16, "fp8": FP8}
+"""Names that a method's `bank_dtype` may have."""
+
+
+@dataclass(frozen=True)
+class Packed:
+    """A stored entry; `scale` only with 8 bits."""
+
+    data: Tensor
+    scale: Tensor | None = None
+
+    @property
+    def num_bytes(self) -> int:
+        return self.data.nbytes + (self.scale.nbytes if self.scale is not None else 0)
+
+
+def pack(entry: Tensor, dtype: torch.dtype) -> Packed:
+    """`entry` in `dtype`; the same tensor where nothing changes."""
+    if dtype != FP8:
+        return Packed(entry.to(dtype))
+    largest = entry.abs().amax(dim=(2, 4), keepdim=True).float()
+    scale = (largest / LARGEST).clamp_min(torch.finfo(torch.float32).tiny)
+    return Packed((entry.float() / scale).clamp_(-LARGEST, LARGEST).to(FP8), scale)
+
+
+def unpack(packed: Packed, dtype: torch.dtype) -> Tensor:
+    """The entry in `dtype`."""
+    if packed.scale is None:
+        return packed.data.to(dtype)
+    return (packed.data.float() * packed.scale).to(dtype)
+
+
+def packed_bytes(values: int, dtype: torch.dtype) -> int:
+    """Bytes of an entry of so many numbers, its scales (a few hundred at most) left out."""
+    return values * dtype.itemsize

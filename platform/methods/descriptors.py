@@ -1,0 +1,72 @@
+"""What stands for a frame when frames are compared: a vector each, kept on the host, in one table.
+
+A table takes vectors from the device without making it wait: the copy is waited for when somebody reads.
+"""
+
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+
+class Descriptor(Protocol):
+    """Latents [B, n, C, H, W] -> one vector per frame [B, n, E]."""
+
+    def __call__(self, latents: Tensor) -> Tensor: ...
+
+
+def avg_pool(latents: Tensor) -> Tensor:
+    """Mean over the frame: [B, n, C, H, W] -> [B, n, C]."""
+    return latents.mean(dim=(-2, -1))
+
+
+def unit_length(vectors: Tensor) -> Tensor:
+    """[..., E] scaled to length 1; the norm is guarded by 1e-8 added to it."""
+    return vectors / (vectors.norm(dim=-1, keepdim=True) + 1e-8)
+
+
+def cosine(query: Tensor, keys: Tensor) -> Tensor:
+    """[..., E] against [..., F, E] -> [..., F], float32."""
+    return (unit_length(keys) @ unit_length(query).unsqueeze(-1)).squeeze(-1)
+
+
+class DescriptorTable:
+    """Descriptors [B, F, E] of all finished frames, in one tensor that doubles when it is full."""
+
+    def __init__(self) -> None:
+        self.rows = torch.empty(0)
+        self.count = 0
+        self.arriving: tuple[Tensor, torch.cuda.Event] | None = None
+
+    def append(self, described: Tensor) -> None:
+        """Add [B, n, E], from any device."""
+        self.receive()
+        if described.device.type != "cuda":
+            self.keep(described)
+            return
+        host = torch.empty(described.shape, dtype=described.dtype, pin_memory=True)
+        host.copy_(described, non_blocking=True)
+        self.arriving = host, torch.cuda.current_stream(described.device).record_event()
+
+    def receive(self) -> None:
+        """Wait for vectors that are on their way."""
+        if self.arriving is not None:
+            host, arrived = self.arriving
+            self.arriving = None
+            arrived.synchronize()
+            self.keep(host)
+
+    def keep(self, described: Tensor) -> None:
+        end = self.count + described.shape[1]
+        if self.count == 0:
+            self.rows = described.clone()
+        elif end > self.rows.shape[1]:
+            self.rows = torch.cat([self.rows, torch.empty_like(self.rows)], dim=1)
+        self.rows[:, self.count : end] = described
+        self.count = end
+
+    @property
+    def all(self) -> Tensor:
+        """[B, F, E]."""
+        self.receive()
+        return self.rows[:, : self.count]

@@ -1,0 +1,80 @@
+"""What a sampler may compute with: device, compiler, room for the bank. Nothing in here is part of what a take is.
+
+Pixels of one kind of machine do not depend on it; between kinds (a CPU and a GPU, two GPUs) numbers round differently,
+which is why the record of a take says what it was computed on.
+"""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from longtake.platform.errors import ConfigError
+
+if TYPE_CHECKING:
+    import torch
+
+GIB = 2**30
+
+
+@dataclass(frozen=True)
+class BankRoom:
+    """Room for evicted keys and values of one sampler, filled in this order. None is no limit, 0 none of it.
+
+    `gpu_gib`: device memory; `host_gib`: host memory, pinned beside a GPU; `disk`: the folder of a memory-mapped file
+    that has no name and so cannot be left behind. On a CPU its memory is the host's, and `gpu_gib` is not used.
+    """
+
+    gpu_gib: float = 0.0
+    host_gib: float | None = None
+    disk: str | None = None
+
+    def __post_init__(self) -> None:
+        for key in ("gpu_gib", "host_gib"):
+            value = getattr(self, key)
+            if value is not None and not 0 <= value <= 1e6:
+                raise ConfigError(f"bank.{key}: {value!r} is not a number of GiB from 0")
+        if self.disk == "":
+            raise ConfigError("bank.disk: is empty; give a folder on a fast disk, or null")
+
+    def check_folder(self) -> None:
+        """ConfigError if the disk tier has no folder to write to."""
+        if self.disk is not None and not Path(self.disk).is_dir():
+            raise ConfigError(f"bank.disk: {self.disk}: no such folder; make it, on the fastest disk there is")
+
+
+@dataclass(frozen=True)
+class Resources:
+    """`device`: auto (a GPU if there is one), cpu, cuda or cuda:N; `decode_device`: None is the same one.
+    `texts`: the folder of cached text embeddings."""
+
+    device: str = "auto"
+    decode_device: str | None = None
+    compile: bool = False
+    bank: BankRoom = field(default_factory=BankRoom)
+    texts: Path | None = None
+
+    def compute_device(self) -> "torch.device":
+        """The device to compute on. Raises ConfigError for a GPU that is not there."""
+        return find_device(self.device)
+
+    def decoding_device(self) -> "torch.device":
+        return find_device(self.decode_device or self.device)
+
+
+def find_device(name: str) -> "torch.device":
+    import torch
+
+    if name == "auto":
+        return torch.device("cuda", 0) if torch.cuda.is_available() else torch.device("cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise ConfigError(f"device: {name!r} is not auto, cpu, cuda or cuda:N") from error
+    if device.type == "cuda":
+        count = torch.cuda.device_count()
+        if (device.index or 0) >= count:
+            raise ConfigError(
+                f"device: {name!r} is not there: this machine shows {count} CUDA devices; use cpu or auto"
+            )
+        return torch.device("cuda", device.index or 0)
+    return device
