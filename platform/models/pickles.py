@@ -1,0 +1,58 @@
+"""Pickled checkpoints, opened once and never trusted: numbers come out or one refusal, and no code of the file runs.
+
+Owns `torch.load` of the package: always `weights_only=True`, whose unpickler knows tensors and plain containers and
+nothing else, and memory-mapped where the file allows it, so that 11 GB are read and not held.
+"""
+
+import pickle
+import re
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from longtake.platform.errors import WeightsError
+
+DAMAGED = (RuntimeError, EOFError, OSError, ValueError, LookupError, TypeError, AttributeError, AssertionError)
+"""What torch's readers raise, short of a refusal, when a file is not what it says it is."""
+
+
+def load_pickle(path: Path) -> Any:
+    """What a checkpoint holds: tensors in plain containers, on the CPU. Raises WeightsError for anything else."""
+    if not path.is_file():
+        raise WeightsError(f"{path}: is not there; fetch it with longtake weights pull")
+    try:
+        mapped = zipfile.is_zipfile(path)  # files older than torch 1.6 are no zip and can only be read whole
+        return torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
+    except pickle.UnpicklingError as error:
+        raise WeightsError(
+            f"{path}: {refusal(error)}; only tensors are read from a pickle, take another file"
+        ) from error
+    except DAMAGED as error:
+        raise WeightsError(f"{path}: cannot be read as a checkpoint ({first_line(error)}); fetch it again") from error
+
+
+def refusal(error: Exception) -> str:
+    """'asks for os.system', or what the unpickler found wrong."""
+    asked = re.search(r"GLOBAL (\S+)", str(error))
+    reason = re.search(r"WeightsUnpickler error: *(.+)", str(error))
+    return f"asks for {asked[1]}" if asked else f"is refused ({reason[1] if reason else first_line(error)})"
+
+
+def first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0][:200]
+
+
+def check_tensors(state: Any, origin: str) -> None:
+    """WeightsError unless `state` is a table of names and dense tensors, each inside its own storage."""
+    if not isinstance(state, dict) or not state:
+        raise WeightsError(f"{origin}: holds no table of weights; take another file")
+    for name, value in state.items():
+        if not isinstance(name, str) or type(value) not in (Tensor, nn.Parameter):
+            raise WeightsError(f"{origin}: {str(name)[:80]} is no tensor; take another file")
+        if value.layout != torch.strided or value.is_quantized or value.device.type != "cpu":
+            raise WeightsError(f"{origin}: {name} is no plain dense tensor; take another file")
+        if value.numel() * value.itemsize > value.untyped_storage().nbytes():
+            raise WeightsError(f"{origin}: {name} claims more numbers than the file holds; fetch it again")

@@ -1,0 +1,158 @@
+"""What can be fetched: published artefacts, where each comes from, what it becomes, and which names stand for several.
+
+Data alone. An artefact is what one loader opens: one folder of files. A group is what one backbone needs, so that a
+user asks for `longlive` and not for its parts. Adding an artefact or a group is one entry here.
+"""
+
+from dataclasses import dataclass
+
+from longtake.platform.errors import ConfigError
+from longtake.platform.registry import did_you_mean
+
+SOURCE = "source/"
+"""Where, in an artefact's folder, files lie that must be converted and are not used themselves."""
+
+
+@dataclass(frozen=True)
+class Fetch:
+    """A file of a repository, or every file that fits a pattern, and its place: a name, or a folder with its `/`."""
+
+    path: str
+    place: str
+
+    @property
+    def is_pattern(self) -> bool:
+        return "*" in self.path
+
+
+@dataclass(frozen=True)
+class Pickle:
+    """A fetched pickle that becomes `result`: the table under the first of `keys` that it has (none: the whole)."""
+
+    place: str
+    result: str
+    keys: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Origin:
+    """One published layout of an artefact."""
+
+    repo: str
+    files: tuple[Fetch, ...]
+    pickle: Pickle | None = None
+
+
+@dataclass(frozen=True)
+class Artefact:
+    """Files that one loader opens.
+
+    `kind` says what they are: generator, lora, vae, text or file. `needs`: patterns, each of which fits at least one
+    file of a usable folder. The first origin is the one that is fetched; any of them is taken from a local folder.
+    """
+
+    name: str
+    kind: str
+    origins: tuple[Origin, ...]
+    needs: tuple[str, ...]
+    licence: str = "see its repository"
+
+
+def pickled(
+    name: str, kind: str, repo: str, path: str, keys: tuple[str, ...], licence: str = Artefact.licence
+) -> Artefact:
+    """An artefact that is one published pickle and becomes `<kind>.safetensors`."""
+    place, result = SOURCE + path.rpartition("/")[2], f"{kind}.safetensors"
+    return Artefact(name, kind, (Origin(repo, (Fetch(path, place),), Pickle(place, result, keys)),), (result,), licence)
+
+
+WAN = "Wan-AI/Wan2.1-T2V-1.3B"
+WAN_DIFFUSERS = "Wan-AI/Wan2.1-T2V-1.3B-Diffusers"
+LONGLIVE = "Efficient-Large-Model/LongLive-1.3B"
+UMT5 = "models_t5_umt5-xxl-enc-bf16.pth"
+
+VAE = Artefact(
+    "wan-vae",
+    "vae",
+    (
+        Origin(
+            WAN_DIFFUSERS,
+            (
+                Fetch("vae/config.json", "config.json"),
+                Fetch("vae/diffusion_pytorch_model.safetensors", "model.safetensors"),
+            ),
+        ),
+    ),
+    ("config.json", "model.safetensors"),
+    "Apache-2.0",
+)
+TEXT = Artefact(
+    "wan-text",
+    "text",
+    (
+        Origin(
+            WAN,
+            (Fetch(UMT5, SOURCE + UMT5), Fetch("google/umt5-xxl/*", "tokenizer/")),
+            Pickle(SOURCE + UMT5, "model.safetensors"),
+        ),
+        Origin(WAN_DIFFUSERS, (Fetch("text_encoder/*", ""), Fetch("tokenizer/*", "tokenizer/"))),
+    ),
+    ("config.json", "*.safetensors", "tokenizer/*"),
+    "Apache-2.0",
+)
+PROMPTS = "moviegenbench_128_refined.txt"
+
+ARTEFACTS = {
+    artefact.name: artefact
+    for artefact in (
+        pickled(
+            "self-forcing",
+            "generator",
+            "gdhe17/Self-Forcing",
+            "checkpoints/self_forcing_dmd.pt",
+            ("generator_ema",),
+        ),
+        pickled(
+            "causal-forcing",
+            "generator",
+            "zhuhz22/Causal-Forcing",
+            "chunkwise/causal_forcing.pt",
+            ("generator",),
+        ),
+        pickled("longlive-base", "generator", LONGLIVE, "models/longlive_base.pt", ("generator", "model")),
+        pickled("longlive-lora", "lora", LONGLIVE, "models/lora.pt", ("generator_lora",)),
+        VAE,
+        TEXT,
+        Artefact(
+            "moviegen-prompts", "file", (Origin("qixinhu11/LongLive-RAG", (Fetch(PROMPTS, PROMPTS),)),), (PROMPTS,)
+        ),
+    )
+}
+
+GROUPS = {
+    "self-forcing": ("self-forcing", "wan-vae", "wan-text"),
+    "causal-forcing": ("causal-forcing", "wan-vae", "wan-text"),
+    "longlive": ("longlive-base", "longlive-lora", "wan-vae", "wan-text"),
+}
+"""A backbone, or another user of weights, and all that it needs. A group goes before an artefact of the same name."""
+
+
+def artefact(name: str) -> Artefact:
+    """Raises ConfigError with the near miss and the known names."""
+    if name not in ARTEFACTS:
+        raise ConfigError(f"unknown artefact {name!r}; {did_you_mean(name, sorted(ARTEFACTS))}")
+    return ARTEFACTS[name]
+
+
+def chosen(names: list[str]) -> list[Artefact]:
+    """The artefacts that names of artefacts and groups stand for, each once, in the order asked for."""
+    known = sorted({*ARTEFACTS, *GROUPS})
+    for name in names:
+        if name not in known:
+            raise ConfigError(f"unknown weights {name!r}; {did_you_mean(name, known)}")
+    return [ARTEFACTS[one] for one in dict.fromkeys(one for name in names for one in GROUPS.get(name, (name,)))]
+
+
+def needed_by(name: str) -> list[str]:
+    """The groups that need an artefact."""
+    return [group for group, parts in GROUPS.items() if name in parts]
