@@ -74,7 +74,7 @@ def find_device(name: str) -> "torch.device":
         count = torch.cuda.device_count()
         if (device.index or 0) >= count:
             raise ConfigError(
-                f"device: {name!r} is not there: this machine shows {count} CUDA devices; use cpu or auto"
+                f"device: {name!r} is not there, of {count} CUDA devices; use cpu or auto"
             )
         return torch.device("cuda", device.index or 0)
     return device

@@ -131,6 +131,6 @@ def place(shelves: list[Shelf], num_bytes: int) -> tuple[Shelf, Tensor]:
             return shelf, buffer
     held = ", ".join(f"{shelf.name} {shelf.used / GIB:.1f} GiB" for shelf in shelves)
     raise ConfigError(
-        f"bank: no room for {num_bytes / 1e6:.1f} MB more ({held}); raise workers.bank.host_gib, name workers.bank.disk, "
-        "or give the method bank_frames or bank_dtype: fp8"
+        f"bank: no room for {num_bytes / 1e6:.1f} MB more ({held}); raise workers.bank.host_gib, "
+        "name workers.bank.disk, or give the method bank_frames or bank_dtype: fp8"
     )
