@@ -18,7 +18,8 @@ import torch
 from torch import Tensor, nn
 
 from longtake.platform.errors import ConfigError, WeightsError
-from longtake.platform.models.checkpoints import listing, read_json
+from longtake.platform.models.checkpoints import check_finite, header_shapes, opened, read_json
+from longtake.platform.models.keys import Shape, check_fit, listing, shapes_of
 from longtake.platform.models.umt5 import EMBEDDING, TWIN, UMT5Spec
 
 MAX_TOKENS = 512
@@ -97,14 +98,12 @@ def check_text(folder: Path) -> None:
     lacking = [name for name in (CONFIG, TOKENIZER, *weight_files(folder)) if not (folder / name).is_file()]
     if lacking:
         raise WeightsError(f"{folder}: lacks {listing(lacking)}; a text encoder needs them, fetch it again")
-    needed = {key: value.shape for key, value in empty_network(folder).state_dict().items() if key != TWIN}
-    found = header(folder)
-    missing, unexpected = sorted(needed.keys() - found.keys()), sorted(found.keys() - needed.keys())
-    if missing or unexpected:
-        raise WeightsError(f"{folder}: missing {listing(missing)}; unexpected {listing(unexpected)}")
-    for key, shape in found.items():
-        if list(shape) != list(needed[key]):
-            raise WeightsError(f"{folder}: {key} has shape {list(shape)}, {CONFIG} needs {list(needed[key])}")
+    found: dict[str, Shape] = {}
+    for name in weight_files(folder):
+        found |= {own_key(key): shape for key, shape in header_shapes(folder / name, str).items()}
+    needed = shapes_of(empty_network(folder).state_dict())
+    needed.pop(TWIN)
+    check_fit(found, needed, str(folder))
 
 
 def weight_files(folder: Path) -> list[str]:
@@ -112,24 +111,6 @@ def weight_files(folder: Path) -> list[str]:
     if (folder / INDEX).is_file():
         return sorted(set(read_json(folder / INDEX).get("weight_map", {}).values())) or [WEIGHTS]
     return sorted(path.name for path in folder.glob("*.safetensors")) or [WEIGHTS]
-
-
-def header(folder: Path) -> dict[str, list[int]]:
-    """Weight -> shape, over all files."""
-    shapes = {}
-    for name in weight_files(folder):
-        with opened(folder / name) as file:
-            shapes |= {own_key(key): file.get_slice(key).get_shape() for key in file.keys()}  # noqa: SIM118
-    return shapes
-
-
-def opened(path: Path, device: torch.device | str = "cpu") -> Any:
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        return safe_open(path, framework="pt", device=str(device))
-    except (OSError, SafetensorError) as error:
-        raise WeightsError(f"{path}: cannot be read as safetensors ({error}); fetch or convert it again") from error
 
 
 def own_key(key: str) -> str:
@@ -159,14 +140,13 @@ def empty_network(folder: Path) -> nn.Module:
 
 
 def load_network(folder: Path, device: torch.device, dtype: torch.dtype) -> nn.Module:
-    """The encoder with its weights, file by file, each tensor straight to the device: never twice in memory."""
+    """The encoder with its weights, one tensor at a time: the file is never held a second time."""
     network: Any = empty_network(folder)
     for name in weight_files(folder):
-        with opened(folder / name, device) as file:
-            weights = {own_key(key): file.get_tensor(key).to(dtype) for key in file.keys()}  # noqa: SIM118
-        broken = [key for key, value in weights.items() if not value.isfinite().all()]
-        if broken:
-            raise WeightsError(f"{folder / name}: {listing(broken)}: numbers that are not finite; fetch the file again")
-        network.load_state_dict(weights, strict=False, assign=True)
+        with opened(folder / name) as file:
+            loaded = {own_key(key): file.get_tensor(key).to(device, dtype) for key in file.keys()}  # noqa: SIM118
+        for key, value in loaded.items():
+            check_finite(value, key, folder / name)
+        network.load_state_dict(loaded, strict=False, assign=True)
     network.set_input_embeddings(network.shared)
     return network.eval().requires_grad_(False)  # type: ignore[no-any-return]

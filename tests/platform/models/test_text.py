@@ -174,11 +174,11 @@ def test_missing_and_unexpected_weights_and_other_shapes_are_named(folder: Path)
     with pytest.raises(WeightsError, match=rf"missing {gate}; unexpected extra"):
         check_text(folder)
     save_file(weights | {gate: weights[gate][:5].clone()}, path)
-    with pytest.raises(WeightsError, match=rf"{gate} has shape \[5, 32\], config\.json needs \[64, 32\]"):
+    with pytest.raises(WeightsError, match=rf"{gate} has shape \[5, 32\], the architecture needs \[64, 32\]"):
         check_text(folder)
     save_file(weights | {gate: torch.full_like(weights[gate], math.nan)}, path)
     check_text(folder)
-    with pytest.raises(WeightsError, match=rf"{gate}: numbers that are not finite"):
+    with pytest.raises(WeightsError, match=rf"{gate} holds numbers that are not finite"):
         TextEncoder(folder)
 
 
