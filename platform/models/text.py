@@ -149,4 +149,4 @@ def load_network(folder: Path, device: torch.device, dtype: torch.dtype) -> nn.M
             check_finite(value, key, folder / name)
         network.load_state_dict(loaded, strict=False, assign=True)
     network.set_input_embeddings(network.shared)
-    return network.eval().requires_grad_(False)  # type: ignore[no-any-return]
+    return network.eval().requires_grad_(False)
