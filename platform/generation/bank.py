@@ -10,6 +10,7 @@ Entry shape: [2 (key, value), L layers, T tokens, h heads, d head dim]; one per 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 
 import torch
 from torch import Tensor
@@ -21,16 +22,22 @@ Key = tuple[int, int]
 """Batch row and frame."""
 
 
+@cache
+def copying_stream(device: torch.device) -> torch.cuda.Stream:
+    """One for all banks of a device: what torch's allocator keeps of a stream serves no other."""
+    return torch.cuda.Stream(device)
+
+
 class SideStream:
     """Copies beside the computing stream of a CUDA device; on a CPU, in its turn."""
 
     def __init__(self, device: torch.device):
         self.device = device
-        self.stream = torch.cuda.Stream(device) if device.type == "cuda" else None
+        self.stream = copying_stream(device) if device.type == "cuda" else None
         self.ready: torch.cuda.Event | None = None
 
     def mark(self) -> None:
-        """What was computed up to here may be copied; later work need not be waited for."""
+        """What was computed up to here has to be done before copies begin; later work need not be waited for."""
         if self.stream is not None:
             self.ready = torch.cuda.current_stream(self.device).record_event()
 
@@ -72,7 +79,7 @@ class Bank:
         self.stored: dict[Key, Stored] = {}
         self.leaving: dict[Key, Tensor] = {}
         self.staged: dict[Key, Packed] = {}
-        self.read: list[Stored] = []
+        self.touched: list[Stored] = []
         self.num_bytes = self.peak_bytes = 0
 
     def __contains__(self, key: Key) -> bool:
@@ -82,32 +89,31 @@ class Bank:
         return len(self.stored) + len(self.leaving)
 
     def put(self, key: Key, entry: Tensor) -> None:
-        """Take an entry over; `entry` must stay as it is until `settle`."""
+        """Take an entry over; `entry` must stay as it is until the `side.join` that follows `settle`."""
         self.leaving[key] = entry
 
     def settle(self) -> None:
-        """Move what was put to the shelves. The entries may be written again after the next `side.join`."""
+        """Move what was put to the shelves."""
+        for stored in self.touched:
+            stored.shelf.settled(stored.buffer)
+        self.touched.clear()
         with self.side.running():
             for key, entry in self.leaving.items():
                 self.stored[key] = self.store(pack(entry, self.dtype))
         self.leaving.clear()
         self.peak_bytes = max(self.peak_bytes, self.num_bytes)
-        for stored in self.read:
-            stored.shelf.settled(stored.buffer)
-        self.read.clear()
 
     def store(self, packed: Packed) -> Stored:
         shelf, buffer = place(self.shelves, packed.data.nbytes)
         data = buffer.view(packed.data.dtype).view(packed.data.shape)
         data.copy_(packed.data, non_blocking=True)
-        if shelf.name == "disk":
-            self.side.wait()
-        shelf.settled(buffer)
         self.num_bytes += packed.num_bytes
-        return Stored(Packed(data, packed.scale), buffer, shelf)
+        self.touched.append(stored := Stored(Packed(data, packed.scale), buffer, shelf))
+        return stored
 
     def drop(self, key: Key) -> None:
-        """Forget an entry. KeyError if it is not there."""
+        """Forget an entry; its buffer is written again at the earliest by the `settle` after the next `side.mark`.
+        KeyError if it is not there."""
         if key in self.leaving:
             del self.leaving[key]
             return
@@ -116,11 +122,11 @@ class Bank:
         stored.shelf.give_back(stored.buffer)
 
     def prefetch(self, keys: Iterable[Key]) -> None:
-        """Start to bring entries to the device."""
+        """Start to bring to the device what lies elsewhere."""
         if self.device.type == "cpu":
             return
         with self.side.running():
-            for key in keys:
+            for key in self.stored.keys() & set(keys):
                 packed = self.stored[key].packed
                 self.staged[key] = Packed(packed.data.to(self.device, non_blocking=True), packed.scale)
 
@@ -130,7 +136,7 @@ class Bank:
             return unpack(pack(self.leaving[key], self.dtype), self.compute)
         stored = self.stored[key]
         packed = self.staged.pop(key, None) or Packed(stored.packed.data.to(self.device), stored.packed.scale)
-        self.read.append(stored)
+        self.touched.append(stored)
         if self.device.type == "cuda":
             used_by = torch.cuda.current_stream(self.device)
             for tensor in (packed.data, packed.scale):
@@ -141,7 +147,7 @@ class Bank:
     def close(self) -> None:
         """Give all buffers back to the shelves."""
         self.side.wait()
-        self.leaving.clear()
-        self.staged.clear()
+        for held in (self.leaving, self.staged, self.touched):
+            held.clear()
         for key in list(self.stored):
             self.drop(key)

@@ -37,7 +37,6 @@ class KVCache:
         """Evict what the new block pushes out of the window, and give the new frames' (unwritten) entries."""
         if self.bank is not None:
             self.bank.side.join()
-            self.bank.side.mark()
         new = range(first, first + self.window.block)
         keep = set(self.window.live(new.stop))
         for frame in [frame for frame in self.live if frame not in keep]:
@@ -64,14 +63,17 @@ class KVCache:
     def prefetch(self, keys: Iterable[Key]) -> None:
         """Bring back what the next block will attend, of what has left the window."""
         if self.bank is not None:
-            self.bank.prefetch([key for key in keys if key in self.bank])
+            self.bank.prefetch(keys)
 
     def drop(self, keys: Iterable[Key]) -> None:
-        """Forget entries for good. KeyError without a bank."""
+        """Forget entries for good, once the block's context is loaded: no move overtakes what was read for it.
+        KeyError without a bank."""
         for key in keys:
             if self.bank is None:
                 raise KeyError(key)
             self.bank.drop(key)
+        if self.bank is not None:
+            self.bank.side.mark()
 
     def entry(self, row: int, frame: int) -> Tensor:
         """[2, L, T, h, d] of a live or banked frame; KeyError if the rollout has let it go."""

@@ -6,6 +6,7 @@ largest magnitude over 448, since heads differ far more from each other than the
 Entry shape: [2 (key, value), L layers, T tokens, h heads, d head dim]; scales [2, L, 1, h, 1] float32.
 """
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -33,18 +34,13 @@ def pack(entry: Tensor, dtype: torch.dtype) -> Packed:
     """`entry` in `dtype`; the same tensor where nothing changes."""
     if dtype != FP8:
         return Packed(entry.to(dtype))
-    largest = entry.abs().amax(dim=(2, 4), keepdim=True).float()
+    largest = torch.linalg.vector_norm(entry, math.inf, dim=(2, 4), keepdim=True, dtype=torch.float32)
     scale = (largest / LARGEST).clamp_min(torch.finfo(torch.float32).tiny)
-    return Packed((entry.float() / scale).clamp_(-LARGEST, LARGEST).to(FP8), scale)
+    return Packed((entry / scale).to(FP8), scale)
 
 
 def unpack(packed: Packed, dtype: torch.dtype) -> Tensor:
     """The entry in `dtype`."""
     if packed.scale is None:
         return packed.data.to(dtype)
-    return (packed.data.float() * packed.scale).to(dtype)
-
-
-def packed_bytes(values: int, dtype: torch.dtype) -> int:
-    """Bytes of an entry of so many numbers, its scales (a few hundred at most) left out."""
-    return values * dtype.itemsize
+    return packed.data.float().mul_(packed.scale).to(dtype)

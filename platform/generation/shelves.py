@@ -8,6 +8,7 @@ not their business, and no shelf changes a bit of it.
 import mmap
 import os
 import tempfile
+import weakref
 from abc import ABC, abstractmethod
 
 import torch
@@ -17,10 +18,13 @@ from longtake.platform.errors import ConfigError, StorageError
 from longtake.platform.resources import GIB, BankRoom
 
 MADV_DONTNEED = getattr(mmap, "MADV_DONTNEED", None)
+FILE_SPAN = 2**42
+"""Bytes of address space that the file is mapped into, once (a mapping per entry would hold a file descriptor each).
+Disk is only taken as entries come: 240 s of Wan 1.3B are 273 GB of these 4.4 TB."""
 
 
 class Shelf(ABC):
-    """Buffers of uint8; `room` bytes at most, None for no limit."""
+    """Buffers of uint8, all of one size at a time; `room` bytes at most, None for no limit."""
 
     name: str
 
@@ -31,41 +35,79 @@ class Shelf(ABC):
 
     def take(self, num_bytes: int) -> Tensor | None:
         """A buffer, or None when the shelf is full."""
-        kept = self.spare.get(num_bytes)
-        if kept:
-            buffer = kept.pop()
-        elif self.room is None or self.held + num_bytes <= self.room:
-            buffer = self.make(num_bytes)
+        if self.used == 0 and num_bytes not in self.spare:
+            self.clear()
+        kept = self.spare.setdefault(num_bytes, [])
+        if not kept:
+            if self.room is not None and self.held + num_bytes > self.room:
+                return None
+            kept.append(self.make(num_bytes))
             self.held += num_bytes
-        else:
-            return None
         self.used += num_bytes
-        return buffer
+        return kept.pop()
 
     def give_back(self, buffer: Tensor) -> None:
         self.used -= buffer.nbytes
-        self.spare.setdefault(buffer.nbytes, []).append(buffer)
+        self.spare[buffer.nbytes].append(buffer)
+
+    def clear(self) -> None:
+        """Let go of the buffers, none of which is in use: the next entries have another size."""
+        self.spare.clear()
+        self.held = 0
 
     @abstractmethod
     def make(self, num_bytes: int) -> Tensor: ...
 
     def settled(self, buffer: Tensor) -> None:
-        """Called when `buffer` was written or read."""
+        """Called some time after `buffer` was written or read."""
 
 
 class MemoryShelf(Shelf):
-    """Memory of one device; `pinned`: host memory that a GPU copies from by itself."""
+    """Memory of one device."""
 
-    def __init__(self, device: torch.device, room: float | None, pinned: bool = False):
+    def __init__(self, device: torch.device, room: float | None):
         super().__init__(room)
-        self.device, self.pinned = device, pinned
+        self.device = device
         self.name = "host" if device.type == "cpu" else "gpu"
 
     def make(self, num_bytes: int) -> Tensor:
-        buffer = torch.empty(num_bytes, dtype=torch.uint8, device=self.device)
-        if self.pinned:
-            pin(buffer)
+        return torch.empty(num_bytes, dtype=torch.uint8, device=self.device)
+
+
+class PinnedShelf(Shelf):
+    """Host memory that a GPU copies to and from by itself, pinned piece by piece: torch's own pinned allocator would
+    round 288 MB up to 512. No piece is freed while it is pinned, or its pages would stay with the driver."""
+
+    name = "host"
+
+    def __init__(self, device: torch.device, room: float | None):
+        super().__init__(room)
+        self.device = device
+        self.pinned: list[Tensor] = []
+        weakref.finalize(self, unpin, self.pinned, device).atexit = False
+
+    def make(self, num_bytes: int) -> Tensor:
+        pages = mmap.mmap(-1, num_bytes, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+        buffer = torch.frombuffer(pages, dtype=torch.uint8)
+        code = int(torch.cuda.cudart().cudaHostRegister(buffer.data_ptr(), num_bytes, 0))
+        if code:
+            size = f"{num_bytes / 1e6:.0f} MB more after {self.held / GIB:.1f} GiB"
+            raise StorageError(f"bank: {size} could not be pinned (CUDA error {code}); lower workers.bank.host_gib")
+        self.pinned.append(buffer)
         return buffer
+
+    def clear(self) -> None:
+        super().clear()
+        unpin(self.pinned, self.device)
+
+
+def unpin(buffers: list[Tensor], device: torch.device) -> None:
+    """Mutates the list: it is empty afterwards."""
+    if buffers:
+        torch.cuda.synchronize(device)
+    for buffer in buffers:
+        torch.cuda.cudart().cudaHostUnregister(buffer.data_ptr())
+    buffers.clear()
 
 
 class DiskShelf(Shelf):
@@ -74,53 +116,41 @@ class DiskShelf(Shelf):
     name = "disk"
 
     def __init__(self, folder: str):
-        super().__init__(None)
+        super().__init__(FILE_SPAN)
+        self.folder = folder
         try:
-            self.file = tempfile.TemporaryFile(dir=folder, prefix="longtake-bank-")  # noqa: SIM115 (lives with us)
+            os.makedirs(folder, exist_ok=True)
+            self.file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 (lives with us)
+            self.file.truncate(FILE_SPAN)
+            self.pages = mmap.mmap(self.file.fileno(), FILE_SPAN)
         except OSError as error:
             raise StorageError(f"{folder}: cannot hold the bank ({error.strerror}); name another bank.disk") from error
-        self.folder, self.end = folder, 0
-        self.maps: dict[int, mmap.mmap] = {}
+        self.bytes = torch.frombuffer(self.pages, dtype=torch.uint8)
 
     def make(self, num_bytes: int) -> Tensor:
-        size = -(-num_bytes // mmap.ALLOCATIONGRANULARITY) * mmap.ALLOCATIONGRANULARITY
         try:
-            os.posix_fallocate(self.file.fileno(), self.end, size)
+            os.posix_fallocate(self.file.fileno(), self.held, num_bytes)
         except OSError as error:
-            full = f"the bank needs {size / 1e6:.0f} MB more after {self.end / GIB:.1f} GiB ({error.strerror})"
+            full = f"the bank needs {num_bytes / 1e6:.1f} MB more after {self.held / GIB:.1f} GiB ({error.strerror})"
             raise StorageError(f"{self.folder}: {full}; free space, or name another bank.disk") from error
-        piece = mmap.mmap(self.file.fileno(), num_bytes, offset=self.end)
-        self.end += size
-        buffer = torch.frombuffer(piece, dtype=torch.uint8)
-        self.maps[buffer.data_ptr()] = piece
-        return buffer
+        return self.bytes[self.held : self.held + num_bytes]
 
     def settled(self, buffer: Tensor) -> None:
         """Let the pages go: what they hold stays in the file, and in the system's cache while there is memory."""
         if MADV_DONTNEED is not None:
-            self.maps[buffer.data_ptr()].madvise(MADV_DONTNEED)
-
-
-def pin(buffer: Tensor) -> None:
-    """Make pageable memory pinned in place; torch's own pinned allocator rounds 288 MB up to 512."""
-    code = int(torch.cuda.cudart().cudaHostRegister(buffer.data_ptr(), buffer.nbytes, 0))
-    if code:
-        raise StorageError(
-            f"bank: {buffer.nbytes / 1e6:.0f} MB could not be pinned (CUDA error {code}); lower host_gib"
-        )
+            before = buffer.storage_offset() % mmap.PAGESIZE
+            self.pages.madvise(MADV_DONTNEED, buffer.storage_offset() - before, buffer.nbytes + before)
 
 
 def build_shelves(room: BankRoom, device: torch.device) -> list[Shelf]:
-    """The shelves in the order in which they are filled. Raises ConfigError if the room's folder is missing."""
-    room.check_folder()
-    host = torch.device("cpu")
+    """The shelves in the order in which they are filled. Raises StorageError for a folder that cannot be written."""
     host_room = None if room.host_gib is None else room.host_gib * GIB
-    shelves: list[Shelf] = [MemoryShelf(host, host_room, pinned=device.type == "cuda")]
+    shelves: list[Shelf]
     if device.type == "cuda":
-        shelves.insert(0, MemoryShelf(device, room.gpu_gib * GIB))
-    if room.disk is not None:
-        shelves.append(DiskShelf(room.disk))
-    return shelves
+        shelves = [MemoryShelf(device, room.gpu_gib * GIB), PinnedShelf(device, host_room)]
+    else:
+        shelves = [MemoryShelf(device, host_room)]
+    return shelves if room.disk is None else [*shelves, DiskShelf(room.disk)]
 
 
 def place(shelves: list[Shelf], num_bytes: int) -> tuple[Shelf, Tensor]:
