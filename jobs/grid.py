@@ -31,14 +31,29 @@ class Grid:
     notes: list[str]
 
     @property
+    def gpus(self) -> float:
+        """GPUs that a sampler of this sweep computes on: as told, or the most that any of its backbones asks for."""
+        from longtake.platform.backbones.base import backbones
+
+        told = self.sweep.workers.gpus_per_sampler
+        return max(backbones.get(name).spec.gpus for name in self.sweep.backbones) if told == "auto" else float(told)
+
+    @property
+    def on_gpu(self) -> bool:
+        return self.gpus > 0 and self.sweep.workers.device != "cpu"
+
+    @property
     def config_yaml(self) -> str:
         """The resolved sweep, prompts spelled out, as kept beside the results; no password of a URL is in it."""
         tracking = replace(self.sweep.tracking, uri=without_password(self.sweep.tracking.uri))
         return config.dump(replace(self.sweep, prompts=self.prompts, tracking=tracking))
 
 
-def expand(file: str | Path, overrides: Sequence[str] = ()) -> Grid:
-    """Read, check and expand a sweep file. Raises ConfigError (file, key, value, rule) or WeightsError."""
+def expand(file: str | Path, overrides: Sequence[str] = (), need_weights: bool = True) -> Grid:
+    """Read, check and expand a sweep file. Raises ConfigError (file, key, value, rule) or WeightsError.
+
+    Without `need_weights`, a backbone whose weights are not there is a note, and its takes have no true id yet.
+    """
     file = Path(file)
     sweep = sweeps.load(file, overrides)
     prompts = sweeps.read_prompts(sweep, file)
@@ -46,19 +61,21 @@ def expand(file: str | Path, overrides: Sequence[str] = ()) -> Grid:
     notes: list[str] = []
     takes: list[Take] = []
     for name in sweep.backbones:
-        takes += backbone_takes(name, sweep, prompts, file, notes)
+        takes += backbone_takes(name, sweep, prompts, file, notes, need_weights)
     check_unique(takes, file)
     return Grid(sweep, file, prompts, takes, notes)
 
 
-def backbone_takes(name: str, sweep: SweepConfig, prompts: list[str], file: Path, notes: list[str]) -> list[Take]:
-    """The takes of one backbone; appends to `notes` when a length was rounded."""
+def backbone_takes(
+    name: str, sweep: SweepConfig, prompts: list[str], file: Path, notes: list[str], need_weights: bool
+) -> list[Take]:
+    """The takes of one backbone; appends to `notes` when a length was rounded or weights are missing."""
     backbone = find_backbone(name, file)
     check_prompts(backbone, prompts, file)
     check_seeds(backbone, sweep.seeds, file)
     if sweep.start_s and not backbone.spec.provides_start:
         raise ConfigError(f"{file}: start_s: backbone {name!r} has no real frames to start from; set start_s to 0")
-    prints = backbone.fingerprint()
+    prints = fingerprint_of(backbone, notes, need_weights)
     start = rounded_frames("start_s", sweep.start_s, backbone.spec, notes) if sweep.start_s else 0
     lengths = [(seconds, rounded_frames("lengths_s", seconds, backbone.spec, notes)) for seconds in sweep.lengths_s]
     if start >= min(frames for _, frames in lengths):
@@ -74,6 +91,16 @@ def backbone_takes(name: str, sweep: SweepConfig, prompts: list[str], file: Path
             for seed in sweep.seeds
         ]
     return takes
+
+
+def fingerprint_of(backbone: Any, notes: list[str], need_weights: bool) -> dict[str, str]:
+    try:
+        return backbone.fingerprint()
+    except WeightsError as error:
+        if need_weights:
+            raise
+        notes.append(f"{backbone.spec.name} cannot run yet: {error}")
+        return {}
 
 
 def find_backbone(name: str, file: Path) -> Any:

@@ -13,6 +13,9 @@ from rich.table import Table
 
 from longtake.jobs.grid import Grid
 from longtake.jobs.leaderboard import new_table
+from longtake.jobs.room import spread
+from longtake.platform import config
+from longtake.platform.errors import ConfigError
 from longtake.platform.store import SweepStore
 from longtake.platform.takes import Cell, Take
 
@@ -27,12 +30,7 @@ class Cost:
     video_bytes: float = 0.0
     bank_bytes: float = 0.0
 
-    def add(self, take: Take) -> None:
-        from longtake.platform.backbones.base import backbones
-        from longtake.platform.methods.base import methods
-
-        keeps_evicted = methods.get(take.method.name).keeps_evicted
-        cost = backbones.get(take.backbone).cost(take, keeps_evicted)
+    def add(self, cost: dict[str, float]) -> None:
         self.takes += 1
         self.cpu_seconds += cost.get("cpu_seconds", 0.0)
         self.gpu_seconds += cost.get("gpu_seconds", 0.0)
@@ -40,22 +38,51 @@ class Cost:
         self.bank_bytes = max(self.bank_bytes, cost.get("bank_bytes", 0.0))
 
 
+def cost_of(take: Take) -> dict[str, float]:
+    """The backbone's estimate; the same for every take of a cell."""
+    from longtake.platform.backbones.base import backbones
+    from longtake.platform.methods.base import methods
+
+    chosen = config.build(methods.get(take.method.name), take.method.params, f"method {take.method.label}")
+    return backbones.get(take.backbone).cost(take, chosen)
+
+
+def check_room(grid: Grid) -> dict[str, float]:
+    """Bytes by shelf of the largest bank of any take. Raises ConfigError when a sampler would run out of room."""
+    largest = max(cost_of(take)["bank_bytes"] for take in {take.cell: take for take in grid.takes}.values())
+    try:
+        return spread(largest, grid.sweep.workers.bank, grid.on_gpu)
+    except ConfigError as error:
+        raise ConfigError(f"{grid.file}: {error}") from error
+
+
 def show(grid: Grid, console: Console) -> None:
     """Print the grid, what of it is done, and the cost of the rest."""
     store = SweepStore(Path(grid.sweep.output), grid.sweep.name)
     done = store.done_ids() if store.folder.is_dir() else set()
+    costs = {take.cell: cost_of(take) for take in {take.cell: take for take in grid.takes}.values()}
     cells: dict[Cell, Cost] = {}
     left: dict[Cell, int] = {}
     rest = Cost()
     for take in grid.takes:
-        cells.setdefault(take.cell, Cost()).add(take)
+        cells.setdefault(take.cell, Cost()).add(costs[take.cell])
         left[take.cell] = left.get(take.cell, 0) + (take.id not in done)
         if take.id not in done:
-            rest.add(take)
+            rest.add(costs[take.cell])
     console.print(table(grid, cells, left))
     for note in grid.notes:
         console.print(f"note: {note}", markup=False, soft_wrap=True)
-    console.print(totals(grid, rest, done), markup=False, soft_wrap=True)
+    for line in (totals(grid, rest, done), bank_line(grid), *rates(grid)):
+        console.print(line, markup=False, soft_wrap=True)
+
+
+def rates(grid: Grid) -> list[str]:
+    """What the estimates of GPU time stand on."""
+    from longtake.platform.backbones.base import backbones
+
+    specs = [backbones.get(name).spec for name in grid.sweep.backbones]
+    found = {f"{spec.gpu_tflops:.0f} TFLOP/s" for spec in specs if spec.gpus}
+    return [f"GPU time is reckoned at {', '.join(sorted(found))}, decoding overlapped"] if found else []
 
 
 def table(grid: Grid, cells: dict[Cell, Cost], left: dict[Cell, int]) -> Table:
@@ -88,8 +115,18 @@ def totals(grid: Grid, rest: Cost, done: set[str]) -> str:
     if rest.gpu_seconds:
         parts.append(f"about {rest.gpu_seconds / 3600:.1f} GPU hours")
     parts.append(f"{size(rest.video_bytes)} of disk under {grid.sweep.output}/{grid.sweep.name}")
-    parts.append(f"a bank of up to {size(rest.bank_bytes)} of RAM per sampler")
     return "; ".join(parts)
+
+
+def bank_line(grid: Grid) -> str:
+    """Where the largest bank of a sampler will lie, or why it cannot."""
+    try:
+        held = check_room(grid)
+    except ConfigError as error:
+        return f"does not run: {error}"
+    if not held:
+        return "bank: none"
+    return f"bank of a sampler: up to {', '.join(f'{size(bytes_)} of {name}' for name, bytes_ in held.items())}"
 
 
 def duration(seconds: float) -> str:

@@ -23,9 +23,11 @@ from longtake.jobs.desk import EVALUATORS, SAMPLERS, Desk, Snapshot, name_of
 from longtake.jobs.evaluate import ScoreWorker
 from longtake.jobs.generate import SamplerWorker
 from longtake.jobs.grid import Grid, expand, without_password
+from longtake.jobs.plan import check_room
 from longtake.jobs.progress import View
 from longtake.jobs.publisher import OFF, Publisher, Target
 from longtake.jobs.sweep import WorkersConfig
+from longtake.jobs.text import encode_prompts
 from longtake.platform import tracking
 from longtake.platform.cluster import Cluster, connect
 from longtake.platform.errors import Interrupted
@@ -43,6 +45,7 @@ def run(file: Path, overrides: Sequence[str], console: Console | None = None) ->
     console = console or leaderboard.console_for()
     started = time.perf_counter()
     grid = expand(file, overrides)
+    check_room(grid)
     store = SweepStore(Path(grid.sweep.output).absolute(), grid.sweep.name)
     with store.lock():
         store.sweep_leftovers()
@@ -81,7 +84,9 @@ def work(grid: Grid, store: SweepStore, publisher: Publisher, console: Console) 
             return desk
         with connect(grid.sweep.workers.cluster) as cluster:
             watch = Watch(grid, store, desk, view, publisher)
-            wanted = groups(grid.sweep.workers, cluster, store, len(grid.takes), gpus_wanted(grid))
+            unmade = [take for take in grid.takes if take.id not in desk.made | desk.failed]
+            encode_prompts(unmade, store.texts, cluster, view.say, grid.sweep.workers.device)
+            wanted = groups(grid.sweep.workers, cluster, store, len(grid.takes), grid.gpus)
             fleet = cluster.fleet(wanted, desk.on_start, watch.show)
             try:
                 desk.open(fleet, items)
@@ -147,28 +152,18 @@ def progress_row(snapshot: Snapshot) -> dict[str, Any]:
     return row | {"updated_at": datetime.now(UTC).isoformat(timespec="seconds"), "pid": os.getpid()}
 
 
-def groups(
-    workers: WorkersConfig, cluster: Cluster, store: SweepStore, takes: int, gpus_wanted: float = 0.0
-) -> list[Group]:
+def groups(workers: WorkersConfig, cluster: Cluster, store: SweepStore, takes: int, gpus: float = 0.0) -> list[Group]:
     """The fleet for these nodes. On CPUs, where scoring costs what making costs, every core does both; a GPU belongs to
     one sampler, and the evaluators share the cores that are left."""
-    gpus = gpus_wanted if workers.gpus_per_sampler == "auto" else float(workers.gpus_per_sampler)
     samplers = workers.samplers if workers.samplers != "auto" else places(cluster.nodes, gpus)
     cpus = sum(node.cpus for node in cluster.nodes)
     spare = (cpus - samplers) / 2 if gpus else cpus
     evaluators = workers.evaluators if workers.evaluators != "auto" else max(1, int(spare))
     evaluator_cpus = 1.0 if gpus and cpus >= samplers + evaluators else 0.0
     return [
-        Group(SAMPLERS, partial(SamplerWorker, store), min(samplers, takes), 1.0, gpus),
+        Group(SAMPLERS, partial(SamplerWorker, store, workers.resources(store.texts)), min(samplers, takes), 1.0, gpus),
         Group(EVALUATORS, partial(ScoreWorker, store), min(evaluators, takes), evaluator_cpus, 0.0),
     ]
-
-
-def gpus_wanted(grid: Grid) -> float:
-    """GPUs that a sampler of this sweep computes on: the most that any of its backbones asks for."""
-    from longtake.platform.backbones.base import backbones
-
-    return max(backbones.get(name).spec.gpus for name in grid.sweep.backbones)
 
 
 def places(nodes: list[Node], gpus: float) -> int:

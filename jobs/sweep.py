@@ -6,6 +6,7 @@ needs only the file itself is checked here, so that a bad file fails before anyt
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,9 +15,13 @@ from typing import Any
 from longtake.platform import config
 from longtake.platform.errors import ConfigError
 from longtake.platform.registry import did_you_mean
+from longtake.platform.resources import BankRoom, Resources
 from longtake.platform.store import NAME
+from longtake.platform.weights import weights_root
+from longtake.platform.weights_catalog import ARTEFACTS
 
-RESERVED = ("training", "mlartifacts", "mlflow.db")
+RESERVED = ("training", "mlartifacts", "mlflow.db", "texts")
+DEVICE = re.compile(r"auto|cpu|cuda(:\d{1,2})?")
 MAX_SECONDS = 3600
 MAX_PROMPT_CHARS = 10_000
 PACKAGED_SWEEPS = Path(__file__).parent / "sweeps"
@@ -41,12 +46,21 @@ class TrackingConfig:
 
 @dataclass(frozen=True)
 class WorkersConfig:
-    """How many workers, and where. `auto` follows from the cluster's nodes."""
+    """How many workers, where, and what a sampler may use; none of it is part of what a take is. `auto` follows from
+    the cluster's nodes."""
 
     samplers: Any = "auto"
     evaluators: Any = "auto"
     gpus_per_sampler: Any = "auto"
     cluster: str = "local"  # local, inline, or the address of a running Ray cluster
+    device: str = "auto"
+    decode_device: str | None = None
+    compile: bool = False
+    bank: BankRoom = field(default_factory=BankRoom)
+
+    def resources(self, texts: Path) -> Resources:
+        """What each sampler may use; `texts` is the folder of text embeddings."""
+        return Resources(self.device, self.decode_device, self.compile, self.bank, texts)
 
     def __post_init__(self) -> None:
         for key in ("samplers", "evaluators"):
@@ -56,6 +70,10 @@ class WorkersConfig:
         gpus = self.gpus_per_sampler
         if gpus != "auto" and (not isinstance(gpus, int | float) or isinstance(gpus, bool) or not 0 <= gpus <= 64):
             raise ConfigError(f"workers.gpus_per_sampler: {gpus!r} is not 'auto' or a number from 0 to 64")
+        for key in ("device", "decode_device"):
+            value = getattr(self, key)
+            if value is not None and not DEVICE.fullmatch(value):
+                raise ConfigError(f"workers.{key}: {value!r} is not auto, cpu, cuda or cuda:N")
         if not self.cluster:
             raise ConfigError("workers.cluster: is empty; write local, inline or the address of a Ray cluster")
 
@@ -174,7 +192,8 @@ def check_prompts_key(prompts: Any) -> None:
 
 
 def read_prompts(sweep: SweepConfig, sweep_file: Path) -> list[str]:
-    """The prompts, from the list or the file; the file is looked for beside the sweep file, then among the packaged."""
+    """The prompts, from the list or the file, which is looked for beside the sweep file, among the packaged ones, and
+    among what `longtake weights` has pulled (ARTEFACT/FILE)."""
     if isinstance(sweep.prompts, list):
         return checked_prompts([text.strip() for text in sweep.prompts], f"{sweep_file}: prompts")
     path = find_prompt_file(sweep.prompts["file"], sweep_file)
@@ -187,10 +206,13 @@ def read_prompts(sweep: SweepConfig, sweep_file: Path) -> list[str]:
 
 
 def find_prompt_file(name: str, sweep_file: Path) -> Path:
-    places = [sweep_file.parent / name, PACKAGED_SWEEPS / name]
+    places = [sweep_file.parent / name, PACKAGED_SWEEPS / name, weights_root() / name]
     for place in places:
         if place.is_file():
             return place
+    artefact = name.partition("/")[0]
+    if artefact in ARTEFACTS:
+        raise ConfigError(f"{sweep_file}: prompts.file: no {places[-1]}; run longtake weights pull {artefact}")
     raise ConfigError(
         f"{sweep_file}: prompts.file: no file {name!r} in {sweep_file.parent} or among the packaged sweeps; "
         "give a path relative to the sweep file"

@@ -36,11 +36,6 @@ class BankRoom:
         if self.disk == "":
             raise ConfigError("bank.disk: is empty; give a folder on a fast disk, or null")
 
-    def check_folder(self) -> None:
-        """ConfigError if the disk tier has no folder to write to."""
-        if self.disk is not None and not Path(self.disk).is_dir():
-            raise ConfigError(f"bank.disk: {self.disk}: no such folder; make it, on the fastest disk there is")
-
 
 @dataclass(frozen=True)
 class Resources:
@@ -73,8 +68,6 @@ def find_device(name: str) -> "torch.device":
     if device.type == "cuda":
         count = torch.cuda.device_count()
         if (device.index or 0) >= count:
-            raise ConfigError(
-                f"device: {name!r} is not there, of {count} CUDA devices; use cpu or auto"
-            )
+            raise ConfigError(f"device: {name!r} is not there, of {count} CUDA devices; use cpu or auto")
         return torch.device("cuda", device.index or 0)
     return device

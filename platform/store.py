@@ -2,6 +2,7 @@
 
     <root>/<sweep>/  sweep.yaml plan.jsonl table.parquet ranks.json history.jsonl
                      progress.json contact_sheet.png .lock .epoch
+    <root>/texts/    embeddings of prompts
     <root>/<sweep>/takes/<take id>/  video.mp4 trace.jsonl result.json scores/<suite>.json
                                      attempts.log failures.jsonl events.jsonl
 
@@ -57,6 +58,11 @@ class SweepStore:
         self.name = check_name(name, "sweep name")
         self.folder = Path(root) / name
         self.epoch: int | None = None
+
+    @property
+    def texts(self) -> Path:
+        """The folder of text embeddings, which the sweeps of a root share."""
+        return self.folder.parent / "texts"
 
     # The sweep as a whole
 

@@ -13,12 +13,13 @@ import torch
 from torch import Tensor
 
 from longtake.platform.errors import ConfigError
-from longtake.platform.methods.base import Latent, Window
+from longtake.platform.methods.base import Latent, MethodConfig, Window
 from longtake.platform.models.causal_dit import CausalDiT, DiTSpec
 from longtake.platform.models.schedule import FlowSchedule
 from longtake.platform.registry import Registry
 from longtake.platform.resources import Resources
 from longtake.platform.takes import Take
+from longtake.platform.text_cache import TextSource
 
 ENGINE = "1"
 """Part of every take's identity; it changes when the same weights and inputs would give other pixels."""
@@ -29,8 +30,8 @@ class BackboneSpec:
     """The published (or measured) numbers of a backbone.
 
     `gpus`: how many a sampler of it computes on; `dtype`: what the network computes in, wherever that is. For estimates
-    only: `cpu_gflops` is what one core reached when sampling, `finishing_seconds` what decoding, encoding and scoring a
-    second of video took it.
+    only: `cpu_gflops` and `gpu_tflops` are what one core or one GPU reaches when sampling, `finishing_seconds` what
+    decoding, encoding and scoring a second of video takes a core.
     """
 
     name: str
@@ -45,6 +46,7 @@ class BackboneSpec:
     gpus: float = 0.0
     dtype: torch.dtype = torch.float32
     cpu_gflops: float = 20.0
+    gpu_tflops: float = 200.0
     finishing_seconds: float = 0.2
     video_bytes_per_second: int = 20_000
 
@@ -61,11 +63,16 @@ class BackboneSpec:
         """Bytes of one frame's keys and values over all layers, as they are computed."""
         return self.network.frame_kv_values * self.dtype.itemsize
 
-    @property
-    def block_flops(self) -> int:
+    def block_flops(self, window: Window) -> int:
         """FLOPs of one block with a full window: every denoising pass and the commit."""
         passes = len(self.schedule.steps) + 1
-        return passes * self.network.pass_flops(self.window.block, self.window.size)
+        return passes * self.network.pass_flops(window.block, window.size)
+
+    def compute_seconds(self, flops: int) -> dict[str, float]:
+        """Seconds of sampling by what computes it: cpu_seconds or gpu_seconds."""
+        if self.gpus:
+            return {"gpu_seconds": flops / (self.gpu_tflops * 1e12)}
+        return {"cpu_seconds": flops / (self.cpu_gflops * 1e9)}
 
 
 @dataclass(frozen=True)
@@ -118,15 +125,24 @@ class Backbone(ABC):
         raise ConfigError(f"backbone {self.spec.name} has no real frames to start from; set start_s to 0")
 
     @classmethod
-    def cost(cls, take: Take, keeps_evicted: bool = True) -> dict[str, float]:
-        """An estimate for `longtake plan`: CPU seconds on one core, bytes of the bank and of the video."""
-        spec = cls.spec
-        blocks = take.latent_frames // spec.frames_per_block
+    def text_source(cls) -> TextSource | None:
+        """The encoder that turns this backbone's prompts into embeddings; None if it reads prompts itself."""
+        return None
+
+    @classmethod
+    def cost(cls, take: Take, chosen: MethodConfig) -> dict[str, float]:
+        """An estimate for `longtake plan`: cpu_seconds on one core or gpu_seconds on one GPU, bytes of the bank and
+        of the video."""
+        spec, window = cls.spec, chosen.window_in(cls.spec.window)
         seconds = take.latent_frames / spec.latent_fps
-        banked = max(0, take.latent_frames - spec.window.size) if keeps_evicted else 0
-        return {
-            "cpu_seconds": blocks * spec.block_flops / (spec.cpu_gflops * 1e9) + seconds * spec.finishing_seconds,
-            "bank_bytes": banked * spec.frame_kv_bytes,
+        banked = max(0, take.latent_frames - window.size) if chosen.keeps_evicted else 0
+        values = spec.network.frame_kv_values
+        budget = chosen.budget(values, spec.dtype.itemsize)
+        frames = banked if budget is None else min(banked, budget)
+        costs = spec.compute_seconds(take.latent_frames // spec.frames_per_block * spec.block_flops(window))
+        costs["cpu_seconds"] = costs.get("cpu_seconds", 0.0) + seconds * spec.finishing_seconds
+        return costs | {
+            "bank_bytes": frames * chosen.entry_bytes(values, spec.dtype.itemsize),
             "video_bytes": seconds * spec.video_bytes_per_second,
         }
 

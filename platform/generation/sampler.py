@@ -7,7 +7,7 @@ does. Knows no path of a run and no Ray; holds one block of latents and, for met
 
 import hashlib
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,12 +27,12 @@ from longtake.platform.takes import Take
 
 
 class TakeNoise:
-    """Standard normal numbers [1, n, C, H, W] from Philox keyed by the take's own noise key."""
+    """Standard normal numbers [B, n, C, H, W]: a row per take, from Philox keyed by the take's own noise key."""
 
-    def __init__(self, take: Take, spec: BackboneSpec):
+    def __init__(self, takes: Sequence[Take], spec: BackboneSpec):
         net = spec.network
-        self.shape = (1, spec.frames_per_block, net.channels, net.latent_height, net.latent_width)
-        self.key = stream_key(take, "noise")
+        self.shape = (spec.frames_per_block, net.channels, net.latent_height, net.latent_width)
+        self.keys = [stream_key(take, "noise") for take in takes]
 
     def initial(self, block: int) -> Tensor:
         return self.draw(block, 0)
@@ -41,8 +41,9 @@ class TakeNoise:
         return self.draw(block, step + 1)
 
     def draw(self, block: int, part: int) -> Tensor:
-        generator = np.random.Generator(np.random.Philox(key=np.array([self.key, (block << 8) + part], np.uint64)))
-        return torch.from_numpy(generator.standard_normal(self.shape, dtype=np.float32))
+        keys = [np.array([key, (block << 8) + part], np.uint64) for key in self.keys]
+        rows = [np.random.Generator(np.random.Philox(key=key)).standard_normal(self.shape, np.float32) for key in keys]
+        return torch.from_numpy(np.stack(rows))
 
 
 def stream_key(take: Take, stream: str) -> int:
@@ -83,15 +84,26 @@ class Sampler:
 
     def generate(self, take: Take) -> Iterator[BlockOutput]:
         """Blocks in order. Mutates `stats`: {"timings": {"generate"} in seconds, "bank_bytes"}."""
-        rollout, prefix = self.rollout(take)
-        total = take.latent_frames // self.backbone.spec.frames_per_block
+        return (outputs[0] for outputs in self.generate_together([take]))
+
+    def generate_together(self, takes: Sequence[Take]) -> Iterator[list[BlockOutput]]:
+        """The same block of every take, in order: takes of one cell that start alike, as rows of one batch.
+
+        On a CPU every row is, bit for bit, the take made alone. Mutates `stats`, whose figures are a take's share.
+        """
+        rollout, prefix = self.rollout(takes)
+        total = takes[0].latent_frames // self.backbone.spec.frames_per_block
         spent, started = 0.0, time.perf_counter()
         try:
             for block in rollout.blocks(total, prefix):
                 spent += time.perf_counter() - started
                 bank = rollout.cache.bank
-                self.stats = {"timings": {"generate": spent}, "bank_bytes": bank.peak_bytes if bank else 0}
-                yield BlockOutput(block.index, total, block.latents[0], trace_row(block))
+                held = bank.peak_bytes // len(takes) if bank else 0
+                self.stats = {"timings": {"generate": spent / len(takes)}, "bank_bytes": held}
+                yield [
+                    BlockOutput(block.index, total, latents, trace_row(block, row))
+                    for row, latents in enumerate(block.latents)
+                ]
                 started = time.perf_counter()
         finally:
             rollout.close()
@@ -100,21 +112,20 @@ class Sampler:
         """A fresh decoder for the take's latents."""
         return self.backbone.decoder(take.prompt, take.latent_frames)
 
-    def rollout(self, take: Take) -> tuple[Rollout, Tensor | None]:
-        """The engine set up for one take, and the given latents it starts from."""
+    def rollout(self, takes: Sequence[Take]) -> tuple[Rollout, Tensor | None]:
+        """The engine set up for takes of one cell, and the given latents they start from."""
         backbone, spec = self.backbone, self.backbone.spec
-        condition = backbone.condition(take.prompt, take.latent_frames)
-        chosen = chosen_method(take)
-        method = build_method(take, chosen, spec, condition)
+        conditions = [backbone.condition(take.prompt, take.latent_frames) for take in takes]
+        chosen = chosen_method(takes[0])
         prefix = None
-        if take.start_frames:
-            prefix = backbone.start_latents(take.prompt, take.seed, take.start_frames).unsqueeze(0)
+        if takes[0].start_frames:
+            prefix = torch.stack([backbone.start_latents(t.prompt, t.seed, t.start_frames) for t in takes])
         rollout = Rollout(
             backbone.network,
             spec.schedule,
-            method,
-            condition.text,
-            TakeNoise(take, spec),
+            build_method(takes, chosen, spec, conditions),
+            stacked([condition.text[0] for condition in conditions]),
+            TakeNoise(takes, spec),
             keep_evicted=chosen.keeps_evicted,
             bank_dtype=DTYPES[chosen.bank_dtype] if chosen.bank_dtype else None,
             shelves=self.shelves,
@@ -122,30 +133,37 @@ class Sampler:
         return rollout, prefix
 
 
+def stacked(texts: list[Tensor]) -> Tensor:
+    """Texts [rows, D] of any lengths -> [B, most rows, D], zeros behind the shorter ones, as the network adds them."""
+    return torch.nn.utils.rnn.pad_sequence(texts, batch_first=True)
+
+
 def chosen_method(take: Take) -> MethodConfig:
     return config.build(methods.get(take.method.name), take.method.params, f"method {take.method.label}")
 
 
-def build_method(take: Take, chosen: MethodConfig, spec: BackboneSpec, condition: Condition) -> Method:
-    """The take's context method, in the backbone's window unless its parameters say another."""
-    window = chosen.window_in(spec.window)
+def build_method(
+    takes: Sequence[Take], chosen: MethodConfig, spec: BackboneSpec, conditions: Sequence[Condition]
+) -> Method:
+    """The takes' context method, in the backbone's window unless its parameters say another."""
+    window, first = chosen.window_in(spec.window), conditions[0]
     chosen.check(window, spec.latent)
-    columns = None if condition.columns is None else condition.columns[None]
+    cameras = [condition.columns for condition in conditions if condition.columns is not None]
     info = RolloutInfo(
         window,
-        1,
-        (stream_key(take, "memory"),),
-        columns,
-        condition.view_columns,
-        condition.world_columns,
+        len(takes),
+        tuple(stream_key(take, "memory") for take in takes),
+        np.stack(cameras) if cameras else None,
+        first.view_columns,
+        first.world_columns,
         spec.network.frame_kv_values,
         spec.dtype.itemsize,
     )
     return chosen.build(info)
 
 
-def trace_row(block: Block) -> dict[str, Any]:
-    """What the block attended: [frame, time index, reason, similarity or null] in key order, and the query."""
-    attended = [[at.frame, at.time, at.reason, at.similarity] for at in block.plan.rows[0]]
+def trace_row(block: Block, row: int = 0) -> dict[str, Any]:
+    """What a take attended: [frame, time index, reason, similarity or null] in key order, and the query."""
+    attended = [[at.frame, at.time, at.reason, at.similarity] for at in block.plan.rows[row]]
     times = list(block.plan.query_times)
     return {"block": block.index, "first": block.first, "given": block.given, "query": times, "attended": attended}

@@ -27,6 +27,8 @@ class Attended:
 
 
 Row = tuple[Attended, ...]
+BANK_DTYPES = {"float32": 4, "bf16": 2, "fp8": 1}
+"""Bytes of a number, by what a method's `bank_dtype` may say."""
 Latent = tuple[int, int, int]
 """Channels, height and width of a latent frame."""
 
@@ -107,6 +109,10 @@ class MethodConfig(ABC):
     window: int | None
     sink: int | None
     bank_dtype: str | None = None
+
+    def entry_bytes(self, frame_values: int, compute_bytes: int) -> int:
+        """Bytes of a frame in the bank, when its keys and values are so many numbers of so many bytes."""
+        return frame_values * BANK_DTYPES.get(self.bank_dtype or "", compute_bytes)
 
     def budget(self, frame_values: int, compute_bytes: int) -> int | None:
         """Frames that the bank may hold; None without a limit."""

@@ -13,11 +13,18 @@ import torch
 from torch import Tensor
 
 from longtake.platform.errors import ConfigError
-from longtake.platform.methods.base import Attended, Latent, Method, MethodConfig, Plan, RolloutInfo, Row, Window
+from longtake.platform.methods.base import (
+    BANK_DTYPES,
+    Attended,
+    Latent,
+    Method,
+    MethodConfig,
+    Plan,
+    RolloutInfo,
+    Row,
+    Window,
+)
 from longtake.platform.methods.descriptors import Descriptor, DescriptorTable, avg_pool, unit_length
-
-BANK_DTYPES = {"float32": 4, "bf16": 2, "fp8": 1}
-"""Bytes of a number, by what `bank_dtype` may say."""
 
 Choice = tuple[int, float | None]
 """A frame and its similarity to the query, where there is one."""
@@ -63,7 +70,7 @@ class MemoryConfig(MethodConfig):
         """Frames that the bank may hold, when a frame's keys and values are so many numbers of so many bytes."""
         if self.bank_gib is None:
             return self.bank_frames
-        frames = int(self.bank_gib * 2**30 / (frame_values * BANK_DTYPES.get(self.bank_dtype or "", compute_bytes)))
+        frames = int(self.bank_gib * 2**30 / self.entry_bytes(frame_values, compute_bytes))
         self.check_budget(frames, "bank_gib")
         return frames
 

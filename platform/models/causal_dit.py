@@ -203,17 +203,20 @@ class CausalDiT(nn.Module):
     def dtype(self) -> torch.dtype:
         return self.head.head.weight.dtype
 
-    def compile_parts(self) -> "CausalDiT":
+    def compile_parts(self, backend: str = "inductor") -> "CausalDiT":
         """Compile what lies between two attentions, and the rotation. Mutates the network.
 
         Attention stays outside, so that every compiled piece sees one shape for ever: a filling window, another
         method or a longer video compiles nothing again.
         """
-        compiled = {name: torch.compile(getattr(Layer, name), dynamic=False) for name in ("project", "mix", "finish")}
+        compiled = {
+            name: torch.compile(getattr(Layer, name), backend=backend, dynamic=False)
+            for name in ("project", "mix", "finish")
+        }
         for layer in self.layers():
             for name, function in compiled.items():
                 setattr(layer, name, partial(function, layer))
-        self.rotate = torch.compile(rope.rotate, dynamic=False)
+        self.rotate = torch.compile(rope.rotate, backend=backend, dynamic=False)
         return self
 
     def layers(self) -> list[Layer]:
@@ -229,14 +232,18 @@ class CausalDiT(nn.Module):
     def text_kv(self, text_BLD: Tensor) -> list[tuple[Tensor, Tensor]]:
         """Keys and values [B, h, text_len, d] of every layer's cross-attention; rows are padded with zeros first.
 
-        No mask: the padding takes part in attention, as in the published models. Raises ValueError for more rows than
-        text_len.
+        Texts go through one by one: a product of a few rows is the one that a batch would round differently. No mask:
+        the padding takes part in attention, as in the published models. Raises ValueError for more rows than text_len.
         """
         if text_BLD.shape[1] > self.spec.text_len:
             raise ValueError(f"{text_BLD.shape[1]} rows of text where the network takes {self.spec.text_len}")
-        text_BLD = text_BLD.to(self.head.head.weight)
-        padded = F.pad(text_BLD, (0, 0, 0, self.spec.text_len - text_BLD.shape[1]))
-        told = self.text_embedding(padded)
+        texts = [self.one_text_kv(text) for text in text_BLD.to(self.head.head.weight).split(1)]
+        return [
+            (torch.cat([k for k, _ in layer]), torch.cat([v for _, v in layer])) for layer in zip(*texts, strict=True)
+        ]
+
+    def one_text_kv(self, text: Tensor) -> list[tuple[Tensor, Tensor]]:
+        told = self.text_embedding(F.pad(text, (0, 0, 0, self.spec.text_len - text.shape[1])))
         pairs = [layer.cross_attn.key_value(told) for layer in self.layers()]
         return [(k.transpose(1, 2).contiguous(), v.transpose(1, 2).contiguous()) for k, v in pairs]
 

@@ -84,7 +84,8 @@ def test_a_plan_shows_the_grid_and_its_cost_and_writes_nothing(
     assert "= 8 takes" in out
     assert "rounded up to 7.5 s" in out
     assert "of one CPU core" in out
-    assert "RAM per sampler" in out
+    # 30 latent frames of rag, 18 of them evicted: 2 x 1 layer x 8 tokens x 32 numbers x 4 bytes each
+    assert "bank of a sampler: up to 36.9 kB of host" in out
     assert not (tmp_path / "runs").exists()
 
 

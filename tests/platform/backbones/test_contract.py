@@ -12,12 +12,14 @@ from longtake.platform.backbones.pocket import WEIGHTS, Pocket
 from longtake.platform.errors import ConfigError, WeightsError
 from longtake.platform.generation.sampler import Sampler
 from longtake.platform.methods.base import methods
+from longtake.platform.methods.native import Native
+from longtake.platform.methods.rag import Rag
 from longtake.platform.pocket.codec import PocketCodec, StreamingDecoder
 from longtake.platform.pocket.prompts import parse
 from longtake.platform.pocket.world import COLUMN_PX, crop, panorama
 from longtake.platform.takes import MethodSpec, Take
 
-SHIPPED = [name for name in backbones.names() if backbones.get(name).__module__.startswith("longtake.")]
+SHIPPED = [name for name in backbones.names() if backbones.get(name).__module__.endswith(".pocket")]
 PROMPT = "dusk, brick; pan right 6 s, left 6 s, repeat"
 
 
@@ -59,6 +61,17 @@ class TestEveryBackbone:
         interleaved = np.concatenate([decoder.push(first.latents) for first, _ in zip(one, two, strict=True)])
         digests = {hashlib.sha256(frames.tobytes()).hexdigest() for frames in (alone, after_another, interleaved)}
         assert len(digests) == 1
+
+    @pytest.mark.parametrize("method", methods.names())
+    def test_a_batch_changes_no_bit(self, samplers, name, method):
+        """Takes of one cell as rows of a batch, among other prompts and seeds and in another place each time."""
+        cell = [take(name, method, frames=24, seed=seed, start=12) for seed in range(3)]
+        cell[1] = replace(cell[1], prompt="noon, stone; pan left 3 s, right 3 s, repeat")
+        alone = [film(samplers[name], one)[1] for one in cell]
+        for rows in ([0, 1, 2], [2, 1]):
+            together = list(samplers[name].generate_together([cell[row] for row in rows]))
+            for place, row in enumerate(rows):
+                assert torch.equal(torch.cat([outputs[place].latents for outputs in together]), alone[row])
 
     def test_longer_begins_like_shorter(self, samplers, name):
         short, _, _ = film(samplers[name], take(name, frames=18))
@@ -104,7 +117,9 @@ def test_missing_weights_stop_before_anything_runs(tmp_path, monkeypatch):
 
 
 def test_cost_grows_with_length_and_bank():
-    short, long = (Pocket.cost(replace(take("pocket"), latent_frames=f)) for f in (120, 960))
+    short, long = (Pocket.cost(replace(take("pocket"), latent_frames=f), Rag()) for f in (120, 960))
     assert long["cpu_seconds"] == pytest.approx(8 * short["cpu_seconds"])
     assert long["bank_bytes"] == (960 - 12) * Pocket.spec.frame_kv_bytes
-    assert Pocket.cost(take("pocket"), keeps_evicted=False)["bank_bytes"] == 0
+    assert Pocket.cost(take("pocket"), Native())["bank_bytes"] == 0
+    fp8 = Pocket.cost(replace(take("pocket"), latent_frames=960), Rag(bank_dtype="fp8", bank_frames=100))
+    assert fp8["bank_bytes"] == 100 * Pocket.spec.frame_kv_bytes / 4
