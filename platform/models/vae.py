@@ -1,0 +1,165 @@
+"""Wan's causal VAE, decoded as a stream: latent frames in, pixels out, as if the whole video were decoded at once.
+
+Owns what the Wan backbones need of diffusers, and is the only file that imports it. Every causal convolution of the
+decoder sees the last two frames that went through it; that history belongs to the take (`WanDecoder`) and never to the
+VAE, so that several takes may share one. Frames go through one by one, as in diffusers' own decode: where a block ends
+changes no bit. Memory does not grow with the length of the video.
+
+Shapes: n latent frames [n, 16, h, w] -> m frames [m, 8 h, 8 w, 3]; a take's first latent frame makes 1, a later one 4.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from longtake.platform.errors import WeightsError
+from longtake.platform.models.checkpoints import check_header, load_into, read_json
+from longtake.platform.models.keys import check_fit, listing, shapes_of
+
+CONFIG, WEIGHTS = "config.json", "model.safetensors"
+HALF = 127.5
+WAN_VAE_CONFIG: dict[str, Any] = {
+    "base_dim": 96,
+    "z_dim": 16,
+    "dim_mult": [1, 2, 4, 4],
+    "num_res_blocks": 2,
+    "attn_scales": [],
+    "temperal_downsample": [False, True, True],
+    "dropout": 0.0,
+    "latents_mean": [
+        *(-0.7571, -0.7089, -0.9113, 0.1075, -0.1745, 0.9653, -0.1517, 1.5508),
+        *(0.4134, -0.0715, 0.5517, -0.3632, -0.1922, -0.9497, 0.2503, -0.2921),
+    ],
+    "latents_std": [
+        *(2.8184, 1.4541, 2.3275, 2.6558, 1.2196, 1.7708, 2.6052, 2.0743),
+        *(3.2687, 2.1526, 2.8652, 1.5579, 1.6382, 1.1253, 2.8251, 1.9160),
+    ],
+}
+"""As published with Wan 2.1 (the names are diffusers', `temperal_downsample` included)."""
+WAN_21: dict[str, Any] = {
+    **{key: WAN_VAE_CONFIG[key] for key in ("dim_mult", "num_res_blocks", "attn_scales", "temperal_downsample")},
+    **{"in_channels": 3, "out_channels": 3, "patch_size": None, "is_residual": False, "decoder_base_dim": None},
+    **{"scale_factor_temporal": 4, "scale_factor_spatial": 8},
+}
+"""What decides strides, frames and the places of the weights, where a config says it; only widths may be others."""
+
+
+class WanDecoder:
+    """A streaming Decoder of one take, on the device and in the dtype of its VAE; latents may lie on any device."""
+
+    def __init__(self, vae: Any):
+        from diffusers.models.autoencoders.autoencoder_kl_wan import WanCausalConv3d
+
+        weight = vae.post_quant_conv.weight
+        self.vae, self.device, self.dtype = vae, weight.device, weight.dtype
+        self.mean, self.std = (
+            torch.tensor(values, device=self.device).view(1, -1, 1, 1)
+            for values in (vae.config.latents_mean, vae.config.latents_std)
+        )
+        convolutions = sum(isinstance(module, WanCausalConv3d) for module in vae.decoder.modules())
+        self.history: list[Any] = [None] * convolutions
+        self.to_host = HostCopy() if self.device.type == "cuda" else Tensor.numpy
+
+    def push(self, latents_FCHW: Tensor) -> np.ndarray:
+        """Normalised latents [n, 16, h, w] -> uint8 [m, 8 h, 8 w, 3], (x + 1) * 127.5 rounded half to even.
+
+        Mutates the take's history. On a GPU it runs on the caller's stream and returns when the frames have arrived.
+        Raises WeightsError when the VAE gives NaN or infinity.
+        """
+        return self.to_host(to_pixels(self.decode(latents_FCHW)))
+
+    @torch.inference_mode()
+    def decode(self, latents_FCHW: Tensor) -> Tensor:
+        """Normalised latents [n, 16, h, w] -> float32 [m, 3, 8 h, 8 w], not clamped; mutates the take's history."""
+        raw = latents_FCHW.to(self.device, torch.float32) * self.std + self.mean
+        frames = [self.step(frame[None, :, None]) for frame in raw.to(self.dtype)]
+        return torch.cat(frames) if frames else raw.new_empty(0, 3, 8 * raw.shape[2], 8 * raw.shape[3])
+
+    def step(self, z_BCFHW: Tensor) -> Tensor:
+        """One latent frame [1, 16, 1, h, w] -> float32 [1 or 4, 3, 8 h, 8 w]."""
+        z = self.vae.post_quant_conv(z_BCFHW)
+        frames = self.vae.decoder(z, feat_cache=self.history, feat_idx=[0])
+        return frames[0].transpose(0, 1).float()
+
+
+@torch.inference_mode()
+def to_pixels(frames_FCHW: Tensor) -> Tensor:
+    """[m, 3, H, W], meant for [-1, 1] -> uint8 [m, H, W, 3] on the same device."""
+    if not bool(frames_FCHW.isfinite().all()):
+        raise WeightsError("Wan VAE: the frames hold NaN or infinity; check the weights and the latents")
+    levels = ((frames_FCHW.clamp(-1, 1) + 1) * HALF).round()
+    return levels.to(torch.uint8).permute(0, 2, 3, 1).contiguous()
+
+
+class HostCopy:
+    """Brings frames from a GPU through one pinned buffer, on the caller's stream; it grows to the largest push."""
+
+    def __init__(self) -> None:
+        self.pinned = torch.empty(0, dtype=torch.uint8)
+
+    def __call__(self, frames: Tensor) -> np.ndarray:
+        """The frames as an array of its own; waits for the caller's stream."""
+        if self.pinned.numel() < frames.numel():
+            self.pinned = torch.empty(frames.numel(), dtype=torch.uint8, pin_memory=True)
+        landed = self.pinned[: frames.numel()].view(frames.shape)
+        landed.copy_(frames, non_blocking=True)
+        torch.cuda.current_stream(frames.device).synchronize()
+        return landed.numpy().copy()
+
+
+def load_vae(folder: Path, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32) -> Any:
+    """The AutoencoderKLWan of a folder, in eval mode. Raises WeightsError unless its weights fit its config exactly."""
+    vae = meta_vae(read_config(folder))
+    load_into(vae, folder / WEIGHTS, dtype, device)
+    return vae.eval().requires_grad_(False)
+
+
+def check_vae(folder: Path) -> None:
+    """WeightsError unless config and weights fit each other; reads headers alone."""
+    check_header(folder / WEIGHTS, meta_vae(read_config(folder)))
+
+
+def random_vae(config: dict[str, Any], seed: int = 0) -> Any:
+    """An untrained AutoencoderKLWan of these sizes, the same for the same seed; for measurements and tests."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return vae_class()(**config).eval().requires_grad_(False)
+
+
+def vae_from_original(state: dict[str, Tensor], config: dict[str, Any] = WAN_VAE_CONFIG) -> dict[str, Tensor]:
+    """The weights of Wan2.1_VAE.pth under the names that `load_vae` reads. Raises WeightsError if they do not fit."""
+    from diffusers.loaders.single_file_utils import convert_wan_vae_to_diffusers
+
+    renamed: dict[str, Tensor] = convert_wan_vae_to_diffusers(dict(state))
+    check_fit(shapes_of(renamed), shapes_of(meta_vae(config).state_dict()), "Wan2.1_VAE.pth")
+    return renamed
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """The sizes in config.json. Raises WeightsError for missing and unknown keys and for what is no Wan 2.1 VAE."""
+    path = folder / CONFIG
+    config = {key: value for key, value in read_json(path).items() if not key.startswith("_")}
+    missing, unknown = WAN_VAE_CONFIG.keys() - config.keys(), config.keys() - WAN_VAE_CONFIG.keys() - WAN_21.keys()
+    if missing or unknown:
+        raise WeightsError(f"{path}: missing {listing(sorted(missing))}; unknown {listing(sorted(unknown))}")
+    for key, expected in WAN_21.items():
+        if config.get(key, expected) != expected:
+            raise WeightsError(f"{path}: {key} is {config[key]}, in the VAE of Wan 2.1 it is {expected}; take that one")
+    if not len(config["latents_mean"]) == len(config["latents_std"]) == config["z_dim"]:
+        raise WeightsError(f"{path}: latents_mean and latents_std must hold z_dim = {config['z_dim']} numbers each")
+    return {key: config[key] for key in WAN_VAE_CONFIG}
+
+
+def meta_vae(config: dict[str, Any]) -> Any:
+    """The architecture without numbers."""
+    with torch.device("meta"):
+        return vae_class()(**config)
+
+
+def vae_class() -> Any:
+    from diffusers.models.autoencoders.autoencoder_kl_wan import AutoencoderKLWan
+
+    return AutoencoderKLWan

@@ -1,0 +1,97 @@
+"""Whether weights are what they should be: bytes against the manifest, names and shapes against the architecture.
+
+An architecture is asked for, not known: `networks` gives the empty networks that use an artefact. Reads headers of
+weights, never the numbers; numbers that are not finite are refused where they are loaded.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from longtake.platform import weights_manifest as manifests
+from longtake.platform.errors import WeightsError
+from longtake.platform.models.checkpoints import check_header, check_lora_header, sha256
+from longtake.platform.models.keys import check_fit, shapes_of
+from longtake.platform.models.lora import check_pairs, lora_pairs
+from longtake.platform.weights import PULLED, artefact_file, expected, folder_of, require, state, unmet, usable
+from longtake.platform.weights_catalog import Artefact
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+Networks = Callable[[str], "Iterable[nn.Module]"]
+"""An artefact's name -> the networks, on the meta device, that are filled from it."""
+
+
+def check_weights(artefact: Artefact, networks: Networks, weights: "dict[str, Tensor]", origin: str) -> None:
+    """WeightsError unless weights in memory are those of every network that uses them."""
+    for network in networks(artefact.name):
+        needed = shapes_of(network.state_dict())
+        if artefact.kind == "generator":
+            check_fit(shapes_of(weights), needed, origin)
+        elif artefact.kind == "lora":
+            check_pairs(lora_pairs(weights, origin), shapes_of(weights), needed, origin)
+
+
+def check_artefact(artefact: Artefact, networks: Networks) -> None:
+    """WeightsError unless the usable files are there, with the names and shapes of what they are loaded into."""
+    folder = folder_of(artefact.name)
+    if artefact.kind == "generator":
+        for network in networks(artefact.name):
+            check_header(artefact_file(artefact.name, "generator.safetensors"), network)
+    elif artefact.kind == "lora":
+        for network in networks(artefact.name):
+            check_lora_header(artefact_file(artefact.name, "lora.safetensors"), network)
+    elif artefact.kind == "text":
+        from longtake.platform.models.text import check_text
+
+        check_text(folder)
+    elif artefact.kind == "vae":
+        from longtake.platform.models.vae import check_vae
+
+        check_vae(folder)
+
+
+def verify(artefact: Artefact, networks: Networks) -> list[str]:
+    """What is wrong, a line each: hashes of all files again, then names and shapes. Raises WeightsError if absent.
+
+    Files that are right but were touched, as a copy of the folder is, are recorded anew.
+    """
+    folder = folder_of(artefact.name)
+    require(artefact)
+    with manifests.working_on(folder):
+        wrong = wrong_bytes(artefact, folder)
+    if not wrong and state(artefact) == PULLED:
+        wrong = [f"{folder}: is not converted; run longtake weights convert {artefact.name}"]
+    if not wrong:
+        try:
+            check_artefact(artefact, networks)
+        except WeightsError as error:
+            wrong = [str(error)]
+    return wrong
+
+
+def wrong_bytes(artefact: Artefact, folder: Path) -> list[str]:
+    """Files that are missing, have another hash than recorded, or were never recorded; what is right is recorded."""
+    manifest, wrong = require(artefact), []
+    files = dict(manifest.files)
+    for place, known in expected(folder, manifest).items():
+        verb = "convert" if (folder / str(known.converted_from)).is_file() else "pull"
+        again = f"run longtake weights {verb} {artefact.name}"
+        path = folder / place
+        if not path.is_file():
+            wrong.append(f"{path}: is not there; {again}")
+        elif sha256(path) != known.sha256:
+            wrong.append(
+                f"{path}: has another sha256 than {known.sha256[:12]}, which was recorded; delete it and {again}"
+            )
+        else:
+            files[place] = replace(known, mtime_ns=path.stat().st_mtime_ns)
+    manifests.write(folder, replace(manifest, files=files))
+    strange = sorted(str(path.relative_to(folder)) for path in folder.rglob("[!.]*") if path.is_file())
+    wrong += [
+        f"{folder / one}: is not recorded; delete it" for one in strange if one not in {*files, manifests.MANIFEST}
+    ]
+    lacking = [] if state(artefact) == PULLED else unmet(artefact, usable(manifest))
+    return wrong + [f"{folder / one}: is not recorded; run longtake weights pull {artefact.name}" for one in lacking]

@@ -1,0 +1,103 @@
+"""Pulled pickles become safetensors, once, in the types that they have; after that no run opens a pickle.
+
+A result takes its name only when it is whole and its weights were found right, and its record says which source, by
+hash, it was made from.
+"""
+
+import os
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from longtake.platform import weights_manifest as manifests
+from longtake.platform.durable import json_bytes, replace_file, storage_errors, temp_path
+from longtake.platform.errors import WeightsError
+from longtake.platform.models.checkpoints import published_state, sha256
+from longtake.platform.models.safetensors_writer import write_safetensors
+from longtake.platform.weights import folder_of, require
+from longtake.platform.weights_catalog import Artefact, Pickle
+from longtake.platform.weights_manifest import Manifest
+from longtake.platform.weights_pull import Say
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Check = Callable[[Artefact, "dict[str, Tensor]", str], None]
+"""(artefact, its weights by final name, where they are from): raises WeightsError if they are not what it takes."""
+
+
+def convert(artefact: Artefact, check: Check, say: Say, delete_source: bool = False) -> None:
+    """Does nothing for what is no pickle or is converted. Raises WeightsError, StorageError."""
+    folder = folder_of(artefact.name)
+    require(artefact)
+    with manifests.working_on(folder):
+        manifest = require(artefact)
+        pickle = pickle_of(artefact, manifest)
+        if pickle is None:
+            return
+        if not is_converted(folder, manifest, pickle):
+            say(f"{artefact.name}: converting {folder / pickle.place}")
+            manifest = run(artefact, folder, manifest, pickle, check)
+        if delete_source:
+            forget(folder, manifest, pickle.place)
+
+
+def pickle_of(artefact: Artefact, manifest: Manifest) -> Pickle | None:
+    """What must be converted of the files that were recorded."""
+    known = set(manifest.files) | {str(record.converted_from) for record in manifest.files.values()}
+    pickles = [origin.pickle for origin in artefact.origins if origin.pickle]
+    return next((pickle for pickle in pickles if pickle.place in known), None)
+
+
+def is_converted(folder: Path, manifest: Manifest, pickle: Pickle) -> bool:
+    """Whether every result is there, unchanged, and made from the source that is there (if it still is)."""
+    source = manifest.files.get(pickle.place)
+    results = [(place, one) for place, one in manifest.files.items() if one.converted_from == pickle.place]
+    return pickle.result in dict(results) and all(
+        one.matches(folder / place) and (source is None or one.source_sha256 == source.sha256) for place, one in results
+    )
+
+
+def run(artefact: Artefact, folder: Path, manifest: Manifest, pickle: Pickle, check: Check) -> Manifest:
+    source, known = folder / pickle.place, manifest.files.get(pickle.place)
+    if known is None or not source.is_file():
+        raise WeightsError(f"{source}: is not there; run longtake weights pull {artefact.name}")
+    if not known.matches(source):
+        raise WeightsError(f"{source}: changed since it was pulled; run longtake weights verify {artefact.name}")
+    weights, config = final_weights(artefact, source, pickle)
+    check(artefact, weights, str(source))
+    if config is not None:
+        replace_file(folder / "config.json", json_bytes(config))
+    temp = temp_path(folder, pickle.result)
+    with storage_errors(folder / pickle.result, "write the file"):
+        try:
+            write_safetensors(weights, temp)
+            os.replace(temp, folder / pickle.result)
+        finally:
+            temp.unlink(missing_ok=True)
+    for place in (pickle.result,) if config is None else ("config.json", pickle.result):
+        made = {"converted_from": pickle.place, "source_sha256": known.sha256}
+        manifest = manifest.with_file(place, manifests.record(folder / place, sha256(folder / place), **made))
+    manifests.write(folder, manifest)
+    return manifest
+
+
+def final_weights(
+    artefact: Artefact, source: Path, pickle: Pickle
+) -> "tuple[dict[str, Tensor], dict[str, object] | None]":
+    """Weights under the names that the loader of this kind reads, and its config.json where it needs one."""
+    weights = published_state(source, pickle.keys)
+    if artefact.kind == "text":
+        from longtake.platform.models.umt5 import spec_of, umt5_from_original
+
+        weights = umt5_from_original(weights)
+        return weights, spec_of(weights).to_json()
+    return weights, None
+
+
+def forget(folder: Path, manifest: Manifest, place: str) -> None:
+    """Takes a source away, and its record."""
+    with storage_errors(folder / place, "delete the file"):
+        (folder / place).unlink(missing_ok=True)
+    manifests.write(folder, replace(manifest, files={k: v for k, v in manifest.files.items() if k != place}))
