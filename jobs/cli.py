@@ -26,8 +26,10 @@ app = typer.Typer(
 )
 bench_app = typer.Typer(help="Measure the engine.", no_args_is_help=True)
 train_app = typer.Typer(help="Train what Longtake ships.", no_args_is_help=True)
+weights_app = typer.Typer(help="Published weights: what is here, fetch, convert, check.", no_args_is_help=True)
 app.add_typer(bench_app, name="bench")
 app.add_typer(train_app, name="train")
+app.add_typer(weights_app, name="weights")
 
 SweepFile = Annotated[Path, typer.Argument(metavar="SWEEP.yaml", help="The sweep file.")]
 Overrides = Annotated[
@@ -37,6 +39,9 @@ Suite = Annotated[str, typer.Option(help="The suite of metrics.")]
 Out = Annotated[Path | None, typer.Option(help="Write the scores to this JSON file; a second run resumes it.")]
 Runs = Annotated[Path, typer.Argument(metavar="[RUNS]", help="The folder that sweeps write to.")]
 Sweep = Annotated[str | None, typer.Option(help="Only this sweep.")]
+Names = Annotated[
+    list[str], typer.Argument(metavar="NAME...", help="Backbones or artefacts of `longtake weights list`.")
+]
 
 
 @app.command()
@@ -115,6 +120,54 @@ def train_pocket(
     from longtake.jobs.train import pocket
 
     return pocket(config, overrides or [])
+
+
+@weights_app.callback()
+def weights() -> None:
+    """Published weights: what is here, fetch, convert, check."""
+
+
+@weights_app.command("list")
+def weights_list() -> int:
+    """Show every artefact: where it comes from, what of it is here, what needs it."""
+    from longtake.jobs import leaderboard
+    from longtake.jobs import weights as job
+
+    return job.show(leaderboard.console_for())
+
+
+@weights_app.command("pull")
+def weights_pull(
+    names: Names,
+    source: Annotated[Path | None, typer.Option("--from", help="Take the files from this folder, not the hub.")] = None,
+    revision: Annotated[str | None, typer.Option(help="A branch, tag or commit of the repository.")] = None,
+    convert: Annotated[bool, typer.Option(help="Convert what is a pickle.")] = True,
+) -> int:
+    """Fetch weights and convert them; run it again to go on where it stopped."""
+    from longtake.jobs import weights as job
+
+    return job.pull(names, source, revision, convert, print)
+
+
+@weights_app.command("convert")
+def weights_convert(
+    names: Names,
+    delete_source: Annotated[bool, typer.Option("--delete-source", help="Delete the pickles then.")] = False,
+) -> int:
+    """Turn fetched pickles into safetensors; nothing of them is run."""
+    from longtake.jobs import weights as job
+
+    return job.convert(names, delete_source, print)
+
+
+@weights_app.command("verify")
+def weights_verify(
+    names: Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", help="Default: all that is here.")] = None,
+) -> int:
+    """Hash all files again and hold names and shapes against the architecture; ends with 1 when something differs."""
+    from longtake.jobs import weights as job
+
+    return job.verify(names or [], print)
 
 
 STOPPED = "stopped; run again to resume"

@@ -6,12 +6,13 @@ never another file in its place. Nothing here fetches, converts or reads weights
 
 import hashlib
 import os
+from collections.abc import Iterable
 from fnmatch import fnmatchcase
 from pathlib import Path
 
 from longtake.platform import weights_manifest as manifests
 from longtake.platform.errors import WeightsError
-from longtake.platform.weights_catalog import SOURCE, Artefact, artefact
+from longtake.platform.weights_catalog import SOURCE, Artefact, Pickle, artefact
 from longtake.platform.weights_manifest import FileRecord, Manifest
 
 ABSENT, INCOMPLETE, PULLED, CHANGED, READY = "absent", "incomplete", "pulled, needs convert", "changed", "ready"
@@ -61,14 +62,29 @@ def recorded_sha256(name: str) -> str:
     return digest.hexdigest()
 
 
+def require(wanted: Artefact) -> Manifest:
+    """What was recorded of an artefact. Raises WeightsError when it was never pulled."""
+    manifest = manifests.read(folder_of(wanted.name))
+    if manifest is None:
+        raise WeightsError(f"{folder_of(wanted.name)}: nothing is there; run longtake weights pull {wanted.name}")
+    return manifest
+
+
 def usable(manifest: Manifest | None) -> dict[str, FileRecord]:
     """The recorded files that a loader may open: not the sources of conversions."""
     files = manifest.files if manifest else {}
     return {place: record for place, record in files.items() if not place.startswith(SOURCE)}
 
 
-def unmet(wanted: Artefact, have: list[str] | dict[str, FileRecord]) -> list[str]:
+def expected(folder: Path, manifest: Manifest) -> dict[str, FileRecord]:
+    """The recorded files that should be there: a source may be deleted once it is converted."""
+    done = {record.converted_from for record in manifest.files.values()}
+    return {place: record for place, record in manifest.files.items() if place not in done or (folder / place).exists()}
+
+
+def unmet(wanted: Artefact, have: Iterable[str]) -> list[str]:
     """The patterns of what an artefact needs that no file fits; `*` stays within a folder."""
+    have = list(have)
     return [
         need
         for need in wanted.needs
@@ -81,13 +97,18 @@ def state(wanted: Artefact) -> str:
     folder, manifest = folder_of(wanted.name), manifests.read(folder_of(wanted.name))
     if manifest is None:
         return ABSENT
-    if not all(record.matches(folder / place) for place, record in manifest.files.items()):
+    if not all(record.matches(folder / place) for place, record in expected(folder, manifest).items()):
         return CHANGED
-    if stale(manifest):
-        return PULLED
-    if not unmet(wanted, usable(manifest)):
-        return READY
-    return PULLED if any(place.startswith(SOURCE) for place in manifest.files) else INCOMPLETE
+    have, pickle = [*usable(manifest)], pickle_of(wanted, manifest)
+    if unmet(wanted, [*have, *pickle.makes] if pickle else have):
+        return INCOMPLETE
+    return PULLED if stale(manifest) or unmet(wanted, have) else READY
+
+
+def pickle_of(wanted: Artefact, manifest: Manifest) -> Pickle | None:
+    """The pickle that was pulled of an artefact, there or converted and deleted since."""
+    known = {*manifest.files, *(record.converted_from for record in manifest.files.values())}
+    return next((one.pickle for one in wanted.origins if one.pickle and one.pickle.place in known), None)
 
 
 def stale(manifest: Manifest) -> list[str]:

@@ -24,14 +24,27 @@ class Fetch:
     def is_pattern(self) -> bool:
         return "*" in self.path
 
+    @property
+    def is_telling(self) -> bool:
+        """Whether the file's name alone says what it is; names that every repository uses do not."""
+        name = self.path.rpartition("/")[2]
+        return not self.is_pattern and name not in ("config.json", "diffusion_pytorch_model.safetensors")
+
 
 @dataclass(frozen=True)
 class Pickle:
-    """A fetched pickle that becomes `result`: the table under the first of `keys` that it has (none: the whole)."""
+    """A fetched pickle that becomes `makes`, weights first: the table under the first of `keys` that it has.
+
+    No keys: the pickle itself is the table.
+    """
 
     place: str
-    result: str
+    makes: tuple[str, ...]
     keys: tuple[str, ...] = ()
+
+    @property
+    def result(self) -> str:
+        return self.makes[0]
 
 
 @dataclass(frozen=True)
@@ -63,7 +76,9 @@ def pickled(
 ) -> Artefact:
     """An artefact that is one published pickle and becomes `<kind>.safetensors`."""
     place, result = SOURCE + path.rpartition("/")[2], f"{kind}.safetensors"
-    return Artefact(name, kind, (Origin(repo, (Fetch(path, place),), Pickle(place, result, keys)),), (result,), licence)
+    return Artefact(
+        name, kind, (Origin(repo, (Fetch(path, place),), Pickle(place, (result,), keys)),), (result,), licence
+    )
 
 
 WAN = "Wan-AI/Wan2.1-T2V-1.3B"
@@ -93,11 +108,11 @@ TEXT = Artefact(
         Origin(
             WAN,
             (Fetch(UMT5, SOURCE + UMT5), Fetch("google/umt5-xxl/*", "tokenizer/")),
-            Pickle(SOURCE + UMT5, "model.safetensors"),
+            Pickle(SOURCE + UMT5, ("model.safetensors", "config.json")),
         ),
         Origin(WAN_DIFFUSERS, (Fetch("text_encoder/*", ""), Fetch("tokenizer/*", "tokenizer/"))),
     ),
-    ("config.json", "*.safetensors", "tokenizer/*"),
+    ("config.json", "*.safetensors", "tokenizer/tokenizer.json"),
     "Apache-2.0",
 )
 PROMPTS = "moviegenbench_128_refined.txt"

@@ -14,7 +14,7 @@ from longtake.platform.errors import WeightsError
 from longtake.platform.models.checkpoints import check_header, check_lora_header, sha256
 from longtake.platform.models.keys import check_fit, shapes_of
 from longtake.platform.models.lora import check_pairs, lora_pairs
-from longtake.platform.weights import PULLED, artefact_file, expected, folder_of, require, state, unmet, usable
+from longtake.platform.weights import PULLED, artefact_folder, expected, folder_of, require, state, unmet, usable
 from longtake.platform.weights_catalog import Artefact
 
 if TYPE_CHECKING:
@@ -25,24 +25,22 @@ Networks = Callable[[str], "Iterable[nn.Module]"]
 
 
 def check_weights(artefact: Artefact, networks: Networks, weights: "dict[str, Tensor]", origin: str) -> None:
-    """WeightsError unless weights in memory are those of every network that uses them."""
-    for network in networks(artefact.name):
-        needed = shapes_of(network.state_dict())
-        if artefact.kind == "generator":
-            check_fit(shapes_of(weights), needed, origin)
-        elif artefact.kind == "lora":
-            check_pairs(lora_pairs(weights, origin), shapes_of(weights), needed, origin)
+    """WeightsError unless weights in memory are those of a network that uses them."""
+    shapes = shapes_of(weights)
+    if artefact.kind == "generator":
+        fits_one(networks(artefact.name), lambda one: check_fit(shapes, shapes_of(one.state_dict()), origin))
+    elif artefact.kind == "lora":
+        pairs = lora_pairs(weights, origin)
+        fits_one(networks(artefact.name), lambda one: check_pairs(pairs, shapes, shapes_of(one.state_dict()), origin))
 
 
 def check_artefact(artefact: Artefact, networks: Networks) -> None:
     """WeightsError unless the usable files are there, with the names and shapes of what they are loaded into."""
-    folder = folder_of(artefact.name)
+    folder = artefact_folder(artefact.name)
     if artefact.kind == "generator":
-        for network in networks(artefact.name):
-            check_header(artefact_file(artefact.name, "generator.safetensors"), network)
+        fits_one(networks(artefact.name), lambda one: check_header(folder / "generator.safetensors", one))
     elif artefact.kind == "lora":
-        for network in networks(artefact.name):
-            check_lora_header(artefact_file(artefact.name, "lora.safetensors"), network)
+        fits_one(networks(artefact.name), lambda one: check_lora_header(folder / "lora.safetensors", one))
     elif artefact.kind == "text":
         from longtake.platform.models.text import check_text
 
@@ -51,6 +49,18 @@ def check_artefact(artefact: Artefact, networks: Networks) -> None:
         from longtake.platform.models.vae import check_vae
 
         check_vae(folder)
+
+
+def fits_one(users: "Iterable[nn.Module]", check: "Callable[[nn.Module], None]") -> None:
+    """Passes if a check passes for one of the networks, or there is none; else the first one's error."""
+    errors = []
+    for user in users:
+        try:
+            return check(user)
+        except WeightsError as error:
+            errors.append(error)
+    if errors:
+        raise errors[0]
 
 
 def verify(artefact: Artefact, networks: Networks) -> list[str]:

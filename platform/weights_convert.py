@@ -15,7 +15,7 @@ from longtake.platform.durable import json_bytes, replace_file, storage_errors, 
 from longtake.platform.errors import WeightsError
 from longtake.platform.models.checkpoints import published_state, sha256
 from longtake.platform.models.safetensors_writer import write_safetensors
-from longtake.platform.weights import folder_of, require
+from longtake.platform.weights import folder_of, pickle_of, require
 from longtake.platform.weights_catalog import Artefact, Pickle
 from longtake.platform.weights_manifest import Manifest
 from longtake.platform.weights_pull import Say
@@ -41,13 +41,6 @@ def convert(artefact: Artefact, check: Check, say: Say, delete_source: bool = Fa
             manifest = run(artefact, folder, manifest, pickle, check)
         if delete_source:
             forget(folder, manifest, pickle.place)
-
-
-def pickle_of(artefact: Artefact, manifest: Manifest) -> Pickle | None:
-    """What must be converted of the files that were recorded."""
-    known = set(manifest.files) | {str(record.converted_from) for record in manifest.files.values()}
-    pickles = [origin.pickle for origin in artefact.origins if origin.pickle]
-    return next((pickle for pickle in pickles if pickle.place in known), None)
 
 
 def is_converted(folder: Path, manifest: Manifest, pickle: Pickle) -> bool:
@@ -76,7 +69,7 @@ def run(artefact: Artefact, folder: Path, manifest: Manifest, pickle: Pickle, ch
             os.replace(temp, folder / pickle.result)
         finally:
             temp.unlink(missing_ok=True)
-    for place in (pickle.result,) if config is None else ("config.json", pickle.result):
+    for place in pickle.makes:
         made = {"converted_from": pickle.place, "source_sha256": known.sha256}
         manifest = manifest.with_file(place, manifests.record(folder / place, sha256(folder / place), **made))
     manifests.write(folder, manifest)

@@ -71,8 +71,8 @@ def write(folder: Path, manifest: Manifest) -> None:
     replace_file(folder / MANIFEST, json_bytes(asdict(manifest)))
 
 
-def record(path: Path, sha256: str, **origin: str | None) -> FileRecord:
-    stat = path.stat()
+def record(file: Path, sha256: str, **origin: str | None) -> FileRecord:
+    stat = file.stat()
     return FileRecord(stat.st_size, sha256, stat.st_mtime_ns, **origin)
 
 

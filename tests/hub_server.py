@@ -95,6 +95,8 @@ def handler(hub: FakeHub) -> type[BaseHTTPRequestHandler]:
         def do_GET(self) -> None:
             if self.path.startswith("/api/models/"):
                 return self.tell(unquote(urlsplit(self.path).path).removeprefix("/api/models/"))
+            if "/resolve/" not in self.path:
+                return self.answer(404)
             repo, _, path = self.parts()
             asked = Asked(path, self.headers.get("Range"), self.headers.get("Authorization"))
             hub.asked.append(asked)

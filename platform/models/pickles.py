@@ -6,7 +6,6 @@ nothing else, and memory-mapped where the file allows it, so that 11 GB are read
 
 import pickle
 import re
-import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -15,23 +14,25 @@ from torch import Tensor, nn
 
 from longtake.platform.errors import WeightsError
 
-DAMAGED = (RuntimeError, EOFError, OSError, ValueError, LookupError, TypeError, AttributeError, AssertionError)
-"""What torch's readers raise, short of a refusal, when a file is not what it says it is."""
-
 
 def load_pickle(path: Path) -> Any:
     """What a checkpoint holds: tensors in plain containers, on the CPU. Raises WeightsError for anything else."""
     if not path.is_file():
         raise WeightsError(f"{path}: is not there; fetch it with longtake weights pull")
     try:
-        mapped = zipfile.is_zipfile(path)  # files older than torch 1.6 are no zip and can only be read whole
-        return torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
+        return torch.load(path, map_location="cpu", weights_only=True, mmap=is_zip(path))
     except pickle.UnpicklingError as error:
         raise WeightsError(
             f"{path}: {refusal(error)}; only tensors are read from a pickle, take another file"
         ) from error
-    except DAMAGED as error:
+    except Exception as error:  # whatever a reader trips over, it is the file's fault
         raise WeightsError(f"{path}: cannot be read as a checkpoint ({first_line(error)}); fetch it again") from error
+
+
+def is_zip(path: Path) -> bool:
+    """Whether a file can be mapped; those of before torch 1.6 are no zip and can only be read whole."""
+    with path.open("rb") as file:
+        return file.read(4) == b"PK\x03\x04"
 
 
 def refusal(error: Exception) -> str:
