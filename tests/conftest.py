@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import shutil
 import tempfile
@@ -11,6 +12,10 @@ from pathlib import Path
 import pytest
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# No test reads or writes the weights that a user has; Ray's workers inherit the folder.
+WEIGHTS = tempfile.mkdtemp(prefix="longtake-weights-")
+os.environ["LONGTAKE_WEIGHTS"] = WEIGHTS
+atexit.register(shutil.rmtree, WEIGHTS, ignore_errors=True)
 TINY = Path(__file__).parent / "jobs"
 
 
@@ -31,12 +36,25 @@ def ray_local() -> Iterator[None]:
         _temp_dir=folder,
         runtime_env={
             "env_vars": {"PYTHONPATH": str(TINY)},
-            "worker_process_setup_hook": "tiny.register",
+            "worker_process_setup_hook": "workers.register",
         },
     )
     yield
     ray.shutdown()
     shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def wan_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tests' folder of weights, with all of the Wan family pulled from a mirror of small ones and converted."""
+    from longtake.jobs.cli import execute
+    from tests.jobs.mini_wan import MiniLongLive
+    from tests.wan_fixture import write_mirror
+
+    mirror = write_mirror(tmp_path_factory.mktemp("mirror"), MiniLongLive.spec.network)
+    names = ["self-forcing", "causal-forcing", "longlive", "moviegen-prompts"]
+    assert execute(["weights", "pull", *names, "--from", str(mirror)]) == 0
+    return Path(WEIGHTS)
 
 
 @pytest.fixture(scope="session")

@@ -13,6 +13,7 @@ from . import tiny
 SHIPPED = sorted(sweeps.PACKAGED_SWEEPS.glob("*.yaml"))
 
 
+@pytest.mark.usefixtures("wan_weights")
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
 def test_every_shipped_sweep_loads_and_names_what_exists(path: Path) -> None:
     from longtake.evaluators.base import suites

@@ -69,7 +69,3 @@ def write_sweep(folder: Path, text: str = SWEEP) -> Path:
     path = folder / "small.yaml"
     path.write_text(text.replace("OUTPUT", str(folder / "runs")))
     return path
-
-
-def register() -> None:
-    """Importing this module is what registers the backbones; Ray's workers call it as they start."""

@@ -1,0 +1,149 @@
+"""Wan 2.1 T2V 1.3B made causal: Self-Forcing, Causal-Forcing and LongLive, at 480x832 and 16 frames a second.
+
+They share the network, the few-step schedule, the VAE and the text encoder, and differ in weights and window. Weights
+are the published ones, brought by `longtake weights pull`; a file that is missing, changed or of another architecture
+is an error before anything is loaded. The text encoder is not loaded here: a sweep encodes its prompts first, once.
+"""
+
+from pathlib import Path
+from typing import ClassVar
+
+import torch
+
+from longtake.platform.backbones.base import ENGINE, Backbone, BackboneSpec, Condition, Decoder, backbones, settled
+from longtake.platform.errors import ConfigError, WeightsError
+from longtake.platform.methods.base import Window
+from longtake.platform.models.causal_dit import CausalDiT, DiTSpec
+from longtake.platform.models.checkpoints import check_header, check_lora_header, load_into
+from longtake.platform.models.schedule import FlowSchedule
+from longtake.platform.models.text import spec_in
+from longtake.platform.models.vae import WanDecoder, check_vae, load_vae
+from longtake.platform.resources import Resources
+from longtake.platform.text_cache import TextCache, TextSource
+from longtake.platform.weights import ABSENT, artefact_file, artefact_folder, recorded_sha256, state, weights_root
+from longtake.platform.weights_catalog import artefact
+
+WAN_1_3B = DiTSpec(
+    dim=1536,
+    ffn_dim=8960,
+    heads=12,
+    layers=30,
+    channels=16,
+    latent_height=60,
+    latent_width=104,
+    text_len=512,
+    text_dim=4096,
+)
+SCHEDULE = FlowSchedule(steps=(1000, 750, 500, 250), shift=5.0)
+H100_TFLOPS = 244.0
+"""What LongLive's published 20.7 frames a second on one H100 come to: 12 frames of 141.5 TFLOP a block at window 12."""
+VIDEO_BYTES_PER_SECOND = 133_000
+"""Of real 30 s videos at this size: 4.0 MB each."""
+
+
+def wan_spec(name: str, window: Window) -> BackboneSpec:
+    return BackboneSpec(
+        name,
+        WAN_1_3B,
+        SCHEDULE,
+        window,
+        width=832,
+        height=480,
+        gpus=1.0,
+        dtype=torch.bfloat16,
+        gpu_tflops=H100_TFLOPS,
+        video_bytes_per_second=VIDEO_BYTES_PER_SECOND,
+    )
+
+
+class Wan(Backbone):
+    """What the three have in common. `generator` and `lora` name their artefacts."""
+
+    generator: ClassVar[str]
+    lora: ClassVar[str | None] = None
+
+    def __init__(self, resources: Resources) -> None:
+        with torch.device("meta"):
+            network = CausalDiT(self.spec.network)
+        device, lora = resources.compute_device(), self.lora and artefact_file(self.lora, "lora.safetensors")
+        load_into(
+            network, artefact_file(self.generator, "generator.safetensors"), self.spec.dtype, device, lora or None
+        )
+        self.network = settled(network, resources)
+        self.vae = load_vae(artefact_folder("wan-vae"), resources.decoding_device(), self.spec.dtype)
+        self.texts = TextCache(resources.texts) if resources.texts else None
+        self.text_sha256 = recorded_sha256("wan-text")
+
+    @classmethod
+    def artefacts(cls) -> dict[str, str]:
+        """What its pixels depend on: the part it plays -> its name in the catalogue."""
+        parts = {"weights": cls.generator, "lora": cls.lora, "vae": "wan-vae", "text": "wan-text"}
+        return {part: name for part, name in parts.items() if name}
+
+    @classmethod
+    def fingerprint(cls) -> dict[str, str]:
+        cls.check_weights()
+        return {part: recorded_sha256(name) for part, name in cls.artefacts().items()} | {"engine": ENGINE}
+
+    @classmethod
+    def check_weights(cls) -> None:
+        """WeightsError unless every file is there and of this architecture, by the files' headers."""
+        missing = [name for name in cls.artefacts().values() if state(artefact(name)) == ABSENT]
+        if missing:
+            names = " ".join(missing)
+            raise WeightsError(f"{weights_root()}: {names} not there; run longtake weights pull {names}")
+        with torch.device("meta"):
+            network = CausalDiT(cls.spec.network)
+        check_header(artefact_file(cls.generator, "generator.safetensors"), network)
+        if cls.lora:
+            check_lora_header(artefact_file(cls.lora, "lora.safetensors"), network)
+        check_vae(artefact_folder("wan-vae"))
+        cls.check_text_width(artefact_folder("wan-text"))
+
+    @classmethod
+    def check_text_width(cls, folder: Path) -> None:
+        given, wanted = spec_in(folder).d_model, cls.spec.network.text_dim
+        if given != wanted:
+            raise WeightsError(f"{folder}: gives embeddings of {given} numbers, {cls.spec.name} takes {wanted}")
+
+    @classmethod
+    def check_prompt(cls, prompt: str) -> None:
+        if not prompt.strip():
+            raise ConfigError("is empty; say what the video shows")
+
+    @classmethod
+    def text_source(cls) -> TextSource:
+        return TextSource(artefact_folder("wan-text"), recorded_sha256("wan-text"))
+
+    def condition(self, prompt: str, latent_frames: int) -> Condition:
+        if self.texts is None:
+            raise ConfigError(f"backbone {self.spec.name} needs a folder of text embeddings (Resources.texts)")
+        return Condition(self.texts.get(self.text_sha256, prompt).unsqueeze(0))
+
+    def decoder(self, prompt: str, latent_frames: int) -> Decoder:
+        return WanDecoder(self.vae)
+
+
+@backbones.register("self-forcing")
+class SelfForcing(Wan):
+    """Self-Forcing (Huang et al. 2025): the EMA weights, a window of 21 frames without a sink."""
+
+    spec: ClassVar[BackboneSpec] = wan_spec("self-forcing", Window(21, 0, 3))
+    generator = "self-forcing"
+
+
+@backbones.register("causal-forcing")
+class CausalForcing(Wan):
+    """Causal-Forcing (Zhu et al. 2026), its chunkwise model: a window of 21 frames without a sink."""
+
+    spec: ClassVar[BackboneSpec] = wan_spec("causal-forcing", Window(21, 0, 3))
+    generator = "causal-forcing"
+
+
+@backbones.register("longlive")
+class LongLive(Wan):
+    """LongLive 1.3B (Yang et al. 2025): base weights with the LoRA merged in, a window of 12 with a sink of 3."""
+
+    spec: ClassVar[BackboneSpec] = wan_spec("longlive", Window(12, 3, 3))
+    generator = "longlive-base"
+    lora = "longlive-lora"
