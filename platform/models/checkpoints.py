@@ -70,8 +70,9 @@ def load_into(
     check_header(path, network)
     if lora is not None:
         check_lora_header(lora, network)
-    loaded = {}
-    with opened(path) as base, opened(lora) if lora else nullcontext() as update:
+    loaded: dict[str, Tensor] = {}
+    updates: Any = opened(lora) if lora else nullcontext()
+    with opened(path) as base, updates as update:
         pairs = lora_pairs(update.keys(), str(lora)) if lora else {}
         for key in base.keys():  # noqa: SIM118  the file is no dict
             name, value = clean_key(key), base.get_tensor(key).to(device)

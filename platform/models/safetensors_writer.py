@@ -36,7 +36,7 @@ def write_safetensors(weights: dict[str, Tensor], path: Path) -> None:
     with path.open("wb") as file:
         file.write(header(weights, names))
         for name in names:
-            file.write(memoryview(weights[name].detach().contiguous().flatten().view(torch.uint8).numpy()))
+            file.write(weights[name].detach().contiguous().flatten().view(torch.uint8).numpy().data)
         file.flush()
         os.fsync(file.fileno())
 

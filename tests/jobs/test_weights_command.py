@@ -1,0 +1,152 @@
+"""`longtake weights`: what a user gets of each step; one line and 2 for what cannot be, 1 for what is wrong."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from longtake.jobs.cli import execute
+from longtake.platform.weights import recorded_sha256
+from longtake.platform.weights_catalog import ARTEFACTS
+
+from ..hub_server import COMMIT, FakeHub
+from ..wan_fixture import write_mirror
+from .mini_wan import MiniLongLive
+
+PROMPTS = "moviegenbench_128_refined.txt"
+
+
+@pytest.fixture(scope="module")
+def mirror(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_mirror(tmp_path_factory.mktemp("mirror"), MiniLongLive.spec.network)
+
+
+@pytest.fixture(autouse=True)
+def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
+    monkeypatch.setenv("LONGTAKE_WEIGHTS", str(tmp_path / "weights"))
+    monkeypatch.setenv("COLUMNS", "200")
+    return tmp_path / "weights"
+
+
+def rows(capfd: pytest.CaptureFixture[str]) -> dict[str, list[str]]:
+    """artefact -> the cells of its row."""
+    capfd.readouterr()
+    assert execute(["weights", "list"]) == 0
+    cells = [
+        [cell.strip() for cell in line.split("  ") if cell.strip()] for line in capfd.readouterr().out.splitlines()
+    ]
+    return {row[0]: row for row in cells if row and row[0] in ARTEFACTS}
+
+
+def refusal(capfd: pytest.CaptureFixture[str], *words: str) -> str:
+    capfd.readouterr()
+    assert execute(["weights", *words]) == 2
+    err = capfd.readouterr().err
+    assert err.startswith("longtake: ")
+    assert err.count("\n") == 1
+    return err
+
+
+def test_the_list_shows_every_artefact_and_what_needs_it(root: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    table = rows(capfd)
+    assert table.keys() == ARTEFACTS.keys()
+    assert table["longlive-lora"][1:] == [
+        "Efficient-Large-Model/LongLive-1.3B",
+        "see its repository",
+        "-",
+        "absent",
+        "longlive",
+    ]
+    assert table["wan-vae"][-1] == "self-forcing, causal-forcing, longlive"
+    assert not root.exists()
+
+
+def test_a_backbone_is_pulled_whole_from_a_mirror_and_is_right(mirror: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert execute(["weights", "pull", "longlive", "--from", str(mirror)]) == 0
+    out = capfd.readouterr().out
+    assert "longlive-base: converting" in out
+    assert out.count(": ready in ") == 4
+    states = {name: row[4] for name, row in rows(capfd).items()}
+    assert {name for name, state in states.items() if state == "ready"} == {
+        "longlive-base",
+        "longlive-lora",
+        "wan-vae",
+        "wan-text",
+    }
+    assert execute(["weights", "verify"]) == 0
+    assert capfd.readouterr().out.splitlines() == [
+        "longlive-base: right",
+        "longlive-lora: right",
+        "wan-vae: right",
+        "wan-text: right",
+    ]
+
+
+def test_from_the_hub_with_commit_and_size(
+    mirror: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    repo, path = "gdhe17/Self-Forcing", "checkpoints/self_forcing_dmd.pt"
+    prompts = {PROMPTS: b"a boat\n"}
+    with FakeHub({repo: {path: (mirror / repo / path).read_bytes()}, "qixinhu11/LongLive-RAG": prompts}) as hub:
+        monkeypatch.setenv("HF_ENDPOINT", hub.url)
+        assert execute(["weights", "pull", "moviegen-prompts", "--revision", COMMIT[:40]]) == 0
+        assert rows(capfd)["moviegen-prompts"][1:] == [
+            f"qixinhu11/LongLive-RAG {COMMIT[:8]}",
+            "see its repository",
+            "0.00 MB",
+            "ready",
+            "-",
+        ]
+        assert "one repository; pull artefacts one at a time" in refusal(
+            capfd, "pull", "self-forcing", "--revision", COMMIT
+        )
+        assert "unknown weights" in refusal(capfd, "pull", "self-forcin")
+
+
+def test_converting_can_wait_and_the_pickle_can_go(root: Path, mirror: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert execute(["weights", "pull", "longlive-lora", "--from", str(mirror), "--no-convert"]) == 0
+    assert rows(capfd)["longlive-lora"][4] == "pulled, needs convert"
+    assert execute(["weights", "verify", "longlive-lora"]) == 1
+    assert "is not converted; run longtake weights convert longlive-lora" in capfd.readouterr().out
+    assert execute(["weights", "convert", "longlive-lora", "--delete-source"]) == 0
+    assert {path.name for path in (root / "longlive-lora").rglob("[!.]*")} == {
+        "manifest.json",
+        "lora.safetensors",
+        "source",
+    }
+    assert rows(capfd)["longlive-lora"][4] == "ready"
+
+
+def test_what_changed_is_shown_verified_and_named(root: Path, mirror: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert execute(["weights", "pull", "moviegen-prompts", "--from", str(mirror)]) == 0
+    before = recorded_sha256("moviegen-prompts")
+    file = root / "moviegen-prompts" / PROMPTS
+    text = file.read_text()
+    file.unlink()
+    file.write_text("other\n")
+    assert rows(capfd)["moviegen-prompts"][4] == "changed"
+    assert execute(["weights", "verify"]) == 1
+    assert f"{file}: has another sha256 than " in capfd.readouterr().out
+    file.write_text(text)
+    assert execute(["weights", "verify"]) == 0
+    assert recorded_sha256("moviegen-prompts") == before
+
+
+def test_weights_of_no_known_architecture_are_refused(
+    mirror: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    torch.save({"generator": {"w": torch.zeros(1)}}, tmp_path / "causal_forcing.pt")
+    err = refusal(capfd, "pull", "causal-forcing", "--from", str(tmp_path))
+    assert "causal_forcing.pt: missing blocks.0.cross_attn.k.bias" in err
+    assert "unexpected w" in err
+
+
+def test_nothing_here_and_nobody_there(capfd: pytest.CaptureFixture[str]) -> None:
+    assert execute(["weights", "verify"]) == 0
+    assert "nothing is in " in capfd.readouterr().out
+    assert "run longtake weights pull wan-vae" in refusal(capfd, "verify", "wan-vae")
+    assert "run longtake weights pull wan-vae" in refusal(capfd, "convert", "wan-vae")
+    assert "http://127.0.0.1:9" in refusal(capfd, "pull", "wan-vae")
+    assert "is no folder" in refusal(capfd, "pull", "wan-vae", "--from", "/nowhere")
