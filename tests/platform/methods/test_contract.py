@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 import torch
 
+from longtake.platform.config import build
 from longtake.platform.errors import ConfigError
 from longtake.platform.methods.base import RolloutInfo, Window, methods
+from longtake.platform.methods.memory import most_redundant
 from longtake.platform.methods.native import Native, NativeRelative
 from longtake.platform.methods.oracle import Oracle
 from longtake.platform.methods.rag import Rag, cosine
@@ -21,8 +23,8 @@ def latents_of(row, first):
     return torch.randn(1, 3, 5, 1, 8, generator=torch.Generator().manual_seed(1000 * row + first))
 
 
-def run(config, rows=2, window=None, only=None):
-    """Plans of a rollout over random latents."""
+def run(config, rows=2, window=None, only=None, forgotten=None):
+    """Plans of a rollout over random latents; what each block forgets is added to `forgotten`."""
     window = window or config.window_in(Window())
     chosen = range(rows) if only is None else [only]
     seeds, camera = tuple(11 + row for row in chosen), CAMERA[list(chosen)]
@@ -31,6 +33,9 @@ def run(config, rows=2, window=None, only=None):
     for first in range(0, 3 * BLOCKS, 3):
         plans.append(method.plan(first))
         assert method.plan(first) == plans[-1], "planning twice gives the same plan"
+        gone = method.forget(first)
+        if forgotten is not None:
+            forgotten.append(gone)
         method.observe(first, torch.cat([latents_of(row, first) for row in chosen]))
     return plans
 
@@ -95,6 +100,101 @@ class TestEveryMemory:
     def test_too_large_a_memory_is_refused(self, config):
         with pytest.raises(ConfigError, match="top_k = 9: must be at most 8"):
             replace(config, top_k=9).check(Window(), (5, 1, 8))
+
+
+@pytest.mark.parametrize("config", [Rag(bank_frames=20), RandomMemory(bank_frames=11), Oracle(bank_frames=14)])
+class TestEveryMemoryWithABudget:
+    def test_the_bank_holds_no_more_and_nothing_forgotten_comes_back(self, config):
+        forgotten = []
+        plans = run(config, forgotten=forgotten)
+        for row in range(2):
+            held = set()
+            for k, plan in enumerate(plans):
+                retrieved = {at.frame for at in plan.rows[row] if at.reason == "retrieved"}
+                assert retrieved <= held, "what the bank held when the block began"
+                assert len(retrieved) == min(6, max(0, len(Window().evicted(3 * k)) - 5)), "a full memory all the same"
+                held |= set(Window().evicted(3 * k + 3)) - set(Window().evicted(3 * k))
+                assert held >= set(forgotten[k][row]), "nothing is forgotten twice, and never a sink or live frame"
+                held -= set(forgotten[k][row])
+                assert len(held) == min(len(Window().evicted(3 * k + 3)), config.bank_frames)
+
+    def test_rows_do_not_depend_on_the_batch(self, config):
+        together, alone = [], []
+        plans, one = run(config, forgotten=together), run(config, only=1, forgotten=alone)
+        assert [gone[1] for gone in together] == [gone[0] for gone in alone]
+        assert [frames_and_times(p.rows[1]) for p in plans] == [frames_and_times(p.rows[0]) for p in one]
+
+    def test_without_a_budget_nothing_is_forgotten(self, config):
+        forgotten = []
+        run(replace(config, bank_frames=None), forgotten=forgotten)
+        assert forgotten == [[[], []]] * BLOCKS
+
+
+def test_which_frame_is_forgotten_by_hand():
+    """W 5, S 1: while the block of frames 6, 7, 8 is made, frames 1..4 have left the window; 3 may stay.
+
+    Mean similarity to the neighbours: of a a b a (frames 1..4) 1, .5, 0, 0, so 1 goes. Then of a b a a c c (2..7)
+    0, 0, .5, .5, .5, 1, so 7 goes; of a b a a c 0, 0, .5, .5, 0, so 4, the older of equals; of a b a c all are 0, so 2.
+    """
+    colours = dict(enumerate("xaabaaccxxxx"))
+    method = Rag(top_k=1, recency_guard=0, bank_frames=3).build(RolloutInfo(Window(5, 1, 3), 1, (0,)))
+    gone = []
+    for first in range(0, 12, 3):
+        gone.append(method.forget(first))
+        frames = torch.stack([torch.eye(4)["abcx".index(colours[f])] for f in range(first, first + 3)])
+        method.observe(first, frames[None, :, :, None, None])
+    assert gone == [[[]], [[]], [[1]], [[7, 4, 2]]]
+    assert method.eligible(0, 12) == [3, 5, 6]
+
+
+@pytest.mark.parametrize(
+    ("vectors", "index"),
+    [([[1, 0], [1, 0]], 0), ([[1, 0], [0, 1], [0, 2]], 2), ([[0, 0], [1, 0], [3, 0], [0, 1]], 1), ([[1, 0]] * 3, 0)],
+)
+def test_most_redundant(vectors, index):
+    """Both of two are equals; at an end the only neighbour counts; length does not, and nothing is similar to zero."""
+    assert most_redundant(torch.tensor(vectors, dtype=torch.float32)) == index
+
+
+@pytest.mark.parametrize(
+    ("dtype", "compute_bytes", "frames"),
+    [(None, 2, 37), ("bf16", 2, 37), ("fp8", 2, 74), ("float32", 2, 18), (None, 4, 18)],
+)
+def test_a_budget_in_gib(dtype, compute_bytes, frames):
+    """Wan 1.3B: 2 x 30 layers x 1560 tokens x 1536 = 143,769,600 numbers a frame; 10 GiB hold 74.7 of them in bytes."""
+    assert Rag(bank_gib=10, bank_dtype=dtype).budget(143_769_600, compute_bytes) == frames
+
+
+@pytest.mark.parametrize(
+    ("parameters", "reason"),
+    [
+        ({"bank_frames": 10}, r"bank_frames = 10: holds 10 frames, needs at least 11 \(top_k 6 \+ recency_guard 5\)"),
+        ({"bank_frames": 0, "top_k": 0, "recency_guard": 0}, "bank_frames = 0: holds 0 frames, needs at least 1 "),
+        ({"bank_frames": -1}, "bank_frames = -1"),
+        ({"bank_frames": 2.5}, "bank_frames"),
+        ({"bank_frames": 100, "bank_gib": 1.0}, "bank_frames and bank_gib are both given"),
+        ({"bank_gib": 0.0}, "bank_gib = 0.0: must be"),
+        ({"bank_gib": -1.0}, "bank_gib = -1.0: must be"),
+        ({"bank_gib": float("nan")}, "bank_gib: nan is not a finite number"),
+        ({"bank_gib": float("inf")}, "bank_gib: inf is not a finite number"),
+        ({"bank_dtype": "fp16"}, "bank_dtype = 'fp16': must be float32, bf16, fp8"),
+        ({"bank_dtype": ""}, "bank_dtype = '': must be float32, bf16, fp8"),
+    ],
+)
+@pytest.mark.parametrize("name", ["rag", "random-memory", "oracle-memory"])
+def test_a_bank_that_cannot_be_is_refused(name, parameters, reason):
+    with pytest.raises(ConfigError, match=reason):
+        build(methods.get(name), parameters, f"method {name}")
+
+
+def test_a_budget_in_gib_that_holds_too_little_is_refused():
+    with pytest.raises(ConfigError, match=r"bank_gib = 1: holds 3 frames, needs at least 11"):
+        Rag(bank_gib=1).budget(143_769_600, 2)
+
+
+def test_native_has_no_bank_to_bound():
+    with pytest.raises(ConfigError, match="bank_frames"):
+        build(Native, {"bank_frames": 20}, "method native")
 
 
 def test_native_by_hand():
