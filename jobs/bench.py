@@ -168,7 +168,7 @@ def measure_memory(case: Case, frames: int) -> Memory:
     half = blocks // 2
     growth = (resident[-1] - resident[half]) / ((blocks - 1 - half) * WINDOW.block)
     bank = rollout.cache.bank
-    return Memory(growth, bank.num_bytes / len(bank.entries) if bank and bank.entries else 0.0)
+    return Memory(growth, bank.num_bytes / len(bank) if bank and len(bank) else 0.0)
 
 
 def block_flops() -> int:

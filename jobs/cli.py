@@ -13,6 +13,7 @@ from typing import Annotated
 
 import typer
 
+from longtake.jobs import bench_options
 from longtake.platform.errors import LongtakeError
 
 app = typer.Typer(
@@ -105,6 +106,9 @@ def bench_engine(
     from longtake.jobs.bench import engine
 
     return engine(frames, out)
+
+
+bench_app.command("sampler")(bench_options.command)
 
 
 @train_app.callback()

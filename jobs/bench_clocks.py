@@ -1,0 +1,215 @@
+"""What `longtake bench sampler` measures: blocks taken in turns, and whole videos one at a time.
+
+In turns: every method makes block i before any makes block i + 1, and a large matrix product is timed between, so that
+a busy or hot moment meets all of them. A GPU is waited for at the ends of blocks only. On a CPU a block's clock is the
+CPU time of its one thread; on a GPU it is wall time. Whole videos are made by the worker that `longtake run` uses, each
+in a process of its own, where no memory of another method is counted.
+"""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from longtake.jobs.bench_options import BenchOptions
+from longtake.jobs.bench_weights import stand_in
+from longtake.jobs.generate import SamplerWorker
+from longtake.platform.backbones.base import Decoder
+from longtake.platform.generation.sampler import Sampler
+from longtake.platform.process import set_up_computing
+from longtake.platform.store import SweepStore
+from longtake.platform.takes import Take
+from longtake.platform.video import VideoWriter
+
+DECODED_BLOCKS = 10
+GEMM = {"cpu": 1024, "cuda": 8192}
+
+
+@dataclass(frozen=True)
+class Reading:
+    """One block of one method."""
+
+    method: str
+    block: int
+    attended: int
+    wall_seconds: float
+    cpu_seconds: float
+    bank_bytes: int
+
+
+@dataclass
+class Turns:
+    """All blocks, the product rate (FLOP/s) before each round, seconds of decoding and of encoding a block."""
+
+    readings: list[Reading] = field(default_factory=list)
+    gemm: list[float] = field(default_factory=list)
+    decode: list[float] = field(default_factory=list)
+    encode: list[float] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Film:
+    """A whole video: frames, wall seconds from request to record and to the first frames, peak bytes.
+
+    `waiting_seconds`: how long the next block was held back by frames that were not decoded and encoded yet.
+    """
+
+    frames: int
+    wall_seconds: float
+    first_frame_seconds: float
+    waiting_seconds: float
+    device_bytes: int
+    resident_bytes: int
+    bank_bytes: int
+
+
+class Clock:
+    """Wall seconds and CPU seconds of this thread; both ends wait for the device."""
+
+    def __init__(self, device: torch.device):
+        self.device = device
+        self.wall = self.cpu = 0.0
+
+    def settle(self) -> None:
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        self.settle()
+        wall, cpu = time.perf_counter(), time.thread_time()
+        yield
+        self.settle()
+        self.wall, self.cpu = time.perf_counter() - wall, time.thread_time() - cpu
+
+    @property
+    def seconds(self) -> float:
+        """The clock that counts on this device."""
+        return self.wall if self.device.type == "cuda" else self.cpu
+
+
+def latent_frames(options: BenchOptions) -> int:
+    """The length in whole blocks, one at least."""
+    spec = stand_in(options).spec
+    return max(1, options.seconds * spec.latent_fps // spec.frames_per_block) * spec.frames_per_block
+
+
+def take_turns(options: BenchOptions, tick: Callable[[int, int], None]) -> Turns:
+    """Every method's blocks in turns, and the first method's frames decoded and encoded for as long as it takes."""
+    set_up_computing()
+    torch.manual_seed(0)
+    stand_in(options)
+    sampler, frames = Sampler(options.name, options.resources), latent_frames(options)
+    spec, takes = sampler.backbone.spec, [options.take(method, frames) for method in options.methods]
+    total, turns = frames // spec.frames_per_block, Turns()
+    rollouts = {
+        take.method.label: sampler.rollout([replace(take, seed=seed) for seed in range(options.batch)])[0]
+        for take in takes
+    }
+    blocks = {label: rollout.blocks(total) for label, rollout in rollouts.items()}
+    clock, stages = Clock(sampler.backbone.network.device), Stages(sampler, takes[0], turns)
+    with TemporaryDirectory() as folder, stages.writing(Path(folder) / "video.mp4"):
+        for index in range(total):
+            turns.gemm.append(gemm_rate(sampler.backbone.network.device, spec.dtype))
+            for label in rotated(list(rollouts), index):
+                with clock.running():
+                    block = next(blocks[label])
+                bank = rollouts[label].cache.bank
+                held, attended = bank.num_bytes if bank else 0, len(block.plan.rows[0])
+                turns.readings.append(Reading(label, index, attended, clock.wall, clock.cpu, held))
+                if label == options.methods[0] and index < DECODED_BLOCKS:
+                    stages.push(block.latents[0])
+            tick(index + 1, total)
+    return turns
+
+
+def rotated(labels: list[str], index: int) -> list[str]:
+    """Another one begins in every round."""
+    at = index % len(labels)
+    return labels[at:] + labels[:at]
+
+
+class Stages:
+    """Decoding and encoding, each on its own clock, with nothing beside them."""
+
+    def __init__(self, sampler: Sampler, take: Take, turns: Turns):
+        self.decoder, self.spec, self.turns = sampler.decoder(take), sampler.backbone.spec, turns
+        self.decoding, self.encoding = Clock(sampler.resources.decoding_device()), Clock(torch.device("cpu"))
+
+    @contextmanager
+    def writing(self, path: Path) -> Iterator[None]:
+        with VideoWriter(path, self.spec.fps, self.spec.width, self.spec.height) as self.video:
+            yield
+            self.video.close()
+
+    def push(self, latents: Tensor) -> None:
+        with self.decoding.running():
+            frames = self.decoder.push(latents)
+        with self.encoding.running():
+            self.video.write(frames)
+        self.turns.decode.append(self.decoding.seconds)
+        self.turns.encode.append(self.encoding.seconds)
+
+
+def gemm_rate(device: torch.device, dtype: torch.dtype) -> float:
+    """FLOP/s of a square product in `dtype`, the better of two goes."""
+    size, repeats = GEMM[device.type], 10 if device.type == "cuda" else 1
+    a, b = (torch.randn(size, size, device=device).to(dtype) for _ in range(2))
+    clock, spent = Clock(device), []
+    for _ in range(2):
+        with clock.running():
+            for _ in range(repeats):
+                torch.mm(a, b)
+        spent.append(clock.seconds)
+    return repeats * 2 * size**3 / min(spent)
+
+
+class FirstPush:
+    """A decoder that notes when its first frames had arrived."""
+
+    def __init__(self, decoder: Decoder):
+        self.decoder = decoder
+        self.arrived: float | None = None
+
+    def push(self, latents: Tensor) -> np.ndarray:
+        frames = self.decoder.push(latents)
+        self.arrived = self.arrived or time.perf_counter()
+        return frames
+
+
+class WatchedSampler(Sampler):
+    """Keeps the decoder that it gave out last."""
+
+    def decoder(self, take: Take) -> Decoder:
+        self.watched = FirstPush(super().decoder(take))
+        return self.watched
+
+
+def film(options: BenchOptions, method: str) -> Film:
+    """One video as `longtake run` makes it, by a sampler that has made a block before."""
+    stand_in(options)
+    worker = SamplerWorker(SweepStore(".", "bench"), options.resources, WatchedSampler)
+    worker.ensure_loaded(options.name)
+    sampler: Any = worker.sampler
+    device, block = sampler.backbone.network.device, sampler.backbone.spec.frames_per_block
+    for output in sampler.generate(options.take(method, block, seed=1)):
+        sampler.decoder(options.take(method, block)).push(output.latents)
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+    with TemporaryDirectory() as folder:
+        worker.store = SweepStore(folder, "bench")
+        started = time.perf_counter()
+        made = worker.run(options.take(method, latent_frames(options)).to_json(), lambda _: None)
+        wall = time.perf_counter() - started
+    peak = torch.cuda.max_memory_allocated(device) if device.type == "cuda" else 0
+    first = sampler.watched.arrived - started
+    return Film(
+        made["num_frames"], wall, first, made["timings"]["wait"], peak, made["peak_rss_bytes"], made["bank_bytes"]
+    )

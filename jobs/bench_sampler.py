@@ -1,0 +1,89 @@
+"""`longtake bench sampler`: what a backbone's sizes cost here, from text to file, under each context method.
+
+Weights are random and nothing is downloaded, so pictures are noise and clocks are real. Text, whole videos and blocks
+in turns are measured one after the other, the first two in processes of their own; what ran is in the title.
+"""
+
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+from rich.console import Console
+
+from longtake.jobs.bench_clocks import Film, film, latent_frames, take_turns
+from longtake.jobs.bench_figures import Figures, as_csv, method_table, stage_table
+from longtake.jobs.bench_options import BenchOptions
+from longtake.jobs.bench_weights import stand_in, text_seconds
+from longtake.platform.backbones.base import BackboneSpec
+from longtake.platform.errors import ConfigError
+from longtake.platform.generation.sampler import chosen_method
+from longtake.platform.methods.base import Window
+from longtake.platform.models import attention
+
+T = TypeVar("T")
+
+
+def sampler(options: BenchOptions, end_to_end: bool = True, out: Path | None = None) -> int:
+    """Measure and print; returns 0. Raises ConfigError for options that do not fit, before anything runs."""
+    window = check(options)
+    console = Console()
+    with console.status("text") as status:
+        text = apart(text_seconds, options)
+        films: dict[str, Film] = {}
+        for method in options.methods if end_to_end else ():
+            status.update(f"a whole video, {method}")
+            films[method] = apart(film, options, method)
+        turns = take_turns(options, lambda done, total: status.update(f"timing block {done}/{total}"))
+    spec, device = stand_in(options).spec, options.resources.compute_device()
+    figures = Figures(spec, turns, window.size, options.batch, wall=device.type == "cuda")
+    console.print(title(options, spec, window))
+    console.print(stage_table(figures, text))
+    console.print(method_table(figures, films))
+    if out is not None:
+        out.write_text(as_csv(turns))
+    return 0
+
+
+def check(options: BenchOptions) -> Window:
+    """The window that every method has. Raises ConfigError for an unknown or repeated method, or a window unfit."""
+    spec = stand_in(options).spec
+    windows = []
+    for method in options.methods:
+        chosen = chosen_method(options.take(method, spec.frames_per_block))
+        windows.append(chosen.window_in(spec.window))
+        chosen.check(windows[-1], spec.latent)
+    if len(set(options.methods)) < len(options.methods):
+        raise ConfigError(f"methods: {', '.join(options.methods)}: one is named twice; name each once")
+    return windows[0]
+
+
+def apart(function: Callable[..., T], *arguments: Any) -> T:
+    """Call it in a process of its own, which takes its memory with it."""
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        return pool.submit(function, *arguments).result()
+
+
+def title(options: BenchOptions, spec: BackboneSpec, window: Window) -> str:
+    """Exactly what ran, and on what."""
+    net, device = spec.network, options.resources.compute_device()
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU, one thread, clocks in CPU time"
+    scale = "at its own sizes" if options.shrink == 1 else f"SHRUNK by {options.shrink}, not its own sizes"
+    frames = latent_frames(options)
+    return "\n".join(
+        [
+            f"{options.backbone} {scale}, random weights; {name}; torch {torch.__version__}, "
+            f"{str(spec.dtype).removeprefix('torch.')}, attention {attention.backend(device, spec.dtype)}, "
+            f"{'compiled' if options.compile else 'not compiled'}",
+            f"dim {net.dim}, ffn {net.ffn_dim}, {net.heads} heads, {net.layers} layers, latents "
+            f"{net.channels}x{net.latent_height}x{net.latent_width} ({net.frame_tokens} tokens a frame), "
+            f"text {net.text_len}x{net.text_dim}, {spec.width}x{spec.height} px; {len(spec.schedule.steps)} passes "
+            f"and a commit",
+            f"window {window.size}, sink {window.sink}, blocks of {window.block}; {frames} latent frames "
+            f"({frames / spec.latent_fps:g} s); batch {options.batch}; bank {options.bank_dtype or 'as computed'}, "
+            f"host {'without limit' if options.host_gib is None else f'{options.host_gib:g} GiB'}, "
+            f"disk {'none' if options.disk is None else options.disk}",
+        ]
+    )

@@ -1,0 +1,155 @@
+"""Stand-ins for loaded backbones: the architecture of a registered one, at its own sizes or smaller, random weights.
+
+A stand-in computes what the real one would, number by number as expensive, and shows noise. Nothing is downloaded. The
+Wan family gets a random network, VAE and text; other backbones keep the parts that ship with them, and their latents.
+"""
+
+import json
+import time
+from dataclasses import asdict, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import torch
+from torch import nn
+
+from longtake.jobs.bench_options import PROMPT, BenchOptions
+from longtake.platform.backbones.base import Backbone, BackboneSpec, Condition, backbones, settled
+from longtake.platform.backbones.wan import Wan
+from longtake.platform.errors import ConfigError
+from longtake.platform.models.causal_dit import CausalDiT, DiTSpec
+from longtake.platform.models.umt5 import UMT5_XXL, UMT5Spec
+from longtake.platform.models.vae import WAN_VAE_CONFIG, random_vae
+from longtake.platform.process import set_up_computing
+from longtake.platform.resources import Resources, find_device
+
+DTYPES = {"float32": torch.float32, "bf16": torch.bfloat16}
+
+
+def stand_in(options: BenchOptions) -> type[Backbone]:
+    """The stand-in's class, registered as `options.name`."""
+    original = backbones.get(options.backbone)
+    small = wan_spec(original.spec, options) if issubclass(original, Wan) else own_spec(original.spec, options)
+    parent: Any = RandomWan if issubclass(original, Wan) else original
+
+    class StandIn(parent):
+        spec = small
+
+        def __init__(self, resources: Resources) -> None:
+            super().__init__(resources)
+            self.network = settled(random_network(small, resources.compute_device()), resources)
+
+    backbones.register(options.name)(StandIn)
+    return StandIn
+
+
+class RandomWan(Wan):
+    """The Wan family's other parts: a VAE as wide as the spec is large, and a text of full length."""
+
+    def __init__(self, resources: Resources) -> None:
+        vae = random_vae(vae_config(self.spec))
+        self.vae = nn.Module.to(vae, resources.decoding_device(), self.spec.dtype)  # diffusers' own warns
+
+    def condition(self, prompt: str, latent_frames: int) -> Condition:
+        net = self.spec.network
+        return Condition(torch.randn(1, net.text_len, net.text_dim, generator=torch.Generator().manual_seed(0)))
+
+
+def own_spec(spec: BackboneSpec, options: BenchOptions) -> BackboneSpec:
+    """The network shrunk inside: heads, layers and feed-forward; a head keeps its size."""
+    return replace(spec, network=narrowed(spec.network, options.shrink), dtype=compute_dtype(spec, options))
+
+
+def wan_spec(spec: BackboneSpec, options: BenchOptions) -> BackboneSpec:
+    """As `own_spec`, and also latents, pixels and text."""
+    by, net = options.shrink, spec.network
+    height, width = (max(side // by // 2, 1) * 2 for side in (net.latent_height, net.latent_width))
+    text: dict[str, Any] = {"text_len": max(net.text_len // by, 1), "text_dim": max(net.text_dim // by, 1)}
+    small = replace(own_spec(spec, options).network, latent_height=height, latent_width=width, **text)
+    return replace(own_spec(spec, options), network=small, height=8 * height, width=8 * width)
+
+
+def narrowed(net: DiTSpec, by: int) -> DiTSpec:
+    heads = max(net.heads // by, 1)
+    ffn, layers = max(net.ffn_dim // by, 1), max(net.layers // by, 1)
+    return replace(net, heads=heads, dim=heads * net.head_dim, ffn_dim=ffn, layers=layers)
+
+
+def compute_dtype(spec: BackboneSpec, options: BenchOptions) -> torch.dtype:
+    if options.dtype is None:
+        return spec.dtype if find_device(options.device).type == "cuda" else torch.float32
+    if options.dtype not in DTYPES:
+        raise ConfigError(f"dtype: {options.dtype!r} is not {' or '.join(DTYPES)}")
+    return DTYPES[options.dtype]
+
+
+def vae_config(spec: BackboneSpec) -> dict[str, Any]:
+    """Wan's VAE, its width in the same proportion as the network's."""
+    base = WAN_VAE_CONFIG["base_dim"] * spec.network.text_dim // UMT5_XXL.d_model
+    return WAN_VAE_CONFIG | {"base_dim": max(base, 2)}
+
+
+def text_spec(spec: BackboneSpec) -> UMT5Spec:
+    """UMT5-XXL in the proportion of the spec's text; a head keeps its size."""
+    width, full = spec.network.text_dim, UMT5_XXL
+    sizes = {
+        name: max(getattr(full, name) * width // full.d_model, 1)
+        for name in ("vocab_size", "d_ff", "num_layers", "num_heads")
+    }
+    return replace(full, d_model=width, **sizes)
+
+
+def random_network(spec: BackboneSpec, device: torch.device) -> CausalDiT:
+    with torch.device("meta"):
+        network = CausalDiT(spec.network)
+    filled(network, device, spec.dtype)
+    return network
+
+
+def filled(network: nn.Module, device: torch.device, dtype: torch.dtype) -> nn.Module:
+    """A network of the meta device made real: weights of mean square 1 / inputs, vectors of ones, biases of zero.
+
+    Zeros everywhere would draw less power on a GPU, and run faster than any real model.
+    """
+    network.to(dtype).to_empty(device=device)
+    for name, value in network.named_parameters():
+        if value.ndim > 1:
+            value.data.normal_(std=value[0].numel() ** -0.5)
+        else:
+            value.data.fill_(0.0 if name.endswith("bias") else 1.0)
+    return network.eval().requires_grad_(False)
+
+
+@torch.inference_mode()
+def text_seconds(options: BenchOptions) -> float:
+    """Wall seconds of encoding one prompt of full length, warm; for a backbone that reads prompts itself, of that."""
+    set_up_computing()
+    spec, device = stand_in(options).spec, options.resources.compute_device()
+    if not issubclass(backbones.get(options.backbone), Wan):
+        backbone = backbones.get(options.name)(options.resources)
+        return best_of_two(lambda: backbone.condition(PROMPT, spec.frames_per_block), device)
+    network = random_text(text_spec(spec), device, spec.dtype)
+    ids = torch.randint(2, text_spec(spec).vocab_size, (1, spec.network.text_len), device=device)
+    return best_of_two(lambda: network(input_ids=ids, attention_mask=torch.ones_like(ids)), device)
+
+
+def random_text(spec: UMT5Spec, device: torch.device, dtype: torch.dtype) -> nn.Module:
+    from longtake.platform.models.text import CONFIG, empty_network
+
+    with TemporaryDirectory() as folder:
+        (Path(folder) / CONFIG).write_text(json.dumps(asdict(spec)))
+        network: Any = empty_network(Path(folder))
+    network.set_input_embeddings(network.shared)
+    return filled(network, device, dtype)
+
+
+def best_of_two(call: Any, device: torch.device) -> float:
+    spent = []
+    for _ in range(2):
+        started = time.perf_counter()
+        call()
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        spent.append(time.perf_counter() - started)
+    return min(spent)
