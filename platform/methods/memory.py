@@ -103,6 +103,8 @@ class MemoryMethod(Method):
 
     def observe(self, first: int, latents: Tensor) -> None:
         if self.describes or self.budget is not None:
+            if isinstance(self.descriptor, torch.nn.Module):
+                self.descriptor.to(latents.device)
             self.descriptors.append(self.descriptor(latents.float()))
 
     def banked(self, row: int, first: int) -> list[int]:

@@ -1,9 +1,12 @@
 """What only a GPU can show: copies beside the computing stream change no bit, the host never waits inside a block."""
 
 import gc
+import json
+from dataclasses import asdict
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from longtake.platform.generation.packing import DTYPES
 from longtake.platform.generation.shelves import build_shelves
@@ -12,6 +15,7 @@ from longtake.platform.methods.native import Native
 from longtake.platform.methods.rag import Rag
 from longtake.platform.methods.random_memory import RandomMemory
 from longtake.platform.models import attention
+from longtake.platform.models.embedder import EmbedderSpec, LatentAutoencoder
 from longtake.platform.resources import GIB, BankRoom
 from tests.platform.rollouts import ENTRY_VALUES, latents, new_network, start
 
@@ -80,6 +84,16 @@ def test_the_host_never_waits_inside_a_block(network, config):
 
 def test_float32_agrees_with_the_cpu(network):
     ours, theirs = (latents(start(net, Rag(), seeds=(1, 2)), 8) for net in (network, new_network()))
+    assert (ours.cpu() - theirs).abs().max() < 1e-4
+
+
+def test_a_trained_descriptor_computes_where_the_latents_are(network, tmp_path):
+    torch.manual_seed(0)
+    sizes = EmbedderSpec(in_channels=3, spatial_h=2, spatial_w=4, latent_dim=8, hidden_dims=(4,))
+    save_file(LatentAutoencoder(sizes).state_dict(), tmp_path / "embedder.safetensors")
+    (tmp_path / "embedder.json").write_text(json.dumps({"config": asdict(sizes)}))
+    config = Rag(descriptor=str(tmp_path))
+    ours, theirs = (latents(start(net, config), 8) for net in (network, new_network()))
     assert (ours.cpu() - theirs).abs().max() < 1e-4
 
 
