@@ -1,7 +1,8 @@
 """Makes one take at a time: a plain class that keeps its backbone loaded and streams frames to the video as they come.
 
-Commits through the store only, and looks there first: a take that is done is not made again, whoever asks. It holds one
-block of frames, never a video. Deterministic on a CPU: always one thread, so that pixels do not depend on the machine.
+Commits through the store only, and looks there first: a take that is done is not made again, whoever asks. Blocks are
+decoded and encoded by a thread of their own while the next ones are made: one block of frames is held, never a video.
+Deterministic on a CPU: every sum is done by one thread, so that pixels do not depend on the machine.
 """
 
 from __future__ import annotations
@@ -10,12 +11,13 @@ import os
 import platform
 import socket
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
+from longtake.jobs.finishing import Finisher
 from longtake.platform.errors import LongtakeError
 from longtake.platform.fleet import Report
 from longtake.platform.process import set_up_computing
@@ -71,32 +73,29 @@ class SamplerWorker:
         return time.perf_counter() - started
 
     def film(self, take: Take, writer: TakeWriter, report: Report) -> Film:
-        """Generate and write, block by block."""
+        """Generate block by block; what is made goes to the video meanwhile."""
         from longtake.platform.backbones.base import backbones
         from longtake.platform.takes import canonical_json
         from longtake.platform.video import VideoWriter
 
         spec = backbones.get(take.backbone).spec
-        encode, decode, rows, peak = Clock(), Clock(), 0, rss_bytes()
-        with (
-            VideoWriter(writer.video_path, fps=spec.fps, width=spec.width, height=spec.height) as video,
-            writer.trace_path.open("w", encoding="utf-8") as trace,
-        ):
-            decoder = self.sampler.decoder(take)
-            for block in self.sampler.generate(take):
-                with decode.running():
-                    frames = decoder.push(block.latents)
-                if len(frames):
-                    with encode.running():
-                        video.write(frames)
-                trace.write(canonical_json(block.trace) + "\n")
-                rows, peak = rows + 1, max(peak, rss_bytes())
-                report({"done": block.index + 1, "total": block.total, "unit": "block"})
-            with encode.running():
+        rows, peak = 0, rss_bytes()
+        with VideoWriter(writer.video_path, fps=spec.fps, width=spec.width, height=spec.height) as video:
+            with (
+                writer.trace_path.open("w", encoding="utf-8") as trace,
+                closing(self.sampler.generate(take)) as blocks,
+                Finisher(self.sampler.decoder(take), video) as finisher,
+            ):
+                for block in blocks:
+                    finisher.put(block.latents)
+                    trace.write(canonical_json(block.trace) + "\n")
+                    rows, peak = rows + 1, max(peak, rss_bytes())
+                    report({"done": block.index + 1, "total": block.total, "unit": "block"})
+            with finisher.encode.running():
                 info = video.close()
         if info.num_frames != take.num_frames:
             raise LongtakeError(f"take {take.id}: {info.num_frames} frames came out, {take.num_frames} were due")
-        return Film(info, rows, peak, {"decode": decode.seconds, "encode": encode.seconds})
+        return Film(info, rows, peak, finisher.timings)
 
 
 @dataclass(frozen=True)
@@ -107,21 +106,6 @@ class Film:
     trace_rows: int
     peak_rss_bytes: int
     timings: dict[str, float]
-
-
-class Clock:
-    """Seconds spent inside `running` blocks."""
-
-    def __init__(self) -> None:
-        self.seconds = 0.0
-
-    @contextmanager
-    def running(self) -> Iterator[None]:
-        started = time.perf_counter()
-        try:
-            yield
-        finally:
-            self.seconds += time.perf_counter() - started
 
 
 def make_result(take: Take, film: Film, stats: dict[str, Any], timings: dict[str, float]) -> TakeResult:

@@ -32,7 +32,7 @@ def test_a_sweep_is_made_scored_ranked_and_shown(tmp_path: Path, capfd: pytest.C
         assert result is not None
         assert result.num_frames == take.num_frames
         assert result.trace_rows == take.latent_frames // 3
-        assert set(result.timings) == {"load", "generate", "decode", "encode", "wall"}
+        assert set(result.timings) == {"load", "generate", "decode", "encode", "wait", "wall"}
     table, ranks = store.table(), store.ranks()
     assert table is not None
     assert ranks is not None
