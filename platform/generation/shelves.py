@@ -138,8 +138,9 @@ class DiskShelf(Shelf):
     def settled(self, buffer: Tensor) -> None:
         """Let the pages go: what they hold stays in the file, and in the system's cache while there is memory."""
         if MADV_DONTNEED is not None:
-            before = buffer.storage_offset() % mmap.PAGESIZE
-            self.pages.madvise(MADV_DONTNEED, buffer.storage_offset() - before, buffer.nbytes + before)
+            start = int(buffer.storage_offset())
+            before = start % mmap.PAGESIZE
+            self.pages.madvise(MADV_DONTNEED, start - before, before + buffer.nbytes)
 
 
 def build_shelves(room: BankRoom, device: torch.device) -> list[Shelf]:
