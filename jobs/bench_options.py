@@ -5,7 +5,7 @@ Imports nothing heavy, since `longtake --help` reads it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -40,6 +40,15 @@ class BenchOptions:
     def name(self) -> str:
         """What the stand-in with random weights is registered as."""
         return f"{self.backbone}-random"
+
+    @property
+    def as_command(self) -> str:
+        """The command line that asks for these."""
+        given = [(field.name, getattr(self, field.name)) for field in fields(self)]
+        changed = [(name, value) for name, value in given if value != getattr(BenchOptions(), name)]
+        words = [(name.replace("_", "-"), ",".join(v) if isinstance(v, tuple) else v) for name, v in changed]
+        options = [f"--{name}" if value is True else f"--{name} {value}" for name, value in words]
+        return " ".join(["longtake bench sampler", *options])
 
     @property
     def resources(self) -> Resources:

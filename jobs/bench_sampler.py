@@ -13,8 +13,9 @@ from typing import Any, TypeVar
 import torch
 from rich.console import Console
 
-from longtake.jobs.bench_clocks import Film, film, latent_frames, take_turns
+from longtake.jobs.bench_clocks import latent_frames, take_turns
 from longtake.jobs.bench_figures import Figures, as_csv, method_table, stage_table
+from longtake.jobs.bench_film import Film, film
 from longtake.jobs.bench_options import BenchOptions
 from longtake.jobs.bench_weights import stand_in, text_seconds
 from longtake.platform.backbones.base import BackboneSpec
@@ -39,11 +40,13 @@ def sampler(options: BenchOptions, end_to_end: bool = True, out: Path | None = N
         turns = take_turns(options, lambda done, total: status.update(f"timing block {done}/{total}"))
     spec, device = stand_in(options).spec, options.resources.compute_device()
     figures = Figures(spec, turns, window.size, options.batch, wall=device.type == "cuda")
-    console.print(title(options, spec, window))
+    told = title(options, spec, window)
+    console.print(told)
     console.print(stage_table(figures, text))
     console.print(method_table(figures, films))
     if out is not None:
-        out.write_text(as_csv(turns))
+        about = [options.as_command, *told.splitlines()]
+        out.write_text("".join(f"# {line}\n" for line in about) + as_csv(turns))
     return 0
 
 

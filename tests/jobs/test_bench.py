@@ -6,8 +6,9 @@ import dataclasses
 import pytest
 import torch
 
-from longtake.jobs.bench_clocks import Reading, Turns, film, latent_frames, take_turns
+from longtake.jobs.bench_clocks import Reading, Turns, latent_frames, take_turns
 from longtake.jobs.bench_figures import Figures, Spread, as_csv, method_table, stage_table
+from longtake.jobs.bench_film import film
 from longtake.jobs.bench_options import BenchOptions
 from longtake.jobs.bench_sampler import check, title
 from longtake.jobs.bench_weights import stand_in, text_seconds, text_spec, vae_config
@@ -50,6 +51,13 @@ def test_a_stand_in_computes_in_float32_on_a_cpu_unless_told():
     assert stand_in(BenchOptions(device="cpu", dtype="bf16")).spec.dtype == torch.bfloat16
     with pytest.raises(ConfigError, match="'int8' is not float32 or bf16"):
         stand_in(BenchOptions(dtype="int8"))
+
+
+def test_options_say_the_command_that_gives_them():
+    options = BenchOptions(shrink=6, methods=("native", "rag"), compile=True, bank_dtype="fp8", host_gib=0)
+    expected = "longtake bench sampler --methods native,rag --shrink 6 --compile --bank-dtype fp8 --host-gib 0"
+    assert options.as_command == expected
+    assert BenchOptions().as_command == "longtake bench sampler"
 
 
 def test_every_method_has_a_reading_a_block(turns):
