@@ -8,7 +8,7 @@ nobody's fault and counts for nothing. Errors that are no take's fault (a full d
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from longtake.jobs.evaluate import current_scores
@@ -16,11 +16,12 @@ from longtake.platform.errors import ConfigError, StorageError, WeightsError
 from longtake.platform.fleet import Fleet, Item, Outcome, Running
 from longtake.platform.records import TakeResult
 from longtake.platform.store import SweepStore
-from longtake.platform.takes import Take
+from longtake.platform.takes import Cell, Take
 
 SAMPLERS, EVALUATORS = "samplers", "evaluators"
 MAX_FAILURES = 3
 SCORING = "scoring: "
+TOGETHER = "+"
 NOBODYS_FAULT = (StorageError, WeightsError, ConfigError)
 
 
@@ -65,6 +66,17 @@ class Desk:
         items = (self.next_item(take) for take in self.takes.values())
         return [item for item in items if item is not None]
 
+    def gather(self, steps: list[tuple[str, Item]], batch: int) -> list[tuple[str, Item]]:
+        """The same work, up to `batch` takes of one cell in one item where they are to be made."""
+        cells: dict[Cell, list[Take]] = {}
+        for take in [self.takes[item.key] for group, item in steps if group == SAMPLERS]:
+            cells.setdefault(take.cell, []).append(take)
+        making = [making_of(part) for takes in cells.values() for part in batched(takes, batch)]
+        return [(SAMPLERS, item) for item in making] + [step for step in steps if step[0] != SAMPLERS]
+
+    def takes_of(self, item: Item) -> list[Take]:
+        return [self.takes[take_id] for take_id in item.key.split(TOGETHER)]
+
     def open(self, fleet: Fleet, items: list[tuple[str, Item]]) -> None:
         """Hand the missing work to the fleet."""
         self.fleet, self.started = fleet, time.monotonic()
@@ -74,8 +86,7 @@ class Desk:
     def next_item(self, take: Take) -> tuple[str, Item] | None:
         """The take's next step; None when it is through, or set aside."""
         if take.id not in self.made:
-            item = Item(take.id, take.to_json(), float(take.latent_frames), take.backbone, str(take.cell))
-            return None if self.set_aside(take, scoring=False) else (SAMPLERS, item)
+            return None if self.set_aside(take, scoring=False) else (SAMPLERS, making_of([take]))
         missing = [suite for suite in self.suites if current_scores(self.store, take.id, suite) is None]
         if not missing:
             self.scored.add(take.id)
@@ -92,29 +103,40 @@ class Desk:
 
     def on_start(self, group: str, item: Item) -> None:
         """Before the attempt: the counter on disk goes up first."""
-        if group == SAMPLERS:
-            self.store.begin_attempt(self.takes[item.key])
+        for take in self.takes_of(item) if group == SAMPLERS else []:
+            self.store.begin_attempt(take)
 
     def book(self, outcome: Outcome) -> None:
         """Take note of one outcome and queue what follows from it."""
-        take = self.takes[outcome.item.key]
+        takes = self.takes_of(outcome.item)
         if isinstance(outcome.error, NOBODYS_FAULT):
             raise outcome.error
-        if outcome.error is not None:
-            self.book_failure(take, outcome.error, scoring=outcome.group == EVALUATORS)
+        if outcome.error is not None and len(takes) > 1:
+            self.part(takes, outcome.error)
+        elif outcome.error is not None:
+            self.book_failure(takes[0], outcome.error, scoring=outcome.group == EVALUATORS)
         elif outcome.group == SAMPLERS:
-            self.made.add(take.id)
-            self.results.append(TakeResult.from_json(outcome.value))
-            self.size_made += take.latent_frames
-            self.submit_next(take)
+            for take, result in zip(takes, outcome.value, strict=True):
+                self.book_made(take, TakeResult.from_json(result))
         else:
-            self.scored.add(take.id)
-            self.size_scored += take.latent_frames
+            self.scored.add(takes[0].id)
+            self.size_scored += takes[0].latent_frames
             self.unscored.append(outcome.value)
 
+    def book_made(self, take: Take, result: TakeResult) -> None:
+        self.made.add(take.id)
+        self.results.append(result)
+        self.size_made += take.latent_frames
+        self.submit_next(take)
+
+    def part(self, takes: list[Take], error: Exception) -> None:
+        """Takes that failed together go on one by one: whose fault it was shows then, and counts then."""
+        self.say(f"{takes[0].cell}: {len(takes)} takes go on one by one after {reason_of(error)}")
+        for take in takes:
+            self.submit_next(take)
+
     def book_failure(self, take: Take, error: Exception, scoring: bool) -> None:
-        text = " ".join(str(error).split()) or "no message"
-        reason = f"{SCORING if scoring else ''}{type(error).__name__}: {text[:500]}"
+        reason = f"{SCORING if scoring else ''}{reason_of(error)}"
         self.store.record_failure(take, reason)
         self.failures.setdefault(take.id, []).append(reason)
         if self.set_aside(take, scoring):
@@ -150,7 +172,7 @@ class Desk:
 
     def seconds_left(self, running: list[Running], seconds: float) -> float | None:
         """From the pace so far of making and of scoring, whichever ends later; None before either has a pace."""
-        begun = sum(self.takes[r.item.key].latent_frames * fraction(r) for r in running if r.group == SAMPLERS)
+        begun = sum(r.item.size * fraction(r) for r in running if r.group == SAMPLERS)
         through = self.made | self.failed
         to_make = sum(take.latent_frames for take in self.takes.values() if take.id not in through) - begun
         through = self.scored | self.failed
@@ -158,6 +180,25 @@ class Desk:
         paces = [(to_make, self.size_made + begun), (to_score, self.size_scored)]
         ends = [max(0.0, left) * seconds / done for left, done in paces if done > 0]
         return max(ends) if ends else None
+
+
+def making_of(takes: Sequence[Take]) -> Item:
+    """Takes of one cell to be made together."""
+    first, many = takes[0], f" x {len(takes)}" if len(takes) > 1 else ""
+    key, payload = TOGETHER.join(take.id for take in takes), [take.to_json() for take in takes]
+    return Item(key, payload, float(sum(t.latent_frames for t in takes)), first.backbone, f"{first.cell}{many}")
+
+
+def batched(takes: list[Take], most: int) -> Iterator[list[Take]]:
+    """Parts of at most so many takes, as equal as can be."""
+    parts = -(-len(takes) // most)
+    for i in range(parts):
+        yield takes[i * len(takes) // parts : (i + 1) * len(takes) // parts]
+
+
+def reason_of(error: Exception) -> str:
+    text = " ".join(str(error).split()) or "no message"
+    return f"{type(error).__name__}: {text[:500]}"
 
 
 def fraction(running: Running) -> float:

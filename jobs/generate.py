@@ -1,7 +1,6 @@
-"""Makes one take at a time: a plain class that keeps its backbone loaded and streams frames to the video as they come.
+"""Makes takes, one or a few of a cell at a time: a plain class that keeps its backbone loaded and films what it makes.
 
-Commits through the store only, and looks there first: a take that is done is not made again, whoever asks. Blocks are
-decoded and encoded by a thread of their own while the next ones are made: one block of frames is held, never a video.
+Commits through the store only, and looks there first: a take that is done is not made again, whoever asks.
 Deterministic on a CPU: every sum is done by one thread, so that pixels do not depend on the machine.
 """
 
@@ -12,13 +11,11 @@ import platform
 import socket
 import time
 from collections.abc import Callable
-from contextlib import closing
-from dataclasses import dataclass
+from contextlib import ExitStack, closing
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
-from longtake.jobs.finishing import Finisher
-from longtake.platform.errors import LongtakeError
+from longtake.jobs.film import Film, Filming
 from longtake.platform.fleet import Report
 from longtake.platform.process import set_up_computing
 from longtake.platform.records import TakeResult
@@ -28,7 +25,6 @@ from longtake.platform.takes import Take
 if TYPE_CHECKING:
     from longtake.platform.commit import TakeWriter
     from longtake.platform.store import SweepStore
-    from longtake.platform.video import VideoInfo
 
 LoadSampler = Callable[[str, Resources], Any]
 VERSIONS_OF = ("longtake", "torch", "numpy", "av")
@@ -41,26 +37,55 @@ def load_sampler(backbone: str, resources: Resources) -> Any:
 
 
 class SamplerWorker:
-    """One at a time; another backbone replaces the one that is loaded."""
+    """One item at a time; another backbone replaces the one that is loaded."""
 
     def __init__(self, store: SweepStore, resources: Resources | None = None, load: LoadSampler = load_sampler):
         self.store, self.resources, self.load = store, resources or Resources(), load
         self.backbone = ""
         self.sampler: Any = None
 
-    def run(self, payload: dict[str, Any], report: Report) -> dict[str, Any]:
-        """Make the take (JSON in, TakeResult JSON out); a failure leaves nothing behind but the attempt counter."""
-        take, store = Take.from_json(payload), self.store
-        done = store.result(take.id) if store.is_done(take) else None
-        if done is not None:
-            return done.to_json()
+    def run(self, payload: list[dict[str, Any]], report: Report) -> list[dict[str, Any]]:
+        """Make takes of one cell together (take JSON in, TakeResult JSON out, in the same order).
+
+        A failure leaves nothing behind but the attempt counters; of takes that fail together none is committed.
+        """
+        takes = [Take.from_json(one) for one in payload]
+        found = {take.id: self.store.result(take.id) for take in takes if self.store.is_done(take)}
+        missing = [take for take in takes if found.get(take.id) is None]
+        results = {take_id: result for take_id, result in found.items() if result is not None}
+        if missing:
+            results |= self.make(missing, report)
+        return [results[take.id].to_json() for take in takes]
+
+    def make(self, takes: list[Take], report: Report) -> dict[str, TakeResult]:
         started = time.perf_counter()
-        loading = self.ensure_loaded(take.backbone)
-        with store.open_take(take) as writer:
-            film = self.film(take, writer, report)
-            timings = {"load": loading, **film.timings, "wall": time.perf_counter() - started}
+        loading = self.ensure_loaded(takes[0].backbone)
+        with ExitStack() as opened:
+            writers = [opened.enter_context(self.store.open_take(take)) for take in takes]
+            films = self.film(takes, writers, report)
+            share = {"load": loading / len(takes), "wall": (time.perf_counter() - started) / len(takes)}
             stats = self.sampler.stats | {"computed_on": self.sampler.computed_on}
-            return writer.commit(make_result(take, film, stats, timings)).to_json()
+            return {
+                take.id: writer.commit(make_result(take, film, stats, film.timings | share))
+                for take, writer, film in zip(takes, writers, films, strict=True)
+            }
+
+    def film(self, takes: list[Take], writers: list[TakeWriter], report: Report) -> list[Film]:
+        """Generate block by block; what is made goes to the videos meanwhile."""
+        from longtake.platform.backbones.base import backbones
+
+        spec = backbones.get(takes[0].backbone).spec
+        with ExitStack() as opened:
+            blocks = opened.enter_context(closing(self.sampler.generate_together(takes)))
+            cameras = [
+                opened.enter_context(Filming(take, writer, self.sampler.decoder(take), spec))
+                for take, writer in zip(takes, writers, strict=True)
+            ]
+            for rows in blocks:
+                for camera, block in zip(cameras, rows, strict=True):
+                    camera.add(block)
+                report({"done": rows[0].index + 1, "total": rows[0].total, "unit": "block"})
+        return [camera.film for camera in cameras]
 
     def ensure_loaded(self, backbone: str) -> float:
         """Seconds that loading took; 0 when it was there."""
@@ -71,41 +96,6 @@ class SamplerWorker:
         self.sampler, self.backbone = None, ""
         self.sampler, self.backbone = self.load(backbone, self.resources), backbone
         return time.perf_counter() - started
-
-    def film(self, take: Take, writer: TakeWriter, report: Report) -> Film:
-        """Generate block by block; what is made goes to the video meanwhile."""
-        from longtake.platform.backbones.base import backbones
-        from longtake.platform.takes import canonical_json
-        from longtake.platform.video import VideoWriter
-
-        spec = backbones.get(take.backbone).spec
-        rows, peak = 0, rss_bytes()
-        with VideoWriter(writer.video_path, fps=spec.fps, width=spec.width, height=spec.height) as video:
-            with (
-                writer.trace_path.open("w", encoding="utf-8") as trace,
-                closing(self.sampler.generate(take)) as blocks,
-                Finisher(self.sampler.decoder(take), video) as finisher,
-            ):
-                for block in blocks:
-                    finisher.put(block.latents)
-                    trace.write(canonical_json(block.trace) + "\n")
-                    rows, peak = rows + 1, max(peak, rss_bytes())
-                    report({"done": block.index + 1, "total": block.total, "unit": "block"})
-            with finisher.encode.running():
-                info = video.close()
-        if info.num_frames != take.num_frames:
-            raise LongtakeError(f"take {take.id}: {info.num_frames} frames came out, {take.num_frames} were due")
-        return Film(info, rows, peak, finisher.timings)
-
-
-@dataclass(frozen=True)
-class Film:
-    """A written video: its facts, the rows of its trace, the most memory held after a block, seconds by stage."""
-
-    info: VideoInfo
-    trace_rows: int
-    peak_rss_bytes: int
-    timings: dict[str, float]
 
 
 def make_result(take: Take, film: Film, stats: dict[str, Any], timings: dict[str, float]) -> TakeResult:
@@ -130,10 +120,3 @@ def make_result(take: Take, film: Film, stats: dict[str, Any], timings: dict[str
         },
         worker=f"{socket.gethostname()}:{os.getpid()}",
     )
-
-
-def rss_bytes() -> int:
-    """What this process holds now. The kernel's own peak would be that of the largest take so far, not of this one."""
-    import psutil
-
-    return int(psutil.Process().memory_info().rss)

@@ -19,6 +19,8 @@ from longtake.platform.errors import ConfigError, WeightsError
 from longtake.platform.registry import did_you_mean
 from longtake.platform.takes import MethodSpec, Take
 
+CPU_BATCH = 4
+
 
 @dataclass(frozen=True)
 class Grid:
@@ -41,6 +43,12 @@ class Grid:
     @property
     def on_gpu(self) -> bool:
         return self.gpus > 0 and self.sweep.workers.device != "cpu"
+
+    @property
+    def batch(self) -> int:
+        """How many takes a sampler may make together: one fills a GPU; on a CPU, a few of a small network do better."""
+        told = self.sweep.workers.batch
+        return told if told != "auto" else 1 if self.on_gpu else CPU_BATCH
 
     @property
     def config_yaml(self) -> str:

@@ -51,7 +51,7 @@ def check_room(grid: Grid) -> dict[str, float]:
     """Bytes by shelf of the largest bank of any take. Raises ConfigError when a sampler would run out of room."""
     largest = max(cost_of(take)["bank_bytes"] for take in {take.cell: take for take in grid.takes}.values())
     try:
-        return spread(largest, grid.sweep.workers.bank, grid.on_gpu)
+        return spread(largest * grid.batch, grid.sweep.workers.bank, grid.on_gpu)
     except ConfigError as error:
         raise ConfigError(f"{grid.file}: {error}") from error
 

@@ -19,7 +19,7 @@ from typing import Any
 from rich.console import Console
 
 from longtake.jobs import leaderboard, rank
-from longtake.jobs.desk import EVALUATORS, SAMPLERS, Desk, Snapshot, name_of
+from longtake.jobs.desk import EVALUATORS, SAMPLERS, TOGETHER, Desk, Snapshot, name_of
 from longtake.jobs.evaluate import ScoreWorker
 from longtake.jobs.generate import SamplerWorker
 from longtake.jobs.grid import Grid, expand, without_password
@@ -89,7 +89,7 @@ def work(grid: Grid, store: SweepStore, publisher: Publisher, console: Console) 
             wanted = groups(grid.sweep.workers, cluster, store, len(grid.takes), grid.gpus)
             fleet = cluster.fleet(wanted, desk.on_start, watch.show)
             try:
-                desk.open(fleet, items)
+                desk.open(fleet, desk.gather(items, batch_of(grid, len(unmade), wanted[0].count)))
                 drive(fleet, cluster, desk, watch)
             finally:
                 fleet.close()
@@ -147,7 +147,8 @@ def progress_row(snapshot: Snapshot) -> dict[str, Any]:
     """progress.json: where the sweep stands, for whoever watches from outside."""
     row = asdict(snapshot)
     row["running"] = [
-        {"group": r.group, "worker": r.worker, "take": r.item.key, "report": r.report} for r in snapshot.running
+        {"group": r.group, "worker": r.worker, "takes": r.item.key.split(TOGETHER), "report": r.report}
+        for r in snapshot.running
     ]
     return row | {"updated_at": datetime.now(UTC).isoformat(timespec="seconds"), "pid": os.getpid()}
 
@@ -164,6 +165,11 @@ def groups(workers: WorkersConfig, cluster: Cluster, store: SweepStore, takes: i
         Group(SAMPLERS, partial(SamplerWorker, store, workers.resources(store.texts)), min(samplers, takes), 1.0, gpus),
         Group(EVALUATORS, partial(ScoreWorker, store), min(evaluators, takes), evaluator_cpus, 0.0),
     ]
+
+
+def batch_of(grid: Grid, takes: int, samplers: int) -> int:
+    """How many takes a sampler makes together: as told, but no fewer pieces of work than samplers."""
+    return max(1, min(grid.batch, -(-takes // samplers)))
 
 
 def places(nodes: list[Node], gpus: float) -> int:

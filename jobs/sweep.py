@@ -53,6 +53,7 @@ class WorkersConfig:
     evaluators: Any = "auto"
     gpus_per_sampler: Any = "auto"
     cluster: str = "local"  # local, inline, or the address of a running Ray cluster
+    batch: Any = "auto"
     device: str = "auto"
     decode_device: str | None = None
     compile: bool = False
@@ -63,7 +64,7 @@ class WorkersConfig:
         return Resources(self.device, self.decode_device, self.compile, self.bank, texts)
 
     def __post_init__(self) -> None:
-        for key in ("samplers", "evaluators"):
+        for key in ("samplers", "evaluators", "batch"):
             value = getattr(self, key)
             if value != "auto" and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
                 raise ConfigError(f"workers.{key}: {value!r} is not 'auto' or a whole number from 1")

@@ -21,7 +21,7 @@ def made(tmp_path):
     store = SweepStore(tmp_path / "runs", "small")
     with store.lock():
         store.write_plan("", [take])
-        SamplerWorker(store).run(take.to_json(), lambda report: None)
+        SamplerWorker(store).run([take.to_json()], lambda report: None)
         yield store, take
 
 

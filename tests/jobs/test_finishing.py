@@ -1,7 +1,7 @@
 """Blocks are decoded and encoded beside the generation: the same video, a short queue, and one error at the most."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -123,9 +123,9 @@ def test_a_failed_generation_drops_what_waits(tmp_path: Path, error: BaseExcepti
 class Breaking(Sampler):
     """Fails at its fifth block."""
 
-    def generate(self, take: Take) -> Iterator[BlockOutput]:
-        for made in super().generate(take):
-            if made.index == 4:
+    def generate_together(self, takes: Sequence[Take]) -> Iterator[list[BlockOutput]]:
+        for made in super().generate_together(takes):
+            if made[0].index == 4:
                 raise OSError("lost")
             yield made
 
@@ -162,7 +162,7 @@ def in_turn(worker: SamplerWorker, take: Take, path: Path) -> str:
 def test_the_video_is_the_one_that_a_single_thread_makes(tmp_path: Path) -> None:
     worker, takes = set_up(tmp_path, Sampler)
     for take in takes[:3]:
-        result = worker.run(take.to_json(), lambda report: None)
+        (result,) = worker.run([take.to_json()], lambda report: None)
         assert result["video_sha256"] == in_turn(worker, take, tmp_path / "alone.mp4")
         assert set(result["timings"]) == {"load", "generate", "decode", "encode", "wait", "wall"}
     assert no_thread_is_left()
@@ -176,8 +176,20 @@ def test_a_take_that_fails_leaves_nothing_and_the_worker_goes_on(
     take = max(takes, key=lambda take: take.latent_frames)
     for _ in range(2):
         with pytest.raises(error, match=r"^(lost|no pixels)$"):
-            worker.run(take.to_json(), lambda report: None)
+            worker.run([take.to_json()], lambda report: None)
     assert no_thread_is_left()
     assert not list(worker.store.folder.rglob(".tmp-*"))
     worker.sampler = Sampler(take.backbone, worker.resources)
-    assert worker.run(take.to_json(), lambda report: None)["take_id"] == take.id
+    assert worker.run([take.to_json()], lambda report: None)[0]["take_id"] == take.id
+
+
+def test_takes_that_are_made_together_are_those_made_alone(tmp_path: Path) -> None:
+    """And what is there already is given back as it is."""
+    worker, takes = set_up(tmp_path, Sampler)
+    cell = [take for take in takes if take.cell == takes[0].cell]
+    assert len(cell) == 2
+    results = worker.run([take.to_json() for take in cell], lambda report: None)
+    assert [result["take_id"] for result in results] == [take.id for take in cell]
+    for take, result in zip(cell, results, strict=True):
+        assert result["video_sha256"] == in_turn(worker, take, tmp_path / "alone.mp4")
+    assert worker.run([take.to_json() for take in cell], lambda report: None) == results

@@ -101,7 +101,7 @@ def test_a_killed_sampler_is_replaced_and_its_take_made_again(tmp_path: Path) ->
         str(tiny.write_sweep(tmp_path)),
         "lengths_s=[45]",
         "methods=[native]",
-        "workers={samplers: 1, evaluators: 1, cluster: local}",
+        "workers={samplers: 1, evaluators: 1, batch: 1, cluster: local}",
     ]
     assert execute(words) == 0
     assert killed

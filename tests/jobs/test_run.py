@@ -101,6 +101,36 @@ def test_a_take_that_fails_three_times_is_set_aside_and_the_rest_completes(
     assert not list(store.folder.rglob(".tmp-*"))
 
 
+def test_takes_that_fail_together_go_on_alone_and_only_the_one_at_fault_is_set_aside(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """One attempt together, which counts as nobody's failure, then each by itself."""
+    sweep = str(tiny.write_sweep(tmp_path))
+    together = "workers={samplers: 1, batch: 2, cluster: inline}"
+    assert execute(["run", sweep, "backbones=[tiny-broken]", "methods=[native]", "lengths_s=[3]", together]) == 3
+    store = store_of(tmp_path)
+    broken, sound = sorted(store.plan(), key=lambda take: "brick" not in take.prompt)
+    assert store.failures() == {broken.id: ["RuntimeError: no bricks"] * 3}
+    assert (store.attempts(broken.id), store.attempts(sound.id)) == (4, 2)
+    assert store.done_ids() == {sound.id}
+    assert "2 takes go on one by one after RuntimeError: no bricks" in capfd.readouterr().out
+
+
+def test_a_batch_makes_the_videos_that_single_takes_are(tmp_path: Path) -> None:
+    digests = []
+    for batch in (1, 2):
+        (tmp_path / str(batch)).mkdir()
+        sweep, told = (
+            tiny.write_sweep(tmp_path / str(batch)),
+            f"workers={{samplers: 1, batch: {batch}, cluster: inline}}",
+        )
+        assert execute(["run", str(sweep), told]) == 0
+        results = map(store_of(tmp_path / str(batch)).result, sorted(store_of(tmp_path / str(batch)).done_ids()))
+        digests.append({result.take_id: result.video_sha256 for result in results if result is not None})
+    assert len(digests[0]) == 8
+    assert digests[0] == digests[1]
+
+
 def test_another_suite_scores_what_is_there_without_making_it_again(tmp_path: Path) -> None:
     sweep = str(tiny.write_sweep(tmp_path))
     small = ["lengths_s=[3]", "methods=[native]"]
