@@ -60,7 +60,7 @@ def plan(sweep: SweepFile, overrides: Overrides = None) -> int:
     from longtake.jobs import plan as plans
     from longtake.jobs.grid import expand
 
-    plans.show(expand(sweep, overrides or []), leaderboard.console_for())
+    plans.show(expand(sweep, overrides or [], need_weights=False), leaderboard.console_for())
     return 0
 
 
