@@ -174,6 +174,7 @@ def weights_verify(
     return job.verify(names or [], print)
 
 
+EXTRAS = dict.fromkeys(("diffusers", "ftfy", "huggingface_hub", "tokenizers", "transformers"), "wan")
 STOPPED = "stopped; run again to resume"
 CLICK_INTERRUPTED = 130  # what click makes of a KeyboardInterrupt
 
@@ -196,6 +197,13 @@ def execute(arguments: list[str]) -> int:
         return fail(str(error), error.exit_code)
     except KeyboardInterrupt:
         return fail(STOPPED, 75)
+    except ModuleNotFoundError as error:
+        if debug:
+            raise
+        package = (error.name or "").partition(".")[0]
+        if package not in EXTRAS:
+            return fail(internal(error), 1)
+        return fail(f"{package} is not installed; run pip install 'longtake[{EXTRAS[package]}]'", 2)
     except Exception as error:
         if type(error).__name__ == "NoArgsIsHelpError":
             print(error)
@@ -205,7 +213,11 @@ def execute(arguments: list[str]) -> int:
             return fail(usage, 2)
         if debug:
             raise
-        return fail(f"internal error: {type(error).__name__}: {error}; run it with --debug to see where", 1)
+        return fail(internal(error), 1)
+
+
+def internal(error: Exception) -> str:
+    return f"internal error: {type(error).__name__}: {error}; run it with --debug to see where"
 
 
 def usage_error(error: Exception) -> str | None:

@@ -16,7 +16,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from longtake.platform.durable import fsync_file, make_folder, storage_errors
-from longtake.platform.errors import ConfigError, StorageError, WeightsError
+from longtake.platform.errors import StorageError, WeightsError
 
 HUB = "https://huggingface.co"
 PART = ".part"
@@ -140,10 +140,8 @@ def hub_errors(label: str) -> Iterator[None]:
     """Turns what the client raises into one line; an OSError with a number is the disk's and passes."""
     if os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE"):
         raise WeightsError(f"{label}: HF_HUB_OFFLINE is set; unset it, or take the files --from a folder")
-    try:
-        from huggingface_hub import errors
-    except ImportError as error:
-        raise ConfigError(f"a package for fetching is missing ({error}); pip install 'longtake[wan]'") from error
+    from huggingface_hub import errors
+
     transport = errors.HfHubHTTPError.__bases__[0]  # the base of all that the client's HTTP library raises
     try:
         yield

@@ -84,8 +84,8 @@ def test_a_plan_shows_the_grid_and_its_cost_and_writes_nothing(
     assert "= 8 takes" in out
     assert "rounded up to 7.5 s" in out
     assert "of one CPU core" in out
-    # 30 latent frames of rag, 18 of them evicted: 2 x 1 layer x 8 tokens x 32 numbers x 4 bytes each
-    assert "bank of a sampler: up to 36.9 kB of host" in out
+    # 4 takes of rag together, 18 of their 30 latent frames evicted: 2 x 1 layer x 8 tokens x 32 numbers x 4 bytes each
+    assert "bank of a sampler: up to 147.5 kB of host" in out
     assert not (tmp_path / "runs").exists()
 
 
@@ -99,6 +99,16 @@ def test_eval_scores_a_folder(tmp_path: Path, capfd: pytest.CaptureFixture[str])
     assert set(report["videos"]) == {"a.mp4", "bad.mp4"}
     assert report["videos"]["bad.mp4"]["errors"]
     assert "bad.mp4" in capfd.readouterr().out
+
+
+def test_an_extra_that_is_not_installed_is_named_with_its_command(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """As in an install without the extra: the import fails (None in sys.modules is Python's own way to say so)."""
+    monkeypatch.setitem(sys.modules, "huggingface_hub", None)
+    monkeypatch.setenv("LONGTAKE_WEIGHTS", str(tmp_path))
+    assert execute(["weights", "pull", "wan-vae"]) == 2
+    assert "huggingface_hub is not installed; run pip install 'longtake[wan]'" in one_line(capfd)
 
 
 def test_debug_shows_the_traceback(tmp_path: Path) -> None:
