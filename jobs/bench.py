@@ -5,6 +5,7 @@ reaches is the number to watch. Random weights, one thread, CPU time (other work
 """
 
 import statistics
+import tempfile
 import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
@@ -18,13 +19,16 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
+from longtake.platform.generation.packing import FP8
 from longtake.platform.generation.rollout import Rollout
+from longtake.platform.generation.shelves import Shelf, build_shelves
 from longtake.platform.methods.base import MethodConfig, RolloutInfo, Window
 from longtake.platform.methods.native import Native, NativeRelative
 from longtake.platform.methods.rag import Rag
 from longtake.platform.models.causal_dit import CausalDiT, DiTSpec
 from longtake.platform.models.schedule import FlowSchedule
 from longtake.platform.process import set_up_computing
+from longtake.platform.resources import BankRoom
 
 SPEC = DiTSpec(
     dim=384,
@@ -44,11 +48,16 @@ GEMM = 1024
 
 @dataclass(frozen=True)
 class Case:
-    """A method to time, and the dtype of its bank."""
+    """A method to time, the dtype of its bank, and whether that lies in a file."""
 
     label: str
     config: MethodConfig
     bank: torch.dtype = torch.float32
+    on_disk: bool = False
+
+    def shelves(self) -> list[Shelf]:
+        room = BankRoom(host_gib=0, disk=tempfile.gettempdir()) if self.on_disk else BankRoom()
+        return build_shelves(room, torch.device("cpu"))
 
 
 CASES = (
@@ -56,6 +65,7 @@ CASES = (
     Case("native-relative", NativeRelative()),
     Case("rag", Rag()),
     Case("rag, bf16 bank", Rag(), torch.bfloat16),
+    Case("rag, fp8 bank on disk", Rag(), FP8, on_disk=True),
 )
 
 
@@ -122,7 +132,14 @@ def start(case: Case) -> Rollout:
     text = torch.randn(1, SPEC.text_len, SPEC.text_dim)
     noise = SeededNoise()
     return Rollout(
-        network, FlowSchedule(), method, text, noise, keep_evicted=case.config.keeps_evicted, bank_dtype=case.bank
+        network,
+        FlowSchedule(),
+        method,
+        text,
+        noise,
+        keep_evicted=case.config.keeps_evicted,
+        bank_dtype=case.bank,
+        shelves=case.shelves(),
     )
 
 

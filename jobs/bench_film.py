@@ -74,7 +74,7 @@ def film(options: BenchOptions, method: str) -> Film:
     with TemporaryDirectory() as folder:
         worker.store = SweepStore(folder, "bench")
         started = time.perf_counter()
-        made = worker.run(options.take(method, latent_frames(options)).to_json(), lambda _: None)
+        (made,) = worker.run([options.take(method, latent_frames(options)).to_json()], lambda _: None)
         wall = time.perf_counter() - started
     peak = torch.cuda.max_memory_allocated(device) if device.type == "cuda" else 0
     first = sampler.watched.arrived - started
