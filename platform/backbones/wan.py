@@ -16,7 +16,7 @@ from longtake.platform.methods.base import Window
 from longtake.platform.models.causal_dit import CausalDiT, DiTSpec
 from longtake.platform.models.checkpoints import check_header, check_lora_header, load_into
 from longtake.platform.models.schedule import FlowSchedule
-from longtake.platform.models.text import spec_in
+from longtake.platform.models.text import check_text, spec_in
 from longtake.platform.models.vae import WanDecoder, check_vae, load_vae
 from longtake.platform.resources import Resources
 from longtake.platform.text_cache import TextCache, TextSource
@@ -98,6 +98,7 @@ class Wan(Backbone):
         if cls.lora:
             check_lora_header(artefact_file(cls.lora, "lora.safetensors"), network)
         check_vae(artefact_folder("wan-vae"))
+        check_text(artefact_folder("wan-text"))
         cls.check_text_width(artefact_folder("wan-text"))
 
     @classmethod

@@ -104,11 +104,9 @@ class Bank:
         self.peak_bytes = max(self.peak_bytes, self.num_bytes)
 
     def store(self, packed: Packed) -> Stored:
-        shelf, buffer = place(self.shelves, packed.data.nbytes)
-        data = buffer.view(packed.data.dtype).view(packed.data.shape)
-        data.copy_(packed.data, non_blocking=True)
+        shelf, buffer = place(self.shelves, packed.num_bytes)
         self.num_bytes += packed.num_bytes
-        self.touched.append(stored := Stored(Packed(data, packed.scale), buffer, shelf))
+        self.touched.append(stored := Stored(packed.copied_into(buffer), buffer, shelf))
         return stored
 
     def drop(self, key: Key) -> None:
@@ -127,21 +125,19 @@ class Bank:
             return
         with self.side.running():
             for key in self.stored.keys() & set(keys):
-                packed = self.stored[key].packed
-                self.staged[key] = Packed(packed.data.to(self.device, non_blocking=True), packed.scale)
+                self.staged[key] = self.stored[key].packed.to(self.device)
 
     def entry(self, key: Key) -> Tensor:
         """The entry on the device, in the compute dtype. KeyError if the bank does not hold it."""
         if key in self.leaving:
             return unpack(pack(self.leaving[key], self.dtype), self.compute)
         stored = self.stored[key]
-        packed = self.staged.pop(key, None) or Packed(stored.packed.data.to(self.device), stored.packed.scale)
+        packed = self.staged.pop(key, None) or stored.packed.to(self.device)
         self.touched.append(stored)
         if self.device.type == "cuda":
             used_by = torch.cuda.current_stream(self.device)
-            for tensor in (packed.data, packed.scale):
-                if tensor is not None:
-                    tensor.record_stream(used_by)
+            for tensor in packed.tensors:
+                tensor.record_stream(used_by)
         return unpack(packed, self.compute)
 
     def close(self) -> None:

@@ -26,8 +26,24 @@ class Packed:
     scale: Tensor | None = None
 
     @property
+    def tensors(self) -> list[Tensor]:
+        return [self.data] if self.scale is None else [self.data, self.scale]
+
+    @property
     def num_bytes(self) -> int:
-        return self.data.nbytes + (self.scale.nbytes if self.scale is not None else 0)
+        return sum(tensor.nbytes for tensor in self.tensors)
+
+    def to(self, device: torch.device) -> "Packed":
+        """On `device`; from pinned memory without waiting."""
+        return Packed(*(tensor.to(device, non_blocking=True) for tensor in self.tensors))
+
+    def copied_into(self, buffer: Tensor) -> "Packed":
+        """The same in `buffer` [num_bytes] uint8, the scale behind the data: nothing small is left on the heap."""
+        parts = buffer.split([tensor.nbytes for tensor in self.tensors])
+        held = [part.view(one.dtype).view(one.shape) for part, one in zip(parts, self.tensors, strict=True)]
+        for place, one in zip(held, self.tensors, strict=True):
+            place.copy_(one, non_blocking=True)
+        return Packed(*held)
 
 
 def pack(entry: Tensor, dtype: torch.dtype) -> Packed:

@@ -101,7 +101,7 @@ def test_close_gives_everything_back_and_the_next_bank_uses_it(tmp_path):
 
 
 def test_a_bank_in_8_bits_follows_one_of_16_on_the_same_shelf():
-    """Room for 4 entries of 1,920 bytes, or 8 of 960: nothing of the first take's is in the way of the second's."""
-    shelves = build_shelves(BankRoom(host_gib=4 * 1920 / 2**30), CPU)
+    """Room for 4 entries of 1,920 bytes, or 8 of 960 with 24 scales: the first take's are not in the second's way."""
+    shelves = build_shelves(BankRoom(host_gib=8 * (960 + 24 * 4) / 2**30), CPU)
     filled(4, dtype=torch.bfloat16, shelves=shelves).close()
     assert len(filled(8, dtype=FP8, shelves=shelves)) == 8

@@ -18,7 +18,7 @@ from longtake.platform.methods.rag import Rag
 from longtake.platform.methods.random_memory import RandomMemory
 from longtake.platform.models.checkpoints import load_safetensors, read_json
 from longtake.platform.resources import GIB, BankRoom
-from tests.platform.rollouts import ENTRY_VALUES, latents, new_network, start
+from tests.platform.rollouts import ENTRY_VALUES, SPEC, latents, new_network, start
 
 GOLDEN = Path(__file__).parents[2] / "golden"
 
@@ -149,7 +149,8 @@ def test_a_rounded_bank_stays_close(network, name, limit):
 )
 def test_where_the_bank_lies_changes_no_bit(network, tmp_path, name, config):
     """20 blocks of two takes evict 48 frames each: they lie in memory, in a file, or 7 in memory and the rest there."""
-    entry, held = ENTRY_VALUES * DTYPES[name].itemsize, 2 * (config.bank_frames or 48)
+    scales = 2 * SPEC.layers * SPEC.heads * 4 if name == "fp8" else 0
+    entry, held = ENTRY_VALUES * DTYPES[name].itemsize + scales, 2 * (config.bank_frames or 48)
     made = []
     for host_entries in (held, 0, 7):
         shelves = build_shelves(room(host_entries, entry, tmp_path), network.device)
