@@ -13,7 +13,7 @@ from typing import Annotated
 
 import typer
 
-from longtake.jobs import bench_options
+from longtake.jobs.bench import options as bench_options
 from longtake.platform.errors import LongtakeError
 
 app = typer.Typer(
@@ -103,7 +103,7 @@ def bench_engine(
     out: Annotated[Path | None, typer.Option(help="Write every block's reading to this CSV file.")] = None,
 ) -> int:
     """CPU time per block of the engine, as a fraction of this machine's own matrix rate."""
-    from longtake.jobs.bench import engine
+    from longtake.jobs.bench.engine import engine
 
     return engine(frames, out)
 

@@ -17,8 +17,8 @@ from longtake.platform.errors import ConfigError
 from longtake.platform.registry import did_you_mean
 from longtake.platform.resources import BankRoom, Resources
 from longtake.platform.store import NAME
-from longtake.platform.weights import weights_root
-from longtake.platform.weights_catalog import ARTEFACTS
+from longtake.platform.weights.artefacts import weights_root
+from longtake.platform.weights.catalog import ARTEFACTS
 
 RESERVED = ("training", "mlartifacts", "mlflow.db", "texts")
 DEVICE = re.compile(r"auto|cpu|cuda(:\d{1,2})?")

@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from longtake.platform import weights_manifest as manifests
 from longtake.platform.errors import ConfigError
-from longtake.platform.weights import ABSENT, folder_of, state, weights_root
-from longtake.platform.weights_catalog import ARTEFACTS, Artefact, chosen, needed_by
+from longtake.platform.weights import manifest as manifests
+from longtake.platform.weights.artefacts import ABSENT, folder_of, state, weights_root
+from longtake.platform.weights.catalog import ARTEFACTS, Artefact, chosen, needed_by
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -44,16 +44,16 @@ def size(artefact: Artefact) -> str:
 
 def pull(names: list[str], source: Path | None, revision: str | None, converts: bool, say: Say) -> int:
     """Bring artefacts, from the hub or from `source`, and convert what is a pickle."""
-    from longtake.platform import weights_pull
+    from longtake.platform.weights import pull as pulling
 
     artefacts = chosen(names)
     if revision and (source or len({artefact.origins[0].repo for artefact in artefacts}) > 1):
         raise ConfigError(f"--revision {revision}: is a commit of one repository; pull artefacts one at a time")
     for artefact in artefacts:
         if source:
-            weights_pull.take(artefact, source, say)
+            pulling.take(artefact, source, say)
         else:
-            weights_pull.pull(artefact, revision, say)
+            pulling.pull(artefact, revision, say)
         if converts:
             convert_one(artefact, say)
     return 0
@@ -67,19 +67,20 @@ def convert(names: list[str], delete_source: bool, say: Say) -> int:
 
 
 def convert_one(artefact: Artefact, say: Say, delete_source: bool = False) -> None:
-    from longtake.platform import weights_check, weights_convert
+    from longtake.platform.weights.check import check_artefact, check_weights
+    from longtake.platform.weights.convert import convert
 
-    def check(one: Artefact, weights: dict, origin: str) -> None:
-        weights_check.check_weights(one, networks, weights, origin)
+    def fits(one: Artefact, weights: dict, origin: str) -> None:
+        check_weights(one, networks, weights, origin)
 
-    weights_convert.convert(artefact, check, say, delete_source)
-    weights_check.check_artefact(artefact, networks)
+    convert(artefact, fits, say, delete_source)
+    check_artefact(artefact, networks)
     say(f"{artefact.name}: ready in {folder_of(artefact.name)}")
 
 
 def verify(names: list[str], say: Say) -> int:
     """Hashes, names and shapes of artefacts (none: of all that are here); 1 when something is wrong."""
-    from longtake.platform.weights_check import verify as verify_one
+    from longtake.platform.weights.check import verify as verify_one
 
     artefacts = chosen(names) or [one for one in ARTEFACTS.values() if state(one) != ABSENT]
     if not artefacts:

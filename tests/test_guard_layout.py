@@ -19,7 +19,7 @@ ONE_IMPORTER = {
     "deepspeed": "trainers/embedder.py",
     "transformers": "platform/models/text.py",
     "diffusers": "platform/models/vae.py",
-    "huggingface_hub": "platform/hub.py",
+    "huggingface_hub": "platform/weights/hub.py",
     "flash_attn": "platform/models/attention.py",
     "fastapi": "dashboards/app.py",
     "uvicorn": "dashboards/app.py",

@@ -20,8 +20,15 @@ from longtake.platform.models.text import check_text, spec_in
 from longtake.platform.models.vae import WanDecoder, check_vae, load_vae
 from longtake.platform.resources import Resources
 from longtake.platform.text_cache import TextCache, TextSource
-from longtake.platform.weights import ABSENT, artefact_file, artefact_folder, recorded_sha256, state, weights_root
-from longtake.platform.weights_catalog import artefact
+from longtake.platform.weights.artefacts import (
+    ABSENT,
+    artefact_file,
+    artefact_folder,
+    recorded_sha256,
+    state,
+    weights_root,
+)
+from longtake.platform.weights.catalog import artefact
 
 WAN_1_3B = DiTSpec(
     dim=1536,

@@ -6,12 +6,12 @@ import dataclasses
 import pytest
 import torch
 
-from longtake.jobs.bench_clocks import Reading, Turns, latent_frames, take_turns
-from longtake.jobs.bench_figures import Figures, Spread, as_csv, method_table, stage_table
-from longtake.jobs.bench_film import film
-from longtake.jobs.bench_options import BenchOptions
-from longtake.jobs.bench_sampler import check, title
-from longtake.jobs.bench_weights import stand_in, text_seconds, text_spec, vae_config
+from longtake.jobs.bench.clocks import Reading, Turns, latent_frames, take_turns
+from longtake.jobs.bench.figures import Figures, Spread, as_csv, method_table, stage_table
+from longtake.jobs.bench.film import film
+from longtake.jobs.bench.options import BenchOptions
+from longtake.jobs.bench.sampler import check, title
+from longtake.jobs.bench.stand_in import stand_in, text_seconds, text_spec, vae_config
 from longtake.platform.backbones.base import backbones
 from longtake.platform.errors import ConfigError
 from longtake.platform.models.umt5 import UMT5_XXL

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from longtake.jobs.cli import execute
-from longtake.platform.weights import recorded_sha256
-from longtake.platform.weights_catalog import ARTEFACTS
+from longtake.platform.weights.artefacts import recorded_sha256
+from longtake.platform.weights.catalog import ARTEFACTS
 
 from ..hub_server import COMMIT, FakeHub
 from ..wan_fixture import write_mirror

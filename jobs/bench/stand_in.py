@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from longtake.jobs.bench_options import PROMPT, BenchOptions
+from longtake.jobs.bench.options import PROMPT, BenchOptions
 from longtake.platform.backbones.base import Backbone, BackboneSpec, Condition, backbones, settled
 from longtake.platform.backbones.wan import Wan
 from longtake.platform.errors import ConfigError
@@ -50,6 +50,11 @@ class RandomWan(Wan):
     def __init__(self, resources: Resources) -> None:
         vae = random_vae(vae_config(self.spec))
         self.vae = nn.Module.to(vae, resources.decoding_device(), self.spec.dtype)  # diffusers' own warns
+
+    @classmethod
+    def artefacts(cls) -> dict[str, str]:
+        """None: nothing is read."""
+        return {}
 
     def condition(self, prompt: str, latent_frames: int) -> Condition:
         net = self.spec.network

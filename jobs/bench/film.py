@@ -13,9 +13,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from longtake.jobs.bench_clocks import latent_frames
-from longtake.jobs.bench_options import BenchOptions
-from longtake.jobs.bench_weights import stand_in
+from longtake.jobs.bench.clocks import latent_frames
+from longtake.jobs.bench.options import BenchOptions
+from longtake.jobs.bench.stand_in import stand_in
 from longtake.jobs.generate import SamplerWorker
 from longtake.platform.backbones.base import Decoder
 from longtake.platform.generation.sampler import Sampler

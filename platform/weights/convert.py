@@ -10,15 +10,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from longtake.platform import weights_manifest as manifests
 from longtake.platform.durable import json_bytes, replace_file, storage_errors, temp_path
 from longtake.platform.errors import WeightsError
 from longtake.platform.models.checkpoints import published_state, sha256
 from longtake.platform.models.safetensors_writer import write_safetensors
-from longtake.platform.weights import folder_of, pickle_of, require
-from longtake.platform.weights_catalog import Artefact, Pickle
-from longtake.platform.weights_manifest import Manifest
-from longtake.platform.weights_pull import Say
+from longtake.platform.weights import manifest as manifests
+from longtake.platform.weights.artefacts import folder_of, pickle_of, require
+from longtake.platform.weights.catalog import Artefact, Pickle
+from longtake.platform.weights.manifest import Manifest
+from longtake.platform.weights.pull import Say
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -1,7 +1,7 @@
 """Brings an artefact's files into its folder, from the hub or from a local one, and records each as it arrives.
 
 What is there already and unchanged is kept, so that a pull that was cut off, or is repeated, brings what is missing.
-Converts nothing (`weights_convert.py`).
+Converts nothing (`convert.py`).
 """
 
 import os
@@ -11,14 +11,14 @@ from dataclasses import replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from longtake.platform import hub
-from longtake.platform import weights_manifest as manifests
 from longtake.platform.durable import make_folder, storage_errors, temp_path
 from longtake.platform.errors import WeightsError
 from longtake.platform.models.checkpoints import sha256
-from longtake.platform.weights import PULLED, READY, folder_of, state
-from longtake.platform.weights_catalog import Artefact, Fetch, Origin
-from longtake.platform.weights_manifest import FileRecord, Manifest
+from longtake.platform.weights import hub
+from longtake.platform.weights import manifest as manifests
+from longtake.platform.weights.artefacts import PULLED, READY, folder_of, state
+from longtake.platform.weights.catalog import Artefact, Fetch, Origin
+from longtake.platform.weights.manifest import FileRecord, Manifest
 
 Say = Callable[[str], None]
 

@@ -15,8 +15,8 @@ from tempfile import TemporaryDirectory
 import torch
 from torch import Tensor
 
-from longtake.jobs.bench_options import BenchOptions
-from longtake.jobs.bench_weights import stand_in
+from longtake.jobs.bench.options import BenchOptions
+from longtake.jobs.bench.stand_in import stand_in
 from longtake.platform.generation.sampler import Sampler
 from longtake.platform.process import set_up_computing
 from longtake.platform.takes import Take

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 from rich.table import Table
 
-from longtake.jobs.bench_clocks import Reading, Turns
-from longtake.jobs.bench_film import Film
+from longtake.jobs.bench.clocks import Reading, Turns
+from longtake.jobs.bench.film import Film
 from longtake.platform.backbones.base import BackboneSpec
 from longtake.platform.resources import GIB
 from longtake.platform.takes import FRAMES_PER_LATENT

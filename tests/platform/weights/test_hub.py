@@ -8,10 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from longtake.platform import hub
 from longtake.platform.errors import LongtakeError, StorageError, WeightsError
-
-from ..hub_server import COMMIT, FakeHub
+from longtake.platform.weights import hub
+from tests.hub_server import COMMIT, FakeHub
 
 REPO, BIG, SMALL = "owner/model", "folder/big.pt", "config.json"
 DATA = random.Random(0).randbytes(300_000)

@@ -9,13 +9,22 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from longtake.platform import weights_manifest as manifests
 from longtake.platform.errors import WeightsError
 from longtake.platform.models.checkpoints import check_header, check_lora_header, sha256
 from longtake.platform.models.keys import check_fit, shapes_of
 from longtake.platform.models.lora import check_pairs, lora_pairs
-from longtake.platform.weights import PULLED, artefact_folder, expected, folder_of, require, state, unmet, usable
-from longtake.platform.weights_catalog import Artefact
+from longtake.platform.weights import manifest as manifests
+from longtake.platform.weights.artefacts import (
+    PULLED,
+    artefact_folder,
+    expected,
+    folder_of,
+    require,
+    state,
+    unmet,
+    usable,
+)
+from longtake.platform.weights.catalog import Artefact
 
 if TYPE_CHECKING:
     from torch import Tensor, nn

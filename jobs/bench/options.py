@@ -85,7 +85,7 @@ def command(
     out: Annotated[Path | None, typer.Option(help="Write every block's reading to this CSV file.")] = None,
 ) -> int:
     """Clocks, frames a second and memory of a backbone's sizes with random weights; downloads nothing."""
-    from longtake.jobs.bench_sampler import sampler
+    from longtake.jobs.bench.sampler import sampler
 
     options = BenchOptions(
         backbone=backbone,

@@ -13,10 +13,10 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from longtake.platform import weights_manifest as manifests
 from longtake.platform.errors import ConfigError, LongtakeError, WeightsError
 from longtake.platform.models.causal_dit import CausalDiT, DiTSpec
-from longtake.platform.weights import (
+from longtake.platform.weights import manifest as manifests
+from longtake.platform.weights.artefacts import (
     artefact_file,
     artefact_folder,
     folder_of,
@@ -25,13 +25,12 @@ from longtake.platform.weights import (
     unmet,
     weights_root,
 )
-from longtake.platform.weights_catalog import ARTEFACTS, GROUPS, SOURCE, artefact, chosen, needed_by
-from longtake.platform.weights_check import check_weights, verify
-from longtake.platform.weights_convert import convert
-from longtake.platform.weights_pull import pull, take
-
-from .. import wan_text_fixture
-from ..hub_server import COMMIT, FakeHub
+from longtake.platform.weights.catalog import ARTEFACTS, GROUPS, SOURCE, artefact, chosen, needed_by
+from longtake.platform.weights.check import check_weights, verify
+from longtake.platform.weights.convert import convert
+from longtake.platform.weights.pull import pull, take
+from tests import wan_text_fixture
+from tests.hub_server import COMMIT, FakeHub
 
 TINY = DiTSpec(16, 24, 2, 2, 4, 4, 4, 6, 10, freq_dim=8)
 NAME, REPO, PATH = "self-forcing", "gdhe17/Self-Forcing", "checkpoints/self_forcing_dmd.pt"

@@ -13,11 +13,11 @@ from typing import Any, TypeVar
 import torch
 from rich.console import Console
 
-from longtake.jobs.bench_clocks import latent_frames, take_turns
-from longtake.jobs.bench_figures import Figures, as_csv, method_table, stage_table
-from longtake.jobs.bench_film import Film, film
-from longtake.jobs.bench_options import BenchOptions
-from longtake.jobs.bench_weights import stand_in, text_seconds
+from longtake.jobs.bench.clocks import latent_frames, take_turns
+from longtake.jobs.bench.figures import Figures, as_csv, method_table, stage_table
+from longtake.jobs.bench.film import Film, film
+from longtake.jobs.bench.options import BenchOptions
+from longtake.jobs.bench.stand_in import stand_in, text_seconds
 from longtake.platform.backbones.base import BackboneSpec
 from longtake.platform.errors import ConfigError
 from longtake.platform.generation.sampler import chosen_method

@@ -10,10 +10,10 @@ from collections.abc import Iterable
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from longtake.platform import weights_manifest as manifests
 from longtake.platform.errors import WeightsError
-from longtake.platform.weights_catalog import SOURCE, Artefact, Pickle, artefact
-from longtake.platform.weights_manifest import FileRecord, Manifest
+from longtake.platform.weights import manifest as manifests
+from longtake.platform.weights.catalog import SOURCE, Artefact, Pickle, artefact
+from longtake.platform.weights.manifest import FileRecord, Manifest
 
 ABSENT, INCOMPLETE, PULLED, CHANGED, READY = "absent", "incomplete", "pulled, needs convert", "changed", "ready"
 
