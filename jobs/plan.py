@@ -13,11 +13,13 @@ from rich.table import Table
 
 from longtake.jobs.grid import Grid
 from longtake.jobs.leaderboard import new_table
-from longtake.jobs.room import spread
+from longtake.jobs.room import check_memory, spread
 from longtake.platform import config
 from longtake.platform.errors import ConfigError
 from longtake.platform.store import SweepStore
 from longtake.platform.takes import Cell, Take
+
+HERE = ("local", "inline")
 
 
 @dataclass
@@ -47,11 +49,18 @@ def cost_of(take: Take) -> dict[str, float]:
     return backbones.get(take.backbone).cost(take, chosen)
 
 
-def check_room(grid: Grid) -> dict[str, float]:
-    """Bytes by shelf of the largest bank of any take. Raises ConfigError when a sampler would run out of room."""
+def room_of(grid: Grid) -> dict[str, float]:
+    """Bytes by shelf of a sampler's largest bank. Raises ConfigError when it does not fit `workers.bank`."""
     largest = max(cost_of(take)["bank_bytes"] for take in {take.cell: take for take in grid.takes}.values())
+    return spread(largest * grid.batch, grid.sweep.workers.bank, grid.on_gpu)
+
+
+def check_room(grid: Grid) -> None:
+    """Raises ConfigError when a sampler would run out of room, or of this machine's memory."""
     try:
-        return spread(largest * grid.batch, grid.sweep.workers.bank, grid.on_gpu)
+        held = room_of(grid)
+        if grid.sweep.workers.cluster in HERE:
+            check_memory(held)
     except ConfigError as error:
         raise ConfigError(f"{grid.file}: {error}") from error
 
@@ -72,7 +81,7 @@ def show(grid: Grid, console: Console) -> None:
     console.print(table(grid, cells, left))
     for note in grid.notes:
         console.print(f"note: {note}", markup=False, soft_wrap=True)
-    for line in (totals(grid, rest, done), bank_line(grid), *rates(grid)):
+    for line in (totals(grid, rest, done), *bank_lines(grid), *rates(grid)):
         console.print(line, markup=False, soft_wrap=True)
 
 
@@ -100,7 +109,7 @@ def table(grid: Grid, cells: dict[Cell, Cost], left: dict[Cell, int]) -> Table:
         result.add_column(name, justify="left" if name in ("backbone", "method") else "right", no_wrap=True)
     for cell, cost in cells.items():
         numbers = [str(cell.seconds), str(cost.takes), str(left[cell]), duration(cost.cpu_seconds)]
-        sizes = [duration(cost.gpu_seconds), size(cost.video_bytes), size(cost.bank_bytes)]
+        sizes = [duration(cost.gpu_seconds), size(cost.video_bytes), memory(cost.bank_bytes)]
         result.add_row(cell.backbone, cell.method, *numbers, *sizes)
     return result
 
@@ -118,15 +127,17 @@ def totals(grid: Grid, rest: Cost, done: set[str]) -> str:
     return "; ".join(parts)
 
 
-def bank_line(grid: Grid) -> str:
-    """Where the largest bank of a sampler will lie, or why it cannot."""
+def bank_lines(grid: Grid) -> list[str]:
+    """Where the largest bank of a sampler will lie, and why it cannot."""
+    lines = []
     try:
-        held = check_room(grid)
+        held = room_of(grid)
+        parts = ", ".join(f"{memory(part)} of {name}" for name, part in held.items())
+        lines.append(f"bank of a sampler: up to {parts}" if held else "bank: none")
+        check_room(grid)
     except ConfigError as error:
-        return f"does not run: {error}"
-    if not held:
-        return "bank: none"
-    return f"bank of a sampler: up to {', '.join(f'{size(bytes_)} of {name}' for name, bytes_ in held.items())}"
+        lines.append(f"does not run here: {error}")
+    return lines
 
 
 def duration(seconds: float) -> str:
@@ -138,9 +149,19 @@ def duration(seconds: float) -> str:
 
 
 def size(num_bytes: float) -> str:
+    """On a disk: powers of 1000."""
+    return scaled(num_bytes, (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)))
+
+
+def memory(num_bytes: float) -> str:
+    """Of a bank: powers of 1024, as in `workers.bank`."""
+    return scaled(num_bytes, (("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10)))
+
+
+def scaled(num_bytes: float, units: tuple[tuple[str, float], ...]) -> str:
     if not num_bytes:
         return "-"
-    for unit, scale in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+    for unit, scale in units:
         if num_bytes >= scale:
             return f"{num_bytes / scale:.1f} {unit}"
     return f"{num_bytes:.0f} B"

@@ -2,7 +2,7 @@
 
 import pytest
 
-from longtake.jobs.room import spread
+from longtake.jobs.room import check_memory, spread
 from longtake.platform.errors import ConfigError
 from longtake.platform.resources import GIB, BankRoom
 
@@ -20,6 +20,14 @@ def test_shelves_are_filled_in_order() -> None:
 
 def test_no_bank_needs_no_room() -> None:
     assert spread(0, BankRoom(host_gib=0), on_gpu=False) == {}
+
+
+def test_more_than_the_machine_has_is_refused() -> None:
+    check_memory({"host": 1e6, "disk": 1e15})
+    with pytest.raises(
+        ConfigError, match=r"takes 1000000.0 GiB of host memory, this machine has [0-9.]+; name workers"
+    ):
+        check_memory({"host": 1e6 * GIB})
 
 
 def test_too_little_room_says_how_much_and_what_to_do() -> None:
