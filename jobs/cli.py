@@ -175,7 +175,7 @@ def weights_verify(
 
 
 EXTRAS = dict.fromkeys(("diffusers", "ftfy", "huggingface_hub", "tokenizers", "transformers"), "wan")
-STOPPED = "stopped; run again to resume"
+NOTHING_KEPT = ("bench", "plan", "verify", "leaderboard")
 CLICK_INTERRUPTED = 130  # what click makes of a KeyboardInterrupt
 
 
@@ -190,13 +190,13 @@ def execute(arguments: list[str]) -> int:
     debug = "--debug" in arguments
     try:
         code = app(args=[word for word in arguments if word != "--debug"], standalone_mode=False)
-        return fail(STOPPED, 75) if code == CLICK_INTERRUPTED else code if isinstance(code, int) else 0
+        return fail(stopped(arguments), 75) if code == CLICK_INTERRUPTED else code if isinstance(code, int) else 0
     except LongtakeError as error:
         if debug:
             raise
         return fail(str(error), error.exit_code)
     except KeyboardInterrupt:
-        return fail(STOPPED, 75)
+        return fail(stopped(arguments), 75)
     except ModuleNotFoundError as error:
         if debug:
             raise
@@ -214,6 +214,11 @@ def execute(arguments: list[str]) -> int:
         if debug:
             raise
         return fail(internal(error), 1)
+
+
+def stopped(arguments: list[str]) -> str:
+    """What a stop means: most commands go on where they were, those that keep nothing start over."""
+    return "stopped" if arguments and arguments[0] in NOTHING_KEPT else "stopped; run again to resume"
 
 
 def internal(error: Exception) -> str:

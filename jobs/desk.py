@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from longtake.jobs.evaluate import current_scores
-from longtake.platform.errors import ConfigError, StorageError, WeightsError
+from longtake.platform.errors import ConfigError, SetupError, StorageError, WeightsError
 from longtake.platform.fleet import Fleet, Item, Outcome, Running
 from longtake.platform.records import TakeResult
 from longtake.platform.store import SweepStore
@@ -22,7 +22,7 @@ SAMPLERS, EVALUATORS = "samplers", "evaluators"
 MAX_FAILURES = 3
 SCORING = "scoring: "
 TOGETHER = "+"
-NOBODYS_FAULT = (StorageError, WeightsError, ConfigError)
+NOBODYS_FAULT = (StorageError, WeightsError, ConfigError, SetupError)
 
 
 @dataclass
@@ -67,11 +67,12 @@ class Desk:
         return [item for item in items if item is not None]
 
     def gather(self, steps: list[tuple[str, Item]], batch: int) -> list[tuple[str, Item]]:
-        """The same work, up to `batch` takes of one cell in one item where they are to be made."""
-        cells: dict[Cell, list[Take]] = {}
+        """The same work, up to `batch` takes of one cell in one item where they are to be made; what failed before is
+        alone in its item."""
+        parts: dict[tuple[Cell, str], list[Take]] = {}
         for take in [self.takes[item.key] for group, item in steps if group == SAMPLERS]:
-            cells.setdefault(take.cell, []).append(take)
-        making = [making_of(part) for takes in cells.values() for part in batched(takes, batch)]
+            parts.setdefault((take.cell, take.id if take.id in self.failures else ""), []).append(take)
+        making = [making_of(part) for takes in parts.values() for part in batched(takes, batch)]
         return [(SAMPLERS, item) for item in making] + [step for step in steps if step[0] != SAMPLERS]
 
     def takes_of(self, item: Item) -> list[Take]:

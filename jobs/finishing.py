@@ -121,6 +121,7 @@ class Finisher:
     def finish(self, parcel: Parcel) -> None:
         from longtake.platform.generation import handoff
 
+        handoff.wait(parcel)
         with self.decode.running(), handoff.received(parcel) as latents:
             frames = self.decoder.push(latents)
         if len(frames):

@@ -6,6 +6,7 @@ Deterministic on a CPU: every sum is done by one thread, so that pixels do not d
 
 from __future__ import annotations
 
+import gc
 import os
 import platform
 import socket
@@ -16,6 +17,7 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 from longtake.jobs.film import Film, Filming
+from longtake.platform.errors import LongtakeError, SetupError
 from longtake.platform.fleet import Report
 from longtake.platform.process import set_up_computing
 from longtake.platform.records import TakeResult
@@ -37,7 +39,7 @@ def load_sampler(backbone: str, resources: Resources) -> Any:
 
 
 class SamplerWorker:
-    """One item at a time; another backbone replaces the one that is loaded."""
+    """One item (takes of one cell) at a time; another backbone replaces the one that is loaded."""
 
     def __init__(self, store: SweepStore, resources: Resources | None = None, load: LoadSampler = load_sampler):
         self.store, self.resources, self.load = store, resources or Resources(), load
@@ -47,7 +49,7 @@ class SamplerWorker:
     def run(self, payload: list[dict[str, Any]], report: Report) -> list[dict[str, Any]]:
         """Make takes of one cell together (take JSON in, TakeResult JSON out, in the same order).
 
-        A failure leaves nothing behind but the attempt counters; of takes that fail together none is committed.
+        Of takes that fail in the making none is committed: a failure leaves nothing behind but the attempt counters.
         """
         takes = [Take.from_json(one) for one in payload]
         found = {take.id: self.store.result(take.id) for take in takes if self.store.is_done(take)}
@@ -94,7 +96,14 @@ class SamplerWorker:
         started = time.perf_counter()
         set_up_computing()
         self.sampler, self.backbone = None, ""
-        self.sampler, self.backbone = self.load(backbone, self.resources), backbone
+        gc.collect()  # a compiled network is a cycle; its memory is needed now
+        try:
+            self.sampler, self.backbone = self.load(backbone, self.resources), backbone
+        except LongtakeError:
+            raise
+        except Exception as error:
+            reason = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+            raise SetupError(f"backbone {backbone} cannot be loaded ({reason}); mend it and run again") from error
         return time.perf_counter() - started
 
 

@@ -17,6 +17,7 @@ from longtake.jobs.sweep import MethodEntry, SweepConfig
 from longtake.platform import config
 from longtake.platform.errors import ConfigError, WeightsError
 from longtake.platform.registry import did_you_mean
+from longtake.platform.resources import Resources
 from longtake.platform.takes import MethodSpec, Take
 
 CPU_BATCH = 4
@@ -37,12 +38,23 @@ class Grid:
         """GPUs that a sampler of this sweep computes on: as told, or the most that any of its backbones asks for."""
         from longtake.platform.backbones.base import backbones
 
-        told = self.sweep.workers.gpus_per_sampler
-        return max(backbones.get(name).spec.gpus for name in self.sweep.backbones) if told == "auto" else float(told)
+        workers = self.sweep.workers
+        if workers.gpus_per_sampler != "auto":
+            return float(workers.gpus_per_sampler)
+        if workers.device == "cpu":
+            return float(workers.gpus_named)
+        return max(workers.gpus_named, *(backbones.get(name).spec.gpus for name in self.sweep.backbones))
 
     @property
     def on_gpu(self) -> bool:
         return self.gpus > 0 and self.sweep.workers.device != "cpu"
+
+    def resources(self, texts: Path) -> Resources:
+        """What each sampler may use. One that asked for no GPU computes on the CPU, whatever the machine has."""
+        workers = self.sweep.workers
+        device = workers.device if self.on_gpu or workers.device != "auto" else "cpu"
+        disk = workers.bank.disk and str(Path(workers.bank.disk).absolute())
+        return Resources(device, workers.decode_device, workers.compile, replace(workers.bank, disk=disk), texts)
 
     @property
     def batch(self) -> int:
@@ -121,7 +133,7 @@ def find_backbone(name: str, file: Path) -> Any:
 
 
 def resolve_method(entry: MethodEntry, backbone: Any, file: Path) -> tuple[MethodSpec, dict[str, str]]:
-    """The method with every default written out, and the sha256 of the weights it carries."""
+    """The method with every default written out, the backbone's window too, and the sha256 of weights it carries."""
     from longtake.platform.methods.base import methods
 
     try:
@@ -130,12 +142,19 @@ def resolve_method(entry: MethodEntry, backbone: Any, file: Path) -> tuple[Metho
         raise ConfigError(f"{file}: methods: {error}") from error
     where = f"{file}: methods.{entry.label}"
     built = config.build(kind, entry.params, where)
+    window = built.window_in(backbone.spec.window)
     try:
-        built.check(built.window_in(backbone.spec.window), backbone.spec.latent)
+        built.check(window, backbone.spec.latent)
+        built.budget(backbone.spec.frame)
         marks = built.fingerprint()
     except (ConfigError, WeightsError) as error:
         raise ConfigError(f"{where}: {error}") from error
-    return MethodSpec(entry.name, entry.label, asdict(built)), marks  # type: ignore[call-overload]
+    if built.needs_camera and not backbone.spec.has_camera:
+        raise ConfigError(
+            f"{where}: needs a world with a known camera, which {backbone.spec.name} has not; leave it out"
+        )
+    params = asdict(built) | {"window": window.size, "sink": window.sink}  # type: ignore[call-overload]
+    return MethodSpec(entry.name, entry.label, params), marks
 
 
 def check_prompts(backbone: Any, prompts: list[str], file: Path) -> None:

@@ -5,6 +5,8 @@ The cost of a take is the backbone's own estimate: cpu_seconds or gpu_seconds, b
 
 from __future__ import annotations
 
+import os
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,13 +15,14 @@ from rich.table import Table
 
 from longtake.jobs.grid import Grid
 from longtake.jobs.leaderboard import new_table
-from longtake.jobs.room import check_memory, spread
+from longtake.jobs.room import Need, check_machine, memory, size, spread
 from longtake.platform import config
 from longtake.platform.errors import ConfigError
 from longtake.platform.store import SweepStore
 from longtake.platform.takes import Cell, Take
 
-HERE = ("local", "inline")
+INLINE = "inline"
+HERE = ("local", INLINE)
 
 
 @dataclass
@@ -40,36 +43,68 @@ class Cost:
         self.bank_bytes = max(self.bank_bytes, cost.get("bank_bytes", 0.0))
 
 
-def cost_of(take: Take) -> dict[str, float]:
+def cost_of(take: Take, on_gpu: bool) -> dict[str, float]:
     """The backbone's estimate; the same for every take of a cell."""
     from longtake.platform.backbones.base import backbones
     from longtake.platform.methods.base import methods
 
     chosen = config.build(methods.get(take.method.name), take.method.params, f"method {take.method.label}")
-    return backbones.get(take.backbone).cost(take, chosen)
+    return backbones.get(take.backbone).cost(take, chosen, on_gpu and backbones.get(take.backbone).spec.gpus > 0)
 
 
-def room_of(grid: Grid) -> dict[str, float]:
-    """Bytes by shelf of a sampler's largest bank. Raises ConfigError when it does not fit `workers.bank`."""
-    largest = max(cost_of(take)["bank_bytes"] for take in {take.cell: take for take in grid.takes}.values())
-    return spread(largest * grid.batch, grid.sweep.workers.bank, grid.on_gpu)
+def room_of(grid: Grid) -> dict[str, int]:
+    """Bytes by shelf of a sampler's largest banks. Raises ConfigError when they do not fit `workers.bank`."""
+    cells = Counter(take.cell for take in grid.takes)
+    needs = []
+    for cell, take in {take.cell: take for take in grid.takes}.items():
+        cost = cost_of(take, grid.on_gpu)
+        entries = round(cost["bank_bytes"] / cost["entry_bytes"]) * min(grid.batch, cells[cell])
+        needs.append(Need(entries, int(cost["entry_bytes"])))
+    return spread(max(needs, key=lambda need: need.num_bytes), grid.sweep.workers.bank, grid.on_gpu)
 
 
 def check_room(grid: Grid) -> None:
-    """Raises ConfigError when a sampler would run out of room, or of this machine's memory."""
+    """Raises ConfigError when a sampler would run out of room, or all of them of this machine's memory or disk."""
     try:
         held = room_of(grid)
         if grid.sweep.workers.cluster in HERE:
-            check_memory(held)
+            check_gpus(grid)
+            check_machine(held, samplers_here(grid), grid.sweep.workers.bank.disk)
     except ConfigError as error:
         raise ConfigError(f"{grid.file}: {error}") from error
+
+
+def check_gpus(grid: Grid) -> None:
+    """ConfigError when this machine has fewer GPUs than a sampler computes on."""
+    import torch
+
+    there = torch.cuda.device_count()
+    if grid.gpus > there:
+        raise ConfigError(
+            f"workers.gpus_per_sampler: {grid.gpus:g} wanted, this machine has {there} CUDA devices; name a cluster "
+            "that has them (workers.cluster), or compute on the CPU (workers.device: cpu)"
+        )
+
+
+def samplers_here(grid: Grid) -> int:
+    """How many samplers this machine will run."""
+    workers = grid.sweep.workers
+    if workers.cluster == INLINE:
+        return 1
+    if workers.samplers != "auto":
+        return min(int(workers.samplers), len(grid.takes))
+    if not grid.on_gpu:
+        return min(os.cpu_count() or 1, len(grid.takes))
+    import torch
+
+    return max(1, min(int(torch.cuda.device_count() / grid.gpus), len(grid.takes)))
 
 
 def show(grid: Grid, console: Console) -> None:
     """Print the grid, what of it is done, and the cost of the rest."""
     store = SweepStore(Path(grid.sweep.output), grid.sweep.name)
     done = store.done_ids() if store.folder.is_dir() else set()
-    costs = {take.cell: cost_of(take) for take in {take.cell: take for take in grid.takes}.values()}
+    costs = {take.cell: cost_of(take, grid.on_gpu) for take in {take.cell: take for take in grid.takes}.values()}
     cells: dict[Cell, Cost] = {}
     left: dict[Cell, int] = {}
     rest = Cost()
@@ -81,7 +116,7 @@ def show(grid: Grid, console: Console) -> None:
     console.print(table(grid, cells, left))
     for note in grid.notes:
         console.print(f"note: {note}", markup=False, soft_wrap=True)
-    for line in (totals(grid, rest, done), *bank_lines(grid), *rates(grid)):
+    for line in (totals(grid, rest, done), *rates(grid), *bank_lines(grid)):
         console.print(line, markup=False, soft_wrap=True)
 
 
@@ -90,7 +125,7 @@ def rates(grid: Grid) -> list[str]:
     from longtake.platform.backbones.base import backbones
 
     specs = [backbones.get(name).spec for name in grid.sweep.backbones]
-    found = {f"{spec.gpu_tflops:.0f} TFLOP/s" for spec in specs if spec.gpus}
+    found = {f"{spec.gpu_tflops:.0f} TFLOP/s ({spec.gpu_basis})" for spec in specs if spec.gpus and grid.on_gpu}
     return [f"GPU time is reckoned at {', '.join(sorted(found))}, decoding overlapped"] if found else []
 
 
@@ -106,7 +141,8 @@ def table(grid: Grid, cells: dict[Cell, Cost], left: dict[Cell, int]) -> Table:
     title = f"{sweep.name}: {' x '.join(f'{len(v)} {k}' for k, v in counts.items())} = {len(grid.takes)} takes"
     result = new_table(title)
     for name in ("backbone", "method", "seconds", "takes", "to do", "CPU", "GPU", "disk", "bank"):
-        result.add_column(name, justify="left" if name in ("backbone", "method") else "right", no_wrap=True)
+        text = name in ("backbone", "method")  # these fold where it is narrow, numbers are never cut
+        result.add_column(name, justify="left" if text else "right", no_wrap=not text, overflow="fold")
     for cell, cost in cells.items():
         numbers = [str(cell.seconds), str(cost.takes), str(left[cell]), duration(cost.cpu_seconds)]
         sizes = [duration(cost.gpu_seconds), size(cost.video_bytes), memory(cost.bank_bytes)]
@@ -146,22 +182,3 @@ def duration(seconds: float) -> str:
     if seconds < 120:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
-
-
-def size(num_bytes: float) -> str:
-    """On a disk: powers of 1000."""
-    return scaled(num_bytes, (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)))
-
-
-def memory(num_bytes: float) -> str:
-    """Of a bank: powers of 1024, as in `workers.bank`."""
-    return scaled(num_bytes, (("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10)))
-
-
-def scaled(num_bytes: float, units: tuple[tuple[str, float], ...]) -> str:
-    if not num_bytes:
-        return "-"
-    for unit, scale in units:
-        if num_bytes >= scale:
-            return f"{num_bytes / scale:.1f} {unit}"
-    return f"{num_bytes:.0f} B"

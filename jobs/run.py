@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import shlex
 import time
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -29,15 +30,17 @@ from longtake.jobs.publisher import OFF, Publisher, Target
 from longtake.jobs.sweep import WorkersConfig
 from longtake.jobs.text import encode_prompts
 from longtake.platform import tracking
-from longtake.platform.cluster import Cluster, connect
+from longtake.platform.cluster import INLINE, Cluster, connect
 from longtake.platform.errors import Interrupted
 from longtake.platform.fleet import Fleet, Group, Node
+from longtake.platform.resources import Resources
 from longtake.platform.store import SweepStore
 
 POLL_SECONDS = 0.25
 DRAIN_SECONDS = 10.0
 RANK_EVERY_SECONDS = 30.0
 PROGRESS_SECONDS = 1.0
+NUMERICS = ("device", "dtype", "attention", "compiled")
 
 
 def run(file: Path, overrides: Sequence[str], console: Console | None = None) -> int:
@@ -86,10 +89,15 @@ def work(grid: Grid, store: SweepStore, publisher: Publisher, console: Console) 
             watch = Watch(grid, store, desk, view, publisher)
             unmade = [take for take in grid.takes if take.id not in desk.made | desk.failed]
             encode_prompts(unmade, store.texts, cluster, view.say, grid.sweep.workers.device)
-            wanted = groups(grid.sweep.workers, cluster, store, len(grid.takes), grid.gpus)
+            wanted = groups(grid.sweep.workers, cluster, store, len(grid.takes), grid.gpus, grid.resources(store.texts))
             fleet = cluster.fleet(wanted, desk.on_start, watch.show)
             try:
-                desk.open(fleet, desk.gather(items, batch_of(grid, len(unmade), wanted[0].count)))
+                desk.open(
+                    fleet,
+                    desk.gather(
+                        items, batch_of(grid, len(unmade), 1 if cluster.address == INLINE else wanted[0].count)
+                    ),
+                )
                 drive(fleet, cluster, desk, watch)
             finally:
                 fleet.close()
@@ -153,7 +161,14 @@ def progress_row(snapshot: Snapshot) -> dict[str, Any]:
     return row | {"updated_at": datetime.now(UTC).isoformat(timespec="seconds"), "pid": os.getpid()}
 
 
-def groups(workers: WorkersConfig, cluster: Cluster, store: SweepStore, takes: int, gpus: float = 0.0) -> list[Group]:
+def groups(
+    workers: WorkersConfig,
+    cluster: Cluster,
+    store: SweepStore,
+    takes: int,
+    gpus: float = 0.0,
+    resources: Resources | None = None,
+) -> list[Group]:
     """The fleet for these nodes. On CPUs, where scoring costs what making costs, every core does both; a GPU belongs to
     one sampler, and the evaluators share the cores that are left."""
     samplers = workers.samplers if workers.samplers != "auto" else places(cluster.nodes, gpus)
@@ -162,14 +177,14 @@ def groups(workers: WorkersConfig, cluster: Cluster, store: SweepStore, takes: i
     evaluators = workers.evaluators if workers.evaluators != "auto" else max(1, int(spare))
     evaluator_cpus = 1.0 if gpus and cpus >= samplers + evaluators else 0.0
     return [
-        Group(SAMPLERS, partial(SamplerWorker, store, workers.resources(store.texts)), min(samplers, takes), 1.0, gpus),
+        Group(SAMPLERS, partial(SamplerWorker, store, resources), min(samplers, takes), 1.0, gpus),
         Group(EVALUATORS, partial(ScoreWorker, store), min(evaluators, takes), evaluator_cpus, 0.0),
     ]
 
 
 def batch_of(grid: Grid, takes: int, samplers: int) -> int:
     """How many takes a sampler makes together: as told, but no fewer pieces of work than samplers."""
-    return max(1, min(grid.batch, -(-takes // samplers)))
+    return max(1, min(grid.batch, takes // samplers))
 
 
 def places(nodes: list[Node], gpus: float) -> int:
@@ -192,6 +207,7 @@ def finish(grid: Grid, store: SweepStore, desk: Desk, publisher: Publisher, cons
     report_failures(desk, console)
     report_times(desk, clocks, time.perf_counter() - started, console)
     report_memory(desk, console)
+    report_numerics(store, grid, console)
     if sheet:
         say(console, f"contact sheet: {sheet}")
     if publisher.target:
@@ -258,6 +274,15 @@ def report_memory(desk: Desk, console: Console) -> None:
     ]
     if parts:
         say(console, f"most memory of a sampler: {'; '.join(parts)}")
+
+
+def report_numerics(store: SweepStore, grid: Grid, console: Console) -> None:
+    """Takes that were computed in unlike ways round differently, which a comparison should know."""
+    results = [result for take in grid.takes if (result := store.result(take.id)) is not None]
+    ways = Counter(" ".join(result.versions.get(key, "?") for key in NUMERICS) for result in results)
+    if len(ways) > 1:
+        told = "; ".join(f"{count} takes on {way}" for way, count in ways.most_common())
+        say(console, f"note: computed in {len(ways)} ways, which round differently ({', '.join(NUMERICS)}): {told}")
 
 
 def ui_command(target: Target) -> str:

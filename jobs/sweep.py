@@ -15,7 +15,7 @@ from typing import Any
 from longtake.platform import config
 from longtake.platform.errors import ConfigError
 from longtake.platform.registry import did_you_mean
-from longtake.platform.resources import BankRoom, Resources
+from longtake.platform.resources import BankRoom
 from longtake.platform.store import NAME
 from longtake.platform.weights.artefacts import weights_root
 from longtake.platform.weights.catalog import ARTEFACTS
@@ -59,9 +59,11 @@ class WorkersConfig:
     compile: bool = False
     bank: BankRoom = field(default_factory=BankRoom)
 
-    def resources(self, texts: Path) -> Resources:
-        """What each sampler may use; `texts` is the folder of text embeddings."""
-        return Resources(self.device, self.decode_device, self.compile, self.bank, texts)
+    @property
+    def gpus_named(self) -> int:
+        """How many GPUs a sampler must see for the devices that are named: cuda:1 is the second."""
+        names = [name for name in (self.device, self.decode_device) if name and name.startswith("cuda")]
+        return max((int(name.partition(":")[2] or 0) + 1 for name in names), default=0)
 
     def __post_init__(self) -> None:
         for key in ("samplers", "evaluators", "batch"):
@@ -75,6 +77,10 @@ class WorkersConfig:
             value = getattr(self, key)
             if value is not None and not DEVICE.fullmatch(value):
                 raise ConfigError(f"workers.{key}: {value!r} is not auto, cpu, cuda or cuda:N")
+        if gpus != "auto" and gpus < self.gpus_named:
+            raise ConfigError(
+                f"workers.gpus_per_sampler: {gpus:g} is too few for the devices named; {self.gpus_named} or auto"
+            )
         if not self.cluster:
             raise ConfigError("workers.cluster: is empty; write local, inline or the address of a Ray cluster")
 

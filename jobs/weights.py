@@ -25,7 +25,8 @@ def show(console: Console) -> int:
 
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
     for name in ("artefact", "origin", "licence", "on disk", "state", "needed by"):
-        table.add_column(name, justify="right" if name == "on disk" else "left")
+        whole = name in ("artefact", "on disk")  # what one types stays in one piece
+        table.add_column(name, justify="right" if name == "on disk" else "left", no_wrap=whole, overflow="fold")
     for artefact in ARTEFACTS.values():
         manifest = manifests.read(folder_of(artefact.name))
         origin = f"{manifest.repo} {(manifest.commit or 'local')[:8]}" if manifest else artefact.origins[0].repo

@@ -102,7 +102,7 @@ def _stop_ray() -> None:
 
 def _start_ray(address: str) -> bool:
     """Join or start Ray; True if this process has to end it. Our own cluster takes a token that nobody else knows."""
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "1")  # a worker that asked for no GPU sees none
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
     if address == LOCAL and "RAY_AUTH_MODE" not in os.environ:
@@ -285,6 +285,8 @@ class RayFleet:
             return Outcome(slot.group.name, item, value=ray.get(ref))
         except ray.exceptions.RayTaskError as error:
             cause = error.cause if isinstance(getattr(error, "cause", None), Exception) else error
+            if not isinstance(cause, LongtakeError):
+                self._drop(slot)  # after an error that nobody foresaw (of a GPU, say) a process may be good for nothing
             return Outcome(slot.group.name, item, error=cause)
         except ray.exceptions.RayError as error:
             self._drop(slot)

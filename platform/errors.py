@@ -30,6 +30,12 @@ class WeightsError(LongtakeError):
     exit_code = 2
 
 
+class SetupError(LongtakeError):
+    """A worker could not be made ready: not enough memory, a broken library or driver."""
+
+    exit_code = 2
+
+
 class VideoError(LongtakeError):
     """A video cannot be read, or is not what its header or its record says."""
 

@@ -32,9 +32,9 @@ class BankRoom:
         for key in ("gpu_gib", "host_gib"):
             value = getattr(self, key)
             if value is not None and not 0 <= value <= 1e6:
-                raise ConfigError(f"bank.{key}: {value!r} is not a number of GiB from 0")
+                raise ConfigError(f"workers.bank.{key}: {value:g} is not from 0 to 1,000,000 GiB")
         if self.disk == "":
-            raise ConfigError("bank.disk: is empty; give a folder on a fast disk, or null")
+            raise ConfigError("workers.bank.disk: is empty; give a folder on a fast disk, or null")
 
 
 @dataclass(frozen=True)
@@ -53,10 +53,10 @@ class Resources:
         return find_device(self.device)
 
     def decoding_device(self) -> "torch.device":
-        return find_device(self.decode_device or self.device)
+        return find_device(self.decode_device, "decode_device") if self.decode_device else self.compute_device()
 
 
-def find_device(name: str) -> "torch.device":
+def find_device(name: str, key: str = "device") -> "torch.device":
     import torch
 
     if name == "auto":
@@ -64,10 +64,10 @@ def find_device(name: str) -> "torch.device":
     try:
         device = torch.device(name)
     except RuntimeError as error:
-        raise ConfigError(f"device: {name!r} is not auto, cpu, cuda or cuda:N") from error
+        raise ConfigError(f"workers.{key}: {name!r} is not auto, cpu, cuda or cuda:N") from error
     if device.type == "cuda":
         count = torch.cuda.device_count()
         if (device.index or 0) >= count:
-            raise ConfigError(f"device: {name!r} is not there, of {count} CUDA devices; use cpu or auto")
+            raise ConfigError(f"workers.{key}: {name!r} is not there, of {count} CUDA devices; use cpu or auto")
         return torch.device("cuda", device.index or 0)
     return device

@@ -65,7 +65,8 @@ class Take:
         identity = self.to_json()
         identity.pop("seconds")
         hashed = {name for name, _ in self.fingerprint}
-        params = {name: value for name, value in self.method.params.items() if f"method.{name}" not in hashed}
+        told = {name: value for name, value in self.method.params.items() if value is not None}
+        params = {name: value for name, value in told.items() if f"method.{name}" not in hashed}
         identity["method"] = {"name": self.method.name, "params": params}
         identity["fingerprint"] = sorted(identity["fingerprint"])
         return hashlib.sha256(canonical_json(identity).encode()).hexdigest()[:16]

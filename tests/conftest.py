@@ -25,7 +25,7 @@ def ray_local() -> Iterator[None]:
     import ray
 
     folder = tempfile.mkdtemp(prefix="lt")  # short: a socket's path must fit into 107 characters
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "1")
     ray.init(
         address="local",
         num_cpus=2,

@@ -8,9 +8,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from multiprocessing import get_context
 from pathlib import Path
 
 import psutil
@@ -19,6 +17,7 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
+from longtake.jobs.bench.apart import apart, check_out
 from longtake.platform.generation.packing import FP8
 from longtake.platform.generation.rollout import Rollout
 from longtake.platform.generation.shelves import Shelf, build_shelves
@@ -112,6 +111,7 @@ class SeededNoise:
 
 def engine(frames: int = 240, out: Path | None = None) -> int:
     """Print time per block, share of the limit, flatness and memory growth for each method; returns 0."""
+    check_out(out)
     set_up_computing()
     console = Console()
     with console.status("measuring") as status:
@@ -170,8 +170,7 @@ def gemm_flops_per_second() -> float:
 
 def memory_of(case: Case, frames: int) -> Memory:
     """Run the case in a fresh process, where no memory of another run can be used again."""
-    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-        return pool.submit(measure_memory, case, frames).result()
+    return apart(measure_memory, case, frames)
 
 
 def measure_memory(case: Case, frames: int) -> Memory:

@@ -4,33 +4,30 @@ Weights are random and nothing is downloaded, so pictures are noise and clocks a
 in turns are measured one after the other, the first two in processes of their own; what ran is in the title.
 """
 
-from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
 from pathlib import Path
-from typing import Any, TypeVar
 
 import torch
 from rich.console import Console
 
+from longtake.jobs.bench.apart import apart, check_memory, check_out
 from longtake.jobs.bench.clocks import latent_frames, take_turns
 from longtake.jobs.bench.figures import Figures, as_csv, method_table, stage_table
 from longtake.jobs.bench.film import Film, film
 from longtake.jobs.bench.options import BenchOptions
-from longtake.jobs.bench.stand_in import stand_in, text_seconds
+from longtake.jobs.bench.stand_in import stand_in, text_seconds, weight_bytes
 from longtake.platform.backbones.base import BackboneSpec
 from longtake.platform.errors import ConfigError
 from longtake.platform.generation.sampler import chosen_method
 from longtake.platform.methods.base import Window
 from longtake.platform.models import attention
 
-T = TypeVar("T")
-
 
 def sampler(options: BenchOptions, end_to_end: bool = True, out: Path | None = None) -> int:
     """Measure and print; returns 0. Raises ConfigError for options that do not fit, before anything runs."""
     window = check(options)
+    check_out(out)
     console = Console()
+    check_machine(options, console)
     with console.status("text") as status:
         text = apart(text_seconds, options)
         films: dict[str, Film] = {}
@@ -50,6 +47,17 @@ def sampler(options: BenchOptions, end_to_end: bool = True, out: Path | None = N
     return 0
 
 
+def check_machine(options: BenchOptions, console: Console) -> None:
+    """ConfigError if a CPU has not the memory; says what full sizes mean for a core, which computes 50 GFLOP a second."""
+    spec = stand_in(options).spec
+    if options.resources.compute_device().type != "cpu":
+        return
+    check_memory(weight_bytes(spec), f"the weights of {options.backbone}, or of its text encoder,")
+    seconds = spec.block_flops(spec.window) / 50e9
+    if seconds > 30:
+        console.print(f"a block takes a CPU core about {seconds / 60:.0f} min at these sizes; --shrink N divides them")
+
+
 def check(options: BenchOptions) -> Window:
     """The window that every method has. Raises ConfigError for an unknown or repeated method, or a window unfit."""
     spec = stand_in(options).spec
@@ -61,12 +69,6 @@ def check(options: BenchOptions) -> Window:
     if len(set(options.methods)) < len(options.methods):
         raise ConfigError(f"methods: {', '.join(options.methods)}: one is named twice; name each once")
     return windows[0]
-
-
-def apart(function: Callable[..., T], *arguments: Any) -> T:
-    """Call it in a process of its own, which takes its memory with it."""
-    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-        return pool.submit(function, *arguments).result()
 
 
 def title(options: BenchOptions, spec: BackboneSpec, window: Window) -> str:

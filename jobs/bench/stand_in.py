@@ -105,6 +105,16 @@ def text_spec(spec: BackboneSpec) -> UMT5Spec:
     return replace(full, d_model=width, **sizes)
 
 
+def weight_bytes(spec: BackboneSpec) -> int:
+    """The larger of the network and its text encoder; they are not loaded at the same time."""
+    with torch.device("meta"):
+        network = sum(value.numel() for value in CausalDiT(spec.network).parameters())
+    text = text_spec(spec)
+    inner = text.num_heads * text.d_kv
+    layer = 4 * text.d_model * inner + 3 * text.d_model * text.d_ff
+    return max(network, text.vocab_size * text.d_model + text.num_layers * layer) * spec.dtype.itemsize
+
+
 def random_network(spec: BackboneSpec, device: torch.device) -> CausalDiT:
     with torch.device("meta"):
         network = CausalDiT(spec.network)

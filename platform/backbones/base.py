@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from longtake.platform.errors import ConfigError
-from longtake.platform.methods.base import Latent, MethodConfig, Window
+from longtake.platform.methods.base import FrameSize, Latent, MethodConfig, Window
 from longtake.platform.models.causal_dit import CausalDiT, DiTSpec
 from longtake.platform.models.schedule import FlowSchedule
 from longtake.platform.registry import Registry
@@ -30,8 +30,8 @@ class BackboneSpec:
     """The published (or measured) numbers of a backbone.
 
     `gpus`: how many a sampler of it computes on; `dtype`: what the network computes in, wherever that is. For estimates
-    only: `cpu_gflops` and `gpu_tflops` are what one core or one GPU reaches when sampling, `finishing_seconds` what
-    decoding, encoding and scoring a second of video takes a core.
+    only: `cpu_gflops` and `gpu_tflops` are what one core or one GPU reaches when sampling (`gpu_basis`: where that is
+    from), `finishing_seconds` what decoding, encoding and scoring a second of video takes a core.
     """
 
     name: str
@@ -43,10 +43,12 @@ class BackboneSpec:
     latent_fps: int = 4
     fps: int = 16
     provides_start: bool = False
+    has_camera: bool = False
     gpus: float = 0.0
     dtype: torch.dtype = torch.float32
     cpu_gflops: float = 20.0
     gpu_tflops: float = 200.0
+    gpu_basis: str = "assumed"
     finishing_seconds: float = 0.2
     video_bytes_per_second: int = 20_000
 
@@ -59,18 +61,18 @@ class BackboneSpec:
         return self.network.channels, self.network.latent_height, self.network.latent_width
 
     @property
-    def frame_kv_bytes(self) -> int:
-        """Bytes of one frame's keys and values over all layers, as they are computed."""
-        return self.network.frame_kv_values * self.dtype.itemsize
+    def frame(self) -> FrameSize:
+        """A frame's keys and values over all layers, as they are computed."""
+        return FrameSize(self.network.frame_kv_values, self.dtype.itemsize, self.network.frame_kv_scales)
 
     def block_flops(self, window: Window) -> int:
         """FLOPs of one block with a full window: every denoising pass and the commit."""
         passes = len(self.schedule.steps) + 1
         return passes * self.network.pass_flops(window.block, window.size)
 
-    def compute_seconds(self, flops: int) -> dict[str, float]:
+    def compute_seconds(self, flops: int, on_gpu: bool) -> dict[str, float]:
         """Seconds of sampling by what computes it: cpu_seconds or gpu_seconds."""
-        if self.gpus:
+        if on_gpu:
             return {"gpu_seconds": flops / (self.gpu_tflops * 1e12)}
         return {"cpu_seconds": flops / (self.cpu_gflops * 1e9)}
 
@@ -130,19 +132,20 @@ class Backbone(ABC):
         return None
 
     @classmethod
-    def cost(cls, take: Take, chosen: MethodConfig) -> dict[str, float]:
-        """An estimate for `longtake plan`: cpu_seconds on one core or gpu_seconds on one GPU, bytes of the bank and
-        of the video."""
+    def cost(cls, take: Take, chosen: MethodConfig, on_gpu: bool = False) -> dict[str, float]:
+        """An estimate for `longtake plan`: cpu_seconds on one core or gpu_seconds on one GPU, bytes of the bank, of one
+        of its entries, and of the video."""
         spec, window = cls.spec, chosen.window_in(cls.spec.window)
         seconds = take.latent_frames / spec.latent_fps
         banked = max(0, take.latent_frames - window.size) if chosen.keeps_evicted else 0
-        values = spec.network.frame_kv_values
-        budget = chosen.budget(values, spec.dtype.itemsize)
+        budget = chosen.budget(spec.frame)
         frames = banked if budget is None else min(banked, budget)
-        costs = spec.compute_seconds(take.latent_frames // spec.frames_per_block * spec.block_flops(window))
+        entry = chosen.entry_bytes(spec.frame)
+        costs = spec.compute_seconds(take.latent_frames // spec.frames_per_block * spec.block_flops(window), on_gpu)
         costs["cpu_seconds"] = costs.get("cpu_seconds", 0.0) + seconds * spec.finishing_seconds
         return costs | {
-            "bank_bytes": frames * chosen.entry_bytes(values, spec.dtype.itemsize),
+            "bank_bytes": frames * entry,
+            "entry_bytes": entry,
             "video_bytes": seconds * spec.video_bytes_per_second,
         }
 

@@ -36,6 +36,7 @@ def pocket_spec(name: str) -> BackboneSpec:
         width=VIEW_PX * scale,
         height=HEIGHT_PX * scale,
         provides_start=True,
+        has_camera=True,
         cpu_gflops=8.0,
         finishing_seconds=0.17,
         video_bytes_per_second=3_700,

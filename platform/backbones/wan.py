@@ -59,6 +59,7 @@ def wan_spec(name: str, window: Window) -> BackboneSpec:
         gpus=1.0,
         dtype=torch.bfloat16,
         gpu_tflops=H100_TFLOPS,
+        gpu_basis="what LongLive publishes for an H100",
         video_bytes_per_second=VIDEO_BYTES_PER_SECOND,
     )
 

@@ -31,6 +31,12 @@ def send(latents: Tensor) -> Parcel:
     return Parcel(latents, ready)
 
 
+def wait(parcel: Parcel) -> None:
+    """Until the latents are there: the decoding thread has nothing to do before, and its clock should not run."""
+    if parcel.ready is not None:
+        parcel.ready.synchronize()
+
+
 @contextmanager
 def received(parcel: Parcel) -> Iterator[Tensor]:
     """The latents, inside a block in which the caller's work goes to the decoding stream, behind the event."""

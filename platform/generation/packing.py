@@ -14,8 +14,6 @@ from torch import Tensor
 
 FP8 = torch.float8_e4m3fn
 LARGEST = torch.finfo(FP8).max
-DTYPES = {"float32": torch.float32, "bf16": torch.bfloat16, "fp8": FP8}
-"""Names that a method's `bank_dtype` may have."""
 
 
 @dataclass(frozen=True)

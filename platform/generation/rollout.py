@@ -110,10 +110,11 @@ class Rollout:
     def prepare(self, index: int, given: bool = False) -> Prepared:
         """Plan block `index`, start to fetch what it attends, draw its noise. The block before it must be finished."""
         first = index * self.method.window.block
+        noise = [] if given else self.draw(index)  # before the plan, which waits for what it is made from
         plan = self.method.plan(first)
         columns = self.columns(plan, first)
         self.cache.prefetch(self.context.missing(plan, columns))
-        return Prepared(plan, columns, [] if given else self.draw(index))
+        return Prepared(plan, columns, noise)
 
     def draw(self, index: int) -> list[Tensor]:
         """All noise of a block, on the device."""

@@ -17,10 +17,9 @@ from torch import Tensor
 
 from longtake.platform import config
 from longtake.platform.backbones.base import Backbone, BackboneSpec, Condition, Decoder, backbones
-from longtake.platform.generation.packing import DTYPES
 from longtake.platform.generation.rollout import Block, Rollout
 from longtake.platform.generation.shelves import build_shelves
-from longtake.platform.methods.base import Method, MethodConfig, RolloutInfo, methods
+from longtake.platform.methods.base import BANK_DTYPES, Method, MethodConfig, RolloutInfo, methods
 from longtake.platform.models import attention
 from longtake.platform.resources import Resources
 from longtake.platform.takes import Take
@@ -92,10 +91,17 @@ class Sampler:
         On a CPU every row is, bit for bit, the take made alone. Mutates `stats`, whose figures are a take's share.
         """
         rollout, prefix = self.rollout(takes)
+        device, made = self.backbone.network.device, None
         total = takes[0].latent_frames // self.backbone.spec.frames_per_block
         spent, started = 0.0, time.perf_counter()
         try:
             for block in rollout.blocks(total, prefix):
+                if (
+                    device.type == "cuda"
+                ):  # one block ahead, no more: so the clock sees the device's work and not its queue
+                    before, made = made, torch.cuda.current_stream(device).record_event()
+                    if before is not None:
+                        before.synchronize()
                 spent += time.perf_counter() - started
                 bank = rollout.cache.bank
                 held = bank.peak_bytes // len(takes) if bank else 0
@@ -127,7 +133,7 @@ class Sampler:
             stacked([condition.text[0] for condition in conditions]),
             TakeNoise(takes, spec),
             keep_evicted=chosen.keeps_evicted,
-            bank_dtype=DTYPES[chosen.bank_dtype] if chosen.bank_dtype else None,
+            bank_dtype=BANK_DTYPES[chosen.bank_dtype] if chosen.bank_dtype else None,
             shelves=self.shelves,
         )
         return rollout, prefix
@@ -156,8 +162,7 @@ def build_method(
         np.stack(cameras) if cameras else None,
         first.view_columns,
         first.world_columns,
-        spec.network.frame_kv_values,
-        spec.dtype.itemsize,
+        spec.frame,
     )
     return chosen.build(info)
 

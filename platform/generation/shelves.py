@@ -17,6 +17,7 @@ from torch import Tensor
 from longtake.platform.errors import ConfigError, StorageError
 from longtake.platform.resources import GIB, BankRoom
 
+PORTABLE = 1  # pinned for every CUDA context, cudaHostRegisterPortable
 MADV_DONTNEED = getattr(mmap, "MADV_DONTNEED", None)
 FILE_SPAN = 2**42
 """Bytes of address space that the file is mapped into, once (a mapping per entry would hold a file descriptor each).
@@ -87,11 +88,14 @@ class PinnedShelf(Shelf):
         weakref.finalize(self, unpin, self.pinned, device).atexit = False
 
     def make(self, num_bytes: int) -> Tensor:
-        pages = mmap.mmap(-1, num_bytes, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+        size = f"{num_bytes / 1e6:.0f} MB more after {self.held / GIB:.1f} GiB"
+        try:
+            pages = mmap.mmap(-1, num_bytes, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+        except OSError as error:
+            raise StorageError(f"bank: no {size} ({error.strerror}); lower workers.bank.host_gib") from error
         buffer = torch.frombuffer(pages, dtype=torch.uint8)
-        code = int(torch.cuda.cudart().cudaHostRegister(buffer.data_ptr(), num_bytes, 0))
+        code = int(torch.cuda.cudart().cudaHostRegister(buffer.data_ptr(), num_bytes, PORTABLE))
         if code:
-            size = f"{num_bytes / 1e6:.0f} MB more after {self.held / GIB:.1f} GiB"
             raise StorageError(f"bank: {size} could not be pinned (CUDA error {code}); lower workers.bank.host_gib")
         self.pinned.append(buffer)
         return buffer

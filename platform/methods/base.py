@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from longtake.platform.errors import ConfigError
@@ -27,8 +28,8 @@ class Attended:
 
 
 Row = tuple[Attended, ...]
-BANK_DTYPES = {"float32": 4, "bf16": 2, "fp8": 1}
-"""Bytes of a number, by what a method's `bank_dtype` may say."""
+BANK_DTYPES = {"float32": torch.float32, "bf16": torch.bfloat16, "fp8": torch.float8_e4m3fn}
+"""What a method's `bank_dtype` may say."""
 Latent = tuple[int, int, int]
 """Channels, height and width of a latent frame."""
 
@@ -60,9 +61,17 @@ class Window:
 
 
 @dataclass(frozen=True)
+class FrameSize:
+    """A frame's keys and values: so many numbers of so many bytes, and in 8 bits so many scales."""
+
+    values: int = 0
+    value_bytes: int = 4
+    scales: int = 0
+
+
+@dataclass(frozen=True)
 class RolloutInfo:
-    """What a method may know of the rollout it serves. `columns` [rows, frames] is the pocket world's camera;
-    `frame_values` numbers of `value_bytes` each are the keys and values of a frame."""
+    """What a method may know of the rollout it serves. `columns` [rows, frames] is the pocket world's camera."""
 
     window: Window
     rows: int
@@ -70,8 +79,7 @@ class RolloutInfo:
     columns: np.ndarray | None = None
     view_columns: int = 0
     world_columns: int = 0
-    frame_values: int = 0
-    value_bytes: int = 4
+    frame: FrameSize = FrameSize()
 
 
 class Method(ABC):
@@ -101,21 +109,26 @@ class Method(ABC):
 class MethodConfig(ABC):
     """Parameters of a method: subclasses are frozen dataclasses, registered under the method's name.
 
-    `keeps_evicted`: the method looks back, so the rollout keeps a bank of what has left the window.
+    `keeps_evicted`: the method looks back, so the rollout keeps a bank of what has left the window; `needs_camera`: it
+    runs only in a world with a known camera.
     """
 
     keeps_evicted: ClassVar[bool] = False
+    needs_camera: ClassVar[bool] = False
 
     window: int | None
     sink: int | None
     bank_dtype: str | None = None
 
-    def entry_bytes(self, frame_values: int, compute_bytes: int) -> int:
-        """Bytes of a frame in the bank, when its keys and values are so many numbers of so many bytes."""
-        return frame_values * BANK_DTYPES.get(self.bank_dtype or "", compute_bytes)
+    def entry_bytes(self, frame: FrameSize) -> int:
+        """Bytes of a frame in the bank."""
+        if self.bank_dtype is None:
+            return frame.values * frame.value_bytes
+        scales = 4 * frame.scales if self.bank_dtype == "fp8" else 0
+        return frame.values * BANK_DTYPES[self.bank_dtype].itemsize + scales
 
-    def budget(self, frame_values: int, compute_bytes: int) -> int | None:
-        """Frames that the bank may hold; None without a limit."""
+    def budget(self, frame: FrameSize) -> int | None:
+        """Frames that the bank may hold; None without a limit. Raises ConfigError for one that is too small."""
         return None
 
     @abstractmethod

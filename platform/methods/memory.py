@@ -16,6 +16,7 @@ from longtake.platform.errors import ConfigError
 from longtake.platform.methods.base import (
     BANK_DTYPES,
     Attended,
+    FrameSize,
     Latent,
     Method,
     MethodConfig,
@@ -66,11 +67,10 @@ class MemoryConfig(MethodConfig):
             rule = f"top_k {self.top_k} + recency_guard {self.recency_guard}"
             raise ConfigError(f"{name} = {getattr(self, name)}: holds {frames} frames, needs at least {least} ({rule})")
 
-    def budget(self, frame_values: int, compute_bytes: int) -> int | None:
-        """Frames that the bank may hold, when a frame's keys and values are so many numbers of so many bytes."""
+    def budget(self, frame: FrameSize) -> int | None:
         if self.bank_gib is None:
             return self.bank_frames
-        frames = int(self.bank_gib * 2**30 / self.entry_bytes(frame_values, compute_bytes))
+        frames = int(self.bank_gib * 2**30 / self.entry_bytes(frame))
         self.check_budget(frames, "bank_gib")
         return frames
 
@@ -96,7 +96,7 @@ class MemoryMethod(Method):
     def __init__(self, info: RolloutInfo, config: MemoryConfig):
         super().__init__(info)
         self.top_k, self.recency_guard = config.top_k, config.recency_guard
-        self.budget = config.budget(info.frame_values, info.value_bytes)
+        self.budget = config.budget(info.frame)
         self.descriptor: Descriptor = config.load_descriptor()
         self.descriptors = DescriptorTable()
         self.forgotten: list[set[int]] = [set() for _ in range(info.rows)]

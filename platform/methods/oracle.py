@@ -6,6 +6,7 @@ what is left of the budget goes to the earliest frames that show any of them.
 """
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
@@ -40,6 +41,8 @@ class OracleMethod(MemoryMethod):
 @dataclass(frozen=True)
 class Oracle(MemoryConfig):
     """Memory by the true camera: not a method to compare with, but the ceiling to compare against."""
+
+    needs_camera: ClassVar[bool] = True
 
     def build(self, info: RolloutInfo) -> Method:
         return OracleMethod(info, self)

@@ -70,6 +70,11 @@ class DiTSpec:
         """Numbers in one frame's keys and values over all layers."""
         return 2 * self.layers * self.frame_tokens * self.dim
 
+    @property
+    def frame_kv_scales(self) -> int:
+        """Heads among them: keys and values, each layer and head."""
+        return 2 * self.layers * self.heads
+
     def pass_flops(self, query_frames: int, attended_frames: int) -> int:
         """Multiply-adds times two of one network pass (products only; norms and activations left out)."""
         tokens, keys, d = query_frames * self.frame_tokens, attended_frames * self.frame_tokens, self.dim
@@ -81,7 +86,8 @@ class DiTSpec:
 def time_sinusoid(timesteps: Tensor, freq_dim: int) -> Tensor:
     """[..., freq_dim] float32: cosines, then sines, of t * 10000 ** (-i / (freq_dim / 2)), computed in float64."""
     half = freq_dim // 2
-    angles = timesteps.double().unsqueeze(-1) * 10_000.0 ** (-torch.arange(half, dtype=torch.float64) / half)
+    exponents = torch.arange(half, dtype=torch.float64, device=timesteps.device)
+    angles = timesteps.double().unsqueeze(-1) * 10_000.0 ** (-exponents / half)
     return torch.cat([angles.cos(), angles.sin()], dim=-1).float()
 
 

@@ -29,6 +29,7 @@ def axis_angles(positions: Tensor, pairs: int, theta: float) -> Tensor:
 
 
 @lru_cache(maxsize=64)
+@torch.inference_mode(False)
 def frame_rotation(
     time: int, rows: int, columns: int, left: int, split: Split, theta: float, device: torch.device = CPU
 ) -> Tensor:

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from longtake.platform.errors import WeightsError
+from longtake.platform.errors import LongtakeError, WeightsError
 from longtake.platform.models.checkpoints import check_header, load_into, read_json
 from longtake.platform.models.keys import check_fit, listing, shapes_of
 
@@ -89,7 +89,7 @@ class WanDecoder:
 def to_pixels(frames_FCHW: Tensor) -> Tensor:
     """[m, 3, H, W], meant for [-1, 1] -> uint8 [m, H, W, 3] on the same device."""
     if not bool(frames_FCHW.isfinite().all()):
-        raise WeightsError("Wan VAE: the frames hold NaN or infinity; check the weights and the latents")
+        raise LongtakeError("Wan VAE: the frames hold NaN or infinity; the take diverged, or its weights are damaged")
     levels = ((frames_FCHW.clamp(-1, 1) + 1) * HALF).round()
     return levels.to(torch.uint8).permute(0, 2, 3, 1).contiguous()
 

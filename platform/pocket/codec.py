@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 
-from longtake.platform.errors import WeightsError
+from longtake.platform.errors import LongtakeError, WeightsError
 from longtake.platform.pocket.world import (
     COLUMN_PX,
     COLUMNS,
@@ -66,7 +66,7 @@ class PocketCodec:
     def decode(self, latents_FCHW: torch.Tensor) -> np.ndarray:
         """float [F, 48, 1, 8] -> uint8 [F, 32, 32, 3]; values outside the picture's range are clipped."""
         if not bool(torch.isfinite(latents_FCHW).all()):
-            raise WeightsError("pocket codec: the latents hold NaN or infinity; check the weights")
+            raise LongtakeError("pocket codec: the latents hold NaN or infinity; the take diverged")
         frames = [self._decode_frame(frame) for frame in latents_FCHW.float().cpu()]
         return np.stack(frames) if frames else np.zeros((0, HEIGHT_PX, VIEW_PX, 3), np.uint8)
 

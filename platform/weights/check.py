@@ -7,7 +7,7 @@ weights, never the numbers; numbers that are not finite are refused where they a
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from longtake.platform.errors import WeightsError
 from longtake.platform.models.checkpoints import check_header, check_lora_header, sha256
@@ -28,6 +28,8 @@ from longtake.platform.weights.catalog import Artefact
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
+
+    from longtake.platform.models.causal_dit import CausalDiT
 
 Networks = Callable[[str], "Iterable[nn.Module]"]
 """An artefact's name -> the networks, on the meta device, that are filled from it."""
@@ -51,13 +53,21 @@ def check_artefact(artefact: Artefact, networks: Networks) -> None:
     elif artefact.kind == "lora":
         fits_one(networks(artefact.name), lambda one: check_lora_header(folder / "lora.safetensors", one))
     elif artefact.kind == "text":
-        from longtake.platform.models.text import check_text
+        from longtake.platform.models.text import check_text, spec_in
 
         check_text(folder)
+        fits_one(networks(artefact.name), lambda one: check_width(folder, spec_in(folder).d_model, one))
     elif artefact.kind == "vae":
         from longtake.platform.models.vae import check_vae
 
         check_vae(folder)
+
+
+def check_width(folder: Path, width: int, network: "nn.Module") -> None:
+    """WeightsError unless embeddings are as wide as the network's text."""
+    wanted = cast("CausalDiT", network).spec.text_dim
+    if width != wanted:
+        raise WeightsError(f"{folder}: gives embeddings of {width} numbers, the network takes {wanted}; pull it again")
 
 
 def fits_one(users: "Iterable[nn.Module]", check: "Callable[[nn.Module], None]") -> None:

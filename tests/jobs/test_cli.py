@@ -84,8 +84,8 @@ def test_a_plan_shows_the_grid_and_its_cost_and_writes_nothing(
     assert "= 8 takes" in out
     assert "rounded up to 7.5 s" in out
     assert "of one CPU core" in out
-    # 4 takes of rag together, 18 of their 30 latent frames evicted: 2 x 1 layer x 8 tokens x 32 numbers x 4 bytes each
-    assert "bank of a sampler: up to 144.0 KiB of host" in out
+    # 2 takes of rag together, 18 of their 30 latent frames evicted: 2 x 1 layer x 8 tokens x 32 numbers x 4 bytes each
+    assert "bank of a sampler: up to 72.0 KiB of host" in out
     assert not (tmp_path / "runs").exists()
 
 

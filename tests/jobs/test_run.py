@@ -88,7 +88,8 @@ def test_a_take_that_fails_three_times_is_set_aside_and_the_rest_completes(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     sweep = str(tiny.write_sweep(tmp_path))
-    words = ["run", sweep, "backbones=[tiny-broken]", "methods=[native]", "lengths_s=[3]"]
+    alone = "workers={batch: 1, cluster: inline}"
+    words = ["run", sweep, "backbones=[tiny-broken]", "methods=[native]", "lengths_s=[3]", alone]
     assert execute(words) == 3
     store = store_of(tmp_path)
     broken, sound = sorted(store.plan(), key=lambda take: "brick" not in take.prompt)

@@ -3,7 +3,7 @@
 import torch
 
 from longtake.platform.generation.rollout import Rollout
-from longtake.platform.methods.base import RolloutInfo, Window
+from longtake.platform.methods.base import FrameSize, RolloutInfo, Window
 from longtake.platform.models.causal_dit import CausalDiT, DiTSpec
 from longtake.platform.models.schedule import FlowSchedule
 
@@ -36,7 +36,7 @@ def new_network():
 
 
 def start(network, config, seeds=(1,), window=Window(12, 1, 3), **kwargs):  # noqa: B008 (frozen)
-    info = RolloutInfo(window, len(seeds), tuple(seeds), frame_values=SPEC.frame_kv_values)
+    info = RolloutInfo(window, len(seeds), tuple(seeds), frame=FrameSize(SPEC.frame_kv_values, 4, SPEC.frame_kv_scales))
     text = torch.cat([torch.randn(1, 4, 5, generator=torch.Generator().manual_seed(s)) for s in seeds])
     return Rollout(
         network, FlowSchedule(), config.build(info), text, Noise(seeds), keep_evicted=config.keeps_evicted, **kwargs

@@ -50,7 +50,7 @@ class TestEveryBackbone:
         assert frames.dtype == np.uint8
         assert len(latents) == 27
         assert [block.trace["block"] for block in blocks] == list(range(9))
-        assert samplers[name].stats["bank_bytes"] == (27 - 12) * spec.frame_kv_bytes
+        assert samplers[name].stats["bank_bytes"] == (27 - 12) * (spec.frame.values * spec.frame.value_bytes)
 
     def test_order_and_company_change_no_pixel(self, samplers, name):
         alone, _, _ = film(Sampler(name), take(name))
@@ -119,7 +119,7 @@ def test_missing_weights_stop_before_anything_runs(tmp_path, monkeypatch):
 def test_cost_grows_with_length_and_bank():
     short, long = (Pocket.cost(replace(take("pocket"), latent_frames=f), Rag()) for f in (120, 960))
     assert long["cpu_seconds"] == pytest.approx(8 * short["cpu_seconds"])
-    assert long["bank_bytes"] == (960 - 12) * Pocket.spec.frame_kv_bytes
+    assert long["bank_bytes"] == (960 - 12) * Pocket.spec.frame.values * 4
     assert Pocket.cost(take("pocket"), Native())["bank_bytes"] == 0
     fp8 = Pocket.cost(replace(take("pocket"), latent_frames=960), Rag(bank_dtype="fp8", bank_frames=100))
-    assert fp8["bank_bytes"] == 100 * Pocket.spec.frame_kv_bytes / 4
+    assert fp8["bank_bytes"] == 100 * (Pocket.spec.frame.values + 4 * Pocket.spec.frame.scales)

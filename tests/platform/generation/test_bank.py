@@ -4,8 +4,9 @@ import pytest
 import torch
 
 from longtake.platform.generation.bank import Bank
-from longtake.platform.generation.packing import DTYPES, FP8, pack, unpack
+from longtake.platform.generation.packing import FP8, pack, unpack
 from longtake.platform.generation.shelves import build_shelves
+from longtake.platform.methods.base import BANK_DTYPES as DTYPES
 from longtake.platform.resources import BankRoom
 
 CPU = torch.device("cpu")

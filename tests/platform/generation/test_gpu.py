@@ -8,8 +8,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from longtake.platform.generation.packing import DTYPES
 from longtake.platform.generation.shelves import build_shelves
+from longtake.platform.methods.base import BANK_DTYPES as DTYPES
 from longtake.platform.methods.base import Window
 from longtake.platform.methods.native import Native
 from longtake.platform.methods.rag import Rag

@@ -10,8 +10,8 @@ import torch
 from longtake.jobs.verify import build_rollout, case_files, verify, verify_case
 from longtake.platform.errors import ConfigError
 from longtake.platform.generation.context import ContextBuffer
-from longtake.platform.generation.packing import DTYPES
 from longtake.platform.generation.shelves import build_shelves
+from longtake.platform.methods.base import BANK_DTYPES as DTYPES
 from longtake.platform.methods.base import Window, methods
 from longtake.platform.methods.native import Native, NativeRelative
 from longtake.platform.methods.rag import Rag

@@ -8,7 +8,7 @@ import torch
 
 from longtake.platform.config import build
 from longtake.platform.errors import ConfigError
-from longtake.platform.methods.base import RolloutInfo, Window, methods
+from longtake.platform.methods.base import FrameSize, RolloutInfo, Window, methods
 from longtake.platform.methods.memory import most_redundant
 from longtake.platform.methods.native import Native, NativeRelative
 from longtake.platform.methods.oracle import Oracle
@@ -162,7 +162,7 @@ def test_most_redundant(vectors, index):
 )
 def test_a_budget_in_gib(dtype, compute_bytes, frames):
     """Wan 1.3B: 2 x 30 layers x 1560 tokens x 1536 = 143,769,600 numbers a frame; 10 GiB hold 74.7 of them in bytes."""
-    assert Rag(bank_gib=10, bank_dtype=dtype).budget(143_769_600, compute_bytes) == frames
+    assert Rag(bank_gib=10, bank_dtype=dtype).budget(FrameSize(143_769_600, compute_bytes, 720)) == frames
 
 
 @pytest.mark.parametrize(
@@ -189,7 +189,7 @@ def test_a_bank_that_cannot_be_is_refused(name, parameters, reason):
 
 def test_a_budget_in_gib_that_holds_too_little_is_refused():
     with pytest.raises(ConfigError, match=r"bank_gib = 1: holds 3 frames, needs at least 11"):
-        Rag(bank_gib=1).budget(143_769_600, 2)
+        Rag(bank_gib=1).budget(FrameSize(143_769_600, 2))
 
 
 def test_native_has_no_bank_to_bound():

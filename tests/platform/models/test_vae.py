@@ -10,7 +10,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from longtake.platform.errors import WeightsError
+from longtake.platform.errors import LongtakeError, WeightsError
 from longtake.platform.models.vae import (
     WAN_VAE_CONFIG,
     WanDecoder,
@@ -86,7 +86,7 @@ def test_pixels_are_clamped_and_rounded_half_to_even():
 def test_nan_becomes_no_picture(vae):
     latents = draw(2)
     latents[1, 0, 0, 0] = torch.nan
-    with pytest.raises(WeightsError, match="NaN or infinity"):
+    with pytest.raises(LongtakeError, match="NaN or infinity; the take diverged"):
         WanDecoder(vae).push(latents)
 
 

@@ -278,8 +278,8 @@ class TestTaking:
 
     def test_text_in_either_layout_and_from_one_to_the_other(self, tmp_path: Path) -> None:
         text = artefact("wan-text")
-        wan_text_fixture.write_original(tmp_path / "original")
-        wan_text_fixture.write_diffusers(tmp_path / "diffusers", shards=2)
+        wan_text_fixture.write_original(tmp_path / "original", text_dim=10)
+        wan_text_fixture.write_diffusers(tmp_path / "diffusers", text_dim=10, shards=2)
         take(text, tmp_path / "original", print)
         convert(text, check, print)
         assert verify(text, networks) == []
