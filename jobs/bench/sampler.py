@@ -48,7 +48,7 @@ def sampler(options: BenchOptions, end_to_end: bool = True, out: Path | None = N
 
 
 def check_machine(options: BenchOptions, console: Console) -> None:
-    """ConfigError if a CPU has not the memory; says what full sizes mean for a core, which computes 50 GFLOP a second."""
+    """ConfigError without the memory for it; says what full sizes mean for a core, which does 50 GFLOP a second."""
     spec = stand_in(options).spec
     if options.resources.compute_device().type != "cpu":
         return

@@ -1,12 +1,14 @@
 """Whole sweeps in this process, with a real but very small backbone."""
 
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from longtake.jobs.cli import execute
-from longtake.jobs.run import groups
+from longtake.jobs.grid import expand
+from longtake.jobs.run import batch_of, groups
 from longtake.jobs.sweep import WorkersConfig
 from longtake.platform.cluster import Cluster
 from longtake.platform.fleet import Node, StopFlag
@@ -115,6 +117,43 @@ def test_takes_that_fail_together_go_on_alone_and_only_the_one_at_fault_is_set_a
     assert (store.attempts(broken.id), store.attempts(sound.id)) == (4, 2)
     assert store.done_ids() == {sound.id}
     assert "2 takes go on one by one after RuntimeError: no bricks" in capfd.readouterr().out
+
+
+def test_a_take_that_diverges_is_set_aside_and_ends_nothing_else(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    sweep = str(tiny.write_sweep(tmp_path))
+    assert execute(["run", sweep, "backbones=[tiny-wild]", "methods=[native]", "lengths_s=[3]"]) == 3
+    store = store_of(tmp_path)
+    wild, sound = sorted(store.plan(), key=lambda take: "brick" not in take.prompt)
+    assert store.done_ids() == {sound.id}
+    assert len(store.failures()[wild.id]) == 3
+    assert "NaN or infinity; the take diverged" in capfd.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("told", "takes", "samplers", "batch"),
+    [("auto", 48, 2, 4), ("auto", 4, 3, 1), ("auto", 8, 5, 1), ("auto", 8, 3, 2), (2, 48, 2, 2), ("auto", 1, 2, 1)],
+)
+def test_a_batch_leaves_work_for_every_sampler(
+    told: Any, takes: int, samplers: int, batch: int, tmp_path: Path
+) -> None:
+    grid = expand(tiny.write_sweep(tmp_path), [f"workers.batch={told}"])
+    assert batch_of(grid, takes, samplers) == batch
+
+
+def test_takes_that_were_computed_in_unlike_ways_are_named(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    words = ["run", str(tiny.write_sweep(tmp_path)), "lengths_s=[3]", "methods=[native]"]
+    assert execute(words) == 0
+    assert "computed in" not in capfd.readouterr().out
+    path = next((tmp_path / "runs").rglob("result.json"))
+    result = json.loads(path.read_text())
+    path.write_text(json.dumps(result | {"versions": result["versions"] | {"compiled": "true"}}))
+    assert execute(words) == 0
+    out = capfd.readouterr().out
+    assert (
+        "note: computed in 2 ways, which round differently (device, dtype, attention, compiled): 1 takes on cpu" in out
+    )
 
 
 def test_a_batch_makes_the_videos_that_single_takes_are(tmp_path: Path) -> None:

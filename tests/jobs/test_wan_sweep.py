@@ -10,9 +10,10 @@ import pytest
 import torch
 
 from longtake.jobs.cli import execute
+from longtake.jobs.grid import expand
 from longtake.jobs.sweep import PACKAGED_SWEEPS
 from longtake.platform.backbones.base import BackboneSpec
-from longtake.platform.errors import WeightsError
+from longtake.platform.errors import ConfigError, WeightsError
 from longtake.platform.models.checkpoints import load_safetensors
 from longtake.platform.resources import Resources
 from longtake.platform.store import SweepStore
@@ -129,6 +130,12 @@ def test_a_file_that_changed_stops_it(
     monkeypatch.setenv("LONGTAKE_WEIGHTS", str(tmp_path / "weights"))
     assert execute(words(tmp_path / "runs")) == 2
     assert "self-forcing/generator.safetensors: changed since it was recorded" in capfd.readouterr().err
+
+
+@pytest.mark.usefixtures("wan_weights")
+def test_a_method_that_needs_a_camera_is_refused_before_anything_runs() -> None:
+    with pytest.raises(ConfigError, match=r"methods.oracle-memory: needs a world with a known camera, .* has none"):
+        expand(SWEEP, [*SHAPE, "methods=[{oracle-memory: {top_k: 2, recency_guard: 2}}]"])
 
 
 def test_a_checkpoint_of_another_architecture_names_both_shapes(wan_weights: Path) -> None:

@@ -1,6 +1,7 @@
 """Real, very small backbones for the tests of the jobs: the pocket world with an untrained network of 20,000 numbers.
 
-`tiny` works; `tiny-broken` cannot be told of a prompt that names brick, so that some of its takes fail every time.
+`tiny` works; `tiny-broken` cannot be told of a prompt that names brick, so that some of its takes fail every time, and
+`tiny-wild` makes no numbers of one.
 """
 
 import dataclasses
@@ -49,6 +50,17 @@ class TinyBroken(Tiny):
         if "brick" in prompt:
             raise RuntimeError("no bricks")
         return super().condition(prompt, latent_frames)
+
+
+@backbones.register("tiny-wild")
+class TinyWild(Tiny):
+    """Diverges on prompts that name brick."""
+
+    spec: ClassVar[BackboneSpec] = tiny_spec("tiny-wild")
+
+    def condition(self, prompt: str, latent_frames: int) -> Condition:
+        found = super().condition(prompt, latent_frames)
+        return dataclasses.replace(found, text=found.text * float("nan")) if "brick" in prompt else found
 
 
 SWEEP = """
