@@ -5,7 +5,6 @@ are the published ones, brought by `longtake weights pull`; a file that is missi
 is an error before anything is loaded. The text encoder is not loaded here: a sweep encodes its prompts first, once.
 """
 
-from pathlib import Path
 from typing import ClassVar
 
 import torch
@@ -16,7 +15,7 @@ from longtake.platform.methods.base import Window
 from longtake.platform.models.causal_dit import CausalDiT, DiTSpec
 from longtake.platform.models.checkpoints import check_header, check_lora_header, load_into
 from longtake.platform.models.schedule import FlowSchedule
-from longtake.platform.models.text import check_text, spec_in
+from longtake.platform.models.text import check_text, check_width
 from longtake.platform.models.vae import WanDecoder, check_vae, load_vae
 from longtake.platform.resources import Resources
 from longtake.platform.text_cache import TextCache, TextSource
@@ -107,13 +106,7 @@ class Wan(Backbone):
             check_lora_header(artefact_file(cls.lora, "lora.safetensors"), network)
         check_vae(artefact_folder("wan-vae"))
         check_text(artefact_folder("wan-text"))
-        cls.check_text_width(artefact_folder("wan-text"))
-
-    @classmethod
-    def check_text_width(cls, folder: Path) -> None:
-        given, wanted = spec_in(folder).d_model, cls.spec.network.text_dim
-        if given != wanted:
-            raise WeightsError(f"{folder}: gives embeddings of {given} numbers, {cls.spec.name} takes {wanted}")
+        check_width(artefact_folder("wan-text"), cls.spec.network.text_dim)
 
     @classmethod
     def check_prompt(cls, prompt: str) -> None:

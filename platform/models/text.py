@@ -106,6 +106,13 @@ def check_text(folder: Path) -> None:
     check_fit(found, needed, str(folder))
 
 
+def check_width(folder: Path, wanted: int) -> None:
+    """WeightsError unless the embeddings are as wide as a network's text."""
+    given = spec_in(folder).d_model
+    if given != wanted:
+        raise WeightsError(f"{folder}: gives embeddings of {given} numbers, the network takes {wanted}; pull it again")
+
+
 def weight_files(folder: Path) -> list[str]:
     """Names of the safetensors files: those of the index if there is one, else every one that is there."""
     if (folder / INDEX).is_file():

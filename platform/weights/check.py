@@ -53,21 +53,14 @@ def check_artefact(artefact: Artefact, networks: Networks) -> None:
     elif artefact.kind == "lora":
         fits_one(networks(artefact.name), lambda one: check_lora_header(folder / "lora.safetensors", one))
     elif artefact.kind == "text":
-        from longtake.platform.models.text import check_text, spec_in
+        from longtake.platform.models.text import check_text, check_width
 
         check_text(folder)
-        fits_one(networks(artefact.name), lambda one: check_width(folder, spec_in(folder).d_model, one))
+        fits_one(networks(artefact.name), lambda one: check_width(folder, cast("CausalDiT", one).spec.text_dim))
     elif artefact.kind == "vae":
         from longtake.platform.models.vae import check_vae
 
         check_vae(folder)
-
-
-def check_width(folder: Path, width: int, network: "nn.Module") -> None:
-    """WeightsError unless embeddings are as wide as the network's text."""
-    wanted = cast("CausalDiT", network).spec.text_dim
-    if width != wanted:
-        raise WeightsError(f"{folder}: gives embeddings of {width} numbers, the network takes {wanted}; pull it again")
 
 
 def fits_one(users: "Iterable[nn.Module]", check: "Callable[[nn.Module], None]") -> None:
