@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from longtake.jobs import sweep as sweeps
+from longtake.jobs.publisher import OFF
 from longtake.jobs.sweep import MethodEntry, SweepConfig
-from longtake.platform import config
-from longtake.platform.errors import ConfigError, WeightsError
+from longtake.platform import config, model_registry, tracking
+from longtake.platform.errors import ConfigError, LongtakeError, WeightsError
 from longtake.platform.registry import did_you_mean
 from longtake.platform.resources import Resources
 from longtake.platform.takes import MethodSpec, Take
@@ -80,14 +81,43 @@ def expand(file: str | Path, overrides: Sequence[str] = (), need_weights: bool =
     check_suites(sweep, file)
     notes: list[str] = []
     takes: list[Take] = []
+    entries = [pinned(entry, sweep, file) for entry in sweep.method_entries()]
     for name in sweep.backbones:
-        takes += backbone_takes(name, sweep, prompts, file, notes, need_weights)
+        takes += backbone_takes(name, sweep, entries, prompts, file, notes, need_weights)
     check_unique(takes, file)
     return Grid(sweep, file, prompts, takes, notes)
 
 
+Pinned = tuple[MethodEntry, dict[str, str]]
+"""A method's entry with registered models as files, and which versions they are, by `method.<parameter>.version`."""
+
+
+def pinned(entry: MethodEntry, sweep: SweepConfig, file: Path) -> Pinned:
+    """Looks up parameters that say `models:/NAME@ALIAS`: an alias may move, the takes of a sweep may not."""
+    params, versions = dict(entry.params), dict[str, str]()
+    for key, value in entry.params.items():
+        if isinstance(value, str) and value.startswith(model_registry.SCHEME):
+            where = f"{file}: methods.{entry.label}.{key}"
+            if sweep.tracking.uri == OFF:
+                raise ConfigError(f"{where}: {value!r} needs a tracking store; set tracking.uri, or name a file")
+            uri = sweep.tracking.uri or tracking.default_uri(Path(sweep.output))
+            try:
+                found = model_registry.resolve(value, uri, Path(sweep.output).absolute() / "models")
+            except LongtakeError as error:
+                raise ConfigError(f"{where}: {error}") from error
+            params[key] = str(found.weights)
+            versions[f"method.{key}.version"] = found.label
+    return replace(entry, params=params), versions
+
+
 def backbone_takes(
-    name: str, sweep: SweepConfig, prompts: list[str], file: Path, notes: list[str], need_weights: bool
+    name: str,
+    sweep: SweepConfig,
+    entries: list[Pinned],
+    prompts: list[str],
+    file: Path,
+    notes: list[str],
+    need_weights: bool,
 ) -> list[Take]:
     """The takes of one backbone; appends to `notes` when a length was rounded or weights are missing."""
     backbone = find_backbone(name, file)
@@ -101,9 +131,9 @@ def backbone_takes(
     if start >= min(frames for _, frames in lengths):
         raise ConfigError(f"{file}: start_s: {sweep.start_s:g} s leave nothing to generate; lower it")
     takes = []
-    for entry in sweep.method_entries():
+    for entry, versions in entries:
         spec, method_prints = resolve_method(entry, backbone, file)
-        marks = tuple(sorted({**prints, **method_prints}.items()))
+        marks = tuple(sorted({**prints, **method_prints, **versions}.items()))
         takes += [
             Take(name, spec, seconds, frames, prompt, seed, start, marks)
             for seconds, frames in lengths
@@ -154,6 +184,9 @@ def resolve_method(entry: MethodEntry, backbone: Any, file: Path) -> tuple[Metho
             f"{where}: needs a world with a known camera, which {backbone.spec.name} has not; leave it out"
         )
     params = asdict(built) | {"window": window.size, "sink": window.sink}  # type: ignore[call-overload]
+    for key in (mark.removeprefix("method.") for mark in marks):
+        if Path(str(params[key])).exists():  # workers have folders of their own
+            params[key] = str(Path(params[key]).absolute())
     return MethodSpec(entry.name, entry.label, params), marks
 
 

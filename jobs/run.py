@@ -21,6 +21,7 @@ from rich.console import Console
 
 from longtake.jobs import leaderboard, rank
 from longtake.jobs.desk import EVALUATORS, SAMPLERS, TOGETHER, Desk, Snapshot, name_of
+from longtake.jobs.drain import drain
 from longtake.jobs.evaluate import ScoreWorker
 from longtake.jobs.generate import SamplerWorker
 from longtake.jobs.grid import Grid, expand, without_password
@@ -36,8 +37,6 @@ from longtake.platform.fleet import Fleet, Group, Node
 from longtake.platform.resources import Resources
 from longtake.platform.store import SweepStore
 
-POLL_SECONDS = 0.25
-DRAIN_SECONDS = 10.0
 RANK_EVERY_SECONDS = 30.0
 PROGRESS_SECONDS = 1.0
 NUMERICS = ("device", "dtype", "attention", "compiled")
@@ -106,21 +105,8 @@ def work(grid: Grid, store: SweepStore, publisher: Publisher, console: Console) 
 
 
 def drive(fleet: Fleet, cluster: Cluster, desk: Desk, watch: Watch) -> None:
-    """The loop: poll, book, show; a signal stops it within DRAIN_SECONDS, a second one at once."""
-    while desk.unfinished and not cluster.stop.is_set:
-        for outcome in fleet.poll(POLL_SECONDS):
-            desk.book(outcome)
-        watch.between()
-    if not cluster.stop.is_set:
-        return
-    fleet.clear()
-    deadline = time.monotonic() + DRAIN_SECONDS
-    watch.view.say(f"{cluster.stop.signal_name}: waiting up to {DRAIN_SECONDS:.0f} s for what is running")
-    while fleet.running() and time.monotonic() < deadline and cluster.stop.count < 2:
-        for outcome in fleet.poll(POLL_SECONDS):
-            desk.book(outcome)
-        fleet.clear()
-        watch.show()
+    """Until nothing is unfinished. Raises Interrupted when a signal ended it early."""
+    drain(fleet, cluster.stop, lambda: desk.unfinished, desk.book, watch.between, watch.view.say)
     if desk.unfinished:
         now = desk.snapshot()
         raise Interrupted(f"stopped: {now.made} of {now.total} takes made, {now.scored} scored; run again to resume")
@@ -211,7 +197,7 @@ def finish(grid: Grid, store: SweepStore, desk: Desk, publisher: Publisher, cons
     if sheet:
         say(console, f"contact sheet: {sheet}")
     if publisher.target:
-        say(console, problem or f"MLflow: {ui_command(publisher.target)}")
+        say(console, problem or f"MLflow: {ui_command_of(publisher.target.uri)}")
     return 3 if desk.failed or problem else 0
 
 
@@ -285,9 +271,9 @@ def report_numerics(store: SweepStore, grid: Grid, console: Console) -> None:
         say(console, f"note: computed in {len(ways)} ways, which round differently ({', '.join(NUMERICS)}): {told}")
 
 
-def ui_command(target: Target) -> str:
-    """The command that opens MLflow's UI on what was published."""
-    uri = without_password(target.uri) or target.uri
+def ui_command_of(told: str) -> str:
+    """The command that opens MLflow's UI on a tracking store, or its address."""
+    uri = without_password(told) or told
     return f"mlflow ui --backend-store-uri {shlex.quote(uri)}" if uri.startswith("sqlite:") else uri
 
 

@@ -84,11 +84,18 @@ def default_uri(output: Path) -> str:
 
 def publish(publication: Publication, uri: str) -> Published:
     """Bring the tracking store to what the publication says. Raises TrackingError."""
+    with writing(uri) as client:
+        return put_all(client, publication, artifact_root(uri))
+
+
+@contextmanager
+def writing(uri: str) -> Iterator[Any]:
+    """A client for a store, whose errors are TrackingErrors of one line; one writer at a time."""
     with quiet_mlflow():
         try:
             with write_lock(uri):
-                return put_all(open_client(uri), publication, artifact_root(uri))
-        except TrackingError:
+                yield open_client(uri)
+        except LongtakeError:
             raise
         except Exception as error:  # MLflow, SQLAlchemy, requests and the file system each have their own
             reason = without_secrets(str(error), uri)[:300]
@@ -107,7 +114,7 @@ def open_client(uri: str) -> Any:
 
     if uri.startswith(SQLITE):
         make_database(Path(uri.removeprefix(SQLITE)))
-    return MlflowClient(tracking_uri=uri)
+    return MlflowClient(tracking_uri=uri, registry_uri=uri)
 
 
 def make_database(path: Path) -> None:
@@ -223,6 +230,15 @@ def log_points(client: Any, run_id: str, record: RunRecord, timestamp_ms: int) -
         client.log_batch(run_id, metrics=points[start : start + BATCH])
 
 
+def log_each(client: Any, run_id: str, points: list[tuple[str, float, int]], start_ms: int) -> None:
+    """Points (name, value, step) with the timestamp that their step gives them."""
+    from mlflow.entities import Metric
+
+    metrics = [Metric(name, value, start_ms + step, step) for name, value, step in points if math.isfinite(value)]
+    for start in range(0, len(metrics), BATCH):
+        client.log_batch(run_id, metrics=metrics[start : start + BATCH])
+
+
 def log_texts(client: Any, run: Any, record: RunRecord, marks: dict[str, str]) -> None:
     """Params that the run does not have yet, then tags; both cut where MLflow would cut them without a word."""
     from mlflow.entities import Param, RunTag
@@ -251,14 +267,10 @@ def file_digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-Log = Callable[[int, dict[str, float]], None]
-"""(step, numbers): repeating a step with the same numbers, as a resumed training does, changes nothing."""
-
-
 @contextmanager
 def training_run(
     output: Path, experiment: str, name: str, params: dict[str, Any], uri: str | None = None
-) -> Iterator[Log]:
+) -> Iterator["TrainingLog"]:
     """A run that a training logs to while it goes; the same name resumes the same run. The training never waits long:
     when the tracking store fails, logging ends with one warning and the training goes on."""
     log = TrainingLog(uri or default_uri(output), experiment, name, {key: str(value) for key, value in params.items()})
@@ -271,7 +283,7 @@ def training_run(
 
 
 class TrainingLog:
-    """Points of one training, written as they come."""
+    """Points of one training, written as they come; repeating a step with the same numbers changes nothing."""
 
     def __init__(self, uri: str, experiment: str, name: str, params: dict[str, str]):
         self.uri, self.failed, self.start_time = uri, False, 0
@@ -282,8 +294,17 @@ class TrainingLog:
         self.attempt(lambda: self.open(experiment))
 
     def __call__(self, step: int, numbers: dict[str, float]) -> None:
-        record = RunRecord(self.record.key, self.record.name, series={name: [(step, v)] for name, v in numbers.items()})
-        self.attempt(lambda: log_points(self.client, self.run_id, record, self.start_time + step))
+        self.rows([(step, numbers)])
+
+    def rows(self, rows: list[tuple[int, dict[str, float]]]) -> None:
+        """The numbers of several steps at once."""
+        points = [(name, value, step) for step, numbers in rows for name, value in numbers.items()]
+        if points:
+            self.attempt(lambda: log_each(self.client, self.run_id, points, self.start_time))
+
+    def keep(self, path: Path, folder: str) -> None:
+        """A file, in a folder of the run; one of the same name is replaced."""
+        self.attempt(lambda: self.client.log_artifact(self.run_id, str(path), folder))
 
     def end(self, status: str) -> None:
         self.attempt(lambda: self.client.set_terminated(self.run_id, status=status))
