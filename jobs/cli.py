@@ -64,6 +64,18 @@ def plan(sweep: SweepFile, overrides: Overrides = None) -> int:
     return 0
 
 
+@app.command()
+def corpus(
+    spec: Annotated[Path, typer.Argument(metavar="SPEC.yaml", help="The corpus spec.")],
+    overrides: Overrides = None,
+    verify: Annotated[bool, typer.Option("--verify", help="Only hash every shard again.")] = False,
+) -> int:
+    """Make a corpus of latents, one entry per prompt, or import one; resumes by itself."""
+    from longtake.jobs import corpus as job
+
+    return job.verify(spec, overrides or []) if verify else job.make(spec, overrides or [])
+
+
 @app.command("eval")
 def evaluate(
     folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="A folder of videos.")],
@@ -126,6 +138,16 @@ def train_pocket(
     return pocket(config, overrides or [])
 
 
+@train_app.command("embedder")
+def train_embedder(
+    config: Annotated[Path, typer.Argument(metavar="CONFIG", help="A training config.")], overrides: Overrides = None
+) -> int:
+    """Train a retrieval embedder on a corpus, with as many workers as there are; resumes by itself."""
+    from longtake.jobs.train_embedder import embedder
+
+    return embedder(config, overrides or [])
+
+
 @weights_app.callback()
 def weights() -> None:
     """Published weights: what is here, fetch, convert, check."""
@@ -175,6 +197,7 @@ def weights_verify(
 
 
 EXTRAS = dict.fromkeys(("diffusers", "ftfy", "huggingface_hub", "tokenizers", "transformers"), "wan")
+EXTRAS["deepspeed"] = "train"
 NOTHING_KEPT = ("bench", "plan", "verify", "leaderboard")
 CLICK_INTERRUPTED = 130  # what click makes of a KeyboardInterrupt
 

@@ -27,11 +27,12 @@ NOBODYS_FAULT = (StorageError, WeightsError, ConfigError, SetupError)
 
 @dataclass
 class Snapshot:
-    """Where the sweep stands. `made` and `scored` count takes; `new_` those of this run."""
+    """Where the sweep stands. `made` and `scored` count takes (None where none is to be scored); `new_` those of this
+    run."""
 
     total: int = 0
     made: int = 0
-    scored: int = 0
+    scored: int | None = 0
     failed: int = 0
     new_made: int = 0
     seconds: float = 0.0

@@ -38,13 +38,41 @@ def load_sampler(backbone: str, resources: Resources) -> Any:
     return Sampler(backbone, resources)
 
 
-class SamplerWorker:
-    """One item (takes of one cell) at a time; another backbone replaces the one that is loaded."""
+class LoadedSampler:
+    """The sampler of one backbone; another backbone replaces the one that is loaded."""
 
-    def __init__(self, store: SweepStore, resources: Resources | None = None, load: LoadSampler = load_sampler):
-        self.store, self.resources, self.load = store, resources or Resources(), load
+    def __init__(self, resources: Resources, load: LoadSampler = load_sampler):
+        self.resources, self.load = resources, load
         self.backbone = ""
         self.sampler: Any = None
+
+    def ensure(self, backbone: str) -> float:
+        """Seconds that loading took; 0 when it was there."""
+        if backbone == self.backbone:
+            return 0.0
+        started = time.perf_counter()
+        set_up_computing()
+        self.sampler, self.backbone = None, ""
+        gc.collect()  # a compiled network is a cycle; its memory is needed now
+        try:
+            self.sampler, self.backbone = self.load(backbone, self.resources), backbone
+        except LongtakeError:
+            raise
+        except Exception as error:
+            reason = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+            raise SetupError(f"backbone {backbone} cannot be loaded ({reason}); mend it and run again") from error
+        return time.perf_counter() - started
+
+
+class SamplerWorker:
+    """One item (takes of one cell) at a time."""
+
+    def __init__(self, store: SweepStore, resources: Resources | None = None, load: LoadSampler = load_sampler):
+        self.store, self.loaded = store, LoadedSampler(resources or Resources(), load)
+
+    @property
+    def sampler(self) -> Any:
+        return self.loaded.sampler
 
     def run(self, payload: list[dict[str, Any]], report: Report) -> list[dict[str, Any]]:
         """Make takes of one cell together (take JSON in, TakeResult JSON out, in the same order).
@@ -61,7 +89,7 @@ class SamplerWorker:
 
     def make(self, takes: list[Take], report: Report) -> dict[str, TakeResult]:
         started = time.perf_counter()
-        loading = self.ensure_loaded(takes[0].backbone)
+        loading = self.loaded.ensure(takes[0].backbone)
         with ExitStack() as opened:
             writers = [opened.enter_context(self.store.open_take(take)) for take in takes]
             films = self.film(takes, writers, report)
@@ -88,23 +116,6 @@ class SamplerWorker:
                     camera.add(block)
                 report({"done": rows[0].index + 1, "total": rows[0].total, "unit": "block"})
         return [camera.film for camera in cameras]
-
-    def ensure_loaded(self, backbone: str) -> float:
-        """Seconds that loading took; 0 when it was there."""
-        if backbone == self.backbone:
-            return 0.0
-        started = time.perf_counter()
-        set_up_computing()
-        self.sampler, self.backbone = None, ""
-        gc.collect()  # a compiled network is a cycle; its memory is needed now
-        try:
-            self.sampler, self.backbone = self.load(backbone, self.resources), backbone
-        except LongtakeError:
-            raise
-        except Exception as error:
-            reason = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
-            raise SetupError(f"backbone {backbone} cannot be loaded ({reason}); mend it and run again") from error
-        return time.perf_counter() - started
 
 
 def make_result(take: Take, film: Film, stats: dict[str, Any], timings: dict[str, float]) -> TakeResult:

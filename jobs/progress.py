@@ -30,7 +30,7 @@ class View:
         self.console, self.title = console, title
         self.live: Live | None = None
         self.shown_at = 0.0
-        self.shown_done = (-1, -1, -1)
+        self.shown_done: tuple[int | None, ...] = (-1, -1, -1)
 
     def __enter__(self) -> View:
         if self.console.is_terminal:
@@ -70,7 +70,8 @@ def plain_line(title: str, snapshot: Snapshot) -> str:
 
 def counts(snapshot: Snapshot) -> str:
     failed = f", {snapshot.failed} failed" if snapshot.failed else ""
-    return f"made {snapshot.made}/{snapshot.total}, scored {snapshot.scored}/{snapshot.total}{failed}"
+    scored = f", scored {snapshot.scored}/{snapshot.total}" if snapshot.scored is not None else ""
+    return f"made {snapshot.made}/{snapshot.total}{scored}{failed}"
 
 
 def pace(snapshot: Snapshot) -> str:
@@ -96,6 +97,8 @@ def describe(running: Running) -> str:
 def render(title: str, snapshot: Snapshot) -> RenderableType:
     bars = Table.grid(padding=(0, 1))
     for name, value in (("made", snapshot.made), ("scored", snapshot.scored)):
+        if value is None:
+            continue
         bar = ProgressBar(total=max(1, snapshot.total), completed=value, width=40)
         bars.add_row(name, bar, f"{value}/{snapshot.total}")
     rows = [Text(f"  {describe(running)}", style="dim") for running in snapshot.running[:MAX_ROWS]]

@@ -20,11 +20,12 @@ from longtake.platform.store import NAME
 from longtake.platform.weights.artefacts import weights_root
 from longtake.platform.weights.catalog import ARTEFACTS
 
-RESERVED = ("training", "mlartifacts", "mlflow.db", "texts")
+RESERVED = ("training", "mlartifacts", "mlflow.db", "texts", "corpora", "models")
 DEVICE = re.compile(r"auto|cpu|cuda(:\d{1,2})?")
 MAX_SECONDS = 3600
 MAX_PROMPT_CHARS = 10_000
 PACKAGED_SWEEPS = Path(__file__).parent / "sweeps"
+PACKAGED_CORPORA = Path(__file__).parent / "corpora"
 
 
 @dataclass(frozen=True)
@@ -213,7 +214,7 @@ def read_prompts(sweep: SweepConfig, sweep_file: Path) -> list[str]:
 
 
 def find_prompt_file(name: str, sweep_file: Path) -> Path:
-    places = [sweep_file.parent / name, PACKAGED_SWEEPS / name, weights_root() / name]
+    places = [folder / name for folder in (sweep_file.parent, PACKAGED_SWEEPS, PACKAGED_CORPORA, weights_root())]
     for place in places:
         if place.is_file():
             return place
@@ -221,7 +222,7 @@ def find_prompt_file(name: str, sweep_file: Path) -> Path:
     if artefact in ARTEFACTS:
         raise ConfigError(f"{sweep_file}: prompts.file: no {places[-1]}; run longtake weights pull {artefact}")
     raise ConfigError(
-        f"{sweep_file}: prompts.file: no file {name!r} in {sweep_file.parent} or among the packaged sweeps; "
+        f"{sweep_file}: prompts.file: no file {name!r} in {sweep_file.parent} or among the packaged sweeps or corpora; "
         "give a path relative to the sweep file"
     )
 

@@ -14,6 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from longtake.jobs.drain import drain
 from longtake.platform.errors import ConfigError, Interrupted, LongtakeError, StorageError, WeightsError
 from longtake.platform.fleet import Fleet, Group, Item, Outcome, Report
 from longtake.platform.process import set_up_computing
@@ -25,8 +26,6 @@ if TYPE_CHECKING:
     from longtake.platform.takes import Take
 
 ENCODERS = "encoders"
-POLL_SECONDS = 0.25
-DRAIN_SECONDS = 10.0
 SAY_SECONDS = 30.0
 TELLS_ENOUGH = (StorageError, WeightsError, ConfigError)
 
@@ -133,14 +132,7 @@ class Encoding:
         return Item(prompt, payload, label=prompt[:40])
 
     def drive(self, fleet: Fleet, cluster: Cluster) -> None:
-        """Poll and book; a signal stops it within DRAIN_SECONDS, a second one at once."""
-        while self.left and not cluster.stop.is_set:
-            self.book(fleet.poll(POLL_SECONDS))
-        if cluster.stop.is_set:
-            fleet.clear()
-        deadline = time.monotonic() + DRAIN_SECONDS
-        while fleet.running() and time.monotonic() < deadline and cluster.stop.count < 2:
-            self.book(fleet.poll(POLL_SECONDS))
+        drain(fleet, cluster.stop, lambda: len(self.left), self.book, self.tell, self.say)
         if self.left:
             raise Interrupted(f"stopped: {self.done} of {self.total} prompts encoded; run again to resume")
         self.say(f"encoded {self.total} prompts in {time.monotonic() - self.started:.0f} s")
@@ -149,14 +141,16 @@ class Encoding:
     def done(self) -> int:
         return self.total - len(self.left)
 
-    def book(self, outcomes: list[Outcome]) -> None:
+    def book(self, outcome: Outcome) -> None:
         """Take note; raises what ended an attempt."""
-        for outcome in outcomes:
-            if outcome.error is not None:
-                raise self.failure(outcome)
-            self.check_kept(outcome.item.key)
-            del self.left[outcome.item.key]
-            self.tell_of_cut(outcome)
+        if outcome.error is not None:
+            raise self.failure(outcome)
+        self.check_kept(outcome.item.key)
+        del self.left[outcome.item.key]
+        self.tell_of_cut(outcome)
+
+    def tell(self) -> None:
+        """How far it is, now and then."""
         if time.monotonic() - self.told >= SAY_SECONDS:
             self.told = time.monotonic()
             self.say(f"encoded {self.done} of {self.total} prompts")

@@ -64,7 +64,7 @@ def film(options: BenchOptions, method: str) -> Film:
     """One video as `longtake run` makes it, by a sampler that has made a block before."""
     stand_in(options)
     worker = SamplerWorker(SweepStore(".", "bench"), options.resources, WatchedSampler)
-    worker.ensure_loaded(options.name)
+    worker.loaded.ensure(options.name)
     sampler: Any = worker.sampler
     device, block = sampler.backbone.network.device, sampler.backbone.spec.frames_per_block
     for output in sampler.generate(options.take(method, block, seed=1)):
