@@ -1,21 +1,33 @@
 """The retrieval embedder of LongLive-RAG: a small convolutional autoencoder of single latent frames.
 
 The encoder's output, normalised, is a frame's descriptor. Layout and parameter names are those of the published
-checkpoint (`ae_latent_mem.pt`, key `model`), which a safetensors file with its config beside it as json replaces.
+checkpoint (`ae_latent_mem.pt`, key `model`), which a safetensors file with its config beside it as json replaces. An
+embedder is named by the name of a shipped or a pulled one, which goes first, or by its file or folder.
 
 Shapes: B frames, C channels, H x W latent size, E latent_dim.
 """
 
-from dataclasses import dataclass
+import os
+from dataclasses import asdict, dataclass
+from functools import lru_cache
 from itertools import pairwise
 from math import prod
 from pathlib import Path
+from typing import Any
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from longtake.platform.durable import json_bytes, replace_file, storage_errors, temp_path
 from longtake.platform.errors import WeightsError
-from longtake.platform.models.checkpoints import load_safetensors, load_strict, read_json, sha256
+from longtake.platform.models.checkpoints import check_header, load_safetensors, load_strict, read_json, sha256
+from longtake.platform.models.safetensors_writer import write_safetensors
+from longtake.platform.registry import did_you_mean
+from longtake.platform.weights.artefacts import artefact_file
+from longtake.platform.weights.catalog import ARTEFACTS
+
+SHIPPED = Path(__file__).parent / "embedders"
 
 
 @dataclass(frozen=True)
@@ -99,17 +111,78 @@ class LatentAutoencoder(nn.Module):
         self.spec = spec
         self.encoder, self.decoder = Encoder(spec), Decoder(spec)
 
+    @property
+    def dtype(self) -> torch.dtype:
+        return self.encoder.fc.weight.dtype
+
     def forward(self, latents: Tensor) -> Tensor:
         embedding = self.encoder(latents.flatten(0, 1))
         return F.normalize(embedding, dim=-1, eps=1e-12).unflatten(0, latents.shape[:2])
 
 
+def fresh_embedder(spec: EmbedderSpec, seed: int) -> LatentAutoencoder:
+    """An untrained embedder, the same for the same seed; torch's global generator is not touched.
+
+    Convolutions are Kaiming-normal, linears Xavier-normal, biases 0, and every residual block begins as the identity.
+    """
+    model = empty_embedder(spec).to_empty(device="cpu")
+    generator = torch.Generator().manual_seed(seed)
+    for module in model.modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.kaiming_normal_(module.weight, nonlinearity="relu", generator=generator)
+        elif isinstance(module, nn.Linear):
+            nn.init.xavier_normal_(module.weight, generator=generator)
+        elif isinstance(module, nn.GroupNorm):
+            nn.init.ones_(module.weight)
+        if isinstance(module, nn.Conv2d | nn.Linear | nn.GroupNorm):
+            nn.init.zeros_(module.bias)
+    for module in model.modules():
+        if isinstance(module, ResBlock):
+            nn.init.zeros_(module.block[-1].weight)
+    return model
+
+
+def save_embedder(
+    model: LatentAutoencoder, path: Path, facts: dict[str, Any], dtype: torch.dtype = torch.float32
+) -> str:
+    """Write the weights in `dtype`, then the json beside them: the sizes as `config`, and `facts`.
+
+    Either file is replaced whole. Returns the sha256 of the weights; raises StorageError.
+    """
+    weights = {name: value.detach().to("cpu", dtype) for name, value in model.state_dict().items()}
+    temp = temp_path(path.parent, path.name)
+    with storage_errors(path, "write the file"):
+        try:
+            write_safetensors(weights, temp)
+            os.replace(temp, path)
+        finally:
+            temp.unlink(missing_ok=True)
+    replace_file(path.with_suffix(".json"), json_bytes({"config": asdict(model.spec), **facts}))
+    return sha256(path)
+
+
+def shipped_embedders() -> list[str]:
+    return sorted(path.stem for path in SHIPPED.glob("*.safetensors"))
+
+
+def published_embedders() -> list[str]:
+    return sorted(one.name for one in ARTEFACTS.values() if one.kind == "embedder")
+
+
 def embedder_file(name: str | Path) -> Path:
-    """The safetensors file behind a descriptor's name: the file itself, or the only one in a folder."""
+    """The safetensors file behind a descriptor's name. Raises WeightsError, one line, when there is none."""
+    if name in shipped_embedders():
+        return SHIPPED / f"{name}.safetensors"
+    if name in published_embedders():
+        return artefact_file(str(name), "embedder.safetensors")
     path = Path(name)
     found = sorted(path.glob("*.safetensors")) if path.is_dir() else [path] if path.is_file() else []
     if len(found) != 1 or found[0].suffix != ".safetensors":
-        raise WeightsError(f"descriptor {name}: need avg-pool, or one .safetensors file (or a folder with just one)")
+        known = did_you_mean(str(name), ["avg-pool", *shipped_embedders(), *published_embedders()])
+        raise WeightsError(
+            f"descriptor {name}: is no embedder, no .safetensors file and no folder with just one; {known}; "
+            "take one of these, or train one with longtake train embedder"
+        )
     return found[0]
 
 
@@ -118,18 +191,44 @@ def embedder_sha256(name: str | Path) -> str:
 
 
 def embedder_spec(name: str | Path) -> EmbedderSpec:
-    """Sizes from `config` of the .json beside the weights; keys that are no sizes are ignored."""
+    """Sizes from `config` of the .json beside the weights."""
     path = embedder_file(name).with_suffix(".json")
-    sizes = read_json(path).get("config")
+    return spec_from(read_json(path).get("config"), path)
+
+
+def spec_from(sizes: Any, origin: Path) -> EmbedderSpec:
+    """Sizes out of a training's config; keys that are no sizes are ignored. Raises WeightsError that names `origin`."""
     fields = EmbedderSpec.__dataclass_fields__
     if not isinstance(sizes, dict) or not fields.keys() <= sizes.keys():
-        raise WeightsError(f"{path}: needs `config` with {', '.join(fields)}; write the sizes of the trained embedder")
+        raise WeightsError(
+            f"{origin}: needs `config` with {', '.join(fields)}; write the sizes of the trained embedder"
+        )
     return EmbedderSpec(**{key: sizes[key] for key in fields} | {"hidden_dims": tuple(sizes["hidden_dims"])})
 
 
+def empty_embedder(spec: EmbedderSpec) -> LatentAutoencoder:
+    """Names and shapes alone, on the meta device."""
+    with torch.device("meta"):
+        return LatentAutoencoder(spec)
+
+
+def check_embedder(path: Path) -> None:
+    """WeightsError unless the weights' header fits the sizes in the json beside them; reads no numbers."""
+    check_header(path, empty_embedder(embedder_spec(path)))
+
+
 def load_embedder(name: str | Path) -> LatentAutoencoder:
-    """Load an embedder; every weight of the file and of the model must be matched."""
+    """The embedder, one for all of a process that ask for the same weights: move it, but change nothing in it.
+
+    Every weight of the file and of the model must be matched.
+    """
     path = embedder_file(name)
-    model = LatentAutoencoder(embedder_spec(name))
+    return loaded(path, embedder_spec(path), sha256(path))
+
+
+@lru_cache(maxsize=2)
+def loaded(path: Path, spec: EmbedderSpec, digest: str) -> LatentAutoencoder:
+    """`digest` is a key only: a file of other weights is another embedder."""
+    model = LatentAutoencoder(spec)
     load_strict(model, load_safetensors(path), path)
     return model.eval().requires_grad_(False)

@@ -60,8 +60,9 @@ class Origin:
 class Artefact:
     """Files that one loader opens.
 
-    `kind` says what they are: generator, lora, vae, text or file. `needs`: patterns, each of which fits at least one
-    file of a usable folder. The first origin is the one that is fetched; any of them is taken from a local folder.
+    `kind` says what they are: generator, lora, vae, text, embedder or file. `needs`: patterns, each of which fits at
+    least one file of a usable folder. The first origin is the one that is fetched; any of them is taken from a local
+    folder.
     """
 
     name: str
@@ -84,6 +85,7 @@ def pickled(
 WAN = "Wan-AI/Wan2.1-T2V-1.3B"
 WAN_DIFFUSERS = "Wan-AI/Wan2.1-T2V-1.3B-Diffusers"
 LONGLIVE = "Efficient-Large-Model/LongLive-1.3B"
+LONGLIVE_RAG = "qixinhu11/LongLive-RAG"
 UMT5 = "models_t5_umt5-xxl-enc-bf16.pth"
 
 VAE = Artefact(
@@ -115,6 +117,19 @@ TEXT = Artefact(
     ("config.json", "*.safetensors", "tokenizer/tokenizer.json"),
     "Apache-2.0",
 )
+EMBEDDER_FILES = ("embedder.safetensors", "embedder.json")
+EMBEDDER = Artefact(
+    "longlive-rag-embedder",
+    "embedder",
+    (
+        Origin(
+            LONGLIVE_RAG,
+            (Fetch("checkpoints/ae_latent_mem.pt", SOURCE + "ae_latent_mem.pt"),),
+            Pickle(SOURCE + "ae_latent_mem.pt", EMBEDDER_FILES, ("model",)),
+        ),
+    ),
+    EMBEDDER_FILES,
+)
 PROMPTS = "moviegenbench_128_refined.txt"
 
 ARTEFACTS = {
@@ -138,9 +153,8 @@ ARTEFACTS = {
         pickled("longlive-lora", "lora", LONGLIVE, "models/lora.pt", ("generator_lora",)),
         VAE,
         TEXT,
-        Artefact(
-            "moviegen-prompts", "file", (Origin("qixinhu11/LongLive-RAG", (Fetch(PROMPTS, PROMPTS),)),), (PROMPTS,)
-        ),
+        Artefact("moviegen-prompts", "file", (Origin(LONGLIVE_RAG, (Fetch(PROMPTS, PROMPTS),)),), (PROMPTS,)),
+        EMBEDDER,
     )
 }
 
