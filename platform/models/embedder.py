@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from longtake.platform.durable import json_bytes, replace_file, storage_errors, temp_path
 from longtake.platform.errors import WeightsError
-from longtake.platform.models.checkpoints import check_header, load_safetensors, load_strict, read_json, sha256
+from longtake.platform.models.checkpoints import check_header, load_into, read_json, sha256
 from longtake.platform.models.safetensors_writer import write_safetensors
 from longtake.platform.registry import did_you_mean
 from longtake.platform.weights.artefacts import artefact_file
@@ -199,11 +199,18 @@ def embedder_spec(name: str | Path) -> EmbedderSpec:
 def spec_from(sizes: Any, origin: Path) -> EmbedderSpec:
     """Sizes out of a training's config; keys that are no sizes are ignored. Raises WeightsError that names `origin`."""
     fields = EmbedderSpec.__dataclass_fields__
-    if not isinstance(sizes, dict) or not fields.keys() <= sizes.keys():
+    if not isinstance(sizes, dict) or not all(is_size(sizes.get(key), key == "hidden_dims") for key in fields):
         raise WeightsError(
-            f"{origin}: needs `config` with {', '.join(fields)}; write the sizes of the trained embedder"
+            f"{origin}: needs `config` with {', '.join(fields)}, whole numbers of 1 or more; "
+            "write the sizes of the trained embedder"
         )
     return EmbedderSpec(**{key: sizes[key] for key in fields} | {"hidden_dims": tuple(sizes["hidden_dims"])})
+
+
+def is_size(value: Any, several: bool = False) -> bool:
+    if several:
+        return isinstance(value, list | tuple) and bool(value) and all(map(is_size, value))
+    return type(value) is int and value > 0
 
 
 def empty_embedder(spec: EmbedderSpec) -> LatentAutoencoder:
@@ -229,6 +236,6 @@ def load_embedder(name: str | Path) -> LatentAutoencoder:
 @lru_cache(maxsize=2)
 def loaded(path: Path, spec: EmbedderSpec, digest: str) -> LatentAutoencoder:
     """`digest` is a key only: a file of other weights is another embedder."""
-    model = LatentAutoencoder(spec)
-    load_strict(model, load_safetensors(path), path)
+    model = empty_embedder(spec)
+    load_into(model, path, torch.float32)
     return model.eval().requires_grad_(False)

@@ -57,6 +57,10 @@ def check_artefact(artefact: Artefact, networks: Networks) -> None:
 
         check_text(folder)
         fits_one(networks(artefact.name), lambda one: check_width(folder, cast("CausalDiT", one).spec.text_dim))
+    elif artefact.kind == "embedder":
+        from longtake.platform.models.embedder import check_embedder
+
+        check_embedder(folder / "embedder.safetensors")
     elif artefact.kind == "vae":
         from longtake.platform.models.vae import check_vae
 

@@ -6,13 +6,15 @@ hash, it was made from.
 
 import os
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from longtake.platform.durable import json_bytes, replace_file, storage_errors, temp_path
 from longtake.platform.errors import WeightsError
 from longtake.platform.models.checkpoints import published_state, sha256
+from longtake.platform.models.keys import check_fit, shapes_of
+from longtake.platform.models.pickles import load_pickle
 from longtake.platform.models.safetensors_writer import write_safetensors
 from longtake.platform.weights import manifest as manifests
 from longtake.platform.weights.artefacts import folder_of, pickle_of, require
@@ -61,7 +63,7 @@ def run(artefact: Artefact, folder: Path, manifest: Manifest, pickle: Pickle, ch
     weights, config = final_weights(artefact, source, pickle)
     check(artefact, weights, str(source))
     if config is not None:
-        replace_file(folder / "config.json", json_bytes(config))
+        replace_file(folder / pickle.makes[1], json_bytes(config))
     temp = temp_path(folder, pickle.result)
     with storage_errors(folder / pickle.result, "write the file"):
         try:
@@ -79,13 +81,19 @@ def run(artefact: Artefact, folder: Path, manifest: Manifest, pickle: Pickle, ch
 def final_weights(
     artefact: Artefact, source: Path, pickle: Pickle
 ) -> "tuple[dict[str, Tensor], dict[str, object] | None]":
-    """Weights under the names that the loader of this kind reads, and its config.json where it needs one."""
+    """Weights under the names that the loader of this kind reads, and its json where it needs one."""
     weights = published_state(source, pickle.keys)
     if artefact.kind == "text":
         from longtake.platform.models.umt5 import spec_of, umt5_from_original
 
         weights = umt5_from_original(weights)
         return weights, spec_of(weights).to_json()
+    if artefact.kind == "embedder":
+        from longtake.platform.models.embedder import empty_embedder, spec_from
+
+        spec = spec_from(load_pickle(source).get("config"), source)
+        check_fit(shapes_of(weights), shapes_of(empty_embedder(spec).state_dict()), str(source))
+        return weights, {"config": asdict(spec)}
     return weights, None
 
 
