@@ -24,7 +24,7 @@ from longtake.jobs.progress import View
 from longtake.jobs.run import places, say
 from longtake.jobs.text import encode_prompts
 from longtake.platform.cluster import Cluster, connect
-from longtake.platform.corpus import Corpus
+from longtake.platform.corpus import Corpus, read_spec
 from longtake.platform.corpus_records import ShardRecord
 from longtake.platform.corpus_writer import CORPORA, CorpusStore, damaged
 from longtake.platform.errors import ConfigError, Interrupted
@@ -54,9 +54,10 @@ def make(file: Path, overrides: Sequence[str], console: Console | None = None) -
 def verify(file: Path, overrides: Sequence[str]) -> int:
     """Hash every shard again; 1 when one is not what its record says."""
     spec = corpus_spec.load(file, overrides)
-    corpus = Corpus.open(Path(spec.output).absolute() / CORPORA / spec.name)
-    lines = damaged(corpus.folder)
-    for line in lines or [f"{corpus.folder}: {len(corpus)} entries, every shard is what its record says"]:
+    folder = Path(spec.output).absolute() / CORPORA / spec.name
+    read_spec(folder)
+    lines = damaged(folder)
+    for line in lines or [f"{folder}: {len(Corpus.open(folder))} entries, every shard is what its record says"]:
         print(line)
     return 1 if lines else 0
 
@@ -189,7 +190,9 @@ def finish(desk: ShardDesk, console: Console) -> int:
     records = [desk.done[number] for number in range(len(desk.shards))]
     left_out = report_left_out(desk, records, console)
     if not any(record.entries for record in records):
-        raise ConfigError(f"{desk.store.folder}: no take gave latents that are kept, so the corpus is empty")
+        raise ConfigError(
+            f"{desk.store.folder}: no take gave latents that are kept, so the corpus is empty; choose other prompts"
+        )
     desk.store.write_index(records)
     report(Corpus.open(desk.store.folder), records, console)
     report_pace(desk, console)

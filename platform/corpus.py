@@ -17,9 +17,12 @@ from torch import Tensor
 from longtake.platform import config, durable
 from longtake.platform.corpus_records import CorpusEntry, ShardRecord, corpus_dtype
 from longtake.platform.errors import ConfigError, StorageError
+from longtake.platform.mapped import MappedTensors
 
 SPEC, PLAN, INDEX, SHARDS = "corpus.yaml", "plan.jsonl", "index.jsonl", "shards"
 IMPORTED = "imported"
+REHASH = "check it with longtake corpus SPEC.yaml --verify"
+MAKE = "make it with longtake corpus SPEC.yaml"
 
 
 def shard_file(folder: Path, number: int) -> Path:
@@ -56,7 +59,7 @@ class Corpus:
     ) -> None:
         self.folder, self.name, self.backbone = folder, name, backbone
         self.latent, self.dtype, self.entries, self.digest = latent, dtype, entries, digest
-        self._files: dict[int, Any] = {}
+        self._files: dict[int, MappedTensors] = {}
 
     @classmethod
     def open(cls, folder: Path | str) -> Corpus:
@@ -91,29 +94,20 @@ class Corpus:
                 f"{first + count - 1}; ask for fewer"
             )
         path = shard_file(self.folder, one.shard)
-        found = self._slice(path, one)[first : first + count].clone()
+        try:
+            if one.shard not in self._files:
+                self._files[one.shard] = MappedTensors(path)
+            found = self._files[one.shard].rows(one.key, first, count)
+        except (OSError, ValueError) as error:
+            raise StorageError(f"{path}: {one.key} cannot be read ({error}); {REHASH}") from error
         if tuple(found.shape) != (count, *self.latent) or found.dtype != self.dtype:
             raise StorageError(f"{path}: {one.key} is {list(found.shape)} {found.dtype}; {REHASH}")
-        if not found.isfinite().all():
+        if not torch.stack(found.aminmax()).isfinite().all():  # an extreme is NaN where any number is
             raise StorageError(f"{path}: {one.key} holds latents that are not finite; {REHASH}")
         return found
 
-    def _slice(self, path: Path, entry: CorpusEntry) -> Any:
-        from safetensors import SafetensorError, safe_open
-
-        try:
-            if entry.shard not in self._files:
-                self._files[entry.shard] = safe_open(path, "pt")
-            return self._files[entry.shard].get_slice(entry.key)
-        except (OSError, SafetensorError) as error:
-            raise StorageError(f"{path}: {entry.key} cannot be read ({error}); {REHASH}") from error
-
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_files": {}}
-
-
-REHASH = "check it with longtake corpus SPEC.yaml --verify"
-MAKE = "make it with longtake corpus SPEC.yaml"
 
 
 def read_spec(folder: Path) -> dict[str, Any]:

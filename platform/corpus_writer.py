@@ -20,7 +20,7 @@ from torch import Tensor
 
 from longtake.platform import config, durable, locking
 from longtake.platform.corpus import INDEX, PLAN, SHARDS, SPEC, read_shard, record_file, shard_file
-from longtake.platform.corpus_records import CorpusEntry, ShardRecord, describe, unfit
+from longtake.platform.corpus_records import CorpusEntry, ShardRecord, corpus_dtype, describe, unfit
 from longtake.platform.errors import ConfigError, StorageError
 from longtake.platform.plans import check_extension
 from longtake.platform.store import check_name
@@ -152,9 +152,10 @@ class CorpusStore:
         return self._link_record(record, takes)
 
     def _check_shape(self, path: Path, take: Take, latents: Tensor) -> None:
-        due = (take.latent_frames, *self.latent)
-        if tuple(latents.shape) != due:
-            raise StorageError(f"{path}: take {take.id} came as {list(latents.shape)}, {list(due)} were due")
+        due, kind = (take.latent_frames, *self.latent), corpus_dtype(self.dtype)
+        if tuple(latents.shape) != due or latents.dtype != kind:
+            came = f"{list(latents.shape)} {latents.dtype}"
+            raise StorageError(f"{path}: take {take.id} came as {came}, {list(due)} {kind} were due; run again")
 
     def _link(self, path: Path, latents: dict[str, Tensor]) -> tuple[int, str]:
         """Writes, syncs, reads back and links the file; returns its bytes and sha256."""
