@@ -123,6 +123,19 @@ def bench_engine(
 bench_app.command("sampler")(bench_options.command)
 
 
+@bench_app.command("embedder")
+def bench_embedder(
+    config: Annotated[Path, typer.Argument(metavar="CONFIG", help="A config of `longtake train embedder`.")],
+    overrides: Overrides = None,
+    workers: Annotated[int, typer.Option(min=1, help="Workers to compare one with.")] = 2,
+    out: Annotated[Path | None, typer.Option(help="Write every step's reading to this CSV file.")] = None,
+) -> int:
+    """Training steps of a config: DeepSpeed against plain PyTorch, and several workers against one."""
+    from longtake.jobs.bench.embedder import bench as run_bench
+
+    return run_bench(config, overrides or [], workers, out)
+
+
 @train_app.callback()
 def train() -> None:
     """Train what Longtake ships."""

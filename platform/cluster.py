@@ -1,4 +1,4 @@
-"""The only importer of Ray: start or join a cluster, and run items on a fleet of actors.
+"""The only importer of Ray: start or join a cluster, run items on a fleet of actors, or a crew in step.
 
 One item in flight per actor; an actor that dies, stalls or cannot be reached is replaced by a new one, and its item
 comes back as a failed Outcome. A Ray error does not mean that the work was not done: workers look at the store first,
@@ -10,11 +10,15 @@ from __future__ import annotations
 import os
 import secrets
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
 from typing import Any
 
+from longtake.platform.crew import CrewSize, Seat, Work, end_of, note_end, watched, work_alone
 from longtake.platform.errors import Interrupted, LongtakeError
 from longtake.platform.fleet import (
     Fleet,
@@ -66,6 +70,26 @@ class Cluster:
             return InlineFleet(groups, on_start, self.stop, on_report)
         check_requests(groups, self.nodes)
         return RayFleet(groups, on_start, self.nodes)
+
+    def work_together(self, work: Work, size: CrewSize, scratch: Path, watch: Callable[[], None]) -> None:
+        """A crew's work from beginning to end; `watch` is called all the while. `scratch`: a folder that all nodes see.
+
+        Raises ConfigError if the crew does not fit, what a member raised, and WorkerDied when members died too often.
+        """
+        if self.address == INLINE:
+            watched(partial(work_alone, work), watch, self.stop)
+            return
+        check_requests([Group("count", lambda: None, size.workers, 1.0, size.gpus)], self.nodes)  # type: ignore[arg-type, return-value]
+        ends = scratch / f"crew-{uuid.uuid4().hex[:8]}"
+        ends.mkdir(parents=True)
+
+        def look() -> None:
+            error = end_of(ends)
+            if error is not None:
+                raise error
+            watch()
+
+        watched(partial(_crew_on_ray, work, size, ends), look, self.stop)
 
 
 @contextmanager
@@ -125,6 +149,44 @@ def _start_ray(address: str) -> bool:
             "check the address and RAY_AUTH_TOKEN, or use workers.cluster=inline"
         ) from error
     return True
+
+
+def _crew_on_ray(work: Work, size: CrewSize, ends: Path) -> None:
+    """Ray Train starts the members and their process group, and starts all of them again when one is lost."""
+    for name in ("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "RAY_CHDIR_TO_TRIAL_DIR"):
+        os.environ.setdefault(name, "0")
+    from ray.train import FailureConfig, RunConfig, ScalingConfig, TrainingFailedError
+    from ray.train.torch import TorchTrainer
+
+    each = {"CPU": 1.0} | ({"GPU": size.gpus} if size.gpus else {})
+    trainer = TorchTrainer(
+        _take_seat,
+        train_loop_config={"work": work, "ends": ends},
+        scaling_config=ScalingConfig(num_workers=size.workers, use_gpu=size.gpus > 0, resources_per_worker=each),
+        run_config=RunConfig(
+            name=ends.name, storage_path=str(ends), failure_config=FailureConfig(max_failures=size.restarts)
+        ),
+    )
+    try:
+        trainer.fit()
+    except TrainingFailedError as error:
+        reason = " ".join(str(error).split())[:400]
+        raise end_of(ends) or WorkerDied(f"workers: ended {size.restarts + 1} times: {reason}") from error
+
+
+def _take_seat(config: dict[str, Any]) -> None:
+    """What Ray Train runs in each member. An error of ours is final: it is noted where the driver looks for it."""
+    from ray.train import get_context
+
+    context, ends = get_context(), config["ends"]
+    error = end_of(ends)
+    if error is not None:
+        raise error
+    try:
+        config["work"](Seat(context.get_world_rank(), context.get_world_size()))
+    except LongtakeError as found:
+        note_end(ends, found)
+        raise
 
 
 class Shell:

@@ -270,7 +270,7 @@ def file_digest(path: Path) -> str:
 @contextmanager
 def training_run(
     output: Path, experiment: str, name: str, params: dict[str, Any], uri: str | None = None
-) -> Iterator["TrainingLog"]:
+) -> Iterator[TrainingLog]:
     """A run that a training logs to while it goes; the same name resumes the same run. The training never waits long:
     when the tracking store fails, logging ends with one warning and the training goes on."""
     log = TrainingLog(uri or default_uri(output), experiment, name, {key: str(value) for key, value in params.items()})

@@ -1,0 +1,148 @@
+"""`longtake bench embedder`: a training step of the retrieval embedder, against plain PyTorch and against more workers.
+
+Two comparisons in one run. In this process, step by step in turns on the same chunks: DeepSpeed's engine and a plain
+PyTorch loop (the same module, AdamW, clipping). Then whole trainings as `longtake train embedder` runs them, crews of
+one and of several workers in turns, with the batch of a step the same. One thread a worker; wall time, since a step
+waits for all.
+"""
+
+import csv
+import io
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from rich.table import Table
+from torch import Tensor
+
+from longtake.jobs.bench.apart import check_out
+from longtake.jobs.bench.figures import Spread
+from longtake.jobs.leaderboard import console_for
+from longtake.jobs.train_embedder import EmbedderJob, find_corpus
+from longtake.platform import config as configs
+from longtake.platform.cluster import LOCAL, Cluster, connect
+from longtake.platform.corpus import Corpus
+from longtake.platform.crew import CrewSize, sit_alone
+from longtake.platform.models.embedder import fresh_embedder
+from longtake.platform.process import set_up_computing
+from longtake.platform.training import TrainingFolder
+from longtake.trainers.chunks import read_chunks
+from longtake.trainers.embedder import EmbedderConfig, EmbedderTraining, EmbedderWork, LossModule, plan_chunks
+
+WARM = 5
+ROUNDS = 3
+
+
+def bench(file: Path, overrides: list[str], workers: int, out: Path | None) -> int:
+    """Run both comparisons over the config's `steps` and show them. Returns 0."""
+    if out is not None:
+        check_out(out)
+    job = configs.load(file, EmbedderJob, overrides)
+    corpus, config = find_corpus(job), job.computed
+    config.micro_batch(workers)
+    console, readings = console_for(), list[tuple[str, int, float, float]]()
+    set_up_computing()
+    with tempfile.TemporaryDirectory() as folder:
+        paired = in_turns(corpus, config, Path(folder))
+        readings += [(name, step, seconds, 0.0) for name, all_ in paired.items() for step, seconds in enumerate(all_)]
+        console.print(table_of_pair(paired, config))
+        with connect(LOCAL) as cluster:
+            for round_ in range(ROUNDS):
+                for count in (1, workers):
+                    rows = crew(cluster, corpus, replace(config, name=f"w{count}-{round_}"), folder, count)
+                    found = [(row["step"], row["seconds"], row["waited_seconds"]) for row in rows[WARM:]]
+                    readings += [(f"{count} workers", *one) for one in found]
+                    middle = statistics.median(seconds for _, seconds, _ in found)
+                    console.print(f"round {round_ + 1} of {ROUNDS}, {count} workers: {middle:.4f} s a step")
+    console.print(table_of_crews(readings, config, workers))
+    if out is not None:
+        out.write_text(as_csv(readings))
+        console.print(f"readings: {out}")
+    return 0
+
+
+def in_turns(corpus: Path, config: EmbedderConfig, folder: Path) -> dict[str, list[float]]:
+    """Seconds of each step after the first few, by name."""
+    source = Corpus.open(corpus)
+    plan, _ = plan_chunks(config, source)
+    spent: dict[str, list[float]] = {"DeepSpeed": [], "PyTorch": []}
+    training_folder = TrainingFolder(folder, config.name)
+    with training_folder.lock():
+        training = EmbedderTraining(config, source, training_folder, sit_alone())
+        ways: list[tuple[str, Callable[[list[Tensor]], object]]] = [
+            ("DeepSpeed", lambda parts: training.advance(iter(parts))),
+            ("PyTorch", plain_step(config, source)),
+        ]
+        for step in range(config.steps):
+            chunks = read_chunks(source, plan.places(step), config.chunk_frames)
+            parts = list(chunks.split(training.micro))
+            for name, action in ways if step % 2 else ways[::-1]:
+                started = time.perf_counter()
+                action(parts)
+                spent[name].append(time.perf_counter() - started)
+    return {name: seconds[WARM:] for name, seconds in spent.items()}
+
+
+def plain_step(config: EmbedderConfig, corpus: Corpus) -> Callable[[list[Tensor]], None]:
+    """The same step without DeepSpeed."""
+    module = LossModule(fresh_embedder(config.spec(corpus.latent), config.seed), config.loss)
+    optimiser = torch.optim.AdamW(module.parameters(), lr=config.lr, weight_decay=config.weight_decay)
+
+    def step(parts: list[Tensor]) -> None:
+        for chunks in parts:
+            (module(chunks).total / len(parts)).backward()
+        torch.nn.utils.clip_grad_norm_(module.parameters(), config.gradient_clip)
+        optimiser.step()
+        optimiser.zero_grad()
+
+    return step
+
+
+def crew(cluster: Cluster, corpus: Path, config: EmbedderConfig, output: str, workers: int) -> list[dict[str, float]]:
+    """The rows of a training by so many workers."""
+    folder = TrainingFolder(output, config.name)
+    with folder.lock():
+        work = EmbedderWork(replace(config, validate_every=config.steps, checkpoint_every=config.steps), corpus, folder)
+        cluster.work_together(work, CrewSize(workers, 0.0, 0), folder.scratch, lambda: None)
+    return folder.steps()
+
+
+def table_of_pair(spent: dict[str, list[float]], config: EmbedderConfig) -> Table:
+    title = f"One process, steps in turns: {config.batch_chunks} chunks of {config.chunk_frames} frames, float32"
+    table = Table("", "s a step [middle half]", "chunks/s", "to PyTorch [middle half]", title=title)
+    for name, seconds in spent.items():
+        ratio = Spread.of([a / b for a, b in zip(seconds, spent["PyTorch"], strict=True)])
+        table.add_row(
+            name, str(Spread.of(seconds)), f"{config.batch_chunks / statistics.median(seconds):.1f}", str(ratio)
+        )
+    return table
+
+
+def table_of_crews(readings: list[tuple[str, int, float, float]], config: EmbedderConfig, workers: int) -> Table:
+    table = Table("", "s a step [middle half]", "chunks/s", "speed to one", "waiting for data", title="Crews, in turns")
+    by_name = {f"{n} workers": [r for r in readings if r[0] == f"{n} workers"] for n in dict.fromkeys((1, workers))}
+    one = statistics.median(seconds for _, _, seconds, _ in by_name["1 workers"])
+    for name, rows in by_name.items():
+        seconds = [row[2] for row in rows]
+        middle = statistics.median(seconds)
+        waiting = sum(row[3] for row in rows) / sum(seconds)
+        cells = (
+            str(Spread.of(seconds)),
+            f"{config.batch_chunks / middle:.1f}",
+            f"{one / middle:.2f}",
+            f"{waiting:.2%}",
+        )
+        table.add_row(name, *cells)
+    return table
+
+
+def as_csv(readings: list[tuple[str, int, float, float]]) -> str:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(("what", "step", "seconds", "waited_seconds"))
+    writer.writerows((name, step, f"{seconds:.6f}", f"{waited:.6f}") for name, step, seconds, waited in readings)
+    return text.getvalue()

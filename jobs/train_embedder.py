@@ -1,0 +1,323 @@
+"""`longtake train embedder CONFIG`: a crew of workers trains the retrieval embedder; this process keeps the books.
+
+Named steps: read, train, register, tell. The workers write to the training's folder; what is shown and what MLflow gets
+is read from there, so no worker ever waits for either. Stopped or killed at any moment, the same command goes on from
+the newest checkpoint. Exit codes as everywhere: 0 done, 3 done but MLflow not reached, 75 stopped.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.progress import Progress
+
+from longtake.jobs.leaderboard import console_for
+from longtake.jobs.publisher import OFF
+from longtake.jobs.run import say, ui_command_of
+from longtake.jobs.sweep import TrackingConfig, check_output
+from longtake.jobs.train import bar
+from longtake.platform import config as configs
+from longtake.platform import model_registry, tracking
+from longtake.platform.cluster import INLINE, Cluster, connect
+from longtake.platform.corpus import Corpus
+from longtake.platform.crew import CrewSize
+from longtake.platform.errors import ConfigError, Interrupted
+from longtake.platform.store import check_name
+from longtake.platform.tracking import TrackingError
+from longtake.platform.training import TrainingFolder
+from longtake.trainers.embedder import EmbedderConfig, EmbedderWork, plan_chunks
+
+if TYPE_CHECKING:
+    from longtake.platform.tracking import TrainingLog
+
+EXPERIMENT = "train-embedder"
+SHOW_SECONDS = 10.0
+LOG_SECONDS = 2.0
+
+
+@dataclass(frozen=True)
+class CrewConfig:
+    """Who computes; `auto` is one worker a GPU, or a core where there are none. `restarts`: how often a crew that lost
+    a worker is started again."""
+
+    count: Any = "auto"
+    gpus_per_worker: Any = "auto"
+    cluster: str = "local"
+    restarts: int = 3
+
+    def __post_init__(self) -> None:
+        if self.count != "auto" and (not isinstance(self.count, int) or isinstance(self.count, bool) or self.count < 1):
+            raise ConfigError(f"workers.count: {self.count!r} is not 'auto' or a whole number from 1")
+        gpus = self.gpus_per_worker
+        if gpus != "auto" and (not isinstance(gpus, int | float) or isinstance(gpus, bool) or not 0 <= gpus <= 1):
+            raise ConfigError(f"workers.gpus_per_worker: {gpus!r} is not 'auto' or a number from 0 to 1")
+        if self.restarts < 0:
+            raise ConfigError(f"workers.restarts: {self.restarts} is not 0 or more")
+        if not self.cluster:
+            raise ConfigError("workers.cluster: is empty; write local, inline or the address of a Ray cluster")
+
+    def size(self, cluster: Cluster, batch: int) -> CrewSize:
+        """The crew for these nodes: no more workers than share the batch evenly."""
+        gpus = sum(node.gpus for node in cluster.nodes)
+        each = (1.0 if gpus else 0.0) if self.gpus_per_worker == "auto" else float(self.gpus_per_worker)
+        if cluster.address == INLINE:
+            return CrewSize(1, 0.0)
+        if self.count != "auto":
+            return CrewSize(int(self.count), each, self.restarts)
+        places = int(gpus / each) if each else int(sum(node.cpus for node in cluster.nodes))
+        return CrewSize(max(n for n in range(1, max(1, places) + 1) if batch % n == 0), each, self.restarts)
+
+
+@dataclass(frozen=True)
+class RegisterConfig:
+    """The name that the best embedder is registered under, and the alias that moves to it. name null: it is not."""
+
+    name: str | None = "longtake-embedder"
+    alias: str = "best"
+
+    def __post_init__(self) -> None:
+        for noun, value in (("model name", self.name), ("alias", self.alias)):
+            if value is not None:
+                check_name(value, noun)
+
+
+@dataclass(frozen=True)
+class EmbedderJob(EmbedderConfig):
+    """A training file: what is computed (EmbedderConfig), and where, by whom and under which name it is kept."""
+
+    output: str = "runs"
+    register: RegisterConfig = field(default_factory=RegisterConfig)
+    tracking: TrackingConfig = field(default_factory=TrackingConfig)
+    workers: CrewConfig = field(default_factory=CrewConfig)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_output(self.output)
+        if self.workers.count != "auto":
+            self.micro_batch(self.workers.count)
+
+    @property
+    def computed(self) -> EmbedderConfig:
+        """What decides the numbers, and nothing else."""
+        kept = {item.name: getattr(self, item.name) for item in fields(EmbedderConfig)}
+        return EmbedderConfig(**kept)
+
+    @property
+    def uri(self) -> str | None:
+        """The tracking store; None when tracking is off."""
+        if self.tracking.uri == OFF:
+            return None
+        return self.tracking.uri or tracking.default_uri(Path(self.output))
+
+
+def embedder(file: Path, overrides: list[str], console: Console | None = None) -> int:
+    """The whole job; returns the exit code. Raises LongtakeError for what a user can mend."""
+    console = console or console_for()
+    job = configs.load(file, EmbedderJob, overrides)
+    corpus_folder = find_corpus(job)
+    folder = TrainingFolder(job.output, job.name)
+    try:
+        corpus = Corpus.open(corpus_folder)
+        train, held = plan_chunks(job.computed, corpus)
+    except ConfigError as error:
+        raise ConfigError(f"{file}: corpus: {error}") from error
+    with folder.lock():
+        folder.keep_config(f"{configs.dump(job.computed)}corpus_sha256: {corpus.digest}\n")
+        folder.clear_stop()
+        say(
+            console,
+            f"{job.name}: {job.steps} steps of {job.batch_chunks} chunks of {job.chunk_frames} frames; "
+            f"{len(train.entries)} entries of {corpus_folder} to train on, {len(held.entries)} held out",
+        )
+        with tracked(job, corpus) as log:
+            begun = time.perf_counter()
+            book = Book(job, folder, console, log)
+            if not finished(folder, job):
+                work(job, corpus_folder, folder, book, console)
+            book.keep_books(force=True)
+            problem, address = register(job, folder, log)
+        tell(job, folder, console, address, time.perf_counter() - begun)
+        if problem:
+            say(console, problem)
+    return 3 if problem else 0
+
+
+def find_corpus(job: EmbedderJob) -> Path:
+    """The folder that `corpus` names: itself, or one of that name under <output>/corpora."""
+    named = Path(job.output) / "corpora" / job.corpus
+    return (named if named.is_dir() or not Path(job.corpus).is_dir() else Path(job.corpus)).absolute()
+
+
+def tracked(job: EmbedderJob, corpus: Corpus) -> Any:
+    """The run in MLflow; None inside when tracking is off."""
+    if job.uri is None:
+        return nullcontext(None)
+    params = flat(asdict(job.computed)) | {"corpus_sha256": corpus.digest}
+    name = job.tracking.experiment or EXPERIMENT
+    return tracking.training_run(Path(job.output), name, job.name, params, job.uri)
+
+
+def flat(values: dict[str, Any], before: str = "") -> dict[str, Any]:
+    """Nested keys with dots."""
+    found: dict[str, Any] = {}
+    for key, value in values.items():
+        found |= flat(value, f"{before}{key}.") if isinstance(value, dict) else {f"{before}{key}": value}
+    return found
+
+
+def finished(folder: TrainingFolder, job: EmbedderJob) -> bool:
+    record = folder.newest_checkpoint()
+    return record is not None and record["step"] >= job.steps and folder.best.is_file()
+
+
+def work(job: EmbedderJob, corpus: Path, folder: TrainingFolder, book: Book, console: Console) -> None:
+    """Train to the last step. Raises Interrupted when a signal ended it early."""
+    record = folder.newest_checkpoint()
+    if record:
+        say(console, f"{job.name}: goes on after step {record['step']}, its newest checkpoint")
+    with connect(job.workers.cluster) as cluster:
+        size = job.workers.size(cluster, job.batch_chunks)
+        job.micro_batch(size.workers)
+        say(console, f"{job.name}: {size.workers} workers, {size.gpus:g} GPU each; starting")
+        asked = False
+
+        def watch() -> None:
+            nonlocal asked
+            if cluster.stop.is_set and not asked:
+                asked = True
+                folder.ask_to_stop()
+                say(console, f"{cluster.stop.signal_name}: saving a checkpoint; a second signal does not wait for it")
+            book.keep_books()
+
+        with book:
+            cluster.work_together(EmbedderWork(job.computed, corpus, folder), size, folder.scratch, watch)
+        if not finished(folder, job):
+            newest = folder.newest_checkpoint()
+            raise Interrupted(
+                f"stopped: {newest['step'] if newest else 0} of {job.steps} steps are saved; run again to resume"
+            )
+
+
+class Book:
+    """Reads the training's rows as they come: to the screen, and to MLflow."""
+
+    def __init__(self, job: EmbedderJob, folder: TrainingFolder, console: Console, log: TrainingLog | None):
+        self.job, self.folder, self.console, self.log = job, folder, console, log
+        self.progress: Progress | None = None
+        self.row: dict[str, Any] = {}
+        self.logged = {"step": 0, "validation": 0}
+        self.looked = self.shown = time.monotonic()
+        self.pace: tuple[float, int] | None = None
+
+    def __enter__(self) -> Book:
+        if self.console.is_terminal:
+            self.progress = bar(self.console).__enter__()
+            self.task = self.progress.add_task(self.job.name, total=self.job.steps, note="starting")
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        if self.progress is not None:
+            self.progress.__exit__(*error)
+            self.progress = None
+
+    def keep_books(self, force: bool = False) -> None:
+        """Called several times a second; looks at the folder now and then."""
+        now = time.monotonic()
+        if not force and now - self.looked < LOG_SECONDS:
+            return
+        self.looked = now
+        rows, validations = self.folder.steps(), self.folder.validations()
+        if rows:
+            self.row = rows[-1]
+            self.pace = self.pace if self.pace and self.pace[1] <= self.row["step"] else (now, self.row["step"])
+            self.show(now, validations)
+        self.log_rows(rows, validations)
+
+    def show(self, now: float, validations: list[dict[str, Any]]) -> None:
+        note = self.note(validations)
+        if self.progress is not None:
+            self.progress.update(self.task, completed=self.row["step"], note=note)
+        elif now - self.shown >= SHOW_SECONDS:
+            self.shown = now
+            say(self.console, f"{self.job.name}: step {self.row['step']}/{self.job.steps}, {note}{self.left(now)}")
+
+    def note(self, validations: list[dict[str, Any]]) -> str:
+        row = self.row
+        parts = (
+            f"loss {row['total']:.4f} = reconstruction {row['reconstruction']:.4f} + delta {row['delta']:.4f} "
+            f"+ smooth {row['smooth']:.4f}, {row['chunks_per_second']:.0f} chunks/s"
+        )
+        return parts + (f", held out {validations[-1]['total']:.4f}" if validations else "")
+
+    def left(self, now: float) -> str:
+        """The time left, from the steps since this process began to look."""
+        assert self.pace is not None
+        since, first = self.pace
+        done = self.row["step"] - first
+        return f", {(self.job.steps - self.row['step']) * (now - since) / done:.0f} s left" if done else ""
+
+    def log_rows(self, rows: list[dict[str, Any]], validations: list[dict[str, Any]]) -> None:
+        """What MLflow does not have yet. After a crash rows are made again, with the same numbers."""
+        if self.log is None:
+            return
+        for kind, found in (("step", rows), ("validation", validations)):
+            new = [row for row in found if row["step"] > self.logged[kind]]
+            self.log.rows([(row["step"], numbers(row, "" if kind == "step" else "held_out_")) for row in new])
+            self.logged[kind] = max((row["step"] for row in found), default=self.logged[kind])
+
+
+def numbers(row: dict[str, Any], before: str) -> dict[str, float]:
+    found = {f"{before}{key}": float(value) for key, value in row.items() if isinstance(value, int | float)}
+    return {key: value for key, value in found.items() if key not in ("step", "held_out_step", "held_out_best")}
+
+
+def register(job: EmbedderJob, folder: TrainingFolder, log: TrainingLog | None) -> tuple[str, str]:
+    """(what went wrong, the model's address): files and checkpoints to MLflow, the best as a version with an alias."""
+    if log is None or job.uri is None:
+        return "", ""
+    log.keep(folder.validation_file, "checkpoints")
+    for path in sorted(folder.checkpoints.glob("*.json")):
+        log.keep(path, "checkpoints")
+    if log.failed:
+        return "tracking: the run was not logged to its end; run it again to publish", ""
+    if job.register.name is None:
+        return "", ""
+    others = [folder.best.with_suffix(".json")]
+    try:
+        name, alias = job.register.name, job.register.alias
+        number = model_registry.register(job.uri, log.run_id, name, alias, folder.best, others)
+    except TrackingError as error:
+        return str(error), ""
+    return "", f"models:/{name}@{alias} (version {number})"
+
+
+def tell(job: EmbedderJob, folder: TrainingFolder, console: Console, address: str, seconds: float) -> None:
+    """What came of it."""
+    rows, validations = folder.steps(), folder.validations()
+    best = min(validations, key=lambda row: row["total"])
+    spent = sum(row["seconds"] for row in rows)
+    waited = sum(row["waited_seconds"] for row in rows)
+    say(console, f"{job.name}: {len(rows)} steps, {spent:.0f} s of computing, {seconds:.0f} s in this run")
+    say(
+        console,
+        f"held-out loss {best['total']:.4f} at step {best['step']}: reconstruction {best['reconstruction']:.4f}, "
+        f"delta {best['delta']:.4f}, smooth {best['smooth']:.4f}",
+    )
+    say(
+        console,
+        f"{job.batch_chunks * len(rows) / spent:.0f} chunks/s; waiting for data {100 * waited / spent:.2f} % of step "
+        f"time; most memory of a worker {max(row['rss_bytes'] for row in rows) / 1e6:.0f} MB"
+        + (f", of a GPU {max(row['gpu_bytes'] for row in rows) / 1e9:.2f} GB" if rows[-1]["gpu_bytes"] else ""),
+    )
+    shown = folder.best if not str(folder.best).startswith(os.getcwd()) else folder.best.relative_to(os.getcwd())
+    say(console, f"embedder: {shown}")
+    if address:
+        say(console, f"registered: {address}; in a sweep: rag: {{descriptor: '{address.partition(' ')[0]}'}}")
+    if job.uri:
+        say(console, f"MLflow: {ui_command_of(job.uri)}")

@@ -1,0 +1,393 @@
+"""Training of the retrieval embedder with DeepSpeed (LongLive-RAG 2026, latent autoencoder): its config, and what each
+worker of a training does. The only importer of DeepSpeed.
+
+A step depends on (state, seed, step) alone: interrupted by anything and resumed, a training goes on along the same
+losses. Workers speak to each other through their process group and to the outside through the training's folder: a row
+a step, a row a validation, checkpoints, the best embedder so far. Nothing in here knows Ray, MLflow or a screen.
+
+Shapes: B chunks, S frames a chunk, C channels, H x W latent size.
+"""
+
+import functools
+import gc
+import math
+import os
+import socket
+import time
+import warnings
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from longtake.platform import durable
+from longtake.platform.corpus import Corpus
+from longtake.platform.crew import Seat
+from longtake.platform.errors import ConfigError, LongtakeError
+from longtake.platform.models.embedder import EmbedderSpec, LatentAutoencoder, fresh_embedder, save_embedder
+from longtake.platform.process import set_up_computing
+from longtake.platform.training import TrainingFolder, checkpoint_tag
+from longtake.trainers.chunks import ChunkPlan, Place, Prefetch, read_chunks, split
+from longtake.trainers.losses import LossConfig, LossParts, embedder_loss
+
+PRECISIONS = {"float32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+NEVER = 10**9
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """Sizes that the corpus does not decide; defaults are the published ones."""
+
+    latent_dim: int = 1024
+    hidden_dims: list[int] = field(default_factory=lambda: [64, 128, 256])
+
+    def __post_init__(self) -> None:
+        if not self.hidden_dims or min([self.latent_dim, *self.hidden_dims]) < 1:
+            raise ConfigError(f"model: {asdict(self)}: sizes must be 1 or more, hidden_dims not empty")
+
+
+@dataclass(frozen=True)
+class EmbedderConfig:
+    """What a training computes; defaults are the published recipe but for its length, which is in steps here.
+
+    `batch_chunks`: chunks a step, of all workers together, in `accumulation` parts. `corpus`: a folder, or the name of
+    one under <output>/corpora.
+    """
+
+    name: str
+    corpus: str
+    model: ModelConfig = field(default_factory=ModelConfig)
+    loss: LossConfig = field(default_factory=LossConfig)
+    seed: int = 42
+    steps: int = 2000
+    chunk_frames: int = 8
+    batch_chunks: int = 128
+    accumulation: int = 1
+    lr: float = 3e-4
+    weight_decay: float = 1e-4
+    gradient_clip: float = 1.0
+    precision: str = "float32"
+    zero_stage: int = 0
+    held_out: float = 0.1
+    validate_every: int = 100
+    checkpoint_every: int = 100
+
+    def __post_init__(self) -> None:
+        whole = ("steps", "batch_chunks", "accumulation", "validate_every", "checkpoint_every")
+        for key in whole:
+            if getattr(self, key) < 1:
+                raise ConfigError(f"{key} = {getattr(self, key)}: must be 1 or more")
+        for key in ("lr", "gradient_clip"):
+            if getattr(self, key) <= 0:
+                raise ConfigError(f"{key} = {getattr(self, key):g}: must be more than 0")
+        if self.chunk_frames < 2:
+            raise ConfigError(f"chunk_frames = {self.chunk_frames}: must be 2 or more, or there is no delta")
+        if not 0 <= self.seed < 2**31:
+            raise ConfigError(f"seed = {self.seed}: must be from 0 to 2147483647")
+        if not 0 < self.held_out < 1:
+            raise ConfigError(f"held_out = {self.held_out:g}: must be between 0 and 1")
+        if self.weight_decay < 0:
+            raise ConfigError(f"weight_decay = {self.weight_decay:g}: must be 0 or more")
+        if self.precision not in PRECISIONS:
+            raise ConfigError(f"precision = {self.precision!r}: must be {', '.join(PRECISIONS)}")
+        if self.zero_stage not in range(4):
+            raise ConfigError(f"zero_stage = {self.zero_stage}: must be 0, 1, 2 or 3")
+        if self.precision == "bf16" and not self.zero_stage:
+            raise ConfigError("zero_stage = 0: with bf16 DeepSpeed then keeps no float32 weights; set it to 1 or more")
+
+    def spec(self, latent: tuple[int, int, int]) -> EmbedderSpec:
+        return EmbedderSpec(*latent, self.model.latent_dim, tuple(self.model.hidden_dims))
+
+    def micro_batch(self, workers: int) -> int:
+        """Chunks that one worker computes at a time. Raises ConfigError if the batch cannot be shared out evenly."""
+        parts = workers * self.accumulation
+        if self.batch_chunks % parts:
+            rule = f"workers {workers} x accumulation {self.accumulation}"
+            raise ConfigError(f"batch_chunks = {self.batch_chunks}: must be a multiple of {parts} ({rule})")
+        return self.batch_chunks // parts
+
+
+def plan_chunks(config: EmbedderConfig, corpus: Corpus) -> tuple[ChunkPlan, ChunkPlan]:
+    """What is trained on and what is held out. Raises ConfigError, naming the corpus, if it is too small."""
+    lengths = [entry.frames for entry in corpus.entries]
+    short = min(range(len(lengths)), key=lengths.__getitem__)
+    if lengths[short] < config.chunk_frames:
+        raise ConfigError(
+            f"{corpus.folder}: entry {corpus.entries[short].take_id} has {lengths[short]} frames, fewer than "
+            f"chunk_frames {config.chunk_frames}; lower it or make longer takes"
+        )
+    try:
+        parts = split(len(lengths), config.held_out, config.seed)
+    except ConfigError as error:
+        raise ConfigError(f"{corpus.folder}: {error}") from error
+    if config.batch_chunks > len(parts[0]):
+        raise ConfigError(
+            f"{corpus.folder}: batch_chunks {config.batch_chunks} is more than the {len(parts[0])} entries to train on "
+            f"({len(parts[1])} of {len(lengths)} are held out); lower it or make a larger corpus"
+        )
+    train, held = (
+        ChunkPlan(tuple(e), tuple(lengths[i] for i in e), config.chunk_frames, config.batch_chunks, config.seed)
+        for e in parts
+    )
+    return train, held
+
+
+class LossModule(nn.Module):
+    """The module that the engine wraps: chunks [B, S, C, H, W] in, the parts of their loss out."""
+
+    def __init__(self, embedder: LatentAutoencoder, config: LossConfig):
+        super().__init__()
+        self.embedder, self.config = embedder, config
+
+    def forward(self, chunks: Tensor) -> LossParts:
+        return embedder_loss(self.embedder, chunks, self.config)
+
+
+def engine_config(config: EmbedderConfig, workers: int) -> dict[str, Any]:
+    """DeepSpeed's own config. torch's AdamW: the fused ones need a compiler where the training runs."""
+    return {
+        "train_batch_size": config.batch_chunks,
+        "train_micro_batch_size_per_gpu": config.micro_batch(workers),
+        "gradient_accumulation_steps": config.accumulation,
+        "gradient_clipping": config.gradient_clip,
+        "optimizer": {
+            "type": "AdamW",
+            "params": {"lr": config.lr, "weight_decay": config.weight_decay, "torch_adam": True, "adam_w_mode": True},
+        },
+        "zero_optimization": {"stage": config.zero_stage},
+        "bf16": {"enabled": config.precision == "bf16"},
+        "fp16": {"enabled": config.precision == "fp16"},
+        "steps_per_print": NEVER,
+    }
+
+
+def build_engine(module: LossModule, config: EmbedderConfig, workers: int) -> Any:
+    """The module in DeepSpeed's engine. Raises ConfigError for a precision that the device lacks."""
+    os.environ.setdefault("DS_ACCELERATOR", "cuda" if torch.cuda.is_available() else "cpu")
+    os.environ.setdefault("DEEPSPEED_LOG_LEVEL", "error")
+    deepspeed = import_deepspeed()
+    accelerator = deepspeed.get_accelerator()
+    if config.precision == "fp16" and not accelerator.is_fp16_supported():
+        raise ConfigError(f"precision: this {accelerator.device_name()} does not compute in fp16; take bf16 or float32")
+    engine, *_ = deepspeed.initialize(
+        model=module,
+        model_parameters=list(module.parameters()),
+        config=engine_config(config, workers),
+        dist_init_required=False,
+    )
+    return engine
+
+
+@functools.cache
+def import_deepspeed() -> Any:
+    """DeepSpeed without its shared-memory operator, whose first use would compile C++ for a minute, and without what
+    torch says of its calls in every step."""
+    warnings.filterwarnings("ignore", r"`torch.distributed\.\w+` is deprecated", FutureWarning)
+    import deepspeed
+    from deepspeed import ops
+
+    ops.__compatible_ops__["deepspeed_shm_comm"] = False
+    return deepspeed
+
+
+@dataclass(frozen=True)
+class EmbedderWork:
+    """What each worker of a training does, from the newest checkpoint to the last step or to a stop."""
+
+    config: EmbedderConfig
+    corpus: Path
+    folder: TrainingFolder
+
+    def __call__(self, seat: Seat) -> None:
+        set_up_computing()
+        training = EmbedderTraining(self.config, Corpus.open(self.corpus), self.folder, seat)
+        training.run()
+
+
+class EmbedderTraining:
+    """One worker's part of a training."""
+
+    def __init__(self, config: EmbedderConfig, corpus: Corpus, folder: TrainingFolder, seat: Seat):
+        self.config, self.corpus, self.folder, self.seat = config, corpus, folder, seat
+        self.train_plan, self.held_plan = plan_chunks(config, corpus)
+        self.micro = config.micro_batch(seat.world)
+        module = LossModule(fresh_embedder(config.spec(corpus.latent), config.seed), config.loss)
+        self.engine = build_engine(module, config, seat.world)
+        self.device = torch.device(self.engine.device)
+        self.step, self.best = 0, math.inf
+        self.resume()
+
+    def run(self) -> None:
+        if self.step >= self.config.steps:
+            return
+        with Prefetch(self.items(), self.read) as chunks:
+            source, lost = iter(chunks), 0.0
+            while self.step < self.config.steps:
+                started = time.perf_counter()
+                sums = self.advance(source)
+                self.step += 1
+                losses, stop = self.shared(sums)
+                waited, lost = chunks.waited - lost, chunks.waited
+                self.note(losses, time.perf_counter() - started, waited)
+                self.milestones(stop)
+                if stop:
+                    return
+
+    # Chunks
+
+    def items(self) -> Iterator[list[Place]]:
+        """This worker's chunks of every micro step, from the current step on."""
+        for step in range(self.step, self.config.steps):
+            mine = self.train_plan.places(step)[self.seat.rank :: self.seat.world]
+            yield from (mine[i : i + self.micro] for i in range(0, len(mine), self.micro))
+
+    def read(self, places: list[Place]) -> Tensor:
+        chunks = read_chunks(self.corpus, places, self.config.chunk_frames)
+        return chunks.pin_memory() if self.device.type == "cuda" else chunks
+
+    # A step
+
+    def advance(self, source: Iterator[Tensor]) -> Tensor:
+        """One optimiser step; returns the parts of its loss [3], the mean over this worker's chunks."""
+        sums = torch.zeros(3, device=self.device)
+        self.engine.train()
+        for _ in range(self.config.accumulation):
+            parts = self.engine(next(source).to(self.device, non_blocking=True))
+            self.engine.backward(parts.total)
+            self.engine.step()
+            sums += torch.stack([part.detach().float() for part in parts]) / self.config.accumulation
+        return sums
+
+    def shared(self, sums: Tensor) -> tuple[dict[str, float], bool]:
+        """The loss over all workers, and whether one of them was asked to stop: all take the same decision."""
+        asked = float(self.folder.stop_file.exists())
+        both = self.mean_of_all(torch.cat([sums, torch.tensor([asked], device=sums.device)]))
+        losses = named(both[:3])
+        if not math.isfinite(losses["total"]):
+            raise LongtakeError(
+                f"{self.folder.path}: step {self.step}: the loss is {losses['total']}; lower lr "
+                f"(now {self.config.lr:g}), or compute in float32"
+            )
+        return losses, bool(both[3] > 0)
+
+    def mean_of_all(self, numbers: Tensor) -> Tensor:
+        torch.distributed.all_reduce(numbers)
+        return numbers / self.seat.world
+
+    def note(self, losses: dict[str, float], seconds: float, waited: float) -> None:
+        """The step's row, by the first worker: what it cost is that worker's."""
+        if self.seat.rank:
+            return
+        self.folder.check_epoch()
+        gpu = torch.cuda.max_memory_allocated(self.device) if self.device.type == "cuda" else 0
+        row = {
+            "step": self.step,
+            **losses,
+            "lr": float(self.engine.get_lr()[0]),
+            "seconds": round(seconds, 6),
+            "waited_seconds": round(waited, 6),
+            "chunks_per_second": self.config.batch_chunks / seconds,
+            "rss_bytes": rss_bytes(),
+            "gpu_bytes": gpu,
+            "workers": self.seat.world,
+            "worker": f"{socket.gethostname()}:{os.getpid()}",
+        }
+        self.folder.add_step(row)
+
+    def milestones(self, stop: bool) -> None:
+        last = self.step == self.config.steps
+        if last or self.step % self.config.validate_every == 0:
+            self.validate()
+        if last or stop or self.step % self.config.checkpoint_every == 0:
+            self.save()
+
+    # Validation
+
+    @torch.no_grad()
+    def validate(self) -> None:
+        """The loss over one chunk of every held-out entry; the best embedder so far is kept."""
+        self.engine.eval()
+        places = self.held_plan.all_once()[self.seat.rank :: self.seat.world]
+        sums = torch.zeros(4, device=self.device)
+        for start in range(0, len(places), self.micro):
+            part = places[start : start + self.micro]
+            found = self.engine.module(self.read(part).to(self.device))
+            sums[:3] += torch.stack([one.float() for one in found]) * len(part)
+            sums[3] += len(part)
+        torch.distributed.all_reduce(sums)
+        losses = named(sums[:3] / sums[3])
+        better = losses["total"] < self.best
+        self.best = min(self.best, losses["total"])
+        sha256 = self.export(losses) if better else None
+        if self.seat.rank == 0:
+            self.folder.add_validation({"step": self.step, **losses, "best": better, "sha256": sha256})
+
+    def export(self, losses: dict[str, float]) -> str | None:
+        """Write the embedder as it is now to `best`; the first worker does, all take part."""
+        with self.whole_weights():
+            if self.seat.rank:
+                return None
+            durable.make_folder(self.folder.best.parent)
+            facts = {
+                "training": {key: value for key, value in asdict(self.config).items() if key != "corpus"},
+                "corpus": {"name": self.corpus.name, "backbone": self.corpus.backbone, "sha256": self.corpus.digest},
+                "step": self.step,
+                "held_out_loss": losses,
+            }
+            return save_embedder(self.engine.module.embedder, self.folder.best, facts)
+
+    def whole_weights(self) -> Any:
+        """ZeRO 3 spreads the weights over the workers; inside, each has them whole."""
+        zero = import_deepspeed().zero
+        return zero.GatheredParameters(list(self.engine.module.parameters()), enabled=self.config.zero_stage == 3)
+
+    # Checkpoints
+
+    def save(self) -> None:
+        tag = checkpoint_tag(self.step)
+        self.engine.save_checkpoint(str(self.folder.checkpoints), tag=tag, client_state=self.state(), save_latest=False)
+        torch.distributed.barrier()
+        if self.seat.rank == 0:
+            self.folder.record_checkpoint(
+                {"step": self.step, "workers": self.seat.world, "zero_stage": self.config.zero_stage}
+            )
+        torch.distributed.barrier()
+
+    def state(self) -> dict[str, Any]:
+        return {"longtake": {"step": self.step, "best": self.best}}
+
+    def resume(self) -> None:
+        """From the newest checkpoint, if there is one. Raises ConfigError for one of another number of workers."""
+        record = self.folder.newest_checkpoint()
+        torch.distributed.barrier()
+        if self.seat.rank == 0:
+            self.folder.clear_unrecorded()
+            self.folder.take_back(record["step"] if record else 0)
+        torch.distributed.barrier()
+        if record is None:
+            return
+        if record["workers"] != self.seat.world and self.config.zero_stage:
+            raise ConfigError(
+                f"{self.folder.checkpoints}: was saved by {record['workers']} workers with zero_stage "
+                f"{record['zero_stage']}, which {self.seat.world} cannot read; set workers.count to {record['workers']}"
+            )
+        path, state = self.engine.load_checkpoint(str(self.folder.checkpoints), tag=checkpoint_tag(record["step"]))
+        if path is None:
+            raise ConfigError(f"{self.folder.checkpoints}: step {record['step']} cannot be read; delete its record")
+        self.step, self.best = state["longtake"]["step"], state["longtake"]["best"]
+        gc.collect()
+
+
+def named(parts: Tensor) -> dict[str, float]:
+    """The parts of a loss [3] by name, and their sum."""
+    recon, delta, smooth = (float(part) for part in parts)
+    return {"total": recon + delta + smooth, "reconstruction": recon, "delta": delta, "smooth": smooth}
+
+
+def rss_bytes() -> int:
+    import psutil
+
+    return int(psutil.Process().memory_info().rss)
