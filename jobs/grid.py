@@ -55,7 +55,10 @@ class Grid:
         workers = self.sweep.workers
         device = workers.device if self.on_gpu or workers.device != "auto" else "cpu"
         disk = workers.bank.disk and str(Path(workers.bank.disk).absolute())
-        return Resources(device, workers.decode_device, workers.compile, replace(workers.bank, disk=disk), texts)
+        bank = replace(workers.bank, disk=disk)
+        return Resources(
+            device, workers.decode_device, workers.compile, bank, texts, attention_shares=workers.attention_shares
+        )
 
     @property
     def batch(self) -> int:

@@ -59,6 +59,7 @@ class WorkersConfig:
     decode_device: str | None = None
     compile: bool = False
     bank: BankRoom = field(default_factory=BankRoom)
+    attention_shares: bool = False
 
     @property
     def gpus_named(self) -> int:

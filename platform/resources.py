@@ -40,13 +40,14 @@ class BankRoom:
 @dataclass(frozen=True)
 class Resources:
     """`device`: auto (a GPU if there is one), cpu, cuda or cuda:N; `decode_device`: None is the same one.
-    `texts`: the folder of cached text embeddings."""
+    `texts`: the folder of cached text embeddings. `attention_shares`: measure how much attention each frame gets."""
 
     device: str = "auto"
     decode_device: str | None = None
     compile: bool = False
     bank: BankRoom = field(default_factory=BankRoom)
     texts: Path | None = None
+    attention_shares: bool = False
 
     def compute_device(self) -> "torch.device":
         """The device to compute on. Raises ConfigError for a GPU that is not there."""

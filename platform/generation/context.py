@@ -13,6 +13,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from longtake.platform.generation.attention_share import AttentionShares
 from longtake.platform.generation.bank import Key
 from longtake.platform.generation.kv_cache import KVCache
 from longtake.platform.methods.base import Attended, Plan
@@ -42,6 +43,7 @@ class ContextBuffer:
         self.keys, self.values = (torch.empty(shape, dtype=dtype, device=device) for _ in range(2))
         self.places: list[dict[Place, int]] = [{} for _ in range(batch)]
         self.entries: list[Tensor] | None = None
+        self.shares: AttentionShares | None = None
 
     def load(self, plan: Plan, cache: KVCache, columns: list[dict[int, int]] | None) -> None:
         """Lay out `plan`; `columns` gives, per row, the left edge of frames in worlds that have one."""
@@ -63,6 +65,13 @@ class ContextBuffer:
         spec = self.spec
         grid = (spec.token_rows, spec.token_columns)
         return frame_rotation(place[1], *grid, place[2], spec.split, spec.rope_theta, self.device)
+
+    def slots(self, plan: Plan, columns: list[dict[int, int]] | None) -> list[list[int]]:
+        """Per row, where the entries of the plan that was loaded last lie."""
+        return [
+            [self.places[b][self.place(at, columns[b] if columns else {})] for at in row]
+            for b, row in enumerate(plan.rows)
+        ]
 
     def missing(self, plan: Plan, columns: list[dict[int, int]] | None) -> list[Key]:
         """Row and frame of everything past that `load` would have to fetch for `plan`."""
@@ -114,6 +123,8 @@ class ContextBuffer:
         self.put(keys, self.rotate(key, self.rotation))
         self.put(values, value)
         turned = self.rotate(query, self.rotation).transpose(1, 2)
+        if self.shares is not None:
+            self.shares.add(turned, keys[:, :, : self.used])
         return attention(turned, keys[:, :, : self.used], values[:, :, : self.used]).transpose(1, 2)
 
     def put(self, buffer: Tensor, new: Tensor) -> None:

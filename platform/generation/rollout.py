@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from longtake.platform.generation.attention_share import AttentionShares
 from longtake.platform.generation.bank import Bank
 from longtake.platform.generation.context import ContextBuffer
 from longtake.platform.generation.kv_cache import KVCache
@@ -37,7 +38,11 @@ class Noise(Protocol):
 
 @dataclass(frozen=True)
 class Block:
-    """One finished block: clean latents, the plan they were made with, the network's flow in the commit pass."""
+    """One finished block: clean latents, the plan they were made with, the network's flow in the commit pass.
+
+    `attention` [B, attended]: each plan entry's share of it, in the last denoising pass, or in the commit pass of a
+    given block; None unless it was asked for.
+    """
 
     index: int
     first: int
@@ -45,6 +50,7 @@ class Block:
     plan: Plan
     commit_flow: Tensor
     given: bool
+    attention: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -71,10 +77,12 @@ class Rollout:
         keep_evicted: bool = True,
         bank_dtype: torch.dtype | None = None,
         shelves: list[Shelf] | None = None,
+        attention_shares: bool = False,
     ):
         spec, window, batch = network.spec, method.window, text.shape[0]
         device, dtype = network.device, network.dtype
         self.network, self.schedule, self.method, self.noise = network, schedule, method, noise
+        self.attention_shares = attention_shares
         bank = None
         if keep_evicted:
             shelves = build_shelves(BankRoom(), device) if shelves is None else shelves
@@ -131,19 +139,21 @@ class Rollout:
         entries = self.cache.open_block(first)
         self.context.load(prepared.plan, self.cache, prepared.columns)
         self.cache.drop((row, frame) for row, gone in enumerate(self.method.forget(first)) for frame in gone)
-        latents = self.denoise(prepared.noise) if given is None else given.to(self.network.device)
+        shares = AttentionShares(self.context.tokens) if self.attention_shares else None
+        latents = self.denoise(prepared.noise, shares) if given is None else given.to(self.network.device)
         self.method.observe(first, latents)
         self.context.entries = entries
-        flow = self.flow(latents, self.commit_modulation)
+        flow = self.flow(latents, self.commit_modulation, None if given is None else shares)
         self.context.entries = None
         self.cache.settle()
-        return Block(index, first, latents, prepared.plan, flow, given is not None)
+        found = shares.in_order(self.context.slots(prepared.plan, prepared.columns)) if shares else None
+        return Block(index, first, latents, prepared.plan, flow, given is not None, found)
 
-    def denoise(self, noise: list[Tensor]) -> Tensor:
+    def denoise(self, noise: list[Tensor], shares: AttentionShares | None) -> Tensor:
         """Latents of a new block: a clean prediction per pass, noised again for the next one."""
         noisy = noise[0]
         for step, (sigma, modulation) in enumerate(self.passes):
-            flow = self.flow(noisy, modulation)
+            flow = self.flow(noisy, modulation, shares if step + 1 == len(self.passes) else None)
             clean = self.schedule.clean(noisy, flow, sigma)
             if step + 1 < len(self.passes):
                 fresh = noise[step + 1] if self.schedule.ancestral else clean + flow
@@ -155,7 +165,9 @@ class Rollout:
         if self.cache.bank is not None:
             self.cache.bank.close()
 
-    def flow(self, latents: Tensor, modulation: Modulation) -> Tensor:
+    def flow(self, latents: Tensor, modulation: Modulation, shares: AttentionShares | None = None) -> Tensor:
+        """One pass of the network, measured if `shares` are given."""
+        self.context.shares = shares
         return self.network(latents, modulation, self.text, self.context.attend)
 
     def columns(self, plan: Plan, first: int) -> list[dict[int, int]] | None:

@@ -135,6 +135,7 @@ class Sampler:
             keep_evicted=chosen.keeps_evicted,
             bank_dtype=BANK_DTYPES[chosen.bank_dtype] if chosen.bank_dtype else None,
             shelves=self.shelves,
+            attention_shares=self.resources.attention_shares,
         )
         return rollout, prefix
 
@@ -168,7 +169,11 @@ def build_method(
 
 
 def trace_row(block: Block, row: int = 0) -> dict[str, Any]:
-    """What a take attended: [frame, time index, reason, similarity or null] in key order, and the query."""
+    """What a take attended: [frame, time index, reason, similarity or null] in key order, and the query.
+
+    With `attention`, if it was measured: the share of each.
+    """
     attended = [[at.frame, at.time, at.reason, at.similarity] for at in block.plan.rows[row]]
     times = list(block.plan.query_times)
-    return {"block": block.index, "first": block.first, "given": block.given, "query": times, "attended": attended}
+    told = {"block": block.index, "first": block.first, "given": block.given, "query": times, "attended": attended}
+    return told if block.attention is None else told | {"attention": block.attention[row].tolist()}

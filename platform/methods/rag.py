@@ -27,8 +27,8 @@ class RetrievalMemory(MemoryMethod):
 @methods.register("rag")
 @dataclass(frozen=True)
 class Rag(MemoryConfig):
-    """`descriptor` is `avg-pool`, or a trained latent autoencoder: the name of a shipped or pulled one, or the folder or file
-    of one (safetensors + its json)."""
+    """`descriptor` is `avg-pool`, or a trained latent autoencoder: the name of a shipped or pulled one, or the folder
+    or file of one (safetensors + its json)."""
 
     descriptor: str = "avg-pool"
 
