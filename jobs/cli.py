@@ -161,6 +161,31 @@ def train_embedder(
     return embedder(config, overrides or [])
 
 
+@train_app.command("eval-embedder")
+def train_eval_embedder(
+    descriptors: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[DESCRIPTOR]...", help="What rag's descriptor may say; LABEL=DESCRIPTOR names it."),
+    ] = None,
+    backbone: Annotated[str, typer.Option(help="Whose latents, of a world with a known camera.")] = "pocket",
+    prompts: Annotated[str, typer.Option(help="A file, one prompt a line.")] = "prompts/pocket.txt",
+    limit: Annotated[int, typer.Option(help="At most so many prompts.")] = 16,
+    seconds: Annotated[float, typer.Option(help="Length of the videos.")] = 240,
+    seed: Annotated[int, typer.Option(help="Which streets; the shipped corpora film those of seed 0.")] = 1,
+    noise: Annotated[float, typer.Option(help="Standard deviation added to every latent.")] = 0,
+    top_k: Annotated[int, typer.Option(help="Frames retrieved a block.")] = 6,
+    recency_guard: Annotated[int, typer.Option(help="How many of the newest evicted are not eligible.")] = 5,
+    out: Annotated[Path | None, typer.Option(metavar="DIR", help="Default: OUTPUT/embedders/eval-ID.")] = None,
+    output: Annotated[str, typer.Option(help="The folder that results go to.")] = "runs",
+    tracking: Annotated[str | None, typer.Option(metavar="URI", help="MLflow's address, or disabled.")] = None,
+) -> int:
+    """Measure what descriptors retrieve on videos whose truth is known, beside controls; figures go to MLflow."""
+    from longtake.jobs.eval_embedder import EvalOptions, evaluate
+
+    asked = (backbone, prompts, limit, seconds, seed, noise, top_k, recency_guard, out, output, tracking)
+    return evaluate(EvalOptions(tuple(descriptors or ()), *asked))
+
+
 @weights_app.callback()
 def weights() -> None:
     """Published weights: what is here, fetch, convert, check."""
