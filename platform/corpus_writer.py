@@ -120,7 +120,9 @@ class CorpusStore:
         return record if same and record and (record.dtype, record.latent) == (self.dtype, self.latent) else None
 
     def clear(self, number: int) -> None:
-        """Removes a shard that is not done, its record first, so that it can be made again."""
+        """Removes a shard that is not done, its record first, so that it can be made again. Raises StorageError when a
+        newer run holds the corpus."""
+        self._check_epoch()
         with durable.storage_errors(shard_file(self.folder, number), "remove the unfinished shard"):
             record_file(self.folder, number).unlink(missing_ok=True)
             shard_file(self.folder, number).unlink(missing_ok=True)

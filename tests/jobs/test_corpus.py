@@ -140,14 +140,16 @@ def wait_for(folder: Path, pattern: str, count: int, process: subprocess.Popen[s
 def test_a_killed_driver_resumes_to_one_entry_per_prompt(tmp_path: Path, calm: Path) -> None:
     """Killed as a shard is being written, after the first shard and after the second."""
     spec, folder, chance = write_spec(tmp_path), folder_of(tmp_path), random.Random(20261)
-    done: dict[Path, int] = {}
+    done, codes = dict[Path, int](), list[int]()
     for pattern, count in (("shards/.tmp-*", 1), ("shards/*.json", 1), ("shards/*.json", 2)):
         process = start(spec)
         wait_for(folder, pattern, count, process)
         time.sleep(chance.random() * 0.05)
         process.kill()
         process.communicate()
+        codes.append(process.returncode)
         done |= {path: path.stat().st_mtime_ns for path in folder.glob("shards/*.json") if path not in done}
+    assert codes[:2] == [-signal.SIGKILL] * 2
     last = start(spec)
     out, err = last.communicate(timeout=120)
     assert last.returncode == 0, (out, err)

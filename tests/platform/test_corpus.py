@@ -178,7 +178,9 @@ def test_one_writer_at_a_time_and_none_after_it_was_replaced(tmp_path: Path) -> 
         store.epoch = 0
         with pytest.raises(StorageError, match="a newer run holds the corpus"):
             store.commit(0, takes, {takes[0].id: THREE["a"]})
-    assert read_shard(store.folder, 0) is None
+        assert read_shard(store.folder, 0) is None
+        with pytest.raises(StorageError, match="a newer run holds the corpus"):
+            store.clear(0)
 
 
 def test_a_second_attempt_ends_with_one_shard(tmp_path: Path) -> None:
