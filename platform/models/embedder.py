@@ -127,18 +127,15 @@ def fresh_embedder(spec: EmbedderSpec, seed: int) -> LatentAutoencoder:
     """
     model = empty_embedder(spec).to_empty(device="cpu")
     generator = torch.Generator().manual_seed(seed)
-    for module in model.modules():
-        if isinstance(module, nn.Conv2d):
-            nn.init.kaiming_normal_(module.weight, nonlinearity="relu", generator=generator)
-        elif isinstance(module, nn.Linear):
-            nn.init.xavier_normal_(module.weight, generator=generator)
-        elif isinstance(module, nn.GroupNorm):
-            nn.init.ones_(module.weight)
-        if isinstance(module, nn.Conv2d | nn.Linear | nn.GroupNorm):
-            nn.init.zeros_(module.bias)
-    for module in model.modules():
-        if isinstance(module, ResBlock):
-            nn.init.zeros_(module.block[-1].weight)
+    for name, value in model.named_parameters():
+        if value.dim() == 4:
+            nn.init.kaiming_normal_(value, nonlinearity="relu", generator=generator)
+        elif value.dim() == 2:
+            nn.init.xavier_normal_(value, generator=generator)
+        else:
+            nn.init.constant_(value, name.endswith("weight"))  # norms scale by 1
+        if name.endswith(".block.5.weight"):
+            nn.init.zeros_(value)
     return model
 
 
