@@ -52,20 +52,21 @@ def draw(report: Report, folder: Path) -> list[Path]:
 
 
 def similarity_by_distance(report: Report) -> Figure:
-    """Left: neighbours, one by one. Right: the whole video."""
+    """Left: neighbours, one distance at a time. Right: the rest of the video, some distances together."""
     figure = new_figure(11, 4.4)
     near, far = figure.subplots(1, 2, sharey=True, width_ratios=(1.15, 1))
     frames_per_second = report["config"]["latent_fps"]
     for label, style in styles(report).items():
         rows = of(report["similarity"], descriptor=label, by="distance")
         band(near, [row for row in rows if row["to"] <= NEAR], lambda row: row["from"], label, style)
-        band(far, rows, lambda row: (row["from"] + row["to"]) / 2 / frames_per_second, label, style)
+        beyond = [row for row in rows if row["to"] > NEAR]
+        band(far, beyond, lambda row: (row["from"] + row["to"]) / 2 / frames_per_second, label, style)
     near.axvspan(0.5, LOSS_WINDOW + 0.5, color="#f3e6c8", zorder=0, lw=0)
     near.text(LOSS_WINDOW + 0.9, 0.015, "window of the\ndelta loss", transform=near.get_xaxis_transform(), **small())
     near.set_xlim(0.5, NEAR + 0.5)
     near.set_xticks([1, *range(6, NEAR + 1, 6)])
     settle(near, "How alike are neighbours?", "distance, latent frames", "mean cosine similarity")
-    settle(far, "Over the whole video", "distance, s", "")
+    settle(far, "Over the rest of the video", "distance, s", "")
     return with_legend(figure, near)
 
 
@@ -108,7 +109,7 @@ def bar(axes: Axes, place: int, row: Row | None, colour: str, hollow: bool) -> N
     if row is None or row["mean"] is None:
         axes.text(0.02, place, "no value", va="center", **small())
         return
-    face = {"facecolor": "white", "hatch": "////"} if hollow else {"facecolor": colour}
+    face: Style = {"facecolor": "white", "hatch": "////"} if hollow else {"facecolor": colour}
     axes.barh(place, row["mean"], height=0.66, edgecolor=colour, **face)
     right = row["mean"]
     if row["low"] is not None:

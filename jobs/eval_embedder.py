@@ -167,7 +167,7 @@ def gather(options: EvalOptions, spec: Any, scratch: Path, notes: list[str]) -> 
     from longtake.platform.methods.rag import Rag
     from longtake.platform.methods.random_memory import RandomMemory
 
-    budget = {"top_k": options.top_k, "recency_guard": options.recency_guard}
+    budget: dict[str, Any] = {"top_k": options.top_k, "recency_guard": options.recency_guard}
     asked = options.descriptors or tuple(shipped_for(spec.latent))
     if not asked:
         notes.append(f"no embedder of {spec.name}'s latents ships yet; the controls alone are measured")
@@ -234,7 +234,10 @@ def untrained_sizes(found: Sequence[Candidate], spec: Any) -> Any:
     from longtake.platform.models.embedder import EmbedderSpec, embedder_spec
 
     paths = [getattr(one.method, "descriptor", AVG_POOL) for one in found]
-    return embedder_spec(paths[0]) if paths else EmbedderSpec(*spec.latent, latent_dim=128, hidden_dims=(64, 128))
+    if paths:
+        return embedder_spec(paths[0])
+    channels, height, width = spec.latent
+    return EmbedderSpec(channels, height, width, latent_dim=128, hidden_dims=(64, 128))
 
 
 def untrained(sizes: Any, seed: int, scratch: Path) -> Path:
