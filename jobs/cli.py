@@ -175,14 +175,16 @@ def train_eval_embedder(
     noise: Annotated[float, typer.Option(help="Standard deviation added to every latent.")] = 0,
     top_k: Annotated[int, typer.Option(help="Frames retrieved a block.")] = 6,
     recency_guard: Annotated[int, typer.Option(help="How many of the newest evicted are not eligible.")] = 5,
+    base: Annotated[str, typer.Option(metavar="LABEL", help="Whom differences are to.")] = "avg-pool",
     out: Annotated[Path | None, typer.Option(metavar="DIR", help="Default: OUTPUT/embedders/eval-ID.")] = None,
     output: Annotated[str, typer.Option(help="The folder that results go to.")] = "runs",
     tracking: Annotated[str | None, typer.Option(metavar="URI", help="MLflow's address, or disabled.")] = None,
 ) -> int:
     """Measure what descriptors retrieve on videos whose truth is known, beside controls; figures go to MLflow."""
-    from longtake.jobs.eval_embedder import EvalOptions, evaluate
+    from longtake.jobs.embedder_candidates import EvalOptions
+    from longtake.jobs.eval_embedder import evaluate
 
-    asked = (backbone, prompts, limit, seconds, seed, noise, top_k, recency_guard, out, output, tracking)
+    asked = (backbone, prompts, limit, seconds, seed, noise, top_k, recency_guard, base, out, output, tracking)
     return evaluate(EvalOptions(tuple(descriptors or ()), *asked))
 
 

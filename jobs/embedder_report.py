@@ -39,7 +39,7 @@ def build(facts: dict[str, Any], tallies: Sequence[Tally], base: str) -> Report:
 
     seed = facts["seed"]
     hashed = {label: one["sha256"] or label for label, one in facts["descriptors"].items()}
-    identity = [PROTOCOL, {**facts, "descriptors": hashed}]
+    identity = [PROTOCOL, base, {**facts, "descriptors": hashed}]
     return {
         "id": hashlib.sha256(canonical_json(identity).encode()).hexdigest()[:12],
         "protocol": PROTOCOL,
@@ -172,6 +172,7 @@ def publication(report: Report, files: list[Path]) -> Publication:
     config = report["config"]
     kept = ("backbone", "seconds", "seed", "noise", "top_k", "recency_guard")
     params = {name: str(config[name]) for name in kept} | {
+        "base": report["base"],
         "prompts": str(len(config["prompts"])),
         "prompts_sha256": hashlib.sha256(canonical_json(config["prompts"]).encode()).hexdigest()[:16],
     }

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from longtake.jobs.cli import execute
-from longtake.jobs.eval_embedder import EvalOptions, label_of, resolve
+from longtake.jobs.embedder_candidates import EvalOptions, label_of, resolve
 from longtake.platform.models.embedder import EmbedderSpec, fresh_embedder, save_embedder
 
 POCKET = EmbedderSpec(48, 1, 8, latent_dim=16, hidden_dims=(64, 64))
@@ -78,9 +78,12 @@ def test_the_folder_follows_the_question_and_not_the_name(tmp_path: Path) -> Non
     output = ["--output", str(tmp_path / "runs")]
     for words in ([f"a={first}"], [f"a={tmp_path / 'f'}"]):
         assert execute(command(*words, *output)) == 0
-    assert len(list((tmp_path / "runs" / "embedders").iterdir())) == 1
-    assert execute(command(f"a={first}", "--noise", "0.2", *output)) == 0
-    assert len(list((tmp_path / "runs" / "embedders").iterdir())) == 2
+    before = list((tmp_path / "runs" / "embedders").iterdir())
+    assert len(before) == 1
+    assert execute(command(f"a={first}", "--noise", "0.2", "--base", "a", *output)) == 0
+    (other,) = [path for path in (tmp_path / "runs" / "embedders").iterdir() if path not in before]
+    rows = json.loads((other / "eval.json").read_text())["measures"]
+    assert {row["descriptor"] for row in rows if row["difference"] is None and row["measure"] == "recall"} == {"a"}
 
 
 def test_publishing_twice_changes_nothing(tmp_path: Path, mlflow_db: str) -> None:
@@ -130,6 +133,7 @@ def test_mistakes_are_one_line_and_2(tmp_path: Path, capfd: pytest.CaptureFixtur
         (["--prompts", str(tmp_path / "empty")], "holds no prompt"),
         (["--prompts", str(tmp_path / "strange")], "prompt 2: pocket prompt 'a cat'"),
         (["--prompts", str(tmp_path / "gone")], "there is no such file"),
+        (["--base", "avg-pol"], "--base avg-pol: is not measured; did you mean 'avg-pool'"),
         (["--limit", "0"], "--limit: 0 is not from 1"),
         (["--top-k", "9"], "top_k = 9: must be at most 8"),
         (["--top-k", "0"], "--top-k: 0 is not from 1"),

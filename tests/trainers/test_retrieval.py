@@ -16,6 +16,7 @@ from longtake.trainers.retrieval import Found, distances, drive, measure, places
 from longtake.trainers.retrieval_stats import draws, mean_known, spread
 from longtake.trainers.retrieval_summary import Tally, measure_rows, similarity_rows, spans
 from longtake.trainers.retrieval_world import Scene, TrueVideos, key_of, noise_like
+from tests.platform import rollouts
 
 WINDOW = Window(12, 1, 3)
 THERE_AND_BACK = Scene(np.array([0, 1, 2, 3, 4, 5, 4, 3, 2, 3, 4, 5]), view_columns=4, world_columns=12)
@@ -158,6 +159,19 @@ def test_eligible_is_what_the_method_says():
     assert of.firsts_N.tolist() == list(range(18, 120, 3))
     assert [np.nonzero(row)[0].tolist() for row in of.eligible_NF[:2]] == [[1], [1, 2, 3, 4]]
     assert of.chosen_NK[0].tolist() == [1, -1, -1, -1, -1, -1]
+
+
+@pytest.mark.parametrize("config", [Rag(top_k=3, recency_guard=2), Rag(top_k=3, recency_guard=2, bank_frames=8)])
+def test_a_rollout_of_the_same_latents_retrieves_the_same(config):
+    """The engine itself, given 20 blocks of latents that repeat every 16 frames, plans what is measured here."""
+    latents = torch.randn(16, 3, 2, 4, generator=torch.Generator().manual_seed(5)).repeat(4, 1, 1, 1)[:60]
+    scene = Scene(np.arange(60) % 16, 4, 24)
+    of = drive(config, TrueVideos(latents[None], (scene,), (1,)), WINDOW, lambda done: None).found[0]
+    rollout = rollouts.start(rollouts.new_network(), config)
+    plans = {block.first: block.plan.rows[0] for block in rollout.blocks(20, latents[None])}
+    engine = [[at.frame for at in plans[first] if at.reason == "retrieved"] for first in of.firsts_N.tolist()]
+    assert [[frame for frame in row if frame >= 0] for row in of.chosen_NK.tolist()] == engine
+    assert sum(map(len, engine)) > 30
 
 
 def test_one_hot_of_the_column_reaches_recall_1():
