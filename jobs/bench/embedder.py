@@ -54,7 +54,7 @@ def bench(file: Path, overrides: list[str], workers: int, out: Path | None) -> i
             for round_ in range(ROUNDS):
                 for count in (1, workers):
                     rows = crew(cluster, corpus, replace(config, name=f"w{count}-{round_}"), folder, count)
-                    found = [(row["step"], row["seconds"], row["waited_seconds"]) for row in rows[WARM:]]
+                    found = [(int(row["step"]), row["seconds"], row["waited_seconds"]) for row in rows[WARM:]]
                     readings += [(f"{count} workers", *one) for one in found]
                     middle = statistics.median(seconds for _, seconds, _ in found)
                     console.print(f"round {round_ + 1} of {ROUNDS}, {count} workers: {middle:.4f} s a step")
