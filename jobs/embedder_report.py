@@ -89,8 +89,9 @@ def tables(report: Report) -> list[Table]:
 
 def recall_table(report: Report) -> Table:
     config, k = report["config"], report["config"]["top_k"]
+    count = len(config["prompts"])
     table = new_table(
-        f"{config['backbone']}: retrieval on {len(config['prompts'])} true videos of {config['seconds']:g} s "
+        f"{config['backbone']}: retrieval on {count} true video{'s' * (count > 1)} of {config['seconds']:g} s "
         f"(95 % intervals over prompts; difference to {report['base']})"
     )
     table.add_column("descriptor", no_wrap=True)

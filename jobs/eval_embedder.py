@@ -52,6 +52,7 @@ def evaluate(options: EvalOptions, console: Console | None = None) -> int:
         candidates = gather(options, backbone.spec, Path(scratch), notes)
         for line in notes:
             say(console, line)
+        durable.make_folder(options.out or Path(options.output) / "embedders")
         tallies = measure(options, backbone, prompts, frames, candidates, console)
         report = embedder_report.build(facts(options, backbone, prompts, frames, candidates), tallies, options.base)
     folder = options.out or Path(options.output) / "embedders" / f"eval-{report['id']}"

@@ -147,7 +147,15 @@ def test_mistakes_are_one_line_and_2(tmp_path: Path, capfd: pytest.CaptureFixtur
     ):
         assert execute(command(*words, "--output", str(tmp_path / "runs"))) == 2, words
         assert told in one_line(capfd), words
-    assert not (tmp_path / "runs").exists()
+    assert not list(tmp_path.glob("runs/embedders/*"))
+
+
+def test_a_folder_that_cannot_be_made_is_told_before_anything_is_measured(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").write_text("in the way")
+    assert execute(command("avg-pool", "--out", str(tmp_path / "file" / "eval"), "--seconds", "3600")) == 5
+    assert "cannot make the folder" in one_line(capfd)
 
 
 def test_a_label_is_what_tells_descriptors_apart() -> None:
