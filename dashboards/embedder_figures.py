@@ -62,7 +62,8 @@ def similarity_by_distance(report: Report) -> Figure:
         beyond = [row for row in rows if row["to"] > NEAR]
         band(far, beyond, lambda row: (row["from"] + row["to"]) / 2 / frames_per_second, label, style)
     near.axvspan(0.5, LOSS_WINDOW + 0.5, color="#f3e6c8", zorder=0, lw=0)
-    near.text(LOSS_WINDOW + 0.9, 0.015, "window of the\ndelta loss", transform=near.get_xaxis_transform(), **small())
+    corner: Style = {"transform": near.get_xaxis_transform(), "va": "top"}
+    near.text(LOSS_WINDOW + 0.9, 0.985, "window of the\ndelta loss", **small(), **corner)
     near.set_xlim(0.5, NEAR + 0.5)
     near.set_xticks([1, *range(6, NEAR + 1, 6)])
     settle(near, "How alike are neighbours?", "distance, latent frames", "mean cosine similarity")
