@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import time
-from contextlib import nullcontext
+from contextlib import ExitStack, nullcontext
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -184,7 +184,8 @@ def work(job: EmbedderJob, corpus: Path, folder: TrainingFolder, book: Book, con
     with connect(job.workers.cluster) as cluster:
         size = job.workers.size(cluster, job.batch_chunks)
         job.micro_batch(size.workers)
-        say(console, f"{job.name}: {size.workers} workers, {size.gpus:g} GPU each; starting")
+        noun = "worker" if size.workers == 1 else "workers"
+        say(console, f"{job.name}: {size.workers} {noun}, {size.gpus:g} GPU each; starting")
         asked = False
 
         def watch() -> None:
@@ -209,6 +210,7 @@ class Book:
 
     def __init__(self, job: EmbedderJob, folder: TrainingFolder, console: Console, log: TrainingLog | None):
         self.job, self.folder, self.console, self.log = job, folder, console, log
+        self.shows = ExitStack()
         self.progress: Progress | None = None
         self.row: dict[str, Any] = {}
         self.logged = {"step": 0, "validation": 0}
@@ -217,14 +219,14 @@ class Book:
 
     def __enter__(self) -> Book:
         if self.console.is_terminal:
-            self.progress = bar(self.console).__enter__()
+            self.progress = self.shows.enter_context(bar(self.console))
             self.task = self.progress.add_task(self.job.name, total=self.job.steps, note="starting")
         return self
 
-    def __exit__(self, *error: Any) -> None:
-        if self.progress is not None:
-            self.progress.__exit__(*error)
-            self.progress = None
+    def __exit__(self, *_: object) -> None:
+        self.keep_books(force=True)
+        self.progress = None
+        self.shows.close()
 
     def keep_books(self, force: bool = False) -> None:
         """Called several times a second; looks at the folder now and then."""
@@ -240,27 +242,25 @@ class Book:
         self.log_rows(rows, validations)
 
     def show(self, now: float, validations: list[dict[str, Any]]) -> None:
-        note = self.note(validations)
+        """The bar says it in brief, a line in full."""
+        row = self.row
+        rate, held = f"{row['chunks_per_second']:.0f} chunks/s", validations[-1]["total"] if validations else None
         if self.progress is not None:
-            self.progress.update(self.task, completed=self.row["step"], note=note)
+            parts = f"{row['total']:.3f} = {row['reconstruction']:.3f} + {row['delta']:.3f} + {row['smooth']:.3f}"
+            brief = f"loss {parts}, {rate}" + (f", held out {held:.3f}" if held else "")
+            self.progress.update(self.task, completed=row["step"], note=brief)
         elif now - self.shown >= SHOW_SECONDS:
             self.shown = now
-            say(self.console, f"{self.job.name}: step {self.row['step']}/{self.job.steps}, {note}{self.left(now)}")
-
-    def note(self, validations: list[dict[str, Any]]) -> str:
-        row = self.row
-        parts = (
-            f"loss {row['total']:.4f} = reconstruction {row['reconstruction']:.4f} + delta {row['delta']:.4f} "
-            f"+ smooth {row['smooth']:.4f}, {row['chunks_per_second']:.0f} chunks/s"
-        )
-        return parts + (f", held out {validations[-1]['total']:.4f}" if validations else "")
+            parts = ", ".join(f"{name} {row[name]:.4f}" for name in ("total", "reconstruction", "delta", "smooth"))
+            full = f"loss {parts}; {rate}" + (f"; held out {held:.4f}" if held else "")
+            say(self.console, f"{self.job.name}: step {row['step']}/{self.job.steps}, {full}{self.left(now)}")
 
     def left(self, now: float) -> str:
         """The time left, from the steps since this process began to look."""
         assert self.pace is not None
         since, first = self.pace
         done = self.row["step"] - first
-        return f", {(self.job.steps - self.row['step']) * (now - since) / done:.0f} s left" if done else ""
+        return f"; {(self.job.steps - self.row['step']) * (now - since) / done:.0f} s left" if done else ""
 
     def log_rows(self, rows: list[dict[str, Any]], validations: list[dict[str, Any]]) -> None:
         """What MLflow does not have yet. After a crash rows are made again, with the same numbers."""
