@@ -96,6 +96,17 @@ def leaderboard(runs: Runs = Path("runs"), sweep: Sweep = None) -> int:
     return boards.show_folder(runs, sweep, boards.console_for())
 
 
+@app.command("traces")
+def show_traces(
+    folder: Annotated[Path, typer.Argument(metavar="SWEEP_FOLDER", help="A sweep's folder, such as runs/NAME.")],
+    out: Annotated[Path | None, typer.Option(metavar="FILE.csv", help="Write every number to this CSV file.")] = None,
+) -> int:
+    """What the methods of a made sweep attended: frames, similarity, age, places, attention."""
+    from longtake.jobs.traces import traces
+
+    return traces(folder, out)
+
+
 @app.command()
 def verify(folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="A folder of golden cases.")]) -> int:
     """Check the engine against golden cases; ends with 1 when one fails."""
@@ -238,7 +249,7 @@ def weights_verify(
 
 EXTRAS = dict.fromkeys(("diffusers", "ftfy", "huggingface_hub", "tokenizers", "transformers"), "wan")
 EXTRAS["deepspeed"] = "train"
-NOTHING_KEPT = ("bench", "plan", "verify", "leaderboard")
+NOTHING_KEPT = ("bench", "plan", "verify", "leaderboard", "traces")
 CLICK_INTERRUPTED = 130  # what click makes of a KeyboardInterrupt
 
 

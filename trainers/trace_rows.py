@@ -1,0 +1,67 @@
+"""The rows of a trace, checked: a row that is missing, out of order or of another shape is named, never guessed at."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+MEMORY = "retrieved"
+
+
+@dataclass(frozen=True)
+class Block:
+    """A row of a trace: `size` new frames, `attended` as (frame, reason, similarity), `attention` a share for each."""
+
+    first: int
+    size: int
+    given: bool
+    attended: tuple[tuple[int, str, float | None], ...]
+    attention: tuple[float, ...] | None
+
+    @property
+    def end(self) -> int:
+        return self.first + self.size
+
+    @property
+    def retrieved(self) -> list[int]:
+        return [frame for frame, reason, _ in self.attended if reason == MEMORY]
+
+    @property
+    def similarities(self) -> list[float]:
+        return [s for _, reason, s in self.attended if reason == MEMORY and s is not None]
+
+    def share(self, reason: str) -> float:
+        """What the entries of this reason get of the attention; NaN where none was measured."""
+        if self.attention is None:
+            return float("nan")
+        return sum(part for part, (_, why, _) in zip(self.attention, self.attended, strict=True) if why == reason)
+
+
+def read_blocks(rows: Sequence[Any], due: int) -> list[Block]:
+    """The rows of one trace. Raises ValueError that names the first of the `due` rows that is missing or damaged."""
+    blocks: list[Block] = []
+    for number in range(due):
+        try:
+            block = read_block(rows[number])
+            if block.first != (blocks[-1].end if blocks else 0):
+                raise ValueError
+            blocks.append(block)
+        except (ValueError, TypeError, KeyError, IndexError) as error:
+            raise ValueError(f"row {number + 1} of {due} is missing or damaged") from error
+    return blocks
+
+
+def read_block(row: dict[str, Any]) -> Block:
+    attended = tuple(
+        (int(frame), str(reason), None if similarity is None else float(similarity))
+        for frame, _, reason, similarity in row["attended"]
+    )
+    shares = row.get("attention")
+    attention = None if shares is None else tuple(float(share) for share in shares)
+    block = Block(int(row["first"]), len(row["query"]), bool(row["given"]), attended, attention)
+    if not all(0 <= frame < block.end for frame, _, _ in attended):
+        raise ValueError
+    if attention is not None and len(attention) != len(attended):
+        raise ValueError
+    return block
