@@ -20,7 +20,7 @@ from longtake.platform.store import NAME
 from longtake.platform.weights.artefacts import weights_root
 from longtake.platform.weights.catalog import ARTEFACTS
 
-RESERVED = ("training", "mlartifacts", "mlflow.db", "texts", "corpora", "models")
+RESERVED = ("training", "mlartifacts", "mlflow.db", "texts", "corpora", "models", "embedders")
 DEVICE = re.compile(r"auto|cpu|cuda(:\d{1,2})?")
 MAX_SECONDS = 3600
 MAX_PROMPT_CHARS = 10_000

@@ -212,6 +212,7 @@ class Book:
         self.job, self.folder, self.console, self.log = job, folder, console, log
         self.shows = ExitStack()
         self.progress: Progress | None = None
+        self.follower = folder.follow()
         self.row: dict[str, Any] = {}
         self.logged = {"step": 0, "validation": 0}
         self.looked = self.shown = time.monotonic()
@@ -234,7 +235,7 @@ class Book:
         if not force and now - self.looked < LOG_SECONDS:
             return
         self.looked = now
-        rows, validations = self.folder.steps(), self.folder.validations()
+        rows, validations = self.follower.new_rows(), self.folder.validations()
         if rows:
             self.row = rows[-1]
             self.pace = self.pace if self.pace and self.pace[1] <= self.row["step"] else (now, self.row["step"])

@@ -127,11 +127,16 @@ def read_json_lines(path: Path) -> list[Any]:
     """The file's values, without lines that a crash tore. Raises StorageError when it cannot be read."""
     with storage_errors(path, "read the file"):
         try:
-            lines = path.read_bytes().splitlines()
+            data = path.read_bytes()
         except (FileNotFoundError, NotADirectoryError):
             return []
+    return parse_json_lines(data)
+
+
+def parse_json_lines(data: bytes) -> list[Any]:
+    """The values of lines, without those that are no JSON."""
     values = []
-    for line in lines:
+    for line in data.splitlines():
         try:
             values.append(json.loads(line))
         except ValueError:

@@ -10,6 +10,7 @@ that starts from an earlier checkpoint, takes it back and writes it again.
 """
 
 import json
+import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -86,6 +87,10 @@ class TrainingFolder:
     def add_validation(self, row: dict[str, Any]) -> None:
         durable.append_line(self.validation_file, json.dumps(row, allow_nan=False))
 
+    def follow(self) -> "Follower":
+        """Rows as they come, for a watcher."""
+        return Follower(self.steps_file)
+
     def steps(self) -> list[dict[str, Any]]:
         """A row per finished step, in order."""
         return durable.read_json_lines(self.steps_file)
@@ -145,6 +150,29 @@ class TrainingFolder:
 
     def clear_stop(self) -> None:
         self.stop_file.unlink(missing_ok=True)
+
+
+class Follower:
+    """Gives the rows of a growing file that it has not given yet; of a file that was replaced, all of them again."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.file: tuple[int, int] = (0, 0)  # inode, bytes read
+
+    def new_rows(self) -> list[dict[str, Any]]:
+        """A row that is only half there is given next time."""
+        with durable.storage_errors(self.path, "read the file"):
+            try:
+                file = self.path.open("rb")
+            except FileNotFoundError:
+                return []
+            with file:
+                inode = os.fstat(file.fileno()).st_ino
+                start = self.file[1] if inode == self.file[0] else 0
+                file.seek(start)
+                whole = file.read().rpartition(b"\n")
+        self.file = inode, start + len(whole[0]) + len(whole[1])
+        return durable.parse_json_lines(whole[0])
 
 
 def checkpoint_tag(step: int) -> str:

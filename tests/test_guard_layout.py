@@ -21,6 +21,7 @@ ONE_IMPORTER = {
     "diffusers": "platform/models/vae.py",
     "huggingface_hub": "platform/weights/hub.py",
     "flash_attn": "platform/models/attention.py",
+    "matplotlib": "dashboards/embedder_figures.py",
     "fastapi": "dashboards/app.py",
     "uvicorn": "dashboards/app.py",
     "plotly": "dashboards/app.py",
