@@ -182,7 +182,7 @@ def train_eval_embedder(
     prompts: Annotated[str, typer.Option(help="A file, one prompt a line.")] = "prompts/pocket.txt",
     limit: Annotated[int, typer.Option(help="At most so many prompts.")] = 16,
     seconds: Annotated[float, typer.Option(help="Length of the videos.")] = 240,
-    seed: Annotated[int, typer.Option(help="Which streets; the shipped corpora film those of seed 0.")] = 1,
+    seed: Annotated[int, typer.Option(help="Which streets.")] = 0,
     noise: Annotated[float, typer.Option(help="Standard deviation added to every latent.")] = 0,
     top_k: Annotated[int, typer.Option(help="Frames retrieved a block.")] = 6,
     recency_guard: Annotated[int, typer.Option(help="How many of the newest evicted are not eligible.")] = 5,

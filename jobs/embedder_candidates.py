@@ -38,7 +38,7 @@ class EvalOptions:
     prompts: str = PROMPTS
     limit: int = 16
     seconds: float = 240.0
-    seed: int = 1
+    seed: int = 0
     noise: float = 0.0
     top_k: int = 6
     recency_guard: int = 5
