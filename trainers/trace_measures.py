@@ -1,6 +1,6 @@
 """What a made video attended, block by block, from the rows of its trace and nothing else.
 
-Frames are of the video itself, so a repeat of a place counts as such whatever was painted there. Blocks that were given
+What a frame shows is what its camera column should show, whatever the generator painted there. Blocks that were given
 are left out. A block that a measure asks nothing of is NaN; a measure that a whole video cannot have is its reason.
 Eligible is what the window and the recency guard leave, also when a bank's budget has dropped it since: what a method
 let go of, it does not show.

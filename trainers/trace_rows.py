@@ -49,6 +49,8 @@ def read_blocks(rows: Sequence[Any], due: int) -> list[Block]:
             blocks.append(block)
         except (ValueError, TypeError, KeyError, IndexError) as error:
             raise ValueError(f"row {number + 1} of {due} is missing or damaged") from error
+    if len(rows) > due:
+        raise ValueError(f"has {len(rows)} rows, {due} are due")
     return blocks
 
 
