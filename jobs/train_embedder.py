@@ -54,9 +54,8 @@ class CrewConfig:
     def __post_init__(self) -> None:
         if self.count != "auto" and (not isinstance(self.count, int) or isinstance(self.count, bool) or self.count < 1):
             raise ConfigError(f"workers.count: {self.count!r} is not 'auto' or a whole number from 1")
-        gpus = self.gpus_per_worker
-        if gpus != "auto" and (not isinstance(gpus, int | float) or isinstance(gpus, bool) or not 0 <= gpus <= 1):
-            raise ConfigError(f"workers.gpus_per_worker: {gpus!r} is not 'auto' or a number from 0 to 1")
+        if self.gpus_per_worker not in ("auto", 0, 1):  # two members on one GPU cannot speak through nccl
+            raise ConfigError(f"workers.gpus_per_worker: {self.gpus_per_worker!r} is not 'auto', 0 or 1")
         if self.restarts < 0:
             raise ConfigError(f"workers.restarts: {self.restarts} is not 0 or more")
         if not self.cluster:
@@ -182,7 +181,7 @@ def work(job: EmbedderJob, corpus: Path, folder: TrainingFolder, book: Book, con
     if record:
         say(console, f"{job.name}: goes on after step {record['step']}, its newest checkpoint")
     with connect(job.workers.cluster) as cluster:
-        size = job.workers.size(cluster, job.batch_chunks)
+        size = job.workers.size(cluster, job.batch_chunks // job.accumulation)
         job.micro_batch(size.workers)
         noun = "worker" if size.workers == 1 else "workers"
         say(console, f"{job.name}: {size.workers} {noun}, {size.gpus:g} GPU each; starting")
