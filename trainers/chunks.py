@@ -84,8 +84,10 @@ def epoch_draws(seed: int, epoch: int, count: int) -> tuple[np.ndarray, np.ndarr
 
 
 def read_chunks(corpus: Latents, places: list[Place], frames: int) -> Tensor:
-    """float32 [B, S, C, H, W]. Raises what the corpus raises, as for latents that are not finite."""
-    return torch.stack([corpus.frames(entry, first, frames).float() for entry, first in places])
+    """[B, S, C, H, W] in the type that they are kept in: half the bytes to move, and the loss is made in float32
+    anyway. Raises what the corpus raises, as for latents that are not finite.
+    """
+    return torch.stack([corpus.frames(entry, first, frames) for entry, first in places])
 
 
 class Prefetch:

@@ -61,7 +61,7 @@ def test_validation_looks_at_the_same_chunks_always():
 
 def test_read_chunks_reads_what_was_asked():
     chunks = read_chunks(Numbered(), [(2, 5), (0, 1)], 3)
-    assert chunks.dtype == torch.float32
+    assert chunks.dtype == torch.float16
     assert chunks.flatten().tolist() == [205, 206, 207, 1, 2, 3]
 
 
