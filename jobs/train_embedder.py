@@ -7,7 +7,8 @@ the newest checkpoint. Exit codes as everywhere: 0 done, 3 done but MLflow not r
 
 from __future__ import annotations
 
-import os
+import copy
+import re
 import time
 from contextlib import ExitStack, nullcontext
 from dataclasses import asdict, dataclass, field, fields
@@ -23,11 +24,11 @@ from longtake.jobs.run import say, ui_command_of
 from longtake.jobs.sweep import TrackingConfig, check_output
 from longtake.jobs.train import bar
 from longtake.platform import config as configs
-from longtake.platform import model_registry, tracking
+from longtake.platform import durable, model_registry, tracking
 from longtake.platform.cluster import INLINE, Cluster, connect
 from longtake.platform.corpus import Corpus
 from longtake.platform.crew import CrewSize
-from longtake.platform.errors import ConfigError, Interrupted
+from longtake.platform.errors import ConfigError, Interrupted, StorageError
 from longtake.platform.store import check_name
 from longtake.platform.tracking import TrackingError
 from longtake.platform.training import TrainingFolder
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from longtake.platform.tracking import TrainingLog
 
 EXPERIMENT = "train-embedder"
+RESERVED_ALIAS = re.compile(r"latest|v[0-9]+")
 SHOW_SECONDS = 10.0
 LOG_SECONDS = 2.0
 
@@ -84,6 +86,10 @@ class RegisterConfig:
         for noun, value in (("model name", self.name), ("alias", self.alias)):
             if value is not None:
                 check_name(value, noun)
+        if RESERVED_ALIAS.fullmatch(self.alias):
+            raise ConfigError(
+                f"register.alias: {self.alias!r} is kept by MLflow for versions; take another, such as best"
+            )
 
 
 @dataclass(frozen=True)
@@ -98,7 +104,8 @@ class EmbedderJob(EmbedderConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_output(self.output)
-        if self.workers.count != "auto":
+        check_name(self.name, "training name")
+        if self.workers.count != "auto" and self.workers.cluster != INLINE:
             self.micro_batch(self.workers.count)
 
     @property
@@ -120,12 +127,12 @@ def embedder(file: Path, overrides: list[str], console: Console | None = None) -
     console = console or console_for()
     job = configs.load(file, EmbedderJob, overrides)
     corpus_folder = find_corpus(job)
-    folder = TrainingFolder(job.output, job.name)
     try:
         corpus = Corpus.open(corpus_folder)
         train, held = plan_chunks(job.computed, corpus)
     except ConfigError as error:
         raise ConfigError(f"{file}: corpus: {error}") from error
+    folder = TrainingFolder(job.output, job.name)
     with folder.lock():
         folder.keep_config(f"{configs.dump(job.computed)}corpus_sha256: {corpus.digest}\n")
         folder.clear_stop()
@@ -135,12 +142,11 @@ def embedder(file: Path, overrides: list[str], console: Console | None = None) -
             f"{len(train.entries)} entries of {corpus_folder} to train on, {len(held.entries)} held out",
         )
         with tracked(job, corpus) as log:
-            begun = time.perf_counter()
-            book = Book(job, folder, console, log)
-            if not finished(folder, job):
+            begun, book, due = time.perf_counter(), Book(job, folder, console, log), not finished(folder, job)
+            if due:
                 work(job, corpus_folder, folder, book, console)
             book.keep_books(force=True)
-            problem, address = register(job, folder, log)
+            problem, address = register(job, folder, log, due)
         tell(job, folder, console, address, time.perf_counter() - begun)
         if problem:
             say(console, problem)
@@ -171,8 +177,18 @@ def flat(values: dict[str, Any], before: str = "") -> dict[str, Any]:
 
 
 def finished(folder: TrainingFolder, job: EmbedderJob) -> bool:
+    """Whether the last step is saved. Raises StorageError if what it left is gone."""
     record = folder.newest_checkpoint()
-    return record is not None and record["step"] >= job.steps and folder.best.is_file()
+    if record is None or record["step"] < job.steps:
+        return False
+    for path in (folder.best, folder.best.with_suffix(".json"), folder.steps_file, folder.validation_file):
+        if not path.is_file() or not path.stat().st_size:
+            checkpoint = folder.checkpoints / f"{record['step']}.json"
+            raise StorageError(
+                f"{path}: is gone, though the training has ended; remove {checkpoint} "
+                f"to make its last steps again, or {folder.path} to begin anew"
+            )
+    return True
 
 
 def work(job: EmbedderJob, corpus: Path, folder: TrainingFolder, book: Book, console: Console) -> None:
@@ -196,7 +212,8 @@ def work(job: EmbedderJob, corpus: Path, folder: TrainingFolder, book: Book, con
             book.keep_books()
 
         with book:
-            cluster.work_together(EmbedderWork(job.computed, corpus, folder), size, folder.scratch, watch)
+            task = EmbedderWork(job.computed, corpus, copy.copy(folder))  # the epoch of this run, also after its end
+            cluster.work_together(task, size, folder.scratch, watch)
         if not finished(folder, job):
             newest = folder.newest_checkpoint()
             raise Interrupted(
@@ -211,9 +228,9 @@ class Book:
         self.job, self.folder, self.console, self.log = job, folder, console, log
         self.shows = ExitStack()
         self.progress: Progress | None = None
-        self.follower = folder.follow()
+        self.steps, self.validations = folder.follow(), folder.follow_validations()
         self.row: dict[str, Any] = {}
-        self.logged = {"step": 0, "validation": 0}
+        self.held: float | None = None
         self.looked = self.shown = time.monotonic()
         self.pace: tuple[float, int] | None = None
 
@@ -234,17 +251,20 @@ class Book:
         if not force and now - self.looked < LOG_SECONDS:
             return
         self.looked = now
-        rows, validations = self.follower.new_rows(), self.folder.validations()
+        rows, validations = self.steps.new_rows(), self.validations.new_rows()
+        self.held = validations[-1]["total"] if validations else self.held
         if rows:
             self.row = rows[-1]
             self.pace = self.pace if self.pace and self.pace[1] <= self.row["step"] else (now, self.row["step"])
-            self.show(now, validations)
-        self.log_rows(rows, validations)
+            self.show(now)
+        if self.log is not None:
+            self.log.rows([(row["step"], numbers(row)) for row in rows], "step")
+            self.log.rows([(row["step"], numbers(row, "held_out_")) for row in validations], "validation")
 
-    def show(self, now: float, validations: list[dict[str, Any]]) -> None:
+    def show(self, now: float) -> None:
         """The bar says it in brief, a line in full."""
-        row = self.row
-        rate, held = f"{row['chunks_per_second']:.0f} chunks/s", validations[-1]["total"] if validations else None
+        row, held = self.row, self.held
+        rate = f"{row['chunks_per_second']:.0f} chunks/s"
         if self.progress is not None:
             parts = f"{row['total']:.3f} = {row['reconstruction']:.3f} + {row['delta']:.3f} + {row['smooth']:.3f}"
             brief = f"loss {parts}, {rate}" + (f", held out {held:.3f}" if held else "")
@@ -262,23 +282,20 @@ class Book:
         done = self.row["step"] - first
         return f"; {(self.job.steps - self.row['step']) * (now - since) / done:.0f} s left" if done else ""
 
-    def log_rows(self, rows: list[dict[str, Any]], validations: list[dict[str, Any]]) -> None:
-        """What MLflow does not have yet. After a crash rows are made again, with the same numbers."""
-        if self.log is None:
-            return
-        for kind, found in (("step", rows), ("validation", validations)):
-            new = [row for row in found if row["step"] > self.logged[kind]]
-            self.log.rows([(row["step"], numbers(row, "" if kind == "step" else "held_out_")) for row in new])
-            self.logged[kind] = max((row["step"] for row in found), default=self.logged[kind])
+
+def numbers(row: dict[str, Any], before: str = "") -> dict[str, float]:
+    """What of a row is a measurement."""
+    measured = {
+        key: value for key, value in row.items() if isinstance(value, int | float) and key not in ("step", "best")
+    }
+    return {f"{before}{key}": float(value) for key, value in measured.items()}
 
 
-def numbers(row: dict[str, Any], before: str) -> dict[str, float]:
-    found = {f"{before}{key}": float(value) for key, value in row.items() if isinstance(value, int | float)}
-    return {key: value for key, value in found.items() if key not in ("step", "held_out_step", "held_out_best")}
+def register(job: EmbedderJob, folder: TrainingFolder, log: TrainingLog | None, trained: bool) -> tuple[str, str]:
+    """(what went wrong, the model's address): files and checkpoints to MLflow, the best as a version with an alias.
 
-
-def register(job: EmbedderJob, folder: TrainingFolder, log: TrainingLog | None) -> tuple[str, str]:
-    """(what went wrong, the model's address): files and checkpoints to MLflow, the best as a version with an alias."""
+    An alias does not go back to a training that had ended before: `best` is the newest training's.
+    """
     if log is None or job.uri is None:
         return "", ""
     log.keep(folder.validation_file, "checkpoints")
@@ -291,23 +308,23 @@ def register(job: EmbedderJob, folder: TrainingFolder, log: TrainingLog | None) 
     others = [folder.best.with_suffix(".json")]
     try:
         name, alias = job.register.name, job.register.alias
-        number = model_registry.register(job.uri, log.run_id, name, alias, folder.best, others)
+        number = model_registry.register(job.uri, log.run_id, name, alias, folder.best, others, trained)
     except TrackingError as error:
         return str(error), ""
-    return "", f"models:/{name}@{alias} (version {number})"
+    return "", f"models:/{name}/{number}"
 
 
 def tell(job: EmbedderJob, folder: TrainingFolder, console: Console, address: str, seconds: float) -> None:
     """What came of it."""
-    rows, validations = folder.steps(), folder.validations()
-    best = min(validations, key=lambda row: row["total"])
+    rows, best = folder.steps(), durable.read_json(folder.best.with_suffix(".json")) or {}
+    held = best["held_out_loss"]
     spent = sum(row["seconds"] for row in rows)
     waited = sum(row["waited_seconds"] for row in rows)
     say(console, f"{job.name}: {len(rows)} steps, {spent:.0f} s of computing, {seconds:.0f} s in this run")
     say(
         console,
-        f"held-out loss {best['total']:.4f} at step {best['step']}: reconstruction {best['reconstruction']:.4f}, "
-        f"delta {best['delta']:.4f}, smooth {best['smooth']:.4f}",
+        f"held-out loss {held['total']:.4f} at step {best['step']}: reconstruction {held['reconstruction']:.4f}, "
+        f"delta {held['delta']:.4f}, smooth {held['smooth']:.4f}",
     )
     say(
         console,
@@ -315,9 +332,12 @@ def tell(job: EmbedderJob, folder: TrainingFolder, console: Console, address: st
         f"time; most memory of a worker {max(row['rss_bytes'] for row in rows) / 1e6:.0f} MB"
         + (f", of a GPU {max(row['gpu_bytes'] for row in rows) / 1e9:.2f} GB" if rows[-1]["gpu_bytes"] else ""),
     )
-    shown = folder.best if not str(folder.best).startswith(os.getcwd()) else folder.best.relative_to(os.getcwd())
+    shown = folder.best.relative_to(Path.cwd()) if folder.best.is_relative_to(Path.cwd()) else folder.best
     say(console, f"embedder: {shown}")
     if address:
-        say(console, f"registered: {address}; in a sweep: rag: {{descriptor: '{address.partition(' ')[0]}'}}")
+        alias = f"models:/{job.register.name}@{job.register.alias}"
+        say(
+            console, f"registered: {address}; in a sweep: rag: {{descriptor: '{address}'}}, or '{alias}' for the newest"
+        )
     if job.uri:
         say(console, f"MLflow: {ui_command_of(job.uri)}")

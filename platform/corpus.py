@@ -98,7 +98,7 @@ class Corpus:
             if one.shard not in self._files:
                 self._files[one.shard] = MappedTensors(path)
             found = self._files[one.shard].rows(one.key, first, count)
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, AttributeError, KeyError, RuntimeError) as error:  # a damaged header
             raise StorageError(f"{path}: {one.key} cannot be read ({error}); {REHASH}") from error
         if tuple(found.shape) != (count, *self.latent) or found.dtype != self.dtype:
             raise StorageError(f"{path}: {one.key} is {list(found.shape)} {found.dtype}; {REHASH}")
@@ -113,7 +113,8 @@ class Corpus:
 def read_spec(folder: Path) -> dict[str, Any]:
     """corpus.yaml of a folder that is a corpus. Raises ConfigError where it is none."""
     if not folder.is_dir():
-        raise ConfigError(f"{folder}: there is no such folder; {MAKE}")
+        what = "is a file; name the folder of a corpus" if folder.exists() else f"there is no such folder; {MAKE}"
+        raise ConfigError(f"{folder}: {what}")
     if not (folder / SPEC).is_file():
         raise ConfigError(f"{folder}: is no corpus, it has no {SPEC}; name the folder that longtake corpus printed")
     told = config.load_yaml(folder / SPEC)

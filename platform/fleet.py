@@ -174,7 +174,7 @@ def check_requests(groups: list[Group], nodes: list[Node]) -> None:
         if slot is None:
             raise ConfigError(
                 f"workers.{group.name}: {group.count} x ({cpus:g} CPU, {gpus:g} GPU) do not fit on the cluster's "
-                f"{describe_nodes(nodes)}; lower workers.{group.name} or workers.gpus_per_sampler, or join a larger one"
+                f"{describe_nodes(nodes)}; lower workers.{group.name} or the GPUs of each, or join a larger one"
             )
         slot[0] -= cpus
         slot[1] -= gpus

@@ -66,4 +66,4 @@ def _held_message(folder: Path, path: Path) -> str:
             time.sleep(0.05)
     else:
         who = "another process"
-    return f"{folder}: is in use by {who}; wait for it or stop it, or give the sweep another name"
+    return f"{folder}: is in use by {who}; wait for it or stop it, or choose another name"

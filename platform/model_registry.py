@@ -36,17 +36,35 @@ class Version:
         return f"{self.name}/{self.number}"
 
 
-def register(uri: str, run_id: str, name: str, alias: str, weights: Path, others: list[Path]) -> str:
+def register(uri: str, run_id: str, name: str, alias: str, weights: Path, others: list[Path], move: bool = True) -> str:
     """Keep `weights` and `others` with the run, make a version of them unless there is one, move the alias to it.
 
-    Returns the version's number. Raises TrackingError.
+    Without `move` an alias stays with the version that it has, but for a version that is new. Returns the version's
+    number. Raises TrackingError.
     """
     digest = file_digest(weights)
     with tracking.writing(uri) as client:
-        known = [v for v in versions(client, name) if v.tags.get(SHA256) == digest]
-        version = known[0].version if known else create(client, run_id, name, [weights, *others], digest)
-        client.set_registered_model_alias(name, alias, str(version))
-    return str(version)
+        known = next((v for v in versions(client, name) if v.tags.get(SHA256) == digest), None)
+        if known is None:
+            number = create(client, run_id, name, [weights, *others], digest)
+        else:
+            number = known.version
+            if not is_whole(known):
+                keep(client, known.run_id, [weights, *others], digest)
+        if move or known is None or alias not in client.get_registered_model(name).aliases:
+            client.set_registered_model_alias(name, alias, str(number))
+    return str(number)
+
+
+def is_whole(version: Any) -> bool:
+    """False for a version whose files lay on this machine and are gone."""
+    folder = local(version.source)
+    return folder is None or any(folder.glob("*.safetensors"))
+
+
+def keep(client: Any, run_id: str, files: list[Path], digest: str) -> None:
+    for path in files:
+        client.log_artifact(run_id, str(path), f"{FOLDER}/{digest[:16]}")
 
 
 def versions(client: Any, name: str) -> list[Any]:
@@ -56,8 +74,7 @@ def versions(client: Any, name: str) -> list[Any]:
 def create(client: Any, run_id: str, name: str, files: list[Path], digest: str) -> Any:
     if not client.search_registered_models(f"name = '{name}'"):
         client.create_registered_model(name, description="Trained by longtake; safetensors with a json beside them")
-    for path in files:
-        client.log_artifact(run_id, str(path), f"{FOLDER}/{digest[:16]}")
+    keep(client, run_id, files, digest)
     source = f"{client.get_run(run_id).info.artifact_uri}/{FOLDER}/{digest[:16]}"
     return client.create_model_version(name, source, run_id, tags={SHA256: digest}).version
 
@@ -73,7 +90,7 @@ def resolve(address: str, uri: str, cache: Path) -> Version:
     name, alias, number = match.groups()
     if uri.startswith(tracking.SQLITE) and not Path(uri.removeprefix(tracking.SQLITE)).is_file():
         raise WeightsError(f"{address}: there is no tracking store {uri} yet; {ADVICE}")
-    with tracking.writing(uri) as client:
+    with tracking.writing(uri, "check tracking.uri, or register it again") as client:
         version = find(client, address, name, alias, number)
         folder = here(version.source) or fetched(client, version, cache / name / str(version.version))
     found = sorted(folder.glob("*.safetensors"))
@@ -107,11 +124,14 @@ def find(client: Any, address: str, name: str, alias: str | None, number: str | 
 
 def here(source: str) -> Path | None:
     """The folder of a version's files if it is one of this machine."""
+    folder = local(source)
+    return folder if folder is not None and folder.is_dir() else None
+
+
+def local(source: str) -> Path | None:
+    """The path that a source names, if it is one of this machine's kind."""
     parts = urlparse(source)
-    if parts.scheme not in ("", "file"):
-        return None
-    folder = Path(unquote(parts.path))
-    return folder if folder.is_dir() else None
+    return Path(unquote(parts.path)) if parts.scheme in ("", "file") else None
 
 
 def fetched(client: Any, version: Any, folder: Path) -> Path:

@@ -25,6 +25,8 @@ from longtake.platform.errors import LongtakeError
 from longtake.platform.takes import canonical_json
 
 KEY, CONTENT, REVISION = "longtake.key", "longtake.content", "longtake.revision"
+LAST = "longtake.last."
+"""Tags of a training's run: the last step of each kind that it has."""
 PARAM_LIMIT, TAG_LIMIT, BATCH = 6000, 5000, 1000
 SQLITE = "sqlite:///"
 
@@ -89,7 +91,7 @@ def publish(publication: Publication, uri: str) -> Published:
 
 
 @contextmanager
-def writing(uri: str) -> Iterator[Any]:
+def writing(uri: str, advice: str = "run it again to publish") -> Iterator[Any]:
     """A client for a store, whose errors are TrackingErrors of one line; one writer at a time."""
     with quiet_mlflow():
         try:
@@ -99,7 +101,7 @@ def writing(uri: str) -> Iterator[Any]:
             raise
         except Exception as error:  # MLflow, SQLAlchemy, requests and the file system each have their own
             reason = without_secrets(str(error), uri)[:300]
-            raise TrackingError(f"tracking: {type(error).__name__}: {reason}; run it again to publish") from error
+            raise TrackingError(f"tracking: {type(error).__name__}: {reason}; {advice}") from error
 
 
 def without_secrets(text: str, uri: str) -> str:
@@ -162,6 +164,7 @@ def quiet_mlflow() -> Iterator[None]:
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
     os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "ERROR")  # importing MLflow would set its loggers back
     loggers = [logging.getLogger(name) for name in ("alembic", "mlflow", "sqlalchemy")]
     levels = [logger.level for logger in loggers]
@@ -283,7 +286,7 @@ def training_run(
 
 
 class TrainingLog:
-    """Points of one training, written as they come; repeating a step with the same numbers changes nothing."""
+    """Points of one training, written as they come."""
 
     def __init__(self, uri: str, experiment: str, name: str, params: dict[str, str]):
         self.uri, self.failed, self.start_time = uri, False, 0
@@ -291,16 +294,26 @@ class TrainingLog:
         self.record = RunRecord(key, name, params, {"longtake.kind": "training"})
         self.client: Any = None
         self.run_id = ""
+        self.last: dict[str, int] = {}
         self.attempt(lambda: self.open(experiment))
 
     def __call__(self, step: int, numbers: dict[str, float]) -> None:
         self.rows([(step, numbers)])
 
-    def rows(self, rows: list[tuple[int, dict[str, float]]]) -> None:
-        """The numbers of several steps at once."""
-        points = [(name, value, step) for step, numbers in rows for name, value in numbers.items()]
-        if points:
-            self.attempt(lambda: log_each(self.client, self.run_id, points, self.start_time))
+    def rows(self, rows: list[tuple[int, dict[str, float]]], kind: str = "") -> None:
+        """The numbers of several steps at once. With a `kind`, the last of them is remembered beside the run, and steps
+        up to it are not written again, in whatever process."""
+        rows = [row for row in rows if not kind or row[0] > self.last.get(kind, -1)]
+        if rows:
+            self.attempt(lambda: self.write(rows, kind))
+
+    def write(self, rows: list[tuple[int, dict[str, float]]], kind: str) -> None:
+        log_each(
+            self.client, self.run_id, [(k, v, step) for step, row in rows for k, v in row.items()], self.start_time
+        )
+        if kind:
+            self.last[kind] = rows[-1][0]
+            self.client.set_tag(self.run_id, LAST + kind, str(rows[-1][0]))
 
     def keep(self, path: Path, folder: str) -> None:
         """A file, in a folder of the run; one of the same name is replaced."""
@@ -315,6 +328,9 @@ class TrainingLog:
         run = find_run(self.client, experiment_id, self.record.key)
         run = run or create_run(self.client, experiment_id, self.record, {})
         self.run_id, self.start_time = str(run.info.run_id), int(run.info.start_time)
+        tags = {name.removeprefix(LAST): value for name, value in run.data.tags.items() if name.startswith(LAST)}
+        self.last = {kind: int(step) for kind, step in tags.items()}
+        self.client.update_run(self.run_id, status="RUNNING")
         log_texts(self.client, run, self.record, {})
 
     def attempt(self, write: Callable[[], object]) -> None:
@@ -325,4 +341,5 @@ class TrainingLog:
                 write()
         except Exception as error:  # whatever the tracking store says, the training goes on
             self.failed = True
-            warnings.warn(f"tracking: nothing more is logged: {' '.join(str(error).split())[:200]}", stacklevel=2)
+            reason = without_secrets(str(error), self.uri)[:200]
+            warnings.warn(f"tracking: nothing more is logged: {reason}", stacklevel=2)

@@ -22,6 +22,7 @@ from longtake.platform.errors import ConfigError, StorageError
 from longtake.platform.store import check_name
 
 KEEP_CHECKPOINTS = 2
+NEVER = float("inf")
 
 
 class TrainingFolder:
@@ -57,10 +58,11 @@ class TrainingFolder:
         path = self.path / "config.yaml"
         if path.is_file() and path.read_text() != text:
             before, now = path.read_text().splitlines(), text.splitlines()
-            changed = [line.strip() for line in before if line not in now] + [line.strip() for line in now]
+            was = [line.strip() for line in before if line not in now][:1]
+            is_ = [line.strip() for line in now if line not in before][:1]
+            change = f"{(was or ['nothing'])[0]} -> {(is_ or ['nothing'])[0]}"
             raise ConfigError(
-                f"{path}: was begun with another config ({changed[0]!r} differs); choose another name, or delete "
-                "the folder"
+                f"{path}: was begun with another config ({change}); choose another name, or delete the folder"
             )
         durable.replace_file(path, text.encode())
 
@@ -80,7 +82,7 @@ class TrainingFolder:
         return self.path / "validation.jsonl"
 
     def add_step(self, row: dict[str, Any]) -> None:
-        """Not synced: a step lost with the machine is made again from the checkpoint anyway."""
+        """Not synced: a checkpoint syncs the rows up to its step, later ones are made again anyway."""
         with durable.storage_errors(self.steps_file, "append to the file"), self.steps_file.open("ab") as file:
             file.write(durable.json_lines([row]))
 
@@ -90,6 +92,9 @@ class TrainingFolder:
     def follow(self) -> "Follower":
         """Rows as they come, for a watcher."""
         return Follower(self.steps_file)
+
+    def follow_validations(self) -> "Follower":
+        return Follower(self.validation_file)
 
     def steps(self) -> list[dict[str, Any]]:
         """A row per finished step, in order."""
@@ -101,7 +106,9 @@ class TrainingFolder:
     def take_back(self, step: int) -> None:
         """Removes rows of steps after `step`, which a resumed training makes again."""
         for path in (self.steps_file, self.validation_file):
-            kept = [row for row in durable.read_json_lines(path) if row["step"] <= step]
+            kept = [
+                row for row in durable.read_json_lines(path) if isinstance(row, dict) and row.get("step", NEVER) <= step
+            ]
             durable.replace_file(path, durable.json_lines(kept))
 
     # Checkpoints
@@ -112,19 +119,35 @@ class TrainingFolder:
 
     def record_checkpoint(self, record: dict[str, Any]) -> None:
         """Makes the checkpoint of record["step"] count, then removes what is older than the newest few."""
+        if self.steps_file.is_file():
+            durable.fsync_file(self.steps_file)
         durable.replace_file(self.checkpoints / f"{record['step']}.json", durable.json_bytes(record))
         for step in self.recorded()[:-KEEP_CHECKPOINTS]:
             (self.checkpoints / f"{step}.json").unlink(missing_ok=True)
             shutil.rmtree(self.checkpoints / checkpoint_tag(step), ignore_errors=True)
+
+    def settle(self, step: int) -> None:
+        """Waits until what was saved of a checkpoint is on disk."""
+        folder = self.checkpoints / checkpoint_tag(step)
+        for path in folder.rglob("*"):
+            if path.is_file():
+                durable.fsync_file(path)
+        durable.fsync_folder(folder)
 
     def recorded(self) -> list[int]:
         """Steps of the checkpoints that count, rising."""
         return sorted(int(path.stem) for path in self.checkpoints.glob("*.json") if path.stem.isdigit())
 
     def newest_checkpoint(self) -> dict[str, Any] | None:
-        """The record of the newest checkpoint; None before the first."""
+        """The record of the newest checkpoint; None before the first. Raises StorageError if it is damaged."""
         steps = self.recorded()
-        return json.loads((self.checkpoints / f"{steps[-1]}.json").read_bytes()) if steps else None
+        if not steps:
+            return None
+        path = self.checkpoints / f"{steps[-1]}.json"
+        record = durable.read_json(path)
+        if not isinstance(record, dict) or record.get("step") != steps[-1]:
+            raise StorageError(f"{path}: is damaged; remove it to go on from the checkpoint before")
+        return record
 
     def clear_unrecorded(self) -> None:
         """Removes checkpoints that a crash cut off."""
@@ -167,8 +190,9 @@ class Follower:
             except FileNotFoundError:
                 return []
             with file:
-                inode = os.fstat(file.fileno()).st_ino
-                start = self.file[1] if inode == self.file[0] else 0
+                now = os.fstat(file.fileno())
+                inode, same = now.st_ino, now.st_ino == self.file[0] and now.st_size >= self.file[1]
+                start = self.file[1] if same else 0
                 file.seek(start)
                 whole = file.read().rpartition(b"\n")
         self.file = inode, start + len(whole[0]) + len(whole[1])

@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from longtake.platform import durable
 from longtake.platform.corpus import Corpus
 from longtake.platform.crew import Seat
-from longtake.platform.errors import ConfigError, LongtakeError
+from longtake.platform.errors import ConfigError, LongtakeError, StorageError
 from longtake.platform.models.embedder import EmbedderSpec, LatentAutoencoder, fresh_embedder, save_embedder
 from longtake.platform.process import set_up_computing
 from longtake.platform.training import TrainingFolder, checkpoint_tag
@@ -265,13 +265,16 @@ class EmbedderTraining:
         """The loss over all workers, and whether one of them was asked to stop: all take the same decision."""
         asked = float(self.folder.stop_file.exists())
         both = self.mean_of_all(torch.cat([sums, torch.tensor([asked], device=sums.device)]))
-        losses = named(both[:3])
+        return self.finite(named(both[:3])), bool(both[3] > 0)
+
+    def finite(self, losses: dict[str, float]) -> dict[str, float]:
+        """`losses`, which are the same for all workers. Raises LongtakeError if they are no numbers."""
         if not math.isfinite(losses["total"]):
             raise LongtakeError(
                 f"{self.folder.path}: step {self.step}: the loss is {losses['total']}; lower lr "
                 f"(now {self.config.lr:g}), or compute in float32"
             )
-        return losses, bool(both[3] > 0)
+        return losses
 
     def mean_of_all(self, numbers: Tensor) -> Tensor:
         torch.distributed.all_reduce(numbers)
@@ -309,16 +312,19 @@ class EmbedderTraining:
     @torch.no_grad()
     def validate(self) -> None:
         """The loss over one chunk of every held-out entry; the best embedder so far is kept."""
+        self.folder.check_epoch()
         self.engine.eval()
-        places = self.held_plan.all_once()[self.seat.rank :: self.seat.world]
+        every = self.held_plan.all_once()
+        mine = every[self.seat.rank :: self.seat.world]
         sums = torch.zeros(4, device=self.device)
-        for start in range(0, len(places), self.micro):
-            part = places[start : start + self.micro]
-            found = self.engine.module(self.read(part).to(self.device))
+        rounds = -(-len(every) // (self.seat.world * self.micro))  # the same for all: ZeRO 3 gathers weights in each
+        for start in range(0, rounds * self.micro, self.micro):
+            part = mine[start : start + self.micro]
+            found = self.engine.module(self.read(part or every[:1]).to(self.device))
             sums[:3] += torch.stack([one.float() for one in found]) * len(part)
             sums[3] += len(part)
         torch.distributed.all_reduce(sums)
-        losses = named(sums[:3] / sums[3])
+        losses = self.finite(named(sums[:3] / sums[3]))
         better = losses["total"] < self.best
         self.best = min(self.best, losses["total"])
         sha256 = self.export(losses) if better else None
@@ -347,8 +353,15 @@ class EmbedderTraining:
     # Checkpoints
 
     def save(self) -> None:
-        tag = checkpoint_tag(self.step)
-        self.engine.save_checkpoint(str(self.folder.checkpoints), tag=tag, client_state=self.state(), save_latest=False)
+        """All workers save their part, then the first one makes the checkpoint count. Raises StorageError."""
+        self.folder.check_epoch()
+        where, tag = self.folder.checkpoints, checkpoint_tag(self.step)
+        with durable.storage_errors(where / tag, "save the checkpoint"):
+            try:
+                self.engine.save_checkpoint(str(where), tag=tag, client_state=self.state(), save_latest=False)
+            except RuntimeError as error:  # how torch tells of a full disk
+                raise StorageError(f"{where / tag}: cannot be saved ({first_line(error)}); free some space") from error
+            self.folder.settle(self.step)
         torch.distributed.barrier()
         if self.seat.rank == 0:
             self.folder.record_checkpoint(
@@ -359,8 +372,24 @@ class EmbedderTraining:
     def state(self) -> dict[str, Any]:
         return {"longtake": {"step": self.step, "best": self.best}}
 
+    def load(self, step: int) -> dict[str, Any]:
+        """Read a checkpoint; its own state. Raises StorageError that says how to go on without it."""
+        where = self.folder.checkpoints
+        try:
+            path, state = self.engine.load_checkpoint(str(where), tag=checkpoint_tag(step))
+            assert path is not None
+            return dict(state)
+        except Exception as error:  # whatever a reader trips over, it is the file's fault
+            earlier = [one for one in self.folder.recorded() if one < step]
+            since = f"step {earlier[-1]}" if earlier else "the start"
+            raise StorageError(
+                f"{where / checkpoint_tag(step)}: cannot be read ({first_line(error)}); remove "
+                f"{where / str(step)}.json to go on from {since}"
+            ) from error
+
     def resume(self) -> None:
         """From the newest checkpoint, if there is one. Raises ConfigError for one of another number of workers."""
+        self.folder.check_epoch()
         record = self.folder.newest_checkpoint()
         torch.distributed.barrier()
         if self.seat.rank == 0:
@@ -374,11 +403,13 @@ class EmbedderTraining:
                 f"{self.folder.checkpoints}: was saved by {record['workers']} workers with zero_stage "
                 f"{record['zero_stage']}, which {self.seat.world} cannot read; set workers.count to {record['workers']}"
             )
-        path, state = self.engine.load_checkpoint(str(self.folder.checkpoints), tag=checkpoint_tag(record["step"]))
-        if path is None:
-            raise ConfigError(f"{self.folder.checkpoints}: step {record['step']} cannot be read; delete its record")
-        self.step, self.best = state["longtake"]["step"], state["longtake"]["best"]
+        state = self.load(record["step"])["longtake"]
+        self.step, self.best = state["step"], state["best"]
         gc.collect()
+
+
+def first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0][:200]
 
 
 def named(parts: Tensor) -> dict[str, float]:

@@ -3,6 +3,7 @@ sweeps through the registry; a bad corpus or config is one line."""
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -84,6 +85,18 @@ def test_crew_that_loses_a_worker_ends_with_the_same_losses(ray_local, tmp_path)
     assert totals(config, "two")[:20] == pytest.approx(totals(config, "alone")[:20], abs=1e-4)
 
 
+def test_zero_three_validates_with_uneven_shares(ray_local, tmp_path):
+    """One held-out entry for two workers, and weights large enough that ZeRO 3 spreads them: it gathers them in every
+    pass, so all workers must make as many."""
+    config = write_config(tmp_path, steps=2)
+    sizes = "model={latent_dim: 1024, hidden_dims: [8, 128]}"
+    zero = ("zero_stage=3", "held_out=0.05", "workers={cluster: local, count: 2}")
+    assert train(config, sizes, *zero) == 0
+    assert train(config, sizes, "name=alone", "held_out=0.05") == 0
+    two, alone = (TrainingFolder(tmp_path / "runs", name).validations()[-1]["total"] for name in ("small", "alone"))
+    assert two == pytest.approx(alone, abs=1e-4)
+
+
 def test_killed_driver_and_stopped_driver_resume(tmp_path):
     config = write_config(tmp_path, steps=400)
     assert train(config, "name=straight") == 0
@@ -109,7 +122,7 @@ def test_registered_model_makes_takes_of_a_sweep(mlflow_db, tmp_path, capsys):
     config = write_config(tmp_path, latent=POCKET)
     tracking = f"tracking={{uri: '{mlflow_db}'}}"
     assert train(config, tracking) == 0
-    assert "registered: models:/longtake-embedder@best (version 1)" in " ".join(capsys.readouterr().out.split())
+    assert "registered: models:/longtake-embedder/1" in capsys.readouterr().out
 
     client = MlflowClient(mlflow_db)
     experiment = client.get_experiment_by_name("train-embedder")
@@ -149,6 +162,95 @@ def test_finished_training_is_not_trained_again(tmp_path, capsys):
     assert "starting" not in capsys.readouterr().out
 
 
+def test_resumed_training_is_logged_once(mlflow_db, tmp_path):
+    """Of steps that are made again after a crash MLflow keeps what it has: one point each."""
+    config = write_config(tmp_path)
+    tracking = f"tracking={{uri: '{mlflow_db}'}}"
+    assert train(config, tracking, "register.name=null") == 0
+    folder = TrainingFolder(tmp_path / "runs", "small")
+    (folder.checkpoints / "20.json").unlink()
+    assert train(config, tracking, "register.name=null") == 0
+    client = MlflowClient(mlflow_db)
+    (run,) = client.search_runs([client.get_experiment_by_name("train-embedder").experiment_id])
+    for name in ("total", "seconds"):
+        assert [point.step for point in client.get_metric_history(run.info.run_id, name)] == list(range(1, 21))
+    assert [point.step for point in client.get_metric_history(run.info.run_id, "held_out_total")] == [10, 20]
+    assert run.info.status == "FINISHED"
+
+
+def test_alias_stays_with_the_newest_training(mlflow_db, tmp_path, capsys):
+    """Asking for an older training again publishes it and moves nothing."""
+    config = write_config(tmp_path)
+    tracking = f"tracking={{uri: '{mlflow_db}'}}"
+    for name in ("seed=1", "name=newer"):
+        assert train(config, tracking, name) == 0
+    assert train(config, tracking, "seed=1") == 0
+    assert "registered: models:/longtake-embedder/1" in capsys.readouterr().out
+    version = MlflowClient(mlflow_db).get_model_version_by_alias("longtake-embedder", "best").version
+    assert str(version) == "2"
+
+
+def test_end_is_told_from_any_folder(tmp_path, capsys, monkeypatch):
+    config = write_config(tmp_path)
+    assert train(config) == 0
+    (tmp_path / "ru").mkdir()
+    monkeypatch.chdir(tmp_path / "ru")
+    assert train(config) == 0
+    assert f"embedder: {tmp_path}/runs/training/small/best/embedder.safetensors" in capsys.readouterr().out.replace(
+        "\n", ""
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("best/embedder.safetensors", "is gone, though the training has ended; remove"),
+        ("steps.jsonl", "is gone, though the training has ended; remove"),
+    ],
+)
+def test_what_is_gone_is_named_with_the_way_on(tmp_path, capsys, name, told):
+    config = write_config(tmp_path)
+    assert train(config) == 0
+    folder = TrainingFolder(tmp_path / "runs", "small")
+    (folder.path / name).unlink()
+    capsys.readouterr()
+    assert train(config) == 5
+    assert told in capsys.readouterr().err
+    (folder.checkpoints / "20.json").unlink()
+    assert train(config) == 0
+
+
+@pytest.mark.parametrize("damage", ["folder", "file", "record"])
+def test_checkpoint_that_cannot_be_read_is_named_with_the_way_on(tmp_path, capsys, damage):
+    config = write_config(tmp_path)
+    assert train(config) == 0
+    straight = totals(config)
+    folder = TrainingFolder(tmp_path / "runs", "small")
+    assert train(config, "name=longer") == 0
+    shutil.rmtree(folder.path)
+    (tmp_path / "runs" / "training" / "longer").rename(folder.path)
+    folder.best.unlink()  # as if it had not ended
+    where = folder.checkpoints / "step-20"
+    if damage == "folder":
+        shutil.rmtree(where)
+    elif damage == "file":
+        for path in where.rglob("*.pt"):
+            path.write_bytes(path.read_bytes()[:100])
+    else:
+        (folder.checkpoints / "20.json").write_text("{")
+    text = config.read_text().replace("steps: 20", "steps: 30")
+    (folder.path / "config.yaml").unlink()
+    config.write_text(text)
+    capsys.readouterr()
+    assert train(config) == 5
+    err = capsys.readouterr().err
+    assert "\n" not in err.strip()
+    assert "20.json" in err
+    (folder.checkpoints / "20.json").unlink()
+    assert train(config) == 0
+    assert totals(config)[:20] == straight
+
+
 def refused(capsys, config: Path, *overrides: str) -> str:
     """The one line of a refusal."""
     assert train(config, *overrides) == 2
@@ -167,6 +269,9 @@ def refused(capsys, config: Path, *overrides: str) -> str:
         ("optimizer=adam", "unknown key 'optimizer'"),
         ("workers={count: 3}", "batch_chunks = 8: must be a multiple of 3"),
         ("register.name=Best One", "is no valid name"),
+        ("register.alias=latest", "register.alias: 'latest' is kept by MLflow"),
+        ("workers.gpus_per_worker=0.5", "workers.gpus_per_worker: 0.5 is not 'auto', 0 or 1"),
+        ("name=Bad Name", "is no valid name"),
     ],
 )
 def test_bad_input_is_one_line(tmp_path, capsys, override, told):
@@ -180,7 +285,7 @@ def test_another_config_under_the_name_is_refused(tmp_path, capsys):
     config = write_config(tmp_path)
     assert train(config) == 0
     capsys.readouterr()
-    assert "was begun with another config ('seed: 42' differs)" in refused(capsys, config, "seed=1")
+    assert "was begun with another config (seed: 42 -> seed: 1)" in refused(capsys, config, "seed=1")
 
 
 def test_foreign_and_empty_corpora_are_refused(tmp_path, capsys):

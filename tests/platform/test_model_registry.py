@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from longtake.platform import model_registry, tracking
-from longtake.platform.errors import WeightsError
+from longtake.platform.errors import LongtakeError, WeightsError
 
 
 @pytest.fixture
@@ -44,6 +44,25 @@ def test_alias_and_version_give_the_registered_bytes(run, tmp_path):
 
     assert register(run, first) == "1"  # the alias goes back to it
     assert model_registry.resolve("models:/longtake-embedder@best", run[0], tmp_path / "cache").number == "1"
+
+
+def test_alias_that_is_not_to_move_stays(run, tmp_path):
+    first, second = weights(tmp_path / "1", b"one"), weights(tmp_path / "2", b"two")
+    register(run, first)
+    register(run, second)
+    assert model_registry.register(*run, "longtake-embedder", "best", first, [], move=False) == "1"
+    assert model_registry.resolve("models:/longtake-embedder@best", run[0], tmp_path).number == "2"
+
+
+def test_lost_files_come_back_by_registering_again(run, tmp_path):
+    path = weights(tmp_path / "1", b"one")
+    register(run, path)
+    kept = model_registry.resolve("models:/longtake-embedder/1", run[0], tmp_path).weights
+    shutil.rmtree(kept.parent)
+    with pytest.raises(LongtakeError):
+        model_registry.resolve("models:/longtake-embedder/1", run[0], tmp_path / "cache")
+    assert register(run, path) == "1"
+    assert model_registry.resolve("models:/longtake-embedder/1", run[0], tmp_path).weights.read_bytes() == b"one"
 
 
 def test_files_that_are_elsewhere_are_fetched(run, tmp_path, monkeypatch):

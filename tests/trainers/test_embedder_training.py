@@ -147,6 +147,11 @@ def test_a_worker_that_was_replaced_writes_no_more(corpus, tmp_path):
         assert folder.steps() == []
 
 
+def test_validation_without_a_number_ends_the_training(corpus, tmp_path):
+    with pytest.raises(LongtakeError, match=r"step 1: the loss is "):
+        run(replace(CONFIG, name="wild", lr=1e20, steps=1), corpus, tmp_path)
+
+
 def test_a_loss_that_is_no_number_ends_the_training(corpus, tmp_path):
     with pytest.raises(LongtakeError, match=r"step \d+: the loss is .*; lower lr \(now 1e\+20\)"):
         run(replace(CONFIG, name="wild", lr=1e20), corpus, tmp_path)
