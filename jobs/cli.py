@@ -108,6 +108,19 @@ def show_traces(
 
 
 @app.command()
+def compare(
+    folder: Annotated[Path, typer.Argument(metavar="SWEEP_FOLDER", help="A folder that `longtake run` wrote.")],
+    base: Annotated[str | None, typer.Option(help="The method to compare with; default: the sweep's first.")] = None,
+    metric: Annotated[str | None, typer.Option(help="Show this metric alone, by part of the video.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Write every number to this CSV file.")] = None,
+) -> int:
+    """Every method's scores against one method's, paired over prompts, with intervals."""
+    from longtake.jobs.compare import compare as compare_sweep
+
+    return compare_sweep(folder, base, metric, out)
+
+
+@app.command()
 def verify(folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="A folder of golden cases.")]) -> int:
     """Check the engine against golden cases; ends with 1 when one fails."""
     from longtake.jobs.verify import verify as verify_folder
@@ -249,7 +262,7 @@ def weights_verify(
 
 EXTRAS = dict.fromkeys(("diffusers", "ftfy", "huggingface_hub", "tokenizers", "transformers"), "wan")
 EXTRAS["deepspeed"] = "train"
-NOTHING_KEPT = ("bench", "plan", "verify", "leaderboard", "traces")
+NOTHING_KEPT = ("bench", "compare", "plan", "verify", "leaderboard", "traces")
 CLICK_INTERRUPTED = 130  # what click makes of a KeyboardInterrupt
 
 
