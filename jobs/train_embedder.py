@@ -10,19 +10,18 @@ from __future__ import annotations
 import copy
 import re
 import time
-from contextlib import ExitStack, nullcontext
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
-from rich.progress import Progress
 
 from longtake.jobs.leaderboard import console_for
 from longtake.jobs.publisher import OFF
 from longtake.jobs.run import say, ui_command_of
 from longtake.jobs.sweep import TrackingConfig, check_output
-from longtake.jobs.train import bar
+from longtake.jobs.training_book import Book
 from longtake.platform import config as configs
 from longtake.platform import durable, model_registry, tracking
 from longtake.platform.cluster import INLINE, Cluster, connect
@@ -32,15 +31,14 @@ from longtake.platform.errors import ConfigError, Interrupted, StorageError
 from longtake.platform.store import check_name
 from longtake.platform.tracking import TrackingError
 from longtake.platform.training import TrainingFolder
-from longtake.trainers.embedder import EmbedderConfig, EmbedderWork, plan_chunks
+from longtake.trainers.embedder import EmbedderWork
+from longtake.trainers.embedder_config import EmbedderConfig, plan_chunks
 
 if TYPE_CHECKING:
     from longtake.platform.tracking import TrainingLog
 
 EXPERIMENT = "train-embedder"
 RESERVED_ALIAS = re.compile(r"latest|v[0-9]+")
-SHOW_SECONDS = 10.0
-LOG_SECONDS = 2.0
 
 
 @dataclass(frozen=True)
@@ -142,7 +140,7 @@ def embedder(file: Path, overrides: list[str], console: Console | None = None) -
             f"{len(train.entries)} entries of {corpus_folder} to train on, {len(held.entries)} held out",
         )
         with tracked(job, corpus) as log:
-            begun, book, due = time.perf_counter(), Book(job, folder, console, log), not finished(folder, job)
+            begun, book, due = time.perf_counter(), Book(job.steps, folder, console, log), not finished(folder, job)
             if due:
                 work(job, corpus_folder, folder, book, console)
             book.keep_books(force=True)
@@ -219,76 +217,6 @@ def work(job: EmbedderJob, corpus: Path, folder: TrainingFolder, book: Book, con
             raise Interrupted(
                 f"stopped: {newest['step'] if newest else 0} of {job.steps} steps are saved; run again to resume"
             )
-
-
-class Book:
-    """Reads the training's rows as they come: to the screen, and to MLflow."""
-
-    def __init__(self, job: EmbedderJob, folder: TrainingFolder, console: Console, log: TrainingLog | None):
-        self.job, self.folder, self.console, self.log = job, folder, console, log
-        self.shows = ExitStack()
-        self.progress: Progress | None = None
-        self.steps, self.validations = folder.follow(), folder.follow_validations()
-        self.row: dict[str, Any] = {}
-        self.held: float | None = None
-        self.looked = self.shown = time.monotonic()
-        self.pace: tuple[float, int] | None = None
-
-    def __enter__(self) -> Book:
-        if self.console.is_terminal:
-            self.progress = self.shows.enter_context(bar(self.console))
-            self.task = self.progress.add_task(self.job.name, total=self.job.steps, note="starting")
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.keep_books(force=True)
-        self.progress = None
-        self.shows.close()
-
-    def keep_books(self, force: bool = False) -> None:
-        """Called several times a second; looks at the folder now and then."""
-        now = time.monotonic()
-        if not force and now - self.looked < LOG_SECONDS:
-            return
-        self.looked = now
-        rows, validations = self.steps.new_rows(), self.validations.new_rows()
-        self.held = validations[-1]["total"] if validations else self.held
-        if rows:
-            self.row = rows[-1]
-            self.pace = self.pace if self.pace and self.pace[1] <= self.row["step"] else (now, self.row["step"])
-            self.show(now)
-        if self.log is not None:
-            self.log.rows([(row["step"], numbers(row)) for row in rows], "step")
-            self.log.rows([(row["step"], numbers(row, "held_out_")) for row in validations], "validation")
-
-    def show(self, now: float) -> None:
-        """The bar says it in brief, a line in full."""
-        row, held = self.row, self.held
-        rate = f"{row['chunks_per_second']:.0f} chunks/s"
-        if self.progress is not None:
-            parts = f"{row['total']:.3f} = {row['reconstruction']:.3f} + {row['delta']:.3f} + {row['smooth']:.3f}"
-            brief = f"loss {parts}, {rate}" + (f", held out {held:.3f}" if held else "")
-            self.progress.update(self.task, completed=row["step"], note=brief)
-        elif now - self.shown >= SHOW_SECONDS:
-            self.shown = now
-            parts = ", ".join(f"{name} {row[name]:.4f}" for name in ("total", "reconstruction", "delta", "smooth"))
-            full = f"loss {parts}; {rate}" + (f"; held out {held:.4f}" if held else "")
-            say(self.console, f"{self.job.name}: step {row['step']}/{self.job.steps}, {full}{self.left(now)}")
-
-    def left(self, now: float) -> str:
-        """The time left, from the steps since this process began to look."""
-        assert self.pace is not None
-        since, first = self.pace
-        done = self.row["step"] - first
-        return f"; {(self.job.steps - self.row['step']) * (now - since) / done:.0f} s left" if done else ""
-
-
-def numbers(row: dict[str, Any], before: str = "") -> dict[str, float]:
-    """What of a row is a measurement."""
-    measured = {
-        key: value for key, value in row.items() if isinstance(value, int | float) and key not in ("step", "best")
-    }
-    return {f"{before}{key}": float(value) for key, value in measured.items()}
 
 
 def register(job: EmbedderJob, folder: TrainingFolder, log: TrainingLog | None, trained: bool) -> tuple[str, str]:

@@ -1,5 +1,5 @@
-"""Training of the retrieval embedder with DeepSpeed (LongLive-RAG 2026, latent autoencoder): its config, and what each
-worker of a training does. The only importer of DeepSpeed.
+"""Training of the retrieval embedder with DeepSpeed (LongLive-RAG 2026, latent autoencoder): what each worker of a
+training does. The only importer of DeepSpeed.
 
 A step depends on (state, seed, step) alone: interrupted by anything and resumed, a training goes on along the same
 losses. Workers speak to each other through their process group and to the outside through the training's folder: a row
@@ -16,7 +16,7 @@ import socket
 import time
 import warnings
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,112 +27,14 @@ from longtake.platform import durable
 from longtake.platform.corpus import Corpus
 from longtake.platform.crew import Seat
 from longtake.platform.errors import ConfigError, LongtakeError, StorageError
-from longtake.platform.models.embedder import EmbedderSpec, LatentAutoencoder, fresh_embedder, save_embedder
+from longtake.platform.models.embedder import LatentAutoencoder, fresh_embedder, save_embedder
 from longtake.platform.process import set_up_computing
 from longtake.platform.training import TrainingFolder, checkpoint_tag
-from longtake.trainers.chunks import ChunkPlan, Place, Prefetch, read_chunks, split
+from longtake.trainers.chunks import Place, Prefetch, read_chunks
+from longtake.trainers.embedder_config import EmbedderConfig, plan_chunks
 from longtake.trainers.losses import LossConfig, LossParts, embedder_loss
 
-PRECISIONS = {"float32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 NEVER = 10**9
-
-
-@dataclass(frozen=True)
-class ModelConfig:
-    """Sizes that the corpus does not decide; defaults are the published ones."""
-
-    latent_dim: int = 1024
-    hidden_dims: list[int] = field(default_factory=lambda: [64, 128, 256])
-
-    def __post_init__(self) -> None:
-        if not self.hidden_dims or min([self.latent_dim, *self.hidden_dims]) < 1:
-            raise ConfigError(f"model: {asdict(self)}: sizes must be 1 or more, hidden_dims not empty")
-
-
-@dataclass(frozen=True)
-class EmbedderConfig:
-    """What a training computes; defaults are the published recipe but for its length, which is in steps here.
-
-    `batch_chunks`: chunks a step, of all workers together, in `accumulation` parts. `corpus`: a folder, or the name of
-    one under <output>/corpora.
-    """
-
-    name: str
-    corpus: str
-    model: ModelConfig = field(default_factory=ModelConfig)
-    loss: LossConfig = field(default_factory=LossConfig)
-    seed: int = 42
-    steps: int = 2000
-    chunk_frames: int = 8
-    batch_chunks: int = 128
-    accumulation: int = 1
-    lr: float = 3e-4
-    weight_decay: float = 1e-4
-    gradient_clip: float = 1.0
-    precision: str = "float32"
-    zero_stage: int = 0
-    held_out: float = 0.1
-    validate_every: int = 100
-    checkpoint_every: int = 100
-
-    def __post_init__(self) -> None:
-        whole = ("steps", "batch_chunks", "accumulation", "validate_every", "checkpoint_every")
-        for key in whole:
-            if getattr(self, key) < 1:
-                raise ConfigError(f"{key} = {getattr(self, key)}: must be 1 or more")
-        for key in ("lr", "gradient_clip"):
-            if getattr(self, key) <= 0:
-                raise ConfigError(f"{key} = {getattr(self, key):g}: must be more than 0")
-        if self.chunk_frames < 2:
-            raise ConfigError(f"chunk_frames = {self.chunk_frames}: must be 2 or more, or there is no delta")
-        if not 0 <= self.seed < 2**31:
-            raise ConfigError(f"seed = {self.seed}: must be from 0 to 2147483647")
-        if not 0 < self.held_out < 1:
-            raise ConfigError(f"held_out = {self.held_out:g}: must be between 0 and 1")
-        if self.weight_decay < 0:
-            raise ConfigError(f"weight_decay = {self.weight_decay:g}: must be 0 or more")
-        if self.precision not in PRECISIONS:
-            raise ConfigError(f"precision = {self.precision!r}: must be {', '.join(PRECISIONS)}")
-        if self.zero_stage not in range(4):
-            raise ConfigError(f"zero_stage = {self.zero_stage}: must be 0, 1, 2 or 3")
-        if self.precision == "bf16" and not self.zero_stage:
-            raise ConfigError("zero_stage = 0: with bf16 DeepSpeed then keeps no float32 weights; set it to 1 or more")
-
-    def spec(self, latent: tuple[int, int, int]) -> EmbedderSpec:
-        return EmbedderSpec(*latent, self.model.latent_dim, tuple(self.model.hidden_dims))
-
-    def micro_batch(self, workers: int) -> int:
-        """Chunks that one worker computes at a time. Raises ConfigError if the batch cannot be shared out evenly."""
-        parts = workers * self.accumulation
-        if self.batch_chunks % parts:
-            rule = f"workers {workers} x accumulation {self.accumulation}"
-            raise ConfigError(f"batch_chunks = {self.batch_chunks}: must be a multiple of {parts} ({rule})")
-        return self.batch_chunks // parts
-
-
-def plan_chunks(config: EmbedderConfig, corpus: Corpus) -> tuple[ChunkPlan, ChunkPlan]:
-    """What is trained on and what is held out. Raises ConfigError, naming the corpus, if it is too small."""
-    lengths = [entry.frames for entry in corpus.entries]
-    short = min(range(len(lengths)), key=lengths.__getitem__)
-    if lengths[short] < config.chunk_frames:
-        raise ConfigError(
-            f"{corpus.folder}: entry {corpus.entries[short].take_id} has {lengths[short]} frames, fewer than "
-            f"chunk_frames {config.chunk_frames}; lower it or make longer takes"
-        )
-    try:
-        parts = split(len(lengths), config.held_out, config.seed)
-    except ConfigError as error:
-        raise ConfigError(f"{corpus.folder}: {error}") from error
-    if config.batch_chunks > len(parts[0]):
-        raise ConfigError(
-            f"{corpus.folder}: batch_chunks {config.batch_chunks} is more than the {len(parts[0])} entries to train on "
-            f"({len(parts[1])} of {len(lengths)} are held out); lower it or make a larger corpus"
-        )
-    train, held = (
-        ChunkPlan(tuple(e), tuple(lengths[i] for i in e), config.chunk_frames, config.batch_chunks, config.seed)
-        for e in parts
-    )
-    return train, held
 
 
 class LossModule(nn.Module):
@@ -147,7 +49,7 @@ class LossModule(nn.Module):
 
 
 def engine_config(config: EmbedderConfig, workers: int) -> dict[str, Any]:
-    """DeepSpeed's own config. torch's AdamW: the fused ones need a compiler where the training runs."""
+    """DeepSpeed's own config. torch's fused AdamW: DeepSpeed's need a compiler where the training runs."""
     return {
         "train_batch_size": config.batch_chunks,
         "train_micro_batch_size_per_gpu": config.micro_batch(workers),
@@ -155,7 +57,7 @@ def engine_config(config: EmbedderConfig, workers: int) -> dict[str, Any]:
         "gradient_clipping": config.gradient_clip,
         "optimizer": {
             "type": "AdamW",
-            "params": {"lr": config.lr, "weight_decay": config.weight_decay, "torch_adam": True, "adam_w_mode": True},
+            "params": {"lr": config.lr, "weight_decay": config.weight_decay, "torch_adam": True, "fused": True},
         },
         "zero_optimization": {"stage": config.zero_stage},
         "bf16": {"enabled": config.precision == "bf16"},

@@ -31,7 +31,8 @@ from longtake.platform.models.embedder import fresh_embedder
 from longtake.platform.process import set_up_computing
 from longtake.platform.training import TrainingFolder
 from longtake.trainers.chunks import read_chunks
-from longtake.trainers.embedder import EmbedderConfig, EmbedderTraining, EmbedderWork, LossModule, plan_chunks
+from longtake.trainers.embedder import EmbedderTraining, EmbedderWork, LossModule
+from longtake.trainers.embedder_config import EmbedderConfig, plan_chunks
 
 WARM = 5
 ROUNDS = 3
@@ -90,7 +91,7 @@ def in_turns(corpus: Path, config: EmbedderConfig, folder: Path) -> dict[str, li
 def plain_step(config: EmbedderConfig, corpus: Corpus) -> Callable[[list[Tensor]], None]:
     """The same step without DeepSpeed."""
     module = LossModule(fresh_embedder(config.spec(corpus.latent), config.seed), config.loss)
-    optimiser = torch.optim.AdamW(module.parameters(), lr=config.lr, weight_decay=config.weight_decay)
+    optimiser = torch.optim.AdamW(module.parameters(), lr=config.lr, weight_decay=config.weight_decay, fused=True)
 
     def step(parts: list[Tensor]) -> None:
         for chunks in parts:

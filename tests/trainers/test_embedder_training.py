@@ -14,14 +14,8 @@ from longtake.platform.errors import ConfigError, LongtakeError, StorageError
 from longtake.platform.models.checkpoints import load_safetensors
 from longtake.platform.models.embedder import EmbedderSpec, LatentAutoencoder, load_embedder
 from longtake.platform.training import TrainingFolder
-from longtake.trainers.embedder import (
-    EmbedderConfig,
-    EmbedderTraining,
-    EmbedderWork,
-    LossModule,
-    ModelConfig,
-    build_engine,
-)
+from longtake.trainers.embedder import EmbedderTraining, EmbedderWork, LossModule, build_engine
+from longtake.trainers.embedder_config import EmbedderConfig, ModelConfig
 from longtake.trainers.losses import LossConfig
 from tests.trainers.small_corpus import make_corpus
 
