@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from longtake.jobs.finishing import Finisher
 from longtake.platform.errors import LongtakeError
+from longtake.platform.process import rss_bytes
 from longtake.platform.takes import Take, canonical_json
 
 if TYPE_CHECKING:
@@ -74,10 +75,3 @@ class Filming:
         if info.num_frames != due:
             raise LongtakeError(f"take {self.take.id}: {info.num_frames} frames came out, {due} were due")
         return Film(info, self.rows, self.peak, self.finisher.timings)
-
-
-def rss_bytes() -> int:
-    """What this process holds now. The kernel's own peak would be that of the largest take so far, not of this one."""
-    import psutil
-
-    return int(psutil.Process().memory_info().rss)

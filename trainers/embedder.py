@@ -28,7 +28,8 @@ from longtake.platform.corpus import Corpus
 from longtake.platform.crew import Seat
 from longtake.platform.errors import ConfigError, LongtakeError, StorageError
 from longtake.platform.models.embedder import LatentAutoencoder, fresh_embedder, save_embedder
-from longtake.platform.process import set_up_computing
+from longtake.platform.models.pickles import first_line
+from longtake.platform.process import rss_bytes, set_up_computing
 from longtake.platform.training import TrainingFolder, checkpoint_tag
 from longtake.trainers.chunks import Place, Prefetch, read_chunks
 from longtake.trainers.embedder_config import EmbedderConfig, plan_chunks
@@ -310,17 +311,7 @@ class EmbedderTraining:
         gc.collect()
 
 
-def first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0][:200]
-
-
 def named(parts: Tensor) -> dict[str, float]:
     """The parts of a loss [3] by name, and their sum."""
     recon, delta, smooth = (float(part) for part in parts)
     return {"total": recon + delta + smooth, "reconstruction": recon, "delta": delta, "smooth": smooth}
-
-
-def rss_bytes() -> int:
-    import psutil
-
-    return int(psutil.Process().memory_info().rss)
