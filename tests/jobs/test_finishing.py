@@ -179,7 +179,7 @@ def test_a_take_that_fails_leaves_nothing_and_the_worker_goes_on(
             worker.run([take.to_json()], lambda report: None)
     assert no_thread_is_left()
     assert not list(worker.store.folder.rglob(".tmp-*"))
-    worker.sampler = Sampler(take.backbone, worker.resources)
+    worker.loaded.sampler = Sampler(take.backbone, worker.loaded.resources)
     assert worker.run([take.to_json()], lambda report: None)[0]["take_id"] == take.id
 
 
