@@ -79,7 +79,8 @@ class Cluster:
         if self.address == INLINE:
             watched(partial(work_alone, work), watch, self.stop)
             return
-        check_requests([Group("count", lambda: None, size.workers, 1.0, size.gpus)], self.nodes)  # type: ignore[arg-type, return-value]
+        members = Group("count", object, size.workers, 1.0, size.gpus, gpus_key="gpus_per_worker")  # type: ignore[arg-type]
+        check_requests([members], self.nodes)
         ends = scratch / f"crew-{uuid.uuid4().hex[:8]}"
         ends.mkdir(parents=True)
 

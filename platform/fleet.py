@@ -41,7 +41,8 @@ class Item:
 
 @dataclass(frozen=True)
 class Group:
-    """Workers of one kind. `stall_seconds`: a worker that reports nothing new for so long is replaced."""
+    """Workers of one kind. `stall_seconds`: a worker that reports nothing new for so long is replaced; `gpus_key`: the
+    key of `workers` that says how many GPUs each gets."""
 
     name: str
     make: Callable[[], Worker]
@@ -49,6 +50,7 @@ class Group:
     num_cpus: float = 1.0
     num_gpus: float = 0.0
     stall_seconds: float = 1800.0
+    gpus_key: str = "gpus_per_sampler"
 
 
 @dataclass(frozen=True)
@@ -174,7 +176,7 @@ def check_requests(groups: list[Group], nodes: list[Node]) -> None:
         if slot is None:
             raise ConfigError(
                 f"workers.{group.name}: {group.count} x ({cpus:g} CPU, {gpus:g} GPU) do not fit on the cluster's "
-                f"{describe_nodes(nodes)}; lower workers.{group.name} or the GPUs of each, or join a larger one"
+                f"{describe_nodes(nodes)}; lower workers.{group.name} or workers.{group.gpus_key}, or join a larger one"
             )
         slot[0] -= cpus
         slot[1] -= gpus
