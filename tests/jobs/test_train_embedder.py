@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,10 @@ import torch
 from mlflow.tracking import MlflowClient
 
 from longtake.jobs.cli import execute
+from longtake.jobs.train_embedder import EmbedderJob
+from longtake.platform import config as configs
+from longtake.platform.models.checkpoints import read_json
+from longtake.platform.models.embedder import embedder_file
 from longtake.platform.training import TrainingFolder
 from tests.jobs.tiny import write_sweep
 from tests.trainers.small_corpus import make_corpus
@@ -35,6 +40,7 @@ tracking: {uri: disabled}
 workers: {cluster: inline}
 """
 POCKET = (48, 1, 8)
+SHIPPED = sorted((Path(__file__).parents[2] / "jobs" / "training").glob("*embedder*.yaml"))
 
 
 def write_config(folder: Path, steps: int = 20, latent: tuple[int, int, int] = (4, 2, 6)) -> Path:
@@ -59,6 +65,15 @@ def wait_for_steps(folder: TrainingFolder, count: int) -> list[dict]:
         assert time.monotonic() < deadline, "the training makes no steps"
         time.sleep(0.02)
     return folder.steps()
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
+def test_every_shipped_config_loads_and_made_the_embedder_of_its_name(path):
+    job = configs.load(path, EmbedderJob)
+    assert job.name == job.register.name == path.stem
+    told = read_json(embedder_file(path.stem).with_suffix(".json"))
+    assert told["training"] == {k: v for k, v in asdict(job.computed).items() if k != "corpus"}
+    assert told["corpus"]["name"] == job.corpus
 
 
 def test_crew_that_loses_a_worker_ends_with_the_same_losses(ray_local, tmp_path):
