@@ -6,9 +6,10 @@ Shapes: `values_..C` has one entry per cell, `_P` per prompt, `_B` per resample.
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
-Array = NDArray[np.float64]
+from longtake.platform.spread import Array, resample_weights
+
+__all__ = ["Array", "interval", "mean_ranks", "nan_mean", "resample_weights", "settled", "weighted_means"]
 
 INTERVAL = 0.95
 _SIGNIFICANT_DIGITS = 12
@@ -28,12 +29,6 @@ def settled(values: Array) -> Array:
         digits = _SIGNIFICANT_DIGITS - 1 - np.floor(np.log10(np.abs(values)))
     scale = 10.0 ** np.where(np.isfinite(digits), np.clip(digits, -300, 300), 0.0)
     return np.round(values * scale) / scale
-
-
-def resample_weights(prompts: int, resamples: int, seed: int) -> Array:
-    """[B, P]: how often each prompt is drawn in each resample; the same draws serve all cells (paired)."""
-    drawn = np.random.default_rng(seed).integers(0, prompts, size=(resamples, prompts))
-    return np.stack([np.bincount(row, minlength=prompts) for row in drawn]).astype(np.float64)
 
 
 def weighted_means(weights_BP: Array, sums_CP: Array, counts_CP: Array) -> Array:

@@ -3,7 +3,7 @@
 Named steps: open, read the scores, compare, write the CSV, print. Two cells of a backbone and length are compared on
 the prompts that both have a value for, so that what is common to a prompt falls out. Writes nothing to the store.
 
-Shapes: P prompts, B resamples.
+Shapes: P prompts.
 """
 
 from __future__ import annotations
@@ -19,7 +19,6 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from longtake.evaluators import bootstrap as boot
 from longtake.jobs.evaluate import current_scores, known_suites
 from longtake.jobs.leaderboard import console_for, heading, new_table
 from longtake.jobs.run import say
@@ -27,10 +26,12 @@ from longtake.jobs.traces import open_sweep, prompts_of
 from longtake.platform import durable
 from longtake.platform.errors import ConfigError
 from longtake.platform.registry import did_you_mean
+from longtake.platform.spread import Array, Spread, draws, spread
 from longtake.platform.store import SweepStore
 from longtake.platform.takes import Cell, Take
 
-RESAMPLES, SEED = 2000, 0
+SEED = 0
+"""Of the bootstrap."""
 WHOLE = "whole"
 PART = ".at_"
 COLUMNS = (
@@ -55,7 +56,7 @@ class Scores:
             found = self.values.setdefault(take.cell, {}).setdefault(measure, {})
             found.setdefault(take.prompt, []).append(value)
 
-    def of(self, cell: Cell, measure: Measure) -> boot.Array:
+    def of(self, cell: Cell, measure: Measure) -> Array:
         """[P]; NaN where a prompt has none."""
         found = self.values.get(cell, {}).get(measure, {})
         return np.array([np.mean(found[prompt]) if prompt in found else np.nan for prompt in self.prompts])
@@ -125,26 +126,17 @@ def compared(scores: Scores, cell: Cell, measure: Measure, base: str) -> list[Ro
     if np.isnan(mine).all():
         return []
     suite, metric, part = measure
+    drawn, is_base = draws(len(mine), SEED), cell.method == base
     gain = mine - scores.of(Cell(cell.backbone, base, cell.seconds), measure)
-    is_base = cell.method == base
-    row = {"suite": suite, "backbone": cell.backbone, "method": cell.method, "seconds": cell.seconds}
-    row |= {"metric": metric, "part": part, "prompts": int((~np.isnan(mine)).sum())}
-    row |= dict(zip(("mean", "low", "high"), spread(mine), strict=True))
-    row |= {"base": base, "pairs": 0 if is_base else int((~np.isnan(gain)).sum())}
-    found = (None, None, None) if is_base else spread(gain)
-    return [row | dict(zip(("difference", "difference_low", "difference_high"), found, strict=True))]
-
-
-def spread(values_P: boot.Array) -> tuple[float | None, float | None, float | None]:
-    """Mean over what is there, and the 95 % interval of a bootstrap over prompts; None is no value."""
-    known = values_P[~np.isnan(values_P)]
-    if not known.size:
-        return None, None, None
-    if known.size == 1:
-        return float(known[0]), None, None
-    weights = boot.resample_weights(known.size, RESAMPLES, SEED)
-    low, high = boot.interval(weights @ known / known.size) or (None, None)
-    return float(known.mean()), low, high
+    own, other = spread(mine, drawn), Spread(None, None, None, 0) if is_base else spread(gain, drawn)
+    return [
+        {
+            **{"suite": suite, "backbone": cell.backbone, "method": cell.method, "seconds": cell.seconds},
+            **{"metric": metric, "part": part, "prompts": own.prompts},
+            **{"mean": own.mean, "low": own.low, "high": own.high, "base": base, "pairs": other.prompts},
+            **{"difference": other.mean, "difference_low": other.low, "difference_high": other.high},
+        }
+    ]
 
 
 def tables(sweep: str, rows: list[Row], metric: str | None) -> list[Table]:

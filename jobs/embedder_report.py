@@ -34,7 +34,7 @@ Row = dict[str, Any]
 
 def build(facts: dict[str, Any], tallies: Sequence[Tally], base: str) -> Report:
     """The report as plain JSON; differences are to the descriptor `base`."""
-    from longtake.trainers.retrieval_stats import RESAMPLES
+    from longtake.platform.spread import RESAMPLES
     from longtake.trainers.retrieval_summary import measure_rows, similarity_rows
 
     seed = facts["seed"]

@@ -94,7 +94,7 @@ def prompts_of(plan: Sequence[Take]) -> list[str]:
 
 def rows_of(plan: Sequence[Take], cells: dict[Cell, CellSums]) -> list[dict[str, Any]]:
     """A row per cell, part of the video and measure, in the order of the plan."""
-    from longtake.trainers.retrieval_stats import draws
+    from longtake.platform.spread import draws
 
     drawn = draws(len(prompts_of(plan)), SEED)
     return [

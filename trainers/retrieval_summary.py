@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from longtake.platform.methods.base import Window
+from longtake.platform.spread import draws, mean_known, spread
 from longtake.trainers.retrieval import Driven, Found, distances, measure, similarity
-from longtake.trainers.retrieval_stats import draws, mean_known, spread
 from longtake.trainers.retrieval_world import Array, Scene, TrueVideos
 
 ENDS = (30, 60, 120, 240, 480, 960, 1920, 3600)

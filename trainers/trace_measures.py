@@ -16,8 +16,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from longtake.platform.methods.base import Window
+from longtake.platform.spread import mean_known
 from longtake.trainers.retrieval import Note, measure, together
-from longtake.trainers.retrieval_stats import mean_known
 from longtake.trainers.retrieval_world import Array, Mask, Scene
 from longtake.trainers.trace_rows import MEMORY, Block
 

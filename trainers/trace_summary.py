@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from longtake.trainers.retrieval_stats import spread
+from longtake.platform.spread import spread
 from longtake.trainers.retrieval_summary import Span, spans
 from longtake.trainers.retrieval_world import Array, Mask
 from longtake.trainers.trace_measures import MEASURES, Measured

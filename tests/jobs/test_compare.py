@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from longtake.evaluators import bootstrap as boot
 from longtake.jobs.cli import execute
-from longtake.jobs.compare import RESAMPLES, SEED, Scores, compared, spread
+from longtake.jobs.compare import SEED, Scores, compared
+from longtake.platform.spread import RESAMPLES, draws, spread
 from longtake.platform.takes import Cell, MethodSpec, Take
 from tests.jobs.tiny import write_sweep
 
@@ -54,10 +54,8 @@ def test_interval_is_that_of_resampled_means():
     values = np.array([0.1, 0.5, 0.2, 0.9])
     drawn = np.random.default_rng(SEED).integers(0, 4, size=(RESAMPLES, 4))
     low, high = np.percentile(values[drawn].mean(axis=1), [2.5, 97.5])
-    assert spread(values) == pytest.approx((values.mean(), low, high))
-    assert spread(np.array([np.nan, 0.3])) == (0.3, None, None)
-    assert spread(np.array([np.nan])) == (None, None, None)
-    assert boot.INTERVAL == 0.95
+    found = spread(values, draws(4, SEED))
+    assert (found.mean, found.low, found.high) == pytest.approx((values.mean(), low, high))
 
 
 def test_cell_without_a_value_has_no_row():

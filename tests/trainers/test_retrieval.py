@@ -12,8 +12,8 @@ from longtake.platform.methods.descriptors import unit_length
 from longtake.platform.methods.oracle import Oracle
 from longtake.platform.methods.rag import Rag
 from longtake.platform.methods.random_memory import RandomMemory
+from longtake.platform.spread import draws, mean_known, spread
 from longtake.trainers.retrieval import Found, distances, drive, measure, places, similarity
-from longtake.trainers.retrieval_stats import draws, mean_known, spread
 from longtake.trainers.retrieval_summary import Tally, measure_rows, similarity_rows, spans
 from longtake.trainers.retrieval_world import Scene, TrueVideos, key_of, noise_like
 from tests.platform import rollouts

@@ -12,8 +12,9 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from longtake.trainers.retrieval_world import Array
+Array = NDArray[np.float64]
 
 RESAMPLES = 2000
 BOUNDS = (2.5, 97.5)
@@ -32,10 +33,14 @@ class Spread:
         return asdict(self)
 
 
-def draws(prompts: int, seed: int) -> Array:
-    """[B, P]: how often each prompt is drawn."""
-    drawn = np.random.default_rng(seed).integers(0, prompts, size=(RESAMPLES, prompts))
+def resample_weights(prompts: int, resamples: int, seed: int) -> Array:
+    """[B, P]: how often each prompt is drawn in each resample; the same draws serve everybody (paired)."""
+    drawn = np.random.default_rng(seed).integers(0, prompts, size=(resamples, prompts))
     return np.stack([np.bincount(row, minlength=prompts) for row in drawn]).astype(np.float64)
+
+
+def draws(prompts: int, seed: int) -> Array:
+    return resample_weights(prompts, RESAMPLES, seed)
 
 
 def spread(values_P: Array, draws_BP: Array) -> Spread:
