@@ -165,7 +165,11 @@ def _crew_on_ray(work: Work, size: CrewSize, ends: Path) -> None:
         train_loop_config={"work": work, "ends": ends},
         scaling_config=ScalingConfig(num_workers=size.workers, use_gpu=size.gpus > 0, resources_per_worker=each),
         run_config=RunConfig(
-            name=ends.name, storage_path=str(ends), failure_config=FailureConfig(max_failures=size.restarts)
+            name=ends.name,
+            storage_path=str(ends),
+            failure_config=FailureConfig(max_failures=size.restarts),
+            # Ray Train computes in a thread, whose own arena would give freed memory back after every step
+            worker_runtime_env={"env_vars": {"MALLOC_ARENA_MAX": "1"}},
         ),
     )
     try:
