@@ -21,6 +21,7 @@ from longtake.platform.errors import ConfigError, WeightsError
 from longtake.platform.models.checkpoints import check_finite, header_shapes, opened, read_json
 from longtake.platform.models.keys import Shape, check_fit, listing, shapes_of
 from longtake.platform.models.umt5 import EMBEDDING, TWIN, UMT5Spec
+from longtake.platform.vision_ops import ready
 
 MAX_TOKENS = 512
 CONFIG, WEIGHTS, INDEX = "config.json", "model.safetensors", "model.safetensors.index.json"
@@ -135,6 +136,7 @@ def spec_in(folder: Path) -> UMT5Spec:
 
 def empty_network(folder: Path) -> nn.Module:
     """The encoder on the meta device. Plain attention: the others round differently."""
+    ready()
     try:
         from transformers import UMT5Config, UMT5EncoderModel
     except ImportError as error:

@@ -18,6 +18,7 @@ from torch import Tensor
 from longtake.platform.errors import LongtakeError, WeightsError
 from longtake.platform.models.checkpoints import check_header, load_into, read_json
 from longtake.platform.models.keys import check_fit, listing, shapes_of
+from longtake.platform.vision_ops import ready
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
 HALF = 127.5
@@ -51,6 +52,7 @@ class WanDecoder:
     """A streaming Decoder of one take, on the device and in the dtype of its VAE; latents may lie on any device."""
 
     def __init__(self, vae: Any):
+        ready()
         from diffusers.models.autoencoders.autoencoder_kl_wan import WanCausalConv3d
 
         weight = vae.post_quant_conv.weight
@@ -131,6 +133,7 @@ def random_vae(config: dict[str, Any], seed: int = 0) -> Any:
 
 def vae_from_original(state: dict[str, Tensor], config: dict[str, Any] = WAN_VAE_CONFIG) -> dict[str, Tensor]:
     """The weights of Wan2.1_VAE.pth under the names that `load_vae` reads. Raises WeightsError if they do not fit."""
+    ready()
     from diffusers.loaders.single_file_utils import convert_wan_vae_to_diffusers
 
     renamed: dict[str, Tensor] = convert_wan_vae_to_diffusers(dict(state))
@@ -160,6 +163,7 @@ def meta_vae(config: dict[str, Any]) -> Any:
 
 
 def vae_class() -> Any:
+    ready()
     from diffusers.models.autoencoders.autoencoder_kl_wan import AutoencoderKLWan
 
     return AutoencoderKLWan
