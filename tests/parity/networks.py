@@ -2,26 +2,35 @@
 
 Runs in the official environment (requirements.txt beside this file) and needs nothing of longtake:
 
-    python tests/parity/networks.py shapes     writes shapes.json: artefact -> {published tensor: shape}
-    python tests/parity/networks.py golden     writes ../golden/vbench/networks.json: what each network answers
+    python tests/parity/networks.py     writes shapes.json: artefact -> {published tensor: shape}
+
+clip_to_clip.py has the networks that compare clips, answers.py records what all of them answer.
 """
 
 import json
-import platform
-import sys
 from collections.abc import Callable
-from importlib.metadata import version
 from pathlib import Path
 from types import SimpleNamespace
 
+import seeded
 import torch
 from torch import Tensor, nn
 
 HERE = Path(__file__).resolve().parent
 SHAPES = HERE / "shapes.json"
 GOLDEN = HERE.parent / "golden" / "vbench" / "networks.json"
-LORA = {"r": 16, "lora_alpha": 0.5, "lora_dropout": 0.3, "bias": "none", "target_modules": ["qkv"]}
-PACKAGES = "torch torchvision vbench timm openai-clip pyiqa dreamsim peft transformers numpy".split()
+PACKAGES = [
+    "torch",
+    "torchvision",
+    "vbench",
+    "timm",
+    "openai-clip",
+    "pyiqa",
+    "dreamsim",
+    "peft",
+    "transformers",
+    "numpy",
+]
 
 
 def declare_torchvision() -> torch.library.Library:
@@ -80,13 +89,6 @@ def raft() -> nn.Module:
     return RAFT(Args(small=False, mixed_precision=False, alternate_corr=False))
 
 
-def dinov2() -> nn.Module:
-    """Transformers' DINOv2 ViT-B/14: the original position rule, other names (see `to_transformers`)."""
-    from transformers import Dinov2Config, Dinov2Model
-
-    return Dinov2Model(Dinov2Config(hidden_size=768, image_size=518, patch_size=14, layer_norm_eps=1e-6))
-
-
 def as_dino() -> nn.Module:
     """A CLIP tower in DreamSim's DINO shape: a norm where DINO has dropout."""
     network = dino()
@@ -142,6 +144,18 @@ def write_shapes() -> None:
     SHAPES.write_text("{\n" + ",\n".join(lines) + "\n}\n", encoding="utf-8")
 
 
+def built(artefact: str) -> nn.Module:
+    """The official network with the seeded weights of its artefact, in evaluation."""
+    network = OFFICIAL[artefact]()
+    weights = {name.removeprefix("visual."): value for name, value in weights_of(artefact).items()}
+    network.load_state_dict(weights)
+    return network.eval().requires_grad_(False)
+
+
+def weights_of(artefact: str) -> dict[str, Tensor]:
+    return seeded.published(artefact, json.loads(SHAPES.read_text(encoding="utf-8"))[artefact])
+
+
 if __name__ == "__main__":
     library = declare_torchvision()
-    {"shapes": write_shapes}[sys.argv[1]]()
+    write_shapes()
