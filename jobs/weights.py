@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from longtake.platform.errors import ConfigError
 from longtake.platform.weights import manifest as manifests
-from longtake.platform.weights.artefacts import ABSENT, folder_of, state, weights_root
-from longtake.platform.weights.catalog import ARTEFACTS, Artefact, chosen, needed_by
+from longtake.platform.weights.artefacts import ABSENT, READY, folder_of, recorded_sha256, state, weights_root
+from longtake.platform.weights.catalog import ARTEFACTS, chosen, needed_by
+from longtake.platform.weights.entries import Artefact
+from longtake.platform.weights.vbench import METRIC
 
 if TYPE_CHECKING:
     from rich.console import Console
     from torch import nn
+
+    from longtake.platform.models.keys import Shape
 
 Say = Callable[[str], None]
 
@@ -24,31 +28,46 @@ def show(console: Console) -> int:
     from rich.table import Table
 
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
-    for name in ("artefact", "origin", "licence", "on disk", "state", "needed by"):
-        whole = name in ("artefact", "on disk")  # what one types stays in one piece
-        table.add_column(name, justify="right" if name == "on disk" else "left", no_wrap=whole, overflow="fold")
+    for name in ("artefact", "origin", "licence", "size", "state", "sha256", "needed by"):
+        whole = name in ("artefact", "size", "sha256")  # what one types or compares stays in one piece
+        table.add_column(name, justify="right" if name == "size" else "left", no_wrap=whole, overflow="fold")
     for artefact in ARTEFACTS.values():
-        manifest = manifests.read(folder_of(artefact.name))
-        origin = f"{manifest.repo} {(manifest.commit or 'local')[:8]}" if manifest else artefact.origins[0].repo
         needs = ", ".join(needed_by(artefact.name)) or "-"
-        table.add_row(artefact.name, origin, artefact.licence, size(artefact), state(artefact), needs)
+        cells = (origin(artefact), artefact.licence, size(artefact), state(artefact), sha256(artefact), needs)
+        table.add_row(artefact.name, *cells)
     console.print(table)
-    console.print(f"in {weights_root()}", soft_wrap=True)
+    console.print(f"in {weights_root()}; ~ what a pull fetches; sha256: the one that results record", soft_wrap=True)
     return 0
 
 
+def origin(artefact: Artefact) -> str:
+    """Where what is here is from, else where a pull fetches from."""
+    manifest = manifests.read(folder_of(artefact.name))
+    if manifest is None:
+        return artefact.origins[0].repo
+    is_local = manifest.commit is None and "://" not in manifest.taken_from
+    return f"{manifest.repo} {'local' if is_local else (manifest.commit or '')[:8]}".rstrip()
+
+
 def size(artefact: Artefact) -> str:
+    """Of what is here, else of what a pull will fetch, where that is known."""
     files = [path for path in folder_of(artefact.name).rglob("*") if path.is_file()]
     held = sum(path.stat().st_size for path in files)
-    return f"{held / 1e9:.2f} GB" if held >= 1e8 else f"{held / 1e6:.2f} MB" if held else "-"
+    told = held or artefact.expected_bytes
+    amount = f"{told / 1e9:.2f} GB" if told >= 1e8 else f"{told / 1e6:.2f} MB"
+    return "-" if not told else amount if held else f"~{amount}"
+
+
+def sha256(artefact: Artefact) -> str:
+    return recorded_sha256(artefact.name)[:12] if state(artefact) == READY else "-"
 
 
 def pull(names: list[str], source: Path | None, revision: str | None, converts: bool, say: Say) -> int:
-    """Bring artefacts, from the hub or from `source`, and convert what is a pickle."""
+    """Bring artefacts, from where they are published or from `source`, and convert what must be."""
     from longtake.platform.weights import pull as pulling
 
     artefacts = chosen(names)
-    if revision and (source or len({artefact.origins[0].repo for artefact in artefacts}) > 1):
+    if revision and (source or len({one.origins[0].repo for one in artefacts}) > 1):
         raise ConfigError(f"--revision {revision}: is a commit of one repository; pull artefacts one at a time")
     for artefact in artefacts:
         if source:
@@ -61,7 +80,7 @@ def pull(names: list[str], source: Path | None, revision: str | None, converts: 
 
 
 def convert(names: list[str], delete_source: bool, say: Say) -> int:
-    """Pickles to safetensors; with `delete_source`, what they were made from is deleted."""
+    """Pickles and archives to safetensors; with `delete_source`, what they were made from is deleted."""
     for artefact in chosen(names):
         convert_one(artefact, say, delete_source)
     return 0
@@ -93,8 +112,13 @@ def verify(names: list[str], say: Say) -> int:
     return 1 if any(found.values()) else 0
 
 
-def networks(artefact: str) -> Iterator[nn.Module]:
-    """The empty networks of the backbones that name an artefact, each architecture once."""
+def networks(artefact: str) -> Iterator[nn.Module | Mapping[str, Shape]]:
+    """What an artefact may fit: of a metric every published form, else the backbones' networks, each once, empty."""
+    if ARTEFACTS[artefact].kind == METRIC:
+        from longtake.evaluators.models.published import forms
+
+        yield from (shapes for form, shapes in forms().items() if form.partition("/")[0] == artefact)
+        return
     import torch
 
     from longtake.platform.backbones.base import backbones

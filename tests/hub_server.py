@@ -1,7 +1,9 @@
 """A hub of the tests' own: repositories in memory behind the few HTTP answers that the real client asks for.
 
 Small files are given by the hub itself, with git's hash; large ones (`lfs`) by a second address, with their sha256, as
-the real one does. It can cut an answer short, refuse, or tell a wrong hash, and keeps what it was asked.
+the real one does. It can cut an answer short, refuse, or tell a wrong hash, and keeps what it was asked. Beside the
+repositories it gives `plain` files, by host/path, as a mirror of https addresses does; those in `moved` by the second
+address.
 """
 
 import hashlib
@@ -28,7 +30,9 @@ class Asked:
 class FakeHub:
     """`cut`: how many bytes of a file are sent before the connection is dropped, once; then `refuses` gives 503."""
 
-    repos: dict[str, dict[str, bytes]]
+    repos: dict[str, dict[str, bytes]] = field(default_factory=dict)
+    plain: dict[str, bytes] = field(default_factory=dict)
+    moved: set[str] = field(default_factory=set)
     lfs: set[str] = field(default_factory=set)
     cut: dict[str, int] = field(default_factory=dict)
     refuses: bool = False
@@ -95,20 +99,29 @@ def handler(hub: FakeHub) -> type[BaseHTTPRequestHandler]:
         def do_GET(self) -> None:
             if self.path.startswith("/api/models/"):
                 return self.tell(unquote(urlsplit(self.path).path).removeprefix("/api/models/"))
-            if "/resolve/" not in self.path:
+            told = {}
+            path = unquote(urlsplit(self.path).path).lstrip("/")
+            if path in hub.plain:
+                data, told["ETag"] = hub.plain[path], f'"{hashlib.md5(hub.plain[path]).hexdigest()}"'
+                if path in hub.moved and self.server is hub.servers[0]:
+                    return self.answer(302, Location=f"{hub.store_url}/{path}")
+            elif "/resolve/" in path:
+                repo, _, path = self.parts()
+                data = hub.repos[repo][path]
+            else:
                 return self.answer(404)
-            repo, _, path = self.parts()
             asked = Asked(path, self.headers.get("Range"), self.headers.get("Authorization"))
             hub.asked.append(asked)
             ranged = asked.range if hub.knows_ranges else None
             if hub.refuses:
                 return self.answer(503)
-            data = hub.repos[repo][path]
-            start = int(ranged.removeprefix("bytes=").partition("-")[0]) if ranged else 0
-            if path in hub.cut:
+            first, _, last = (ranged or "bytes=0-").removeprefix("bytes=").partition("-")
+            start, end = int(first), min(int(last or len(data)) + 1, len(data))
+            if path in hub.cut and not last:
                 return self.drop(data[start : start + hub.cut.pop(path)], len(data) - start)
-            told = {"Content_Range": f"bytes {start}-{len(data) - 1}/{len(data)}"} if ranged else {}
-            return self.answer(206 if ranged else 200, data[start:], **told)
+            if ranged:
+                told["Content_Range"] = f"bytes {start}-{end - 1}/{len(data)}"
+            return self.answer(206 if ranged else 200, data[start:end], **told)
 
         def tell(self, path: str) -> None:
             repo, _, revision = path.partition("/revision/")

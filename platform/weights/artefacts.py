@@ -12,7 +12,8 @@ from pathlib import Path
 
 from longtake.platform.errors import WeightsError
 from longtake.platform.weights import manifest as manifests
-from longtake.platform.weights.catalog import SOURCE, Artefact, Pickle, artefact
+from longtake.platform.weights.catalog import artefact
+from longtake.platform.weights.entries import SOURCE, Artefact, Pickle
 from longtake.platform.weights.manifest import FileRecord, Manifest
 
 ABSENT, INCOMPLETE, PULLED, CHANGED, READY = "absent", "incomplete", "pulled, needs convert", "changed", "ready"

@@ -1,86 +1,13 @@
 """What can be fetched: published artefacts, where each comes from, what it becomes, and which names stand for several.
 
-Data alone. An artefact is what one loader opens: one folder of files. A group is what one backbone needs, so that a
-user asks for `longlive` and not for its parts. Adding an artefact or a group is one entry here.
+Data alone (its types: entries.py; the metrics of VBench: vbench.py). A group is what one backbone or suite needs, so
+that a user asks for `longlive` and not for its parts. Adding an artefact or a group is one entry here.
 """
-
-from dataclasses import dataclass
 
 from longtake.platform.errors import ConfigError
 from longtake.platform.registry import did_you_mean
-
-SOURCE = "source/"
-"""Where, in an artefact's folder, files lie that must be converted and are not used themselves."""
-
-
-@dataclass(frozen=True)
-class Fetch:
-    """A file of a repository, or every file that fits a pattern, and its place: a name, or a folder with its `/`."""
-
-    path: str
-    place: str
-
-    @property
-    def is_pattern(self) -> bool:
-        return "*" in self.path
-
-    @property
-    def is_telling(self) -> bool:
-        """Whether the file's name alone says what it is; names that every repository uses do not."""
-        name = self.path.rpartition("/")[2]
-        return not self.is_pattern and name not in ("config.json", "diffusion_pytorch_model.safetensors")
-
-
-@dataclass(frozen=True)
-class Pickle:
-    """A fetched pickle that becomes `makes`, weights first: the table under the first of `keys` that it has.
-
-    No keys: the pickle itself is the table.
-    """
-
-    place: str
-    makes: tuple[str, ...]
-    keys: tuple[str, ...] = ()
-
-    @property
-    def result(self) -> str:
-        return self.makes[0]
-
-
-@dataclass(frozen=True)
-class Origin:
-    """One published layout of an artefact."""
-
-    repo: str
-    files: tuple[Fetch, ...]
-    pickle: Pickle | None = None
-
-
-@dataclass(frozen=True)
-class Artefact:
-    """Files that one loader opens.
-
-    `kind` says what they are: generator, lora, vae, text, embedder or file. `needs`: patterns, each of which fits at
-    least one file of a usable folder. The first origin is the one that is fetched; any of them is taken from a local
-    folder.
-    """
-
-    name: str
-    kind: str
-    origins: tuple[Origin, ...]
-    needs: tuple[str, ...]
-    licence: str = "see its repository"
-
-
-def pickled(
-    name: str, kind: str, repo: str, path: str, keys: tuple[str, ...], licence: str = Artefact.licence
-) -> Artefact:
-    """An artefact that is one published pickle and becomes `<kind>.safetensors`."""
-    place, result = SOURCE + path.rpartition("/")[2], f"{kind}.safetensors"
-    return Artefact(
-        name, kind, (Origin(repo, (Fetch(path, place),), Pickle(place, (result,), keys)),), (result,), licence
-    )
-
+from longtake.platform.weights import vbench
+from longtake.platform.weights.entries import SOURCE, Artefact, Fetch, Origin, Pickle, pickled
 
 WAN = "Wan-AI/Wan2.1-T2V-1.3B"
 WAN_DIFFUSERS = "Wan-AI/Wan2.1-T2V-1.3B-Diffusers"
@@ -155,6 +82,7 @@ ARTEFACTS = {
         TEXT,
         Artefact("moviegen-prompts", "file", (Origin(LONGLIVE_RAG, (Fetch(PROMPTS, PROMPTS),)),), (PROMPTS,)),
         EMBEDDER,
+        *vbench.ARTEFACTS,
     )
 }
 
@@ -162,6 +90,7 @@ GROUPS = {
     "self-forcing": ("self-forcing", "wan-vae", "wan-text"),
     "causal-forcing": ("causal-forcing", "wan-vae", "wan-text"),
     "longlive": ("longlive-base", "longlive-lora", "wan-vae", "wan-text"),
+    "vbench": tuple(artefact.name for artefact in vbench.ARTEFACTS),
 }
 """A backbone, or another user of weights, and all that it needs. A group goes before an artefact of the same name."""
 

@@ -1,17 +1,18 @@
 """Whether weights are what they should be: bytes against the manifest, names and shapes against the architecture.
 
-An architecture is asked for, not known: `networks` gives the empty networks that use an artefact. Reads headers of
+An architecture is asked for, not known: `networks` gives the empty networks that use an artefact, or the names and
+shapes that its publisher gave it. Reads headers of
 weights, never the numbers; numbers that are not finite are refused where they are loaded.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from longtake.platform.errors import WeightsError
-from longtake.platform.models.checkpoints import check_header, check_lora_header, sha256
-from longtake.platform.models.keys import check_fit, shapes_of
+from longtake.platform.models.checkpoints import check_header, check_lora_header, header_shapes, sha256
+from longtake.platform.models.keys import Shape, check_fit, shapes_of
 from longtake.platform.models.lora import check_pairs, lora_pairs
 from longtake.platform.weights import manifest as manifests
 from longtake.platform.weights.artefacts import (
@@ -24,39 +25,43 @@ from longtake.platform.weights.artefacts import (
     unmet,
     usable,
 )
-from longtake.platform.weights.catalog import Artefact
+from longtake.platform.weights.entries import Artefact
+from longtake.platform.weights.vbench import METRIC, RESULT
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from longtake.platform.models.causal_dit import CausalDiT
 
-Networks = Callable[[str], "Iterable[nn.Module]"]
-"""An artefact's name -> the networks, on the meta device, that are filled from it."""
+Networks = Callable[[str], "Iterable[nn.Module | Mapping[str, Shape]]"]
+"""An artefact's name -> the networks, on the meta device, or tables of published names and shapes, that it may fit."""
 
 
 def check_weights(artefact: Artefact, networks: Networks, weights: "dict[str, Tensor]", origin: str) -> None:
     """WeightsError unless weights in memory are those of a network that uses them."""
-    shapes = shapes_of(weights)
-    if artefact.kind == "generator":
-        fits_one(networks(artefact.name), lambda one: check_fit(shapes, shapes_of(one.state_dict()), origin))
+    shapes, users = shapes_of(weights), networks(artefact.name)
+    if artefact.kind in ("generator", METRIC):
+        fits_one(users, lambda one: check_fit(shapes, needed_shapes(one), origin))
     elif artefact.kind == "lora":
         pairs = lora_pairs(weights, origin)
-        fits_one(networks(artefact.name), lambda one: check_pairs(pairs, shapes, shapes_of(one.state_dict()), origin))
+        fits_one(users, lambda one: check_pairs(pairs, shapes, needed_shapes(one), origin))
 
 
 def check_artefact(artefact: Artefact, networks: Networks) -> None:
     """WeightsError unless the usable files are there, with the names and shapes of what they are loaded into."""
-    folder = artefact_folder(artefact.name)
-    if artefact.kind == "generator":
-        fits_one(networks(artefact.name), lambda one: check_header(folder / "generator.safetensors", one))
+    folder, users = artefact_folder(artefact.name), networks(artefact.name)
+    if artefact.kind == METRIC:
+        shapes = header_shapes(folder / RESULT, str)
+        fits_one(users, lambda one: check_fit(shapes, needed_shapes(one), str(folder / RESULT)))
+    elif artefact.kind == "generator":
+        fits_one(users, lambda one: check_header(folder / "generator.safetensors", cast("nn.Module", one)))
     elif artefact.kind == "lora":
-        fits_one(networks(artefact.name), lambda one: check_lora_header(folder / "lora.safetensors", one))
+        fits_one(users, lambda one: check_lora_header(folder / "lora.safetensors", cast("nn.Module", one)))
     elif artefact.kind == "text":
         from longtake.platform.models.text import check_text, check_width
 
         check_text(folder)
-        fits_one(networks(artefact.name), lambda one: check_width(folder, cast("CausalDiT", one).spec.text_dim))
+        fits_one(users, lambda one: check_width(folder, cast("CausalDiT", one).spec.text_dim))
     elif artefact.kind == "embedder":
         from longtake.platform.models.embedder import check_embedder
 
@@ -67,7 +72,13 @@ def check_artefact(artefact: Artefact, networks: Networks) -> None:
         check_vae(folder)
 
 
-def fits_one(users: "Iterable[nn.Module]", check: "Callable[[nn.Module], None]") -> None:
+def needed_shapes(user: "nn.Module | Mapping[str, Shape]") -> Mapping[str, Shape]:
+    return user if isinstance(user, Mapping) else shapes_of(user.state_dict())
+
+
+def fits_one(
+    users: "Iterable[nn.Module | Mapping[str, Shape]]", check: "Callable[[nn.Module | Mapping[str, Shape]], None]"
+) -> None:
     """Passes if a check passes for one of the networks, or there is none; else the first one's error."""
     errors = []
     for user in users:

@@ -1,4 +1,4 @@
-"""Pulled pickles become safetensors, once, in the types that they have; after that no run opens a pickle.
+"""Pulled pickles and archives become safetensors, once; after that no run opens them.
 
 A result takes its name only when it is whole and its weights were found right, and its record says which source, by
 hash, it was made from.
@@ -18,9 +18,11 @@ from longtake.platform.models.pickles import load_pickle
 from longtake.platform.models.safetensors_writer import write_safetensors
 from longtake.platform.weights import manifest as manifests
 from longtake.platform.weights.artefacts import folder_of, pickle_of, require
-from longtake.platform.weights.catalog import Artefact, Pickle
+from longtake.platform.weights.entries import Artefact, Pickle
 from longtake.platform.weights.manifest import Manifest
+from longtake.platform.weights.metric import metric_weights
 from longtake.platform.weights.pull import Say
+from longtake.platform.weights.vbench import METRIC
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -82,6 +84,8 @@ def final_weights(
     artefact: Artefact, source: Path, pickle: Pickle
 ) -> "tuple[dict[str, Tensor], dict[str, object] | None]":
     """Weights under the names that the loader of this kind reads, and its json where it needs one."""
+    if artefact.kind == METRIC:
+        return metric_weights(source, pickle)
     weights = published_state(source, pickle.keys)
     if artefact.kind == "text":
         from longtake.platform.models.umt5 import spec_of, umt5_from_original

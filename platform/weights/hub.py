@@ -1,4 +1,6 @@
-"""Files of Hugging Face repositories, fetched by name at one commit; the only importer of its client.
+"""Files of Hugging Face repositories, fetched by name at one commit, and of plain addresses (web.py).
+
+The only importer of the hub's client.
 
 What the client is not asked to do is keep an unfinished file: it is kept here, beside its place, so that a fetch that
 was cut off, in whatever way, goes on where it stopped. A file counts as fetched when its bytes have the hash that the
@@ -11,6 +13,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -24,16 +27,19 @@ PART = ".part"
 
 @dataclass(frozen=True)
 class Snapshot:
-    """A repository as it was at one commit."""
+    """A repository as it was at one commit, or the files of an address, which has no commits (web.py)."""
 
     repo: str
-    commit: str
+    commit: str | None
     files: tuple[str, ...]
 
 
 @dataclass(frozen=True)
 class Remote:
-    """One file of a snapshot: `etag` is its sha256 (large files) or git's hash, `location` where its bytes are."""
+    """One file of a snapshot: `location` is where its bytes are.
+
+    `etag` is its sha256 (large files), git's hash or, at a plain address, some other name of this version.
+    """
 
     snapshot: Snapshot
     path: str
@@ -44,6 +50,11 @@ class Remote:
     @property
     def label(self) -> str:
         return f"{self.snapshot.repo}/{self.path}"
+
+    @property
+    def server(self) -> str:
+        parts = urlsplit(self.location)
+        return f"{parts.scheme}://{parts.netloc}"
 
 
 def endpoint() -> str:
@@ -80,7 +91,7 @@ def fetch(remote: Remote, path: Path) -> str:
     part = part_of(remote, path)
     with storage_errors(path, "fetch the file"):
         check_space(path.parent, remote.bytes - (part.stat().st_size if part.exists() else 0))
-        with part.open("ab") as file, hub_errors(remote.label):
+        with part.open("ab") as file, hub_errors(remote.label, remote.server):
             download(remote, file)
         found = check_hash(remote, part)
         fsync_file(part)
@@ -104,6 +115,7 @@ def download(remote: Remote, file: Any) -> None:
         file.truncate(have := 0)
     own = urlsplit(remote.location).netloc == urlsplit(endpoint()).netloc
     sent = headers() if own else {key: value for key, value in headers().items() if key.lower() != "authorization"}
+    sent["Accept-Encoding"] = "identity"  # a compressed answer cannot be continued
     name = remote.path.rpartition("/")[2]
     http_get(remote.location, file, resume_size=have, headers=sent, expected_size=remote.bytes, displayed_filename=name)
 
@@ -118,7 +130,8 @@ def check_hash(remote: Remote, part: Path) -> str:
     known = {64: sha256.hexdigest(), 40: git.hexdigest()}.get(len(remote.etag))
     if known not in (None, remote.etag):
         part.unlink()
-        raise WeightsError(f"{remote.label}: came with hash {known}, its repository says {remote.etag}; pull it again")
+        said = "its repository says" if remote.snapshot.commit else "its publisher's is"
+        raise WeightsError(f"{remote.label}: came with hash {known}, {said} {remote.etag}; pull it again")
     return sha256.hexdigest()
 
 
@@ -136,8 +149,12 @@ def headers() -> dict[str, str]:
 
 
 @contextmanager
-def hub_errors(label: str) -> Iterator[None]:
-    """Turns what the client raises into one line; an OSError with a number is the disk's and passes."""
+def hub_errors(label: str, address: str = "") -> Iterator[None]:
+    """Turns what the client raises into one line; an OSError with a number that is no connection's is the disk's.
+
+    `address`: who is asked, where that is not the hub.
+    """
+    address = address or endpoint()
     if os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE"):
         raise WeightsError(f"{label}: HF_HUB_OFFLINE is set; unset it, or take the files --from a folder")
     from huggingface_hub import errors
@@ -148,9 +165,10 @@ def hub_errors(label: str) -> Iterator[None]:
     except (errors.RepositoryNotFoundError, errors.GatedRepoError) as error:
         raise WeightsError(f"{label}: no such repository, or it asks for access; set HF_TOKEN or --from") from error
     except (errors.RevisionNotFoundError, errors.EntryNotFoundError) as error:
-        raise WeightsError(f"{label}: {endpoint()} has no such revision or file; check --revision") from error
-    except (OSError, transport) as error:
-        if isinstance(error, OSError) and error.errno is not None and not isinstance(error, transport):
+        raise WeightsError(f"{label}: {address} has no such revision or file; check --revision") from error
+    except (OSError, HTTPException, transport) as error:
+        is_network = isinstance(error, ConnectionError | transport)
+        if not is_network and getattr(error, "errno", None) is not None:
             raise
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise WeightsError(f"{label}: {endpoint()}: {reason}; run it again, it goes on where it stopped") from error
+        raise WeightsError(f"{label}: {address}: {reason}; run it again, it goes on where it stopped") from error

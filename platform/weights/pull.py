@@ -1,4 +1,4 @@
-"""Brings an artefact's files into its folder, from the hub or from a local one, and records each as it arrives.
+"""Brings an artefact's files into its folder, from its publisher or from a local one, and records each as it arrives.
 
 What is there already and unchanged is kept, so that a pull that was cut off, or is repeated, brings what is missing.
 Converts nothing (`convert.py`).
@@ -12,32 +12,38 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from longtake.platform.durable import make_folder, storage_errors, temp_path
-from longtake.platform.errors import WeightsError
+from longtake.platform.errors import ConfigError, WeightsError
 from longtake.platform.models.checkpoints import sha256
-from longtake.platform.weights import hub
+from longtake.platform.weights import hub, web
 from longtake.platform.weights import manifest as manifests
 from longtake.platform.weights.artefacts import PULLED, READY, folder_of, state
-from longtake.platform.weights.catalog import Artefact, Fetch, Origin
+from longtake.platform.weights.entries import Artefact, Fetch, Origin
 from longtake.platform.weights.manifest import FileRecord, Manifest
 
 Say = Callable[[str], None]
 
 
 def pull(artefact: Artefact, revision: str | None, say: Say) -> None:
-    """From the hub, at a revision (None: main, or what is there). Raises WeightsError, StorageError."""
+    """From the first origin, at a revision of its repository (None: main, or what is there).
+
+    Raises WeightsError, StorageError, and ConfigError for a revision of what has none.
+    """
     folder, origin = folder_of(artefact.name), artefact.origins[0]
+    if revision and origin.is_web:
+        raise ConfigError(f"--revision {revision}: {artefact.name} comes from {origin.repo}, which has no revisions")
     with manifests.working_on(folder):
         before = manifests.read(folder)
         if before and state(artefact) in (READY, PULLED) and revision in (None, before.revision, before.commit):
             return say(f"{artefact.name}: is there")
-        source = hub.snapshot(origin.repo, revision)
-        manifest = Manifest(artefact.name, origin.repo, revision or "main", source.commit, hub.endpoint())
-        for path, place in expand(origin, source.files):
-            remote = hub.look_up(source, path)
+        source = web.snapshot(origin) if origin.is_web else hub.snapshot(origin.repo, revision)
+        manifest = begun(artefact, origin, revision, source)
+        for one, path, place in expand(origin, source.files):
+            remote = web.look_up(source, path, one.sha256) if origin.is_web else hub.look_up(source, path)
             found = kept(before, folder, place, remote.etag)
             if found is None:
                 say(f"{artefact.name}: fetching {remote.label} ({remote.bytes / 1e6:,.1f} MB)")
                 digest = hub.fetch(remote, folder / place)
+                check_fetched(one, digest, folder / place)
                 found = manifests.record(folder / place, digest, path=path, etag=remote.etag)
             manifest = manifest.with_file(place, found)
             manifests.write(folder, merged(before, manifest))
@@ -51,23 +57,51 @@ def take(artefact: Artefact, source: Path, say: Say) -> None:
     with manifests.working_on(folder):
         before = manifests.read(folder)
         manifest = Manifest(artefact.name, origin.repo, None, None, str(source.resolve()))
-        for place, (path, file) in found.items():
+        for place, (one, path, file) in found.items():
             say(f"{artefact.name}: taking {file} ({file.stat().st_size / 1e6:,.1f} MB)")
+            if one.sha256:
+                check_pin(one, sha256(file), file)
             link_or_copy(file, folder / place)
             manifest = manifest.with_file(place, manifests.record(folder / place, sha256(folder / place), path=path))
             manifests.write(folder, merged(before, manifest))
         finish(folder, before, manifest)
 
 
-def expand(origin: Origin, files: tuple[str, ...]) -> list[tuple[str, str]]:
-    """(path in the repository, place in the folder) of every file of an origin. WeightsError if one is not there."""
-    pairs = []
+def begun(artefact: Artefact, origin: Origin, revision: str | None, source: hub.Snapshot) -> Manifest:
+    """The record of a pull that has brought nothing yet."""
+    if origin.is_web:
+        return Manifest(artefact.name, origin.repo, None, None, web.address(origin.repo))
+    return Manifest(artefact.name, origin.repo, revision or "main", source.commit, hub.endpoint())
+
+
+def check_fetched(one: Fetch, digest: str, file: Path) -> None:
+    """Takes away what came and is not what the catalogue knows, and raises WeightsError."""
+    try:
+        check_pin(one, digest, file)
+    except WeightsError:
+        file.unlink()
+        raise
+
+
+def check_pin(one: Fetch, digest: str, file: Path) -> None:
+    """WeightsError unless a file has the hash that is known of it, or nothing is known."""
+    if not digest.startswith(one.sha256):
+        said = f"has sha256 {digest[:12]} where the published file has {one.sha256[:12]}"
+        raise WeightsError(f"{file}: {said}; it is damaged or another file, take it from elsewhere")
+
+
+def expand(origin: Origin, files: tuple[str, ...]) -> list[tuple[Fetch, str, str]]:
+    """(its entry, path in the repository, place in the folder) of every file of an origin.
+
+    WeightsError if one is not there.
+    """
+    found = []
     for one in origin.files:
         paths = sorted(path for path in files if matches(one, path))
         if not paths:
             raise WeightsError(f"{origin.repo}: has no {one.path} at this revision; choose another with --revision")
-        pairs += [(path, place_of(one, path)) for path in paths]
-    return pairs
+        found += [(one, path, place_of(one, path)) for path in paths]
+    return found
 
 
 def matches(one: Fetch, path: str) -> bool:
@@ -79,17 +113,17 @@ def place_of(one: Fetch, path: str) -> str:
     return one.place + path.rpartition("/")[2] if is_folder else one.place
 
 
-def locate(artefact: Artefact, source: Path) -> tuple[Origin, dict[str, tuple[str, Path]]]:
-    """The first origin that a folder holds whole: place -> (path in the repository, file)."""
+def locate(artefact: Artefact, source: Path) -> tuple[Origin, dict[str, tuple[Fetch, str, Path]]]:
+    """The first origin that a folder holds whole: place -> (its entry, path in the repository, file)."""
     if not source.is_dir():
         raise WeightsError(f"{source}: is no folder; --from takes a mirror or a folder of files")
     lacking = []
     for origin in artefact.origins:
         found = {one.path: locate_one(origin, one, source) for one in origin.files}
         if all(found.values()):
-            places = {place_of(one, path): (path, file) for one in origin.files for path, file in found[one.path]}
+            places = {place_of(one, path): (one, path, file) for one in origin.files for path, file in found[one.path]}
             return origin, places
-        lacking += [f"{origin.repo}/{path}" for path, files in found.items() if not files]
+        lacking += [f"{origin.folder}/{path}" for path, files in found.items() if not files]
     raise WeightsError(f"{source}: has no {lacking[0]}, neither there nor by its bare name; --from needs it")
 
 
@@ -97,8 +131,10 @@ def locate_one(origin: Origin, one: Fetch, source: Path) -> list[tuple[str, Path
     """(path in the repository, file) of what fits `one` in a mirror, a copy of its repository, or by its own name."""
     parent, _, name = one.path.rpartition("/")
     own = [source / one.place] if one.is_pattern and one.place else [source] if one.is_telling else []
-    for folder in (source / origin.repo / parent, source / parent, *own):
-        files = sorted(file for file in folder.glob(name) if file.is_file() and not file.name.startswith("."))
+    places = [folder.glob(name) for folder in (source / origin.folder / parent, source / parent, *own)]
+    deep = source.rglob(name) if one.sha256 else iter(())  # its hash tells it from another of that name
+    for place in (*places, deep):
+        files = sorted(file for file in place if file.is_file() and not file.name.startswith("."))
         if files:
             return [(f"{parent}/{file.name}" if parent else file.name, file) for file in files]
     return []

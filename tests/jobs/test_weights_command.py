@@ -1,10 +1,13 @@
 """`longtake weights`: what a user gets of each step; one line and 2 for what cannot be, 1 for what is wrong."""
 
+import shutil
+from io import BytesIO
 from pathlib import Path
 
 import pytest
 import torch
 
+from longtake.evaluators.models.base import load
 from longtake.jobs.cli import execute
 from longtake.platform.weights.artefacts import recorded_sha256
 from longtake.platform.weights.catalog import ARTEFACTS
@@ -57,8 +60,10 @@ def test_the_list_shows_every_artefact_and_what_needs_it(root: Path, capfd: pyte
         "see its repository",
         "-",
         "absent",
+        "-",
         "longlive",
     ]
+    assert table["amt-s"][1:] == ["lalala125/AMT", "CC BY-NC 4.0", "~12.04 MB", "absent", "-", "vbench"]
     assert table["wan-vae"][-1] == "self-forcing, causal-forcing, longlive"
     assert not root.exists()
 
@@ -97,6 +102,7 @@ def test_from_the_hub_with_commit_and_size(
             "see its repository",
             "0.00 MB",
             "ready",
+            recorded_sha256("moviegen-prompts")[:12],
             "-",
         ]
         assert "one repository; pull artefacts one at a time" in refusal(
@@ -141,6 +147,29 @@ def test_weights_of_no_known_architecture_are_refused(
     err = refusal(capfd, "pull", "causal-forcing", "--from", str(tmp_path))
     assert "causal_forcing.pt: missing blocks.0.cross_attn.k.bias" in err
     assert "unexpected w" in err
+
+
+def test_a_metric_from_an_address_is_held_to_its_published_shapes_and_loads(
+    root: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = "raw.githubusercontent.com/LAION-AI/aesthetic-predictor/main/sa_0_4_vit_l_14_linear.pth"
+    weights = {"weight": torch.arange(768.0).reshape(1, 768), "bias": torch.tensor([2.0])}
+    for shape, code in ((767, 2), (768, 0)):
+        shutil.rmtree(root, ignore_errors=True)
+        file = BytesIO()
+        torch.save({"weight": weights["weight"][:, :shape], "bias": weights["bias"]}, file)
+        with FakeHub(plain={path: file.getvalue()}) as server:
+            monkeypatch.setenv("LONGTAKE_MIRROR", server.url)
+            assert execute(["weights", "pull", "aesthetic-linear"]) == code
+    out, err = capfd.readouterr()
+    assert "weight has shape [1, 767], the architecture needs [1, 768]" in err
+    assert "aesthetic-linear: ready in " in out
+    row = rows(capfd)["aesthetic-linear"]
+    assert row[1:3] == ["https://raw.githubusercontent.com", "MIT"]
+    assert row[4:] == ["ready", recorded_sha256("aesthetic-linear")[:12], "vbench"]
+    assert execute(["weights", "verify"]) == 0
+    head = load("aesthetic")
+    assert head(torch.ones(1, 768)).item() == 768 * 767 / 2 + 2
 
 
 def test_nothing_here_and_nobody_there(capfd: pytest.CaptureFixture[str]) -> None:

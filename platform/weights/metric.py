@@ -1,0 +1,88 @@
+"""What published weights of metrics become: one table under the published names, float16 widened to float32.
+
+DreamSim's ensemble is one table of three: `clip.<name>` and `open_clip.<name>`, the towers that its authors turned into
+DINO's layout, with their projections, and `lora.<name>`, its adapter, whose settings are a file of their own.
+"""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from longtake.platform.errors import WeightsError
+from longtake.platform.models.checkpoints import published_state, sha256
+from longtake.platform.weights.archive import member
+from longtake.platform.weights.entries import Pickle
+from longtake.platform.weights.vbench import ADAPTER_CONFIG
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+PARALLEL = "module."
+"""What torch's DataParallel puts before every name."""
+TOWERS = {"clip": "clip_vitb16_pretrain.pth.tar", "open_clip": "open_clip_vitb16_pretrain.pth.tar"}
+LORA = "ensemble_lora"
+ADAPTER_KEYS = ("r", "lora_alpha", "target_modules")
+
+
+def metric_weights(source: Path, pickle: Pickle) -> "tuple[dict[str, Tensor], dict[str, Any] | None]":
+    """The table, and the json that goes beside it where there is one. Raises WeightsError."""
+    if pickle.layout == "dreamsim":
+        return dreamsim(source)
+    if pickle.layout == "torchscript":
+        from longtake.platform.weights.torchscript import tensors
+
+        weights = tensors(source, pickle.prefix)
+    elif pickle.member:
+        with member(source, pickle.member) as file:
+            check_member(file, source, pickle)
+            weights = published_state(file, pickle.keys)
+    else:
+        weights = published_state(source, pickle.keys)
+    return widened(plain(weights)), None
+
+
+def check_member(file: Path, source: Path, pickle: Pickle) -> None:
+    found = sha256(file)
+    if not found.startswith(pickle.member_sha256):
+        raise WeightsError(
+            f"{source}: its {pickle.member} has sha256 {found[:12]}, not {pickle.member_sha256[:12]}; fetch it again"
+        )
+
+
+def dreamsim(source: Path) -> "tuple[dict[str, Tensor], dict[str, Any]]":
+    from longtake.platform.models.checkpoints import opened
+
+    weights: dict[str, Tensor] = {}
+    for part, name in TOWERS.items():
+        with member(source, name) as file:
+            state = published_state(file, ("state_dict",))
+        weights |= {f"{part}.{key}": value for key, value in state.items()}
+    with member(source, f"{LORA}/adapter_model.safetensors") as file, opened(file) as lora:
+        weights |= {f"lora.{key}": lora.get_tensor(key) for key in lora.keys()}  # noqa: SIM118  the file is no dict
+    return widened(weights), adapter_config(source)
+
+
+def adapter_config(source: Path) -> dict[str, Any]:
+    name = f"{LORA}/{ADAPTER_CONFIG}"
+    with member(source, name, limit=1 << 20) as file:
+        try:
+            told = json.loads(file.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise WeightsError(f"{source}: {name} is no json ({error}); fetch it again") from error
+    lacking = [key for key in ADAPTER_KEYS if not isinstance(told, dict) or key not in told]
+    if lacking:
+        raise WeightsError(f"{source}: {name} has no {lacking[0]}; fetch it again")
+    return dict(told)
+
+
+def plain(weights: "dict[str, Tensor]") -> "dict[str, Tensor]":
+    """Without the prefix that DataParallel gave all names."""
+    if not all(name.startswith(PARALLEL) for name in weights):
+        return weights
+    return {name.removeprefix(PARALLEL): value for name, value in weights.items()}
+
+
+def widened(weights: "dict[str, Tensor]") -> "dict[str, Tensor]":
+    import torch
+
+    return {name: value.float() if value.dtype == torch.float16 else value for name, value in weights.items()}
