@@ -9,12 +9,17 @@ Shapes: `frames_NHWC` is uint8 RGB [n, H, W, 3].
 
 from __future__ import annotations
 
+import json
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
+from longtake.evaluators.equipment import Equipment
+from longtake.platform import config
 from longtake.platform.registry import Registry
 
 if TYPE_CHECKING:
@@ -40,6 +45,7 @@ class VideoContext:
     seed: int | None = None
     start_frames: int = 0  # latent frames that were given, not generated
     latent_frames: int | None = None
+    equipment: Equipment = field(default_factory=Equipment)
 
 
 @dataclass
@@ -82,6 +88,14 @@ class Metric(ABC):
         """Whether the question makes sense for this video; where it does not, the metric is left out, not failed."""
         return True
 
+    def networks(self) -> Sequence[str]:
+        """Published networks that it runs, by their names in evaluators/models."""
+        return ()
+
+    def marks(self) -> dict[str, Any]:
+        """The settings that its number depends on."""
+        return {}
+
     @abstractmethod
     def open(self, ctx: VideoContext) -> MetricRun:
         """Start on one video; raises Unscorable when this kind of video has no value at all."""
@@ -97,19 +111,71 @@ metrics: Registry[type[Metric]] = Registry("metric", "longtake.evaluators.metric
 
 
 class Suite(ABC):
-    """A set of metrics under one protocol. Scores of two suites, or of two protocols, never meet in one table."""
+    """A set of metrics under one protocol. Scores of two suites, or of two protocols, never meet in one table.
+
+    A suite that can be set differently is a frozen dataclass whose fields are its settings.
+    """
 
     name: ClassVar[str]
-    label: ClassVar[str]  # what a reader of a table must know
-    protocol: ClassVar[str]
+    about: ClassVar[str]  # what a reader of a table must know
     version: ClassVar[int]  # raised whenever a number of this suite can change
-    metrics: ClassVar[tuple[str, ...]]
+    protocol: str
+    metrics: Sequence[str]  # as registered
+
+    def metric(self, key: str) -> Metric:
+        """One of `metrics`, as this suite wants it."""
+        return metrics.get(key)()
+
+    def settings(self) -> dict[str, Any]:
+        """What was chosen that can change a number."""
+        return {}
+
+    def networks(self) -> list[str]:
+        """Published networks that its metrics run, each once."""
+        return list(dict.fromkeys(name for key in self.metrics for name in self.metric(key).networks()))
 
 
 suites: Registry[type[Suite]] = Registry("suite", "longtake.evaluators.suites")
 
 
-def directions(suite: str) -> dict[str, Direction]:
+@dataclass(frozen=True)
+class SuiteEntry:
+    """A suite as a sweep names it, its settings, and the label that its scores go by.
+
+    `weights`: artefact -> sha256 of what its networks are filled with.
+    """
+
+    name: str
+    label: str
+    params: Mapping[str, Any] = field(default_factory=dict)
+    weights: Mapping[str, str] = field(default_factory=dict)
+
+    def open(self, where: str = "suites") -> Suite:
+        """Raises ConfigError, which starts with `where`, for an unknown name or setting."""
+        kind = suites.get(self.name)
+        return config.build(kind, self.params, f"{where}.{self.label}") if self.params else kind()
+
+    @cached_property
+    def stamp(self) -> dict[str, str]:
+        """What a score must have been made with to count as this suite's: part of its `versions`."""
+        suite = self.open()
+        chosen = {"settings": json.dumps(settings, sort_keys=True)} if (settings := suite.settings()) else {}
+        return {"suite": f"{suite.name}-{suite.version}", **chosen} | weights_stamp(self.weights)
+
+    def to_json(self) -> dict[str, Any]:
+        return {"name": self.name, "label": self.label, "params": dict(self.params), "weights": dict(self.weights)}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> SuiteEntry:
+        return cls(data["name"], data["label"], data["params"], data["weights"])
+
+
+def weights_stamp(weights: Mapping[str, str]) -> dict[str, str]:
+    return {f"weights.{artefact}": digest for artefact, digest in sorted(weights.items())}
+
+
+def directions(entry: SuiteEntry) -> dict[str, Direction]:
     """Which way is better, for the metrics of a suite that take part in ranks."""
-    chosen = [metrics.get(name) for name in suites.get(suite).metrics]
+    suite = entry.open()
+    chosen = [suite.metric(key) for key in suite.metrics]
     return {m.name: m.direction for m in chosen if m.ranked}

@@ -55,13 +55,13 @@ def iter_clips(batches: Iterable[Frames], fps: float, length: int, path: Path) -
     if rest and seen < length:
         yield _view(ring[:seen], 0, fps)
     elif rest:
-        yield _view(np.concatenate([ring[rest:], ring[:rest]]), seen - length, fps, overlaps=True)
+        yield _view(np.concatenate([ring[rest:], ring[:rest]]), seen - length, fps, length - rest)
 
 
-def _view(frames: Frames, start: int, fps: float, overlaps: bool = False) -> ClipView:
+def _view(frames: Frames, start: int, fps: float, shared: int = 0) -> ClipView:
     lent = frames.view()
     lent.flags.writeable = False
-    return ClipView(lent, start, fps, overlaps)
+    return ClipView(lent, start, fps, shared > 0, shared)
 
 
 def _size(frame: Frames) -> str:

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from longtake.evaluators.base import Suite, suites
-from longtake.evaluators.scorer import file_sha256, score_video, versions_of
+from longtake.evaluators.base import SuiteEntry
+from longtake.evaluators.scorer import file_sha256, versions_of
 from longtake.platform.errors import ConfigError, StorageError
 from longtake.platform.records import VideoScores
 
@@ -47,17 +47,22 @@ def find_videos(folder: Path) -> list[Path]:
 
 
 def eval_folder(
-    folder: Path, suite: str, out: Path | None, progress: Callable[[FolderProgress], None] | None = None
+    folder: Path,
+    entry: SuiteEntry,
+    out: Path | None,
+    score: Callable[[Path], VideoScores],
+    progress: Callable[[FolderProgress], None] | None = None,
 ) -> dict[str, Any]:
     """The JSON object that `out` holds afterwards: {"suite", "protocol", "versions", "videos": {name: {...}}}.
 
     A name is the path inside the folder. A video that cannot be read stays in it, with None and a reason per metric.
     """
-    chosen = suites.get(suite)
+    suite = entry.open()
+    names = [suite.metric(key).name for key in suite.metrics]
     videos = find_videos(folder)
-    known = _resumable(out, chosen) if out else {}
+    known = _resumable(out, entry) if out else {}
     report: dict[str, Any] = {
-        "suite": chosen.name, "protocol": chosen.protocol, "label": chosen.label, "versions": versions_of(chosen),
+        "suite": entry.label, "protocol": suite.protocol, "label": suite.about, "versions": versions_of(entry),
         "videos": {},
     }  # fmt: skip
     saved_at = time.monotonic()
@@ -65,7 +70,7 @@ def eval_folder(
         name = path.relative_to(folder).as_posix()
         old = known.get(name)
         reused = old is not None and old.get("sha256") == _sha256_or_none(path)
-        report["videos"][name] = old if reused else _score(path, suite, chosen.metrics)
+        report["videos"][name] = old if reused else _score(path, score, names)
         if out and time.monotonic() - saved_at > SAVE_EVERY_SECONDS:
             _write(out, report | {"videos": known | report["videos"]})
             saved_at = time.monotonic()
@@ -76,9 +81,9 @@ def eval_folder(
     return report
 
 
-def _score(path: Path, suite: str, names: Sequence[str]) -> dict[str, Any]:
+def _score(path: Path, score: Callable[[Path], VideoScores], names: Sequence[str]) -> dict[str, Any]:
     try:
-        return _entry(score_video(path, suite))
+        return _entry(score(path))
     except StorageError as error:
         reason = str(error)
     blank = {"metrics": dict.fromkeys(names), "drift": {}, "clips": {name: [] for name in names}}
@@ -103,14 +108,14 @@ def _sha256_or_none(path: Path) -> str | None:
         return None
 
 
-def _resumable(out: Path, suite: type[Suite]) -> dict[str, Any]:
+def _resumable(out: Path, entry: SuiteEntry) -> dict[str, Any]:
     """The videos of an earlier report, when the same suite in the same versions made it."""
     if not out.exists():
         return {}
     try:
         report = json.loads(out.read_text(encoding="utf-8"))
-        same = report["suite"] == suite.name and report["versions"] == versions_of(suite)
-        return {name: entry for name, entry in report["videos"].items() if entry["sha256"]} if same else {}
+        same = report["suite"] == entry.label and report["versions"] == versions_of(entry)
+        return {name: held for name, held in report["videos"].items() if held["sha256"]} if same else {}
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ConfigError(f"{out}: not a report of `longtake eval`; name another --out or remove it") from error
     except OSError as error:

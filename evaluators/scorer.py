@@ -1,14 +1,16 @@
-"""Scores one video: all metrics of all asked suites in one decode, one thread, memory of two clips.
+"""Scores one video: all metrics of all asked suites in one decode, memory of a few clips.
 
 Whatever goes wrong stays with the metric and the clip that it happened to: a broken metric leaves the others alone, a
 broken video gives None and a reason for every metric, and nothing is raised for either. Opens videos only through
-platform.video and writes nothing.
+platform.video. What a cache holds of these very bytes is not computed again.
 """
 
 from __future__ import annotations
 
+import json
 import platform
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -16,17 +18,20 @@ import av
 import cv2
 import numpy as np
 
-from longtake.evaluators.base import Suite, VideoContext, metrics, suites
+from longtake.evaluators.base import Metric, Suite, SuiteEntry, VideoContext
 from longtake.evaluators.clips import clip_frames, iter_clips
 from longtake.evaluators.drift import Timeline
+from longtake.evaluators.equipment import Equipment
 from longtake.evaluators.track import Result, Track
-from longtake.evaluators.views import set_one_thread
+from longtake.evaluators.views import ClipView, set_one_thread
 from longtake.platform import video
 from longtake.platform.errors import StorageError, VideoError
 from longtake.platform.records import VideoScores
+from longtake.platform.score_cache import ScoreCache
 from longtake.platform.takes import Take
 
 READ_FRAMES = 16
+EXACT = "exact"
 V = TypeVar("V")
 
 
@@ -36,57 +41,126 @@ def context_of(path: Path, take: Take | None = None) -> VideoContext:
     known = VideoContext(path, head.fps, head.width, head.height, head.num_frames)
     if take is None:
         return known
-    return VideoContext(
-        path, head.fps, head.width, head.height, head.num_frames,
-        take.prompt, take.seed, take.start_frames, take.latent_frames,
-    )  # fmt: skip
+    return replace(
+        known, prompt=take.prompt, seed=take.seed, start_frames=take.start_frames, latent_frames=take.latent_frames
+    )
 
 
-def score_video(path: Path, suite: str, ctx: VideoContext | None = None) -> VideoScores:
+@dataclass
+class Sought:
+    """A metric of a suite on one video: its track, or what the cache held; `key` is its place there."""
+
+    suite: Suite
+    name: str
+    key: str | None
+    track: Track
+    result: Result | None = None
+
+
+def score_video(path: Path, entry: SuiteEntry, equipment: Equipment | None = None) -> VideoScores:
     """One suite; see score_video_suites."""
-    return score_video_suites(path, [suite], ctx)[suite]
+    return score_video_suites(path, [entry], equipment=equipment)[entry.label]
 
 
 def score_video_suites(
-    path: Path, suite_names: Sequence[str], ctx: VideoContext | None = None, take: Take | None = None
+    path: Path,
+    entries: Sequence[SuiteEntry],
+    take: Take | None = None,
+    equipment: Equipment | None = None,
+    cache: ScoreCache | None = None,
+    only: Sequence[str] | None = None,
 ) -> dict[str, VideoScores]:
-    """Suite -> scores. What is known of the video comes from `ctx`, else from its header and its `take`.
+    """Label -> scores. What is known of the video comes from its header and its `take`. `only`: names of metrics.
 
-    Raises ConfigError for an unknown suite and StorageError when there is no such file; a broken video is recorded.
+    Raises ConfigError for an unknown suite, WeightsError for weights that are not there or are others than the entry
+    says, and StorageError when there is no such file; a broken video is recorded.
     """
-    chosen = [suites.get(name) for name in suite_names]
     digest = file_sha256(path)
-    results = score_metrics(path, [name for suite in chosen for name in suite.metrics], ctx, take)
-    return {suite.name: _record(suite, digest, results) for suite in chosen}
+    sought = {entry.label: seek(entry, digest, cache, only) for entry in entries}
+    score(path, [one for part in sought.values() for one in part], take, equipment or Equipment())
+    for one in (one for part in sought.values() for one in part):
+        if cache is not None and one.key is not None and one.result is not None and not one.result.errors:
+            cache.put(digest, one.key, one.result.to_json())
+    device = (equipment or Equipment()).device
+    return {entry.label: _record(entry, digest, sought[entry.label], device) for entry in entries}
 
 
-def score_metrics(
-    path: Path, names: Sequence[str], ctx: VideoContext | None = None, take: Take | None = None
-) -> dict[str, Result]:
-    """Metric -> result for those that apply, all in one decode; what two suites name is computed once."""
-    tracks = {name: Track(metrics.get(name)()) for name in names}
+def seek(entry: SuiteEntry, digest: str, cache: ScoreCache | None, only: Sequence[str] | None) -> list[Sought]:
+    """The metrics of a suite, with the results that the cache has."""
+    suite = entry.open()
+    found = []
+    for name in suite.metrics:
+        track = Track(suite.metric(name))
+        if only is not None and track.metric.name not in only:
+            continue
+        key = None if track.metric.needs_take else cache_key(name, track.metric, suite, entry)
+        held = cache.get(digest, key) if cache is not None and key is not None else None
+        found.append(Sought(suite, name, key, track, Result.from_json(held) if held is not None else None))
+    return found
+
+
+def cache_key(name: str, metric: Metric, suite: Suite, entry: SuiteEntry) -> str:
+    """What the value of a metric depends on beside the video."""
+    weights = {artefact: entry.weights.get(artefact) for artefact in artefacts_of(metric.networks())}
+    return json.dumps([name, f"{suite.name}-{suite.version}", suite.protocol, metric.marks(), weights], sort_keys=True)
+
+
+def artefacts_of(names: Sequence[str]) -> list[str]:
+    """The artefacts that networks are filled from, each once."""
+    if not names:
+        return []
+    from longtake.evaluators.models.base import networks
+
+    return list(dict.fromkeys(artefact for name in names for artefact in networks.get(name).artefacts))
+
+
+def score(path: Path, sought: list[Sought], take: Take | None, equipment: Equipment) -> None:
+    """Fill in the results that are missing, all in one decode; what does not apply to the video stays without one."""
+    missing = [one for one in sought if one.result is None]
+    if not missing:
+        return
     try:
-        ctx = ctx or context_of(path, take)
-        tracks = {name: track for name, track in tracks.items() if track.metric.applies(ctx)}
-        timeline = _watch(path, ctx, list(tracks.values()))
+        ctx = replace(context_of(path, take), equipment=equipment)
+        missing = [one for one in missing if one.track.metric.applies(ctx)]
+        timeline = _watch(path, ctx, missing)
     except VideoError as error:
-        return {name: track.unreadable(str(error)) for name, track in tracks.items()}
-    return {name: track.result(timeline) for name, track in tracks.items()}
+        for one in missing:
+            one.result = one.track.unreadable(str(error))
+        return
+    for one in missing:
+        one.result = one.track.result(timeline)
 
 
-def _watch(path: Path, ctx: VideoContext, tracks: list[Track]) -> Timeline:
+def _watch(path: Path, ctx: VideoContext, sought: list[Sought]) -> Timeline:
     set_one_thread()
     length = clip_frames(ctx.fps, ctx.width, ctx.height, path)
     starts, seen = [], 0
-    for track in tracks:
-        track.open(ctx)
+    for one in sought:
+        one.track.open(ctx)
     for view in iter_clips(video.read_frames(path, batch=READ_FRAMES), ctx.fps, length, path):
         starts.append(view.start_frame)
         seen = view.start_frame + len(view)
-        for track in tracks:
-            track.clip(view)
+        _show(view, sought)
     _check_count(path, ctx, seen)
     return Timeline(tuple(starts), length, seen, ctx.fps)
+
+
+def _show(view: ClipView, sought: list[Sought]) -> None:
+    """A clip to every metric: as it was decoded, or encoded and decoded once more where the protocol says so."""
+    for one in [one for one in sought if one.suite.protocol != EXACT]:
+        one.track.clip(view)
+    again = [one for one in sought if one.suite.protocol == EXACT]
+    if again:
+        from longtake.evaluators.vbench.exact import encoded_again
+
+        try:
+            other = encoded_again(view)
+        except Exception as error:
+            for one in again:
+                one.track.lost(view, error)
+            return
+        for one in again:
+            one.track.clip(other)
 
 
 def _check_count(path: Path, ctx: VideoContext, seen: int) -> None:
@@ -97,18 +171,18 @@ def _check_count(path: Path, ctx: VideoContext, seen: int) -> None:
         )
 
 
-def _record(suite: type[Suite], digest: str, results: dict[str, Result]) -> VideoScores:
-    mine = {name: results[name] for name in suite.metrics if name in results}
+def _record(entry: SuiteEntry, digest: str, sought: Iterable[Sought], device: str) -> VideoScores:
+    mine = {one.track.metric.name: one.result for one in sought if one.result is not None}
     return VideoScores(
-        suite=suite.name,
-        protocol=suite.protocol,
+        suite=entry.label,
+        protocol=entry.open().protocol,
         video_sha256=digest,
         metrics={name: r.value for name, r in mine.items()},
         drift=_merged(r.drift for r in mine.values()),
         clips={name: r.clips for name, r in mine.items()},
         errors=_merged(r.errors for r in mine.values()),
         seconds={name: r.seconds for name, r in mine.items()},
-        versions=versions_of(suite),
+        versions=versions_of(entry, device),
     )
 
 
@@ -116,14 +190,18 @@ def _merged(parts: Iterable[dict[str, V]]) -> dict[str, V]:
     return {key: value for part in parts for key, value in part.items()}
 
 
-def versions_of(suite: type[Suite]) -> dict[str, str]:
-    """What can change a score beside the video: the suite, the decoder and the image library."""
+def versions_of(entry: SuiteEntry, device: str = "cpu") -> dict[str, str]:
+    """What can change a score beside the video: the suite, its settings and weights, libraries and the device."""
+    import torch
+
+    with_networks = {"torch": torch.__version__, "device": device} if entry.open().networks() else {}
     return {
-        "suite": f"{suite.name}-{suite.version}",
+        **entry.stamp,
         "av": av.__version__,
         "opencv": cv2.__version__,
         "numpy": np.__version__,
         "python": platform.python_version(),
+        **with_networks,
     }
 
 

@@ -7,11 +7,13 @@ answers with something that is not a finite number, loses that clip or that valu
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from typing import Any
 
 from longtake.evaluators.base import Metric, MetricRun, Unscorable, VideoContext, VideoValue
 from longtake.evaluators.drift import Timeline, drift_of
 from longtake.evaluators.views import ClipView
+from longtake.platform.errors import ConfigError, WeightsError
 
 
 @dataclass
@@ -22,10 +24,18 @@ class Result:
     errors: dict[str, str] = field(default_factory=dict)  # full names
     seconds: list[float] = field(default_factory=list)
 
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> Result:
+        return cls(**data)
+
 
 @dataclass
 class Track:
-    """One metric on one video, with every failure turned into None and a reason."""
+    """One metric on one video, with every failure turned into None and a reason. What no video is to blame for, such
+    as missing weights, is raised."""
 
     metric: Metric
     run: MetricRun | None = None
@@ -38,6 +48,8 @@ class Track:
             return
         try:
             self.run = self.metric.open(ctx)
+        except (WeightsError, ConfigError):
+            raise
         except Exception as error:
             self.reasons.append(_reason(error))
 
@@ -50,6 +62,11 @@ class Track:
                 raise Unscorable(f"not a number: {score}")
             self.clips.append(score)
         except Exception as error:
+            self.lost(view, error)
+
+    def lost(self, view: ClipView, error: Exception) -> None:
+        """The clip never came to the metric."""
+        if self.run is not None:
             self.reasons.append(f"clip {len(self.clips)} (frame {view.start_frame}): {_reason(error)}")
             self.clips.append(None)
 

@@ -7,15 +7,17 @@ Resizing only ever goes down, with area averaging.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 Frames = NDArray[np.uint8]
+P = TypeVar("P")
 
 FLOW_SHORT_SIDE_PX = 256
 THUMB_PX = 128
@@ -43,12 +45,21 @@ def size_within(width: int, height: int, *, short_px: int = 0, long_px: int = 0)
 
 @dataclass(eq=False)
 class ClipView:
-    """`frames` uint8 [n, H, W, 3] RGB, read-only and lent; `overlaps`: shares frames with the clip before it."""
+    """`frames` uint8 [n, H, W, 3] RGB, read-only and lent; `overlaps`: the video's last clip, which shares frames with
+    the one before it; `shared`: how many of the first frames were, pixel by pixel, the last of the view before."""
 
     frames: Frames
     start_frame: int
     fps: float
     overlaps: bool = False
+    shared: int = 0
+    products: dict[str, Any] = field(default_factory=dict)
+
+    def product(self, name: str, make: Callable[[Frames], P]) -> P:
+        """What `make` makes of the frames that are new in this view, once for all metrics that ask by this name."""
+        if name not in self.products:
+            self.products[name] = make(self.frames[self.shared :])
+        return self.products[name]
 
     def __len__(self) -> int:
         return len(self.frames)

@@ -19,7 +19,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from longtake.jobs.evaluate import current_scores, known_suites
+from longtake.jobs import sweep as sweeps
+from longtake.jobs.evaluate import current_scores
 from longtake.jobs.leaderboard import console_for, heading, new_table
 from longtake.jobs.run import say
 from longtake.jobs.traces import open_sweep, prompts_of
@@ -107,10 +108,11 @@ def read(store: SweepStore, made: list[Take], prompts: list[str]) -> Scores:
     """What the takes' scores say, of ranked metrics alone: their values, and those of parts of the video."""
     from longtake.evaluators.base import directions
 
-    scores, ranked = Scores(prompts), {suite: directions(suite) for suite in known_suites()}
-    for suite, metrics in ranked.items():
+    scores = Scores(prompts)
+    for entry in sweeps.load(store.sweep_file).suite_entries():
+        suite, metrics = entry.label, directions(entry)
         for take in made:
-            found = current_scores(store, take.id, suite)
+            found = current_scores(store, take.id, entry)
             for metric in metrics if found else []:
                 assert found is not None
                 scores.add(take, (suite, metric, WHOLE), found.metrics.get(metric))

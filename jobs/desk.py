@@ -10,8 +10,10 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
-from longtake.jobs.evaluate import current_scores
+from longtake.evaluators.base import SuiteEntry
+from longtake.jobs.evaluate import current_scores, joined, metric_groups, unscored
 from longtake.platform.errors import ConfigError, SetupError, StorageError, WeightsError
 from longtake.platform.fleet import Fleet, Item, Outcome, Running
 from longtake.platform.records import TakeResult
@@ -22,6 +24,7 @@ SAMPLERS, EVALUATORS = "samplers", "evaluators"
 MAX_FAILURES = 3
 SCORING = "scoring: "
 TOGETHER = "+"
+PART = ":"
 NOBODYS_FAULT = (StorageError, WeightsError, ConfigError, SetupError)
 
 
@@ -44,8 +47,16 @@ class Snapshot:
 class Desk:
     """Hands items to the fleet and books their outcomes. `say` receives a line for what a user should know."""
 
-    def __init__(self, store: SweepStore, takes: list[Take], suites: list[str], say: Callable[[str], None]):
+    def __init__(
+        self,
+        store: SweepStore,
+        takes: list[Take],
+        suites: list[SuiteEntry],
+        say: Callable[[str], None],
+        parts: int = 1,
+    ):
         self.store, self.takes, self.suites, self.say = store, {take.id: take for take in takes}, suites, say
+        self.parts, self.partial = parts, dict[str, list[dict[str, Any]]]()
         self.fleet: Fleet | None = None
         self.made: set[str] = set()
         self.scored: set[str] = set()
@@ -64,8 +75,7 @@ class Desk:
         """Look at the store: what is there is booked, what is missing is returned as (group, item)."""
         done = self.store.done_ids()
         self.made = {take_id for take_id in self.takes if take_id in done}
-        items = (self.next_item(take) for take in self.takes.values())
-        return [item for item in items if item is not None]
+        return [step for take in self.takes.values() for step in self.next_steps(take)]
 
     def gather(self, steps: list[tuple[str, Item]], batch: int) -> list[tuple[str, Item]]:
         """The same work, up to `batch` takes of one cell in one item where they are to be made; what failed before is
@@ -77,7 +87,7 @@ class Desk:
         return [(SAMPLERS, item) for item in making] + [step for step in steps if step[0] != SAMPLERS]
 
     def takes_of(self, item: Item) -> list[Take]:
-        return [self.takes[take_id] for take_id in item.key.split(TOGETHER)]
+        return [self.takes[take_id] for take_id in item.key.partition(PART)[0].split(TOGETHER)]
 
     def open(self, fleet: Fleet, items: list[tuple[str, Item]]) -> None:
         """Hand the missing work to the fleet."""
@@ -85,21 +95,33 @@ class Desk:
         for group, item in items:
             fleet.submit(group, item)
 
-    def next_item(self, take: Take) -> tuple[str, Item] | None:
-        """The take's next step; None when it is through, or set aside."""
+    def next_steps(self, take: Take) -> list[tuple[str, Item]]:
+        """The take's next step, in parts where it is scored so; none when it is through, or set aside."""
         if take.id not in self.made:
-            return None if self.set_aside(take, scoring=False) else (SAMPLERS, making_of([take]))
-        missing = [suite for suite in self.suites if current_scores(self.store, take.id, suite) is None]
+            return [] if self.set_aside(take, scoring=False) else [(SAMPLERS, making_of([take]))]
+        missing = [entry for entry in self.suites if current_scores(self.store, take.id, entry) is None]
         if not missing:
             self.scored.add(take.id)
-            return None
-        payload = {"take": take.to_json(), "suites": missing}
-        item = Item(take.id, payload, float(take.latent_frames), label=str(take.cell))
-        return None if self.set_aside(take, scoring=True) else (EVALUATORS, item)
+            return []
+        return (
+            [] if self.set_aside(take, scoring=True) else [(EVALUATORS, item) for item in self.scoring(take, missing)]
+        )
+
+    def scoring(self, take: Take, missing: list[SuiteEntry]) -> list[Item]:
+        """One item, or one per part of the metrics, for several evaluators."""
+        payload = {"take": take.to_json(), "suites": [entry.to_json() for entry in missing]}
+        size, label = float(take.latent_frames), str(take.cell)
+        if self.parts == 1:
+            return [Item(take.id, payload, size, label=label)]
+        self.partial[take.id] = []
+        groups = metric_groups(missing, self.parts)
+        return [
+            Item(f"{take.id}{PART}{number}of{len(groups)}", payload | {"only": names}, size / len(groups), label=label)
+            for number, names in enumerate(groups, 1)
+        ]
 
     def submit_next(self, take: Take) -> None:
-        step = self.next_item(take)
-        if step is not None:
+        for step in self.next_steps(take):
             assert self.fleet is not None
             self.fleet.submit(*step)
 
@@ -116,14 +138,14 @@ class Desk:
         if outcome.error is not None and len(takes) > 1:
             self.part(takes, outcome.error)
         elif outcome.error is not None:
-            self.book_failure(takes[0], outcome.error, scoring=outcome.group == EVALUATORS)
+            self.book_failure(takes[0], outcome.error, outcome)
         elif outcome.group == SAMPLERS:
             for take, result in zip(takes, outcome.value, strict=True):
                 self.book_made(take, TakeResult.from_json(result))
+        elif PART in outcome.item.key:
+            self.book_part(takes[0], outcome)
         else:
-            self.scored.add(takes[0].id)
-            self.size_scored += takes[0].latent_frames
-            self.unscored.append(outcome.value)
+            self.book_scored(takes[0], outcome.value)
 
     def book_made(self, take: Take, result: TakeResult) -> None:
         self.made.add(take.id)
@@ -131,13 +153,28 @@ class Desk:
         self.size_made += take.latent_frames
         self.submit_next(take)
 
+    def book_scored(self, take: Take, unscored: dict[str, dict[str, str]]) -> None:
+        self.scored.add(take.id)
+        self.size_scored += take.latent_frames
+        self.unscored.append(unscored)
+
+    def book_part(self, take: Take, outcome: Outcome) -> None:
+        """Once all parts of a take are there, they are its scores."""
+        self.partial[take.id].append(outcome.value)
+        if len(self.partial[take.id]) == int(outcome.item.key.rpartition("of")[2]):
+            whole = joined(self.partial.pop(take.id))
+            for scores in whole.values():
+                self.store.write_scores(take.id, scores)
+            self.book_scored(take, {label: unscored(scores) for label, scores in whole.items()})
+
     def part(self, takes: list[Take], error: Exception) -> None:
         """Takes that failed together go on one by one: whose fault it was shows then, and counts then."""
         self.say(f"{takes[0].cell}: {len(takes)} takes go on one by one after {reason_of(error)}")
         for take in takes:
             self.submit_next(take)
 
-    def book_failure(self, take: Take, error: Exception, scoring: bool) -> None:
+    def book_failure(self, take: Take, error: Exception, outcome: Outcome) -> None:
+        scoring = outcome.group == EVALUATORS
         reason = f"{SCORING if scoring else ''}{reason_of(error)}"
         self.store.record_failure(take, reason)
         self.failures.setdefault(take.id, []).append(reason)
@@ -148,7 +185,11 @@ class Desk:
         if not self.store.is_done(take):
             self.made.discard(take.id)
         self.say(f"{name_of(take)}: tried again after {reason}")
-        self.submit_next(take)
+        if PART in outcome.item.key and take.id in self.made:
+            assert self.fleet is not None
+            self.fleet.submit(EVALUATORS, outcome.item)
+        else:
+            self.submit_next(take)
 
     def set_aside(self, take: Take, scoring: bool) -> bool:
         """True once the take has used up its attempts at this stage; it then counts as failed."""

@@ -1,19 +1,22 @@
 """Scores one finished take at a time under the suites that it still lacks, and keeps the scores in the store.
 
 A plain class; it never samples, and scoring again never does either. What cannot be scored is a reason in the record,
-not a failure: only a broken store or a dead worker fails an item.
+not a failure: only a broken store, missing weights or a dead worker fail an item.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from longtake.platform.errors import LongtakeError
+from longtake.evaluators.base import SuiteEntry
+from longtake.platform.errors import LongtakeError, WeightsError
 from longtake.platform.fleet import Report
 from longtake.platform.takes import Take
 
 if TYPE_CHECKING:
+    from longtake.evaluators.equipment import Equipment
     from longtake.platform.records import VideoScores
     from longtake.platform.store import SweepStore
 
@@ -22,40 +25,86 @@ class StorageDamage(LongtakeError):
     """A committed file was found changed; the take was discarded and has to be made again."""
 
 
+class Scorer:
+    """What a process that scores keeps between videos: its networks, each loaded once, and the cache of results."""
+
+    def __init__(self, device: str, cache: Path | None):
+        self.device, self.folder = device, cache
+        self.equipment: Equipment | None = None
+        self.checked: set[str] = set()
+
+    def score(
+        self, path: Path, entries: list[SuiteEntry], take: Take | None = None, only: list[str] | None = None
+    ) -> dict[str, VideoScores]:
+        """Label -> scores. Raises WeightsError when this process has other weights than the entries say."""
+        from longtake.evaluators.equipment import Equipment
+        from longtake.evaluators.scorer import score_video_suites
+        from longtake.platform.score_cache import ScoreCache
+
+        for entry in entries:
+            self.check(entry)
+        self.equipment = self.equipment or Equipment(self.device)
+        cache = ScoreCache(self.folder) if self.folder is not None else None
+        return score_video_suites(path, entries, take, self.equipment, cache, only)
+
+    def check(self, entry: SuiteEntry) -> None:
+        if entry.label not in self.checked and with_weights(entry).weights != entry.weights:
+            raise WeightsError(
+                f"suites.{entry.label}: the weights here are not those that the sweep was planned with; "
+                "run longtake weights verify, or run the sweep again to score with these"
+            )
+        self.checked.add(entry.label)
+
+
 class ScoreWorker:
-    """`payload`: {"take": take JSON, "suites": [names]}; answers {suite: {metric without a value: reason}}."""
+    """`payload`: {"take": take JSON, "suites": [suite JSON], "only": names of metrics or None}.
 
-    def __init__(self, store: SweepStore):
+    Answers {label: {metric without a value: reason}}; with `only`, {label: the scores of those metrics as JSON}, which
+    are then in no record yet.
+    """
+
+    def __init__(self, store: SweepStore, device: str = "cpu"):
         self.store = store
+        self.scorer = Scorer(device, store.score_cache)
 
-    def run(self, payload: dict[str, Any], report: Report) -> dict[str, dict[str, str]]:
-        from longtake.evaluators.scorer import context_of, score_video_suites
-        from longtake.platform.errors import VideoError
-
-        take, store = Take.from_json(payload["take"]), self.store
-        missing = [suite for suite in payload["suites"] if current_scores(store, take.id, suite) is None]
+    def run(self, payload: dict[str, Any], report: Report) -> dict[str, Any]:
+        take, store, only = Take.from_json(payload["take"]), self.store, payload.get("only")
+        entries = [SuiteEntry.from_json(entry) for entry in payload["suites"]]
+        missing = [entry for entry in entries if current_scores(store, take.id, entry) is None]
         report({"done": 0, "total": len(missing), "unit": "suite"})
         if not missing:
             return {}
         check_bytes(store, take)
-        path = store.video(take.id)
-        try:
-            context = context_of(path, take)
-        except VideoError:
-            context = None  # the scorer turns an unreadable video into reasons
-        found = score_video_suites(path, missing, context)
+        found = self.scorer.score(store.video(take.id), missing, take, only)
+        if only is not None:
+            return {label: scores.to_json() for label, scores in found.items()}
         for scores in found.values():
             store.write_scores(take.id, scores)
-        return {suite: unscored(scores) for suite, scores in found.items()}
+        return {label: unscored(scores) for label, scores in found.items()}
 
 
-def current_scores(store: SweepStore, take_id: str, suite: str) -> VideoScores | None:
-    """What the store holds under the suite as it is today; scores of an earlier version of it do not count."""
-    from longtake.evaluators.base import suites
+def with_weights(entry: SuiteEntry) -> SuiteEntry:
+    """The entry with the hashes of the weights that are here. Raises WeightsError, naming the command that brings what
+    is missing."""
+    networks = entry.open().networks()
+    if not networks:
+        return entry
+    from longtake.evaluators.models.base import missing, weights_sha256
 
-    scores = store.scores(take_id, suite)
-    today = f"{suite}-{suites.get(suite).version}"
-    return scores if scores is not None and scores.versions.get("suite") == today else None
+    for name in networks:
+        for line in missing(name):
+            raise WeightsError(f"{entry.label}: {line}; or score what can run: {{{entry.name}: {{dimensions: [...]}}}}")
+    found = [weights_sha256(name) for name in networks]
+    return replace(entry, weights={artefact: digest for part in found for artefact, digest in part.items()})
+
+
+def current_scores(store: SweepStore, take_id: str, entry: SuiteEntry) -> VideoScores | None:
+    """What the store holds under the suite as it is today; scores of an earlier version of it, or made with other
+    settings or weights, do not count."""
+    scores = store.scores(take_id, entry.label)
+    if scores is None or any(scores.versions.get(key) != value for key, value in entry.stamp.items()):
+        return None
+    return scores
 
 
 def check_bytes(store: SweepStore, take: Take) -> None:
@@ -70,10 +119,34 @@ def unscored(scores: VideoScores) -> dict[str, str]:
     return {name: scores.errors.get(name, "") for name, value in scores.metrics.items() if value is None}
 
 
-def known_suites() -> list[str]:
-    from longtake.evaluators.base import suites
+def metric_groups(entries: list[SuiteEntry], parts: int) -> list[list[str]]:
+    """The names of the suites' metrics in at most so many groups, as equal as can be."""
+    opened = [entry.open() for entry in entries]
+    names = list(dict.fromkeys(suite.metric(key).name for suite in opened for key in suite.metrics))
+    return [group for start in range(parts) if (group := names[start::parts])]
 
-    return suites.names()
+
+def joined(parts: list[dict[str, Any]]) -> dict[str, VideoScores]:
+    """Label -> scores, of parts that each hold some of the metrics."""
+    from longtake.platform.records import VideoScores
+
+    whole: dict[str, VideoScores] = {}
+    for part in parts:
+        for label, data in part.items():
+            scores = VideoScores.from_json(data)
+            whole[label] = merge(whole[label], scores) if label in whole else scores
+    return whole
+
+
+def merge(one: VideoScores, other: VideoScores) -> VideoScores:
+    return replace(
+        one,
+        metrics=one.metrics | other.metrics,
+        drift=one.drift | other.drift,
+        clips=one.clips | other.clips,
+        errors=one.errors | other.errors,
+        seconds=one.seconds | other.seconds,
+    )
 
 
 def score_folder(folder: Path, suite: str, out: Path | None) -> int:
@@ -82,12 +155,14 @@ def score_folder(folder: Path, suite: str, out: Path | None) -> int:
     from longtake.jobs.leaderboard import console_for, drift_table, folder_table
 
     console = console_for()
+    entry = with_weights(SuiteEntry(suite, suite))
+    scorer = Scorer("cpu", None)
 
     def tell(progress: FolderProgress) -> None:
         note = "kept" if progress.reused else f"{progress.errors} reasons" if progress.errors else "scored"
         console.print(f"{progress.done}/{progress.total} {progress.video}: {note}", markup=False, soft_wrap=True)
 
-    report = eval_folder(folder, suite, out, tell)
+    report = eval_folder(folder, entry, out, lambda path: scorer.score(path, [entry])[entry.label], tell)
     console.print(folder_table(report, str(folder)))
     console.print(drift_table(report, str(folder)))
     missing = {name: entry["errors"] for name, entry in report["videos"].items() if entry["errors"]}

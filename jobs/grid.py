@@ -12,12 +12,12 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from longtake.evaluators.base import SuiteEntry
 from longtake.jobs import sweep as sweeps
 from longtake.jobs.publisher import OFF
 from longtake.jobs.sweep import MethodEntry, SweepConfig
 from longtake.platform import config, model_registry, tracking
 from longtake.platform.errors import ConfigError, LongtakeError, WeightsError
-from longtake.platform.registry import did_you_mean
 from longtake.platform.resources import Resources
 from longtake.platform.takes import MethodSpec, Take
 
@@ -32,6 +32,7 @@ class Grid:
     file: Path
     prompts: list[str]
     takes: list[Take]
+    suites: list[SuiteEntry]
     notes: list[str]
 
     @property
@@ -81,14 +82,14 @@ def expand(file: str | Path, overrides: Sequence[str] = (), need_weights: bool =
     file = Path(file)
     sweep = sweeps.load(file, overrides)
     prompts = sweeps.read_prompts(sweep, file)
-    check_suites(sweep, file)
     notes: list[str] = []
+    suites = find_suites(sweep, file, notes, need_weights)
     takes: list[Take] = []
     entries = [pinned(entry, sweep, file) for entry in sweep.method_entries()]
     for name in sweep.backbones:
         takes += backbone_takes(name, sweep, entries, prompts, file, notes, need_weights)
     check_unique(takes, file)
-    return Grid(sweep, file, prompts, takes, notes)
+    return Grid(sweep, file, prompts, takes, suites, notes)
 
 
 Pinned = tuple[MethodEntry, dict[str, str]]
@@ -209,13 +210,24 @@ def check_seeds(backbone: Any, seeds: list[int], file: Path) -> None:
             raise ConfigError(f"{file}: seeds: {error}") from error
 
 
-def check_suites(sweep: SweepConfig, file: Path) -> None:
-    from longtake.jobs.evaluate import known_suites
+def find_suites(sweep: SweepConfig, file: Path, notes: list[str], need_weights: bool) -> list[SuiteEntry]:
+    """The sweep's suites, with the hashes of the weights that they score with. Raises ConfigError, WeightsError."""
+    from longtake.jobs.evaluate import with_weights
 
-    known = known_suites()
-    for suite in sweep.suites:
-        if suite not in known:
-            raise ConfigError(f"{file}: suites: unknown suite {suite!r}; {did_you_mean(suite, known)}")
+    found = []
+    for entry in sweep.suite_entries():
+        try:
+            entry.open()
+        except ConfigError as error:
+            raise ConfigError(f"{file}: suites: {error}") from error
+        try:
+            found.append(with_weights(entry))
+        except WeightsError as error:
+            if need_weights:
+                raise WeightsError(f"{file}: suites: {error}") from error
+            notes.append(f"suites.{entry.label}: {error}")
+            found.append(entry)
+    return found
 
 
 def rounded_frames(key: str, seconds: float, spec: Any, notes: list[str]) -> int:

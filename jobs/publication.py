@@ -10,6 +10,7 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
+from longtake.evaluators.base import SuiteEntry
 from longtake.jobs.evaluate import current_scores
 from longtake.platform.store import SweepStore
 from longtake.platform.takes import Cell, Take, canonical_json
@@ -18,7 +19,7 @@ from longtake.platform.tracking import Publication, RunRecord
 RANK_FIELDS = {"average_rank": "rank", "average_rank_per_prompt": "rank_per_prompt"}
 
 
-def build(store: SweepStore, takes: list[Take], suites: list[str], experiment: str) -> Publication:
+def build(store: SweepStore, takes: list[Take], suites: list[SuiteEntry], experiment: str) -> Publication:
     """The publication of what the store holds now."""
     ranks = store.ranks() or {"suites": {}, "drift": []}
     cells: dict[Cell, list[Take]] = {}
@@ -33,7 +34,7 @@ def build(store: SweepStore, takes: list[Take], suites: list[str], experiment: s
     return Publication(experiment, sweep_record(store, takes, suites), children)
 
 
-def sweep_record(store: SweepStore, takes: list[Take], suites: list[str]) -> RunRecord:
+def sweep_record(store: SweepStore, takes: list[Take], suites: list[SuiteEntry]) -> RunRecord:
     done, failures = store.done_ids(), store.failures()
     files = [store.folder / name for name in ("sweep.yaml", "ranks.json", "table.parquet")]
     files.append(store.contact_sheet_path)
@@ -46,7 +47,7 @@ def sweep_record(store: SweepStore, takes: list[Take], suites: list[str]) -> Run
             "longtake.backbones": listed(take.backbone for take in takes),
             "longtake.methods": listed(take.method.label for take in takes),
             "longtake.lengths_s": listed(str(take.seconds) for take in takes),
-            "longtake.suites": listed(suites),
+            "longtake.suites": listed(entry.label for entry in suites),
         },
         metrics={
             "takes.planned": float(len(takes)),
@@ -58,7 +59,7 @@ def sweep_record(store: SweepStore, takes: list[Take], suites: list[str]) -> Run
 
 
 def cell_record(
-    store: SweepStore, cell: Cell, takes: list[Take], suites: list[str], ranks: dict[str, Any]
+    store: SweepStore, cell: Cell, takes: list[Take], suites: list[SuiteEntry], ranks: dict[str, Any]
 ) -> RunRecord:
     params = cell_params(takes[0])
     mark = hashlib.sha256(canonical_json([params, takes[0].fingerprint]).encode()).hexdigest()[:12]
@@ -136,16 +137,18 @@ def with_interval(name: str, value: float | None, bounds: list[float] | None) ->
     return {name: value, **low_high}
 
 
-def over_time(store: SweepStore, takes: list[Take], suites: list[str]) -> dict[str, list[tuple[int, float]]]:
+def over_time(store: SweepStore, takes: list[Take], suites: list[SuiteEntry]) -> dict[str, list[tuple[int, float]]]:
     """Per metric, the mean over takes of the clip scores at each clip's start second (step = second)."""
     sums: dict[str, dict[int, list[float]]] = {}
     for take in takes:
-        for suite in suites:
-            scores = current_scores(store, take.id, suite)
+        for entry in suites:
+            scores = current_scores(store, take.id, entry)
             for metric, clips in scores.clips.items() if scores else ():
                 for second, value in zip(scores.seconds.get(metric, []), clips, strict=False):  # type: ignore[union-attr]
                     if value is not None:
-                        sums.setdefault(f"{suite}/{metric}.over_time", {}).setdefault(round(second), []).append(value)
+                        sums.setdefault(f"{entry.label}/{metric}.over_time", {}).setdefault(round(second), []).append(
+                            value
+                        )
     return {name: [(step, mean(values)) for step, values in sorted(steps.items())] for name, steps in sums.items()}
 
 

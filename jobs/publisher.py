@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from typing import Any
 
+from longtake.evaluators.base import SuiteEntry
 from longtake.platform.errors import LongtakeError
 from longtake.platform.store import SweepStore
 
@@ -27,7 +28,7 @@ class Target:
     """What is published where; it crosses the process border."""
 
     store: SweepStore
-    suites: list[str]
+    suites: list[SuiteEntry]
     uri: str
     experiment: str
 

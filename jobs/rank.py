@@ -13,21 +13,22 @@ from longtake.platform.takes import Take
 if TYPE_CHECKING:
     import pandas as pd
 
+    from longtake.evaluators.base import SuiteEntry
     from longtake.platform.store import SweepStore
 
 DRIFT_COLUMNS = ("slope_per_min", "quarter_diff", "quarter_ratio")
 
 
-def refresh(store: SweepStore, takes: list[Take], suites: list[str]) -> dict[str, Any]:
+def refresh(store: SweepStore, takes: list[Take], suites: list[SuiteEntry]) -> dict[str, Any]:
     """Rewrite table and ranks from what is scored now; returns the ranks."""
     from longtake.evaluators.aggregate import table
 
-    scored = ((take, current_scores(store, take.id, suite)) for suite in suites for take in takes)
+    scored = ((take, current_scores(store, take.id, entry)) for entry in suites for take in takes)
     frame = table((take, scores) for take, scores in scored if scores is not None)
     ranks = {
         "sweep": store.name,
-        "coverage": {suite: coverage(frame, suite, takes) for suite in suites},
-        "suites": {suite: rank_suite(frame, suite) for suite in suites},
+        "coverage": {entry.label: coverage(frame, entry.label, takes) for entry in suites},
+        "suites": {entry.label: rank_suite(frame, entry) for entry in suites},
         "drift": drift_means(frame),
     }
     store.write_table(frame)
@@ -35,11 +36,11 @@ def refresh(store: SweepStore, takes: list[Take], suites: list[str]) -> dict[str
     return ranks
 
 
-def rank_suite(frame: pd.DataFrame, suite: str) -> dict[str, Any]:
+def rank_suite(frame: pd.DataFrame, entry: SuiteEntry) -> dict[str, Any]:
     from longtake.evaluators.base import directions
     from longtake.evaluators.ranking import rank_cells
 
-    return rank_cells(frame, suite, directions(suite), seed=0)
+    return rank_cells(frame, entry.label, directions(entry), seed=0)
 
 
 def coverage(frame: pd.DataFrame, suite: str, takes: list[Take]) -> dict[str, int]:

@@ -11,7 +11,7 @@ import shlex
 import time
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -74,13 +74,13 @@ def target_of(grid: Grid, store: SweepStore) -> Target | None:
     if settings.uri == OFF:
         return None
     uri = settings.uri or tracking.default_uri(store.folder.parent)
-    return Target(store, grid.sweep.suites, uri, settings.experiment or store.name)
+    return Target(store, grid.suites, uri, settings.experiment or store.name)
 
 
 def work(grid: Grid, store: SweepStore, publisher: Publisher, console: Console) -> Desk:
     """Make and score what is missing. Raises Interrupted when a signal ended it early."""
     with View(console, store.name) as view:
-        desk = Desk(store, grid.takes, grid.sweep.suites, view.say)
+        desk = Desk(store, grid.takes, grid.suites, view.say, grid.sweep.workers.evaluator_parts)
         items = desk.read()
         if not items:
             return desk
@@ -133,7 +133,7 @@ class Watch:
         self.publisher.now_and_then()
         scored = len(self.desk.scored)
         if scored > self.ranked and time.monotonic() - self.ranked_at > RANK_EVERY_SECONDS:
-            rank.refresh(self.store, self.grid.takes, self.grid.sweep.suites)
+            rank.refresh(self.store, self.grid.takes, self.grid.suites)
             self.ranked, self.ranked_at = scored, time.monotonic()
 
 
@@ -157,15 +157,36 @@ def groups(
 ) -> list[Group]:
     """The fleet for these nodes. On CPUs, where scoring costs what making costs, every core does both; a GPU belongs to
     one sampler, and the evaluators share the cores that are left."""
-    samplers = workers.samplers if workers.samplers != "auto" else places(cluster.nodes, gpus)
     cpus = sum(node.cpus for node in cluster.nodes)
+    scoring = workers.gpus_per_evaluator
+    told = workers.evaluators if workers.evaluators != "auto" else 1 if scoring else 0
+    samplers = workers.samplers if workers.samplers != "auto" else places(less(cluster.nodes, told, scoring), gpus)
     spare = (cpus - samplers) / 2 if gpus else cpus
-    evaluators = workers.evaluators if workers.evaluators != "auto" else max(1, int(spare))
+    evaluators = told or max(1, int(spare))
     evaluator_cpus = 1.0 if gpus and cpus >= samplers + evaluators else 0.0
     return [
         Group(SAMPLERS, partial(SamplerWorker, store, resources), min(samplers, takes), 1.0, gpus),
-        Group(EVALUATORS, partial(ScoreWorker, store), min(evaluators, takes), evaluator_cpus, 0.0),
+        Group(
+            EVALUATORS,
+            partial(ScoreWorker, store, "cuda" if scoring else "cpu"),
+            min(evaluators, takes * workers.evaluator_parts),
+            evaluator_cpus,
+            scoring,
+            gpus_key="gpus_per_evaluator",
+            python=workers.evaluator_python,
+            image=workers.evaluator_image,
+        ),
     ]
+
+
+def less(nodes: list[Node], count: int, gpus: float) -> list[Node]:
+    """The nodes without the GPUs of so many workers."""
+    left = list(nodes)
+    for _ in range(count if gpus else 0):
+        place = next((i for i, node in enumerate(left) if node.gpus >= gpus), None)
+        if place is not None:
+            left[place] = replace(left[place], gpus=left[place].gpus - gpus)
+    return left
 
 
 def batch_of(grid: Grid, takes: int, samplers: int) -> int:
@@ -184,7 +205,7 @@ def finish(grid: Grid, store: SweepStore, desk: Desk, publisher: Publisher, cons
     from longtake.dashboards import contact_sheet
 
     clocks = {"making and scoring": time.perf_counter() - started}
-    ranks = timed(clocks, "ranks", lambda: rank.refresh(store, grid.takes, grid.sweep.suites))
+    ranks = timed(clocks, "ranks", lambda: rank.refresh(store, grid.takes, grid.suites))
     before = remember(store, ranks)
     sheet = timed(clocks, "contact sheet", lambda: contact_sheet.write(store, grid.takes))
     problem = timed(clocks, "MLflow", publisher.finish)

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from longtake.evaluators.base import SuiteEntry
 from longtake.platform import config
 from longtake.platform.errors import ConfigError
 from longtake.platform.registry import did_you_mean
@@ -20,7 +21,7 @@ from longtake.platform.store import NAME
 from longtake.platform.weights.artefacts import weights_root
 from longtake.platform.weights.catalog import ARTEFACTS
 
-RESERVED = ("training", "mlartifacts", "mlflow.db", "texts", "corpora", "models", "embedders")
+RESERVED = ("scores", "training", "mlartifacts", "mlflow.db", "texts", "corpora", "models", "embedders")
 DEVICE = re.compile(r"auto|cpu|cuda(:\d{1,2})?")
 MAX_SECONDS = 3600
 MAX_PROMPT_CHARS = 10_000
@@ -60,6 +61,10 @@ class WorkersConfig:
     compile: bool = False
     bank: BankRoom = field(default_factory=BankRoom)
     attention_shares: bool = False
+    gpus_per_evaluator: float = 0.0
+    evaluator_parts: int = 1
+    evaluator_python: str | None = None
+    evaluator_image: str | None = None
 
     @property
     def gpus_named(self) -> int:
@@ -75,6 +80,12 @@ class WorkersConfig:
         gpus = self.gpus_per_sampler
         if gpus != "auto" and (not isinstance(gpus, int | float) or isinstance(gpus, bool) or not 0 <= gpus <= 64):
             raise ConfigError(f"workers.gpus_per_sampler: {gpus!r} is not 'auto' or a number from 0 to 64")
+        if not 0 <= self.gpus_per_evaluator <= 64:
+            raise ConfigError(f"workers.gpus_per_evaluator: {self.gpus_per_evaluator:g} is not a number from 0 to 64")
+        if not 1 <= self.evaluator_parts <= 64:
+            raise ConfigError(f"workers.evaluator_parts: {self.evaluator_parts} is not a whole number from 1 to 64")
+        if self.evaluator_python and self.evaluator_image:
+            raise ConfigError("workers.evaluator_python: an image has its own Python; give this or evaluator_image")
         for key in ("device", "decode_device"):
             value = getattr(self, key)
             if value is not None and not DEVICE.fullmatch(value):
@@ -85,6 +96,9 @@ class WorkersConfig:
             )
         if not self.cluster:
             raise ConfigError("workers.cluster: is empty; write local, inline or the address of a Ray cluster")
+        for key in ("evaluator_python", "evaluator_image"):
+            if getattr(self, key) and self.cluster == "inline":
+                raise ConfigError(f"workers.{key}: needs workers of their own; set workers.cluster to local")
 
 
 @dataclass(frozen=True)
@@ -98,7 +112,7 @@ class SweepConfig:
     lengths_s: list[int]
     prompts: Any
     seeds: list[int] = field(default_factory=lambda: [0])
-    suites: list[str] = field(default_factory=lambda: ["weightless"])
+    suites: list[Any] = field(default_factory=lambda: ["weightless"])
     start_s: float = 0.0
     output: str = "runs"
     tracking: TrackingConfig = field(default_factory=TrackingConfig)
@@ -119,16 +133,16 @@ class SweepConfig:
             )
         check_output(self.output)
         self.method_entries()
+        self.suite_entries()
         check_prompts_key(self.prompts)
 
     def method_entries(self) -> list[MethodEntry]:
         """`methods` in order; ConfigError on a bad entry or on two with one label."""
-        entries = [read_method(f"methods[{i}]", entry) for i, entry in enumerate(self.methods)]
-        labels = [entry.label for entry in entries]
-        for label in labels:
-            if labels.count(label) > 1:
-                raise ConfigError(f"methods: {label!r} is there twice; label one: {{{label}: {{...}}, as: NAME}}")
-        return entries
+        return [MethodEntry(*parts) for parts in read_entries("methods", self.methods)]
+
+    def suite_entries(self) -> list[SuiteEntry]:
+        """`suites` in order, likewise."""
+        return [SuiteEntry(*parts) for parts in read_entries("suites", self.suites)]
 
 
 def load(path: str | Path, overrides: Sequence[str] = ()) -> SweepConfig:
@@ -165,21 +179,36 @@ def check_output(output: str) -> None:
         raise ConfigError(f"output: {output!r} is a URL, and the store needs a folder; mount it and give the folder")
 
 
-def read_method(key: str, entry: Any) -> MethodEntry:
+NOUNS = {"methods": "method", "suites": "suite"}
+Named = tuple[str, str, dict[str, Any]]
+"""A registered name, the label it goes by, and its parameters as written."""
+
+
+def read_entries(key: str, entries: list[Any]) -> list[Named]:
+    """Entries with labels of their own. Raises ConfigError."""
+    found = [read_entry(f"{key}[{i}]", entry) for i, entry in enumerate(entries)]
+    labels = [label for _, label, _ in found]
+    for label in labels:
+        if labels.count(label) > 1:
+            raise ConfigError(f"{key}: {label!r} is there twice; label one: {{{label}: {{...}}, as: NAME}}")
+    return found
+
+
+def read_entry(key: str, entry: Any) -> Named:
     """`native`, `{rag: {top_k: 4}}` or `{rag: {top_k: 4}, as: rag-k4}`."""
     if isinstance(entry, str):
-        return MethodEntry(entry, entry, {})
+        return entry, entry, {}
     form = "write NAME, {NAME: {parameter: value}} or {NAME: {...}, as: LABEL}"
     names = [name for name in entry if name != "as"] if isinstance(entry, dict) else []
     if len(names) != 1 or not isinstance(names[0], str):
-        raise ConfigError(f"{key}: {entry!r} is not one method; {form}")
+        raise ConfigError(f"{key}: {entry!r} is not one {NOUNS.get(key.partition('[')[0], 'entry')}; {form}")
     name, params, label = names[0], entry[names[0]], entry.get("as", names[0])
     if not isinstance(params, dict | None):
         raise ConfigError(f"{key}.{name}: {params!r} is not a mapping of parameters; {form}")
     if not isinstance(label, str):
         raise ConfigError(f"{key}.as: {label!r} is not a text; {form}")
     check_name(f"{key}.as", label)
-    return MethodEntry(name, label, dict(params or {}))
+    return name, label, dict(params or {})
 
 
 def check_prompts_key(prompts: Any) -> None:

@@ -194,6 +194,13 @@ def _take_seat(config: dict[str, Any]) -> None:
         raise
 
 
+def _environment(group: Group) -> dict[str, Any]:
+    """Ray's option for workers that have a Python or an image of their own."""
+    told = {"py_executable": group.python, "image_uri": group.image}
+    chosen = {key: value for key, value in told.items() if value}
+    return {"runtime_env": chosen} if chosen else {}
+
+
 class Shell:
     """The actor around a plain worker: runs one item, and says meanwhile how far it is."""
 
@@ -299,6 +306,7 @@ class RayFleet:
             max_restarts=0,
             max_task_retries=0,
             concurrency_groups={"peek": 1},
+            **_environment(group),
         )(Shell)
         actor = actor_class.remote(group.make)
         self.made += 1

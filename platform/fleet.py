@@ -42,7 +42,8 @@ class Item:
 @dataclass(frozen=True)
 class Group:
     """Workers of one kind. `stall_seconds`: a worker that reports nothing new for so long is replaced; `gpus_key`: the
-    key of `workers` that says how many GPUs each gets."""
+    key of `workers` that says how many GPUs each gets; `python`, `image`: an interpreter, or a container's image, of an
+    environment of their own (with Longtake, and the driver's Ray and Python)."""
 
     name: str
     make: Callable[[], Worker]
@@ -51,6 +52,8 @@ class Group:
     num_gpus: float = 0.0
     stall_seconds: float = 1800.0
     gpus_key: str = "gpus_per_sampler"
+    python: str | None = None
+    image: str | None = None
 
 
 @dataclass(frozen=True)

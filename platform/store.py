@@ -64,6 +64,16 @@ class SweepStore:
         """The folder of text embeddings, which the sweeps of a root share."""
         return self.folder.parent / "texts"
 
+    @property
+    def sweep_file(self) -> Path:
+        """The resolved sweep, as its latest run had it."""
+        return self.folder / "sweep.yaml"
+
+    @property
+    def score_cache(self) -> Path:
+        """The folder of results by the bytes of videos, which the sweeps of a root share."""
+        return self.folder.parent / "scores"
+
     # The sweep as a whole
 
     @contextmanager
@@ -81,7 +91,7 @@ class SweepStore:
         """Writes sweep.yaml and plan.jsonl. Raises ConfigError when takes of an earlier plan are gone or changed."""
         check_extension(self.folder, self.plan(), takes)
         durable.make_folder(self._takes)
-        durable.replace_file(self.folder / "sweep.yaml", config_yaml.encode())
+        durable.replace_file(self.sweep_file, config_yaml.encode())
         durable.replace_file(self.folder / "plan.jsonl", durable.json_lines([take.to_json() for take in takes]))
 
     def plan(self) -> list[Take]:
@@ -90,7 +100,7 @@ class SweepStore:
 
     def config_yaml(self) -> str | None:
         """The resolved sweep file, or None."""
-        data = self._read_bytes(self.folder / "sweep.yaml")
+        data = self._read_bytes(self.sweep_file)
         return None if data is None else data.decode()
 
     def sweep_leftovers(self) -> int:

@@ -8,7 +8,7 @@ from longtake.evaluators.base import Suite, suites
 @suites.register("pocket")
 class Pocket(Suite):
     name = "pocket"
-    label = "against the pocket world's own truth; a '_floor' is what the same sum gives for wrong places"
+    about = "against the pocket world's own truth; a '_floor' is what the same sum gives for wrong places"
     protocol = "direct"
     version = 1
     metrics = (

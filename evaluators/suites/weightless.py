@@ -8,7 +8,7 @@ from longtake.evaluators.base import Suite, suites
 @suites.register("weightless")
 class Weightless(Suite):
     name = "weightless"
-    label = "stand-in features (no downloaded weights): not comparable with published VBench numbers"
+    about = "stand-in features (no downloaded weights): not comparable with published VBench numbers"
     protocol = "direct"
     version = 1
     metrics = (

@@ -11,6 +11,7 @@ import pytest
 from longtake.evaluators.base import VideoContext, VideoValue, metrics
 from longtake.evaluators.clips import clip_frames, iter_clips
 from longtake.evaluators.views import Frames, set_one_thread
+from tests.evaluators.stand_ins import stand_ins
 
 POCKET_PROMPT = "dusk, brick; pan right 6 s, left 6 s, repeat"
 
@@ -42,7 +43,7 @@ def run_metric() -> Callable[..., VideoValue]:
         height, width = frames.shape[1:3]
         path = Path("made-in-memory.mp4")
         latent = 1 + (len(frames) - 1) // 4
-        ctx = VideoContext(path, fps, width, height, len(frames), POCKET_PROMPT, 0, 0, latent)
+        ctx = VideoContext(path, fps, width, height, len(frames), POCKET_PROMPT, 0, 0, latent, stand_ins())
         opened = metrics.get(name)().open(ctx)
         views = iter_clips(batches(frames, batch), fps, clip_frames(fps, width, height, path), path)
         return opened.finish([opened.clip(view) for view in views])

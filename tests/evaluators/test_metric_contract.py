@@ -10,10 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from longtake.evaluators.base import Unscorable, VideoContext, VideoValue, directions, metrics, suites
+from longtake.evaluators.base import SuiteEntry, Unscorable, VideoContext, VideoValue, directions, metrics, suites
 from longtake.evaluators.clips import iter_clips
 from longtake.evaluators.scorer import score_video
 from longtake.evaluators.views import Frames
+from tests.evaluators.stand_ins import stand_ins
 
 RunMetric = Callable[..., VideoValue]
 EVERY = metrics.names()
@@ -23,7 +24,7 @@ ON_ANY_VIDEO = [name for name in EVERY if not metrics.get(name).needs_take]
 @pytest.mark.parametrize("name", EVERY)
 def test_it_declares_what_its_number_means(name: str) -> None:
     metric = metrics.get(name)
-    assert metric.name == name
+    assert name in (metric.name, f"vbench/{metric.name}")
     assert metric.unit
     assert metric.direction in ("higher", "lower")
     assert metric.departs
@@ -88,21 +89,24 @@ def test_one_frame_is_a_reason_or_a_number_and_never_nan(
     name: str, textured: Frames, tmp_path: Path, lossless: Callable[..., Path]
 ) -> None:
     path = lossless(tmp_path / "one_frame.mkv", textured[:1])
+    short = metrics.get(name).name
     for suite in suites.names():
-        if name in suites.get(suite).metrics:
-            scores = score_video(path, suite)
-            value = scores.metrics[name]
-            assert (value is None) == (name in scores.errors)
+        if name in SuiteEntry(suite, suite).open().metrics:
+            scores = score_video(path, SuiteEntry(suite, suite), stand_ins())
+            value = scores.metrics[short]
+            assert (value is None) == (short in scores.errors)
             assert value is None or math.isfinite(value)
 
 
 @pytest.mark.parametrize("suite", suites.names())
 def test_a_suite_names_known_metrics_and_its_protocol(suite: str) -> None:
-    found = suites.get(suite)
+    entry = SuiteEntry(suite, suite)
+    found = entry.open()
     assert found.name == suite
-    assert found.label
+    assert found.about
     assert found.protocol
-    assert set(directions(suite)) <= set(found.metrics) <= set(EVERY)
+    assert set(found.metrics) <= set(EVERY)
+    assert set(directions(entry)) <= {found.metric(key).name for key in found.metrics}
 
 
 @pytest.mark.parametrize("name", ON_ANY_VIDEO)
@@ -112,7 +116,7 @@ def test_a_run_keeps_features_and_not_frames(name: str, run_metric: RunMetric) -
 
     def held_bytes(clips: int) -> int:
         path = Path("v.mp4")
-        run = metrics.get(name)().open(VideoContext(path, 2.0, 64, 64, 4 * clips))
+        run = metrics.get(name)().open(VideoContext(path, 2.0, 64, 64, 4 * clips, equipment=stand_ins()))
         tracemalloc.start()
         for view in iter_clips((noise for _ in range(clips)), 2.0, 4, path):
             run.clip(view)

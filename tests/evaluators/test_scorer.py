@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from longtake.evaluators.base import Metric, MetricRun, VideoContext, VideoValue, metrics
+from longtake.evaluators.base import Metric, MetricRun, SuiteEntry, VideoContext, VideoValue
 from longtake.evaluators.drift import Timeline, drift_of
-from longtake.evaluators.scorer import context_of, score_metrics, score_video, score_video_suites
+from longtake.evaluators.scorer import context_of, score_video, score_video_suites
 from longtake.evaluators.track import Track
 from longtake.evaluators.views import ClipView, Frames
 from longtake.platform.errors import ConfigError, StorageError
@@ -22,6 +22,7 @@ from longtake.platform.pocket.world import COLUMN_PX, crop, panorama
 from longtake.platform.takes import MethodSpec, Take
 from longtake.platform.video import VideoWriter
 
+WEIGHTLESS, POCKET = SuiteEntry("weightless", "weightless"), SuiteEntry("pocket", "pocket")
 Write = Callable[..., Path]
 
 
@@ -29,7 +30,7 @@ def test_a_file_scores_as_its_frames_do(
     tmp_path: Path, textured: Frames, lossless: Write, run_metric: Callable[..., VideoValue]
 ) -> None:
     path = lossless(tmp_path / "underscores_in the name.mkv", textured)
-    scores = score_video(path, "weightless")
+    scores = score_video(path, WEIGHTLESS)
     assert scores.suite == "weightless"
     assert scores.protocol == "direct"
     assert not [name for name, value in scores.metrics.items() if value is None]
@@ -45,16 +46,16 @@ def test_suites_share_one_decode_and_agree_with_one_at_a_time(
     from longtake.platform import video
 
     path, decodes, read = lossless(tmp_path / "v.mkv", textured), [], video.read_frames
-    alone = score_video(path, "weightless")
+    alone = score_video(path, WEIGHTLESS)
 
     def counted(path: Path, batch: int = 32) -> Iterator[Frames]:
         decodes.append(path)
         yield from read(path, batch)
 
     monkeypatch.setattr(video, "read_frames", counted)
-    both = score_video_suites(path, ["weightless", "weightless"])
+    both = score_video_suites(path, [WEIGHTLESS, SuiteEntry("weightless", "again")])
     assert decodes == [path]
-    assert both == {"weightless": alone}
+    assert both == {"weightless": alone, "again": replace(alone, suite="again")}
 
 
 @pytest.mark.parametrize(
@@ -69,7 +70,7 @@ def test_a_broken_video_is_a_reason_per_metric(
         whole = lossless(tmp_path / "whole.mkv", textured).read_bytes()
         content = whole[: len(whole) // 2]
     path.write_bytes(content)
-    scores = score_video(path, "weightless")
+    scores = score_video(path, WEIGHTLESS)
     if name != "cut.mkv":  # half a Matroska file may be a shorter, readable one
         assert set(scores.metrics.values()) == {None}
         assert all(reason in scores.errors[metric] for metric in scores.metrics)
@@ -77,9 +78,9 @@ def test_a_broken_video_is_a_reason_per_metric(
 
 def test_a_missing_file_and_an_unknown_suite_are_one_line(tmp_path: Path) -> None:
     with pytest.raises(StorageError, match=r"gone\.mp4"):
-        score_video(tmp_path / "gone.mp4", "weightless")
-    with pytest.raises(ConfigError, match="weightles"):
-        score_video(tmp_path / "gone.mp4", "weightles")
+        score_video(tmp_path / "gone.mp4", WEIGHTLESS)
+    with pytest.raises(ConfigError, match="did you mean 'weightless'"):
+        SuiteEntry("weightles", "weightles").open()
 
 
 class _Fragile(Metric):
@@ -128,11 +129,9 @@ def test_no_score_at_all_is_none() -> None:
 
 
 def test_needs_take_says_so_on_a_plain_file(tmp_path: Path, textured: Frames, lossless: Write) -> None:
-    names = [name for name in metrics.names() if metrics.get(name).needs_take]
-    path = lossless(tmp_path / "plain.mkv", textured[:33])
-    for name, result in score_metrics(path, names).items():
-        assert result.value is None
-        assert "needs the take" in result.errors[name]
+    scores = score_video(lossless(tmp_path / "plain.mkv", textured[:33]), POCKET)
+    assert set(scores.metrics.values()) == {None}
+    assert all("needs the take" in scores.errors[name] for name in scores.metrics)
 
 
 def test_a_pocket_take_is_scored_under_both_suites_from_its_video_file(tmp_path: Path) -> None:
@@ -143,13 +142,13 @@ def test_a_pocket_take_is_scored_under_both_suites_from_its_video_file(tmp_path:
     with VideoWriter(tmp_path / "video.mp4", 16, 128, 128) as writer:
         writer.write(StreamingDecoder(PocketCodec(), camera).push(latents_FDHW))
     take = Take("pocket", MethodSpec("native", "native", {}), 16, latents, prompt, 3)
-    found = score_video_suites(tmp_path / "video.mp4", ["weightless", "pocket"], take=take)
+    found = score_video_suites(tmp_path / "video.mp4", [WEIGHTLESS, POCKET], take)
     assert None not in found["weightless"].metrics.values()
     pocket = found["pocket"]
     assert pocket.metrics["revisit_psnr"] > pocket.metrics["revisit_psnr_floor"] + 10
     assert pocket.metrics["revisit_hit"] > 0.9
     assert "revisit_psnr_true" not in pocket.metrics, "no start was given, so the truth does not apply"
-    given = score_video_suites(tmp_path / "video.mp4", ["pocket"], take=replace(take, start_frames=24))["pocket"]
+    given = score_video_suites(tmp_path / "video.mp4", [POCKET], replace(take, start_frames=24))["pocket"]
     assert given.metrics["revisit_hit_true"] == 1.0
 
 

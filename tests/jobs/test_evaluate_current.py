@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from longtake.evaluators.base import SuiteEntry
 from longtake.evaluators.suites.weightless import Weightless
 from longtake.jobs.evaluate import ScoreWorker, StorageDamage, current_scores
 from longtake.jobs.generate import SamplerWorker
@@ -25,18 +26,22 @@ def made(tmp_path):
         yield store, take
 
 
+def weightless():
+    return SuiteEntry("weightless", "weightless")
+
+
 def score(store, take):
-    return ScoreWorker(store).run({"take": take.to_json(), "suites": ["weightless"]}, lambda report: None)
+    return ScoreWorker(store).run({"take": take.to_json(), "suites": [weightless().to_json()]}, lambda report: None)
 
 
 def test_a_newer_suite_scores_again(made, monkeypatch):
     store, take = made
     score(store, take)
-    assert current_scores(store, take.id, "weightless") is not None
+    assert current_scores(store, take.id, weightless()) is not None
     monkeypatch.setattr(Weightless, "version", Weightless.version + 1)
-    assert current_scores(store, take.id, "weightless") is None
+    assert current_scores(store, take.id, weightless()) is None
     score(store, take)
-    assert current_scores(store, take.id, "weightless") is not None
+    assert current_scores(store, take.id, weightless()) is not None
 
 
 def flip(path):

@@ -16,7 +16,6 @@ SHIPPED = sorted(sweeps.PACKAGED_SWEEPS.glob("*.yaml"))
 @pytest.mark.usefixtures("wan_weights")
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
 def test_every_shipped_sweep_loads_and_names_what_exists(path: Path) -> None:
-    from longtake.evaluators.base import suites
     from longtake.platform.backbones.base import backbones
     from longtake.platform.methods.base import methods
 
@@ -24,7 +23,7 @@ def test_every_shipped_sweep_loads_and_names_what_exists(path: Path) -> None:
     for backbone in sweep.backbones:
         assert backbones.get(backbone).spec.name == backbone
     assert all(methods.get(entry.name) for entry in sweep.method_entries())
-    assert all(suites.get(suite) for suite in sweep.suites)
+    assert all(entry.open() for entry in sweep.suite_entries())
     prompts = sweeps.read_prompts(sweep, path)
     for prompt in prompts:
         backbones.get(sweep.backbones[0]).check_prompt(prompt)

@@ -1,0 +1,70 @@
+"""scene_cuts: how many times the picture changes at once, as between two shots. Reported, not ranked.
+
+Consistency across a cut is low for a reason that is not drift; a table of long videos should say where cuts are.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+
+from longtake.evaluators.base import Metric, MetricRun, VideoContext, VideoValue, metrics
+
+if TYPE_CHECKING:
+    from longtake.evaluators.views import ClipView, Frames
+
+THRESHOLD = 35.0
+SHORTEST_SCENE_SECONDS = 0.6
+WIDTH_PX = 256
+
+
+class _Run(MetricRun):
+    def __init__(self, fps: float) -> None:
+        self.fps = fps
+        self.last: Frames | None = None
+        self.cuts: list[int] = []
+
+    def clip(self, view: ClipView) -> float:
+        before = len(self.cuts)
+        for place in range(view.shared, len(view)):
+            self.see(view.frames[place], view.start_frame + place)
+        return float(len(self.cuts) - before)
+
+    def see(self, frame: Frames, index: int) -> None:
+        small = hue_saturation_value(frame)
+        since = index - (self.cuts[-1] if self.cuts else 0)
+        if self.last is not None and since >= SHORTEST_SCENE_SECONDS * self.fps:
+            change = cv2.norm(small, self.last, cv2.NORM_L1) / small.size
+            if change >= THRESHOLD:
+                self.cuts.append(index)
+        self.last = small
+
+    def finish(self, clips: list[float | None]) -> VideoValue:
+        seconds = {f"at_s.{number}": cut / self.fps for number, cut in enumerate(self.cuts, 1)}
+        return VideoValue(float(len(self.cuts)), clips, dict(seconds))
+
+
+def hue_saturation_value(frame: Frames) -> Frames:
+    """uint8 [h, w, 3], about 256 px wide: what two neighbouring frames are compared by."""
+    height, width = frame.shape[:2]
+    scale = min(1.0, WIDTH_PX / width)
+    size = max(1, round(width * scale)), max(1, round(height * scale))
+    return np.asarray(cv2.cvtColor(cv2.resize(frame, size, interpolation=cv2.INTER_LINEAR), cv2.COLOR_RGB2HSV))
+
+
+@metrics.register("scene_cuts")
+class SceneCuts(Metric):
+    """Frames whose hue, saturation and value differ from the frame before by 35 levels on average, none within .6 s
+    of another (PySceneDetect's content detector; VBench-Long's threshold for it)."""
+
+    name = "scene_cuts"
+    unit = "cuts"
+    direction = "lower"
+    departs = "PySceneDetect counts cuts of a file; here a clip counts those among its own new frames."
+    ranked = False
+    still_value = 0.0
+
+    def open(self, ctx: VideoContext) -> MetricRun:
+        return _Run(ctx.fps)

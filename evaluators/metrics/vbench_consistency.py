@@ -1,0 +1,164 @@
+"""vbench/subject_consistency and vbench/background_consistency: does the picture keep its content?
+
+In a clip: neighbouring frames, and every frame against the clip's first, by DINO (subject) or CLIP (background). With
+`long_range`, the clips' first frames likewise, by DINOv2 or DreamSim; that score is mapped to the scale of in-clip ones
+by VBench-Long's table, and the two are fused half and half. Without it a drift slower than 2 s is not seen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
+
+from longtake.evaluators.base import MetricRun, Unscorable, VideoContext, VideoValue, mean_of, metrics
+from longtake.evaluators.vbench.known import Known
+from longtake.evaluators.vbench.metric import VBenchMetric, run_over
+from longtake.evaluators.vbench.settings import Settings
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from longtake.evaluators.equipment import Equipment
+    from longtake.evaluators.vbench.exact import Encoder
+    from longtake.evaluators.views import ClipView, Frames
+
+IN_CLIP, CLIP_TO_CLIP, MAPPED = "in_clip", "clip_to_clip", "mapped"
+
+
+@dataclass(frozen=True)
+class Eyes:
+    """A dimension's networks, and what each wants of the pixels."""
+
+    dimension: str
+    network: str
+    prepare: Callable[[Frames], Tensor]
+    product: str
+    between: str
+    prepare_between: Callable[[Frames, bool], Tensor]
+
+
+class _Run(MetricRun):
+    def __init__(self, eyes: Eyes, settings: Settings, equipment: Equipment) -> None:
+        self.eyes, self.settings, self.equipment = eyes, settings, equipment
+        self.network = equipment.network(eyes.network)
+        self.first_frames = FirstFrames(eyes, settings, equipment) if settings.long_range else None
+        self.known: Known[Tensor] = Known()
+
+    def clip(self, view: ClipView) -> float:
+        import torch
+
+        from longtake.evaluators.vbench.consistency import consistency
+
+        if self.first_frames is not None and (not view.overlaps or self.settings.allows("overlapping-clip")):
+            self.first_frames.add(view)
+        features = self.known.of(view, range(len(view)), lambda missing: self.features(view, missing))
+        if len(view) < 2:
+            raise Unscorable("one frame has nothing to be consistent with")
+        return consistency(torch.stack(features))
+
+    def features(self, view: ClipView, missing: list[int]) -> list[Tensor]:
+        from longtake.evaluators.vbench.pixels import each
+
+        inputs = view.product(self.eyes.product, partial(each, self.eyes.prepare))
+        return run_over(self.network, inputs[-len(missing) :], self.equipment.batch, self.equipment.device)
+
+    def finish(self, clips: list[float | None]) -> VideoValue:
+        in_clip = mean_of(clips)
+        if self.first_frames is None or in_clip is None:
+            return VideoValue(in_clip, clips)
+        return self.fused(in_clip, clips, self.first_frames)
+
+    def fused(self, in_clip: float, clips: list[float | None], first_frames: FirstFrames) -> VideoValue:
+        from longtake.evaluators.vbench.consistency import fused, mapped
+
+        between, alone = first_frames.score(), self.settings.allows("missing-clip-to-clip")
+        if between is None:
+            why = "fewer than two clips that do not overlap have no clip-to-clip score"
+            extra = {IN_CLIP: in_clip, CLIP_TO_CLIP: None, MAPPED: None}
+            reasons = dict.fromkeys((CLIP_TO_CLIP, MAPPED), why) | ({} if alone else {"": why})
+            return VideoValue(in_clip if alone else None, clips, extra, reasons)
+        scaled = mapped(between, self.eyes.dimension)
+        value = in_clip if alone and scaled == 0 else fused(in_clip, scaled)
+        return VideoValue(value, clips, {IN_CLIP: in_clip, CLIP_TO_CLIP: between, MAPPED: scaled})
+
+
+class FirstFrames:
+    """The clips' first frames, as features; under the exact protocol, as the video that official code makes of them."""
+
+    def __init__(self, eyes: Eyes, settings: Settings, equipment: Equipment) -> None:
+        self.eyes, self.settings, self.equipment = eyes, settings, equipment
+        self.network = equipment.network(eyes.between)
+        self.features: list[Tensor] = []
+        self.encoder: Encoder | None = None
+        self.clips = 0
+
+    def add(self, view: ClipView) -> None:
+        from longtake.evaluators.vbench.exact import Encoder
+
+        self.clips += 1
+        if self.settings.protocol != "exact":
+            self.features += self.see(view.frames[:1])
+            return
+        self.encoder = self.encoder or Encoder(int(view.fps))
+        self.encoder.add(view.frames[0])
+
+    def see(self, frames: Frames) -> list[Tensor]:
+        inputs = self.eyes.prepare_between(frames, self.settings.antialias)
+        return run_over(self.network, inputs, self.equipment.batch, self.equipment.device)
+
+    def score(self) -> float | None:
+        """None when there are not two clips to compare."""
+        import torch
+
+        from longtake.evaluators.vbench.consistency import consistency, official_order
+
+        if self.clips < 2:
+            return None
+        if self.encoder is not None:
+            parts = self.encoder.decoded(self.equipment.batch)
+            self.features = [feature for part in parts for feature in self.see(part)]
+        order = official_order(self.clips) if self.settings.allows("clip-order") else range(self.clips)
+        return consistency(torch.stack([self.features[index] for index in order]))
+
+
+class _Consistency(VBenchMetric):
+    unit = "0..1"
+    direction = "higher"
+    still_value = 1.0
+    cares_for = ("long_range", "antialias", "compat")
+
+    def eyes(self) -> Eyes:
+        raise NotImplementedError
+
+    def networks(self) -> Sequence[str]:
+        eyes = self.eyes()
+        return (eyes.network, eyes.between) if self.settings.long_range else (eyes.network,)
+
+    def open(self, ctx: VideoContext) -> MetricRun:
+        return _Run(self.eyes(), self.settings, ctx.equipment)
+
+
+@metrics.register("vbench/subject_consistency")
+class SubjectConsistency(_Consistency):
+    """DINO ViT-B/16 in a clip, DINOv2 ViT-B/14 between clips."""
+
+    name = "subject_consistency"
+
+    def eyes(self) -> Eyes:
+        from longtake.evaluators.vbench import pixels
+
+        return Eyes("subject", "dino", pixels.for_dino, "dino", "dinov2", pixels.for_dinov2)
+
+
+@metrics.register("vbench/background_consistency")
+class BackgroundConsistency(_Consistency):
+    """CLIP ViT-B/32 in a clip, DreamSim between clips."""
+
+    name = "background_consistency"
+
+    def eyes(self) -> Eyes:
+        from longtake.evaluators.vbench import pixels
+
+        return Eyes("background", "clip-b", pixels.for_clip, "clip", "dreamsim", pixels.for_dreamsim)

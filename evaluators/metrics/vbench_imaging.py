@@ -1,0 +1,49 @@
+"""vbench/imaging_quality: noise, blur, wrong exposure and other distortions, frame by frame (MUSIQ trained on SPAQ)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from longtake.evaluators.base import MetricRun, VideoContext, metrics
+from longtake.evaluators.vbench.known import Known
+from longtake.evaluators.vbench.metric import VBenchMetric, in_batches, run_over
+
+if TYPE_CHECKING:
+    from longtake.evaluators.equipment import Equipment
+    from longtake.evaluators.views import ClipView
+
+HIGHEST = 100
+
+
+class _Run(MetricRun):
+    def __init__(self, equipment: Equipment) -> None:
+        self.equipment = equipment
+        self.network = equipment.network("musiq")
+        self.known: Known[float] = Known()
+
+    def clip(self, view: ClipView) -> float:
+        scores = self.known.of(view, range(len(view)), lambda missing: self.scores(view, missing))
+        return sum(scores) / len(scores) / HIGHEST
+
+    def scores(self, view: ClipView, missing: list[int]) -> list[float]:
+        from longtake.evaluators.vbench import pixels
+
+        batch, device = self.equipment.batch, self.equipment.device
+        parts = (pixels.each(pixels.for_musiq, view.frames[part]) for part in in_batches(missing, batch))
+        return [float(score) for part in parts for score in run_over(self.network, part, batch, device)]
+
+
+@metrics.register("vbench/imaging_quality")
+class ImagingQuality(VBenchMetric):
+    """Mean over frames of the predicted opinion score, 0 to 100, divided by 100 (vbench.imaging_quality)."""
+
+    name = "imaging_quality"
+    unit = "opinion score / 100"
+    direction = "higher"
+
+    def networks(self) -> Sequence[str]:
+        return ("musiq",)
+
+    def open(self, ctx: VideoContext) -> MetricRun:
+        return _Run(ctx.equipment)

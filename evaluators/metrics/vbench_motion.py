@@ -1,0 +1,70 @@
+"""vbench/motion_smoothness: can every other frame be told from its neighbours? (AMT-S interpolates between them.)"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+
+from longtake.evaluators.base import MetricRun, Unscorable, VideoContext, metrics
+from longtake.evaluators.vbench.known import Known
+from longtake.evaluators.vbench.metric import VBenchMetric, in_batches
+
+if TYPE_CHECKING:
+    from longtake.evaluators.equipment import Equipment
+    from longtake.evaluators.views import ClipView, Frames
+
+DIVISOR = 16
+
+
+class _Run(MetricRun):
+    def __init__(self, equipment: Equipment) -> None:
+        self.equipment = equipment
+        self.network = equipment.network("amt")
+        self.known: Known[float] = Known()
+
+    def clip(self, view: ClipView) -> float:
+        even = range(0, len(view) - 2, 2)
+        if not even:
+            raise Unscorable(f"{len(view)} frames; a frame between two others needs 3")
+        errors = self.known.of(view, even, lambda missing: self.errors(view, missing))
+        return (255.0 - sum(errors) / len(errors)) / 255.0
+
+    def errors(self, view: ClipView, missing: list[int]) -> list[float]:
+        """Mean absolute difference, in levels, of the frame after each place and what its neighbours foretell."""
+        found = []
+        for places in in_batches(missing, self.equipment.pairs):
+            predicted = self.between(view.frames[places], view.frames[[place + 2 for place in places]])
+            truth = view.frames[[place + 1 for place in places]]
+            found += [cv2.norm(a, b, cv2.NORM_L1) / a.size for a, b in zip(predicted, truth, strict=True)]
+        return found
+
+    def between(self, before: Frames, after: Frames) -> Frames:
+        """uint8 [n, H, W, 3]: what lies half way; cut, not rounded, to whole levels."""
+        import torch
+
+        from longtake.evaluators.vbench.pixels import pad_to, raw
+
+        (first, place), (last, _) = (pad_to(raw(frames) / 255.0, DIVISOR) for frames in (before, after))
+        with torch.inference_mode():
+            found = self.network(first.to(self.equipment.device), last.to(self.equipment.device))
+            levels = (found[..., place[0], place[1]].float() * 255.0).clamp(0, 255).to(torch.uint8)
+        return np.ascontiguousarray(levels.permute(0, 2, 3, 1).cpu().numpy())
+
+
+@metrics.register("vbench/motion_smoothness")
+class MotionSmoothness(VBenchMetric):
+    """(255 - mean |odd frame - its prediction|) / 255; with an even count the last odd frame is not used
+    (vbench.motion_smoothness)."""
+
+    name = "motion_smoothness"
+    unit = "0..1"
+    direction = "higher"
+
+    def networks(self) -> Sequence[str]:
+        return ("amt",)
+
+    def open(self, ctx: VideoContext) -> MetricRun:
+        return _Run(ctx.equipment)

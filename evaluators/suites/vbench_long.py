@@ -1,0 +1,60 @@
+"""vbench-long: the dimensions that VBench-Long offers for one's own videos, with the networks that VBench uses."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from longtake.evaluators.base import Metric, Suite, metrics, suites
+from longtake.evaluators.vbench.metric import VBenchMetric
+from longtake.evaluators.vbench.settings import Settings
+from longtake.platform.errors import ConfigError
+from longtake.platform.registry import did_you_mean
+
+DIMENSIONS = (
+    "subject_consistency",
+    "background_consistency",
+    "motion_smoothness",
+    "dynamic_degree",
+    "aesthetic_quality",
+    "imaging_quality",
+    "temporal_flickering",
+)
+CUTS = "scene_cuts"
+
+
+@suites.register("vbench-long")
+@dataclass(frozen=True)
+class VBenchLong(Settings, Suite):
+    """`dimensions`: which to score. A table holds one protocol and one setting of the others."""
+
+    dimensions: list[str] = field(default_factory=lambda: list(DIMENSIONS))
+
+    name = "vbench-long"
+    about = "VBench-Long's dimensions with VBench's networks; comparable with published numbers of the same settings"
+    version = 1
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in self.dimensions:
+            if name not in DIMENSIONS:
+                raise ConfigError(f"dimensions: unknown dimension {name!r}; {did_you_mean(name, [*DIMENSIONS])}")
+        if not self.dimensions:
+            raise ConfigError(f"dimensions: is empty; give some of {', '.join(DIMENSIONS)}")
+
+    @property
+    def metrics(self) -> Sequence[str]:  # type: ignore[override]
+        return [registered(name) for name in DIMENSIONS if name in self.dimensions] + [CUTS]
+
+    def metric(self, key: str) -> Metric:
+        kind = metrics.get(key)
+        return kind(self) if issubclass(kind, VBenchMetric) else kind()
+
+    def settings(self) -> dict[str, Any]:
+        return asdict(self) | {name: sorted(getattr(self, name)) for name in ("compat", "dimensions")}
+
+
+def registered(dimension: str) -> str:
+    """Flickering runs no network and is the same metric in every suite."""
+    return dimension if dimension == "temporal_flickering" else f"vbench/{dimension}"

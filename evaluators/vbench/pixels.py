@@ -1,0 +1,100 @@
+"""Frames as VBench's networks see them: its resizes and normalisations, on float32 pixels.
+
+All resizes interpolate without antialias unless one is asked for, never round and never clamp, so that bicubic may
+overshoot, as in VBench. Shapes: frames uint8 [n, H, W, 3]; tensors float32 [n, 3, h, w].
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from longtake.evaluators.views import Frames
+
+IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+CLIP = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
+SIDE_PX = 224
+DINOV2_SIDE_PX = 256
+IMAGING_LONG_PX = 512
+
+
+def each(prepare: Callable[[Frames], Tensor], frames: Frames) -> Tensor:
+    """Frame by frame, so that the large float32 pixels of one frame at a time stay in the processor's cache."""
+    return torch.cat([prepare(frame[None]) for frame in frames])
+
+
+def raw(frames: Frames) -> Tensor:
+    """0..255, in the memory order of the frames."""
+    with torch.no_grad():
+        return torch.tensor(frames).permute(0, 3, 1, 2).float()
+
+
+def for_dino(frames: Frames) -> Tensor:
+    """Shorter side 224, bilinear, no crop (vbench.utils.dino_transform)."""
+    return normalised(resize_short(raw(frames), SIDE_PX, "bilinear") / 255.0, IMAGENET)
+
+
+def for_clip(frames: Frames) -> Tensor:
+    """Shorter side 224, bicubic, centre crop (vbench.utils.clip_transform)."""
+    return normalised(centre_crop(resize_short(raw(frames), SIDE_PX, "bicubic"), SIDE_PX) / 255.0, CLIP)
+
+
+def for_musiq(frames: Frames) -> Tensor:
+    """Longer side at most 512, bilinear, sizes cut to whole pixels; 0..1 (vbench.imaging_quality, mode 'longer')."""
+    pixels = raw(frames)
+    height, width = pixels.shape[-2:]
+    if max(height, width) > IMAGING_LONG_PX:
+        scale = IMAGING_LONG_PX / max(height, width)
+        pixels = resize(pixels, (int(scale * height), int(scale * width)), "bilinear")
+    return pixels / 255.0
+
+
+def for_dinov2(frames: Frames, antialias: bool) -> Tensor:
+    """Shorter side 256, bicubic, centre crop 224 (vbench2_beta_long.utils.dinov2_transform)."""
+    pixels = resize_short(raw(frames), DINOV2_SIDE_PX, "bicubic", antialias)
+    return normalised(centre_crop(pixels, SIDE_PX) / 255.0, IMAGENET)
+
+
+def for_dreamsim(frames: Frames, antialias: bool) -> Tensor:
+    """224x224 whatever the aspect, bicubic; 0..1 (vbench2_beta_long.utils.dreamsim_transform)."""
+    return resize(raw(frames), (SIDE_PX, SIDE_PX), "bicubic", antialias) / 255.0
+
+
+def resize_short(pixels: Tensor, side: int, mode: str, antialias: bool = False) -> Tensor:
+    """The shorter side becomes `side`, the longer keeps the aspect and is cut to whole pixels (torchvision's rule)."""
+    height, width = pixels.shape[-2:]
+    longer = int(side * max(height, width) / min(height, width))
+    return resize(pixels, (side, longer) if height <= width else (longer, side), mode, antialias)
+
+
+def resize(pixels: Tensor, size: tuple[int, int], mode: str, antialias: bool = False) -> Tensor:
+    if tuple(pixels.shape[-2:]) == size:
+        return pixels
+    return F.interpolate(pixels, size, mode=mode, align_corners=False, antialias=antialias)
+
+
+def centre_crop(pixels: Tensor, side: int) -> Tensor:
+    """Half a pixel goes to the even neighbour, as in torchvision."""
+    top, left = (round((length - side) / 2) for length in pixels.shape[-2:])
+    return pixels[..., top : top + side, left : left + side]
+
+
+def normalised(pixels: Tensor, statistics: tuple[tuple[float, ...], tuple[float, ...]]) -> Tensor:
+    mean, std = (torch.tensor(values).view(3, 1, 1) for values in statistics)
+    return (pixels - mean) / std
+
+
+def pad_to(pixels: Tensor, multiple: int) -> tuple[Tensor, tuple[slice, slice]]:
+    """Edges repeated until both sides are multiples, half of it on each side; and where the picture lies then."""
+    height, width = pixels.shape[-2:]
+    more_h, more_w = -height % multiple, -width % multiple
+    top, left = more_h // 2, more_w // 2
+    if not (more_h or more_w):
+        return pixels, (slice(0, height), slice(0, width))
+    padded = F.pad(pixels, [left, more_w - left, top, more_h - top], mode="replicate")
+    return padded, (slice(top, top + height), slice(left, left + width))
