@@ -41,7 +41,7 @@ Out = Annotated[Path | None, typer.Option(help="Write the scores to this JSON fi
 Runs = Annotated[Path, typer.Argument(metavar="[RUNS]", help="The folder that sweeps write to.")]
 Sweep = Annotated[str | None, typer.Option(help="Only this sweep.")]
 Names = Annotated[
-    list[str], typer.Argument(metavar="NAME...", help="Backbones or artefacts of `longtake weights list`.")
+    list[str], typer.Argument(metavar="NAME...", help="A backbone, vbench, or artefacts of `longtake weights list`.")
 ]
 
 
@@ -118,6 +118,17 @@ def compare(
     from longtake.jobs.compare import compare as compare_sweep
 
     return compare_sweep(folder, base, metric, out)
+
+
+@app.command()
+def doctor(
+    output: Annotated[str, typer.Option(help="The folder that results would go to.")] = "runs",
+) -> int:
+    """What can run here, and the command for what is missing; ends with 1 when nothing can."""
+    from longtake.jobs import leaderboard
+    from longtake.jobs.doctor import doctor as examine
+
+    return examine(output, leaderboard.console_for())
 
 
 @app.command()
@@ -229,11 +240,13 @@ def weights_list() -> int:
 @weights_app.command("pull")
 def weights_pull(
     names: Names,
-    source: Annotated[Path | None, typer.Option("--from", help="Take the files from this folder, not the hub.")] = None,
+    source: Annotated[
+        Path | None, typer.Option("--from", help="Take the files from this folder, not from their publishers.")
+    ] = None,
     revision: Annotated[str | None, typer.Option(help="A branch, tag or commit of the repository.")] = None,
     convert: Annotated[bool, typer.Option(help="Convert what is a pickle.")] = True,
 ) -> int:
-    """Fetch weights and convert them; run it again to go on where it stopped."""
+    """Fetch weights and convert them, such as `vbench` or a backbone's; run it again to go on where it stopped."""
     from longtake.jobs import weights as job
 
     return job.pull(names, source, revision, convert, print)
@@ -244,7 +257,7 @@ def weights_convert(
     names: Names,
     delete_source: Annotated[bool, typer.Option("--delete-source", help="Delete the pickles then.")] = False,
 ) -> int:
-    """Turn fetched pickles into safetensors; nothing of them is run."""
+    """Turn fetched pickles and archives into safetensors; nothing of them is run."""
     from longtake.jobs import weights as job
 
     return job.convert(names, delete_source, print)
@@ -262,7 +275,7 @@ def weights_verify(
 
 EXTRAS = dict.fromkeys(("diffusers", "ftfy", "huggingface_hub", "tokenizers", "transformers"), "wan")
 EXTRAS["deepspeed"] = "train"
-NOTHING_KEPT = ("bench", "compare", "plan", "verify", "leaderboard", "traces")
+NOTHING_KEPT = ("bench", "compare", "doctor", "plan", "verify", "leaderboard", "traces")
 CLICK_INTERRUPTED = 130  # what click makes of a KeyboardInterrupt
 
 

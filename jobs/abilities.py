@@ -1,0 +1,102 @@
+"""What can run here: every dimension of every suite and every backbone, with what it lacks and the command for that.
+
+Nothing is loaded: packages are looked up by name, weights by their records.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, fields, is_dataclass
+from importlib.metadata import PackageNotFoundError, requires, version
+from typing import TYPE_CHECKING
+
+from longtake.platform.errors import WeightsError
+
+if TYPE_CHECKING:
+    from longtake.evaluators.base import Suite
+
+LONG_RANGE = "long_range"
+WAN = "wan"
+
+
+@dataclass(frozen=True)
+class Ability:
+    """`lacks`: one line for each thing that is missing, with its command; none: it can run."""
+
+    group: str
+    name: str
+    lacks: tuple[str, ...] = ()
+
+
+def dimensions() -> Iterator[Ability]:
+    """A row for each metric of each suite; for one that can look further, also for what only that needs."""
+    from longtake.evaluators.base import suites
+
+    for name in suites.names():
+        kind = suites.get(name)
+        plain = kind()
+        for key in plain.metrics:
+            yield dimension(name, plain, key)
+        if is_dataclass(kind) and LONG_RANGE in {one.name for one in fields(kind)}:
+            further = kind(**{LONG_RANGE: True})
+            changed = [key for key in further.metrics if networks(further, key) != networks(plain, key)]
+            yield from (dimension(f"{name} {LONG_RANGE}", further, key) for key in changed)
+
+
+def dimension(group: str, suite: Suite, key: str) -> Ability:
+    from longtake.evaluators.models.base import missing
+
+    lacks = (short(line) for network in networks(suite, key) for line in missing(network))
+    return Ability(group, suite.metric(key).name, tuple(dict.fromkeys(lacks)))
+
+
+def networks(suite: Suite, key: str) -> list[str]:
+    return list(suite.metric(key).networks())
+
+
+def backbones() -> Iterator[Ability]:
+    """A row for each backbone: the packages that its weights are read with, and the weights themselves."""
+    from longtake.platform.backbones.base import backbones as known
+
+    for name in known.names():
+        user, lacks = known.get(name), list[str]()
+        if hasattr(user, "artefacts"):
+            lacks += [f"{one} is not installed; run pip install 'longtake[{WAN}]'" for one in uninstalled(WAN)]
+        try:
+            user.fingerprint()
+        except WeightsError as error:
+            lacks.append(short(str(error)))
+        yield Ability("backbones", name, tuple(lacks))
+
+
+def uninstalled(extra: str = "") -> list[str]:
+    """What longtake declares, for an extra or for all, and is not installed."""
+    return [name for name in declared(extra) if not is_installed(name)]
+
+
+def declared(extra: str = "") -> list[str]:
+    """Names of distributions that an extra of longtake asks for; no extra: that it always needs."""
+    found = []
+    for line in requires("longtake") or []:
+        wanted, _, marker = line.partition(";")
+        named = re.search(r"""extra == ["']([\w-]+)["']""", marker)
+        name = re.match(r"[\w.-]+", wanted)
+        if name and (named[1] if named else "") == extra:
+            found.append(name[0])
+    return found
+
+
+def is_installed(name: str) -> bool:
+    try:
+        version(name)
+    except PackageNotFoundError:
+        return False
+    return True
+
+
+def short(line: str) -> str:
+    """A message without the folder of weights, which is shown once."""
+    from longtake.platform.weights.artefacts import weights_root
+
+    return line.replace(f"{weights_root()}/", "").replace(f"{weights_root()}: ", "")
