@@ -13,13 +13,14 @@ import json
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, is_dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from longtake.evaluators.equipment import Equipment
 from longtake.platform import config
+from longtake.platform.errors import ConfigError
 from longtake.platform.registry import Registry
 
 if TYPE_CHECKING:
@@ -153,7 +154,11 @@ class SuiteEntry:
     def open(self, where: str = "suites") -> Suite:
         """Raises ConfigError, which starts with `where`, for an unknown name or setting."""
         kind = suites.get(self.name)
-        return config.build(kind, self.params, f"{where}.{self.label}") if self.params else kind()
+        if not self.params:
+            return kind()
+        if not is_dataclass(kind):
+            raise ConfigError(f"{where}.{self.label}: {self.name} has no settings; write its name alone")
+        return config.build(kind, self.params, f"{where}.{self.label}")
 
     @cached_property
     def stamp(self) -> dict[str, str]:

@@ -79,7 +79,7 @@ def score_video_suites(
     sought = {entry.label: seek(entry, digest, cache, only) for entry in entries}
     score(path, [one for part in sought.values() for one in part], take, equipment or Equipment())
     for one in (one for part in sought.values() for one in part):
-        if cache is not None and one.key is not None and one.result is not None and not one.result.errors:
+        if cache is not None and one.key is not None and one.result is not None and one.result.is_whole:
             cache.put(digest, one.key, one.result.to_json())
     device = (equipment or Equipment()).device
     return {entry.label: _record(entry, digest, sought[entry.label], device) for entry in entries}

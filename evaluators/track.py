@@ -24,6 +24,11 @@ class Result:
     errors: dict[str, str] = field(default_factory=dict)  # full names
     seconds: list[float] = field(default_factory=list)
 
+    @property
+    def is_whole(self) -> bool:
+        """Every clip has a score; what failed may not fail again."""
+        return self.value is not None and None not in self.clips
+
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
 

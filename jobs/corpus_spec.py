@@ -129,7 +129,7 @@ def generated(spec: CorpusConfig, file: Path) -> CorpusPlan:
     marks = tuple(sorted({**fingerprint_of(backbone, notes, True), **method_prints}.items()))
     seconds = sweep.lengths_s[0]
     takes = [Take(spec.backbone, method, seconds, frames, text, spec.seed, start, marks) for text in prompts]
-    return CorpusPlan(spec, takes, backbone.spec.latent, notes, Grid(sweep, file, prompts, takes, notes))
+    return CorpusPlan(spec, takes, backbone.spec.latent, notes, Grid(sweep, file, prompts, takes, [], notes))
 
 
 def as_sweep(spec: CorpusConfig) -> SweepConfig:

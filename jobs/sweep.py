@@ -138,11 +138,11 @@ class SweepConfig:
 
     def method_entries(self) -> list[MethodEntry]:
         """`methods` in order; ConfigError on a bad entry or on two with one label."""
-        return [MethodEntry(*parts) for parts in read_entries("methods", self.methods)]
+        return [MethodEntry(*parts) for parts in read_entries("methods", self.methods, "method")]
 
     def suite_entries(self) -> list[SuiteEntry]:
         """`suites` in order, likewise."""
-        return [SuiteEntry(*parts) for parts in read_entries("suites", self.suites)]
+        return [SuiteEntry(*parts) for parts in read_entries("suites", self.suites, "suite")]
 
 
 def load(path: str | Path, overrides: Sequence[str] = ()) -> SweepConfig:
@@ -179,14 +179,13 @@ def check_output(output: str) -> None:
         raise ConfigError(f"output: {output!r} is a URL, and the store needs a folder; mount it and give the folder")
 
 
-NOUNS = {"methods": "method", "suites": "suite"}
 Named = tuple[str, str, dict[str, Any]]
 """A registered name, the label it goes by, and its parameters as written."""
 
 
-def read_entries(key: str, entries: list[Any]) -> list[Named]:
+def read_entries(key: str, entries: list[Any], noun: str) -> list[Named]:
     """Entries with labels of their own. Raises ConfigError."""
-    found = [read_entry(f"{key}[{i}]", entry) for i, entry in enumerate(entries)]
+    found = [read_entry(f"{key}[{i}]", entry, noun) for i, entry in enumerate(entries)]
     labels = [label for _, label, _ in found]
     for label in labels:
         if labels.count(label) > 1:
@@ -194,14 +193,18 @@ def read_entries(key: str, entries: list[Any]) -> list[Named]:
     return found
 
 
-def read_entry(key: str, entry: Any) -> Named:
+def read_method(key: str, entry: Any) -> MethodEntry:
+    return MethodEntry(*read_entry(key, entry, "method"))
+
+
+def read_entry(key: str, entry: Any, noun: str) -> Named:
     """`native`, `{rag: {top_k: 4}}` or `{rag: {top_k: 4}, as: rag-k4}`."""
     if isinstance(entry, str):
         return entry, entry, {}
     form = "write NAME, {NAME: {parameter: value}} or {NAME: {...}, as: LABEL}"
     names = [name for name in entry if name != "as"] if isinstance(entry, dict) else []
     if len(names) != 1 or not isinstance(names[0], str):
-        raise ConfigError(f"{key}: {entry!r} is not one {NOUNS.get(key.partition('[')[0], 'entry')}; {form}")
+        raise ConfigError(f"{key}: {entry!r} is not one {noun}; {form}")
     name, params, label = names[0], entry[names[0]], entry.get("as", names[0])
     if not isinstance(params, dict | None):
         raise ConfigError(f"{key}.{name}: {params!r} is not a mapping of parameters; {form}")

@@ -2,10 +2,13 @@
 
 import os
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -136,4 +139,35 @@ def test_a_stalled_actor_is_replaced() -> None:
         assert "reported nothing" in str(outcome.error)
         fleet.submit("make", Item("next", 0))
         assert collect(fleet, 1)["next"].value == 0
+        fleet.close()
+
+
+class Where:
+    """Answers which Python it runs in."""
+
+    def run(self, payload: Any, report: Report) -> Any:
+        return sys.prefix
+
+
+def environment(folder: Path) -> Path:
+    """A virtual environment of its own that has what this one has; its interpreter."""
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(folder)], check=True)
+    packages = next(folder.glob("lib/python*/site-packages"))
+    ours = Path(pytest.__file__).parents[1]
+    (packages / "ours.pth").write_text(f"import site; site.addsitedir({str(ours)!r})\n")
+    return folder / "bin" / "python"
+
+
+@pytest.mark.usefixtures("ray_local")
+def test_a_group_may_run_in_a_python_of_its_own(tmp_path: Path) -> None:
+    python = environment(tmp_path / "other")
+    with connect("local") as cluster:
+        groups, on_start = actors(1)
+        there = Group("there", partial(Where), 1, num_cpus=0, python=str(python))
+        fleet = cluster.fleet([replace(groups[0], make=partial(Where)), there], on_start)
+        fleet.submit("make", Item("here", None))
+        fleet.submit("there", Item("there", None))
+        outcomes = collect(fleet, 2)
+        assert outcomes["here"].value == sys.prefix
+        assert outcomes["there"].value == str(tmp_path / "other")
         fleet.close()

@@ -1,0 +1,143 @@
+"""Suites with settings and labels, scoring in parts, and what is kept so that nothing is scored twice."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from longtake.evaluators import scorer
+from longtake.jobs.cli import execute
+from longtake.jobs.desk import Desk
+from longtake.jobs.evaluate import ScoreWorker, metric_groups
+from longtake.jobs.grid import expand
+from longtake.platform.errors import ConfigError, WeightsError
+from longtake.platform.fleet import Outcome
+from longtake.platform.score_cache import ScoreCache
+from longtake.platform.store import SweepStore
+from tests.jobs import tiny
+
+SHORT = ["lengths_s=[3]", "methods=[native]"]
+FLICKERING = "{vbench-long: {dimensions: [temporal_flickering], protocol: exact}, as: flickering}"
+
+
+def scores_of(runs: Path) -> dict:
+    files = sorted((runs / "small" / "takes").glob("*/scores/*.json"))
+    return {f"{file.parent.parent.name}/{file.stem}": json.loads(file.read_text()) for file in files}
+
+
+def test_a_labelled_suite_with_settings_is_scored_ranked_and_stored_under_its_label(tmp_path: Path) -> None:
+    sweep = tiny.write_sweep(tmp_path)
+    assert execute(["run", str(sweep), *SHORT, f"suites=[weightless, {FLICKERING}]"]) == 0
+    found = scores_of(tmp_path / "runs")
+    assert {name.partition("/")[2] for name in found} == {"weightless", "flickering"}
+    for name, scores in found.items():
+        if name.endswith("flickering"):
+            assert scores["protocol"] == "exact"
+            assert set(scores["metrics"]) == {"temporal_flickering", "scene_cuts"}
+            assert json.loads(scores["versions"]["settings"])["protocol"] == "exact"
+    ranks = json.loads((tmp_path / "runs" / "small" / "ranks.json").read_text())
+    assert ranks["suites"]["flickering"]["protocol"] == "exact"
+    assert ranks["suites"]["flickering"]["directions"] == {"temporal_flickering": "higher"}
+
+
+def test_other_settings_under_the_same_label_are_scored_again(tmp_path: Path) -> None:
+    sweep = tiny.write_sweep(tmp_path)
+    assert execute(["run", str(sweep), *SHORT, f"suites=[{FLICKERING}]"]) == 0
+    before = scores_of(tmp_path / "runs")
+    assert execute(["run", str(sweep), *SHORT, f"suites=[{FLICKERING.replace('exact', 'direct')}]"]) == 0
+    after = scores_of(tmp_path / "runs")
+    assert before.keys() == after.keys()
+    for name, scores in after.items():
+        assert scores["protocol"] == "direct"
+        assert scores["metrics"]["temporal_flickering"] != before[name]["metrics"]["temporal_flickering"]
+
+
+@pytest.mark.parametrize(
+    ("suite", "told"),
+    [
+        ("vbench-lon", "did you mean 'vbench-long'"),
+        ("{vbench-long: {protocol: exakt}}", "did you mean 'exact'"),
+        ("{vbench-long: {dimensions: [motion_smothness]}}", "did you mean 'motion_smoothness'"),
+        ("{vbench-long: {compat: [clip-oder]}}", "did you mean 'clip-order'"),
+        ("{vbench-long: {dimension: [x]}}", "unknown key 'dimension'"),
+        ("{weightless: {protocol: exact}}", "has no settings"),
+    ],
+)
+def test_a_wrong_suite_is_one_line(tmp_path: Path, suite: str, told: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        expand(tiny.write_sweep(tmp_path), [f"suites=[{suite}]"])
+    assert told in str(caught.value)
+    assert "small.yaml" in str(caught.value)
+
+
+def test_missing_weights_stop_the_sweep_before_it_starts_and_the_plan_only_says_so(tmp_path: Path) -> None:
+    sweep = tiny.write_sweep(tmp_path)
+    with pytest.raises(WeightsError, match=r"longtake weights pull .*dimensions"):
+        expand(sweep, ["suites=[vbench-long]"])
+    assert not (tmp_path / "runs").exists()
+    notes = expand(sweep, ["suites=[vbench-long]"], need_weights=False).notes
+    assert any("longtake weights pull" in note for note in notes)
+
+
+def test_parts_of_the_metrics_on_several_evaluators_give_the_same_scores(tmp_path: Path) -> None:
+    suites = f"suites=[weightless, {FLICKERING}]"
+    for name, parts in [("whole", "workers.evaluator_parts=1"), ("parts", "workers.evaluator_parts=3")]:
+        folder = tmp_path / name
+        folder.mkdir()
+        assert execute(["run", str(tiny.write_sweep(folder)), *SHORT, suites, parts]) == 0
+    whole, parts = scores_of(tmp_path / "whole" / "runs"), scores_of(tmp_path / "parts" / "runs")
+    for found in (*whole.values(), *parts.values()):
+        found["metrics"] = dict(sorted(found["metrics"].items()))
+    assert parts == whole
+
+
+def test_a_part_that_fails_is_tried_again_and_the_others_are_not(tmp_path: Path) -> None:
+    grid = expand(tiny.write_sweep(tmp_path), SHORT)
+    store = SweepStore(tmp_path / "runs", "small")
+    assert execute(["run", str(grid.file), *SHORT, "suites=[{vbench-long: {dimensions: [temporal_flickering]}}]"]) == 0
+    desk = Desk(store, grid.takes[:1], grid.suites, lambda line: None, parts=2)
+    queue = []
+
+    class Fleet:
+        def submit(self, group, item):
+            queue.append((group, item))
+
+    first, second = (item for _, item in desk.read())
+    desk.fleet = Fleet()
+    worker = ScoreWorker(store)
+    desk.book(Outcome("evaluators", first, error=RuntimeError("no memory")))
+    assert [item.key for _, item in queue] == [first.key]
+    for item in (second, first):
+        desk.book(Outcome("evaluators", item, value=worker.run(item.payload, lambda report: None)))
+    assert desk.scored == {grid.takes[0].id}
+    assert set(store.scores(grid.takes[0].id, "weightless").metrics) == {
+        name for names in metric_groups(grid.suites, 1) for name in names
+    }
+
+
+def test_what_was_scored_once_is_not_scored_again_even_for_another_sweep(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sweep = tiny.write_sweep(tmp_path)
+    assert execute(["run", str(sweep), *SHORT]) == 0
+    watched = []
+    watch = scorer._watch
+    monkeypatch.setattr(scorer, "_watch", lambda *arguments: watched.append(arguments) or watch(*arguments))
+    assert execute(["run", str(sweep), *SHORT, "name=second"]) == 0
+    assert watched == []
+    first, second = (json.loads((tmp_path / "runs" / name / "ranks.json").read_text()) for name in ("small", "second"))
+    assert first["suites"] == second["suites"]
+
+
+def test_the_cache_gives_only_what_was_put_under_the_very_key(tmp_path: Path) -> None:
+    cache = ScoreCache(tmp_path / "scores")
+    assert cache.get("ab" * 32, "key") is None
+    cache.put("ab" * 32, "key", {"value": 1.5})
+    assert cache.get("ab" * 32, "key") == {"value": 1.5}
+    assert cache.get("ab" * 32, "other") is None
+    assert cache.get("cd" * 32, "key") is None
+    file = next((tmp_path / "scores").rglob("*.json"))
+    file.write_text('{"key": "another", "result": {}}')
+    assert cache.get("ab" * 32, "key") is None
+    file.write_bytes(file.read_bytes()[:10])
+    assert cache.get("ab" * 32, "key") is None
