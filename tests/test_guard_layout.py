@@ -25,6 +25,11 @@ ONE_IMPORTER = {
     "fastapi": "dashboards/app.py",
     "uvicorn": "dashboards/app.py",
     "plotly": "dashboards/app.py",
+    "timm": "evaluators/models/vit.py",
+    "open_clip": "evaluators/models/clip.py",
+    "torchvision": "evaluators/models/raft.py",
+    "pyiqa": "evaluators/models/bare.py",  # by name, file by file
+    "vbench": "evaluators/models/bare.py",
 }
 NOT_FOR_HELP = {"torch", "cv2", "av", "omegaconf", "pandas", "pyarrow", *ONE_IMPORTER}
 

@@ -51,8 +51,8 @@ class Flow(nn.Module):
         self.raft = raft
 
     def forward(self, first_NCHW: Tensor, second_NCHW: Tensor, iters: int = ITERATIONS) -> Tensor:
-        features = self.features(torch.cat([first_NCHW, second_NCHW]))
-        return self.flow(*features.chunk(2), self.context(first_NCHW), iters)
+        first, second = self.features(torch.cat([first_NCHW, second_NCHW])).chunk(2)
+        return self.flow(first, second, self.context(first_NCHW), iters)
 
     def features(self, frames_NCHW: Tensor) -> Tensor:
         """What is matched between frames, of each frame."""

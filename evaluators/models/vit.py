@@ -47,7 +47,7 @@ class OriginalVit(nn.Module):
     def __init__(self, vit: Any):
         super().__init__()
         self.vit = vit
-        self._positions: dict[tuple[int, int, torch.device], Tensor] = {}
+        self._positions: dict[tuple[int, int, bool, torch.device], Tensor] = {}
 
     def forward(self, frames_NCHW: Tensor) -> Tensor:
         """Sides that are no multiple of the patch lose the rest at the right and the bottom."""
@@ -57,22 +57,25 @@ class OriginalVit(nn.Module):
         """Tokens after the last block, not normed."""
         cells = self.vit.patch_embed.proj(frames_NCHW)
         tokens = torch.cat([self.vit.cls_token.expand(len(cells), -1, -1), cells.flatten(2).transpose(1, 2)], dim=1)
-        tokens = self.vit.pos_drop(tokens + self.positions(cells.shape[-2], cells.shape[-1]))
-        return self.vit.blocks(tokens)
+        square = frames_NCHW.shape[-2] == frames_NCHW.shape[-1]
+        return self.vit.blocks(self.vit.pos_drop(tokens + self.positions(cells.shape[-2], cells.shape[-1], square)))
 
-    def positions(self, rows: int, columns: int) -> Tensor:
-        """Position embeddings [1, 1 + rows * columns, width]."""
+    def positions(self, rows: int, columns: int, square: bool) -> Tensor:
+        """Position embeddings [1, 1 + rows * columns, width] for frames that are square in pixels or not."""
         trained: Tensor = self.vit.pos_embed
-        key = (rows, columns, trained.device)
+        key = (rows, columns, square, trained.device)
         if key not in self._positions:
-            self._positions[key] = resized(trained, rows, columns)
+            self._positions[key] = resized(trained, rows, columns, square)
         return self._positions[key]
 
 
-def resized(trained: Tensor, rows: int, columns: int) -> Tensor:
-    """Position embeddings of a square grid [1, 1 + side^2, width], stretched to another grid as DINO does it."""
+def resized(trained: Tensor, rows: int, columns: int, square: bool) -> Tensor:
+    """Position embeddings of a square grid [1, 1 + side^2, width], stretched to another grid as DINO does it.
+
+    The trained grid is used as it is for square frames alone: at 224x239 it has the same cells and is stretched.
+    """
     side = math.isqrt(trained.shape[1] - 1)
-    if (rows, columns) == (side, side):
+    if square and rows * columns == side * side:
         return trained
     grid = trained[:, 1:].reshape(1, side, side, -1).permute(0, 3, 1, 2)
     scale = ((rows + OFFSET) / side, (columns + OFFSET) / side)

@@ -31,13 +31,14 @@ def centred(n: int, height: int, width: int) -> Tensor:
 
 
 def answers() -> dict[str, Tensor]:
-    """Network -> what the official one answers. tests/evaluators/models/test_networks.py asks ours the same."""
+    """Case -> what the official network answers. tests/evaluators/models/test_networks.py asks ours the same."""
     from clip_to_clip import official_dinov2, official_dreamsim
     from networks import built
 
     with tempfile.TemporaryDirectory() as folder, torch.no_grad():
         return {
             "dino": built("dino-vitb16")(centred(2, 224, 400)),
+            "dino, nearly square": built("dino-vitb16")(centred(1, 224, 239)),
             "dinov2": official_dinov2()(centred(2, 224, 224)),
             "clip-b": built("clip-vit-b-32")(centred(2, 224, 224)),
             "clip-l": built("clip-vit-l-14")(centred(1, 224, 224)),
