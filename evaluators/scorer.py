@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import platform
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
@@ -33,6 +33,8 @@ from longtake.platform.takes import Take
 READ_FRAMES = 16
 EXACT = "exact"
 V = TypeVar("V")
+Tell = Callable[[int, int], None]
+"""Called after every clip: (frames seen, frames that the header names). What it raises ends the scoring."""
 
 
 def context_of(path: Path, take: Take | None = None) -> VideoContext:
@@ -69,6 +71,7 @@ def score_video_suites(
     equipment: Equipment | None = None,
     cache: ScoreCache | None = None,
     only: Sequence[str] | None = None,
+    tell: Tell | None = None,
 ) -> dict[str, VideoScores]:
     """Label -> scores. What is known of the video comes from its header and its `take`. `only`: names of metrics.
 
@@ -77,7 +80,7 @@ def score_video_suites(
     """
     digest = file_sha256(path)
     sought = {entry.label: seek(entry, digest, cache, only) for entry in entries}
-    score(path, [one for part in sought.values() for one in part], take, equipment or Equipment())
+    score(path, [one for part in sought.values() for one in part], take, equipment or Equipment(), tell)
     for one in (one for part in sought.values() for one in part):
         if cache is not None and one.key is not None and one.result is not None and one.result.is_whole:
             cache.put(digest, one.key, one.result.to_json())
@@ -114,7 +117,7 @@ def artefacts_of(names: Sequence[str]) -> list[str]:
     return list(dict.fromkeys(artefact for name in names for artefact in networks.get(name).artefacts))
 
 
-def score(path: Path, sought: list[Sought], take: Take | None, equipment: Equipment) -> None:
+def score(path: Path, sought: list[Sought], take: Take | None, equipment: Equipment, tell: Tell | None = None) -> None:
     """Fill in the results that are missing, all in one decode; what does not apply to the video stays without one."""
     missing = [one for one in sought if one.result is None]
     if not missing:
@@ -122,7 +125,7 @@ def score(path: Path, sought: list[Sought], take: Take | None, equipment: Equipm
     try:
         ctx = replace(context_of(path, take), equipment=equipment)
         missing = [one for one in missing if one.track.metric.applies(ctx)]
-        timeline = _watch(path, ctx, missing)
+        timeline = _watch(path, ctx, missing, tell)
     except VideoError as error:
         for one in missing:
             one.result = one.track.unreadable(str(error))
@@ -131,7 +134,7 @@ def score(path: Path, sought: list[Sought], take: Take | None, equipment: Equipm
         one.result = one.track.result(timeline)
 
 
-def _watch(path: Path, ctx: VideoContext, sought: list[Sought]) -> Timeline:
+def _watch(path: Path, ctx: VideoContext, sought: list[Sought], tell: Tell | None) -> Timeline:
     set_one_thread()
     length = clip_frames(ctx.fps, ctx.width, ctx.height, path)
     starts, seen = [], 0
@@ -141,6 +144,8 @@ def _watch(path: Path, ctx: VideoContext, sought: list[Sought]) -> Timeline:
         starts.append(view.start_frame)
         seen = view.start_frame + len(view)
         _show(view, sought)
+        if tell is not None:
+            tell(seen, ctx.num_frames)
     _check_count(path, ctx, seen)
     return Timeline(tuple(starts), length, seen, ctx.fps)
 

@@ -2,7 +2,8 @@
 
 Owns the encoding (H.264, yuv420p, crf 18, one key frame a second, faststart; the same frames give the same bytes on one
 machine) and the rule that every unreadable video is a VideoError with the file and the reason. Decoding is no check of
-integrity: a flipped bit often decodes, only a checksum finds it. Headers are checked before anything is decoded.
+integrity: what damage.py looks for is refused, but a flipped bit may still decode, and only a checksum finds it.
+Headers are checked before anything is decoded.
 
 Shapes: frames_NHWC is uint8 RGB [n, height, width, 3].
 """
@@ -21,6 +22,7 @@ import av
 import numpy as np
 from av.codec.context import Flags
 
+from longtake.platform import damage
 from longtake.platform.errors import StorageError, VideoError
 
 MAX_SIDE_PX = 4096
@@ -144,7 +146,7 @@ def read_frames(path: str | Path, batch: int = 32) -> Iterator[np.ndarray]:
         header = _header(container, path)
         frames: list[np.ndarray] = []
         num_frames = 0
-        for frame in container.decode(container.streams.video[0]):
+        for frame in _decoded(container, path):
             _check_frame(frame, num_frames, header, path)
             frames.append(frame.to_ndarray(format="rgb24"))
             num_frames += 1
@@ -155,6 +157,22 @@ def read_frames(path: str | Path, batch: int = 32) -> Iterator[np.ndarray]:
             yield np.stack(frames)
         if num_frames < header.num_frames:
             raise VideoError(f"{path}: only {num_frames} of {header.num_frames} frames can be read; it is cut short")
+
+
+def _decoded(container: Any, path: Path) -> Iterator[Any]:
+    """The frames of the first video stream; VideoError at the first packet that shows damage."""
+    stream = container.streams.video[0]
+    codec = stream.codec_context
+    codec.options = damage.CHECK_OPTIONS
+    length_size = damage.length_bytes(codec.name, codec.extradata or b"")
+    for index, packet in enumerate(container.demux(stream)):
+        if packet.is_corrupt or (length_size and damage.is_damaged(bytes(packet), length_size)):
+            raise VideoError(f"{path}: packet {index} is damaged; make the video again")
+        with damage.wrong_checksums() as wrong:
+            frames = packet.decode()
+        if wrong:
+            raise VideoError(f"{path}: packet {index} is damaged ({wrong[0]}); make the video again")
+        yield from frames
 
 
 class _Reading:
