@@ -9,8 +9,11 @@ import numpy as np
 
 from longtake.platform.spread import Array, resample_weights
 
-__all__ = ["Array", "interval", "mean_ranks", "nan_mean", "resample_weights", "settled", "weighted_means"]
+__all__ = [
+    "Array", "interval", "mean_and_interval", "mean_ranks", "nan_mean", "resample_weights", "settled", "weighted_means",
+]  # fmt: skip
 
+RESAMPLES = 1000
 INTERVAL = 0.95
 _SIGNIFICANT_DIGITS = 12
 
@@ -45,6 +48,15 @@ def interval(samples_B: Array) -> list[float] | None:
         return None
     low, high = np.percentile(known, [50 * (1 - INTERVAL), 50 * (1 + INTERVAL)])
     return [float(low), float(high)]
+
+
+def mean_and_interval(sums_P: Array, counts_P: Array, weights_BP: Array) -> tuple[float | None, list[float] | None]:
+    """Mean of what exists, and its interval over resamples of the prompts; one prompt alone says nothing of others."""
+    known = int((counts_P > 0).sum())
+    if not known:
+        return None, None
+    mean = float(sums_P.sum() / counts_P.sum())
+    return mean, interval(weighted_means(weights_BP, sums_P[None], counts_P[None])[:, 0]) if known > 1 else None
 
 
 def nan_mean(values: Array, axis: int) -> Array:

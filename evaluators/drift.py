@@ -4,13 +4,16 @@ slope_per_min   least-squares slope over clip centres, per minute
 quarter_diff    mean of the clips centred in the last quarter of the video minus that of the first quarter
 quarter_ratio   the same two means divided (only metrics that ask for it)
 For a 'higher is better' metric a negative slope or difference is a loss. Unscored clips are left out.
+
+One video's drift has no interval here. The error of a least-squares slope would take clips for independent samples,
+but neighbouring clips show one scene (the last one may even share frames), so it would be too narrow; and even a right
+one would say nothing of the method on other prompts. A cell's drift has one, over prompts: aggregate.cell_means.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
-
-from longtake.evaluators.base import mean_of
 
 MIN_CLIPS = 4
 SLOPE, DIFF, RATIO = "slope_per_min", "quarter_diff", "quarter_ratio"
@@ -45,11 +48,12 @@ def drift_of(
     """(numbers, reasons for those that are None) for one metric."""
     names = [SLOPE, DIFF] + [RATIO] * with_ratio
     known = [(t, v) for t, v in zip(timeline.centre_seconds, clips, strict=True) if v is not None]
-    first = mean_of([v for t, v in known if t <= timeline.seconds / 4])
-    last = mean_of([v for t, v in known if t >= timeline.seconds * 3 / 4])
-    if len(known) < MIN_CLIPS or first is None or last is None:
+    early = [v for t, v in known if t <= timeline.seconds / 4]
+    late = [v for t, v in known if t >= timeline.seconds * 3 / 4]
+    if len(known) < MIN_CLIPS or not early or not late:
         why = f"{len(known)} of {len(clips)} clips have a score; drift needs {MIN_CLIPS}, and both end quarters"
         return dict.fromkeys(names), dict.fromkeys(names, why)
+    first, last = _mean(early), _mean(late)
     numbers: dict[str, float | None] = {SLOPE: 60.0 * _slope(known), DIFF: last - first}
     if not with_ratio:
         return numbers, {}
@@ -57,8 +61,12 @@ def drift_of(
     return numbers, {} if first else {RATIO: "the first quarter is 0"}
 
 
+def _mean(values: list[float]) -> float:
+    """Of equal values, exactly that value: what does not change has a drift of 0, not of 1e-17."""
+    return values[0] + math.fsum(v - values[0] for v in values) / len(values)
+
+
 def _slope(points: list[tuple[float, float]]) -> float:
-    mean_t = sum(t for t, _ in points) / len(points)
-    mean_v = sum(v for _, v in points) / len(points)
+    mean_t, mean_v = _mean([t for t, _ in points]), _mean([v for _, v in points])
     spread = sum((t - mean_t) ** 2 for t, _ in points)
     return sum((t - mean_t) * (v - mean_v) for t, v in points) / spread

@@ -80,20 +80,55 @@ def corpus(
 def evaluate(
     folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="A folder of videos.")],
     suite: Suite = "weightless",
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="A setting of the suite, such as protocol=exact; repeatable."),
+    ] = None,
+    prompts: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="JSON {video: prompt}, or CSV with columns video,prompt.")
+    ] = None,
     out: Out = None,
+    table: Annotated[
+        Path | None, typer.Option(metavar="FILE.parquet", help="Write a row per video and metric to this file.")
+    ] = None,
+    vbench_out: Annotated[
+        Path | None, typer.Option(metavar="FILE.json", help="Write VBench's own form of the results to this file.")
+    ] = None,
+    evaluators: Annotated[int, typer.Option(min=1, help="So many processes score, a video each.")] = 1,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
+    gpus_per_evaluator: Annotated[
+        float | None, typer.Option(min=0, help="GPUs of each of several evaluators; default 1 on cuda.")
+    ] = None,
+    cache: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR", help="Keep results by the bytes of videos here, and use those that are; default: none."
+        ),
+    ] = None,
 ) -> int:
     """Score every video of a folder. Ends with 3 when something could not be scored."""
-    from longtake.jobs.evaluate import score_folder
+    from longtake.jobs.eval_folder import EvalOptions, eval_folder
 
-    return score_folder(folder, suite, out)
+    files = (prompts, out, table, vbench_out)
+    return eval_folder(
+        EvalOptions(folder, suite, settings or (), *files, evaluators, device, gpus_per_evaluator, cache)
+    )
 
 
 @app.command()
-def leaderboard(runs: Runs = Path("runs"), sweep: Sweep = None) -> int:
-    """Show the ranks of every sweep in a folder, and how they moved since the run before."""
+def leaderboard(
+    runs: Runs = Path("runs"),
+    sweep: Sweep = None,
+    rank_unit: Annotated[
+        str, typer.Option(metavar="cell|prompt", help="Rank cells by their means, or within each prompt and average.")
+    ] = "cell",
+    suite: Annotated[str | None, typer.Option(help="Only this suite.")] = None,
+    length: Annotated[int | None, typer.Option(metavar="SECONDS", help="Only videos of this length.")] = None,
+) -> int:
+    """Show the ranks of every sweep in a folder, how they move with length and over runs, and drift."""
     from longtake.jobs import leaderboard as boards
 
-    return boards.show_folder(runs, sweep, boards.console_for())
+    return boards.show_folder(runs, sweep, boards.View(rank_unit, suite, length), boards.console_for())
 
 
 @app.command("traces")

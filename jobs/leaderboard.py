@@ -1,8 +1,12 @@
-"""Leaderboards as text: one sweep's ranks, and how ranks moved between runs. Reads ranks, computes none."""
+"""Leaderboards as text: one sweep's ranks, and how ranks moved between runs. Reads ranks, computes none.
+
+A table holds one suite under one protocol and one setting, one length and one rank unit, all named in its title.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +16,14 @@ from rich.markup import escape
 from rich.table import Table
 
 from longtake.platform.errors import ConfigError
+from longtake.platform.registry import did_you_mean
 
 PLAIN_WIDTH = 176
 FIXED_WIDTH = 72
 METRIC_WIDTH = 13
 MAX_RUNS = 6
+NO_MOVE = 5e-3
+UNITS = {"cell": "average_rank", "prompt": "average_rank_per_prompt"}
 
 Floors = dict[tuple[str, str], float | None]
 """(cell, metric) -> the metric's floor."""
@@ -28,17 +35,83 @@ def console_for(stream: Any = None) -> Console:
     return console if console.is_terminal else Console(file=stream, highlight=False, width=PLAIN_WIDTH)
 
 
-def show(ranks: dict[str, Any], console: Console, before: dict[str, float] | None = None) -> None:
-    """Print one table per suite and length. `before`: average ranks of an earlier run, by `rank_key`."""
-    for suite, ranked in ranks["suites"].items():
+@dataclass(frozen=True)
+class View:
+    """What of the ranks is shown. `unit`: cell ranks the cells' means, prompt ranks within each prompt and averages."""
+
+    unit: str = "cell"
+    suite: str | None = None
+    seconds: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.unit not in UNITS:
+            raise ConfigError(f"--rank-unit: unknown unit {self.unit!r}; {did_you_mean(self.unit, [*UNITS])}")
+
+    @property
+    def field(self) -> str:
+        return UNITS[self.unit]
+
+    def suites(self, ranks: dict[str, Any]) -> dict[str, dict[str, Any]]:
+        return {name: ranked for name, ranked in ranks["suites"].items() if self.suite in (None, name)}
+
+    def lengths(self, ranked: dict[str, Any]) -> list[dict[str, Any]]:
+        return [length for length in ranked["lengths"] if self.seconds in (None, length["seconds"])]
+
+    def sorted(self, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Best first, by the unit."""
+        return sorted(rows, key=lambda row: (row[self.field] is None, row[self.field], row["cell"]))
+
+
+def show(
+    ranks: dict[str, Any], console: Console, before: dict[str, float] | None = None, view: View | None = None
+) -> None:
+    """Print one table per suite and length. `before`: average ranks (unit cell) of an earlier run, by `rank_key`."""
+    view = view or View()
+    for suite, ranked in view.suites(ranks).items():
         cover = ranks["coverage"][suite]
-        for length in ranked["lengths"]:
+        for length in view.lengths(ranked):
             floors = floors_of(ranks, suite, length["seconds"])
-            console.print(length_table(ranks["sweep"], suite, ranked, length, console.width, before or {}, floors))
+            title = title_of(ranks["sweep"], suite, ranked, length)
+            console.print(length_table(title, suite, ranked, length, console.width, before or {}, floors, view))
             for note in notes_of(ranked, length, console.width):
                 console.print(note)
-        if cover["scored"] < cover["takes"]:
-            console.print(f"{suite}: {cover['scored']} of {cover['takes']} takes are scored")
+        for note in notes_of_suite(suite, ranked, cover):
+            console.print(note, markup=False, soft_wrap=True)
+
+
+def title_of(sweep: str, suite: str, ranked: dict[str, Any], length: dict[str, Any] | None = None) -> str:
+    """'demo: vbench-long (exact, long range, compat all), 30 s, 12 prompts', safe to print as markup."""
+    made = [ranked["protocol"] or "nothing scored", *settings_texts(ranked)]
+    where = f", {length['seconds']} s, {length['prompts']} prompts" if length else ""
+    return escape(f"{sweep}: {suite} ({', '.join(made)}){where}")
+
+
+def settings_texts(ranked: dict[str, Any]) -> list[str]:
+    """The settings that the scores were made with, but for what the table shows anyhow: protocol and metrics."""
+    texts = []
+    for name, value in ranked.get("settings", {}).items():
+        words = name.replace("_", " ")
+        if isinstance(value, bool):
+            texts.append(words if value else f"no {words}")
+        elif isinstance(value, list) and not set(value) <= set(ranked["directions"]):
+            texts.append(f"{words} {' + '.join(value)}")
+    return texts
+
+
+def notes_of_suite(suite: str, ranked: dict[str, Any], cover: dict[str, int]) -> list[str]:
+    """Takes without scores, and videos with cuts."""
+    notes = []
+    if cover["scored"] < cover["takes"]:
+        notes.append(f"{suite}: {cover['scored']} of {cover['takes']} takes are scored")
+    cuts = ranked.get("cuts")
+    if cuts and cuts["with_cuts"]:
+        most = ", ".join(f"{one['cuts']} in take {one['take_id']} of {one['cell']}" for one in cuts["most"])
+        more = ", .." if cuts["with_cuts"] > len(cuts["most"]) else ""
+        notes.append(
+            f"{suite}: scene cuts in {cuts['with_cuts']} of {cuts['videos']} videos ({most}{more}); "
+            "a cut lowers consistency and is no drift"
+        )
+    return notes
 
 
 def floors_of(ranks: dict[str, Any], suite: str, seconds: int) -> Floors:
@@ -73,16 +146,17 @@ def shown_metrics(width: int) -> int:
 
 
 def length_table(
-    sweep: str,
+    title: str,
     suite: str,
     ranked: dict[str, Any],
     length: dict[str, Any],
     width: int,
     before: dict[str, float],
     floors: Floors,
+    view: View,
 ) -> Table:
-    title = f"{sweep}: {suite}, {length['seconds']} s, {length['prompts']} prompts (rank 1 is best; [95 % interval])"
-    table = new_table(title)
+    before = before if view.unit == "cell" else {}
+    table = new_table(f"{title} (rank unit: {view.unit}; rank 1 is best; [95 % interval])")
     for name, justify in (("#", "right"), ("backbone", "left"), ("method", "left")):
         table.add_column(name, justify=justify, no_wrap=True)  # type: ignore[arg-type]
     table.add_column("average rank", no_wrap=True)
@@ -95,7 +169,7 @@ def length_table(
         arrow = ranked["directions"][name] + (", floor" if name in floored else "")
         table.add_column(f"{heading(name)}\n({arrow})", justify="right", no_wrap=True)
     within = {row["cell"]: row for rows in length["within"].values() for row in rows}
-    for place, row in enumerate(length["overall"], 1):
+    for place, row in enumerate(view.sorted(length["overall"]), 1):
         moved = [movement(row["average_rank"], before.get(rank_key(suite, row["cell"])))] if before else []
         scores = [
             number(row["metrics"][name]["score"])
@@ -104,7 +178,8 @@ def length_table(
             for name in metrics
         ]
         best = within[row["cell"]]
-        table.add_row(str(place), row["backbone"], row["method"], ranked_text(row), ranked_text(best), *moved, *scores)
+        places = [ranked_text(row, view.field), ranked_text(best, view.field)]
+        table.add_row(str(place), row["backbone"], row["method"], *places, *moved, *scores)
     return table
 
 
@@ -121,8 +196,8 @@ def floor_text(floor: float | None) -> str:
     return "" if floor is None else f" ({floor:.3g})"
 
 
-def ranked_text(row: dict[str, Any]) -> str:
-    return number(row["average_rank"], 2) + interval(row["average_rank_interval"], 2)
+def ranked_text(row: dict[str, Any], field: str) -> str:
+    return number(row[field], 2) + interval(row[f"{field}_interval"], 2)
 
 
 def number(value: float | None, digits: int | None = None) -> str:
@@ -139,7 +214,7 @@ def interval(bounds: list[float] | None, digits: int) -> str:
 def movement(now: float | None, before: float | None) -> str:
     if before is None:
         return "new"
-    if now is None or abs(now - before) < 5e-3:
+    if now is None or abs(now - before) < NO_MOVE:
         return f"{before:.2f} ="
     return f"{before:.2f} {'up' if now < before else 'down'}"
 
@@ -150,12 +225,12 @@ def rank_key(suite: str, cell: str) -> str:
 
 def average_ranks(ranks: dict[str, Any]) -> dict[str, float]:
     """Every cell's overall average rank, by `rank_key`."""
-    return {rank_key(suite, row["cell"]): row["average_rank"] for suite, row in rows_of(ranks)}
+    return {rank_key(suite, row["cell"]): row["average_rank"] for suite, row in rows_of(ranks, View())}
 
 
-def rows_of(ranks: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
-    for suite, ranked in ranks["suites"].items():
-        for length in ranked["lengths"]:
+def rows_of(ranks: dict[str, Any], view: View) -> Iterator[tuple[str, dict[str, Any]]]:
+    for suite, ranked in view.suites(ranks).items():
+        for length in view.lengths(ranked):
             for row in length["overall"]:
                 if row["average_rank"] is not None:
                     yield suite, row
@@ -184,24 +259,42 @@ def video_table(report: dict[str, Any], title: str, cell: Callable[[dict[str, An
     return table
 
 
-def show_folder(runs: Path, only: str | None, console: Console) -> int:
-    """`longtake leaderboard`: every sweep of a folder with its ranks, and what they were in the run before."""
+def show_folder(runs: Path, only: str | None, view: View, console: Console) -> int:
+    """`longtake leaderboard`: every sweep of a folder with its ranks, how they move with length and moved since the run
+    before, and drift."""
+    from longtake.jobs.drift_board import show_drift
+    from longtake.jobs.length_board import show_lengths
     from longtake.platform.store import SweepStore, sweep_names
 
     names = sweep_names(runs) if only is None else [name for name in sweep_names(runs) if name == only]
     if not names:
         what = f"no sweep {only!r}" if only else "no sweep"
         raise ConfigError(f"{runs}: {what} in this folder; name the folder that `longtake run` wrote to")
-    for name in names:
-        store = SweepStore(runs, name)
-        ranks, history = store.ranks(), store.history()
+    stores = [SweepStore(runs, name) for name in names]
+    found = {store.name: (store.ranks(), store.history()) for store in stores}
+    check_view(view, [ranks for ranks, _ in found.values() if ranks is not None])
+    for name, (ranks, history) in found.items():
         if ranks is None:
             console.print(f"{name}: nothing is ranked yet")
             continue
-        show(ranks, console, earlier(ranks, history))
-        if len(history) > 1:
-            console.print(history_table(name, ranks, history[-MAX_RUNS:]))
+        show(ranks, console, earlier(ranks, history), view)
+        show_lengths(ranks, console, view)
+        show_drift(ranks, console, view)
+        if len(history) > 1 and view.unit == "cell":
+            console.print(history_table(name, ranks, history[-MAX_RUNS:], view))
     return 0
+
+
+def check_view(view: View, found: list[dict[str, Any]]) -> None:
+    """A suite or length that is in no sweep is a mistake, not an empty answer."""
+    suites = list(dict.fromkeys(name for ranks in found for name in ranks["suites"]))
+    if view.suite is not None and view.suite not in suites:
+        raise ConfigError(f"--suite: nothing is ranked under {view.suite!r}; {did_you_mean(view.suite, suites)}")
+    chosen = [ranked for ranks in found for ranked in view.suites(ranks).values()]
+    lengths = sorted({length["seconds"] for ranked in chosen for length in ranked["lengths"]})
+    if view.seconds is not None and view.seconds not in lengths:
+        known = ", ".join(map(str, lengths)) or "none"
+        raise ConfigError(f"--length: nothing is ranked at {view.seconds} s; lengths in seconds: {known}")
 
 
 def earlier(ranks: dict[str, Any], history: list[dict[str, Any]]) -> dict[str, float]:
@@ -211,13 +304,13 @@ def earlier(ranks: dict[str, Any], history: list[dict[str, Any]]) -> dict[str, f
     return past[-1] if past else {}
 
 
-def history_table(sweep: str, ranks: dict[str, Any], history: list[dict[str, Any]]) -> Table:
+def history_table(sweep: str, ranks: dict[str, Any], history: list[dict[str, Any]], view: View) -> Table:
     """Average rank of each cell over the runs that changed something, oldest first."""
-    table = new_table(f"{sweep}: average ranks over runs")
+    table = new_table(f"{sweep}: average ranks over runs (rank unit: cell)")
     table.add_column("suite and cell", no_wrap=True)
     for row in history:
         table.add_column(str(row["at"])[:16].replace("T", " "), justify="right", no_wrap=True)
-    for suite, row in rows_of(ranks):
+    for suite, row in rows_of(ranks, view):
         key = rank_key(suite, row["cell"])
         table.add_row(f"{suite} {row['cell']}", *[number(past["average_rank"].get(key), 2) for past in history])
     return table

@@ -12,6 +12,7 @@ from typing import Any
 
 from longtake.evaluators.base import SuiteEntry
 from longtake.jobs.evaluate import current_scores
+from longtake.jobs.rank import DRIFT_COLUMNS
 from longtake.platform.store import SweepStore
 from longtake.platform.takes import Cell, Take, canonical_json
 from longtake.platform.tracking import Publication, RunRecord
@@ -102,7 +103,7 @@ def cell_params(take: Take) -> dict[str, str]:
 
 
 def cell_metrics(cell: Cell, ranks: dict[str, Any]) -> tuple[dict[str, float], list[str]]:
-    """(scores, ranks with their intervals, drift; names of the metrics without a value)."""
+    """(scores, ranks and drift, with their intervals; names of the metrics without a value)."""
     found: dict[str, float | None] = {}
     for suite, ranked in ranks["suites"].items():
         for length in ranked["lengths"]:
@@ -113,9 +114,10 @@ def cell_metrics(cell: Cell, ranks: dict[str, Any]) -> tuple[dict[str, float], l
     for row in ranks["drift"]:
         if (row["backbone"], row["method"], row["seconds"]) == (cell.backbone, cell.method, cell.seconds):
             name = f"{row['suite']}/{row['metric']}"
-            found.setdefault(name, row["value"])
-            drift = ("slope_per_min", "quarter_diff", "quarter_ratio")
-            found |= {f"{name}.{part}": row[part] for part in drift if row[part] is not None}
+            found = with_interval(name, row["value"], row.get("value_interval")) | found
+            for part in DRIFT_COLUMNS:
+                if row[part] is not None:
+                    found |= with_interval(f"{name}.{part}", row[part], row.get(f"{part}_interval"))
     missing = sorted(name for name, value in found.items() if value is None)
     return {name: value for name, value in found.items() if value is not None}, missing
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from longtake.evaluators.base import SuiteEntry
     from longtake.platform.store import SweepStore
 
+MOST_CUT = 3
 DRIFT_COLUMNS = ("slope_per_min", "quarter_diff", "quarter_ratio")
 
 
@@ -25,38 +26,61 @@ def refresh(store: SweepStore, takes: list[Take], suites: list[SuiteEntry]) -> d
 
     scored = ((take, current_scores(store, take.id, entry)) for entry in suites for take in takes)
     frame = table((take, scores) for take, scores in scored if scores is not None)
-    ranks = {
-        "sweep": store.name,
-        "coverage": {entry.label: coverage(frame, entry.label, takes) for entry in suites},
-        "suites": {entry.label: rank_suite(frame, entry) for entry in suites},
-        "drift": drift_means(frame),
-    }
+    ranks = ranks_of(store.name, frame, takes, suites)
     store.write_table(frame)
     store.write_ranks(ranks)
     return ranks
+
+
+def ranks_of(sweep: str, frame: pd.DataFrame, takes: list[Take], suites: list[SuiteEntry]) -> dict[str, Any]:
+    """What ranks.json holds."""
+    return {
+        "sweep": sweep,
+        "coverage": {entry.label: coverage(frame, entry.label, takes) for entry in suites},
+        "suites": {entry.label: rank_suite(frame, entry) for entry in suites},
+        "drift": drift_means(frame, suites),
+    }
 
 
 def rank_suite(frame: pd.DataFrame, entry: SuiteEntry) -> dict[str, Any]:
     from longtake.evaluators.base import directions
     from longtake.evaluators.ranking import rank_cells
 
-    return rank_cells(frame, entry.label, directions(entry), seed=0)
+    return rank_cells(frame, entry.label, directions(entry), seed=0) | {"cuts": cuts_of(frame, entry.label)}
+
+
+def cuts_of(frame: pd.DataFrame, suite: str) -> dict[str, Any] | None:
+    """In how many videos of a suite the picture changes at once, and which have the most; None where nobody looks."""
+    from longtake.evaluators.suites.vbench_long import CUTS
+
+    known = frame[(frame["suite"] == suite) & (frame["metric"] == CUTS) & frame["value"].notna()]
+    if known.empty:
+        return None
+    cut = known[known["value"] > 0].sort_values(["value", "take_id"], ascending=[False, True])
+    most = [
+        {"take_id": row.take_id, "cell": f"{row.backbone}/{row.method}/{row.seconds}s", "cuts": int(row.value)}
+        for row in cut.head(MOST_CUT).itertuples()
+    ]
+    return {"videos": len(known), "with_cuts": len(cut), "most": most}
 
 
 def coverage(frame: pd.DataFrame, suite: str, takes: list[Take]) -> dict[str, int]:
     return {"takes": len(takes), "scored": int(frame.loc[frame["suite"] == suite, "take_id"].nunique())}
 
 
-def drift_means(frame: pd.DataFrame) -> list[dict[str, Any]]:
-    """Per suite, cell and metric (unranked ones too): the mean and how it moves over a video; None is missing."""
+def drift_means(frame: pd.DataFrame, suites: list[SuiteEntry]) -> list[dict[str, Any]]:
+    """Per suite, cell and metric (unranked ones too): the mean and how it moves over a video, with intervals; None is
+    missing, and the drift of what counts events, which means nothing."""
     from longtake.evaluators.aggregate import cell_means
 
-    means = cell_means(frame)
-    columns = ["suite", "backbone", "method", "seconds", "metric", "value", *DRIFT_COLUMNS, "scored", "missing"]
-    rows = means[columns].astype(object).where(means[columns].notna(), None).to_dict("records")
-    return [{str(key): plain(value) for key, value in row.items()} for row in rows]
+    counts = {(entry.label, name) for entry in suites for name in event_counts(entry)}
+    blank = {f"{name}{part}": None for name in DRIFT_COLUMNS for part in ("", "_interval")}
+    rows = cell_means(frame)
+    return [row | blank if (row["suite"], row["metric"]) in counts else row for row in rows]
 
 
-def plain(value: Any) -> Any:
-    """numpy scalars as Python's own."""
-    return value.item() if hasattr(value, "item") else value
+def event_counts(entry: SuiteEntry) -> list[str]:
+    """Metrics that are neither ranked nor the floor of one that is: they report."""
+    suite = entry.open()
+    chosen = [suite.metric(key) for key in suite.metrics]
+    return [metric.name for metric in chosen if not metric.ranked and metric.floor_of is None]

@@ -22,7 +22,10 @@ UP_DOWN = {"good": "higher", "bad": "lower"}
 def one(method: str, prompt: str, good: float | None, bad: float | None, **more: Any) -> tuple[Take, VideoScores]:
     backbone, seed = more.get("backbone", "pocket"), more.get("seed", 0)
     take = Take(backbone, MethodSpec(method, method, {}), more.get("seconds", 30), 120, prompt, seed)
-    return take, VideoScores("s", more.get("protocol", "direct"), "0" * 64, {"good": good, "bad": bad})
+    values, versions = {"good": good, "bad": bad}, more.get("versions", {})
+    return take, VideoScores(
+        "s", more.get("protocol", "direct"), "0" * 64, values, more.get("drift", {}), versions=versions
+    )
 
 
 def ranked(*scored: tuple[Take, VideoScores], **options: Any) -> dict[str, Any]:
@@ -108,6 +111,10 @@ def test_interval_of_a_constant_is_a_point_and_of_one_prompt_is_unknown() -> Non
     row = ranked(one("a", "p", 0.5, 1.0), one("b", "p", 0.5, 1.0))["lengths"][0]["overall"][0]
     assert row["average_rank"] == 1.5
     assert row["average_rank_interval"] is None
+    # two prompts, of which a has one: a mean, and no interval that would look like a certain one
+    rows = by_cell(ranked(one("a", "p", 0.5, 1.0), one("a", "q", None, 1.0), *constant[4:6])["lengths"][0]["overall"])
+    assert rows["a"]["metrics"]["good"]["score_interval"] is None
+    assert rows["a"]["metrics"]["bad"]["score_interval"] == [1.0, 1.0]
 
 
 def test_bootstrap_is_paired_and_covers_the_mean() -> None:
@@ -157,6 +164,50 @@ def test_table_and_cell_means() -> None:
     df = table([one("a", "p", 0.25, None), one("a", "q", 0.75, 3.0)])
     assert df["value"].isna().sum() == 1
     assert df.loc[df["value"].isna(), "error"].tolist() == ["no reason was given"]
-    means = cell_means(df).set_index("metric")
-    assert means.loc["good", ["value", "scored", "missing"]].tolist() == [0.5, 2, 0]
-    assert means.loc["bad", ["value", "scored", "missing"]].tolist() == [3.0, 1, 1]
+    bad, good = cell_means(df)  # metrics by name
+    assert (good["metric"], good["value"], good["scored"], good["missing"]) == ("good", 0.5, 2, 0)
+    assert (bad["metric"], bad["value"], bad["scored"], bad["missing"]) == ("bad", 3.0, 1, 1)
+    # Of two prompts a resample has mean .25 or .75 (a quarter of the draws each) or .5: 95 % reach from .25 to .75.
+    assert good["value_interval"] == [0.25, 0.75]
+    assert bad["value_interval"] is None, "one prompt says nothing of others"
+    assert (good["slope_per_min"], good["slope_per_min_interval"], good["drift_scored"]) == (None, None, 0)
+
+
+def drifting(method: str, prompt: str, slope: float | None, diff: float | None) -> tuple[Take, VideoScores]:
+    return one(method, prompt, 0.5, 1.0, drift={"good.slope_per_min": slope, "good.quarter_diff": diff})
+
+
+def test_drift_of_a_cell_has_an_interval_over_prompts() -> None:
+    df = table([drifting("a", "p", -0.2, -0.1), drifting("a", "q", -0.4, -0.1), drifting("b", "p", 0.1, None)])
+    rows = {(row["method"], row["metric"]): row for row in cell_means(df)}
+    a, b = rows["a", "good"], rows["b", "good"]
+    assert a["slope_per_min"] == pytest.approx(-0.3)
+    assert a["slope_per_min_interval"] == pytest.approx([-0.4, -0.2])
+    assert a["quarter_diff_interval"] == pytest.approx([-0.1, -0.1])  # the same in both: a point
+    assert (b["slope_per_min"], b["slope_per_min_interval"]) == (0.1, None)
+    assert (b["quarter_diff"], b["drift_scored"]) == (None, 1)
+    assert json.loads(json.dumps(list(rows.values()), allow_nan=False)) == list(rows.values())
+
+
+def test_drift_and_ranks_draw_the_same_prompts() -> None:
+    rng = np.random.default_rng(5)
+    scored = [
+        one(m, f"p{i}", float(v), 1.0, seed=s) for m in "ab" for i in range(7) for s, v in enumerate(rng.random(2))
+    ]
+    df = table(scored)
+    means = {row["method"]: row for row in cell_means(df) if row["metric"] == "good"}
+    for method, row in by_cell(rank_cells(df, "s", UP_DOWN)["lengths"][0]["overall"]).items():
+        assert means[method]["value"] == pytest.approx(row["metrics"]["good"]["score"], abs=1e-15)
+        assert means[method]["value_interval"] == pytest.approx(row["metrics"]["good"]["score_interval"], abs=1e-15)
+
+
+def test_scores_of_other_settings_or_weights_never_meet() -> None:
+    plain = {"suite": "s-1", "settings": '{"long_range": false}', "weights.dino": "aa", "numpy": "1"}
+    result = ranked(one("a", "p", 1.0, 1.0, versions=plain), one("b", "p", 1.0, 1.0, versions=plain | {"numpy": "2"}))
+    assert (result["settings"], result["weights"]) == ({"long_range": False}, {"dino": "aa"})
+    for key, other in (("settings", '{"long_range": true}'), ("weights.dino", "bb"), ("suite", "s-2")):
+        with pytest.raises(ConfigError, match=f"'s': {key} .* and .* in one table"):
+            ranked(one("a", "p", 1.0, 1.0, versions=plain), one("b", "p", 1.0, 1.0, versions=plain | {key: other}))
+    bare = {key: text for key, text in plain.items() if key != "weights.dino"}
+    with pytest.raises(ConfigError, match=r"weights\.dino aa and none"):
+        ranked(one("a", "p", 1.0, 1.0, versions=plain), one("b", "p", 1.0, 1.0, versions=bare))

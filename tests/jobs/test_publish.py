@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from longtake.evaluators.base import SuiteEntry
 from longtake.jobs.cli import execute
 from longtake.jobs.publication import build
 from longtake.platform import tracking
@@ -31,11 +32,12 @@ def value(uri: str, run: str, key: str) -> list[tuple[int, float]]:
 def test_publishing_twice_changes_nothing(tmp_path: Path, mlflow_db: str) -> None:
     assert execute(["run", str(tiny.write_sweep(tmp_path)), "lengths_s=[6]"]) == 0
     store = SweepStore(tmp_path / "runs", "small")
-    publication = build(store, store.plan(), ["weightless"], "small")
+    suites = [SuiteEntry("weightless", "weightless")]
+    publication = build(store, store.plan(), suites, "small")
     first = publish(publication, mlflow_db)
     assert (first.runs, first.changed) == (3, 3)  # the sweep and its two cells
     before = rows(mlflow_db)
-    assert publish(build(store, store.plan(), ["weightless"], "small"), mlflow_db).changed == 0
+    assert publish(build(store, store.plan(), suites, "small"), mlflow_db).changed == 0
     assert rows(mlflow_db) == before
 
     ranks, scores = store.ranks(), [store.scores(take.id, "weightless") for take in store.plan()[:2]]
@@ -44,6 +46,7 @@ def test_publishing_twice_changes_nothing(tmp_path: Path, mlflow_db: str) -> Non
     assert value(mlflow_db, best["cell"], "weightless/rank_overall") == [(0, best["average_rank"])]
     low = best["metrics"]["imaging_quality"]["score_interval"][0]
     assert value(mlflow_db, best["cell"], "weightless/imaging_quality.low") == [(0, low)]
+    assert value(mlflow_db, best["cell"], "weightless/imaging_quality.slope_per_min") == []  # 3 clips are too few
     # 6 s are 93 frames at 16 fps: two whole clips of 2 s and one for the rest, which ends with the video
     seconds = scores[0].seconds["imaging_quality"] if scores[0] else []
     series = value(mlflow_db, "tiny/native/6s", "weightless/imaging_quality.over_time")
