@@ -17,6 +17,7 @@ from longtake.platform.takes import Take
 
 if TYPE_CHECKING:
     from longtake.evaluators.equipment import Equipment
+    from longtake.evaluators.scorer import Tell
     from longtake.platform.records import VideoScores
     from longtake.platform.store import SweepStore
 
@@ -34,7 +35,12 @@ class Scorer:
         self.checked: set[str] = set()
 
     def score(
-        self, path: Path, entries: list[SuiteEntry], take: Take | None = None, only: list[str] | None = None
+        self,
+        path: Path,
+        entries: list[SuiteEntry],
+        take: Take | None = None,
+        only: list[str] | None = None,
+        tell: Tell | None = None,
     ) -> dict[str, VideoScores]:
         """Label -> scores. Raises WeightsError when this process has other weights than the entries say."""
         from longtake.evaluators.equipment import Equipment
@@ -45,7 +51,7 @@ class Scorer:
             self.check(entry)
         self.equipment = self.equipment or Equipment(self.device)
         cache = ScoreCache(self.folder) if self.folder is not None else None
-        return score_video_suites(path, entries, take, self.equipment, cache, only)
+        return score_video_suites(path, entries, take, self.equipment, cache, only, tell)
 
     def check(self, entry: SuiteEntry) -> None:
         if entry.label not in self.checked and with_weights(entry).weights != entry.weights:
@@ -83,9 +89,9 @@ class ScoreWorker:
         return {label: unscored(scores) for label, scores in found.items()}
 
 
-def with_weights(entry: SuiteEntry) -> SuiteEntry:
+def with_weights(entry: SuiteEntry, instead: str = "{{{name}: {{dimensions: [...]}}}}") -> SuiteEntry:
     """The entry with the hashes of the weights that are here. Raises WeightsError, naming the command that brings what
-    is missing."""
+    is missing, and `instead`: how fewer dimensions are asked for."""
     networks = entry.open().networks()
     if not networks:
         return entry
@@ -93,7 +99,7 @@ def with_weights(entry: SuiteEntry) -> SuiteEntry:
 
     for name in networks:
         for line in missing(name):
-            raise WeightsError(f"{entry.label}: {line}; or score what can run: {{{entry.name}: {{dimensions: [...]}}}}")
+            raise WeightsError(f"{entry.label}: {line}; or score what can run: {instead.format(name=entry.name)}")
     found = [weights_sha256(name) for name in networks]
     return replace(entry, weights={artefact: digest for part in found for artefact, digest in part.items()})
 
@@ -147,29 +153,3 @@ def merge(one: VideoScores, other: VideoScores) -> VideoScores:
         errors=one.errors | other.errors,
         seconds=one.seconds | other.seconds,
     )
-
-
-def score_folder(folder: Path, suite: str, out: Path | None) -> int:
-    """`longtake eval`: score every video of a folder, print the table; 3 when something could not be scored, else 0."""
-    from longtake.evaluators.folder import FolderProgress, eval_folder
-    from longtake.jobs.leaderboard import console_for, drift_table, folder_table
-
-    console = console_for()
-    entry = with_weights(SuiteEntry(suite, suite))
-    scorer = Scorer("cpu", None)
-
-    def tell(progress: FolderProgress) -> None:
-        note = "kept" if progress.reused else f"{progress.errors} reasons" if progress.errors else "scored"
-        console.print(f"{progress.done}/{progress.total} {progress.video}: {note}", markup=False, soft_wrap=True)
-
-    report = eval_folder(folder, entry, out, lambda path: scorer.score(path, [entry])[entry.label], tell)
-    console.print(folder_table(report, str(folder)))
-    console.print(drift_table(report, str(folder)))
-    missing = {name: entry["errors"] for name, entry in report["videos"].items() if entry["errors"]}
-    for name, errors in list(missing.items())[:10]:
-        metric, reason = next(iter(errors.items()))
-        console.print(f"{name}: {metric}: {reason}", markup=False, soft_wrap=True)
-    if out:
-        console.print(f"scores: {out}", markup=False, soft_wrap=True)
-    unscored = any(value is None for entry in report["videos"].values() for value in entry["metrics"].values())
-    return 3 if unscored else 0

@@ -1,0 +1,132 @@
+"""A report of `longtake eval` in the form in which VBench-Long's own code keeps its results (vbench2_beta_long.utils).
+
+    {dimension: [of the folder, clips, averages]}             imaging quality in 0..100, but of the folder in 0..1
+    {subject_consistency, background_consistency: [of the folder, averages]}    with the parts that were fused
+
+A clip or average is {"video_path", "video_results"}, its path that of the official split inside its folder. By default
+an average is a video's and a folder's number is their mean, as VBench documents. `mean-over-clips` gives what its code
+does: every clip is an average of its own, under a path of two parts. `underscore-names` cuts names at their first
+underscore, so that such videos share an average, and take the clip-to-clip score of the video that has just that name,
+if there is one. What has no score is left out; where nothing has one, the folder's number is None.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from longtake.evaluators.base import mean_of
+from longtake.evaluators.clips import CLIP_SECONDS
+from longtake.evaluators.vbench.settings import Settings
+
+FUSED = ("subject_consistency", "background_consistency")
+IN_PERCENT = "imaging_quality"
+TRUTH = "dynamic_degree"
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Clip:
+    """`group`: the name that its video goes by; `average`: the path of the average that it takes part in."""
+
+    path: str
+    group: str
+    average: str
+    score: float
+
+
+def vbench_results(
+    videos: Mapping[str, Mapping[str, Any]], settings: Settings, dimensions: Sequence[str]
+) -> dict[str, list[Any]]:
+    """`videos`: name -> entry of a report. Names that are no dimension of VBench's are not asked for."""
+    return {name: of_dimension(name, videos, settings) for name in dimensions}
+
+
+def of_dimension(name: str, videos: Mapping[str, Mapping[str, Any]], settings: Settings) -> list[Any]:
+    scale = 100 if name == IN_PERCENT else 1
+    clips = [clip for video, entry in videos.items() for clip in clips_of(name, video, entry, settings)]
+    groups: dict[str, list[Clip]] = {}
+    for clip in clips:
+        groups.setdefault(clip.average, []).append(clip)
+    averages = [
+        {"video_path": path, "video_results": scale * math.fsum(clip.score for clip in group) / len(group)}
+        for path, group in groups.items()
+    ]
+    if name in FUSED:
+        between = clip_to_clip(name, videos)
+        rows = [(row, between.get(groups[row["video_path"]][0].group)) for row in averages]
+        averages = [found for row, scores in rows if (found := fused_row(row, scores, settings)) is not None]
+        return [mean_of([row["video_results"] for row in averages]), averages]
+    overall = mean_of([row["video_results"] for row in averages])
+    shown = [{"video_path": clip.path, "video_results": as_official(name, clip.score)} for clip in clips]
+    return [None if overall is None else overall / scale, shown, averages]
+
+
+def as_official(name: str, score: float) -> float | bool:
+    """The score of one clip as the official function of the dimension answers it."""
+    if name == TRUTH:
+        return bool(score)
+    return score * 100 if name == IN_PERCENT else score
+
+
+def clips_of(name: str, video: str, entry: Mapping[str, Any], settings: Settings) -> Iterator[Clip]:
+    folder, stem = places_of(video)
+    group = folder + (stem.split("_")[0] if settings.allows("underscore-names") else stem)
+    own = settings.allows("mean-over-clips")
+    for index, score in enumerate(entry["clips"].get(name, [])):
+        if score is None:
+            continue
+        part = "full" if is_short(entry) else f"{index:03d}"
+        path = f"{folder}{stem}/{stem}_{part}.mp4"
+        average = f"{path}/{group.rpartition('/')[2]}.mp4" if own else f"{group}.mp4"
+        yield Clip(path, group, average, score)
+
+
+def places_of(video: str) -> tuple[str, str]:
+    """(folder with its slash, name without .mp4) of a video's name in a report; other endings stay, as in VBench."""
+    folder, slash, name = video.rpartition("/")
+    return folder + slash, name.removesuffix(".mp4")
+
+
+def is_short(entry: Mapping[str, Any]) -> bool:
+    """Whether the video is shorter than a clip, which the official split names in another way."""
+    return bool(entry["frames"]) and entry["frames"] < CLIP_SECONDS * int(entry["fps"])
+
+
+def clip_to_clip(name: str, videos: Mapping[str, Mapping[str, Any]]) -> dict[str, tuple[float, float]]:
+    """Name without .mp4 -> (clip-to-clip score, the same on the scale of in-clip scores)."""
+    found = {}
+    for video, entry in videos.items():
+        scores = entry["drift"].get(f"{name}.clip_to_clip"), entry["drift"].get(f"{name}.mapped")
+        if scores[0] is not None and scores[1] is not None:
+            found["".join(places_of(video))] = scores[0], scores[1]
+    return found
+
+
+def fused_row(row: Row, between: tuple[float, float] | None, settings: Settings) -> Row | None:
+    """An average of a consistency with its parts; None where a part is missing that must be there."""
+    path, in_clip = row["video_path"], row["video_results"]
+    if not settings.long_range:
+        return _parts(path, in_clip, None, None, in_clip)
+    alone = settings.allows("missing-clip-to-clip") or settings.allows("underscore-names")
+    if between is None and not alone:
+        return None
+    score, mapped = between or (0, 0.0)
+    if mapped == 0 and alone:
+        return _parts(path, in_clip, score, mapped, in_clip)
+    from longtake.evaluators.vbench.consistency import fused
+
+    return _parts(path, in_clip, score, mapped, fused(in_clip, mapped))
+
+
+def _parts(path: str, in_clip: float, between: float | None, mapped: float | None, value: float) -> Row:
+    return {
+        "video_path": path,
+        "inclip_score": in_clip,
+        "clip2clip_score": between,
+        "mapped_clip2clip_score": mapped,
+        "video_results": value,
+    }
