@@ -119,19 +119,21 @@ def artefacts_of(names: Sequence[str]) -> list[str]:
 
 def score(path: Path, sought: list[Sought], take: Take | None, equipment: Equipment, tell: Tell | None = None) -> None:
     """Fill in the results that are missing, all in one decode; what does not apply to the video stays without one."""
-    missing = [one for one in sought if one.result is None]
-    if not missing:
+    asked = [one for one in sought if one.result is None]
+    if not asked:
         return
     try:
         ctx = replace(context_of(path, take), equipment=equipment)
-        missing = [one for one in missing if one.track.metric.applies(ctx)]
-        timeline = _watch(path, ctx, missing, tell)
+        asked = [one for one in asked if one.track.metric.applies(ctx)]
+        once = {one.key or str(id(one)): one for one in asked}  # what two suites ask for alike is computed once
+        timeline = _watch(path, ctx, list(once.values()), tell)
     except VideoError as error:
-        for one in missing:
+        for one in asked:
             one.result = one.track.unreadable(str(error))
         return
-    for one in missing:
-        one.result = one.track.result(timeline)
+    results = {key: one.track.result(timeline) for key, one in once.items()}
+    for one in asked:
+        one.result = results[one.key or str(id(one))]
 
 
 def _watch(path: Path, ctx: VideoContext, sought: list[Sought], tell: Tell | None) -> Timeline:

@@ -7,6 +7,7 @@ not a failure: only a broken store, missing weights or a dead worker fail an ite
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -77,16 +78,20 @@ class ScoreWorker:
         take, store, only = Take.from_json(payload["take"]), self.store, payload.get("only")
         entries = [SuiteEntry.from_json(entry) for entry in payload["suites"]]
         missing = [entry for entry in entries if current_scores(store, take.id, entry) is None]
-        report({"done": 0, "total": len(missing), "unit": "suite"})
+        report({"done": 0, "total": 1, "unit": "video"})
         if not missing:
             return {}
         check_bytes(store, take)
-        found = self.scorer.score(store.video(take.id), missing, take, only)
+        found = self.scorer.score(store.video(take.id), missing, take, only, partial(tell, report))
         if only is not None:
             return {label: scores.to_json() for label, scores in found.items()}
         for scores in found.values():
             store.write_scores(take.id, scores)
         return {label: unscored(scores) for label, scores in found.items()}
+
+
+def tell(report: Report, frames: int, total: int) -> None:
+    report({"done": frames, "total": total, "unit": "frame"})
 
 
 def with_weights(entry: SuiteEntry, instead: str = "{{{name}: {{dimensions: [...]}}}}") -> SuiteEntry:

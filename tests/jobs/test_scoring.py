@@ -115,6 +115,21 @@ def test_a_part_that_fails_is_tried_again_and_the_others_are_not(tmp_path: Path)
     }
 
 
+def test_suites_that_ask_for_the_same_number_compute_it_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from longtake.evaluators.metrics import flickering
+
+    clips = []
+    clip = flickering._Run.clip
+    monkeypatch.setattr(flickering._Run, "clip", lambda self, view: clips.append(view.start_frame) or clip(self, view))
+    other = FLICKERING.replace("as: flickering", "as: again")
+    sweep = tiny.write_sweep(tmp_path)
+    short = [*SHORT, "prompts={file: prompts/pocket.txt, limit: 1}", f"suites=[{FLICKERING}, {other}]"]
+    assert execute(["run", str(sweep), *short]) == 0
+    first, second = scores_of(tmp_path / "runs").values()
+    assert len(clips) == len(first["clips"]["temporal_flickering"])
+    assert first["metrics"] == second["metrics"]
+
+
 def test_what_was_scored_once_is_not_scored_again_even_for_another_sweep(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -27,6 +27,7 @@ SHAPE = [
     "methods=[{native: {window: 7, sink: 1}}, {native-relative: {window: 7, sink: 1}}, "
     "{rag: {window: 7, sink: 1, top_k: 2, recency_guard: 2}}]",
     "lengths_s=[3]",
+    "suites=[weightless]",
     "tracking={uri: disabled}",
 ]
 
