@@ -1,10 +1,11 @@
 # make demo   sets everything up and runs the demo sweep        make test    sets everything up and runs the tests
 # make check  ruff, type check, import contracts                make setup   only the virtual environment in .venv
+# make parity  golden scores of VBench's own code, in an environment of its own (about 10 minutes; Python 3.10 or 3.11)
 # Every target is safe to repeat; setup does nothing while pyproject.toml and constraints.txt stay the same.
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check
+.PHONY: help setup demo test check parity
 
 BIN := .venv/bin
 # The package as tools that cannot follow the mapping in pyproject.toml see it; platform/ itself has no __init__.py.
@@ -30,3 +31,6 @@ check: setup
 	@for path in platform/*; do ln -s ../../../../$$path $(LINKS)/$$path; done
 	MYPYPATH=build/typecheck $(BIN)/mypy -p longtake
 	PYTHONPATH=build/typecheck $(BIN)/lint-imports
+
+parity:
+	@PYTHON="$(PYTHON)" tests/parity/record

@@ -50,14 +50,18 @@ def direct_split(video: Path, folder: Path, spans: list[tuple[int, int]]) -> lis
     home = folder / video.stem
     home.mkdir(parents=True)
     names = [f"{video.stem}_{index:03d}.mp4" for index in range(len(spans))]
-    with av.open(str(video)) as container:
-        fps = int(container.streams.video[0].average_rate or 0)
-        frames = list(container.decode(video=0))
+    frames, fps = decoded(video)
     if len(frames) < CLIP_SECONDS * fps:
         names = [f"{video.stem}_full.mp4"]
     for name, (start, stop) in zip(names, spans, strict=True):
         lossless(home / name, frames[start:stop], fps)
     return [home / name for name in names]
+
+
+def decoded(video: Path) -> tuple[list[av.VideoFrame], int]:
+    """Its frames and whole frames a second."""
+    with av.open(str(video)) as container:
+        return list(container.decode(video=0)), int(container.streams.video[0].average_rate or 0)
 
 
 def spans_of(num_frames: int, fps: int) -> list[tuple[int, int]]:

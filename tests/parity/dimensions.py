@@ -4,26 +4,15 @@ Each scores a list of clips and answers one number per clip, in order. Nothing o
 models come from; of dynamic degree the numbers behind the boolean are kept too.
 """
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import networks
-import seeded
 import torch
+from networks import built
 from torch import nn
 
-SHAPES = json.loads(networks.SHAPES.read_text(encoding="utf-8"))
 Clips = list[str]
-
-
-def built(artefact: str) -> nn.Module:
-    """The official network with the seeded weights of its artefact."""
-    network = networks.OFFICIAL[artefact]()
-    weights = seeded.published(artefact, SHAPES[artefact])
-    network.load_state_dict({name.removeprefix("visual."): tensor for name, tensor in weights.items()})
-    return network.eval().requires_grad_(False)
 
 
 def clip_model(artefact: str) -> nn.Module:

@@ -15,8 +15,10 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import clip_to_clip
 import cutting
 import dimensions
+import long_videos
 import networks
 import numpy as np
 import torch
@@ -36,6 +38,7 @@ def provenance() -> dict[str, Any]:
         "cpu": {"machine": platform.machine(), "avx2": " avx2" in flags, "avx512": " avx512f" in flags},
         "torch_threads": torch.get_num_threads(),
         "weights": "tests/parity/seeded.py: published(artefact, shapes.json), seed 0",
+        "lora": clip_to_clip.LORA,
         "encoder": {"exact": cutting.PINNED, "direct": cutting.LOSSLESS, "default": None},
     }
 
@@ -71,20 +74,41 @@ def check_same(mode: str, video: Path, clips: list[Path]) -> list[str]:
     return digests
 
 
-def score(mode: str, wanted: tuple[str, ...], folder: Path) -> dict[str, Any]:
+def score(mode: str, wanted: tuple[str, ...], clips: dict[str, list[Path]]) -> dict[str, Any]:
     """video -> digests of its clips and, per dimension, the official score of every clip."""
-    clips = {name: cut(mode, VIDEOS / f"{name}.mp4", folder / mode) for name in NAMES}
     told: dict[str, Any] = {}
     for name, paths in clips.items():
         told[name] = {"frames_sha256": check_same(mode, VIDEOS / f"{name}.mp4", paths), "scores": {}}
+    every = [path for paths in clips.values() for path in paths]
     for dimension in wanted:
-        for name, paths in clips.items():
-            rows = dimensions.results(dimension, paths)
-            told[name]["scores"][dimension] = [plain(row["video_results"]) for row in rows]
-            if dimension == "dynamic_degree":
-                told[name]["dynamic"] = [
-                    {key: plain(row[key]) for key in ("pairs", "threshold", "count")} for row in rows
-                ]
+        for path, row in zip(every, dimensions.results(dimension, every), strict=True):
+            one = told[path.parent.name]
+            one["scores"].setdefault(dimension, []).append(plain(row["video_results"]))
+            if "pairs" in row:
+                one.setdefault("dynamic", []).append({key: plain(row[key]) for key in ("pairs", "threshold", "count")})
+    return told
+
+
+def between_clips(mode: str, clips: dict[str, list[Path]], folder: Path, models: dict[str, Any]) -> dict[str, Any]:
+    """video -> its first frames' digest and what the official networks make of them; none for one clip."""
+    told: dict[str, Any] = {}
+    for name, paths in clips.items():
+        video = VIDEOS / f"{name}.mp4"
+        made = long_videos.first_frames(mode, video, paths, [start for start, _ in spans(video)], folder / name)
+        if made is not None:
+            told[name] = {"frames_sha256": cutting.digest(cutting.pixels(made))}
+            for key, antialias in (("antialias", True), ("no_antialias", False)):
+                told[name][key] = long_videos.similarity(models, made, antialias)
+    return told
+
+
+def over_videos(scored: dict[str, Any], between: dict[str, Any], tables: dict[str, str]) -> dict[str, Any]:
+    """dimension -> scores over all videos; clip-to-clip scores with antialias."""
+    told = {}
+    for dimension in dimensions.DIMENSIONS:
+        clip_scores = {name: one["scores"][dimension] for name, one in scored.items()}
+        rows = {name: one["antialias"][dimension] for name, one in between.items() if dimension in one["antialias"]}
+        told[dimension] = long_videos.over_videos(dimension, clip_scores, rows, tables)
     return told
 
 
@@ -112,15 +136,48 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(1)
     library = networks.declare_torchvision()
-    golden: dict[str, Any] = {"provenance": provenance()}
-    golden["videos"] = {name: describe(VIDEOS / f"{name}.mp4") for name in NAMES}
     with tempfile.TemporaryDirectory() as folder:
-        everything = tuple(dimensions.DIMENSIONS)
-        for mode, wanted in (("direct", everything), ("exact", everything), ("default", CHEAP)):
-            golden[mode] = score(mode, wanted, Path(folder))
-    args.out.write_text(laid_out(golden, 4) + "\n", encoding="utf-8")
-    print(f"{args.out}: golden scores of {len(NAMES)} videos")
+        told = golden(Path(folder))
+    before = json.loads(args.out.read_text(encoding="utf-8")) if args.out.exists() else told
+    args.out.write_text(laid_out(told, 5) + "\n", encoding="utf-8")
+    print(f"{args.out.name}: golden scores of {len(NAMES)} videos; from the file before: {difference(before, told)}")
     del library
+
+
+def difference(before: dict[str, Any], now: dict[str, Any]) -> str:
+    """How far two files lie apart, provenance left out."""
+    old, new = (leaves({key: one for key, one in told.items() if key != "provenance"}) for told in (before, now))
+    other = [name for name in old.keys() | new.keys() if type(old.get(name)) is not type(new.get(name))]
+    both = [(old[name], new[name]) for name in old.keys() & new.keys() if name not in other]
+    other += [one for one, two in both if not isinstance(one, float) and one != two]
+    largest = max((abs(one - two) for one, two in both if isinstance(one, float)), default=0.0)
+    return f"numbers by at most {largest:.1e}, and {len(other)} other values"
+
+
+def leaves(value: Any, name: str = "") -> dict[str, Any]:
+    if isinstance(value, dict | list):
+        inner = value.items() if isinstance(value, dict) else enumerate(value)
+        return {key: leaf for step, one in inner for key, leaf in leaves(one, f"{name}/{step}").items()}
+    return {name: value}
+
+
+def golden(folder: Path) -> dict[str, Any]:
+    (folder / "dreamsim").mkdir()
+    models = {"dinov2": clip_to_clip.official_dinov2()}
+    models["dreamsim"] = clip_to_clip.official_dreamsim(folder / "dreamsim")
+    tables = long_videos.write_tables(folder)
+    told: dict[str, Any] = {"provenance": provenance()}
+    told["videos"] = {name: describe(VIDEOS / f"{name}.mp4") for name in NAMES}
+    for mode in ("direct", "exact"):
+        clips = {name: cut(mode, VIDEOS / f"{name}.mp4", folder / mode / name) for name in NAMES}
+        scored = score(mode, tuple(dimensions.DIMENSIONS), clips)
+        between = between_clips(mode, clips, folder / f"{mode}-first", models)
+        told[mode] = scored
+        told[f"{mode}_between_clips"] = between
+        told[f"{mode}_over_videos"] = over_videos(scored, between, tables)
+    clips = {name: cut("default", VIDEOS / f"{name}.mp4", folder / "default" / name) for name in NAMES}
+    told["default"] = score("default", CHEAP, clips)
+    return told | {"mapping": long_videos.mapping(tables), "losses": long_videos.losses(tables)}
 
 
 if __name__ == "__main__":
