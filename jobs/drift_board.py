@@ -55,7 +55,8 @@ def drift_table(
     for name, texts in columns.items():
         table.add_column(name, no_wrap=True)
         width -= width_of([name, *texts])
-    shown, left_out = [], []
+    shown: list[list[str]] = []
+    left_out: list[str] = []
     for name in [name for name in directions if any(row["metric"] == name for row in rows)]:
         texts = [drift_cell(found.get((*cell, name)), field, directions[name]) for cell in cells]
         width -= width_of([*name.split("_"), f"({directions[name]})", *texts])

@@ -45,7 +45,8 @@ def lengths_table(title: str, lengths: list[dict[str, Any]], view: View) -> Tabl
     within = [cells_of([row for rows in length["within"].values() for row in rows]) for length in lengths]
     for cell in in_order(overall, view):
         places = [place_text(found.get(cell), view) for found in [*overall, *within]]
-        table.add_row(*map(escape, cell), *places, way(*(found.get(cell) for found in (within[0], within[-1])), view))
+        ends = [found[cell][view.field] if cell in found else None for found in (within[0], within[-1])]
+        table.add_row(*map(escape, cell), *places, way(*ends))
     return table
 
 
@@ -54,13 +55,12 @@ def place_text(row: dict[str, Any] | None, view: View) -> str:
     return "-" if row is None else f"{number(row[view.field], 2)}\n{interval(row[f'{view.field}_interval'], 2).strip()}"
 
 
-def way(first: dict[str, Any] | None, last: dict[str, Any] | None, view: View) -> str:
+def way(first: float | None, last: float | None) -> str:
     """'1.00 to 1.14 down'; '-' where the cell was not ranked at both."""
-    ends = [row and row[view.field] for row in (first, last)]
-    if None in ends:
+    if first is None or last is None:
         return "-"
-    word = "=" if abs(ends[1] - ends[0]) < NO_MOVE else "up" if ends[1] < ends[0] else "down"
-    return f"{ends[0]:.2f} to {ends[1]:.2f} {word}"
+    word = "=" if abs(last - first) < NO_MOVE else "up" if last < first else "down"
+    return f"{first:.2f} to {last:.2f} {word}"
 
 
 def cells_of(rows: list[dict[str, Any]]) -> Cells:

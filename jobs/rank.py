@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from longtake.jobs.evaluate import current_scores
-from longtake.platform.takes import Take
+from longtake.platform.takes import Cell, Take
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -57,9 +57,10 @@ def cuts_of(frame: pd.DataFrame, suite: str) -> dict[str, Any] | None:
     if known.empty:
         return None
     cut = known[known["value"] > 0].sort_values(["value", "take_id"], ascending=[False, True])
+    columns = cut.head(MOST_CUT)[["take_id", "backbone", "method", "seconds", "value"]]
     most = [
-        {"take_id": row.take_id, "cell": f"{row.backbone}/{row.method}/{row.seconds}s", "cuts": int(row.value)}
-        for row in cut.head(MOST_CUT).itertuples()
+        {"take_id": take, "cell": str(Cell(backbone, method, seconds)), "cuts": int(cuts)}
+        for take, backbone, method, seconds, cuts in columns.itertuples(index=False, name=None)
     ]
     return {"videos": len(known), "with_cuts": len(cut), "most": most}
 
