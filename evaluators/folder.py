@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -176,17 +176,19 @@ def write_file(path: Path, data: bytes) -> None:
     """Atomic: a reader sees the old file or the new one. Raises StorageError."""
     if not path.parent.is_dir():
         raise StorageError(f"{path}: no such folder; make it, or name a file in another")
+    if path.is_dir():
+        raise StorageError(f"{path}: is a folder; name a file")
     replace_file(path, data)
 
 
-def writable(paths: Iterable[Path]) -> None:
-    """Raises StorageError for a file that could not be written at the end of a long run."""
-    for path in paths:
-        probe = path.parent / f".{path.name}.probe"
-        if path.is_dir():
-            raise StorageError(f"{path}: is a folder; name a file")
-        write_file(probe, b"")
-        probe.unlink()
+def check_writable(path: Path) -> None:
+    """Raises the StorageError that writing the file at the end of a long run would raise."""
+    if path.parent.is_dir() and not path.is_dir():
+        trial = path.parent / f".{path.name}.trial"
+        write_file(trial, b"")
+        trial.unlink()
+    else:
+        write_file(path, b"")
 
 
 def _sha256_or_none(path: Path) -> str | None:

@@ -78,7 +78,7 @@ class FolderWorker:
 
 def eval_folder(options: EvalOptions, console: Console | None = None) -> int:
     """3 when something could not be scored, else 0. Raises LongtakeError; Interrupted when a signal ended it early."""
-    from longtake.evaluators.folder import FolderReport, find_videos, writable
+    from longtake.evaluators.folder import FolderReport, check_writable, find_videos
     from longtake.jobs.leaderboard import console_for
 
     console = console or console_for()
@@ -87,7 +87,8 @@ def eval_folder(options: EvalOptions, console: Console | None = None) -> int:
         raise ConfigError(f"--vbench-out: VBench has no results of {options.suite}; add --suite vbench-long")
     videos = find_videos(options.folder)
     prompts = prompts_of(options.prompts, list(videos), console)
-    writable(options.outputs)
+    for path in options.outputs:
+        check_writable(path)
     entry = with_weights(entry, "--set dimensions=[...]")
     device = device_of(options, entry)
     report = FolderReport(videos, entry, options.out, prompts, device)
@@ -223,12 +224,13 @@ class FolderWork:
             return
         if error is not None:
             self.report.add_failure(name, reason_of(error))
-            self.finish(name, f"not scored: {reason_of(error)}")
+            note = f"not scored: {reason_of(error)}"
         else:
             scores = VideoScores.from_json(outcome.value)
             self.report.add(name, scores)
-            self.finish(name, note_of(scores.metrics))
+            note = note_of(scores.metrics)
         self.report.save_when_due()
+        self.finish(name, note)
 
 
 def note_of(metrics: dict[str, float | None]) -> str:

@@ -47,7 +47,7 @@ class EvalView:
         self.said_at, self.wait_seconds = time.monotonic(), FIRST_SECONDS
 
     def update(self, running: list[Running]) -> None:
-        """On a terminal what is running is always to be seen; elsewhere a line tells it when nothing else did for long."""
+        """A terminal always shows what is running; elsewhere a line tells it when nothing was said for long."""
         now = time.monotonic()
         if not running or now - self.said_at < (LIVE_SECONDS if self.live is not None else self.wait_seconds):
             return

@@ -55,7 +55,7 @@ def _from_csv(text: str, file: Path) -> list[tuple[str, str]]:
                 raise ConfigError(f"{file}: line {reader.line_num} has another number of columns than line 1; {FORM}")
             found.append((row["video"], row["prompt"]))
     except csv.Error as error:
-        raise ConfigError(f"{file}: line {reader.line_num} is not CSV ({error}); {FORM}") from error
+        raise ConfigError(f"{file}: line {reader.line_num + 1} is not CSV ({error}); {FORM}") from error
     return found
 
 

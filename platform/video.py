@@ -221,6 +221,8 @@ def _header(container: Any, path: Path) -> VideoHeader:
     if not container.streams.video:
         raise VideoError(f"{path}: has no video stream")
     stream = container.streams.video[0]
+    if stream.codec_context is None:
+        raise VideoError(f"{path}: no decoder here knows its codec; encode it again, as H.264 for instance")
     width, height = stream.codec_context.width, stream.codec_context.height
     if not (0 < width <= MAX_SIDE_PX and 0 < height <= MAX_SIDE_PX):
         raise VideoError(f"{path}: declares {width}x{height} px; at most {MAX_SIDE_PX}x{MAX_SIDE_PX} is read")

@@ -9,6 +9,7 @@ import av
 import numpy as np
 import pytest
 
+from longtake.platform import damage
 from longtake.platform.errors import StorageError, VideoError
 from longtake.platform.video import VideoWriter, file_sha256, probe, read_frames
 
@@ -203,3 +204,65 @@ def test_mutated_videos_never_end_the_reader(tmp_path: Path) -> None:
         except VideoError:
             outcomes["refused"] += 1
     assert outcomes["refused"] > 0
+
+
+def test_bytes_that_no_encoder_writes_are_damage(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.mp4", moving_square(40))
+    data = path.read_bytes()
+    middle = data.find(b"mdat") + 4 + (len(data) - data.find(b"mdat") - 4) // 2
+    path.write_bytes(data[:middle] + bytes(3) + data[middle + 3 :])
+    with pytest.raises(VideoError, match=r"a\.mp4: packet \d+ is damaged; make the video again"):
+        list(read_frames(path))
+
+
+def test_a_checksum_inside_a_video_is_looked_at(tmp_path: Path) -> None:
+    path = tmp_path / "a.mkv"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("ffv1", rate=16)
+        stream.width, stream.height, stream.pix_fmt = 32, 32, "bgr0"
+        for picture in moving_square(20):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        container.mux(stream.encode(None))
+    assert sum(len(batch) for batch in read_frames(path)) == 20
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 4
+    path.write_bytes(data)
+    level = av.logging.get_level()
+    with pytest.raises(VideoError, match=r"packet \d+ is damaged \(.*CRC mismatch"):
+        list(read_frames(path))
+    assert av.logging.get_level() == level
+
+
+# avcC and hvcC: the two lowest bits of byte 4, or 21, are the size of a length less one
+@pytest.mark.parametrize(
+    ("codec", "extradata", "size"),
+    [
+        ("h264", bytes([1, 100, 0, 10, 0xFF, 0xE1, 0]), 4),
+        ("h264", bytes([1, 100, 0, 10, 0xFD, 0xE1, 0]), 2),
+        ("h264", b"\x00\x00\x00\x01\x67\x64\x00", 0),
+        ("h264", b"", 0),
+        ("hevc", bytes([1, *range(20), 0xFF, 0]), 4),
+        ("hevc", b"\x00\x00\x00\x01" + bytes(20), 0),
+        ("vp9", bytes([1, *range(22)]), 0),
+    ],
+)
+def test_how_long_the_length_of_a_unit_is(codec: str, extradata: bytes, size: int) -> None:
+    assert damage.length_bytes(codec, extradata) == size
+
+
+@pytest.mark.parametrize(
+    ("packet", "damaged"),
+    [
+        (b"\x00\x03\x65\x01\x02\x00\x02\x41\x09", False),  # two units, of 3 and of 2 bytes
+        (b"\x00\x04\x65\x01\x02", True),  # says 4, has 3
+        (b"\x00\x03\x65\x01\x02\x00", True),  # half a length is left over
+        (b"\x00\x05\x65\x00\x00\x03\x01", False),  # an escaped 00 00 01
+        (b"\x00\x05\x65\x00\x00\x03\x04", True),  # what needs no escape
+        (b"\x00\x04\x65\x00\x00\x01", True),  # a start code inside a unit
+        (b"\x00\x05\x65\x00\x00\x03", True),  # says 5, has 4
+        (b"\x00\x04\x65\x00\x00\x03", False),  # an escape may end a unit
+        (b"\x00\x05\x65\x80\x00\x00\x00", False),  # padding behind a unit
+    ],
+)
+def test_units_fill_a_packet_and_hold_no_byte_that_must_be_escaped(packet: bytes, damaged: bool) -> None:
+    assert damage.is_damaged(packet, 2) is damaged
