@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from longtake.platform.store import SweepStore
 
 
+GROUP = "vbench"  # what `longtake weights` calls all that published metrics need
+
+
 class StorageDamage(LongtakeError):
     """A committed file was found changed; the take was discarded and has to be made again."""
 
@@ -102,11 +105,21 @@ def with_weights(entry: SuiteEntry, instead: str = "{{{name}: {{dimensions: [...
         return entry
     from longtake.evaluators.models.base import missing, weights_sha256
 
-    for name in networks:
-        for line in missing(name):
-            raise WeightsError(f"{entry.label}: {line}; or score what can run: {instead.format(name=entry.name)}")
+    lacking = list(dict.fromkeys(line for name in networks for line in missing(name)))
+    if lacking:
+        told = summary(lacking, f"longtake weights pull {GROUP}")
+        raise WeightsError(f"{entry.label}: {told}; or score what can run: {instead.format(name=entry.name)}")
     found = [weights_sha256(name) for name in networks]
     return replace(entry, weights={artefact: digest for part in found for artefact, digest in part.items()})
+
+
+def summary(lacking: list[str], command: str) -> str:
+    """One line for many: what another command mends first, then all that one pull brings."""
+    pulled = [line for line in lacking if "longtake weights pull" in line]
+    others = [line for line in lacking if line not in pulled]
+    if others or len(pulled) == 1:
+        return (others or pulled)[0]
+    return f"weights of {len(pulled)} networks are not there; run {command}"
 
 
 def current_scores(store: SweepStore, take_id: str, entry: SuiteEntry) -> VideoScores | None:
