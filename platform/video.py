@@ -145,9 +145,11 @@ def read_frames(path: str | Path, batch: int = 32) -> Iterator[np.ndarray]:
     with _Reading(path) as container:
         header = _header(container, path)
         frames: list[np.ndarray] = []
-        num_frames = 0
+        num_frames, clock = 0, _Clock(header, path) if _has_times(container) else None
         for frame in _decoded(container, path):
             _check_frame(frame, num_frames, header, path)
+            if clock is not None:
+                clock.check(frame.time, num_frames)
             frames.append(frame.to_ndarray(format="rgb24"))
             num_frames += 1
             if len(frames) == batch:
@@ -250,8 +252,33 @@ def _check_frame(frame: Any, index: int, header: VideoHeader, path: Path) -> Non
         )
     if frame.is_corrupt:
         raise VideoError(f"{path}: frame {index} is damaged")
-    if frame.time is None or abs(frame.time * header.fps - index) > 0.5:
-        raise VideoError(f"{path}: frame {index} is not at {index / header.fps:.3f} s; a constant frame rate is needed")
+
+
+def _has_times(container: Any) -> bool:
+    """AVI has no times, only an order of packets; where frames have another, a decoder can only guess."""
+    return bool(container.format.name != "avi" or not container.streams.video[0].codec_context.has_b_frames)
+
+
+class _Clock:
+    """Frames are equally far apart, from one to the next and over the whole video. The first may come late, as in a
+    video that was cut out of another."""
+
+    def __init__(self, header: VideoHeader, path: Path) -> None:
+        self.fps, self.path = header.fps, path
+        self.first = self.last = 0.0
+
+    def check(self, seconds: float | None, index: int) -> None:
+        if index == 0 and seconds is not None:
+            self.first = self.last = seconds
+        elif seconds is None or not (self._near(seconds - self.first, index) and self._near(seconds - self.last, 1)):
+            raise VideoError(
+                f"{self.path}: frame {index} is not {index / self.fps:.3f} s after the first, and one frame after the "
+                "one before it; a constant frame rate is needed"
+            )
+        self.last = seconds
+
+    def _near(self, seconds: float, frames: int) -> bool:
+        return abs(seconds * self.fps - frames) <= 0.5
 
 
 DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EACCES, errno.EPERM}

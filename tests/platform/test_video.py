@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from fractions import Fraction
 from pathlib import Path
 
 import av
@@ -207,9 +208,12 @@ def test_mutated_videos_never_end_the_reader(tmp_path: Path) -> None:
 
 
 def test_bytes_that_no_encoder_writes_are_damage(tmp_path: Path) -> None:
-    path = write(tmp_path / "a.mp4", moving_square(40))
-    data = path.read_bytes()
-    middle = data.find(b"mdat") + 4 + (len(data) - data.find(b"mdat") - 4) // 2
+    noise = np.random.default_rng(3).integers(0, 256, (8, 32, 32, 3), dtype=np.uint8)
+    path = write(tmp_path / "a.mp4", noise)
+    with av.open(str(path)) as container:
+        packets = [packet for packet in container.demux(video=0) if packet.size]
+    largest = max(packets[1:], key=lambda packet: packet.size)  # the first also holds what the encoder says of itself
+    data, middle = path.read_bytes(), largest.pos + largest.size // 2
     path.write_bytes(data[:middle] + bytes(3) + data[middle + 3 :])
     with pytest.raises(VideoError, match=r"a\.mp4: packet \d+ is damaged; make the video again"):
         list(read_frames(path))
@@ -266,3 +270,29 @@ def test_how_long_the_length_of_a_unit_is(codec: str, extradata: bytes, size: in
 )
 def test_units_fill_a_packet_and_hold_no_byte_that_must_be_escaped(packet: bytes, damaged: bool) -> None:
     assert damage.is_damaged(packet, 2) is damaged
+
+
+def timed(path: Path, codec: str, times: list[int], **options: str) -> Path:
+    """A video whose frame i is at times[i] sixteenths of a second."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream(codec, rate=16, options=options)
+        stream.width, stream.height, stream.pix_fmt = 32, 32, "yuv420p"
+        for picture, time in zip(moving_square(len(times)), times, strict=True):
+            frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
+            frame.pts, frame.time_base = time, Fraction(1, 16)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    return path
+
+
+def test_a_video_may_start_late_and_an_avi_may_hold_frames_out_of_order(tmp_path: Path) -> None:
+    late = timed(tmp_path / "late.mkv", "libx264", list(range(24, 64)))
+    assert sum(len(batch) for batch in read_frames(late)) == 40
+    reordered = timed(tmp_path / "reordered.avi", "libx264", list(range(40)), bf="3")
+    frames = np.concatenate(list(read_frames(reordered)))
+    expected = moving_square(40)
+    near = [int(np.argmin(np.abs(frame.astype(int) - expected[:20]).mean(axis=(1, 2, 3)))) for frame in frames[:20]]
+    assert near == list(range(20))  # shown in their order, though the packets are not in it
+    gap = timed(tmp_path / "gap.mp4", "libx264", [*range(20), *range(21, 41)])
+    with pytest.raises(VideoError, match=r"frame 20 is not .* a constant frame rate is needed"):
+        list(read_frames(gap))
