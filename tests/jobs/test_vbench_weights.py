@@ -1,0 +1,91 @@
+"""The suite vbench-long with weights that are there: which ones they are is part of every score."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from safetensors.torch import save_file
+
+from longtake.evaluators.base import SuiteEntry
+from longtake.evaluators.models.published import published_shapes
+from longtake.jobs.cli import execute
+from longtake.jobs.evaluate import Scorer, with_weights
+from longtake.platform.errors import WeightsError
+from longtake.platform.models.checkpoints import sha256
+from longtake.platform.weights import manifest as manifests
+from tests.parity.seeded import published
+
+GOLDEN = Path(__file__).parents[1] / "golden" / "vbench"
+SUITE = ["--suite", "vbench-long", "--set", "dimensions=[motion_smoothness, temporal_flickering]"]
+
+
+def write_weights(root: Path, factor: float = 1.0) -> None:
+    """AMT's artefact as `longtake weights pull` leaves it, with the seeded weights of the golden scores."""
+    folder = root / "amt-s"
+    folder.mkdir(parents=True, exist_ok=True)
+    tensors = published("amt-s", published_shapes("amt-s"))
+    file = folder / "metric.safetensors"
+    save_file({name: tensor * factor for name, tensor in tensors.items()}, file)
+    manifest = manifests.Manifest("amt-s", "made for a test", None, None, "here")
+    manifests.write(folder, manifest.with_file(file.name, manifests.record(file, sha256(file))))
+
+
+@pytest.fixture
+def weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("LONGTAKE_WEIGHTS", str(tmp_path / "weights"))
+    write_weights(tmp_path / "weights")
+    return tmp_path / "weights"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    videos = tmp_path / "videos"
+    videos.mkdir()
+    (videos / "pocket.mp4").write_bytes((GOLDEN / "pocket.mp4").read_bytes())
+    return videos
+
+
+def scores(out: Path) -> dict:
+    return json.loads(out.read_text())["videos"]["pocket.mp4"]["clips"]["motion_smoothness"]
+
+
+@pytest.mark.parametrize("protocol", ["direct", "exact"])
+def test_a_folder_is_scored_with_the_weights_that_are_there_as_officially(
+    weights: Path, folder: Path, tmp_path: Path, protocol: str
+) -> None:
+    out = tmp_path / "scores.json"
+    assert execute(["eval", str(folder), *SUITE, "--set", f"protocol={protocol}", "--out", str(out)]) == 0
+    official = json.loads((GOLDEN / "scores.json").read_text())[protocol]["pocket"]["scores"]
+    assert scores(out) == pytest.approx(official["motion_smoothness"], abs=1e-6)
+    versions = json.loads(out.read_text())["versions"]
+    assert len(versions["weights.amt-s"]) == 64
+    assert json.loads(versions["settings"])["protocol"] == protocol
+
+
+def test_other_weights_score_again_and_what_needs_none_is_kept(weights: Path, folder: Path, tmp_path: Path) -> None:
+    out, cache = tmp_path / "scores.json", tmp_path / "cache"
+    words = ["eval", str(folder), *SUITE, "--out", str(out), "--cache", str(cache)]
+    assert execute(words) == 0
+    before, kept = scores(out), len(list(cache.rglob("*.json")))
+    write_weights(weights, factor=0.9)
+    assert execute(words) == 0
+    assert scores(out) != before
+    assert len(list(cache.rglob("*.json"))) == kept + 1  # motion alone; flickering and cuts have no weights
+
+
+def test_a_worker_with_other_weights_than_were_planned_scores_nothing(weights: Path, folder: Path) -> None:
+    planned = with_weights(SuiteEntry("vbench-long", "vbench-long", {"dimensions": ["motion_smoothness"]}))
+    assert set(planned.weights) == {"amt-s"}
+    elsewhere = replace(planned, weights={"amt-s": "0" * 64})
+    with pytest.raises(WeightsError, match="not those that the sweep was planned with"):
+        Scorer("cpu", None).score(folder / "pocket.mp4", [elsewhere])
+
+
+def test_weights_that_changed_on_disk_are_refused(
+    weights: Path, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = weights / "amt-s" / "metric.safetensors"
+    file.write_bytes(file.read_bytes() + b"x")
+    assert execute(["eval", str(folder), *SUITE]) == 2
+    assert "longtake weights verify amt-s" in capsys.readouterr().err
