@@ -51,7 +51,7 @@ def of_dimension(name: str, videos: Mapping[str, Mapping[str, Any]], settings: S
     groups: dict[str, list[Clip]] = {}
     for clip in clips:
         groups.setdefault(clip.average, []).append(clip)
-    averages = [
+    averages: list[Row] = [
         {"video_path": path, "video_results": scale * math.fsum(clip.score for clip in group) / len(group)}
         for path, group in groups.items()
     ]

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +18,13 @@ import pandas
 import pytest
 from rich.console import Console
 
+from longtake.evaluators.base import SuiteEntry
+from longtake.evaluators.folder import FolderReport, find_videos
 from longtake.jobs.cli import execute
-from longtake.jobs.eval_folder import EvalOptions, FolderWork, eval_folder
+from longtake.jobs.eval_folder import EvalOptions, FolderWork, device_of, eval_folder, group_of
 from longtake.jobs.eval_view import EvalView
 from longtake.platform.cluster import WorkerDied
+from longtake.platform.errors import ConfigError
 from longtake.platform.fleet import Item, Outcome, Running
 from longtake.platform.video import VideoWriter
 
@@ -121,9 +125,6 @@ def test_a_signal_ends_it_with_75_and_what_is_done_is_kept(tmp_path: Path) -> No
 
 
 def test_a_dead_worker_is_tried_three_times_and_is_a_reason_for_this_run(tmp_path: Path) -> None:
-    from longtake.evaluators.base import SuiteEntry
-    from longtake.evaluators.folder import FolderReport, find_videos
-
     class Queue:
         submitted: list[str] = []
 
@@ -191,3 +192,16 @@ def test_options_of_the_function_are_those_of_the_command(tmp_path: Path) -> Non
     console = Console(file=io.StringIO(), width=200)
     options = EvalOptions(videos(tmp_path / "videos", 1), "vbench-long", ["dimensions=[temporal_flickering]"])
     assert eval_folder(options, console) == 0
+
+
+def test_a_gpu_is_for_networks_and_one_evaluator_takes_it_without_asking_a_cluster() -> None:
+    networks = SuiteEntry("vbench-long", "vbench-long", weights={"musiq-spaq": "12"})
+    options = EvalOptions(Path("videos"), "vbench-long", device="cpu", evaluators=4)
+    assert device_of(options, networks) == "cpu"
+    assert device_of(replace(options, device="cuda:7"), SuiteEntry("weightless", "weightless")) == "cpu"
+    with pytest.raises(ConfigError, match=r"^--device: 'gpu' is not auto, cpu, cuda or cuda:N"):
+        device_of(replace(options, device="gpu"), networks)
+    asked = [(options, "cuda"), (replace(options, gpus_per_evaluator=0.5), "cuda"), (options, "cpu")]
+    assert [group_of(*one, 9).num_gpus for one in asked] == [1.0, 0.5, 0.0]
+    assert group_of(replace(options, evaluators=1), "cuda", 9).num_gpus == 0.0
+    assert [group_of(options, "cpu", videos).count for videos in (9, 2)] == [4, 2]
