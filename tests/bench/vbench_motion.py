@@ -11,6 +11,7 @@ soon a clip is decided is what trained weights and videos would decide. CPU-seco
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import time
 from argparse import Namespace
@@ -55,7 +56,7 @@ def official(view: ClipView, raft: Any) -> tuple[bool, int]:
     frames = [torch.from_numpy(frame).permute(2, 0, 1).float()[None] for frame in sampled]
     limit, moving = threshold_px(*view.frames.shape[1:3]), 0
     with torch.no_grad():
-        for first, second in zip(frames[:-1], frames[1:], strict=True):
+        for first, second in itertools.pairwise(frames):
             height, width = first.shape[-2:]
             more_h, more_w = -height % 8, -width % 8
             edges = [more_w // 2, more_w - more_w // 2, more_h // 2, more_h - more_h // 2]

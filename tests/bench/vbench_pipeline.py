@@ -2,10 +2,10 @@
 
     python tests/bench/vbench_pipeline.py VIDEO [--official PYTHON] [--repeat N]
 
-Each row is a process of its own: CPU-seconds of scoring (imports are not in it), peak memory, and how many times a frame
-is decoded and encoded. `--official` is the interpreter of `make parity` (build/parity/venv/bin/python): the official
-code then runs on the same video, on the same machine, in the same run. `--repeat` makes the video N times as long first,
-to see what grows with length.
+Each row is a process of its own: CPU-seconds of scoring (imports are not in it), peak memory, and how often a frame is
+decoded and encoded. `--official` is the interpreter of `make parity` (build/parity/venv/bin/python): the official code
+then runs on the same video, on the same machine, in the same run. `--repeat` makes the video N times as long first, to
+see what grows with length.
 """
 
 from __future__ import annotations
