@@ -59,7 +59,12 @@ def spans(video: Path) -> list[tuple[int, int]]:
 def describe(video: Path) -> dict[str, Any]:
     frames_NHWC = cutting.pixels(video)
     height, width = frames_NHWC.shape[1:3]
-    facts = {"frames": len(frames_NHWC), "width": width, "height": height, "clips": [list(span) for span in spans(video)]}
+    facts = {
+        "frames": len(frames_NHWC),
+        "width": width,
+        "height": height,
+        "clips": [list(span) for span in spans(video)],
+    }
     return facts | {"frames_sha256": cutting.digest(frames_NHWC)}
 
 
