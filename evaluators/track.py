@@ -13,7 +13,9 @@ from typing import Any
 from longtake.evaluators.base import Metric, MetricRun, Unscorable, VideoContext, VideoValue
 from longtake.evaluators.drift import Timeline, drift_of
 from longtake.evaluators.views import ClipView
-from longtake.platform.errors import ConfigError, WeightsError
+from longtake.platform.errors import ConfigError, SetupError, WeightsError
+
+MACHINES = ("MemoryError", "OutOfMemoryError", "AcceleratorError")  # the latter two are torch's
 
 
 @dataclass
@@ -39,8 +41,8 @@ class Result:
 
 @dataclass
 class Track:
-    """One metric on one video, with every failure turned into None and a reason. What no video is to blame for, such
-    as missing weights, is raised."""
+    """One metric on one video, with every failure turned into None and a reason. What no video is to blame for (missing
+    weights or packages, no memory, a GPU's error) is raised."""
 
     metric: Metric
     run: MetricRun | None = None
@@ -53,9 +55,9 @@ class Track:
             return
         try:
             self.run = self.metric.open(ctx)
-        except (WeightsError, ConfigError):
-            raise
         except Exception as error:
+            if is_machines(error):
+                raise
             self.reasons.append(_reason(error))
 
     def clip(self, view: ClipView) -> None:
@@ -67,6 +69,8 @@ class Track:
                 raise Unscorable(f"not a number: {score}")
             self.clips.append(score)
         except Exception as error:
+            if is_machines(error):
+                raise
             self.lost(view, error)
 
     def lost(self, view: ClipView, error: Exception) -> None:
@@ -82,6 +86,8 @@ class Track:
         try:
             found = self.run.finish(list(self.clips))
         except Exception as error:
+            if is_machines(error):
+                raise
             self.reasons.append(_reason(error))
             found = VideoValue(None, self.clips)
         drift, reasons = drift_of(found.clips, timeline, self.metric.ratio_drift)
@@ -101,6 +107,11 @@ class Track:
             return "no clip has a score"
         left_out = f"{missing} of {len(self.clips)} clips have no score and are left out; " if missing else ""
         return left_out + self.reasons[0]
+
+
+def is_machines(error: Exception) -> bool:
+    """Whether another attempt, elsewhere or later, may give a number."""
+    return isinstance(error, WeightsError | ConfigError | SetupError) or type(error).__name__ in MACHINES
 
 
 def _finite(value: float | None) -> bool:

@@ -9,13 +9,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from longtake.evaluators.base import Metric, MetricRun, SuiteEntry, VideoContext, VideoValue
 from longtake.evaluators.drift import Timeline, drift_of
 from longtake.evaluators.scorer import context_of, score_video, score_video_suites
 from longtake.evaluators.track import Track
 from longtake.evaluators.views import ClipView, Frames
-from longtake.platform.errors import ConfigError, StorageError
+from longtake.platform.errors import ConfigError, SetupError, StorageError
 from longtake.platform.pocket.codec import PocketCodec, StreamingDecoder
 from longtake.platform.pocket.prompts import parse
 from longtake.platform.pocket.world import COLUMN_PX, crop, panorama
@@ -126,6 +127,12 @@ def test_no_score_at_all_is_none() -> None:
     assert value is None
     assert clips == [None, None]
     assert "2 of 2" in errors["fragile"]
+
+
+@pytest.mark.parametrize("error", [MemoryError(), torch.OutOfMemoryError("CUDA out of memory"), SetupError("no timm")])
+def test_what_the_machine_is_to_blame_for_is_no_reason_but_an_error(error: Exception) -> None:
+    with pytest.raises(type(error)):
+        scored([1.0, error])
 
 
 def test_needs_take_says_so_on_a_plain_file(tmp_path: Path, textured: Frames, lossless: Write) -> None:
