@@ -27,7 +27,7 @@ COLUMNS = [
 ]  # fmt: skip
 NUMBERS = ["value", SLOPE, DIFF, RATIO]
 CELL = ["backbone", "method", "seconds"]
-STAMPS = ("suite", "settings")
+STAMPS = ("suite", "settings", "device")
 WEIGHTS = "weights."
 
 

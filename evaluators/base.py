@@ -82,6 +82,7 @@ class Metric(ABC):
     needs_take: ClassVar[bool] = False  # cannot be computed without prompt and seed
     ranked: ClassVar[bool] = True
     still_value: ClassVar[float | None] = None
+    sees_source: ClassVar[bool] = False  # is shown the decoded frames under every protocol
     ratio_drift: ClassVar[bool] = False  # drift is also told as last quarter / first quarter
 
     @classmethod
@@ -130,6 +131,10 @@ class Suite(ABC):
     def settings(self) -> dict[str, Any]:
         """What was chosen that can change a number."""
         return {}
+
+    def of_folders(self) -> list[str]:
+        """Settings that speak of a folder of videos, and mean nothing in a sweep."""
+        return []
 
     def networks(self) -> list[str]:
         """Published networks that its metrics run, each once."""

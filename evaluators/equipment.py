@@ -9,6 +9,10 @@ from typing import Any
 Loader = Callable[[str, str], Any]
 
 
+CELL_PX = 8
+BYTES_PER_CELLS = 16  # of AMT, the larger of the two, per cell times cell: 1.07 GB for a pair of 544x960
+PAIRS_BYTES = 8 << 30
+MOST_PAIRS = 8
 HALF_ON_CUDA = ("clip-b", "clip-l")  # as OpenAI's loader has them
 
 
@@ -41,10 +45,12 @@ class Equipment:
         """Frames that one pass of a network takes: a CPU gains nothing from many."""
         return 64 if self.device.startswith("cuda") else 8
 
-    @property
-    def pairs(self) -> int:
-        """Pairs of full frames that one pass takes."""
-        return 8 if self.device.startswith("cuda") else 1
+    def pairs(self, height: int, width: int) -> int:
+        """Pairs of frames of this size that one pass takes: every cell of a frame is held against all of the other."""
+        if not self.device.startswith("cuda"):
+            return 1
+        cells = (height / CELL_PX) * (width / CELL_PX)
+        return max(1, min(MOST_PAIRS, int(PAIRS_BYTES / (BYTES_PER_CELLS * cells**2))))
 
 
 def ready_made(networks: Mapping[str, Any], device: str = "cpu") -> Equipment:

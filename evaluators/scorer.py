@@ -7,10 +7,13 @@ platform.video. What a cache holds of these very bytes is not computed again.
 
 from __future__ import annotations
 
+import functools
 import json
 import platform
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
+from importlib.metadata import packages_distributions, version
 from pathlib import Path
 from typing import TypeVar
 
@@ -18,20 +21,21 @@ import av
 import cv2
 import numpy as np
 
-from longtake.evaluators.base import Metric, Suite, SuiteEntry, VideoContext
+from longtake.evaluators.base import Suite, SuiteEntry, VideoContext
 from longtake.evaluators.clips import clip_frames, iter_clips
 from longtake.evaluators.drift import Timeline
 from longtake.evaluators.equipment import Equipment
-from longtake.evaluators.track import Result, Track
+from longtake.evaluators.track import Result, Track, is_machines
 from longtake.evaluators.views import ClipView, set_one_thread
 from longtake.platform import video
+from longtake.platform.durable import storage_errors
 from longtake.platform.errors import StorageError, VideoError
 from longtake.platform.records import VideoScores
 from longtake.platform.score_cache import ScoreCache
 from longtake.platform.takes import Take
 
 READ_FRAMES = 16
-EXACT = "exact"
+DIRECT, EXACT = "direct", "exact"
 V = TypeVar("V")
 Tell = Callable[[int, int], None]
 """Called after every clip: (frames seen, frames that the header names). What it raises ends the scoring."""
@@ -54,9 +58,13 @@ class Sought:
 
     suite: Suite
     name: str
-    key: str | None
     track: Track
+    key: str | None = None
     result: Result | None = None
+
+    @property
+    def protocol(self) -> str:
+        return DIRECT if self.track.metric.sees_source else self.suite.protocol
 
 
 def score_video(path: Path, entry: SuiteEntry, equipment: Equipment | None = None) -> VideoScores:
@@ -78,17 +86,36 @@ def score_video_suites(
     Raises ConfigError for an unknown suite, WeightsError for weights that are not there or are others than the entry
     says, and StorageError when there is no such file; a broken video is recorded.
     """
-    digest = file_sha256(path)
-    sought = {entry.label: seek(entry, digest, cache, only) for entry in entries}
-    score(path, [one for part in sought.values() for one in part], take, equipment or Equipment(), tell)
-    for one in (one for part in sought.values() for one in part):
-        if cache is not None and one.key is not None and one.result is not None and one.result.is_whole:
-            cache.put(digest, one.key, one.result.to_json())
-    device = (equipment or Equipment()).device
-    return {entry.label: _record(entry, digest, sought[entry.label], device) for entry in entries}
+    equipment = equipment or Equipment()
+    digest, before = file_sha256(path), changed_at(path)
+    sought = {entry.label: seek(entry, digest, cache, only, equipment.device) for entry in entries}
+    everyone = [one for part in sought.values() for one in part]
+    score(path, everyone, take, equipment, tell)
+    if changed_at(path) != before:
+        raise StorageError(f"{path}: changed while it was scored; score it again once it is whole")
+    if cache is not None:
+        keep(everyone, digest, cache)
+    return {entry.label: _record(entry, digest, sought[entry.label], equipment.device) for entry in entries}
 
 
-def seek(entry: SuiteEntry, digest: str, cache: ScoreCache | None, only: Sequence[str] | None) -> list[Sought]:
+def keep(sought: Iterable[Sought], digest: str, cache: ScoreCache) -> None:
+    """What is whole goes into the cache. A cache that cannot be written costs time later, and no score now."""
+    with suppress(StorageError):
+        for one in sought:
+            if one.key is not None and one.result is not None and one.result.is_whole:
+                cache.put(digest, one.key, one.result.to_json())
+
+
+def changed_at(path: Path) -> tuple[int, int]:
+    """Size and time of the last change. Raises StorageError."""
+    with storage_errors(path, "read the video"):
+        found = path.stat()
+    return found.st_size, found.st_mtime_ns
+
+
+def seek(
+    entry: SuiteEntry, digest: str, cache: ScoreCache | None, only: Sequence[str] | None, device: str
+) -> list[Sought]:
     """The metrics of a suite, with the results that the cache has."""
     suite = entry.open()
     found = []
@@ -96,16 +123,21 @@ def seek(entry: SuiteEntry, digest: str, cache: ScoreCache | None, only: Sequenc
         track = Track(suite.metric(name))
         if only is not None and track.metric.name not in only:
             continue
-        key = None if track.metric.needs_take else cache_key(name, track.metric, suite, entry)
-        held = cache.get(digest, key) if cache is not None and key is not None else None
-        found.append(Sought(suite, name, key, track, Result.from_json(held) if held is not None else None))
+        one = Sought(suite, name, track)
+        if not track.metric.needs_take:
+            one.key = cache_key(one, entry, device)
+            held = cache.get(digest, one.key) if cache is not None else None
+            one.result = Result.from_json(held) if held is not None else None
+        found.append(one)
     return found
 
 
-def cache_key(name: str, metric: Metric, suite: Suite, entry: SuiteEntry) -> str:
+def cache_key(one: Sought, entry: SuiteEntry, device: str) -> str:
     """What the value of a metric depends on beside the video."""
+    metric, suite = one.track.metric, one.suite
     weights = {artefact: entry.weights.get(artefact) for artefact in artefacts_of(metric.networks())}
-    return json.dumps([name, f"{suite.name}-{suite.version}", suite.protocol, metric.marks(), weights], sort_keys=True)
+    told = [one.name, f"{suite.name}-{suite.version}", one.protocol, metric.marks(), weights]
+    return json.dumps([*told, libraries(metric.networks(), device)], sort_keys=True)
 
 
 def artefacts_of(names: Sequence[str]) -> list[str]:
@@ -154,15 +186,17 @@ def _watch(path: Path, ctx: VideoContext, sought: list[Sought], tell: Tell | Non
 
 def _show(view: ClipView, sought: list[Sought]) -> None:
     """A clip to every metric: as it was decoded, or encoded and decoded once more where the protocol says so."""
-    for one in [one for one in sought if one.suite.protocol != EXACT]:
+    again = [one for one in sought if one.protocol == EXACT]
+    for one in [one for one in sought if one.protocol != EXACT]:
         one.track.clip(view)
-    again = [one for one in sought if one.suite.protocol == EXACT]
     if again:
         from longtake.evaluators.vbench.exact import encoded_again
 
         try:
             other = encoded_again(view)
         except Exception as error:
+            if is_machines(error):
+                raise
             for one in again:
                 one.track.lost(view, error)
             return
@@ -199,17 +233,25 @@ def _merged(parts: Iterable[dict[str, V]]) -> dict[str, V]:
 
 def versions_of(entry: SuiteEntry, device: str = "cpu") -> dict[str, str]:
     """What can change a score beside the video: the suite, its settings and weights, libraries and the device."""
-    import torch
+    return {**entry.stamp, **libraries(entry.open().networks(), device), "python": platform.python_version()}
 
-    with_networks = {"torch": torch.__version__, "device": device} if entry.open().networks() else {}
-    return {
-        **entry.stamp,
-        "av": av.__version__,
-        "opencv": cv2.__version__,
-        "numpy": np.__version__,
-        "python": platform.python_version(),
-        **with_networks,
-    }
+
+def libraries(names: Sequence[str], device: str) -> dict[str, str]:
+    """What decodes and computes, with these networks on this device."""
+    found = {"av": av.__version__, "opencv": cv2.__version__, "numpy": np.__version__}
+    if not names:
+        return found
+    from longtake.evaluators.models.base import networks
+
+    packages = dict.fromkeys(package for name in names for package in ("torch", *networks.get(name).packages))
+    return found | {package: version_of(package) for package in packages} | {"device": device.partition(":")[0]}
+
+
+@functools.cache
+def version_of(package: str) -> str:
+    """The version of the distribution that an importable package comes from."""
+    names = packages_distributions().get(package) or [package]
+    return version(names[0])
 
 
 def file_sha256(path: Path) -> str:

@@ -7,6 +7,7 @@ answers with something that is not a finite number, loses that clip or that valu
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -16,6 +17,10 @@ from longtake.evaluators.views import ClipView
 from longtake.platform.errors import ConfigError, SetupError, WeightsError
 
 MACHINES = ("MemoryError", "OutOfMemoryError", "AcceleratorError")  # the latter two are torch's
+TELLING = re.compile(
+    r"cuda|cudnn|cublas|nvidia|out of memory|alloc(ate)? ?memory|not enough memory|can't allocate", re.I
+)
+"""What errors of a device, or of memory, say where they have no type of their own."""
 
 
 @dataclass
@@ -111,7 +116,9 @@ class Track:
 
 def is_machines(error: Exception) -> bool:
     """Whether another attempt, elsewhere or later, may give a number."""
-    return isinstance(error, WeightsError | ConfigError | SetupError) or type(error).__name__ in MACHINES
+    if isinstance(error, WeightsError | ConfigError | SetupError) or type(error).__name__ in MACHINES:
+        return True
+    return isinstance(error, RuntimeError | AssertionError) and TELLING.search(str(error)) is not None
 
 
 def _finite(value: float | None) -> bool:

@@ -85,7 +85,8 @@ def evaluate(
         typer.Option("--set", metavar="KEY=VALUE", help="A setting of the suite, such as protocol=exact; repeatable."),
     ] = None,
     prompts: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="JSON {video: prompt}, or CSV with columns video,prompt.")
+        Path | None,
+        typer.Option(metavar="FILE", help="JSON {video: prompt}, CSV with columns video,prompt, or names."),
     ] = None,
     out: Out = None,
     table: Annotated[

@@ -106,13 +106,18 @@ def check_metric(metric: str | None, measures: list[Measure]) -> None:
 
 def read(store: SweepStore, made: list[Take], prompts: list[str]) -> Scores:
     """What the takes' scores say, of ranked metrics alone: their values, and those of parts of the video."""
+    from longtake.evaluators.aggregate import made_with_of
     from longtake.evaluators.base import directions
 
     scores = Scores(prompts)
     for entry in sweeps.load(store.sweep_file).suite_entries():
-        suite, metrics = entry.label, directions(entry)
+        suite, metrics, made_with = entry.label, directions(entry), set[str]()
         for take in made:
             found = current_scores(store, take.id, entry)
+            if found is not None:
+                made_with.add(made_with_of(found))
+            if len(made_with) > 1:
+                raise ConfigError(f"{store.folder}: {suite}: scores of other weights or devices; run the sweep again")
             for metric in metrics if found else []:
                 assert found is not None
                 scores.add(take, (suite, metric, WHOLE), found.metrics.get(metric))

@@ -44,6 +44,15 @@ class Snapshot:
     running: list[Running] = field(default_factory=list)
 
 
+@dataclass
+class Round:
+    """One scoring of a take in parts: which one it is, how many parts it has, and those that are there."""
+
+    number: int
+    parts: int
+    values: dict[int, dict[str, Any]] = field(default_factory=dict)
+
+
 class Desk:
     """Hands items to the fleet and books their outcomes. `say` receives a line for what a user should know."""
 
@@ -56,7 +65,7 @@ class Desk:
         parts: int = 1,
     ):
         self.store, self.takes, self.suites, self.say = store, {take.id: take for take in takes}, suites, say
-        self.parts, self.partial = parts, dict[str, list[dict[str, Any]]]()
+        self.parts, self.rounds = parts, dict[str, Round]()
         self.fleet: Fleet | None = None
         self.made: set[str] = set()
         self.scored: set[str] = set()
@@ -113,11 +122,13 @@ class Desk:
         size, label = float(take.latent_frames), str(take.cell)
         if self.parts == 1:
             return [Item(take.id, payload, size, label=label)]
-        self.partial[take.id] = []
         groups = metric_groups(missing, self.parts)
+        earlier = self.rounds.get(take.id)
+        self.rounds[take.id] = Round(earlier.number + 1 if earlier else 1, len(groups))
+        number = self.rounds[take.id].number
         return [
-            Item(f"{take.id}{PART}{number}of{len(groups)}", payload | {"only": names}, size / len(groups), label=label)
-            for number, names in enumerate(groups, 1)
+            Item(part_key(take.id, number, part), payload | {"only": names}, size / len(groups), label=label)
+            for part, names in enumerate(groups)
         ]
 
     def submit_next(self, take: Take) -> None:
@@ -135,6 +146,8 @@ class Desk:
         takes = self.takes_of(outcome.item)
         if isinstance(outcome.error, NOBODYS_FAULT):
             raise outcome.error
+        if not self.is_current(outcome.item):
+            return
         if outcome.error is not None and len(takes) > 1:
             self.part(takes, outcome.error)
         elif outcome.error is not None:
@@ -146,6 +159,11 @@ class Desk:
             self.book_part(takes[0], outcome)
         else:
             self.book_scored(takes[0], outcome.value)
+
+    def is_current(self, item: Item) -> bool:
+        """Whether a part is of its take's latest round of scoring: what comes of an earlier one is of no use."""
+        take_id, is_part, rest = item.key.partition(PART)
+        return not is_part or (take_id in self.rounds and self.rounds[take_id].number == numbers_of(rest)[0])
 
     def book_made(self, take: Take, result: TakeResult) -> None:
         self.made.add(take.id)
@@ -159,10 +177,11 @@ class Desk:
         self.unscored.append(unscored)
 
     def book_part(self, take: Take, outcome: Outcome) -> None:
-        """Once all parts of a take are there, they are its scores."""
-        self.partial[take.id].append(outcome.value)
-        if len(self.partial[take.id]) == int(outcome.item.key.rpartition("of")[2]):
-            whole = joined(self.partial.pop(take.id))
+        """Once all parts of a round are there, they are the take's scores."""
+        now = self.rounds[take.id]
+        now.values[numbers_of(outcome.item.key.partition(PART)[2])[1]] = outcome.value
+        if len(now.values) == now.parts:
+            whole = joined(list(now.values.values()))
             for scores in whole.values():
                 self.store.write_scores(take.id, scores)
             self.book_scored(take, {label: unscored(scores) for label, scores in whole.items()})
@@ -188,8 +207,10 @@ class Desk:
         if PART in outcome.item.key and take.id in self.made:
             assert self.fleet is not None
             self.fleet.submit(EVALUATORS, outcome.item)
-        else:
-            self.submit_next(take)
+            return
+        if PART in outcome.item.key:
+            self.rounds[take.id].number += 1  # the take is made again, and its other parts are of no use
+        self.submit_next(take)
 
     def set_aside(self, take: Take, scoring: bool) -> bool:
         """True once the take has used up its attempts at this stage; it then counts as failed."""
@@ -223,6 +244,16 @@ class Desk:
         paces = [(to_make, self.size_made + begun), (to_score, self.size_scored)]
         ends = [max(0.0, left) * seconds / done for left, done in paces if done > 0]
         return max(ends) if ends else None
+
+
+def part_key(take_id: str, round_number: int, part: int) -> str:
+    return f"{take_id}{PART}{round_number}.{part}"
+
+
+def numbers_of(rest: str) -> tuple[int, int]:
+    """(round, part) of a key's rest."""
+    number, _, part = rest.partition(".")
+    return int(number), int(part)
 
 
 def making_of(takes: Sequence[Take]) -> Item:

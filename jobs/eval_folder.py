@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,8 +18,10 @@ from longtake.evaluators.base import SuiteEntry, suites
 from longtake.jobs.drain import drain
 from longtake.jobs.evaluate import Scorer, with_weights
 from longtake.platform import strict_yaml
+from longtake.platform.durable import make_folder
 from longtake.platform.errors import ConfigError, Interrupted, LongtakeError, SetupError, WeightsError
 from longtake.platform.fleet import Fleet, Group, Item, Outcome, Report
+from longtake.platform.locking import hold_file
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -29,6 +32,7 @@ if TYPE_CHECKING:
 
 EVALUATORS = "evaluators"
 MAX_ATTEMPTS = 3
+NAMES = "names"  # --prompts: the videos' names are their prompts
 MAX_REASONS = 10
 ENDS_THE_RUN = (WeightsError, ConfigError, SetupError)
 
@@ -59,15 +63,9 @@ class FolderWorker:
 
     def __init__(self, device: str, cache: Path | None):
         self.scorer = Scorer(device, cache)
-        self.is_set_up = False
 
     def run(self, payload: dict[str, Any], report: Report) -> dict[str, Any]:
         entry = SuiteEntry.from_json(payload["suite"])
-        if entry.weights and not self.is_set_up:
-            from longtake.platform.process import set_up_computing
-
-            set_up_computing()
-            self.is_set_up = True
         report({"unit": "frame"})
 
         def tell(seen: int, total: int) -> None:
@@ -89,13 +87,21 @@ def eval_folder(options: EvalOptions, console: Console | None = None) -> int:
     prompts = prompts_of(options.prompts, list(videos), console)
     for path in options.outputs:
         check_writable(path)
+    if options.cache is not None:
+        make_folder(options.cache)
     entry = with_weights(entry, "--set dimensions=[...]")
     device = device_of(options, entry)
-    report = FolderReport(videos, entry, options.out, prompts, device)
-    score(report, options, device, console)
-    write(report, options)
+    with held(options.out):
+        report = FolderReport(videos, entry, options.out, prompts, device)
+        score(report, options, device, console)
+        write(report, options)
     show(report, options, console)
     return 0 if report.whole else 3
+
+
+def held(out: Path | None) -> AbstractContextManager[None]:
+    """One `longtake eval` at a time writes a file; another ends with LockedError."""
+    return hold_file(out.parent / f".{out.name}.lock", out) if out is not None else nullcontext()
 
 
 def suite_entry(name: str, settings: Sequence[str]) -> SuiteEntry:
@@ -114,16 +120,18 @@ def suite_entry(name: str, settings: Sequence[str]) -> SuiteEntry:
 
 
 def prompts_of(file: Path | None, videos: list[str], console: Console) -> dict[str, str]:
-    from longtake.jobs.prompt_file import match, read_prompts
+    from longtake.jobs.prompt_file import from_names, match, read_prompts
 
     if file is None:
         return {}
+    if str(file) == NAMES and not file.exists():
+        return from_names(videos)
     found, unknown = match(read_prompts(file), videos, file)
-    if unknown:
-        names = ", ".join(repr(name) for name in unknown[:3]) + (", ..." if len(unknown) > 3 else "")
-        console.print(
-            f"note: {file}: {len(unknown)} of its names are no video here: {names}", markup=False, soft_wrap=True
-        )
+    lacking = [video for video in videos if video not in found]
+    for names, what in ((unknown, "of its names are no video here"), (lacking, "videos have no prompt in it")):
+        if names:
+            first = ", ".join(repr(name) for name in names[:3]) + (", ..." if len(names) > 3 else "")
+            console.print(f"note: {file}: {len(names)} {what}: {first}", markup=False, soft_wrap=True)
     return found
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from longtake.evaluators.base import SuiteEntry
-from longtake.platform.errors import LongtakeError, WeightsError
+from longtake.platform.errors import LongtakeError, SetupError, WeightsError
 from longtake.platform.fleet import Report
 from longtake.platform.takes import Take
 
@@ -53,9 +53,22 @@ class Scorer:
 
         for entry in entries:
             self.check(entry)
-        self.equipment = self.equipment or Equipment(self.device)
+        if self.equipment is None:
+            self.set_up()
+            self.equipment = Equipment(self.device)
         cache = ScoreCache(self.folder) if self.folder is not None else None
         return score_video_suites(path, entries, take, self.equipment, cache, only, tell)
+
+    def set_up(self) -> None:
+        """Raises SetupError where the GPU is not that scores should be computed on."""
+        from longtake.platform.process import set_up_computing
+
+        set_up_computing()
+        if self.device.startswith("cuda"):
+            import torch
+
+            if not torch.cuda.is_available():
+                raise SetupError("workers.gpus_per_evaluator: this evaluator sees no GPU; set it to 0, or join a GPU")
 
     def check(self, entry: SuiteEntry) -> None:
         if entry.label not in self.checked and with_weights(entry).weights != entry.weights:
@@ -144,7 +157,7 @@ def unscored(scores: VideoScores) -> dict[str, str]:
 
 
 def metric_groups(entries: list[SuiteEntry], parts: int) -> list[list[str]]:
-    """The names of the suites' metrics in at most so many groups, as equal as can be."""
+    """The names of the suites' metrics, dealt out to at most so many groups."""
     opened = [entry.open() for entry in entries]
     names = list(dict.fromkeys(suite.metric(key).name for suite in opened for key in suite.metrics))
     return [group for start in range(parts) if (group := names[start::parts])]

@@ -217,9 +217,14 @@ def find_suites(sweep: SweepConfig, file: Path, notes: list[str], need_weights: 
     found = []
     for entry in sweep.suite_entries():
         try:
-            entry.open()
+            suite = entry.open()
         except ConfigError as error:
             raise ConfigError(f"{file}: suites: {error}") from error
+        if suite.of_folders():
+            told = ", ".join(suite.of_folders())
+            raise ConfigError(f"{file}: suites.{entry.label}: {told}: is of folders (longtake eval); leave it out here")
+        if suite.networks() and not sweep.workers.gpus_per_evaluator:
+            notes.append(f"suites.{entry.label}: its networks run on CPUs; a GPU: workers.gpus_per_evaluator=1")
         try:
             found.append(with_weights(entry))
         except WeightsError as error:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from collections.abc import Collection, Iterable
 from pathlib import Path, PurePosixPath
 
@@ -60,8 +61,8 @@ def _from_csv(text: str, file: Path) -> list[tuple[str, str]]:
 
 
 def match(pairs: Iterable[tuple[str, str]], videos: Collection[str], file: Path) -> tuple[dict[str, str], list[str]]:
-    """(video -> prompt, names that are no video's). Raises ConfigError for a name of several videos, for a video that
-    has two prompts, and for one that has none."""
+    """(video -> prompt, names that are no video's). Raises ConfigError for a name of several videos and for a video
+    that has two prompts."""
     names: dict[str, list[str]] = {}
     for video in videos:
         path = PurePosixPath(video)
@@ -78,8 +79,9 @@ def match(pairs: Iterable[tuple[str, str]], videos: Collection[str], file: Path)
             unknown.append(name)
         elif found.setdefault(meant[0], prompt) != prompt:
             raise ConfigError(f"{file}: {meant[0]} has two prompts; keep one")
-    lacking = [video for video in videos if video not in found]
-    if lacking:
-        more = f" and {len(lacking) - 1} more" if len(lacking) > 1 else ""
-        raise ConfigError(f"{file}: {lacking[0]}{more} has no prompt in it; add it, or leave out --prompts")
     return found, unknown
+
+
+def from_names(videos: Iterable[str]) -> dict[str, str]:
+    """video -> prompt, of videos that are named by their prompts: a name without its ending and a closing `-N`."""
+    return {video: re.sub(r"-\d+$", "", PurePosixPath(video).stem) for video in videos}

@@ -24,7 +24,15 @@ EPOCH_FILE = ".epoch"
 @contextmanager
 def hold(folder: Path) -> Iterator[int]:
     """Holds `folder` and yields the new epoch. Raises LockedError that names the holder, StorageError."""
-    path = folder / LOCK_FILE
+    with hold_file(folder / LOCK_FILE, folder):
+        epoch = read_epoch(folder) + 1
+        replace_file(folder / EPOCH_FILE, f"{epoch}\n".encode())
+        yield epoch
+
+
+@contextmanager
+def hold_file(path: Path, what: Path) -> Iterator[None]:
+    """Holds the lock file `path` for `what`, which messages name. Raises LockedError, StorageError."""
     with storage_errors(path, "open the lock"):
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
     try:
@@ -32,11 +40,9 @@ def hold(folder: Path) -> Iterator[int]:
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                raise LockedError(_held_message(folder, path)) from None
+                raise LockedError(_held_message(what, path)) from None
             _sign(descriptor)
-        epoch = read_epoch(folder) + 1
-        replace_file(folder / EPOCH_FILE, f"{epoch}\n".encode())
-        yield epoch
+        yield
     finally:
         os.close(descriptor)
 
@@ -56,7 +62,7 @@ def _sign(descriptor: int) -> None:
     os.pwrite(descriptor, text.encode(), 0)
 
 
-def _held_message(folder: Path, path: Path) -> str:
+def _held_message(what: Path, path: Path) -> str:
     for _ in range(10):  # the holder signs just after it took the lock
         try:
             holder = json.loads(path.read_text())
@@ -66,4 +72,4 @@ def _held_message(folder: Path, path: Path) -> str:
             time.sleep(0.05)
     else:
         who = "another process"
-    return f"{folder}: is in use by {who}; wait for it or stop it, or choose another name"
+    return f"{what}: is in use by {who}; wait for it or stop it, or choose another name"

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
-from longtake.evaluators.base import Metric, MetricRun, VideoContext, VideoValue, metrics
+from longtake.evaluators.base import Metric, MetricRun, Unscorable, VideoContext, VideoValue, metrics
 
 if TYPE_CHECKING:
     from longtake.evaluators.views import ClipView, Frames
@@ -42,6 +42,8 @@ class _Run(MetricRun):
         self.last = small
 
     def finish(self, clips: list[float | None]) -> VideoValue:
+        if None in clips:
+            raise Unscorable("a clip without a count may hide cuts")
         seconds = {f"at_s.{number}": cut / self.fps for number, cut in enumerate(self.cuts, 1)}
         return VideoValue(float(len(self.cuts)), clips, dict(seconds))
 
@@ -64,6 +66,7 @@ class SceneCuts(Metric):
     direction = "lower"
     departs = "PySceneDetect counts cuts of a file; here a clip counts those among its own new frames."
     ranked = False
+    sees_source = True
     still_value = 0.0
 
     def open(self, ctx: VideoContext) -> MetricRun:

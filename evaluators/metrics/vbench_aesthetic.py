@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 from typing import TYPE_CHECKING
 
 from longtake.evaluators.base import MetricRun, VideoContext, metrics
@@ -32,8 +31,8 @@ class _Run(MetricRun):
     def scores(self, view: ClipView, missing: list[int]) -> list[float]:
         from longtake.evaluators.vbench import pixels
 
-        inputs = view.product("clip", partial(pixels.each, pixels.for_clip))
-        found = run_over(self.rated, inputs[-len(missing) :], self.equipment.batch, self.equipment.device)
+        inputs = pixels.inputs_of(view, missing, "clip", pixels.for_clip)
+        found = run_over(self.rated, inputs, self.equipment.batch, self.equipment.device)
         return [float(score) for score in found]
 
     def rated(self, inputs: Tensor) -> Tensor:

@@ -9,8 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from longtake.evaluators.base import MetricRun, Unscorable, VideoContext, VideoValue, mean_of, metrics
 from longtake.evaluators.vbench.known import Known
@@ -59,10 +58,10 @@ class _Run(MetricRun):
         return consistency(torch.stack(features))
 
     def features(self, view: ClipView, missing: list[int]) -> list[Tensor]:
-        from longtake.evaluators.vbench.pixels import each
+        from longtake.evaluators.vbench.pixels import inputs_of
 
-        inputs = view.product(self.eyes.product, partial(each, self.eyes.prepare))
-        return run_over(self.network, inputs[-len(missing) :], self.equipment.batch, self.equipment.device)
+        inputs = inputs_of(view, missing, self.eyes.product, self.eyes.prepare)
+        return run_over(self.network, inputs, self.equipment.batch, self.equipment.device)
 
     def finish(self, clips: list[float | None]) -> VideoValue:
         in_clip = mean_of(clips)
@@ -127,7 +126,11 @@ class _Consistency(VBenchMetric):
     unit = "0..1"
     direction = "higher"
     still_value = 1.0
-    cares_for = ("long_range", "antialias", "compat")
+    compat = ("overlapping-clip", "clip-order", "missing-clip-to-clip")
+
+    def marks(self) -> dict[str, Any]:
+        chosen = {"long_range": True, "antialias": self.settings.antialias, **super().marks()}
+        return chosen if self.settings.long_range else {}
 
     def eyes(self) -> Eyes:
         raise NotImplementedError

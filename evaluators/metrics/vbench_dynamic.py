@@ -51,10 +51,12 @@ class _Run(MetricRun):
         step = step_of(view.fps)
         sampled = list(range(0, len(view), step))
         needed, left = pairs_needed(len(sampled), self.official), len(sampled) - 1
+        if not left and self.official:
+            return 0.0
         if not left:
             raise Unscorable("one sampled frame has no motion")
         limit, moving, self.last = threshold_px(*view.frames.shape[1:3]), 0, None
-        for places in in_batches(sampled[:-1], self.equipment.pairs):
+        for places in in_batches(sampled[:-1], self.equipment.pairs(*view.frames.shape[1:3])):
             speeds = self.known.of(view, places, lambda missing: self.speeds(view, missing, step))
             moving += sum(speed > limit for speed in speeds)
             left -= len(places)
@@ -97,7 +99,7 @@ class DynamicDegree(VBenchMetric):
     unit = "share of clips"
     direction = "higher"
     still_value = 0.0
-    cares_for = ("compat",)
+    compat = ("two-frames-dynamic",)
 
     def networks(self) -> Sequence[str]:
         return ("raft",)

@@ -35,7 +35,7 @@ class _Run(MetricRun):
     def errors(self, view: ClipView, missing: list[int]) -> list[float]:
         """Mean absolute difference, in levels, of the frame after each place and what its neighbours foretell."""
         found = []
-        for places in in_batches(missing, self.equipment.pairs):
+        for places in in_batches(missing, self.equipment.pairs(*view.frames.shape[1:3])):
             predicted = self.between(view.frames[places], view.frames[[place + 2 for place in places]])
             truth = view.frames[[place + 1 for place in places]]
             found += [cv2.norm(a, b, cv2.NORM_L1) / a.size for a, b in zip(predicted, truth, strict=True)]

@@ -8,7 +8,7 @@ from typing import Any
 
 from longtake.evaluators.base import Metric, Suite, metrics, suites
 from longtake.evaluators.vbench.metric import VBenchMetric
-from longtake.evaluators.vbench.settings import Settings
+from longtake.evaluators.vbench.settings import OF_FOLDERS, Settings
 from longtake.platform.errors import ConfigError
 from longtake.platform.registry import did_you_mean
 
@@ -50,6 +50,9 @@ class VBenchLong(Settings, Suite):
     def metric(self, key: str) -> Metric:
         kind = metrics.get(key)
         return kind(self) if issubclass(kind, VBenchMetric) else kind()
+
+    def of_folders(self) -> list[str]:
+        return [name for name in self.compat if name in OF_FOLDERS]
 
     def settings(self) -> dict[str, Any]:
         return asdict(self) | {name: sorted(getattr(self, name)) for name in ("compat", "dimensions")}

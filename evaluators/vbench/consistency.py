@@ -1,6 +1,6 @@
 """VBench's consistency of a row of pictures, and VBench-Long's fusion of what happens in a clip and between clips.
 
-Shapes: features float32 [n, d].
+Shapes: features [n, d].
 """
 
 from __future__ import annotations
@@ -17,8 +17,11 @@ IN_CLIP_WEIGHT = CLIP_TO_CLIP_WEIGHT = 0.5
 
 
 def consistency(features_ND: Tensor) -> float:
-    """Mean over i >= 1 of [max(0, cos(f_i-1, f_i)) + max(0, cos(f_0, f_i))] / 2 (vbench.subject_consistency)."""
-    unit = F.normalize(features_ND.float(), dim=-1)
+    """Mean over i >= 1 of [max(0, cos(f_i-1, f_i)) + max(0, cos(f_0, f_i))] / 2 (vbench.subject_consistency).
+
+    Half features, as CLIP's on CUDA, give cosines in half precision, as official code has them there.
+    """
+    unit = F.normalize(features_ND, dim=-1)
     to_previous = F.cosine_similarity(unit[:-1], unit[1:]).clamp_min(0)
     to_first = F.cosine_similarity(unit[:1], unit[1:]).clamp_min(0)
     return float(((to_previous.double() + to_first.double()) / 2).mean())

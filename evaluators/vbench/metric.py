@@ -15,15 +15,15 @@ if TYPE_CHECKING:
 class VBenchMetric(Metric):
     """Built with the settings of its suite."""
 
-    departs = "Nothing, under the protocol `exact` with every `compat`; see docs/vbench.md for what `direct` changes."
+    departs = "What the protocol and `compat` say; docs/vbench.md has every difference, and what is not brought back."
 
     def __init__(self, settings: Settings | None = None) -> None:
         self.settings = settings or Settings()
 
-    cares_for: ClassVar[tuple[str, ...]] = ()  # settings beside the protocol that its number depends on
+    compat: ClassVar[tuple[str, ...]] = ()  # the official defects that it can show
 
     def marks(self) -> dict[str, Any]:
-        return {name: getattr(self.settings, name) for name in self.cares_for}
+        return {"compat": [name for name in self.compat if self.settings.allows(name)]}
 
 
 def in_batches(items: Sequence[int], size: int) -> Iterator[list[int]]:
@@ -32,9 +32,9 @@ def in_batches(items: Sequence[int], size: int) -> Iterator[list[int]]:
 
 
 def run_over(network: Callable[[Tensor], Tensor], inputs: Tensor, size: int, device: str) -> list[Tensor]:
-    """The network's answer for each input, on the CPU in float32; at most `size` at a time."""
+    """The network's answer for each input, on the CPU, as precise as it was given; at most `size` at a time."""
     import torch
 
     with torch.inference_mode():
-        parts = [network(part.to(device)).float().cpu() for part in inputs.split(size)]
+        parts = [network(part.to(device)).cpu() for part in inputs.split(size)]
     return list(torch.cat(parts))

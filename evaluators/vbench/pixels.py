@@ -7,6 +7,7 @@ overshoot, as in VBench. Shapes: frames uint8 [n, H, W, 3]; tensors float32 [n, 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
@@ -14,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 if TYPE_CHECKING:
-    from longtake.evaluators.views import Frames
+    from longtake.evaluators.views import ClipView, Frames
 
 IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 CLIP = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
@@ -26,6 +27,13 @@ IMAGING_LONG_PX = 512
 def each(prepare: Callable[[Frames], Tensor], frames: Frames) -> Tensor:
     """Frame by frame, so that the large float32 pixels of one frame at a time stay in the processor's cache."""
     return torch.cat([prepare(frame[None]) for frame in frames])
+
+
+def inputs_of(view: ClipView, places: list[int], name: str, prepare: Callable[[Frames], Tensor]) -> Tensor:
+    """The prepared frames at these places of a clip. What is new in it is prepared once for all who ask by `name`."""
+    if min(places) < view.shared:
+        return each(prepare, view.frames[places])
+    return view.product(name, partial(each, prepare))[[place - view.shared for place in places]]
 
 
 def raw(frames: Frames) -> Tensor:

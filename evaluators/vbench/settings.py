@@ -16,7 +16,7 @@ COMPAT = {
     "overlapping-clip": "the overlapping last clip takes part in the clip-to-clip score",
     "clip-order": "more than 1,000 clips are put in the order of their file names",
     "missing-clip-to-clip": "where the clip-to-clip score is missing or 0, the in-clip score stands for the fused one",
-    "two-frames-dynamic": "two sampled frames are dynamic, whatever they show",
+    "two-frames-dynamic": "two sampled frames are dynamic, whatever they show, and a single one is not",
     "underscore-names": "videos whose names agree up to the first underscore are one, without a clip-to-clip score",
     "mean-over-clips": "the mean of a folder is over all clips, not over videos",
 }

@@ -205,3 +205,16 @@ def test_a_gpu_is_for_networks_and_one_evaluator_takes_it_without_asking_a_clust
     assert [group_of(*one, 9).num_gpus for one in asked] == [1.0, 0.5, 0.0]
     assert group_of(replace(options, evaluators=1), "cuda", 9).num_gpus == 0.0
     assert [group_of(options, "cpu", videos).count for videos in (9, 2)] == [4, 2]
+
+
+def test_one_evaluation_at_a_time_writes_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from longtake.platform.locking import hold_file
+
+    videos = tmp_path / "videos"
+    videos.mkdir()
+    (videos / "text.mp4").write_text("no video")
+    out = tmp_path / "scores.json"
+    with hold_file(tmp_path / ".scores.json.lock", out):
+        assert execute(["eval", str(videos), "--out", str(out)]) == 4
+    assert "scores.json: is in use by process" in capsys.readouterr().err
+    assert execute(["eval", str(videos), "--out", str(out)]) == 3

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from longtake.jobs.prompt_file import match, read_prompts
+from longtake.jobs.prompt_file import from_names, match, read_prompts
 from longtake.platform.errors import ConfigError
 
 VIDEOS = ["a.mp4", "deep/b.mkv", "deep/a.b.mp4"]
@@ -36,8 +36,6 @@ def test_a_path_wins_over_a_stem_and_a_name_of_two_is_refused(tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("text", "name", "reason"),
     [
-        ('{"a": "1", "b": "2"}', "p.json", "deep/a.b.mp4 has no prompt"),
-        ("{}", "p.json", "a.mp4 and 2 more has no prompt"),
         ('{"a": "1", "a.mp4": "2", "b": "", "a.b": ""}', "p.json", "a.mp4 has two prompts"),
         ('["a", "b"]', "p.json", "not one object"),
         ('"a"', "p.json", "not one object"),
@@ -65,3 +63,8 @@ def test_a_file_that_is_not_there_or_no_text(tmp_path: Path) -> None:
     (tmp_path / "p.json").write_bytes(b'{"a": "\xff"}')
     with pytest.raises(ConfigError, match="byte 7 is not UTF-8"):
         read_prompts(tmp_path / "p.json")
+
+
+def test_videos_named_by_their_prompts() -> None:
+    named = from_names(["a dog runs-0.mp4", "deep/a cat, 2-4 legs-12.mkv", "plain.mp4"])
+    assert list(named.values()) == ["a dog runs", "a cat, 2-4 legs", "plain"]

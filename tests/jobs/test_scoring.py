@@ -4,11 +4,13 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
 
 from longtake.evaluators import scorer
 from longtake.jobs.cli import execute
-from longtake.jobs.desk import Desk
-from longtake.jobs.evaluate import ScoreWorker, metric_groups
+from longtake.jobs.desk import Desk, making_of
+from longtake.jobs.evaluate import ScoreWorker, StorageDamage, metric_groups
+from longtake.jobs.generate import SamplerWorker
 from longtake.jobs.grid import expand
 from longtake.platform.errors import ConfigError, WeightsError
 from longtake.platform.fleet import Outcome
@@ -61,6 +63,7 @@ def test_other_settings_under_the_same_label_are_scored_again(tmp_path: Path) ->
         ("{vbench-long: {compat: [clip-oder]}}", "did you mean 'clip-order'"),
         ("{vbench-long: {dimension: [x]}}", "unknown key 'dimension'"),
         ("{weightless: {protocol: exact}}", "has no settings"),
+        ("{vbench-long: {dimensions: [temporal_flickering], compat: [mean-over-clips]}}", "is of folders"),
     ],
 )
 def test_a_wrong_suite_is_one_line(tmp_path: Path, suite: str, told: str) -> None:
@@ -128,6 +131,45 @@ def test_suites_that_ask_for_the_same_number_compute_it_once(tmp_path: Path, mon
     first, second = scores_of(tmp_path / "runs").values()
     assert len(clips) == len(first["clips"]["temporal_flickering"])
     assert first["metrics"] == second["metrics"]
+
+
+def test_parts_of_a_round_that_ended_count_for_nothing(tmp_path: Path) -> None:
+    """The video of a made take is damaged: one failure, one remake, and no score of the old video."""
+    grid = expand(tiny.write_sweep(tmp_path), SHORT)
+    store, take = SweepStore(tmp_path / "runs", "small"), grid.takes[0]
+    assert execute(["run", str(grid.file), *SHORT, "suites=[{vbench-long: {dimensions: [temporal_flickering]}}]"]) == 0
+    desk, queue = Desk(store, [take], grid.suites, lambda line: None, parts=3), []
+
+    class Fleet:
+        def submit(self, group, item):
+            queue.append((group, item))
+
+    old = [item for _, item in desk.read()]
+    desk.fleet = Fleet()
+    stale = ScoreWorker(store).run(old[2].payload, lambda report: None)
+    video = store.video(take.id)
+    video.write_bytes(video.read_bytes() + b"x")
+    for item in old[:2]:
+        with pytest.raises(StorageDamage) as caught:
+            ScoreWorker(store).run(item.payload, lambda report: None)
+        desk.book(Outcome("evaluators", item, error=caught.value))
+    assert [group for group, _ in queue] == ["samplers"]
+    assert len(desk.failures[take.id]) == 1
+    with store.lock():
+        made = SamplerWorker(store).run(queue.pop()[1].payload, lambda report: None)
+    desk.book(Outcome("samplers", making_of([take]), value=made))
+    desk.book(Outcome("evaluators", old[2], value=stale))
+    assert take.id not in desk.scored
+    for _, item in list(queue):
+        desk.book(Outcome("evaluators", item, value=ScoreWorker(store).run(item.payload, lambda report: None)))
+    assert desk.scored == {take.id}
+
+
+def test_scores_on_a_gpu_that_is_not_there_end_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    sweep = tiny.write_sweep(tmp_path)
+    assert execute(["run", str(sweep), *SHORT, "workers.gpus_per_evaluator=1"]) == 2
+    assert scores_of(tmp_path / "runs") == {}
 
 
 def test_what_was_scored_once_is_not_scored_again_even_for_another_sweep(
