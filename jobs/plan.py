@@ -126,7 +126,11 @@ def rates(grid: Grid) -> list[str]:
 
     specs = [backbones.get(name).spec for name in grid.sweep.backbones]
     found = {f"{spec.gpu_tflops:.0f} TFLOP/s ({spec.gpu_basis})" for spec in specs if spec.gpus and grid.on_gpu}
-    return [f"GPU time is reckoned at {', '.join(sorted(found))}, decoding overlapped"] if found else []
+    return (
+        [f"GPU time is reckoned at {', '.join(sorted(found))}, decoding overlapped; scoring is not in it"]
+        if found
+        else []
+    )
 
 
 def table(grid: Grid, cells: dict[Cell, Cost], left: dict[Cell, int]) -> Table:
@@ -158,7 +162,7 @@ def totals(grid: Grid, rest: Cost, done: set[str]) -> str:
     if rest.cpu_seconds:
         parts.append(f"about {duration(rest.cpu_seconds)} of one CPU core")
     if rest.gpu_seconds:
-        parts.append(f"about {rest.gpu_seconds / 3600:.1f} GPU hours")
+        parts.append(f"about {rest.gpu_seconds / 3600:.1f} GPU hours of making")
     parts.append(f"{size(rest.video_bytes)} of disk under {grid.sweep.output}/{grid.sweep.name}")
     return "; ".join(parts)
 

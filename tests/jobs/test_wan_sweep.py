@@ -63,7 +63,7 @@ def test_the_shipped_grid_is_that_of_the_paper(
     assert execute(["plan", str(SWEEP)]) == 0
     out = capfd.readouterr().out
     assert "3 backbones x 3 methods x 4 lengths x 128 prompts x 1 seeds = 4608 takes" in out
-    assert "about 111.3 GPU hours" in out
+    assert "about 111.3 GPU hours of making" in out
     assert "bank of a sampler: up to 23.8 GiB of host, 230.0 GiB of disk" in out
     assert "longlive cannot run yet" in out
     assert "longtake weights pull longlive-base longlive-lora wan-vae wan-text" in out
