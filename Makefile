@@ -1,6 +1,6 @@
 # make demo   sets everything up and runs the demo sweep        make test    sets everything up and runs the tests
 # make check  ruff, type check, import contracts                make setup   only the virtual environment in .venv
-# make parity  golden scores of VBench's own code, in an environment of its own (about 10 minutes; Python 3.10 or 3.11)
+# make parity  golden scores of VBench's own code, in their own environment (10 minutes; ../shared, Python 3.10 or 3.11)
 # Every target is safe to repeat; setup does nothing while pyproject.toml and constraints.txt stay the same.
 
 SHELL := /bin/bash
@@ -32,5 +32,5 @@ check: setup
 	MYPYPATH=build/typecheck $(BIN)/mypy -p longtake
 	PYTHONPATH=build/typecheck $(BIN)/lint-imports
 
-parity:
+parity: setup
 	@PYTHON="$(PYTHON)" tests/parity/record

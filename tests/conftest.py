@@ -1,4 +1,4 @@
-"""Session-wide and slow to make: one small Ray, and one migrated MLflow database to copy from."""
+"""Session-wide: one small Ray, one migrated MLflow database to copy from, the videos that VBench's code has scored."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import atexit
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -74,3 +75,19 @@ def mlflow_db(migrated_database: Path, tmp_path: Path) -> str:
     path.parent.mkdir()
     shutil.copy(migrated_database, path)
     return f"sqlite:///{path}"
+
+
+@pytest.fixture(scope="session")
+def golden_video(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """Name -> the video that tests/golden/vbench/scores.json has the scores of, made now; `real` needs ../shared."""
+    from tests.parity import videos
+
+    folder = tmp_path_factory.mktemp("golden-videos")
+
+    @cache
+    def made(name: str) -> Path:
+        if name == "real" and not videos.TAKE.is_file():
+            pytest.skip("shared folder absent")
+        return videos.checked(name, folder)
+
+    return made

@@ -1,6 +1,6 @@
 """What VBench-Long's own pipeline costs on one long video, its models left out; and its RAFT on a small one.
 
-    make parity     (once: makes the environment)
+    make parity     (once: makes the environment and the small video)
     OMP_NUM_THREADS=1 build/parity/venv/bin/python tests/bench/vbench_official.py VIDEO [--frames 480]
 
 Runs vbench 0.1.5's functions in the order of its command line with `--dev_flag`: the split with its second encode, the
@@ -34,7 +34,7 @@ import cutting
 import networks
 import torch
 
-SMALL = networks.GOLDEN.parent / "real.mp4"
+SMALL = networks.HERE.parent.parent / "build" / "parity" / "videos" / "real.mp4"
 PACKAGES = ("torch", "torchvision", "vbench", "av", "decord", "opencv-python-headless", "numpy")
 
 

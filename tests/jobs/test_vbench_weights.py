@@ -1,6 +1,8 @@
 """The suite vbench-long with weights that are there: which ones they are is part of every score."""
 
 import json
+import shutil
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,7 +18,7 @@ from longtake.platform.models.checkpoints import sha256
 from longtake.platform.weights import manifest as manifests
 from tests.parity.seeded import published
 
-GOLDEN = Path(__file__).parents[1] / "golden" / "vbench"
+GOLDEN = Path(__file__).parents[1] / "golden" / "vbench" / "scores.json"
 SUITE = ["--suite", "vbench-long", "--set", "dimensions=[motion_smoothness, temporal_flickering]"]
 
 
@@ -39,10 +41,10 @@ def weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
+def folder(tmp_path: Path, golden_video: Callable[[str], Path]) -> Path:
     videos = tmp_path / "videos"
     videos.mkdir()
-    (videos / "pocket.mp4").write_bytes((GOLDEN / "pocket.mp4").read_bytes())
+    shutil.copy(golden_video("pocket"), videos)
     return videos
 
 
@@ -56,7 +58,7 @@ def test_a_folder_is_scored_with_the_weights_that_are_there_as_officially(
 ) -> None:
     out = tmp_path / "scores.json"
     assert execute(["eval", str(folder), *SUITE, "--set", f"protocol={protocol}", "--out", str(out)]) == 0
-    official = json.loads((GOLDEN / "scores.json").read_text())[protocol]["pocket"]["scores"]
+    official = json.loads(GOLDEN.read_text())[protocol]["pocket"]["scores"]
     assert scores(out) == pytest.approx(official["motion_smoothness"], abs=1e-6)
     versions = json.loads(out.read_text())["versions"]
     assert len(versions["weights.amt-s"]) == 64

@@ -1,9 +1,9 @@
 """Writes the golden scores of VBench-Long: the official functions of vbench 0.1.5 on small videos, with seeded weights.
 
-    make parity          (or, in the environment of requirements.txt: python tests/parity/official.py)
+    make parity          (which makes build/parity/videos first; then, in the environment of requirements.txt, this)
 
-Needs nothing of longtake, no weights and no network. Writes tests/golden/vbench/scores.json; README.md of tests/golden
-says what is in it.
+Needs nothing of longtake, no weights and no network. Reads the videos of build/parity/videos and writes
+tests/golden/vbench/scores.json; README.md of tests/golden says what is in it.
 """
 
 import argparse
@@ -23,8 +23,8 @@ import networks
 import numpy as np
 import torch
 
-VIDEOS = networks.GOLDEN.parent
-OUT = VIDEOS / "scores.json"
+VIDEOS = networks.HERE.parent.parent / "build" / "parity" / "videos"
+OUT = networks.GOLDEN.parent / "scores.json"
 NAMES = ("real", "pocket", "portrait", "short", "fast")
 PACKAGES = (*networks.PACKAGES, "av", "decord", "opencv-python-headless", "open_clip_torch", "pillow", "scipy")
 CHEAP = ("temporal_flickering", "motion_smoothness")
@@ -37,6 +37,7 @@ def provenance() -> dict[str, Any]:
         "versions": {"python": platform.python_version()} | {name: version(name) for name in PACKAGES},
         "cpu": {"machine": platform.machine(), "avx2": " avx2" in flags, "avx512": " avx512f" in flags},
         "torch_threads": torch.get_num_threads(),
+        "videos": "tests/parity/videos.py",
         "weights": "tests/parity/seeded.py: published(artefact, shapes.json), seed 0",
         "lora": clip_to_clip.LORA,
         "encoder": {"exact": cutting.PINNED, "direct": cutting.LOSSLESS, "default": None},
