@@ -7,13 +7,12 @@ platform.video. What a cache holds of these very bytes is not computed again.
 
 from __future__ import annotations
 
-import functools
 import json
 import platform
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from importlib.metadata import packages_distributions, version
+from importlib.metadata import version
 from pathlib import Path
 from typing import TypeVar
 
@@ -241,17 +240,11 @@ def libraries(names: Sequence[str], device: str) -> dict[str, str]:
     found = {"av": av.__version__, "opencv": cv2.__version__, "numpy": np.__version__}
     if not names:
         return found
-    from longtake.evaluators.models.base import networks
+    from longtake.evaluators.models.base import DISTRIBUTIONS, networks
 
     packages = dict.fromkeys(package for name in names for package in ("torch", *networks.get(name).packages))
-    return found | {package: version_of(package) for package in packages} | {"device": device.partition(":")[0]}
-
-
-@functools.cache
-def version_of(package: str) -> str:
-    """The version of the distribution that an importable package comes from."""
-    names = packages_distributions().get(package) or [package]
-    return version(names[0])
+    versions = {package: version(DISTRIBUTIONS.get(package, package)) for package in packages}
+    return found | versions | {"device": device.partition(":")[0]}
 
 
 def file_sha256(path: Path) -> str:

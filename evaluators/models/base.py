@@ -28,6 +28,7 @@ __all__ = ["Network", "Tensors", "load", "missing", "networks", "published_shape
 Tensors = Mapping[str, Tensor]
 FILE = "metric.safetensors"
 EXTRA = "pip install 'longtake[vbench]'"
+DISTRIBUTIONS = {"PIL": "pillow", "open_clip": "open-clip-torch"}  # where the name on the index is another
 # Installed without what they depend on, which cannot stand beside this project's own; scores are checked with these.
 PINNED = {"vbench": "0.1.5", "pyiqa": "0.1.16"}
 
