@@ -1,0 +1,183 @@
+// Charts: the only user of Plotly, which is loaded with the first one. Colours come from the style sheet's variables.
+//
+// Texts are shown as they are: Plotly reads a little markup in names and labels, so they are escaped on the way in.
+
+const PLOTLY = "static/plotly.min.js";
+const SERIES = ["--series-1", "--series-2", "--series-3", "--series-4", "--series-5", "--series-6", "--series-7", "--series-8"];
+const OPTIONS = { displayModeBar: false, responsive: true, doubleClick: "reset" };
+const FONT = 'system-ui, -apple-system, "Segoe UI", Roboto, sans-serif';
+
+const drawn = new Map();
+let loading = null;
+
+/** Lines with bands. Options: series [{name, x, y, low, high, dash, markers, colour}], xTitle, yTitle, title, xRange,
+ *  yRange, ticks {values, texts}, yLog, legend (default: with more than one line), cursor (x), onClick(x). Resolves when drawn. */
+export async function lines(node, options) {
+  const { xTitle = "", yTitle = "", series, ticks, yLog = false } = options;
+  const layout = () => ({
+    xaxis: axis(xTitle, ticks ? { tickvals: ticks.values, ticktext: ticks.texts.map(plain) } : {}, options.xRange),
+    yaxis: axis(yTitle, yLog ? { type: "log" } : {}, options.yRange),
+    showlegend: options.legend ?? series.length > 1,
+    hovermode: "x",
+  });
+  const data = () => series.flatMap((one, i) => withBand(one, one.colour ? variable(one.colour) : colour(i)));
+  await draw(node, data, layout, options, (point, x) => options.onClick?.(x));
+  if (options.cursor !== undefined) setCursor(node, options.cursor);
+}
+
+/** A heat map. Options: z [rows][columns] (null: a gap), x, y (places), hover [rows][columns] of text, xTitle, yTitle,
+ *  zTitle, zRange [low, high], colours ([CSS colour, ...], low to high), under (another z of 0 to 1, drawn in greys where
+ *  z has a gap), reverseY, cursor, onClick(row, column). Resolves when drawn. */
+export async function heat(node, options) {
+  const { x, y, z, hover, under, xTitle = "", yTitle = "", zTitle = "", zRange, colours } = options;
+  const layout = () => ({
+    xaxis: axis(xTitle, { showgrid: false }),
+    yaxis: axis(yTitle, { showgrid: false, autorange: options.reverseY ? "reversed" : true }),
+  });
+  const scale = () => ramp(colours ?? [variable("--heat-low"), variable("--heat-mid"), variable("--heat-high")]);
+  const texts = hover?.map((row) => row.map((text) => (text === null ? "" : plain(text))));
+  const common = { type: "heatmap", x, y, text: texts, hoverongaps: false,
+    hovertemplate: texts ? "%{text}<extra></extra>" : "%{z:.4g}<extra></extra>" };
+  const data = () => [
+    ...(under ? [{ ...common, z: under, zmin: 0, zmax: 1, showscale: false,
+      colorscale: ramp([variable("--grey-low"), variable("--grey-high")]) }] : []),
+    { ...common, z, zmin: zRange?.[0], zmax: zRange?.[1], colorscale: scale(),
+      colorbar: { title: { text: plain(zTitle), side: "right" }, thickness: 10, outlinewidth: 0, len: 1 } },
+  ];
+  const pick = (point) => options.onClick?.(y.indexOf(point.y), x.indexOf(point.x));
+  await draw(node, data, layout, options, pick);
+  if (options.cursor !== undefined) setCursor(node, options.cursor);
+}
+
+/** Bars with whiskers, lying. Options: names, values, low, high, colours (variables), xTitle, xRange, title. */
+export async function bars(node, options) {
+  const { names, values, low, high } = options;
+  const data = () => [{
+    type: "bar", orientation: "h", y: names.map(plain), x: values,
+    marker: { color: names.map((_, i) => (options.colours ? variable(options.colours[i]) : colour(i))) },
+    error_x: { type: "data", symmetric: false, color: variable("--text"), thickness: 1.2, width: 3,
+      array: values.map((value, i) => (high[i] === null ? 0 : high[i] - value)),
+      arrayminus: values.map((value, i) => (low[i] === null ? 0 : value - low[i])) },
+    text: values.map((value) => (value === null ? "no value" : value.toFixed(3))), textposition: "none",
+    hovertemplate: "%{y}: %{text}<extra></extra>",
+  }];
+  const layout = () => ({
+    xaxis: axis(options.xTitle ?? "", {}, options.xRange),
+    yaxis: axis("", { autorange: "reversed", showgrid: false, automargin: true }),
+    showlegend: false,
+  });
+  await draw(node, data, layout, options);
+}
+
+/** Moves the upright line to x, or takes it away (null). Cheap enough for every frame of a video. */
+export function setCursor(node, x) {
+  const chart = drawn.get(node);
+  if (!chart) return;
+  chart.cursor = x;
+  const inner = node._fullLayout;
+  if (!inner) return;
+  const shown = x !== null && x !== undefined;
+  chart.line.hidden = !shown;
+  if (!shown) return;
+  const { l, t, h } = inner._size;
+  const left = l + inner.xaxis.d2p(x);
+  Object.assign(chart.line.style, { transform: `translateX(${left}px)`, top: `${t}px`, height: `${h}px` });
+}
+
+/** Takes the chart away and lets go of it. */
+export function clear(node) {
+  if (!drawn.delete(node)) return;
+  globalThis.Plotly?.purge(node);
+  node.replaceChildren();
+}
+
+async function draw(node, data, layout, options, onPick) {
+  const before = drawn.get(node);
+  const chart = before ?? { line: null, cursor: null };
+  chart.paint = () => globalThis.Plotly.react(node, data(), { ...base(options), ...merged(layout()) }, OPTIONS);
+  chart.pick = onPick;
+  drawn.set(node, chart);
+  node.classList.add("chart");
+  await plotly();
+  if (drawn.get(node) !== chart) return;
+  await chart.paint();
+  if (!chart.line) adorn(node, chart);
+  setCursor(node, chart.cursor);
+}
+
+function adorn(node, chart) {
+  chart.line = document.createElement("div");
+  chart.line.className = "cursor";
+  chart.line.hidden = true;
+  node.append(chart.line);
+  node.on("plotly_click", (event) => chart.pick?.(event.points[0], event.points[0].x));
+  node.on("plotly_afterplot", () => setCursor(node, chart.cursor));
+}
+
+function plotly() {
+  loading ??= new Promise((resolve, reject) => {
+    const script = document.createElement("script");
+    script.src = PLOTLY;
+    script.onload = resolve;
+    script.onerror = () => reject(new Error("plotly.min.js could not be loaded from the server"));
+    document.head.append(script);
+  });
+  return loading;
+}
+
+function base(options) {
+  return {
+    title: { text: plain(options.title ?? ""), x: 0, xref: "paper", font: { size: 13 } },
+    font: { family: FONT, size: 12, color: variable("--faint") },
+    paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
+    margin: { l: 52, r: 14, t: options.title ? 34 : 10, b: 40 },
+    legend: { orientation: "h", y: 1.02, yanchor: "bottom", x: 1, xanchor: "right" },
+    hoverlabel: { bgcolor: variable("--card"), bordercolor: variable("--line"), font: { color: variable("--text") } },
+    dragmode: options.onClick ? false : "zoom",
+  };
+}
+
+function merged(layout) {
+  return { ...layout, autosize: true };
+}
+
+function axis(title, more, range) {
+  const line = variable("--line");
+  return { title: { text: plain(title), standoff: 8 }, gridcolor: line, zeroline: false, linecolor: line, automargin: true,
+    ...(range ? { range } : {}), ...more };
+}
+
+function withBand(one, shade) {
+  const name = plain(one.name);
+  const line = { type: "scatter", mode: one.markers ? "lines+markers" : "lines", name,
+    x: one.x, y: one.y, line: { color: shade, width: 1.8, dash: one.dash ?? "solid" }, marker: { size: 5, color: shade },
+    legendgroup: name, hovertemplate: "%{y:.4g}<extra>%{fullData.name}</extra>" };
+  if (!one.low || !one.high) return [line];
+  const told = one.x.map((_, i) => i).filter((i) => one.low[i] !== null && one.high[i] !== null);
+  const back = [...told].reverse();
+  const edge = { type: "scatter", mode: "lines", x: [...told, ...back].map((i) => one.x[i]),
+    y: [...told.map((i) => one.low[i]), ...back.map((i) => one.high[i])], fill: "toself", line: { width: 0 },
+    fillcolor: shade, opacity: 0.16, hoverinfo: "skip", showlegend: false, legendgroup: name };
+  return told.length ? [edge, line] : [line];
+}
+
+function ramp(colours) {
+  return colours.map((shade, i) => [i / (colours.length - 1), shade]);
+}
+
+function colour(i) {
+  return variable(SERIES[i % SERIES.length]);
+}
+
+function variable(name) {
+  return name.startsWith("--") ? getComputedStyle(document.documentElement).getPropertyValue(name).trim() : name;
+}
+
+/** Text that Plotly shows as it is; a line break stays one. */
+function plain(text) {
+  return String(text).replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;").replaceAll("\n", "<br>");
+}
+
+matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
+  if (globalThis.Plotly) for (const chart of drawn.values()) chart.paint();
+});
