@@ -132,6 +132,23 @@ def leaderboard(
     return boards.show_folder(runs, sweep, boards.View(rank_unit, suite, length), boards.console_for())
 
 
+@app.command()
+def dashboard(
+    runs: Runs = Path("runs"),
+    host: Annotated[str, typer.Option(help="Where to listen; any but loopback needs the token.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="The next free one if it is taken; 0: any.")] = 8765,
+    token: Annotated[
+        str | None,
+        typer.Option(envvar="LONGTAKE_DASHBOARD_TOKEN", help="Ask for this token; default: made where one is needed."),
+    ] = None,
+    browse: Annotated[bool, typer.Option("--open", help="Open a browser.")] = False,
+) -> int:
+    """Compare backbones and methods by looking: a page over a folder of sweeps, which it only reads."""
+    from longtake.jobs.dashboard import dashboard as serve
+
+    return serve(runs, host, port, token, browse)
+
+
 @app.command("traces")
 def show_traces(
     folder: Annotated[Path, typer.Argument(metavar="SWEEP_FOLDER", help="A sweep's folder, such as runs/NAME.")],

@@ -1,0 +1,118 @@
+"""Who may ask, and what every answer carries: an ASGI layer around the dashboard, without a toolkit.
+
+On loopback the Host header must name loopback (a page elsewhere cannot reach the dashboard by rebinding its own name).
+Elsewhere every request needs the token: as `?token=` once, then in a cookie, or as `Authorization: Bearer`. Only GET
+and HEAD exist. The content security policy lets a page load from here alone and run no inline script.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Awaitable, Callable, MutableMapping
+from http.cookies import CookieError, SimpleCookie
+from typing import Any
+from urllib.parse import parse_qs
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; "
+    "media-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+HEADERS = {
+    b"content-security-policy": POLICY.encode(),
+    b"x-content-type-options": b"nosniff",
+    b"referrer-policy": b"no-referrer",
+    b"cross-origin-resource-policy": b"same-origin",
+    b"cross-origin-opener-policy": b"same-origin",
+    b"x-frame-options": b"DENY",
+}
+DEFAULTS = {b"cache-control": b"no-store"}
+
+
+class Guard:
+    """`token`: what a request must know; None: nothing, and the Host header must name loopback."""
+
+    def __init__(self, app: App, token: str | None = None, cookie: str = "longtake") -> None:
+        self.app, self.token, self.cookie = app, token, cookie
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            return await self.app(scope, receive, send)
+        if scope["type"] != "http":  # there are no web sockets here
+            return await send({"type": "websocket.close", "code": 1008})
+        headers = {name.lower(): value for name, value in scope["headers"]}
+        refusal = self.refusal(scope, headers)
+        if refusal is not None:
+            return await answer(guarded(send), *refusal)
+        if self.token is not None and self.token_of(scope) is not None:
+            cookie = f"{self.cookie}={self.token}; Path=/; HttpOnly; SameSite=Strict"
+            return await answer(
+                guarded(send), 303, "the token is kept", {b"location": b"/", b"set-cookie": cookie.encode()}
+            )
+        await self.app(scope, receive, guarded(send))
+
+    def refusal(self, scope: Scope, headers: dict[bytes, bytes]) -> tuple[int, str, dict[bytes, bytes]] | None:
+        """Status, one line and headers of an answer that refuses; None where the request may pass."""
+        if scope["method"] not in ("GET", "HEAD"):
+            return 405, f"{scope['method'][:20]} is not allowed; the dashboard only reads", {b"allow": b"GET, HEAD"}
+        if self.token is None:
+            if host_name(headers.get(b"host", b"").decode("latin-1")) not in LOOPBACK:
+                return 400, "the Host header names no loopback address; open http://127.0.0.1 with the port", {}
+        elif not self.knows(scope, headers):
+            return 401, "a token is needed; open the address that `longtake dashboard` printed", {}
+        return None
+
+    def knows(self, scope: Scope, headers: dict[bytes, bytes]) -> bool:
+        """Whether the request carries the token, compared in constant time."""
+        bearer = headers.get(b"authorization", b"").decode("latin-1")
+        told = [self.token_of(scope), bearer.removeprefix("Bearer ") if bearer.startswith("Bearer ") else None]
+        told.append(cookie_value(headers.get(b"cookie", b"").decode("latin-1"), self.cookie))
+        known = (self.token or "").encode()
+        return any(secrets.compare_digest(one.encode(), known) for one in told if one is not None)
+
+    def token_of(self, scope: Scope) -> str | None:
+        """The token in the query."""
+        values = parse_qs(scope.get("query_string", b"").decode("latin-1"), max_num_fields=100)
+        return values["token"][0] if "token" in values else None
+
+
+def host_name(host: str) -> str:
+    """The name of a Host header, without the port and the brackets of IPv6."""
+    if host.startswith("["):
+        return host[1:].partition("]")[0]
+    return host.partition(":")[0].lower()
+
+
+def cookie_value(header: str, name: str) -> str | None:
+    try:
+        found = SimpleCookie(header).get(name)
+    except CookieError:
+        return None
+    return None if found is None else found.value
+
+
+def guarded(send: Send) -> Send:
+    """`send` that adds the headers which every answer has."""
+
+    async def add(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            own = {name.lower() for name, _ in message.get("headers", [])}
+            added = {**HEADERS, **{name: value for name, value in DEFAULTS.items() if name not in own}}
+            message["headers"] = [*message.get("headers", []), *added.items()]
+        await send(message)
+
+    return add
+
+
+async def answer(send: Send, status: int, text: str, headers: dict[bytes, bytes]) -> None:
+    body = json.dumps({"error": text} if status >= 400 else {"note": text}).encode()
+    fixed = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
+    await send({"type": "http.response.start", "status": status, "headers": [*fixed, *headers.items()]})
+    await send({"type": "http.response.body", "body": body})

@@ -1,0 +1,322 @@
+"""What the store holds, read again only where a file changed: the answers behind the first page.
+
+Keeps parsed files by (path, size, time of change) and the states of a sweep's takes for a moment, so that a store of
+10,000 takes answers at once. Writes nothing. A name that breaks the store's rules, or names nothing, is `Missing`.
+
+A take's state: `scored` (made, and every suite of the sweep has scores), `made`, `failed` (not made, with a failed
+attempt) or `planned`. Lists take a record's presence for its being whole; one take's view checks it.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections import Counter, OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, TypeVar
+from urllib.parse import urlsplit, urlunsplit
+
+from longtake.platform import commit, durable, strict_yaml
+from longtake.platform.errors import ConfigError, LongtakeError
+from longtake.platform.store import NAME, TAKE_ID, SweepStore, sweep_names
+from longtake.platform.takes import Take
+from longtake.platform.training import TrainingFolder
+
+T = TypeVar("T")
+Stamp = tuple[int, int, int]
+
+MAX_FILES = 256
+STATES = ("planned", "made", "scored", "failed")
+FRESH_SECONDS = 1.0
+"""States of takes are scanned at most this often, and for ten times as long as a scan took."""
+ALIVE_SECONDS = 30.0
+"""A run writes its progress about once a second; without a word for so long it is not running."""
+TAIL_BYTES = 16384
+
+
+class Missing(LongtakeError):
+    """There is nothing of that name."""
+
+
+class FileCache:
+    """Values made from files, kept until the file's inode, size or time of change differs; the least used go first."""
+
+    def __init__(self, limit: int = MAX_FILES) -> None:
+        self.limit = limit
+        self.kept: OrderedDict[tuple[str, str], tuple[Stamp, Any]] = OrderedDict()
+        self.lock = threading.Lock()
+
+    def get(self, path: Path, kind: str, load: Callable[[], T]) -> T:
+        """`load()` of the file as it is now; a file that is not there is not remembered."""
+        stamp = stamp_of(path)
+        key = (str(path), kind)
+        with self.lock:
+            kept = self.kept.get(key)
+            if kept is not None and kept[0] == stamp:
+                self.kept.move_to_end(key)
+                value: T = kept[1]
+                return value
+        value = load()
+        with self.lock:
+            self.kept.pop(key, None)
+            if stamp is not None:
+                self.kept[key] = (stamp, value)
+            while len(self.kept) > self.limit:
+                self.kept.popitem(last=False)
+        return value
+
+
+def stamp_of(path: Path) -> Stamp | None:
+    """What changes when a file does; None where there is none."""
+    try:
+        now = os.stat(path)
+    except OSError:
+        return None
+    return now.st_ino, now.st_size, now.st_mtime_ns
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A sweep's takes with what lists of them need."""
+
+    takes: list[Take]
+    by_id: dict[str, Take]
+    prompts: list[str]
+    suites: list[str]
+
+    def distinct(self, of: Callable[[Take], T]) -> list[T]:
+        """The values in the order of the plan."""
+        return list(dict.fromkeys(of(take) for take in self.takes))
+
+
+@dataclass(frozen=True)
+class TakeState:
+    """Where a take is, and whether attempts of it failed."""
+
+    state: str
+    has_failures: bool
+
+
+class StoreIndex:
+    """One folder of sweeps. Safe to ask from several threads."""
+
+    def __init__(self, root: Path) -> None:
+        """Raises ConfigError unless there is such a folder."""
+        self.root = Path(root)
+        if not self.root.is_dir():
+            raise ConfigError(f"{root}: no such folder; name the folder that `longtake run` wrote to")
+        self.real_root = self.root.resolve()
+        self.files = FileCache()
+        self.scans: dict[str, tuple[float, dict[str, TakeState]]] = {}
+
+    # Names
+
+    def sweep(self, name: str) -> SweepStore:
+        """Raises Missing."""
+        if not NAME.fullmatch(name) or not self.holds(self.root / name / "plan.jsonl"):
+            raise Missing("there is no such sweep in this folder")
+        return SweepStore(self.root, name)
+
+    def take(self, store: SweepStore, take_id: str) -> Take:
+        """A planned take. Raises Missing."""
+        take = self.plan(store).by_id.get(take_id) if TAKE_ID.fullmatch(take_id) else None
+        if take is None:
+            raise Missing("there is no such take in this sweep")
+        return take
+
+    def training(self, name: str) -> TrainingFolder:
+        """Raises Missing."""
+        if not NAME.fullmatch(name) or not self.holds(self.root / "training" / name / "config.yaml"):
+            raise Missing("there is no such training in this folder")
+        return TrainingFolder(self.root, name)
+
+    def evaluation(self, name: str, file: str) -> Path:
+        """A file of an embedder's evaluation. Raises Missing."""
+        path = self.root / "embedders" / name / file
+        if not (NAME.fullmatch(name) and NAME.fullmatch(file)) or not self.holds(path):
+            raise Missing("there is no such evaluation, or no such file in it")
+        return path
+
+    def holds(self, path: Path) -> bool:
+        """Whether it is a file that lies in this folder, links followed."""
+        try:
+            return path.is_file() and path.resolve().is_relative_to(self.real_root)
+        except (OSError, ValueError, RuntimeError):
+            return False
+
+    # What files hold
+
+    def plan(self, store: SweepStore) -> Plan:
+        """Raises StorageError when the plan is damaged."""
+        takes = self.files.get(store.folder / "plan.jsonl", "takes", store.plan)
+        suites = self.files.get(store.sweep_file, "suites", lambda: suites_of(store))
+        return self.files.get(store.folder / "plan.jsonl", "plan:" + ",".join(suites), lambda: plan_of(takes, suites))
+
+    def ranks(self, store: SweepStore) -> dict[str, Any] | None:
+        """The ranks, or None before the first and while the file is no record of ranks."""
+        found = self.files.get(store.folder / "ranks.json", "ranks", store.ranks)
+        whole = found is not None and all(isinstance(found.get(key), dict) for key in ("suites", "coverage"))
+        return found if whole else None
+
+    def progress(self, store: SweepStore) -> dict[str, Any]:
+        return self.files.get(store.folder / "progress.json", "progress", store.progress) or {}
+
+    def states(self, store: SweepStore) -> dict[str, TakeState]:
+        """Take id -> state, of all planned takes."""
+        now = time.monotonic()
+        until, found = self.scans.get(store.name, (0.0, {}))
+        plan = self.plan(store)
+        if now >= until or len(found) != len(plan.takes):
+            found = {take.id: state_of(store, take.id, plan.suites) for take in plan.takes}
+            spent = time.monotonic() - now
+            self.scans[store.name] = (time.monotonic() + max(FRESH_SECONDS, 10 * spent), found)
+        return found
+
+    def counts(self, store: SweepStore) -> dict[str, int]:
+        """State -> how many takes."""
+        counted = Counter(one.state for one in self.states(store).values())
+        return {state: counted[state] for state in STATES}
+
+    # The first page
+
+    def overview(self) -> dict[str, Any]:
+        """All sweeps, trainings and evaluations, one line each."""
+        names = [name for name in sweep_names(self.root) if self.holds(self.root / name / "plan.jsonl")]
+        return {
+            "root": str(self.root),
+            "sweeps": [self.sweep_line(SweepStore(self.root, name)) for name in names],
+            "trainings": [self.training_line(name) for name in self.names_in("training", "config.yaml")],
+            "evaluations": [{"name": name} for name in self.names_in("embedders", "eval.json")],
+        }
+
+    def sweep_line(self, store: SweepStore) -> dict[str, Any]:
+        """A sweep that cannot be read is a line with `error`."""
+        try:
+            plan, progress, config = self.plan(store), self.progress(store), self.config(store)
+            counts = self.told_counts(store, plan)
+        except LongtakeError as error:
+            return {"name": store.name, "error": str(error), "takes": 0, "made": 0, "scored": 0, "failed": 0,
+                    "running": 0, "updated_at": None, "suites": [], "seconds": [], "backbones": [], "methods": [],
+                    "prompts": 0, "mlflow": None}  # fmt: skip
+        return {
+            "name": store.name,
+            "takes": len(plan.takes),
+            **counts,
+            "running": len(progress.get("running") or []) if is_alive(progress) else 0,
+            "updated_at": progress.get("updated_at") or changed_at(store.folder / "plan.jsonl"),
+            "suites": plan.suites,
+            "seconds": sorted(plan.distinct(lambda take: take.seconds)),
+            "backbones": plan.distinct(lambda take: take.backbone),
+            "methods": plan.distinct(lambda take: take.method.label),
+            "prompts": len(plan.prompts),
+            "mlflow": config,
+        }
+
+    def told_counts(self, store: SweepStore, plan: Plan) -> dict[str, int]:
+        """made, scored, failed: as the latest run told them if it knew this plan, else counted."""
+        told = {key: self.progress(store).get(key) for key in ("total", "made", "scored", "failed")}
+        if told["total"] == len(plan.takes) and all(isinstance(value, int) for value in told.values()):
+            return {key: told[key] for key in ("made", "scored", "failed")}  # type: ignore[misc]
+        counts = self.counts(store)
+        return {"made": counts["made"] + counts["scored"], "scored": counts["scored"], "failed": counts["failed"]}
+
+    def config(self, store: SweepStore) -> str | None:
+        """Where the sweep's runs are published, if that is a web address."""
+        return self.files.get(store.sweep_file, "mlflow", lambda: mlflow_of(config_of(store)))
+
+    def training_line(self, name: str) -> dict[str, Any]:
+        folder = TrainingFolder(self.root, name)
+        step = self.files.get(folder.steps_file, "step", lambda: last_step(folder.steps_file))
+        return {"name": name, "step": step, "updated_at": changed_at(folder.steps_file)}
+
+    def names_in(self, folder: str, file: str) -> list[str]:
+        """The folders in one of the store's, that hold `file`."""
+        try:
+            names = [entry.name for entry in os.scandir(self.root / folder) if NAME.fullmatch(entry.name)]
+        except OSError:
+            return []
+        return sorted(name for name in names if self.holds(self.root / folder / name / file))
+
+
+def plan_of(takes: list[Take], suites: list[str]) -> Plan:
+    return Plan(takes, {take.id: take for take in takes}, list(dict.fromkeys(take.prompt for take in takes)), suites)
+
+
+def config_of(store: SweepStore) -> dict[str, Any]:
+    """The resolved sweep; empty where it cannot be read, because the plan alone is needed."""
+    try:
+        found = strict_yaml.parse(store.config_yaml() or "", store.name)
+    except (LongtakeError, UnicodeDecodeError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def suites_of(store: SweepStore) -> list[str]:
+    """The labels of the sweep's suites."""
+    entries = config_of(store).get("suites")
+    return [label_of(entry) for entry in entries if label_of(entry)] if isinstance(entries, list) else []
+
+
+def label_of(entry: Any) -> str:
+    """`NAME`, `{NAME: ...}` or `{NAME: ..., as: LABEL}`; '' for anything else, or a label that is no name."""
+    label = entry.get("as", next(iter(entry), "")) if isinstance(entry, dict) else entry
+    return label if isinstance(label, str) and NAME.fullmatch(label) else ""
+
+
+def mlflow_of(config: dict[str, Any]) -> str | None:
+    """An http(s) address without user, password and query; None for anything else."""
+    tracking = config.get("tracking")
+    uri = tracking.get("uri") if isinstance(tracking, dict) else None
+    try:
+        parts = urlsplit(uri) if isinstance(uri, str) else None
+        if parts is None or parts.scheme not in ("http", "https") or not parts.hostname:
+            return None
+        place = parts.netloc.rpartition("@")[2]
+    except ValueError:
+        return None
+    return urlunsplit((parts.scheme, place, parts.path, "", ""))
+
+
+def state_of(store: SweepStore, take_id: str, suites: list[str]) -> TakeState:
+    """By which files are there."""
+    folder = store.video(take_id).parent
+    try:
+        names = {entry.name for entry in os.scandir(folder)}
+    except OSError:
+        return TakeState("planned", False)
+    failed = store.failures_file(take_id).name in names
+    if not {commit.RESULT, commit.VIDEO} <= names:
+        return TakeState("failed" if failed else "planned", failed)
+    scored = bool(suites) and all(os.path.exists(folder / "scores" / f"{suite}.json") for suite in suites)
+    return TakeState("scored" if scored else "made", failed)
+
+
+def is_alive(progress: dict[str, Any]) -> bool:
+    """Whether a run has told its progress just now."""
+    try:
+        told = datetime.fromisoformat(str(progress.get("updated_at")))
+        return abs((datetime.now(UTC) - told).total_seconds()) <= ALIVE_SECONDS
+    except (ValueError, TypeError):
+        return False
+
+
+def changed_at(path: Path) -> str | None:
+    """When the file changed, in UTC."""
+    stamp = stamp_of(path)
+    return None if stamp is None else datetime.fromtimestamp(stamp[2] / 1e9, UTC).isoformat(timespec="seconds")
+
+
+def last_step(path: Path) -> int | None:
+    """The step of the last whole row, reading the file's end alone."""
+    try:
+        with path.open("rb") as file:
+            file.seek(max(0, path.stat().st_size - TAIL_BYTES))
+            rows = durable.parse_json_lines(file.read())
+    except OSError:
+        return None
+    steps = [row["step"] for row in rows if isinstance(row, dict) and isinstance(row.get("step"), int)]
+    return steps[-1] if steps else None

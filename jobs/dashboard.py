@@ -1,0 +1,83 @@
+"""`longtake dashboard [RUNS]`: opens the port, says where the page is, serves it until it is stopped. Keeps nothing."""
+
+from __future__ import annotations
+
+import errno
+import ipaddress
+import secrets
+import socket
+from pathlib import Path
+
+from longtake.platform.errors import ConfigError
+
+PORTS_TRIED = 100
+
+
+def dashboard(runs: Path, host: str, port: int, token: str | None, browse: bool) -> int:
+    """The whole job; 0 when it was stopped. Raises ConfigError for a folder or an address that cannot be used."""
+    if not is_loopback(host) and token is None:
+        token = secrets.token_urlsafe(24)
+    if token is not None:
+        check_token(token)
+    with open_port(host, port) as sock:
+        bound = sock.getsockname()[1]
+        from longtake.dashboards.app import make_app, serve
+
+        try:
+            application = make_app(runs, token, f"longtake-{bound}")
+            url = address(host, bound, token)
+            if bound != port:
+                print(f"port {port} is taken, so it is {bound}")
+            print(f"dashboard of {runs}: {url} (Ctrl-C ends it)", flush=True)
+            if browse:
+                import webbrowser
+
+                webbrowser.open(url)
+            serve(application, sock)
+        except KeyboardInterrupt:
+            pass
+    return 0
+
+
+def is_loopback(host: str) -> bool:
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def check_token(token: str) -> None:
+    if len(token) < 16 or not all(char.isascii() and (char.isalnum() or char in "-_") for char in token):
+        raise ConfigError("--token: is too weak; give at least 16 of a-z, A-Z, 0-9, '-' and '_', or leave it out")
+
+
+def open_port(host: str, port: int) -> socket.socket:
+    """A listening socket at the port or, if that is taken, at the next free one. Raises ConfigError."""
+    last = min(65535, port + PORTS_TRIED - 1) if port else 0
+    for candidate in range(port, last + 1):
+        try:
+            return listening(host, candidate)
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE:
+                reason = error.strerror or str(error)
+                raise ConfigError(f"--host {host} --port {candidate}: cannot be used: {reason}") from error
+    raise ConfigError(f"--port {port}: this port and the {last - port} after it are taken; give another one")
+
+
+def listening(host: str, port: int) -> socket.socket:
+    family, kind, protocol, _, place = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+    sock = socket.socket(family, kind, protocol)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind(place)
+        sock.listen(128)
+    except OSError:
+        sock.close()
+        raise
+    return sock
+
+
+def address(host: str, port: int, token: str | None) -> str:
+    """What to open; an address of all interfaces is shown as this machine's name."""
+    name = socket.gethostname() if host in ("0.0.0.0", "::") else f"[{host}]" if ":" in host else host
+    return f"http://{name}:{port}/" + (f"?token={token}" if token is not None else "")
