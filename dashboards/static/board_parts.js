@@ -1,0 +1,85 @@
+// Parts of the leaderboard: the bar of a rank, the path of a rank, the way to Compare, reasons for missing values.
+
+import { svg } from "./dom.js";
+import { known, rank, words } from "./format.js";
+
+const WIDTH = 72;
+const HEIGHT = 14;
+const MOST_COMPARED = 4;
+const MOST_REASONS = 8;
+
+/** Where a rank lies between 1 and `size`, with its interval. */
+export function rankBar(value, bounds, size) {
+  if (!known(value)) return null;
+  const at = (r) => 4 + ((r - 1) / Math.max(1, size - 1)) * (WIDTH - 8);
+  const middle = HEIGHT / 2;
+  const spread = bounds ? svg("line", { class: "spread", x1: at(bounds[0]) - 1, x2: at(bounds[1]) + 1, y1: middle, y2: middle }) : null;
+  return svg("svg", { class: "bar", width: WIDTH, height: HEIGHT, "aria-hidden": "true" },
+    svg("line", { class: "track", x1: 4, x2: WIDTH - 4, y1: middle, y2: middle }), spread,
+    svg("circle", { cx: at(value), cy: middle, r: 3.2 }));
+}
+
+/** Ranks over runs as a line, 1 on top; a gap where there is none. */
+export function spark(ranks, size) {
+  const x = (i) => 4 + (i / Math.max(1, ranks.length - 1)) * (WIDTH - 8);
+  const y = (r) => 3 + ((r - 1) / Math.max(1, size - 1)) * (HEIGHT + 2);
+  const parts = ranks.flatMap((value, i) => (known(value) ? [`${known(ranks[i - 1]) ? "L" : "M"}${x(i).toFixed(1)} ${y(value).toFixed(1)}`] : []));
+  const last = ranks.findLastIndex(known);
+  return svg("svg", { class: "spark", width: WIDTH, height: HEIGHT + 8, role: "img", "aria-label": ranks.map(rank).join(", ") },
+    svg("path", { d: parts.join("") }), last < 0 ? null : svg("circle", { cx: x(last), cy: y(ranks[last]), r: 2.4 }));
+}
+
+/** Goes to Compare with the row's take of the first prompt, and those of the best other methods of its backbone. */
+export async function compareTakes(row, shown, sweep, app) {
+  try {
+    const takes = await takesOf(row, sweep, app);
+    const methods = [row.method, ...othersOf(row, shown)];
+    const found = methods.map((method) => takes.find((take) => take.method === method)).filter(Boolean).slice(0, MOST_COMPARED);
+    if (!found.length) throw new Error(`${row.cell}: no video is made yet`);
+    location.hash = app.link("compare", { sweep: sweep.name, takes: found.map((take) => take.id).join(",") });
+  } catch (error) {
+    app.say(error.message, "error");
+  }
+}
+
+/** Made takes of the row's backbone and length, of the first prompt that the row has a video of. */
+async function takesOf(row, sweep, app) {
+  const where = { backbone: row.backbone, seconds: row.seconds };
+  const mine = await app.api(`sweeps/${sweep.name}/takes`, { ...where, method: row.method, limit: 100 });
+  const first = mine.takes.find(isMade);
+  if (!first) return [];
+  const same = await app.api(`sweeps/${sweep.name}/takes`, { ...where, prompt: first.prompt, limit: 100 });
+  return same.takes.filter((take) => isMade(take) && take.prompt === first.prompt && take.seed === first.seed);
+}
+
+function isMade(take) {
+  return take.state === "made" || take.state === "scored";
+}
+
+/** Other methods of the row's backbone: `native` first, then the best. */
+function othersOf(row, shown) {
+  const rows = (shown.length.within[row.backbone] ?? []).filter((one) => one.method !== row.method);
+  const place = (one) => (one.method === "native" ? -1 : one[shown.field] ?? Infinity);
+  return [...rows].sort((a, b) => place(a) - place(b)).map((one) => one.method);
+}
+
+/** Lines that say why values are missing, one per cell and metric, from a take of the cell. */
+export async function reasonsOf(shown, sweep, app) {
+  const rows = shown.groups.flatMap((group) => group.rows);
+  const gaps = rows.flatMap((row) => [...shown.metrics, ...shown.unscored]
+    .filter((name) => row.metrics[name]?.missing && !known(row.metrics[name].score)).map((name) => ({ row, name })));
+  const lines = await Promise.all(gaps.slice(0, MOST_REASONS).map((gap) => reason(gap, shown, sweep, app).catch(() => null)));
+  const rest = gaps.length - MOST_REASONS;
+  return [...lines.filter(Boolean), ...(rest > 0 ? [`and ${rest} more cells without a value`] : [])];
+}
+
+async function reason({ row, name }, shown, sweep, app) {
+  const { missing, scored } = row.metrics[name];
+  const told = `${row.cell}, ${words(name)}: no value in ${missing} of ${missing + scored} takes`;
+  const where = { backbone: row.backbone, method: row.method, seconds: row.seconds, limit: 1 };
+  const first = (await app.api(`sweeps/${sweep.name}/takes`, where)).takes[0];
+  if (!first) return told;
+  const take = await app.api(`sweeps/${sweep.name}/takes/${first.id}`);
+  const why = take.scores?.[shown.suite]?.errors?.[name] ?? take.failures?.at(-1) ?? "not scored yet";
+  return `${told}: ${typeof why === "string" ? why : why.reason}`;
+}

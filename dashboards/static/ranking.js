@@ -1,0 +1,142 @@
+// What the leaderboard shows of ranks.json: which rows, columns and drifts. Plain data in and out; draws nothing.
+
+import { known } from "./format.js";
+
+/** How a drift is told: its key in the rows of ranks.drift. */
+export const DRIFTS = {
+  quarter_diff: { text: "last − first quarter", help: "last quarter minus first", none: 0 },
+  slope_per_min: { text: "slope a minute", help: "slope a minute", none: 0 },
+  quarter_ratio: { text: "last / first quarter", help: "last quarter over first", none: 1 },
+  none: { text: "hidden" },
+};
+
+const FIELDS = { cell: "average_rank", prompt: "average_rank_per_prompt" };
+
+/** null where nothing is ranked. A suite or length of the URL that is not there falls back to the first. */
+export function board(ranks, history, params) {
+  const suites = Object.keys(ranks.suites).filter((name) => ranks.suites[name].lengths.length);
+  const suite = suites.includes(params.suite) ? params.suite : suites[0];
+  if (!suite) return null;
+  const ranked = ranks.suites[suite];
+  const length = ranked.lengths.find((one) => String(one.seconds) === params.seconds) ?? ranked.lengths[0];
+  const scope = params.scope === "within" ? "within" : "overall";
+  const unit = params.unit === "prompt" ? "prompt" : "cell";
+  const field = FIELDS[unit];
+  const scored = (name) => length.overall.some((row) => known(row.metrics[name]?.score));
+  const names = Object.keys(ranked.directions);
+  const metrics = names.filter(scored);
+  const driftKey = Object.hasOwn(DRIFTS, params.drift ?? "") ? params.drift : "quarter_diff";
+  const drifts = driftsOf(ranks.drift ?? [], suite, length.seconds);
+  const runs = runsOf(history, suite);
+  const driftOf = (row, name) => driftTold(drifts.get(`${row.cell} ${name}`), driftKey, ranked.directions[name]);
+  return {
+    suite, suites, ranked, length, scope, unit, field, metrics, driftKey, driftOf, runs,
+    lengths: ranked.lengths.map((one) => one.seconds),
+    cover: ranks.coverage[suite] ?? { takes: 0, scored: 0 },
+    settings: settingsOf(ranked),
+    unscored: names.filter((name) => !scored(name)),
+    backbones: unique(length.overall.map((row) => row.backbone)),
+    methods: unique(length.overall.map((row) => row.method)),
+    groups: groupsOf(length, scope, field, metrics, params),
+    drifts: metrics.filter((name) => driftKey !== "none" && length.overall.some((row) => driftOf(row, name))),
+    floors: floorsOf(drifts),
+    moves: scope === "overall" && unit === "cell" ? movesOf(length, runs) : null,
+  };
+}
+
+/** 'rank', 'cell', a metric or 'drift.<metric>', best first; with '-' before it, worst first. */
+export function sortKey(text) {
+  const worst = (text ?? "").startsWith("-");
+  return { key: (worst ? text.slice(1) : text) || "rank", worst };
+}
+
+/** Rows by the key; what has no value is last either way. */
+export function ordered(rows, key, worst, shown) {
+  const value = placer(key, shown);
+  const sign = worst ? -1 : 1;
+  return [...rows].sort((a, b) => {
+    const [x, y] = [value(a), value(b)];
+    if (x === null || y === null) return (x === null) - (y === null);
+    return sign * (typeof x === "string" ? x.localeCompare(y) : x - y) || a.cell.localeCompare(b.cell);
+  });
+}
+
+/** Row -> what is compared; less is better. */
+function placer(key, shown) {
+  if (key === "cell") return (row) => row.cell;
+  const drift = key.startsWith("drift.") ? key.slice("drift.".length) : null;
+  const name = drift ?? key;
+  if (!Object.hasOwn(shown.ranked.directions, name)) return (row) => row[shown.field];
+  const sign = shown.ranked.directions[name] === "higher" ? -1 : 1;
+  const found = (row) => (drift ? shown.driftOf(row, name)?.value : row.metrics[name].score);
+  return (row) => (known(found(row)) ? sign * found(row) : null);
+}
+
+/** Groups of rows that are ranked together. Filters hide rows and change no rank, so the best is looked for before. */
+function groupsOf(length, scope, field, metrics, params) {
+  const whole = scope === "within" ? Object.entries(length.within) : [["", length.overall]];
+  const passes = (row) => (!params.backbone || row.backbone === params.backbone) && (!params.method || row.method === params.method);
+  return whole.map(([name, rows]) => ({ name, size: rows.length, best: bestOf(rows, field, metrics), rows: rows.filter(passes) }));
+}
+
+function bestOf(rows, field, metrics) {
+  const least = (values) => values.filter(known).reduce((a, b) => Math.min(a, b), Infinity);
+  const best = Object.fromEntries(metrics.map((name) => [name, least(rows.map((row) => row.metrics[name].rank))]));
+  return { ...best, rank: least(rows.map((row) => row[field])) };
+}
+
+/** '<cell> <metric>' -> row of ranks.drift. */
+function driftsOf(rows, suite, seconds) {
+  const mine = rows.filter((row) => row.suite === suite && row.seconds === seconds);
+  return new Map(mine.map((row) => [`${row.backbone}/${row.method}/${row.seconds}s ${row.metric}`, row]));
+}
+
+/** A loss or a gain only where the interval leaves out 'no change'. */
+function driftTold(row, key, direction) {
+  const value = row?.[key];
+  if (!known(value)) return null;
+  const bounds = row[`${key}_interval`] ?? null;
+  const { none } = DRIFTS[key];
+  const told = { value, bounds, n: row.drift_scored ?? row.scored };
+  if (!bounds || (bounds[0] <= none && none <= bounds[1])) {
+    const why = bounds ? "the interval includes no change" : "no interval, so it may be chance";
+    return { ...told, mark: "", sign: "", says: why };
+  }
+  const gain = (value > none) === (direction === "higher");
+  return { ...told, mark: gain ? "gain" : "loss", sign: gain ? "▴" : "▾", says: gain ? "a gain over the video" : "a loss over the video" };
+}
+
+function floorsOf(drifts) {
+  const floors = [...drifts].filter(([key]) => key.endsWith("_floor"));
+  return new Map(floors.map(([key, row]) => [key.slice(0, -"_floor".length), row.value]));
+}
+
+/** The runs that changed something: [{at, ranks: {cell: average rank}}], oldest first. */
+function runsOf(history, suite) {
+  const prefix = `${suite}:`;
+  const own = (ranks) => Object.entries(ranks).filter(([key]) => key.startsWith(prefix)).map(([key, value]) => [key.slice(prefix.length), value]);
+  return history.map((run) => ({ at: run.at, ranks: Object.fromEntries(own(run.average_rank)) }));
+}
+
+/** Cell -> change of its average rank since the latest run with other ranks, null where it was not there. */
+function movesOf(length, runs) {
+  const differs = (run) => length.overall.some((row) => run.ranks[row.cell] !== row.average_rank && known(row.average_rank));
+  const before = runs.filter((run) => length.overall.some((row) => row.cell in run.ranks)).findLast(differs);
+  if (!before) return null;
+  const move = (row) => (known(before.ranks[row.cell]) && known(row.average_rank) ? row.average_rank - before.ranks[row.cell] : null);
+  return new Map(length.overall.map((row) => [row.cell, move(row)]));
+}
+
+/** Settings that the scores were made with, as `longtake leaderboard` names them. */
+function settingsOf(ranked) {
+  return Object.entries(ranked.settings ?? {}).flatMap(([name, value]) => {
+    const words = name.replaceAll("_", " ");
+    if (typeof value === "boolean") return [value ? words : `no ${words}`];
+    const told = Array.isArray(value) && !value.every((one) => one in ranked.directions);
+    return told ? [`${words} ${value.join(" + ")}`] : [];
+  });
+}
+
+function unique(values) {
+  return [...new Set(values)];
+}
