@@ -8,21 +8,26 @@ from __future__ import annotations
 import json
 import re
 import socket
+import threading
 from collections.abc import Callable
 from importlib import metadata, resources
 from pathlib import Path
+from types import FrameType
 from typing import Annotated, Any
 
 import uvicorn
 from fastapi import FastAPI, Query, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import FileResponse, Response
+from fastapi.responses import FileResponse, Response, StreamingResponse
 from starlette.exceptions import HTTPException
 
-from longtake.dashboards import take_view
+from longtake.dashboards import board, frames, live, take_view, training_view
 from longtake.dashboards.guard import Guard
-from longtake.dashboards.store_index import Missing, StoreIndex
+from longtake.dashboards.store_index import Missing, StoreIndex, stamp_of
+from longtake.platform import durable
 from longtake.platform.errors import ConfigError, LongtakeError
+from longtake.platform.records import TakeResult
+from longtake.platform.store import SweepStore
 
 STATIC = Path(__file__).parent / "static"
 FILE = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}")
@@ -34,18 +39,27 @@ TYPES = {
     ".png": "image/png",
 }
 USER_INFO = re.compile(r"://[^/\s\"\\]*@")
+JPEG = "image/jpeg"
 METHODS = ["GET", "HEAD"]
 CHECK = {"cache-control": "no-cache"}
 FOREVER = {"cache-control": "public, max-age=31536000, immutable"}
 
 
-def make_app(root: Path, token: str | None = None, cookie: str = "longtake") -> Guard:
-    """The ASGI application over one folder of sweeps. Raises ConfigError unless there is such a folder."""
+def make_app(
+    root: Path, token: str | None = None, cookie: str = "longtake", ending: threading.Event | None = None
+) -> Guard:
+    """The ASGI application over one folder of sweeps. Raises ConfigError unless there is such a folder.
+
+    token: what every request must know; cookie: the name it is kept under; ending: set when streams are to end.
+    """
     index = StoreIndex(root)
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
     add_errors(app, index)
     add_pages(app)
     add_sweeps(app, index)
+    add_takes(app, index)
+    add_live(app, index, ending or threading.Event())
+    add_trainings(app, index)
     return Guard(app, token, cookie)
 
 
@@ -54,12 +68,16 @@ def route(app: FastAPI, path: str) -> Callable[[Any], Any]:
 
 
 def as_json(value: Any, status: int = 200) -> Response:
+    return Response(json_text(value), status, media_type="application/json")
+
+
+def json_text(value: Any) -> str:
     """JSON in ASCII, without the 'user:password@' of any address in it; a number that is none is null."""
     try:
         text = json.dumps(value, allow_nan=False)
     except ValueError:
         text = json.dumps(finite(value))
-    return Response(USER_INFO.sub("://", text), status, media_type="application/json")
+    return USER_INFO.sub("://", text)
 
 
 def finite(value: Any) -> Any:
@@ -68,6 +86,14 @@ def finite(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [finite(one) for one in value]
     return None if isinstance(value, float) and value - value != 0 else value
+
+
+def unless_known(request: Request, tag: str, make: Callable[[dict[str, str]], Response]) -> Response:
+    """304 to a browser that has this version."""
+    headers = {"etag": f'"{tag}"', **CHECK}
+    if request.headers.get("if-none-match") == headers["etag"]:
+        return Response(status_code=304, headers=headers)
+    return make(headers)
 
 
 # Errors
@@ -112,26 +138,34 @@ def add_pages(app: FastAPI) -> None:
     plotly = metadata.version("plotly")
 
     @route(app, "/")
-    def page() -> Response:
-        return static_file("index.html")
+    def page(request: Request) -> Response:
+        return static_file(request, "index.html")
 
     @route(app, "/static/plotly.min.js")
-    def plotly_js(v: str = "") -> Response:
+    def plotly_js(request: Request, v: str = "") -> Response:
         path = Path(str(resources.files("plotly"))) / "package_data" / "plotly.min.js"
-        return FileResponse(path, headers=FOREVER if v == plotly else CHECK, media_type=TYPES[".js"])
+        kept = FOREVER if v == plotly else CHECK
+        return unless_known(
+            request,
+            f"plotly-{plotly}",
+            lambda tag: FileResponse(path, headers={**tag, **kept}, media_type=TYPES[".js"]),
+        )
 
     @route(app, "/static/{path:path}")
-    def static(path: str) -> Response:
-        return static_file(path)
+    def static(request: Request, path: str) -> Response:
+        return static_file(request, path)
 
 
-def static_file(path: str) -> Response:
+def static_file(request: Request, path: str) -> Response:
     """A file of dashboards/static. Raises Missing, also for a path that is not plain."""
     parts = path.split("/")
     found = STATIC.joinpath(*parts) if all(FILE.fullmatch(part) for part in parts) else None
     if found is None or found.suffix not in TYPES or not found.is_file():
         raise Missing("there is no such page")
-    return FileResponse(found, headers=CHECK, media_type=TYPES[found.suffix])
+    tag = "-".join(map(str, stamp_of(found) or ()))
+    return unless_known(
+        request, tag, lambda headers: FileResponse(found, headers=headers, media_type=TYPES[found.suffix])
+    )
 
 
 # Sweeps
@@ -146,14 +180,38 @@ def add_sweeps(app: FastAPI, index: StoreIndex) -> None:
 
     @route(app, "/api/sweeps/{sweep}/ranks")
     def ranks(sweep: str) -> Response:
-        found = index.ranks(index.sweep(sweep))
-        if found is None:
-            raise Missing("nothing is ranked yet in this sweep")
-        return as_json(found)
+        return as_json(ranked(index, index.sweep(sweep)))
 
     @route(app, "/api/sweeps/{sweep}/history")
     def history(sweep: str) -> Response:
         return as_json(index.sweep(sweep).history())
+
+    @route(app, "/api/moves")
+    def moves(suite: str | None = None, seconds: int | None = None) -> Response:
+        return as_json(board.moves(index, suite, seconds))
+
+    @route(app, "/api/sweeps/{sweep}/board.csv")
+    def board_csv(
+        sweep: str, suite: str | None = None, seconds: int | None = None, scope: str = "overall", unit: str = "cell"
+    ) -> Response:
+        store = index.sweep(sweep)
+        text = board.as_csv(ranked(index, store), suite, seconds, scope, unit)
+        kept = {"content-disposition": f'attachment; filename="{store.name}.csv"'}
+        return Response(text, media_type="text/csv; charset=utf-8", headers=kept)
+
+
+def ranked(index: StoreIndex, store: SweepStore) -> dict[str, Any]:
+    found = index.ranks(store)
+    if found is None:
+        raise Missing("nothing is ranked yet in this sweep")
+    return found
+
+
+# Takes
+
+
+def add_takes(app: FastAPI, index: StoreIndex) -> None:
+    pictures = frames.Pictures()
 
     @route(app, "/api/sweeps/{sweep}/takes")
     def takes(
@@ -181,23 +239,101 @@ def add_sweeps(app: FastAPI, index: StoreIndex) -> None:
 
     @route(app, "/api/sweeps/{sweep}/takes/{take}/video")
     def video(request: Request, sweep: str, take: str) -> Response:
-        store = index.sweep(sweep)
-        found = index.take(store, take)
-        result, path = store.result(found.id), store.video(found.id)
-        if result is None or not store.is_done(found) or not index.holds(path):
-            raise Missing("this take has no video; it is not made yet")
-        headers = {"etag": f'"{result.video_sha256}"', **CHECK}
-        if request.headers.get("if-none-match") == headers["etag"]:
-            return Response(status_code=304, headers=headers)
-        return FileResponse(path, headers=headers, media_type="video/mp4")
+        path, result = made(index, sweep, take)
+        return unless_known(
+            request, result.video_sha256, lambda headers: FileResponse(path, headers=headers, media_type="video/mp4")
+        )
+
+    @route(app, "/api/sweeps/{sweep}/takes/{take}/frame")
+    def frame(
+        request: Request,
+        sweep: str,
+        take: str,
+        index_: Annotated[int, Query(alias="index", ge=0)],
+        width: Annotated[int, Query(ge=32, le=640)] = 160,
+    ) -> Response:
+        path, result = made(index, sweep, take)
+        return unless_known(
+            request,
+            f"{result.video_sha256}-{index_}-{width}",
+            lambda headers: Response(pictures.frame(path, result, index_, width), 200, headers, JPEG),
+        )
+
+    @route(app, "/api/sweeps/{sweep}/takes/{take}/strip")
+    def strip(
+        request: Request,
+        sweep: str,
+        take: str,
+        count: Annotated[int, Query(ge=1, le=60)] = 12,
+        width: Annotated[int, Query(ge=32, le=640)] = 96,
+    ) -> Response:
+        path, result = made(index, sweep, take)
+        return unless_known(
+            request,
+            f"{result.video_sha256}-{count}x{width}",
+            lambda headers: Response(pictures.strip(path, result, count, width), 200, headers, JPEG),
+        )
+
+
+def made(index: StoreIndex, sweep: str, take: str) -> tuple[Path, TakeResult]:
+    """The video of a take that is done, and its record. Raises Missing."""
+    store = index.sweep(sweep)
+    found = index.take(store, take)
+    result, path = store.result(found.id), store.video(found.id)
+    if result is None or not store.is_done(found) or not index.holds(path):
+        raise Missing("this take has no video; it is not made yet")
+    return path, result
+
+
+# Running sweeps, trainings, evaluations
+
+
+def add_live(app: FastAPI, index: StoreIndex, ending: threading.Event) -> None:
+    @route(app, "/api/sweeps/{sweep}/progress")
+    def progress(sweep: str) -> Response:
+        return as_json(live.progress(index, index.sweep(sweep)))
+
+    @app.get("/api/sweeps/{sweep}/events", response_model=None)
+    def events(sweep: str) -> Response:
+        told = live.events(index, index.sweep(sweep), json_text, ending.is_set)
+        return StreamingResponse(told, media_type="text/event-stream")
+
+
+def add_trainings(app: FastAPI, index: StoreIndex) -> None:
+    @route(app, "/api/trainings/{training}")
+    def training(training: str) -> Response:
+        return as_json(training_view.training(index, index.training(training)))
+
+    @route(app, "/api/evaluations/{evaluation}")
+    def evaluation(evaluation: str) -> Response:
+        found = durable.read_json(index.evaluation(evaluation, "eval.json"))
+        if not isinstance(found, dict):
+            raise Missing("the evaluation cannot be read")
+        return as_json(found)
+
+    @route(app, "/api/evaluations/{evaluation}/{figure}.png")
+    def picture(evaluation: str, figure: str) -> Response:
+        return FileResponse(index.evaluation(evaluation, f"{figure}.png"), headers=CHECK, media_type="image/png")
 
 
 # The server
 
 
-def serve(application: Any, sock: socket.socket) -> None:
-    """Answer on an open socket until SIGINT or SIGTERM, which uvicorn raises again as KeyboardInterrupt."""
+def serve(application: Guard, sock: socket.socket, ending: threading.Event) -> None:
+    """Answer on an open socket until SIGINT or SIGTERM, which uvicorn raises again as KeyboardInterrupt. Sets `ending`
+    first, because a server waits for its streams."""
+
+    class Server(uvicorn.Server):
+        def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+            ending.set()
+            super().handle_exit(sig, frame)
+
     config = uvicorn.Config(
-        application, log_config=None, log_level="critical", access_log=False, timeout_graceful_shutdown=1
+        application,
+        log_config=None,
+        log_level="critical",
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=2,
     )
-    uvicorn.Server(config).run(sockets=[sock])
+    Server(config).run(sockets=[sock])

@@ -190,13 +190,13 @@ class StoreIndex:
             "root": str(self.root),
             "sweeps": [self.sweep_line(SweepStore(self.root, name)) for name in names],
             "trainings": [self.training_line(name) for name in self.names_in("training", "config.yaml")],
-            "evaluations": [{"name": name} for name in self.names_in("embedders", "eval.json")],
+            "evaluations": [self.evaluation_line(name) for name in self.names_in("embedders", "eval.json")],
         }
 
     def sweep_line(self, store: SweepStore) -> dict[str, Any]:
         """A sweep that cannot be read is a line with `error`."""
         try:
-            plan, progress, config = self.plan(store), self.progress(store), self.config(store)
+            plan, progress, uri = self.plan(store), self.progress(store), self.mlflow(store)
             counts = self.told_counts(store, plan)
         except LongtakeError as error:
             return {"name": store.name, "error": str(error), "takes": 0, "made": 0, "scored": 0, "failed": 0,
@@ -213,7 +213,7 @@ class StoreIndex:
             "backbones": plan.distinct(lambda take: take.backbone),
             "methods": plan.distinct(lambda take: take.method.label),
             "prompts": len(plan.prompts),
-            "mlflow": config,
+            "mlflow": uri,
         }
 
     def told_counts(self, store: SweepStore, plan: Plan) -> dict[str, int]:
@@ -224,7 +224,7 @@ class StoreIndex:
         counts = self.counts(store)
         return {"made": counts["made"] + counts["scored"], "scored": counts["scored"], "failed": counts["failed"]}
 
-    def config(self, store: SweepStore) -> str | None:
+    def mlflow(self, store: SweepStore) -> str | None:
         """Where the sweep's runs are published, if that is a web address."""
         return self.files.get(store.sweep_file, "mlflow", lambda: mlflow_of(config_of(store)))
 
@@ -232,6 +232,12 @@ class StoreIndex:
         folder = TrainingFolder(self.root, name)
         step = self.files.get(folder.steps_file, "step", lambda: last_step(folder.steps_file))
         return {"name": name, "step": step, "updated_at": changed_at(folder.steps_file)}
+
+    def evaluation_line(self, name: str) -> dict[str, Any]:
+        """`figures`: the names of its pictures, without the ending."""
+        names = sorted(entry.name for entry in os.scandir(self.root / "embedders" / name))
+        figures = [one.removesuffix(".png") for one in names if one.endswith(".png") and NAME.fullmatch(one)]
+        return {"name": name, "figures": figures}
 
     def names_in(self, folder: str, file: str) -> list[str]:
         """The folders in one of the store's, that hold `file`."""

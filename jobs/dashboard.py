@@ -6,6 +6,7 @@ import errno
 import ipaddress
 import secrets
 import socket
+import threading
 from pathlib import Path
 
 from longtake.platform.errors import ConfigError
@@ -21,10 +22,11 @@ def dashboard(runs: Path, host: str, port: int, token: str | None, browse: bool)
         check_token(token)
     with open_port(host, port) as sock:
         bound = sock.getsockname()[1]
-        from longtake.dashboards.app import make_app, serve
-
         try:
-            application = make_app(runs, token, f"longtake-{bound}")
+            from longtake.dashboards.app import make_app, serve
+
+            ending = threading.Event()
+            application = make_app(runs, token, f"longtake-{bound}", ending)
             url = address(host, bound, token)
             if bound != port:
                 print(f"port {port} is taken, so it is {bound}")
@@ -33,7 +35,7 @@ def dashboard(runs: Path, host: str, port: int, token: str | None, browse: bool)
                 import webbrowser
 
                 webbrowser.open(url)
-            serve(application, sock)
+            serve(application, sock, ending)
         except KeyboardInterrupt:
             pass
     return 0

@@ -1,0 +1,68 @@
+"""A running sweep, as it stands and as it goes on. Reads the files that a run writes; needs no connection to it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+from longtake.dashboards.store_index import StoreIndex, is_alive
+from longtake.platform import durable
+from longtake.platform.errors import LongtakeError
+from longtake.platform.store import SweepStore
+
+POLL_SECONDS = 1.0
+QUIET_SECONDS = 15.0
+MAX_FAILURES = 500
+"""Failures are told up to so many; `failures_total` has their number."""
+
+
+def progress(index: StoreIndex, store: SweepStore) -> dict[str, Any]:
+    """progress.json with how many takes are in each state, and the failed attempts with their reasons."""
+    told = index.progress(store)
+    found = failures(index, store)
+    return {
+        **told,
+        "alive": is_alive(told),
+        "states": index.counts(store),
+        "failures": found[:MAX_FAILURES],
+        "failures_total": len(found),
+    }
+
+
+def failures(index: StoreIndex, store: SweepStore) -> list[dict[str, str]]:
+    """Every failed attempt, in the order of the plan."""
+    states = index.states(store)
+    rows = []
+    for take in index.plan(store).takes:
+        if take.id in states and states[take.id].has_failures:
+            found = durable.read_json_lines(store.failures_file(take.id))
+            rows += [
+                {"take": take.id, "cell": str(take.cell), "at": str(row.get("at", "")), "reason": str(row["reason"])}
+                for row in found
+                if isinstance(row, dict) and "reason" in row
+            ]
+    return rows
+
+
+async def events(
+    index: StoreIndex, store: SweepStore, text_of: Callable[[Any], str], stopping: Callable[[], bool]
+) -> AsyncIterator[str]:
+    """Server-sent events: `progress` at once and when it changed, a comment when nothing did for long. Ends when the
+    server stops, and with an event `gone` when the sweep cannot be read any more."""
+    last, quiet = "", 0.0
+    while not stopping():
+        try:
+            text = await asyncio.to_thread(lambda: text_of(progress(index, index.sweep(store.name))))
+        except LongtakeError as error:
+            yield f"event: gone\ndata: {json.dumps({'error': ' '.join(str(error).split())})}\n\n"
+            return
+        if text != last:
+            last, quiet = text, 0.0
+            yield f"data: {text}\n\n"
+        elif quiet >= QUIET_SECONDS:
+            quiet = 0.0
+            yield ": still here\n\n"
+        await asyncio.sleep(POLL_SECONDS)
+        quiet += POLL_SECONDS
