@@ -1,0 +1,281 @@
+/**
+ * Several videos played as one. Time in seconds is the common axis; every video has its own frame rate and length.
+ *
+ * The longest video leads. While it plays, its requestVideoFrameCallback tells the others how far off they are: below
+ * HARD_SEEK_S they are nudged by their playbackRate, beyond it they are sought. A seek goes to the middle of a frame,
+ * (n + 0.5) / fps, so that rounding never shows a neighbour. Whoever waits for data halts all.
+ *
+ * Frame n covers the times from n / fps up to (n + 1) / fps; a video that has ended keeps its last frame.
+ */
+
+export const HARD_SEEK_S = 0.15;
+const NUDGE_S = 0.25; // a lag is made up for within about this time
+const MAX_NUDGE = 0.5; // share of the rate
+const IGNORED_S = 0.003;
+const SHOWN_WITHIN_MS = 400; // after `seeked`, for the frame to reach the screen
+
+/** The index of the frame that shows at `time`; a hundredth of a frame is forgiven, since links round times. */
+export function frameAt(time, fps, frames) {
+  return Math.max(0, Math.min(Math.floor(time * fps + 0.01), frames - 1));
+}
+
+export class Player {
+  /**
+   * `fps` and `frames` are a number for all videos or a list; without `frames` they follow from the durations.
+   * `onTime(seconds, frame)`: start and index of the leader's frame, whenever another one shows;
+   * `onFrame(i, frame)`: the index for every video.
+   * `onState(playing)` after every start and stop; `onError(i, message)` when video i cannot be played and is left out.
+   * Throws an Error where the browser cannot tell frames.
+   */
+  constructor(videos, { fps, frames = null, ...on }) {
+    if (!videos.length) throw new Error("a player needs at least one video");
+    if (!("requestVideoFrameCallback" in HTMLVideoElement.prototype)) {
+      throw new Error("this browser cannot tell video frames (requestVideoFrameCallback); use a newer one");
+    }
+    const each = (value) => (Array.isArray(value) ? value : videos.map(() => value));
+    this.videos = videos;
+    this.fps = each(fps);
+    this.playing = false;
+    this.rate = 1;
+    const nothing = () => {};
+    this.on = { onTime: nothing, onFrame: nothing, onState: nothing, onError: nothing, ...on };
+    this.shown = videos.map(() => 0);
+    this.broken = videos.map(() => false);
+    this.waiting = new Set();
+    this.target = null; // where the latest seek goes, while one is under way
+    this.seeking = null; // the promise of that seek
+    this.closed = new AbortController();
+    this.frames = each(frames).map((n, i) => n ?? Math.max(1, Math.round(videos[i].duration * this.fps[i]) || 1));
+    this.leader = this.#longest();
+    videos.forEach((video, i) => this.#prepare(video, i));
+  }
+
+  /** Seconds that the longest video lasts. */
+  get duration() {
+    return this.#length(this.leader);
+  }
+
+  /** The index of the frame that video `i` shows, as the browser last reported it. */
+  frame(i) {
+    return this.shown[i];
+  }
+
+  /** Seconds at which the leader's frame begins, or of the frame that is being sought. */
+  get time() {
+    const frame = this.target === null ? this.shown[this.leader] : this.#frameOf(this.leader, this.target);
+    return frame / this.fps[this.leader];
+  }
+
+  /** How far the videos are apart: the largest distance in frames between what one shows and what it should show. */
+  maxSkew() {
+    const start = this.shown[this.leader] / this.fps[this.leader];
+    const end = start + 1 / this.fps[this.leader];
+    const skews = this.shown.map((shown, i) => {
+      if (this.broken[i]) return 0;
+      const first = this.#frameOf(i, start);
+      const last = Math.max(first, Math.min(Math.ceil(end * this.fps[i] - 0.01) - 1, this.frames[i] - 1));
+      return Math.max(first - shown, shown - last, 0);
+    });
+    return Math.max(...skews);
+  }
+
+  async play() {
+    if (this.playing) return;
+    this.playing = true;
+    this.on.onState(true);
+    if (this.shown[this.leader] >= this.frames[this.leader] - 1) await this.seekTime(0);
+    else await this.seekTime(this.time);
+  }
+
+  /** Stops all at the leader's frame; resolves when every video shows it. */
+  async pause() {
+    if (!this.playing) return;
+    this.playing = false;
+    this.#halt();
+    this.on.onState(false);
+    await this.seekTime(this.time);
+  }
+
+  toggle() {
+    return this.playing ? this.pause() : this.play();
+  }
+
+  setRate(rate) {
+    this.rate = rate;
+    for (const video of this.videos) video.playbackRate = rate;
+  }
+
+  /** Shows frame `n` of the leader, and in the others what belongs to the middle of that frame. */
+  seekFrame(n) {
+    const frame = Math.max(0, Math.min(n, this.frames[this.leader] - 1));
+    return this.seekTime(frame / this.fps[this.leader]);
+  }
+
+  /**
+   * Shows the frame at `time`, in seconds; resolves when every video shows it, and goes on playing if it played. A seek
+   * while one is under way replaces its target, so that a scrubber that is dragged never queues.
+   */
+  seekTime(time) {
+    this.target = Math.max(0, Math.min(time, this.duration));
+    this.seeking ??= this.#seekAll();
+    return this.seeking;
+  }
+
+  /** Lets go of the videos: no callback comes after this. */
+  close() {
+    this.playing = false;
+    this.closed.abort();
+    for (const video of this.videos) {
+      video.pause();
+      video.removeAttribute("src");
+      video.load();
+    }
+  }
+
+  #length(i) {
+    return this.frames[i] / this.fps[i];
+  }
+
+  #frameOf(i, time) {
+    return frameAt(time, this.fps[i], this.frames[i]);
+  }
+
+  #longest() {
+    const alive = this.videos.map((_, i) => i).filter((i) => !this.broken[i]);
+    return alive.reduce((best, i) => (this.#length(i) > this.#length(best) ? i : best), alive[0] ?? 0);
+  }
+
+  #prepare(video, i) {
+    const listen = (event, does) => video.addEventListener(event, does, { signal: this.closed.signal });
+    video.muted = true;
+    video.playsInline = true;
+    listen("error", () => this.#leaveOut(i));
+    listen("waiting", () => this.#wait(i));
+    listen("canplay", () => this.#goOn(i));
+    listen("ended", () => this.#ended(i));
+    const report = (_, { mediaTime }) => {
+      if (this.closed.signal.aborted) return;
+      this.#show(i, Math.round(mediaTime * this.fps[i]));
+      video.requestVideoFrameCallback(report);
+    };
+    video.requestVideoFrameCallback(report);
+    if (video.error) this.#leaveOut(i);
+  }
+
+  #show(i, frame) {
+    this.shown[i] = Math.max(0, Math.min(frame, this.frames[i] - 1));
+    this.on.onFrame(i, this.shown[i]);
+    if (i !== this.leader || this.target !== null) return;
+    if (this.playing && !this.waiting.size) this.#keepStep();
+    this.on.onTime(this.time, this.shown[i]);
+  }
+
+  #keepStep() {
+    const now = this.videos[this.leader].currentTime;
+    this.videos.forEach((video, i) => {
+      if (i === this.leader || this.broken[i] || video.seeking) return;
+      if (now >= this.#length(i) - 0.5 / this.fps[i]) return;
+      const lag = now - video.currentTime;
+      if (Math.abs(lag) > HARD_SEEK_S) {
+        video.currentTime = now;
+        if (video.paused) this.#start(video);
+        return;
+      }
+      const nudge = Math.abs(lag) < IGNORED_S ? 0 : Math.max(-MAX_NUDGE, Math.min(lag / NUDGE_S, MAX_NUDGE));
+      video.playbackRate = this.rate * (1 + nudge);
+    });
+  }
+
+  async #seekAll() {
+    this.#halt();
+    let reached = null;
+    while (reached !== this.target && !this.closed.signal.aborted) {
+      reached = this.target;
+      const time = reached;
+      await Promise.all(this.videos.map((_, i) => this.#seekOne(i, this.#frameOf(i, time))));
+      const shown = this.shown[this.leader];
+      if (!this.closed.signal.aborted) this.on.onTime(shown / this.fps[this.leader], shown);
+    }
+    this.target = null;
+    this.seeking = null;
+    if (this.playing) this.#run();
+  }
+
+  /** Resolves when video `i` shows `frame`, or is broken, or has sought and still shows none. */
+  #seekOne(i, frame) {
+    const video = this.videos[i];
+    const goal = (frame + 0.5) / this.fps[i];
+    if (this.broken[i]) return null;
+    const near = Math.abs(video.currentTime - goal) < 0.5 / this.fps[i];
+    if (near && this.shown[i] === frame && !video.seeking) return null;
+    return new Promise((resolve) => {
+      const done = new AbortController();
+      const { signal } = done;
+      const finish = () => {
+        done.abort();
+        resolve();
+      };
+      const poll = (until) => {
+        if (this.shown[i] === frame) finish();
+        else if (performance.now() > until) {
+          this.#show(i, frame); // sought, so that it shows; a hidden page gets no callbacks
+          finish();
+        } else setTimeout(poll, 5, until);
+      };
+      video.addEventListener("seeked", () => poll(performance.now() + SHOWN_WITHIN_MS), { signal, once: true });
+      video.addEventListener("error", finish, { signal });
+      this.closed.signal.addEventListener("abort", finish, { signal });
+      const seek = () => {
+        video.currentTime = goal;
+      };
+      if (video.readyState >= HTMLMediaElement.HAVE_METADATA) seek();
+      else video.addEventListener("loadedmetadata", seek, { signal, once: true });
+    });
+  }
+
+  #halt() {
+    for (const video of this.videos) video.pause();
+  }
+
+  #run() {
+    const time = this.time;
+    this.videos.forEach((video, i) => {
+      video.playbackRate = this.rate;
+      if (!this.broken[i] && time < this.#length(i) - 0.75 / this.fps[i]) this.#start(video);
+    });
+  }
+
+  #start(video) {
+    // A pause that comes before the start has gone through rejects it, which is what was asked for.
+    video.play().catch((error) => {
+      if (error.name !== "AbortError") this.on.onError(this.videos.indexOf(video), error.message);
+    });
+  }
+
+  #wait(i) {
+    if (!this.playing || this.seeking || this.broken[i] || this.videos[i].seeking) return;
+    this.waiting.add(i);
+    this.videos.forEach((video, other) => other === i || video.pause());
+  }
+
+  #goOn(i) {
+    if (!this.waiting.delete(i) || this.waiting.size || !this.playing) return;
+    this.#run();
+  }
+
+  #ended(i) {
+    if (i === this.leader && this.playing && !this.seeking) this.pause();
+  }
+
+  #leaveOut(i) {
+    if (this.broken[i]) return;
+    this.broken[i] = true;
+    this.waiting.delete(i);
+    if (i === this.leader) this.leader = this.#longest();
+    this.on.onError(i, this.videos[i].error?.message || "the video cannot be played");
+    if (this.broken.every(Boolean)) {
+      this.playing = false;
+      this.on.onState(false);
+    }
+  }
+}

@@ -1,0 +1,341 @@
+// Compare: two to four takes side by side, one clock for all, and under them where their scores fall.
+//
+// The URL holds the sweep, the takes, the time in seconds, the metric; whatever changes them goes through the URL.
+
+import { clear, lines, setCursor } from "../charts.js";
+import { choice, el, fill, notice } from "../dom.js";
+import { count, number, words } from "../format.js";
+import { alike, hasVideo, labels, pickers, sweepOf } from "../pick.js";
+import { Player } from "../player.js";
+import { curve, directionOf, metricsOf, scoreTable, split, worst } from "../scores.js";
+
+export const title = "Compare";
+export const help = [
+  ["Space", "play or pause"], ["← →", "one frame"], ["Shift ← →", "one second"],
+  ["Home End", "first and last frame"],
+  ["1 – 4", "enlarge a take, or all alike again"], ["W", "worst second of the enlarged (or first) take"],
+];
+
+const MOST = 4;
+const SPEEDS = [0.25, 0.5, 1, 1.5, 2];
+const URL_EVERY_MS = 1000;
+const STRIP = { count: 16, width: 96 };
+
+export async function show(root, params, app) {
+  const view = new Compare(root, app);
+  await view.open(params);
+  return view;
+}
+
+class Compare {
+  constructor(root, app) {
+    this.root = root;
+    this.app = app;
+    this.player = null;
+    this.turn = 0;
+    this.focus = 0;
+    this.rate = 1;
+    this.written = null; // the time that the URL has from us
+    this.timer = null;
+    this.dragging = false;
+  }
+
+  async update(params) {
+    const key = keyOf(params);
+    if (key !== this.key) return this.open(params);
+    if (params.metric && params.metric !== this.metric) this.choose(params.metric);
+    if (params.t !== undefined && params.t !== this.written) await this.player?.seekTime(seconds(params.t));
+    return undefined;
+  }
+
+  close() {
+    this.turn++;
+    clearTimeout(this.timer);
+    this.player?.close();
+    this.player = null;
+    if (this.chart) clear(this.chart);
+  }
+
+  keys(event) {
+    const { player } = this;
+    if (!player) return false;
+    const step = event.shiftKey ? Math.round(player.fps[player.leader]) : 1;
+    const frame = Math.round(player.time * player.fps[player.leader]);
+    const does = {
+      " ": () => player.toggle(),
+      ArrowLeft: () => player.seekFrame(frame - step),
+      ArrowRight: () => player.seekFrame(frame + step),
+      Home: () => player.seekFrame(0),
+      End: () => player.seekTime(player.duration),
+      w: () => this.jump(),
+    }[event.key];
+    if (does) does();
+    else if (/^[1-4]$/.test(event.key) && this.figures[event.key - 1]) this.enlarge(event.key - 1);
+    else return false;
+    return true;
+  }
+
+  /** Reads what `params` name and builds the page for it. */
+  async open(params) {
+    this.close();
+    const turn = this.turn;
+    const { app } = this;
+    this.key = keyOf(params);
+    const sweep = sweepOf(app, params);
+    const { ids, found, takes, ranks } = await read(app, sweep, params);
+    if (turn !== this.turn) return;
+    Object.assign(this, { sweep, found, takes, ranks, focus: 0, zoomed: false });
+    this.heads = labels(takes.map((one) => one.take));
+    this.curves = metricsOf(takes, ranks);
+    this.metric = this.curves.includes(params.metric) ? params.metric : this.curves[0] ?? null;
+    if (ids.join() !== (params.takes ?? "")) {
+      const now = { sweep: sweep.name, takes: ids.join() };
+      this.key = keyOf({ ...params, ...now });
+      app.go(now, { quiet: true });
+    }
+    this.build();
+    await this.start(params.t === undefined ? 0 : seconds(params.t));
+  }
+
+  build() {
+    const { takes, found } = this;
+    this.figures = takes.map((_, i) => this.figure(i));
+    const first = takes.find((one) => one.width) ?? { width: 1, height: 1 };
+    const style = { "--across": takes.length, "--aspect": first.width / first.height };
+    this.stage = el("div", { class: "stage", id: "videos", style }, ...this.figures.map(({ box }) => box));
+    const pick = (changed) => this.app.go({ takes: null, ...changed });
+    fill(this.root,
+      el("div", { class: "head" }, el("h1", {}, "Compare"), el("p", {}, count(takes.length, "take"))),
+      el("div", { class: "controls" }, ...pickers(this.app, this.sweep, found, pick)),
+      this.cells(),
+      takes.length ? this.stage : notice("No take of this prompt has a video yet."),
+      takes.some(playable) ? this.transport() : null,
+      takes.length ? this.drift() : null,
+      takes.length ? this.table() : null);
+  }
+
+  /** The cells that have a take of this prompt, to put beside each other. */
+  cells() {
+    const ids = this.takes.map((one) => one.take.id);
+    const names = labels(this.found.takes);
+    const full = ids.length >= MOST;
+    return el("fieldset", { class: "cells" }, el("legend", {}, `Takes of this prompt, up to ${MOST} at once`),
+      ...this.found.takes.map((take, i) => {
+        const on = ids.includes(take.id);
+        const missing = !hasVideo(take);
+        const reason = missing ? `${take.state}: no video` : !on && full ? `${MOST} takes are shown already` : null;
+        const after = on ? ids.filter((id) => id !== take.id) : [...ids, take.id];
+        const change = () => this.app.go({ takes: after.join() });
+        return el("label", { class: "cell", title: reason },
+          el("input", { type: "checkbox", "data-pick": take.id, checked: on, onchange: change,
+            disabled: on ? ids.length === 1 : Boolean(reason) }),
+          on ? swatch(ids.indexOf(take.id)) : null, names[i]);
+      }));
+  }
+
+  figure(i) {
+    const { take, state, failures, has_trace: traced } = this.takes[i];
+    const frame = el("span", { class: "mono faint", "data-frame-of": take.id });
+    const video = playable(this.takes[i]) ? el("video", { "data-take": take.id, preload: "auto", playsinline: true,
+      "aria-label": this.heads[i], onclick: () => this.enlarge(i), title: take.prompt,
+      class: this.takes[i].width <= 256 ? "small" : null }) : null;
+    const reason = failures?.length ? `${state}: ${failures.at(-1)}` : `${state}: no video yet`;
+    const links = traced ? el("a", { href: this.app.link("retrieval", { sweep: this.sweep.name, take: take.id }),
+      title: "what its blocks attended" }, "retrieval") : null;
+    const box = el("figure", {}, video ?? notice(reason),
+      el("figcaption", {}, swatch(i), el("kbd", {}, String(i + 1)), el("strong", {}, this.heads[i]), frame, links));
+    return { box, video, frame };
+  }
+
+  transport() {
+    this.play = el("button", { id: "play", type: "button", class: "primary", onclick: () => this.player.toggle() },
+      "Play");
+    this.scrub = el("input", { id: "scrub", type: "range", min: 0, step: 1, value: 0, "aria-label": "Frame" });
+    this.scrub.addEventListener("input", () => {
+      this.dragging = true;
+      this.player.seekFrame(Number(this.scrub.value));
+    });
+    this.scrub.addEventListener("change", () => {
+      this.dragging = false;
+    });
+    this.frame = el("output", { id: "frame", for: "scrub", "aria-live": "off" }, "0");
+    this.time = el("span", { id: "time" });
+    this.total = el("span", { class: "faint" });
+    this.marks = el("div", { class: "now" });
+    const speed = choice("Speed", SPEEDS.map((rate) => [rate, `${rate}×`]), this.rate, (rate) => {
+      this.rate = Number(rate);
+      this.player.setRate(this.rate);
+    }, { id: "speed" });
+    return el("section", { class: "card transport", "aria-label": "Playing" },
+      el("div", { class: "controls" }, this.play,
+        el("span", { class: "clock" }, "frame ", this.frame, " · ", this.time, this.total), speed),
+      this.scrub, el("div", { class: "strips" }, ...this.takes.map((_, i) => this.strip(i)), this.marks));
+  }
+
+  /** The address of something of take `i`. */
+  path(i, what, params) {
+    return this.app.url(`sweeps/${this.sweep.name}/takes/${this.takes[i].take.id}/${what}`, params);
+  }
+
+  /** Frames of take `i` over time, as long as it is beside the longest one; a click seeks. */
+  strip(i) {
+    const one = this.takes[i];
+    if (!playable(one)) return null;
+    const longest = Math.max(...this.takes.filter(playable).map((take) => take.frames / take.fps));
+    const share = one.frames / one.fps / longest;
+    const seek = (event) => {
+      const { left, width } = event.currentTarget.getBoundingClientRect();
+      this.player.seekTime(((event.clientX - left) / width) * (one.frames / one.fps));
+    };
+    const src = this.path(i, "strip", STRIP);
+    return el("div", { class: "strip", style: { "--series": `var(--series-${i + 1})`, width: `${share * 100}%` } },
+      el("img", { src, alt: `Frames of ${this.heads[i]} over time`, title: this.heads[i], "data-strip": one.take.id,
+        draggable: "false", onclick: seek, style: { aspectRatio: `${(STRIP.count * one.width) / one.height}` } }));
+  }
+
+  drift() {
+    this.chart = el("div", { id: "drift" });
+    this.box = el("div", {}, this.chart);
+    this.told = el("p", {});
+    if (!this.curves.length) return el("section", { class: "card" }, el("h2", {}, "Scores over time"),
+      notice("No clip of these takes has a score yet."));
+    const options = this.curves.map((metric) => [metric, `${words(split(metric)[1])} · ${split(metric)[0]}`]);
+    this.select = choice("Metric", options, this.metric, (metric) => this.app.go({ metric }), { id: "metric" });
+    this.worst = el("button", { id: "worst", type: "button", onclick: () => this.jump() }, "Jump to the worst second");
+    return el("section", { class: "card" }, el("header", {}, el("h2", {}, "Scores over time"), this.told),
+      el("div", { class: "controls" }, this.select, this.worst), this.box);
+  }
+
+  table() {
+    this.scores = el("div", { class: "scroll" });
+    return el("section", { class: "card flush" }, el("header", {}, el("h2", {}, "Scores of these takes")), this.scores);
+  }
+
+  /** Makes the player and shows the frame at `time`. */
+  async start(time) {
+    const shown = this.takes.map((_, i) => i).filter((i) => this.figures[i].video);
+    if (this.metric) this.choose(this.metric);
+    else if (this.takes.length) this.fillTable();
+    if (!shown.length) return;
+    this.player = new Player(shown.map((i) => this.figures[i].video), {
+      fps: shown.map((i) => this.takes[i].fps),
+      frames: shown.map((i) => this.takes[i].frames),
+      onTime: (now, frame) => this.tick(now, frame),
+      onFrame: (k, frame) => fill(this.figures[shown[k]].frame, String(frame)),
+      onState: (playing) => fill(this.play, playing ? "Pause" : "Play"),
+      onError: (k, message) => this.app.say(`${this.heads[shown[k]]}: ${message}`, "error"),
+    });
+    this.stage.player = this.player;
+    this.player.setRate(this.rate);
+    for (const i of shown) this.figures[i].video.src = this.path(i, "video");
+    const last = this.player.frames[this.player.leader] - 1;
+    this.scrub.max = last;
+    fill(this.total, ` of ${last} · ${this.player.duration.toFixed(1)} s`);
+    await this.player.seekTime(time);
+  }
+
+  /** Everything that follows the time. */
+  tick(now, frame) {
+    if (!this.player) return;
+    fill(this.frame, String(frame));
+    fill(this.time, `${now.toFixed(3)} s`);
+    if (!this.dragging) this.scrub.value = frame;
+    this.scrub.setAttribute("aria-valuetext", `${now.toFixed(2)} seconds`);
+    this.marks.style.left = `${(now / this.player.duration) * 100}%`;
+    if (this.metric) setCursor(this.chart, now);
+    this.timer ??= setTimeout(() => this.write(), URL_EVERY_MS);
+  }
+
+  /** The time into the URL; seldom, since browsers limit how often. */
+  write() {
+    this.timer = null;
+    if (!this.player) return;
+    this.written = String(Number(this.player.time.toFixed(4)));
+    this.app.go({ t: this.written }, { quiet: true });
+  }
+
+  /** Shows the curves of `metric`. */
+  choose(metric) {
+    if (!this.curves.includes(metric)) return this.app.say(`No clip of these takes has a score of ${metric}.`, "error");
+    this.metric = metric;
+    const direction = directionOf(metric, this.ranks);
+    const name = words(split(metric)[1]);
+    this.select.querySelector("select").value = metric;
+    this.worst.disabled = !direction;
+    this.worst.title = direction ? "of the enlarged take, else of the first (W)" : `nothing is ranked by ${name}`;
+    fill(this.told, direction ? `${name}, ${direction} is better; a point per clip, at its start` : name);
+    const series = this.takes.map((one, i) =>
+      ({ name: this.heads[i], colour: `--series-${i + 1}`, ...curve(one, metric) }));
+    const cursor = this.player?.time ?? null;
+    lines(this.chart, { series, xTitle: "seconds", yTitle: name, cursor, onClick: (x) => this.player?.seekTime(x) })
+      .catch((error) => this.app.say(error.message, "error"));
+    return this.fillTable();
+  }
+
+  fillTable() {
+    const { takes, heads, ranks, curves, metric } = this;
+    const onPick = (picked) => this.app.go({ metric: picked });
+    const rows = takes.some((take) => Object.keys(take.scores ?? {}).length);
+    const table = () => scoreTable({ takes, heads, ranks, chosen: metric, curves, onPick });
+    fill(this.scores, rows ? table() : notice("Not scored yet."));
+  }
+
+  /** To the clip with the worst score of the metric, in the take that is enlarged, else the first. */
+  async jump() {
+    const direction = this.metric && directionOf(this.metric, this.ranks);
+    if (!direction) return;
+    const found = worst(this.takes[this.focus], this.metric, direction);
+    const who = this.heads[this.focus];
+    if (!found) return void this.app.say(`${who} has no scored clip of ${words(split(this.metric)[1])}.`, "error");
+    const { clip, clips, seconds: start, score } = found;
+    await this.player.seekTime(start);
+    this.app.say(`${who}: ${number(score)} from ${number(start)} s on, clip ${clip + 1} of ${clips}`);
+  }
+
+  enlarge(i) {
+    this.zoomed = !(this.zoomed && this.focus === i);
+    this.focus = this.zoomed ? i : 0;
+    this.stage.classList.toggle("zoomed", this.zoomed);
+    this.figures.forEach(({ box }, k) => box.classList.toggle("large", this.zoomed && k === i));
+  }
+}
+
+/** The takes that `params` name, or the first ones of the prompt; those that cannot be read are told and left out. */
+async function read(app, sweep, params) {
+  const named = [...new Set((params.takes ?? "").split(",").filter(Boolean))].slice(0, MOST);
+  const ranks = app.api(`sweeps/${sweep.name}/ranks`).catch(() => null);
+  const details = await Promise.all(named.map((id) => detail(app, sweep, id)));
+  const first = details.find(Boolean)?.take;
+  const found = await alike(app, sweep, first ?? params);
+  const chosen = first ? details : await Promise.all(
+    found.takes.filter(hasVideo).slice(0, MOST).map((take) => detail(app, sweep, take.id)));
+  const takes = chosen.filter(Boolean);
+  return { ids: takes.map((one) => one.take.id), found, takes, ranks: await ranks };
+}
+
+async function detail(app, sweep, id) {
+  try {
+    const one = await app.api(`sweeps/${sweep.name}/takes/${encodeURIComponent(id)}`);
+    return { ...one, take: { ...one.take, method: one.take.method.label } };
+  } catch (error) {
+    return void app.say(error.message, "error");
+  }
+}
+
+function playable(one) {
+  return Boolean(one.fps && one.frames);
+}
+
+/** What the page is built for; metric and time change it in place. */
+function keyOf({ sweep, takes, seconds: length, prompt, seed }) {
+  return JSON.stringify([sweep, takes, length, prompt, seed]);
+}
+
+function seconds(text) {
+  const value = Number(text);
+  return Number.isFinite(value) && value > 0 ? value : 0;
+}
+
+function swatch(i) {
+  return el("i", { class: "swatch", style: { "--series": `var(--series-${i + 1})` } });
+}
