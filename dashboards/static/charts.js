@@ -2,7 +2,6 @@
 //
 // Texts are shown as they are: Plotly reads a little markup in names and labels, so they are escaped on the way in.
 
-const PLOTLY = "static/plotly.min.js";
 const SERIES = ["--series-1", "--series-2", "--series-3", "--series-4", "--series-5", "--series-6", "--series-7", "--series-8"];
 const OPTIONS = { displayModeBar: false, responsive: true, doubleClick: "reset" };
 const FONT = 'system-ui, -apple-system, "Segoe UI", Roboto, sans-serif';
@@ -47,26 +46,6 @@ export async function heat(node, options) {
   const pick = (point) => options.onClick?.(y.indexOf(point.y), x.indexOf(point.x));
   await draw(node, data, layout, options, pick);
   if (options.cursor !== undefined) setCursor(node, options.cursor);
-}
-
-/** Bars with whiskers, lying. Options: names, values, low, high, colours (variables), xTitle, xRange, title. */
-export async function bars(node, options) {
-  const { names, values, low, high } = options;
-  const data = () => [{
-    type: "bar", orientation: "h", y: names.map(plain), x: values,
-    marker: { color: names.map((_, i) => (options.colours ? variable(options.colours[i]) : colour(i))) },
-    error_x: { type: "data", symmetric: false, color: variable("--text"), thickness: 1.2, width: 3,
-      array: values.map((value, i) => (high[i] === null ? 0 : high[i] - value)),
-      arrayminus: values.map((value, i) => (low[i] === null ? 0 : value - low[i])) },
-    text: values.map((value) => (value === null ? "no value" : value.toFixed(3))), textposition: "none",
-    hovertemplate: "%{y}: %{text}<extra></extra>",
-  }];
-  const layout = () => ({
-    xaxis: axis(options.xTitle ?? "", {}, options.xRange),
-    yaxis: axis("", { autorange: "reversed", showgrid: false, automargin: true }),
-    showlegend: false,
-  });
-  await draw(node, data, layout, options);
 }
 
 /** Moves the upright line to x, or takes it away (null). Cheap enough for every frame of a video. */
@@ -117,7 +96,8 @@ function adorn(node, chart) {
 function plotly() {
   loading ??= new Promise((resolve, reject) => {
     const script = document.createElement("script");
-    script.src = PLOTLY;
+    const version = document.documentElement.dataset.plotly ?? "";
+    script.src = `static/plotly.min.js?v=${encodeURIComponent(version)}`;
     script.onload = resolve;
     script.onerror = () => reject(new Error("plotly.min.js could not be loaded from the server"));
     document.head.append(script);

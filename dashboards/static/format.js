@@ -13,6 +13,14 @@ export function number(value, digits = 4) {
   return minus(value.toFixed(Math.min(places, digits)));
 }
 
+/** Alike for a column: as many places as give its largest value `digits` significant digits. */
+export function column(values, digits = 4) {
+  const largest = Math.max(0, ...values.filter(known).map(Math.abs));
+  if (!largest || largest >= 1e6 || largest < 1e-3) return (value) => number(value, digits);
+  const places = Math.min(Math.max(0, digits - 1 - Math.floor(Math.log10(largest))), digits + 1);
+  return (value) => (known(value) ? minus(value.toFixed(places)) : DASH);
+}
+
 /** With a sign, for differences. */
 export function signed(value, digits = 3) {
   return known(value) && value > 0 ? `+${number(value, digits)}` : number(value, digits);

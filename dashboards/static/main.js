@@ -56,6 +56,7 @@ const app = {
   /** Reads /api/store again. */
   async refresh() {
     app.store = await app.api("store");
+    document.documentElement.dataset.plotly = app.store.plotly;
     const where = document.getElementById("where");
     fill(where, app.store.root);
     where.title = `${app.store.root}, Longtake ${app.store.version}`;

@@ -1,6 +1,6 @@
 // What the leaderboard shows of ranks.json: which rows, columns and drifts. Plain data in and out; draws nothing.
 
-import { known } from "./format.js";
+import { column, known } from "./format.js";
 
 /** How a drift is told: its key in the rows of ranks.drift. */
 export const DRIFTS = {
@@ -29,7 +29,9 @@ export function board(ranks, history, params) {
   const drifts = driftsOf(ranks.drift ?? [], suite, length.seconds);
   const runs = runsOf(history, suite);
   const driftOf = (row, name) => driftTold(drifts.get(`${row.cell} ${name}`), driftKey, ranked.directions[name]);
+  const texts = Object.fromEntries(metrics.map((name) => [name, column(length.overall.map((row) => row.metrics[name].score))]));
   return {
+    text: (name, value) => texts[name](value),
     suite, suites, ranked, length, scope, unit, field, metrics, driftKey, driftOf, runs,
     lengths: ranked.lengths.map((one) => one.seconds),
     cover: ranks.coverage[suite] ?? { takes: 0, scored: 0 },

@@ -143,7 +143,7 @@ function line(row, group, shown, sweep, app) {
   const href = app.link("compare", { sweep: sweep.name, seconds: row.seconds, backbone: row.backbone, method: row.method });
   return el("tr", { class: "row", "data-cell": row.cell, onclick: open, title: null },
     el("th", { class: "name", scope: "row" },
-      el("a", { class: "cell", href, onclick: open, title: `Compare methods of ${row.backbone} at ${row.seconds} s on the first prompt` },
+      el("a", { class: "open", href, onclick: open, title: `Compare methods of ${row.backbone} at ${row.seconds} s on the first prompt` },
         el("span", { class: "faint" }, `${row.backbone} / `), row.method)),
     averageRank(row, group, shown),
     ...shown.metrics.map((name) => score(row, name, group, shown)),
@@ -181,7 +181,7 @@ function score(row, name, group, shown) {
     ...(known(floor) ? [`floor ${number(floor)} (what chance alone gives)`] : [])].join("\n");
   const best = one.rank !== null && one.rank === group.best[name];
   return el("td", { class: best ? "best" : "", title: text, "data-metric": name },
-    el("span", { class: "value" }, number(one.score)), one.missing ? el("span", { class: "bad", "aria-label": "some takes are missing" }, "*") : null,
+    el("span", { class: "value" }, shown.text(name, one.score)), one.missing ? el("span", { class: "bad", "aria-label": "some takes are missing" }, "*") : null,
     el("span", { class: "place" }, rank(one.rank)));
 }
 
@@ -235,15 +235,16 @@ function runsOfSweep(shown) {
 }
 
 function betweenSweeps(moves, sweep) {
-  const sweeps = moves.sweeps.filter((name) => moves.cells.some((cell) => known(cell.ranks[name])));
-  if (sweeps.length < 2) return null;
+  const shared = moves.cells.filter((cell) => moves.sweeps.filter((name) => known(cell.ranks[name])).length > 1);
+  if (!shared.length) return null;
+  const sweeps = moves.sweeps.filter((name) => shared.some((cell) => known(cell.ranks[name])));
   const most = Math.max(2, moves.cells.length);
-  const rows = moves.cells.map((cell) => {
+  const rows = shared.map((cell) => {
     const path = sweeps.map((name) => cell.ranks[name] ?? null);
     return el("tr", {}, el("th", { class: "name", scope: "row" }, cell.cell), el("td", {}, spark(path, most)),
       ...path.map((value, i) => el("td", { class: sweeps[i] === sweep.name ? "best" : "" }, rank(value))));
   });
-  return card("moves-sweeps", "Between sweeps", "average rank among each sweep's own cells",
+  return card("moves-sweeps", "Between sweeps", "average rank among each sweep's own cells, for cells that are in several",
     el("tr", {}, el("th", { class: "name" }, "Cell"), el("th", {}, ""), ...sweeps.map((name) => el("th", {}, name))), rows);
 }
 
@@ -254,7 +255,7 @@ function card(id, heading, text, head, rows) {
 
 function moveFocus(root, event) {
   const step = { ArrowUp: -1, ArrowDown: 1 }[event.key];
-  const links = [...root.querySelectorAll("#board a.cell")];
+  const links = [...root.querySelectorAll("#board a.open")];
   if (!step || !links.length) return false;
   const at = links.indexOf(document.activeElement);
   const next = at < 0 ? (step > 0 ? 0 : links.length - 1) : at + step;
