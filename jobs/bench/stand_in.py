@@ -56,6 +56,11 @@ class RandomWan(Wan):
         """None: nothing is read."""
         return {}
 
+    @classmethod
+    def fingerprint(cls) -> dict[str, str]:
+        """None: its weights are drawn."""
+        return {}
+
     def condition(self, prompt: str, latent_frames: int) -> Condition:
         net = self.spec.network
         return Condition(torch.randn(1, net.text_len, net.text_dim, generator=torch.Generator().manual_seed(0)))
