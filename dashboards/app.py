@@ -53,7 +53,7 @@ def make_app(
     token: what every request must know; cookie: the name it is kept under; ending: set when streams are to end.
     """
     index = StoreIndex(root)
-    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
+    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False)
     add_errors(app, index)
     add_pages(app)
     add_sweeps(app, index)
@@ -197,7 +197,7 @@ def add_sweeps(app: FastAPI, index: StoreIndex) -> None:
         store = index.sweep(sweep)
         text = board.as_csv(ranked(index, store), suite, seconds, scope, unit)
         kept = {"content-disposition": f'attachment; filename="{store.name}.csv"'}
-        return Response(text, media_type="text/csv; charset=utf-8", headers=kept)
+        return Response(text.encode("utf-8", "replace"), media_type="text/csv; charset=utf-8", headers=kept)
 
 
 def ranked(index: StoreIndex, store: SweepStore) -> dict[str, Any]:

@@ -7,6 +7,7 @@ and HEAD exist. The content security policy lets a page load from here alone and
 
 from __future__ import annotations
 
+import ipaddress
 import json
 import secrets
 from collections.abc import Awaitable, Callable, MutableMapping
@@ -20,7 +21,6 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
-LOOPBACK = ("127.0.0.1", "::1", "localhost")
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; "
     "media-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -63,7 +63,7 @@ class Guard:
         if scope["method"] not in ("GET", "HEAD"):
             return 405, f"{scope['method'][:20]} is not allowed; the dashboard only reads", {b"allow": b"GET, HEAD"}
         if self.token is None:
-            if host_name(headers.get(b"host", b"").decode("latin-1")) not in LOOPBACK:
+            if not is_loopback(host_name(headers.get(b"host", b"").decode("latin-1"))):
                 return 400, "the Host header names no loopback address; open http://127.0.0.1 with the port", {}
         elif not self.knows(scope, headers):
             return 401, "a token is needed; open the address that `longtake dashboard` printed", {}
@@ -81,6 +81,14 @@ class Guard:
         """The token in the query."""
         values = parse_qs(scope.get("query_string", b"").decode("latin-1"), max_num_fields=100)
         return values["token"][0] if "token" in values else None
+
+
+def is_loopback(host: str) -> bool:
+    """Whether the name or address can only be this machine's own."""
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def host_name(host: str) -> str:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import errno
-import ipaddress
 import secrets
 import socket
 import threading
 from pathlib import Path
 
+from longtake.dashboards.guard import is_loopback
 from longtake.platform.errors import ConfigError
 
 PORTS_TRIED = 100
@@ -28,7 +28,7 @@ def dashboard(runs: Path, host: str, port: int, token: str | None, browse: bool)
             ending = threading.Event()
             application = make_app(runs, token, f"longtake-{bound}", ending)
             url = address(host, bound, token)
-            if bound != port:
+            if port not in (0, bound):
                 print(f"port {port} is taken, so it is {bound}")
             print(f"dashboard of {runs}: {url} (Ctrl-C ends it)", flush=True)
             if browse:
@@ -39,13 +39,6 @@ def dashboard(runs: Path, host: str, port: int, token: str | None, browse: bool)
         except KeyboardInterrupt:
             pass
     return 0
-
-
-def is_loopback(host: str) -> bool:
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def check_token(token: str) -> None:
