@@ -19,6 +19,7 @@ export const help = [
 const MOST = 4;
 const SPEEDS = [0.25, 0.5, 1, 1.5, 2];
 const URL_EVERY_MS = 1000;
+const NO_FILTER = { seconds: null, prompt: null, seed: null }; // the takes say it all
 const STRIP = { count: 16, width: 96 };
 
 export async function show(root, params, app) {
@@ -89,7 +90,7 @@ class Compare {
     this.curves = metricsOf(takes, ranks);
     this.metric = this.curves.includes(params.metric) ? params.metric : this.curves[0] ?? null;
     if (ids.join() !== (params.takes ?? "")) {
-      const now = { sweep: sweep.name, takes: ids.join() };
+      const now = { sweep: sweep.name, takes: ids.join(), ...(ids.length ? NO_FILTER : {}) };
       this.key = keyOf({ ...params, ...now });
       app.go(now, { quiet: true });
     }
@@ -328,7 +329,7 @@ function playable(one) {
 
 /** What the page is built for; metric and time change it in place. */
 function keyOf({ sweep, takes, seconds: length, prompt, seed }) {
-  return JSON.stringify([sweep, takes, length, prompt, seed]);
+  return JSON.stringify([sweep, takes, length, prompt, seed].map((value) => value ?? null));
 }
 
 function seconds(text) {
