@@ -63,23 +63,35 @@ function othersOf(row, shown) {
   return [...rows].sort((a, b) => place(a) - place(b)).map((one) => one.method);
 }
 
-/** Lines that say why values are missing, one per cell and metric, from a take of the cell. */
+/** Lines that say why values are missing: one per metric that no cell has, one per cell that lacks one. */
 export async function reasonsOf(shown, sweep, app) {
   const rows = shown.groups.flatMap((group) => group.rows);
-  const gaps = rows.flatMap((row) => [...shown.metrics, ...shown.unscored]
-    .filter((name) => row.metrics[name]?.missing && !known(row.metrics[name].score)).map((name) => ({ row, name })));
-  const lines = await Promise.all(gaps.slice(0, MOST_REASONS).map((gap) => reason(gap, shown, sweep, app).catch(() => null)));
-  const rest = gaps.length - MOST_REASONS;
-  return [...lines.filter(Boolean), ...(rest > 0 ? [`and ${rest} more cells without a value`] : [])];
+  if (!rows.length) return [];
+  const never = shown.unscored.map((name) => ({ row: rows[0], name, said: `no cell has a value of ${words(name)}` }));
+  const gaps = rows.flatMap((row) => shown.metrics.filter((name) => !known(row.metrics[name].score)).map((name) => gapOf(row, name)));
+  const told = [...never, ...gaps];
+  const lines = await Promise.all(told.slice(0, MOST_REASONS).map((gap) => lineOf(gap, shown, sweep, app)));
+  const rest = told.length - lines.length;
+  return [...lines, ...(rest > 0 ? [`and ${rest} more without a value`] : [])];
 }
 
-async function reason({ row, name }, shown, sweep, app) {
+function gapOf(row, name) {
   const { missing, scored } = row.metrics[name];
-  const told = `${row.cell}, ${words(name)}: no value in ${missing} of ${missing + scored} takes`;
+  return { row, name, said: `${row.cell}, ${words(name)}: no value in ${missing} of ${missing + scored} takes` };
+}
+
+async function lineOf({ row, name, said }, shown, sweep, app) {
+  const why = await reasonOf(row, name, shown, sweep, app).catch((error) => error.message);
+  return why ? `${said}: ${why}` : said;
+}
+
+/** What the scores of the cell's first take say; null where they say nothing. */
+async function reasonOf(row, name, shown, sweep, app) {
   const where = { backbone: row.backbone, method: row.method, seconds: row.seconds, limit: 1 };
   const first = (await app.api(`sweeps/${sweep.name}/takes`, where)).takes[0];
-  if (!first) return told;
+  if (!first) return null;
   const take = await app.api(`sweeps/${sweep.name}/takes/${first.id}`);
-  const why = take.scores?.[shown.suite]?.errors?.[name] ?? take.failures?.at(-1) ?? "not scored yet";
-  return `${told}: ${typeof why === "string" ? why : why.reason}`;
+  const scores = take.scores[shown.suite];
+  if (!scores) return take.failures.at(-1) ?? "not scored yet";
+  return scores.errors?.[name] ?? (name in scores.metrics ? null : "it does not apply to these takes");
 }

@@ -15,7 +15,7 @@ export async function lines(node, options) {
   const { xTitle = "", yTitle = "", series, ticks, yLog = false } = options;
   const layout = () => ({
     xaxis: axis(xTitle, ticks ? { tickvals: ticks.values, ticktext: ticks.texts.map(plain) } : {}, options.xRange),
-    yaxis: axis(yTitle, yLog ? { type: "log" } : {}, options.yRange),
+    yaxis: axis(yTitle, yLog ? { type: "log", dtick: 1 } : {}, options.yRange),
     showlegend: options.legend ?? series.length > 1,
     hovermode: "x",
   });
@@ -123,7 +123,7 @@ function merged(layout) {
 
 function axis(title, more, range) {
   const line = variable("--line");
-  return { title: { text: plain(title), standoff: 8 }, gridcolor: line, zeroline: false, linecolor: line, automargin: true,
+  return { title: { text: plain(title), standoff: 8 }, gridcolor: line, zeroline: false, linecolor: line, automargin: true, exponentformat: "power",
     ...(range ? { range } : {}), ...more };
 }
 

@@ -17,6 +17,13 @@ export function fill(node, ...children) {
   return node;
 }
 
+/** Replaces what `node` holds, and gives the focus back to what takes the place of the control that had it. */
+export function refill(node, ...children) {
+  const key = node.contains(document.activeElement) ? selectorOf(document.activeElement) : null;
+  fill(node, ...children);
+  if (key) node.querySelector(key)?.focus({ preventScroll: true });
+}
+
 /** A labelled drop-down. `options`: values, or [value, text] pairs. */
 export function choice(label, options, value, onChange, attributes = {}) {
   const pairs = options.map((option) => (Array.isArray(option) ? option : [option, option]));
@@ -38,6 +45,14 @@ export function toggle(label, options, value, onChange, attributes = {}) {
 /** A box that says why there is nothing, or what went wrong. */
 export function notice(text, kind = "empty") {
   return el("p", { class: `notice ${kind}`, role: kind === "error" ? "alert" : null }, text);
+}
+
+/** How a control is found again: by its id, or by its data-key, data-value or data-sort within what has an id. */
+function selectorOf(control) {
+  if (control.id) return `#${CSS.escape(control.id)}`;
+  const name = ["key", "value", "sort"].find((one) => one in control.dataset);
+  const holder = control.closest("[id]");
+  return name && holder ? `#${CSS.escape(holder.id)} [data-${name}="${CSS.escape(control.dataset[name])}"]` : null;
 }
 
 function filled(node, attributes, children) {

@@ -6,7 +6,7 @@
 import { el, fill, notice } from "./dom.js";
 
 const VIEWS = { board: "Leaderboard", compare: "Compare", retrieval: "Retrieval", sweep: "Sweep", training: "Training" };
-const KEYS = [["?", "this help"], ["[ and ]", "previous and next view"], ["Esc", "close"]];
+const KEYS = [["?", "this help"], ["[ ]", "previous and next view"], ["Esc", "close"]];
 const SAY_MS = 5000;
 
 const root = document.getElementById("view");
@@ -95,7 +95,8 @@ async function route() {
   const box = el("div", { class: `page ${name}` });
   const waiting = setTimeout(() => fill(root, notice("Loading …")), 150);
   try {
-    if (!app.store) await app.refresh();
+    await app.refresh();
+    if (mine !== turn) return undefined;
     const module = await import(`./views/${name}.js`);
     if (mine !== turn) return undefined;
     clearTimeout(waiting);
@@ -140,7 +141,7 @@ function shellKey(event) {
   const keys = [...(current.module?.help ?? []), ...KEYS];
   fill(help, el("h2", {}, "Keyboard"),
     el("dl", {}, ...keys.flatMap(([key, text]) => [el("dt", {}, el("kbd", {}, key)), el("dd", {}, text)])),
-    el("form", { method: "dialog" }, el("button", {}, "Close")));
+    el("button", { type: "button", onclick: () => help.close() }, "Close"));
   help.showModal();
   return true;
 }

@@ -74,7 +74,7 @@ function placer(key, shown) {
   return (row) => (known(found(row)) ? sign * found(row) : null);
 }
 
-/** Groups of rows that are ranked together. Filters hide rows and change no rank, so the best is looked for before. */
+/** Groups of rows that are ranked together; what all share is nobody's best. Filters hide rows and change no rank, so the best is looked for before. */
 function groupsOf(length, scope, field, metrics, params) {
   const whole = scope === "within" ? Object.entries(length.within) : [["", length.overall]];
   const passes = (row) => (!params.backbone || row.backbone === params.backbone) && (!params.method || row.method === params.method);
@@ -83,7 +83,11 @@ function groupsOf(length, scope, field, metrics, params) {
 
 function bestOf(rows, field, metrics) {
   const least = (values) => values.filter(known).reduce((a, b) => Math.min(a, b), Infinity);
-  const best = Object.fromEntries(metrics.map((name) => [name, least(rows.map((row) => row.metrics[name].rank))]));
+  const firsts = (name) => {
+    const ranks = rows.map((row) => row.metrics[name].rank).filter(known);
+    return new Set(ranks).size > 1 ? least(ranks) : null;
+  };
+  const best = Object.fromEntries(metrics.map((name) => [name, firsts(name)]));
   return { ...best, rank: least(rows.map((row) => row[field])) };
 }
 

@@ -1,13 +1,13 @@
 // The leaderboard: cells x metrics of one suite and length, with ranks, intervals and drift, and how ranks moved.
 // What a number means is worked out in ../ranking.js; here it is only drawn.
 
-import { choice, el, fill, notice, toggle } from "../dom.js";
+import { choice, el, notice, refill, toggle } from "../dom.js";
 import { ago, count, DASH, interval, known, number, rank, signed, words } from "../format.js";
 import { compareTakes, rankBar, reasonsOf, spark } from "../board_parts.js";
 import { board, DRIFTS, ordered, sortKey } from "../ranking.js";
 
 export const title = "Leaderboard";
-export const help = [["up and down", "from row to row"], ["Enter", "compare the row's backbone on the first prompt"]];
+export const help = [["↑ ↓", "from row to row"], ["Enter", "compare the row's backbone on the first prompt"]];
 
 const SCOPES = [["overall", "Overall", "All cells are ranked together"],
   ["within", "Within backbone", "Which method is best for each backbone"]];
@@ -19,7 +19,7 @@ export async function show(root, params, app) {
   async function update(now) {
     const mine = ++turn;
     const drawn = await page(now, app).catch((error) => [notice(error.message, "error")]);
-    if (mine === turn) fill(root, ...drawn);
+    if (mine === turn) refill(root, ...drawn);
   }
   await update(params);
   return { update, keys: (event) => moveFocus(root, event), close: () => (turn += 1) };
@@ -28,7 +28,7 @@ export async function show(root, params, app) {
 async function page(params, app) {
   const sweeps = app.store.sweeps;
   if (!sweeps.length) {
-    return [el("h1", {}, title), notice("No sweep here yet. `longtake run SWEEP.yaml` makes one; it shows up by itself.")];
+    return [el("h1", {}, title), notice("No sweep here yet. `longtake run SWEEP.yaml` makes one.")];
   }
   const sweep = sweeps.find((one) => one.name === params.sweep) ?? (params.sweep ? null : newest(sweeps));
   if (!sweep) return [el("h1", {}, title), picker(sweeps, params.sweep, app), notice(`No sweep ${params.sweep} in this store.`, "error")];
@@ -141,9 +141,9 @@ function line(row, group, shown, sweep, app) {
     compareTakes(row, shown, sweep, app);
   };
   const href = app.link("compare", { sweep: sweep.name, seconds: row.seconds, backbone: row.backbone, method: row.method });
-  return el("tr", { class: "row", "data-cell": row.cell, onclick: open, title: null },
+  return el("tr", { class: "row", "data-cell": row.cell, onclick: open, },
     el("th", { class: "name", scope: "row" },
-      el("a", { class: "open", href, onclick: open, title: `Compare methods of ${row.backbone} at ${row.seconds} s on the first prompt` },
+      el("a", { class: "open", "data-key": row.cell, href, onclick: open, title: `Compare methods of ${row.backbone} at ${row.seconds} s on the first prompt` },
         el("span", { class: "faint" }, `${row.backbone} / `), row.method)),
     averageRank(row, group, shown),
     ...shown.metrics.map((name) => score(row, name, group, shown)),
@@ -203,7 +203,6 @@ function notesOf(shown) {
   return [
     "Small figures are ranks (1 is best, ties share). The bar is the average rank with its 95 % interval, from a paired bootstrap over prompts.",
     ...(shown.drifts.length ? ["Drift: ▾ a loss and ▴ a gain, where the 95 % interval leaves out no change; without a mark it may be chance."] : []),
-    ...(shown.unscored.length ? [`Without a value in any cell: ${shown.unscored.map(words).join(", ")}.`] : []),
     ...(starred ? ["* some takes have no value; mean and rank are over the others."] : []),
     ...(cuts?.with_cuts ? [`Scene cuts in ${cuts.with_cuts} of ${cuts.videos} videos: a cut lowers consistency and is no drift.`] : []),
   ];

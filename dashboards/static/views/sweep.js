@@ -1,7 +1,7 @@
 // A sweep as it stands and as it goes on: takes by state, who does what, pace, and what failed and why.
 // News comes as server-sent events; nothing here asks twice.
 
-import { choice, el, fill, notice } from "../dom.js";
+import { choice, el, fill, notice, refill } from "../dom.js";
 import { ago, clock, count, DASH, known, number, when } from "../format.js";
 import { Feed } from "../feed.js";
 
@@ -27,7 +27,6 @@ class SweepView {
   }
 
   async update(params) {
-    await this.app.refresh().catch(() => null);
     const sweeps = this.app.store.sweeps;
     const sweep = params.sweep ? sweeps.find((one) => one.name === params.sweep) : latest(sweeps);
     if (sweep && sweep.name === this.sweep?.name) return;
@@ -78,15 +77,32 @@ class SweepView {
       el("div", { class: "controls" }, this.picker(sweeps, sweep.name), this.newest,
         el("a", { class: "button", href: this.app.link("board", { sweep: sweep.name }) }, "Leaderboard"), mlflowLink(sweep.mlflow)),
       this.body);
+    this.parts = Object.fromEntries(["bar", "tiles", "workers", "failures"].map((name) => [name, el("div", {})]));
+    this.told = {};
+    fill(this.body, this.parts.bar, this.parts.tiles, this.grid(),
+      section("workers", "Workers", this.parts.workers), section("failures", "Failures", this.parts.failures));
   }
 
   take(progress) {
     this.progress = progress;
     const { states } = progress;
     this.newest.disabled = !(states.made + states.scored);
-    fill(this.body, this.bar(progress), tiles(progress), this.grid(),
-      this.workers(progress), this.failures(progress));
+    this.draw("bar", states, () => stateBar(states));
+    this.draw("tiles", { ...progress, running: null, failures: null }, () => tiles(progress));
+    this.draw("workers", progress.running, () => this.workers(progress.running ?? []));
+    this.draw("failures", progress.failures, () => this.failures(progress));
     this.tick();
+  }
+
+  /** Only what changed, so that a selection, the focus and a scrolled table stay as they are. */
+  draw(name, from, make) {
+    const key = JSON.stringify(from ?? null);
+    if (this.told[name] === key) return;
+    this.told[name] = key;
+    const node = this.parts[name];
+    const left = node.firstElementChild?.scrollLeft ?? 0;
+    refill(node, make());
+    node.firstElementChild.scrollLeft = left;
   }
 
   link(linked) {
@@ -98,24 +114,13 @@ class SweepView {
     if (!this.progress) return;
     const [text, kind] = stateOf(this.progress);
     fill(this.status, text);
+    this.parts.workers.classList.toggle("old", kind !== "live");
     this.status.className = `tag ${kind}`;
     fill(this.stamp, this.progress.updated_at ? `last news ${ago(this.progress.updated_at)}` : "");
     this.stamp.title = when(this.progress.updated_at);
   }
 
   // Parts
-
-  bar({ states }) {
-    const total = STATES.reduce((sum, [key]) => sum + (states[key] ?? 0), 0);
-    const parts = STATES.filter(([key]) => states[key]);
-    const label = parts.map(([key, text]) => `${states[key]} ${text}`).join(", ");
-    return el("section", { class: "card", "aria-label": "Takes by state" },
-      el("div", { class: "stack", role: "img", "aria-label": label },
-        ...parts.map(([key, text]) => el("span", { class: key, title: `${states[key]} ${text}`, style: { flexGrow: String(states[key]) } }))),
-      el("ul", { class: "legend" }, ...STATES.map(([key, text]) =>
-        el("li", { "data-state": key }, el("span", { class: `dot ${key}` }), el("b", {}, String(states[key] ?? 0)), ` ${text}`)),
-      el("li", { class: "faint" }, `of ${count(total, "take")}`)));
-  }
 
   grid() {
     const { sweep } = this;
@@ -125,27 +130,26 @@ class SweepView {
       [i ? " · " : "", `${name}: `, el("span", { class: "said" }, text || DASH)]));
   }
 
-  workers({ running }) {
-    const rows = (running ?? []).map((one) => el("tr", {},
+  workers(running) {
+    const rows = running.map((one) => el("tr", {},
       el("td", { class: "name" }, one.group), el("td", { class: "name mono" }, one.worker),
       el("td", { class: "name" }, ...this.takeLinks(one.takes)), el("td", { class: "name" }, ...report(one.report))));
-    return section("workers", "Workers", rows.length ? `${rows.length} at work` : "",
-      rows.length ? tableOf(["Group", "Worker", "Takes", "Doing"], rows) : notice("Nobody is at work."));
+    return rows.length ? tableOf(["Group", "Worker", "Takes", "Doing"], rows) : notice("Nobody is at work.");
   }
 
   failures(progress) {
     const rows = progress.failures.slice(0, MOST_FAILURES).map((one) => el("tr", {},
       el("td", { class: "name" }, ...this.takeLinks([one.take])), el("td", { class: "name" }, one.cell),
-      el("td", { class: "name faint" }, one.at ? when(one.at) : DASH), el("td", { class: "wrap" }, one.reason)));
+      el("td", { class: "wrap" }, one.reason), el("td", { class: "name faint" }, one.at ? when(one.at) : DASH)));
     const all = progress.failures_total ?? progress.failures.length;
-    const text = all > rows.length ? `the first ${rows.length} of ${all} attempts` : all ? count(all, "attempt") : "";
-    return section("failures", "Failures", text,
-      rows.length ? tableOf(["Take", "Cell", "When", "Reason"], rows) : notice("Nothing failed."));
+    if (!rows.length) return notice("Nothing failed.");
+    const more = all > rows.length ? el("p", { class: "notice" }, `the first ${rows.length} of ${all} failed attempts`) : null;
+    return el("div", {}, tableOf(["Take", "Cell", "Reason", "When"], rows), more);
   }
 
   takeLinks(ids) {
     return ids.flatMap((id, i) => [i ? " " : "",
-      el("a", { class: "mono", href: this.app.link("compare", { sweep: this.sweep.name, takes: id }), title: `Take ${id}` }, id.slice(0, 8))]);
+      el("a", { class: "mono", "data-key": id, href: this.app.link("compare", { sweep: this.sweep.name, takes: id }), title: `Take ${id}` }, id.slice(0, 8))]);
   }
 
   /** The last take of the plan that has a video, and its rivals on the same prompt. */
@@ -177,18 +181,31 @@ function latest(sweeps) {
 /** What to say of the sweep, and how: it is over, at work, waiting for a run, or was left in the middle. */
 function stateOf({ states, running, updated_at: updated, alive }) {
   const left = states.planned + states.made;
+  const heard = alive || Date.now() - Date.parse(updated) < QUIET_MS;
+  if (heard && running?.length) return ["running", "live"];
   if (!left) return states.failed ? ["over, with failures", "bad"] : ["over", "good"];
   if (!updated) return ["not begun", ""];
-  const fresh = Date.now() - Date.parse(updated) < QUIET_MS;
-  if (fresh || alive) return [running?.length ? "running" : "starting or finishing", "live"];
+  if (heard) return ["starting or finishing", "live"];
   return ["stopped; `longtake run` goes on", "warn"];
+}
+
+function stateBar(states) {
+  const total = STATES.reduce((sum, [key]) => sum + (states[key] ?? 0), 0);
+  const parts = STATES.filter(([key]) => states[key]);
+  const label = parts.map(([key, text]) => `${states[key]} ${text}`).join(", ");
+  return el("section", { class: "card", "aria-label": "Takes by state" },
+    el("div", { class: "stack", role: "img", "aria-label": label },
+      ...parts.map(([key, text]) => el("span", { class: key, title: `${states[key]} ${text}`, style: { flexGrow: String(states[key]) } }))),
+    el("ul", { class: "legend" }, ...STATES.map(([key, text]) =>
+      el("li", { "data-state": key }, el("span", { class: `dot ${key}` }), el("b", {}, String(states[key] ?? 0)), ` ${text}`)),
+    el("li", { class: "faint" }, `of ${count(total, "take")}`)));
 }
 
 function tiles(progress) {
   const rate = progress.takes_per_minute;
   const { states } = progress;
   const over = !(states.planned + states.made);
-  const said = [["Throughput", known(rate) && rate > 0 ? `${number(rate, 3)} takes/min` : DASH, "Takes made a minute, in the latest run"],
+  const said = [["Throughput", known(rate) && rate > 0 ? [number(rate, 3), el("small", {}, "takes/min")] : DASH, "Takes made a minute, in the latest run"],
     ["Made in this run", known(progress.new_made) ? String(progress.new_made) : DASH, "Takes that the latest run made; others were there"],
     ["Time gone", clock(progress.seconds), "Since the latest run began"],
     ["Time left", over ? "none" : clock(progress.seconds_left), "As the run itself estimates it"]];
@@ -216,6 +233,6 @@ function tableOf(heads, rows) {
     el("thead", {}, el("tr", {}, ...heads.map((head) => el("th", { class: "name" }, head)))), el("tbody", {}, ...rows)));
 }
 
-function section(id, heading, text, ...content) {
-  return el("section", { class: "card flush", id }, el("header", {}, el("h2", {}, heading), el("p", {}, text)), ...content);
+function section(id, heading, content) {
+  return el("section", { class: "card flush", id }, el("header", {}, el("h2", {}, heading)), content);
 }

@@ -30,7 +30,6 @@ class TrainingView {
   async update(params) {
     const mine = ++this.turn;
     clearTimeout(this.timer);
-    await this.app.refresh().catch(() => null);
     const { trainings, evaluations } = this.app.store;
     const name = params.name ?? newestOf(trainings)?.name;
     const evaluation = params.evaluation ?? evaluations.at(-1)?.name;
@@ -102,9 +101,8 @@ class TrainingView {
         validation.length
           ? this.chart("Held out", "what was not trained on", (node) => lossLines(node, validation, partsOf(validation.at(-1)), true))
           : el("section", { class: "card" }, notice("No validation yet.")),
-        this.chart("Throughput", "chunks a second", (node) => lines(node, { series: [series(steps, "chunks_per_second")], xTitle: "step",
-          yRange: [0, 1.1 * Math.max(...steps.map((row) => row.chunks_per_second ?? 0))] })),
-        this.chart("Learning rate", "", (node) => lines(node, { series: [series(steps, "lr")], xTitle: "step" }))),
+        this.chart("Throughput", "chunks a second", (node) => fromZero(node, steps, "chunks_per_second")),
+        this.chart("Learning rate", "as it was used", (node) => fromZero(node, steps, "lr"))),
       el("details", { class: "card" }, el("summary", {}, "Config"), el("pre", { class: "scroll mono" }, config)),
     ];
   }
@@ -151,6 +149,11 @@ function partsOf(row) {
 function lossLines(node, rows, names, markers) {
   const shown = names.filter((name) => rows.some((row) => row[name] > 0));
   return lines(node, { series: shown.map((name) => ({ ...series(rows, name), markers })), xTitle: "step", yTitle: "loss", yLog: true });
+}
+
+function fromZero(node, rows, key) {
+  const most = Math.max(...rows.map((row) => row[key] ?? 0));
+  return lines(node, { series: [series(rows, key)], xTitle: "step", yRange: [0, 1.1 * most || 1] });
 }
 
 /** On a logarithmic axis a 0 has no place: a gap. */
