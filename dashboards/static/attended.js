@@ -6,7 +6,7 @@
 import { el } from "./dom.js";
 import { known } from "./format.js";
 
-const MARGIN = { left: 48, right: 12, top: 8, bottom: 40 };
+const MARGIN = { left: 54, right: 12, top: 8, bottom: 40 };
 const LEAST_PX = { retrieved: 2.5, other: 1.5 };
 const REACH_PX = 6; // how far from a cell the pointer may be
 const GREYS = { sink: "--attended-sink", window: "--attended-window", block: "--attended-block" };
@@ -15,7 +15,8 @@ const STEPS = [0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 1200, 3600];
 export class AttendedMap {
   /**
    * Draws into `box`. `blocks`: rows of the trace; `frames`: latent frames in all; `fps`: latent frames a second;
-   * `range`: [low, high] similarity of the colours, or null; `tell(block, entry)`: text for the pointer; `onPick(block)`: a click.
+   * `range`: [low, high] similarity of the colours, or null; `tell(block, entry)`: text for the
+   * pointer; `onPick(block)`: a click.
    */
   constructor(box, { blocks, frames, fps, range, tell, onPick }) {
     Object.assign(this, { box, blocks, frames, fps, range, tell, selected: 0 });
@@ -145,7 +146,7 @@ export class AttendedMap {
       pen.fillText(String(tick), MARGIN.left - 10, y + 4);
     }
     pen.save();
-    pen.translate(11, MARGIN.top + this.h / 2);
+    pen.translate(10, MARGIN.top + this.h / 2);
     pen.rotate(-Math.PI / 2);
     pen.textAlign = "center";
     pen.fillText("block, seconds", 0, 0);

@@ -42,6 +42,7 @@ export class Player {
     this.shown = videos.map(() => 0);
     this.broken = videos.map(() => false);
     this.waiting = new Set();
+    this.ran = new Set(); // played since their latest seek: what they report last may yet be taken back
     this.target = null; // where the latest seek goes, while one is under way
     this.seeking = null; // the promise of that seek
     this.closed = new AbortController();
@@ -178,7 +179,7 @@ export class Player {
       const lag = now - video.currentTime;
       if (Math.abs(lag) > HARD_SEEK_S) {
         video.currentTime = now;
-        if (video.paused) this.#start(video);
+        if (video.paused) this.#start(video, i);
         return;
       }
       const nudge = Math.abs(lag) < IGNORED_S ? 0 : Math.max(-MAX_NUDGE, Math.min(lag / NUDGE_S, MAX_NUDGE));
@@ -207,7 +208,8 @@ export class Player {
     const goal = (frame + 0.5) / this.fps[i];
     if (this.broken[i]) return null;
     const near = Math.abs(video.currentTime - goal) < 0.5 / this.fps[i];
-    if (near && this.shown[i] === frame && !video.seeking) return null;
+    const ran = this.ran.delete(i);
+    if (near && this.shown[i] === frame && !video.seeking && !ran) return null;
     return new Promise((resolve) => {
       const done = new AbortController();
       const { signal } = done;
@@ -241,14 +243,15 @@ export class Player {
     const time = this.time;
     this.videos.forEach((video, i) => {
       video.playbackRate = this.rate;
-      if (!this.broken[i] && time < this.#length(i) - 0.75 / this.fps[i]) this.#start(video);
+      if (!this.broken[i] && time < this.#length(i) - 0.75 / this.fps[i]) this.#start(video, i);
     });
   }
 
-  #start(video) {
+  #start(video, i) {
+    this.ran.add(i);
     // A pause that comes before the start has gone through rejects it, which is what was asked for.
     video.play().catch((error) => {
-      if (error.name !== "AbortError") this.on.onError(this.videos.indexOf(video), error.message);
+      if (error.name !== "AbortError") this.on.onError(i, error.message);
     });
   }
 
