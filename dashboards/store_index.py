@@ -101,6 +101,9 @@ class TakeState:
     has_failures: bool
 
 
+PLANNED = TakeState("planned", False)
+
+
 class StoreIndex:
     """One folder of sweeps. Safe to ask from several threads."""
 
@@ -165,15 +168,17 @@ class StoreIndex:
     def progress(self, store: SweepStore) -> dict[str, Any]:
         return self.files.get(store.folder / "progress.json", "progress", store.progress) or {}
 
-    def states(self, store: SweepStore) -> dict[str, TakeState]:
-        """Take id -> state, of all planned takes."""
-        now = time.monotonic()
+    def states(self, store: SweepStore, takes: list[Take] | None = None) -> dict[str, TakeState]:
+        """Take id -> state, of some of the planned takes or of all."""
+        plan, now = self.plan(store), time.monotonic()
         until, found = self.scans.get(store.name, (0.0, {}))
-        plan = self.plan(store)
-        if now >= until or len(found) != len(plan.takes):
-            found = {take.id: state_of(store, take.id, plan.suites) for take in plan.takes}
-            spent = time.monotonic() - now
-            self.scans[store.name] = (time.monotonic() + max(FRESH_SECONDS, 10 * spent), found)
+        if now < until and len(found) == len(plan.takes):
+            return found
+        if takes is not None:
+            return {take.id: state_of(store, take.id, plan.suites) for take in takes}
+        found = {take.id: state_of(store, take.id, plan.suites) for take in plan.takes}
+        done = time.monotonic()
+        self.scans[store.name] = (done + max(FRESH_SECONDS, 10 * (done - now)), found)
         return found
 
     def counts(self, store: SweepStore) -> dict[str, int]:
@@ -293,7 +298,7 @@ def state_of(store: SweepStore, take_id: str, suites: list[str]) -> TakeState:
     try:
         names = {entry.name for entry in os.scandir(folder)}
     except OSError:
-        return TakeState("planned", False)
+        return PLANNED
     failed = store.failures_file(take_id).name in names
     if not {commit.RESULT, commit.VIDEO} <= names:
         return TakeState("failed" if failed else "planned", failed)

@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass
 from typing import Any
 
-from longtake.dashboards.store_index import STATES, Missing, StoreIndex
+from longtake.dashboards.store_index import PLANNED, STATES, Missing, StoreIndex
 from longtake.platform import commit, durable
 from longtake.platform.errors import ConfigError
 from longtake.platform.store import NAME, SweepStore
@@ -32,7 +32,7 @@ class Filter:
 
 def page(index: StoreIndex, store: SweepStore, wanted: Filter, offset: int, limit: int) -> dict[str, Any]:
     """`limit` takes from the `offset`th on, in the order of the plan."""
-    plan, states = index.plan(store), index.states(store)
+    plan = index.plan(store)
     text = prompt_text(plan.prompts, wanted.prompt)
     found = [
         take
@@ -41,18 +41,17 @@ def page(index: StoreIndex, store: SweepStore, wanted: Filter, offset: int, limi
         and wanted.method in (None, take.method.label)
         and wanted.seconds in (None, take.seconds)
         and text in (None, take.prompt)
-        and (wanted.state is None or (take.id in states and states[take.id].state == wanted.state))
     ]
+    if wanted.state is not None:
+        all_states = index.states(store)
+        found = [take for take in found if all_states.get(take.id, PLANNED).state == wanted.state]
     shown = found[offset : offset + limit]
-    places = {prompt: place for place, prompt in enumerate(plan.prompts)}
+    states, places = index.states(store, shown), {prompt: place for place, prompt in enumerate(plan.prompts)}
     rows = []
     for take in shown:
-        state = states.get(take.id)
-        failures = len(durable.read_json_lines(store.failures_file(take.id))) if state and state.has_failures else 0
-        rows.append(
-            line_of(take)
-            | {"prompt_index": places[take.prompt], "state": state.state if state else "planned", "failures": failures}
-        )
+        state = states.get(take.id, PLANNED)
+        failures = len(durable.read_json_lines(store.failures_file(take.id))) if state.has_failures else 0
+        rows.append(line_of(take) | {"prompt_index": places[take.prompt], "state": state.state, "failures": failures})
     return {"total": len(found), "prompts": plan.prompts, "takes": rows}
 
 
