@@ -13,20 +13,32 @@ export function rankBar(value, bounds, size) {
   if (!known(value)) return null;
   const at = (r) => 4 + ((r - 1) / Math.max(1, size - 1)) * (WIDTH - 8);
   const middle = HEIGHT / 2;
-  const spread = bounds ? svg("line", { class: "spread", x1: at(bounds[0]) - 1, x2: at(bounds[1]) + 1, y1: middle, y2: middle }) : null;
-  return svg("svg", { class: "bar", width: WIDTH, height: HEIGHT, "aria-hidden": "true" },
-    svg("line", { class: "track", x1: 4, x2: WIDTH - 4, y1: middle, y2: middle }), spread,
-    svg("circle", { cx: at(value), cy: middle, r: 3.2 }));
+  const spread = bounds
+    ? svg("line", { class: "spread", x1: at(bounds[0]) - 1, x2: at(bounds[1]) + 1, y1: middle, y2: middle })
+    : null;
+  return svg(
+    "svg",
+    { class: "bar", width: WIDTH, height: HEIGHT, "aria-hidden": "true" },
+    svg("line", { class: "track", x1: 4, x2: WIDTH - 4, y1: middle, y2: middle }),
+    spread,
+    svg("circle", { cx: at(value), cy: middle, r: 3.2 }),
+  );
 }
 
 /** Ranks over runs as a line, 1 on top; a gap where there is none. */
 export function spark(ranks, size) {
   const x = (i) => 4 + (i / Math.max(1, ranks.length - 1)) * (WIDTH - 8);
   const y = (r) => 3 + ((r - 1) / Math.max(1, size - 1)) * (HEIGHT + 2);
-  const parts = ranks.flatMap((value, i) => (known(value) ? [`${known(ranks[i - 1]) ? "L" : "M"}${x(i).toFixed(1)} ${y(value).toFixed(1)}`] : []));
+  const parts = ranks.flatMap((value, i) =>
+    known(value) ? [`${known(ranks[i - 1]) ? "L" : "M"}${x(i).toFixed(1)} ${y(value).toFixed(1)}`] : [],
+  );
   const last = ranks.findLastIndex(known);
-  return svg("svg", { class: "spark", width: WIDTH, height: HEIGHT + 8, role: "img", "aria-label": ranks.map(rank).join(", ") },
-    svg("path", { d: parts.join("") }), last < 0 ? null : svg("circle", { cx: x(last), cy: y(ranks[last]), r: 2.4 }));
+  return svg(
+    "svg",
+    { class: "spark", width: WIDTH, height: HEIGHT + 8, role: "img", "aria-label": ranks.map(rank).join(", ") },
+    svg("path", { d: parts.join("") }),
+    last < 0 ? null : svg("circle", { cx: x(last), cy: y(ranks[last]), r: 2.4 }),
+  );
 }
 
 /** Goes to Compare with the row's take of the first prompt, and those of the best other methods of its backbone. */
@@ -34,7 +46,10 @@ export async function compareTakes(row, shown, sweep, app) {
   try {
     const takes = await takesOf(row, sweep, app);
     const methods = [row.method, ...othersOf(row, shown)];
-    const found = methods.map((method) => takes.find((take) => take.method === method)).filter(Boolean).slice(0, MOST_COMPARED);
+    const found = methods
+      .map((method) => takes.find((take) => take.method === method))
+      .filter(Boolean)
+      .slice(0, MOST_COMPARED);
     if (!found.length) throw new Error(`${row.cell}: no video is made yet`);
     location.hash = app.link("compare", { sweep: sweep.name, takes: found.map((take) => take.id).join(",") });
   } catch (error) {
@@ -59,7 +74,7 @@ function isMade(take) {
 /** Other methods of the row's backbone: `native` first, then the best. */
 function othersOf(row, shown) {
   const rows = (shown.length.within[row.backbone] ?? []).filter((one) => one.method !== row.method);
-  const place = (one) => (one.method === "native" ? -1 : one[shown.field] ?? Infinity);
+  const place = (one) => (one.method === "native" ? -1 : (one[shown.field] ?? Infinity));
   return [...rows].sort((a, b) => place(a) - place(b)).map((one) => one.method);
 }
 
@@ -68,7 +83,9 @@ export async function reasonsOf(shown, sweep, app) {
   const rows = shown.groups.flatMap((group) => group.rows);
   if (!rows.length) return [];
   const never = shown.unscored.map((name) => ({ row: rows[0], name, said: `no cell has a value of ${words(name)}` }));
-  const gaps = rows.flatMap((row) => shown.metrics.filter((name) => !known(row.metrics[name].score)).map((name) => gapOf(row, name)));
+  const gaps = rows.flatMap((row) =>
+    shown.metrics.filter((name) => !known(row.metrics[name].score)).map((name) => gapOf(row, name)),
+  );
   const told = [...never, ...gaps];
   const lines = await Promise.all(told.slice(0, MOST_REASONS).map((gap) => lineOf(gap, shown, sweep, app)));
   const rest = told.length - lines.length;

@@ -2,7 +2,16 @@
 //
 // Texts are shown as they are: Plotly reads a little markup in names and labels, so they are escaped on the way in.
 
-const SERIES = ["--series-1", "--series-2", "--series-3", "--series-4", "--series-5", "--series-6", "--series-7", "--series-8"];
+const SERIES = [
+  "--series-1",
+  "--series-2",
+  "--series-3",
+  "--series-4",
+  "--series-5",
+  "--series-6",
+  "--series-7",
+  "--series-8",
+];
 const OPTIONS = { displayModeBar: false, responsive: true, doubleClick: "reset" };
 const FONT = 'system-ui, -apple-system, "Segoe UI", Roboto, sans-serif';
 
@@ -10,7 +19,8 @@ const drawn = new Map();
 let loading = null;
 
 /** Lines with bands. Options: series [{name, x, y, low, high, dash, markers, colour}], xTitle, yTitle, title, xRange,
- *  yRange, ticks {values, texts}, yLog, legend (default: with more than one line), cursor (x), onClick(x). Resolves when drawn. */
+ *  yRange, ticks {values, texts}, yLog, legend (default: with more than one line), cursor (x),
+ *  onClick(x). Resolves when drawn. */
 export async function lines(node, options) {
   const { xTitle = "", yTitle = "", series, ticks, yLog = false } = options;
   const layout = () => ({
@@ -25,8 +35,8 @@ export async function lines(node, options) {
 }
 
 /** A heat map. Options: z [rows][columns] (null: a gap), x, y (places), hover [rows][columns] of text, xTitle, yTitle,
- *  zTitle, zRange [low, high], colours ([CSS colour, ...], low to high), under (another z of 0 to 1, drawn in greys where
- *  z has a gap), reverseY, cursor, onClick(row, column). Resolves when drawn. */
+ *  zTitle, zRange [low, high], colours ([CSS colour, ...], low to high), under (another z of 0 to 1, drawn in greys
+ *  where z has a gap), reverseY, cursor, onClick(row, column). Resolves when drawn. */
 export async function heat(node, options) {
   const { x, y, z, hover, under, xTitle = "", yTitle = "", zTitle = "", zRange, colours } = options;
   const layout = () => ({
@@ -35,13 +45,35 @@ export async function heat(node, options) {
   });
   const scale = () => ramp(colours ?? [variable("--heat-low"), variable("--heat-mid"), variable("--heat-high")]);
   const texts = hover?.map((row) => row.map((text) => (text === null ? "" : plain(text))));
-  const common = { type: "heatmap", x, y, text: texts, hoverongaps: false,
-    hovertemplate: texts ? "%{text}<extra></extra>" : "%{z:.4g}<extra></extra>" };
+  const common = {
+    type: "heatmap",
+    x,
+    y,
+    text: texts,
+    hoverongaps: false,
+    hovertemplate: texts ? "%{text}<extra></extra>" : "%{z:.4g}<extra></extra>",
+  };
   const data = () => [
-    ...(under ? [{ ...common, z: under, zmin: 0, zmax: 1, showscale: false,
-      colorscale: ramp([variable("--grey-low"), variable("--grey-high")]) }] : []),
-    { ...common, z, zmin: zRange?.[0], zmax: zRange?.[1], colorscale: scale(),
-      colorbar: { title: { text: plain(zTitle), side: "right" }, thickness: 10, outlinewidth: 0, len: 1 } },
+    ...(under
+      ? [
+          {
+            ...common,
+            z: under,
+            zmin: 0,
+            zmax: 1,
+            showscale: false,
+            colorscale: ramp([variable("--grey-low"), variable("--grey-high")]),
+          },
+        ]
+      : []),
+    {
+      ...common,
+      z,
+      zmin: zRange?.[0],
+      zmax: zRange?.[1],
+      colorscale: scale(),
+      colorbar: { title: { text: plain(zTitle), side: "right" }, thickness: 10, outlinewidth: 0, len: 1 },
+    },
   ];
   const pick = (point) => options.onClick?.(y.indexOf(point.y), x.indexOf(point.x));
   await draw(node, data, layout, options, pick);
@@ -109,7 +141,8 @@ function base(options) {
   return {
     title: { text: plain(options.title ?? ""), x: 0, xref: "paper", font: { size: 13 } },
     font: { family: FONT, size: 12, color: variable("--faint") },
-    paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
+    paper_bgcolor: "rgba(0,0,0,0)",
+    plot_bgcolor: "rgba(0,0,0,0)",
     margin: { l: 52, r: 14, t: options.title ? 34 : 10, b: 40 },
     legend: { orientation: "h", y: 1.02, yanchor: "bottom", x: 1, xanchor: "right" },
     hoverlabel: { bgcolor: variable("--card"), bordercolor: variable("--line"), font: { color: variable("--text") } },
@@ -123,21 +156,47 @@ function merged(layout) {
 
 function axis(title, more, range) {
   const line = variable("--line");
-  return { title: { text: plain(title), standoff: 8 }, gridcolor: line, zeroline: false, linecolor: line, automargin: true, exponentformat: "power",
-    ...(range ? { range } : {}), ...more };
+  return {
+    title: { text: plain(title), standoff: 8 },
+    gridcolor: line,
+    zeroline: false,
+    linecolor: line,
+    automargin: true,
+    exponentformat: "power",
+    ...(range ? { range } : {}),
+    ...more,
+  };
 }
 
 function withBand(one, shade) {
   const name = plain(one.name);
-  const line = { type: "scatter", mode: one.markers ? "lines+markers" : "lines", name,
-    x: one.x, y: one.y, line: { color: shade, width: 1.8, dash: one.dash ?? "solid" }, marker: { size: 5, color: shade },
-    legendgroup: name, hovertemplate: "%{y:.4g}<extra>%{fullData.name}</extra>" };
+  const line = {
+    type: "scatter",
+    mode: one.markers ? "lines+markers" : "lines",
+    name,
+    x: one.x,
+    y: one.y,
+    line: { color: shade, width: 1.8, dash: one.dash ?? "solid" },
+    marker: { size: 5, color: shade },
+    legendgroup: name,
+    hovertemplate: "%{y:.4g}<extra>%{fullData.name}</extra>",
+  };
   if (!one.low || !one.high) return [line];
   const told = one.x.map((_, i) => i).filter((i) => one.low[i] !== null && one.high[i] !== null);
   const back = [...told].reverse();
-  const edge = { type: "scatter", mode: "lines", x: [...told, ...back].map((i) => one.x[i]),
-    y: [...told.map((i) => one.low[i]), ...back.map((i) => one.high[i])], fill: "toself", line: { width: 0 },
-    fillcolor: shade, opacity: 0.16, hoverinfo: "skip", showlegend: false, legendgroup: name };
+  const edge = {
+    type: "scatter",
+    mode: "lines",
+    x: [...told, ...back].map((i) => one.x[i]),
+    y: [...told.map((i) => one.low[i]), ...back.map((i) => one.high[i])],
+    fill: "toself",
+    line: { width: 0 },
+    fillcolor: shade,
+    opacity: 0.16,
+    hoverinfo: "skip",
+    showlegend: false,
+    legendgroup: name,
+  };
   return told.length ? [edge, line] : [line];
 }
 

@@ -2,7 +2,7 @@
 
 const SVG = "http://www.w3.org/2000/svg";
 
-/** An element. `on...` attributes are listeners, `style` and `dataset` are objects, `false` and `null` leave one out. */
+/** An element. `on...` attributes are listeners, `style` and `dataset` objects; `false` and `null` leave one out. */
 export function el(tag, attributes, ...children) {
   return filled(document.createElement(tag), attributes, children);
 }
@@ -37,8 +37,12 @@ export function choice(label, options, value, onChange, attributes = {}) {
 /** A row of buttons of which one is pressed. `options`: [value, text, title] triples. */
 export function toggle(label, options, value, onChange, attributes = {}) {
   const buttons = options.map(([key, text, title]) =>
-    el("button", { type: "button", title, "aria-pressed": String(key === value), "data-value": key,
-      onclick: () => onChange(key) }, text));
+    el(
+      "button",
+      { type: "button", title, "aria-pressed": String(key === value), "data-value": key, onclick: () => onChange(key) },
+      text,
+    ),
+  );
   return el("div", { class: "toggle", role: "group", "aria-label": label, ...attributes }, ...buttons);
 }
 

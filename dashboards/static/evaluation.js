@@ -29,48 +29,131 @@ export function charts(report) {
   const shared = (rows) => rows.filter((row) => row.by === "shared");
   const apart = report.config.window.size;
   return [
-    { heading: "How alike are neighbours?", text: "similarity against distance, up to 48 latent frames",
-      draw: (node) => similarity(node, report, distance, (row) => (row.to <= NEAR_FRAMES ? row.from : null), "distance, latent frames") },
-    { heading: "Over the rest of the video", text: "similarity against distance, beyond 48 latent frames",
-      draw: (node) => similarity(node, report, distance, (row) => (row.to > NEAR_FRAMES ? (row.from + row.to) / 2 / fps : null), "distance, s") },
-    { heading: "Does similarity mean content?", text: `pairs at least ${apart} latent frames apart`,
-      draw: (node) => similarity(node, report, shared, (row) => row.from, "columns that both frames show", true) },
-    { heading: "Coverage over the video", text: "do the retrieved frames show what comes into view next?", draw: (node) => coverage(node, report) },
+    {
+      heading: "How alike are neighbours?",
+      text: "similarity against distance, up to 48 latent frames",
+      draw: (node) =>
+        similarity(
+          node,
+          report,
+          distance,
+          (row) => (row.to <= NEAR_FRAMES ? row.from : null),
+          "distance, latent frames",
+        ),
+    },
+    {
+      heading: "Over the rest of the video",
+      text: "similarity against distance, beyond 48 latent frames",
+      draw: (node) =>
+        similarity(
+          node,
+          report,
+          distance,
+          (row) => (row.to > NEAR_FRAMES ? (row.from + row.to) / 2 / fps : null),
+          "distance, s",
+        ),
+    },
+    {
+      heading: "Does similarity mean content?",
+      text: `pairs at least ${apart} latent frames apart`,
+      draw: (node) => similarity(node, report, shared, (row) => row.from, "columns that both frames show", true),
+    },
+    {
+      heading: "Coverage over the video",
+      text: "do the retrieved frames show what comes into view next?",
+      draw: (node) => coverage(node, report),
+    },
   ];
 }
 
 /** A row per descriptor: the measures with bars; value, interval, n and the difference to the base on hover. */
 export function measures(report) {
   const shown = styles(report);
-  const head = SHARES.map((name) => el("th", { class: "name", title: HINTS[name] },
-    words(name) + (name === "coverage" ? "" : `@${report.config.top_k}`)));
-  const rows = [...shown].map(([label, style]) => el("tr", { "data-descriptor": label },
-    el("th", { class: "name", scope: "row" }, el("span", { class: "dot", style: { background: `var(${style.colour})` } }), label),
-    ...SHARES.map((name) => share(whole(report, label, name), label, name, report.base, style))));
-  return el("section", { class: "card flush" },
-    el("header", {}, el("h2", {}, "Recall and coverage"), el("p", {}, `over ${report.config.seconds} s; difference to ${report.base} on hover`)),
-    el("div", { class: "scroll", tabindex: "0" }, el("table", { id: "measures", class: "sticky" },
-      el("thead", {}, el("tr", {}, el("th", { class: "name" }, "Descriptor"), ...head)), el("tbody", {}, ...rows))));
+  const head = SHARES.map((name) =>
+    el(
+      "th",
+      { class: "name", title: HINTS[name] },
+      words(name) + (name === "coverage" ? "" : `@${report.config.top_k}`),
+    ),
+  );
+  const rows = [...shown].map(([label, style]) =>
+    el(
+      "tr",
+      { "data-descriptor": label },
+      el(
+        "th",
+        { class: "name", scope: "row" },
+        el("span", { class: "dot", style: { background: `var(${style.colour})` } }),
+        label,
+      ),
+      ...SHARES.map((name) => share(whole(report, label, name), label, name, report.base, style)),
+    ),
+  );
+  return el(
+    "section",
+    { class: "card flush" },
+    el(
+      "header",
+      {},
+      el("h2", {}, "Recall and coverage"),
+      el("p", {}, `over ${report.config.seconds} s; difference to ${report.base} on hover`),
+    ),
+    el(
+      "div",
+      { class: "scroll", tabindex: "0" },
+      el(
+        "table",
+        { id: "measures", class: "sticky" },
+        el("thead", {}, el("tr", {}, el("th", { class: "name" }, "Descriptor"), ...head)),
+        el("tbody", {}, ...rows),
+      ),
+    ),
+  );
 }
 
 function share(row, label, name, base, style) {
-  if (!known(row?.mean)) return el("td", { class: "name missing", title: `${label}, ${name}: no value`, "data-metric": name }, "no value");
+  if (!known(row?.mean))
+    return el("td", { class: "name missing", title: `${label}, ${name}: no value`, "data-metric": name }, "no value");
   const bounds = [row.low, row.high];
   const { difference } = row;
-  const text = [`${label}, ${words(name)}: ${number(row.mean, 5)}`, `95 % interval ${interval(bounds)}`, `n = ${count(row.prompts, "prompt")}`,
-    ...(known(difference?.mean) ? [`${signed(difference.mean)} against ${base}, ${interval([difference.low, difference.high], 3)}`] : [])].join("\n");
+  const text = [
+    `${label}, ${words(name)}: ${number(row.mean, 5)}`,
+    `95 % interval ${interval(bounds)}`,
+    `n = ${count(row.prompts, "prompt")}`,
+    ...(known(difference?.mean)
+      ? [`${signed(difference.mean)} against ${base}, ${interval([difference.low, difference.high], 3)}`]
+      : []),
+  ].join("\n");
   const percent = (value) => `${(100 * Math.max(0, Math.min(1, value))).toFixed(1)}%`;
-  const spread = known(row.low) ? el("i", { style: { left: percent(row.low), width: percent(row.high - row.low) } }) : null;
-  return el("td", { class: "name", title: text, "data-metric": name },
-    el("span", { class: "share" }, el("b", { style: { width: percent(row.mean), background: `var(${style.colour})` } }), spread),
-    row.mean.toFixed(3));
+  const spread = known(row.low)
+    ? el("i", { style: { left: percent(row.low), width: percent(row.high - row.low) } })
+    : null;
+  return el(
+    "td",
+    { class: "name", title: text, "data-metric": name },
+    el(
+      "span",
+      { class: "share" },
+      el("b", { style: { width: percent(row.mean), background: `var(${style.colour})` } }),
+      spread,
+    ),
+    row.mean.toFixed(3),
+  );
 }
 
 function similarity(node, report, part, place, xTitle, markers = false) {
   const rows = part(report.similarity);
   const series = [...styles(report)].map(([name, style]) => {
     const mine = rows.filter((row) => row.descriptor === name && place(row) !== null && known(row.mean));
-    return { name, ...style, markers, x: mine.map(place), y: mine.map((row) => row.mean), low: mine.map((row) => row.low), high: mine.map((row) => row.high) };
+    return {
+      name,
+      ...style,
+      markers,
+      x: mine.map(place),
+      y: mine.map((row) => row.mean),
+      low: mine.map((row) => row.low),
+      high: mine.map((row) => row.high),
+    };
   });
   return lines(node, { series: series.filter((one) => one.x.length), xTitle, yTitle: "mean cosine similarity" });
 }
@@ -79,16 +162,31 @@ function similarity(node, report, part, place, xTitle, markers = false) {
 function coverage(node, report) {
   const rows = report.measures.filter((row) => row.measure === "coverage");
   const key = (row) => `${row.from_s} to ${row.to_s} s`;
-  const parts = rows.filter((row) => !(row.from_s === 0 && row.to_s === report.config.seconds)).sort((a, b) => a.from_s - b.from_s || a.to_s - b.to_s);
+  const parts = rows
+    .filter((row) => !(row.from_s === 0 && row.to_s === report.config.seconds))
+    .sort((a, b) => a.from_s - b.from_s || a.to_s - b.to_s);
   const texts = [...new Set((parts.length ? parts : rows).map(key))];
   const series = [...styles(report)].map(([name, style]) => {
-    const mine = rows.filter((row) => row.descriptor === name && texts.includes(key(row)) && known(row.mean))
+    const mine = rows
+      .filter((row) => row.descriptor === name && texts.includes(key(row)) && known(row.mean))
       .sort((a, b) => a.from_s - b.from_s);
-    return { name, ...style, markers: true, x: mine.map((row) => texts.indexOf(key(row))), y: mine.map((row) => row.mean),
-      low: mine.map((row) => row.low), high: mine.map((row) => row.high) };
+    return {
+      name,
+      ...style,
+      markers: true,
+      x: mine.map((row) => texts.indexOf(key(row))),
+      y: mine.map((row) => row.mean),
+      low: mine.map((row) => row.low),
+      high: mine.map((row) => row.high),
+    };
   });
-  return lines(node, { series: series.filter((one) => one.x.length), xTitle: "part of the video", yTitle: "coverage of new columns",
-    yRange: [-0.03, 1.05], ticks: { values: texts.map((_, i) => i), texts } });
+  return lines(node, {
+    series: series.filter((one) => one.x.length),
+    xTitle: "part of the video",
+    yTitle: "coverage of new columns",
+    yRange: [-0.03, 1.05],
+    ticks: { values: texts.map((_, i) => i), texts },
+  });
 }
 
 /** Label -> colour and dash, in the report's order. */
@@ -99,5 +197,8 @@ function styles(report) {
 }
 
 function whole(report, label, measure) {
-  return report.measures.find((row) => row.descriptor === label && row.measure === measure && row.from_s === 0 && row.to_s === report.config.seconds);
+  return report.measures.find(
+    (row) =>
+      row.descriptor === label && row.measure === measure && row.from_s === 0 && row.to_s === report.config.seconds,
+  );
 }

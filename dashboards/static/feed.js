@@ -1,5 +1,5 @@
-// News from the server as it comes. The browser reconnects by itself after a lost connection; after an answer that is an
-// error it gives up, so the feed begins again, more slowly every time.
+// News from the server as it comes. The browser reconnects by itself after a lost connection; after an answer that is
+// an error it gives up, so the feed begins again, more slowly every time.
 
 const FIRST_MS = 1000;
 const SLOWEST_MS = 30000;

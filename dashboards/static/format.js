@@ -31,7 +31,9 @@ export function rank(value) {
 }
 
 export function interval(pair, digits = 4) {
-  return pair && known(pair[0]) && known(pair[1]) ? `${number(pair[0], digits)} to ${number(pair[1], digits)}` : "no interval";
+  return pair && known(pair[0]) && known(pair[1])
+    ? `${number(pair[0], digits)} to ${number(pair[1], digits)}`
+    : "no interval";
 }
 
 /** 3725 -> '1:02:05', 65 -> '1:05'. */

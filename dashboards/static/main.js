@@ -5,8 +5,18 @@
 
 import { el, fill, notice } from "./dom.js";
 
-const VIEWS = { board: "Leaderboard", compare: "Compare", retrieval: "Retrieval", sweep: "Sweep", training: "Training" };
-const KEYS = [["?", "this help"], ["[ ]", "previous and next view"], ["Esc", "close"]];
+const VIEWS = {
+  board: "Leaderboard",
+  compare: "Compare",
+  retrieval: "Retrieval",
+  sweep: "Sweep",
+  training: "Training",
+};
+const KEYS = [
+  ["?", "this help"],
+  ["[ ]", "previous and next view"],
+  ["Esc", "close"],
+];
 const SAY_MS = 5000;
 
 const root = document.getElementById("view");
@@ -28,7 +38,7 @@ const app = {
     const found = await answer.json().catch(() => null);
     if (answer.ok && found !== null) return found;
     const needs = "This dashboard needs its token: open the address that `longtake dashboard` printed.";
-    const reason = answer.status === 401 ? needs : found?.error ?? `${path}: the server answered ${answer.status}`;
+    const reason = answer.status === 401 ? needs : (found?.error ?? `${path}: the server answered ${answer.status}`);
     throw Object.assign(new Error(reason), { status: answer.status });
   },
 
@@ -71,7 +81,7 @@ const app = {
   },
 };
 
-export function parse(hash) {
+function parse(hash) {
   const [path, query = ""] = hash.replace(/^#\/?/, "").split(/\?(.*)/s);
   const name = Object.hasOwn(VIEWS, path) ? path : "board";
   return { name, params: Object.fromEntries(new URLSearchParams(query)) };
@@ -116,8 +126,12 @@ async function route() {
 function drawNav() {
   const { name, params } = parse(location.hash);
   const kept = { sweep: params.sweep };
-  fill(document.getElementById("nav"), ...Object.entries(VIEWS).map(([key, text]) =>
-    el("a", { href: app.link(key, kept), "data-view": key, "aria-current": key === name ? "page" : null }, text)));
+  fill(
+    document.getElementById("nav"),
+    ...Object.entries(VIEWS).map(([key, text]) =>
+      el("a", { href: app.link(key, kept), "data-view": key, "aria-current": key === name ? "page" : null }, text),
+    ),
+  );
 }
 
 function onKey(event) {
@@ -139,9 +153,12 @@ function shellKey(event) {
   }
   if (event.key !== "?") return false;
   const keys = [...(current.module?.help ?? []), ...KEYS];
-  fill(help, el("h2", {}, "Keyboard"),
+  fill(
+    help,
+    el("h2", {}, "Keyboard"),
     el("dl", {}, ...keys.flatMap(([key, text]) => [el("dt", {}, el("kbd", {}, key)), el("dd", {}, text)])),
-    el("button", { type: "button", onclick: () => help.close() }, "Close"));
+    el("button", { type: "button", onclick: () => help.close() }, "Close"),
+  );
   help.showModal();
   return true;
 }

@@ -29,10 +29,22 @@ export function board(ranks, history, params) {
   const drifts = driftsOf(ranks.drift ?? [], suite, length.seconds);
   const runs = runsOf(history, suite);
   const driftOf = (row, name) => driftTold(drifts.get(`${row.cell} ${name}`), driftKey, ranked.directions[name]);
-  const texts = Object.fromEntries(metrics.map((name) => [name, column(length.overall.map((row) => row.metrics[name].score))]));
+  const texts = Object.fromEntries(
+    metrics.map((name) => [name, column(length.overall.map((row) => row.metrics[name].score))]),
+  );
   return {
     text: (name, value) => texts[name](value),
-    suite, suites, ranked, length, scope, unit, field, metrics, driftKey, driftOf, runs,
+    suite,
+    suites,
+    ranked,
+    length,
+    scope,
+    unit,
+    field,
+    metrics,
+    driftKey,
+    driftOf,
+    runs,
     lengths: ranked.lengths.map((one) => one.seconds),
     cover: ranks.coverage[suite] ?? { takes: 0, scored: 0 },
     settings: settingsOf(ranked),
@@ -74,11 +86,18 @@ function placer(key, shown) {
   return (row) => (known(found(row)) ? sign * found(row) : null);
 }
 
-/** Groups of rows that are ranked together; what all share is nobody's best. Filters hide rows and change no rank, so the best is looked for before. */
+/** Groups of rows that are ranked together. Filters hide rows and change no rank, so the best is looked for before;
+ *  what all share is nobody's best. */
 function groupsOf(length, scope, field, metrics, params) {
   const whole = scope === "within" ? Object.entries(length.within) : [["", length.overall]];
-  const passes = (row) => (!params.backbone || row.backbone === params.backbone) && (!params.method || row.method === params.method);
-  return whole.map(([name, rows]) => ({ name, size: rows.length, best: bestOf(rows, field, metrics), rows: rows.filter(passes) }));
+  const passes = (row) =>
+    (!params.backbone || row.backbone === params.backbone) && (!params.method || row.method === params.method);
+  return whole.map(([name, rows]) => ({
+    name,
+    size: rows.length,
+    best: bestOf(rows, field, metrics),
+    rows: rows.filter(passes),
+  }));
 }
 
 function bestOf(rows, field, metrics) {
@@ -108,8 +127,13 @@ function driftTold(row, key, direction) {
     const why = bounds ? "the interval includes no change" : "no interval, so it may be chance";
     return { ...told, mark: "", sign: "", says: why };
   }
-  const gain = (value > none) === (direction === "higher");
-  return { ...told, mark: gain ? "gain" : "loss", sign: gain ? "▴" : "▾", says: gain ? "a gain over the video" : "a loss over the video" };
+  const gain = value > none === (direction === "higher");
+  return {
+    ...told,
+    mark: gain ? "gain" : "loss",
+    sign: gain ? "▴" : "▾",
+    says: gain ? "a gain over the video" : "a loss over the video",
+  };
 }
 
 function floorsOf(drifts) {
@@ -120,16 +144,21 @@ function floorsOf(drifts) {
 /** The runs that changed something: [{at, ranks: {cell: average rank}}], oldest first. */
 function runsOf(history, suite) {
   const prefix = `${suite}:`;
-  const own = (ranks) => Object.entries(ranks).filter(([key]) => key.startsWith(prefix)).map(([key, value]) => [key.slice(prefix.length), value]);
+  const own = (ranks) =>
+    Object.entries(ranks)
+      .filter(([key]) => key.startsWith(prefix))
+      .map(([key, value]) => [key.slice(prefix.length), value]);
   return history.map((run) => ({ at: run.at, ranks: Object.fromEntries(own(run.average_rank)) }));
 }
 
 /** Cell -> change of its average rank since the latest run with other ranks, null where it was not there. */
 function movesOf(length, runs) {
-  const differs = (run) => length.overall.some((row) => run.ranks[row.cell] !== row.average_rank && known(row.average_rank));
+  const differs = (run) =>
+    length.overall.some((row) => run.ranks[row.cell] !== row.average_rank && known(row.average_rank));
   const before = runs.filter((run) => length.overall.some((row) => row.cell in run.ranks)).findLast(differs);
   if (!before) return null;
-  const move = (row) => (known(before.ranks[row.cell]) && known(row.average_rank) ? row.average_rank - before.ranks[row.cell] : null);
+  const move = (row) =>
+    known(before.ranks[row.cell]) && known(row.average_rank) ? row.average_rank - before.ranks[row.cell] : null;
   return new Map(length.overall.map((row) => [row.cell, move(row)]));
 }
 

@@ -7,7 +7,16 @@ import { charts, measures } from "../evaluation.js";
 
 export const title = "Training";
 
-const NOT_LOSSES = new Set(["step", "lr", "seconds", "waited_seconds", "chunks_per_second", "rss_bytes", "gpu_bytes", "workers"]);
+const NOT_LOSSES = new Set([
+  "step",
+  "lr",
+  "seconds",
+  "waited_seconds",
+  "chunks_per_second",
+  "rss_bytes",
+  "gpu_bytes",
+  "workers",
+]);
 const FRESH_MS = 120000;
 const AGAIN_MS = 5000;
 
@@ -37,13 +46,21 @@ class TrainingView {
     this.letGo();
     fill(this.curves);
     fill(this.figures);
-    fill(this.root, el("div", { class: "head" }, el("h1", {}, title), el("p", {}, "retrieval embedders")),
-      el("div", { class: "controls" },
+    fill(
+      this.root,
+      el("div", { class: "head" }, el("h1", {}, title), el("p", {}, "retrieval embedders")),
+      el(
+        "div",
+        { class: "controls" },
         trainings.length ? this.picker("Training", "name", trainings, name) : null,
-        evaluations.length ? this.picker("Evaluation", "evaluation", evaluations, evaluation) : null),
-      this.curves, this.figures);
+        evaluations.length ? this.picker("Evaluation", "evaluation", evaluations, evaluation) : null,
+      ),
+      this.curves,
+      this.figures,
+    );
     if (!name) fill(this.curves, notice("No training here yet. `longtake train embedder CONFIG` makes one."));
-    if (!evaluation) fill(this.figures, notice("No evaluation here yet. `longtake train eval-embedder NAME` makes one."));
+    if (!evaluation)
+      fill(this.figures, notice("No evaluation here yet. `longtake train eval-embedder NAME` makes one."));
     await Promise.all([name && this.drawTraining(name, mine), evaluation && this.drawEvaluation(evaluation, mine)]);
   }
 
@@ -91,18 +108,26 @@ class TrainingView {
   parts(name, entry, steps, validation, config) {
     const last = steps.at(-1);
     const best = validation.filter((row) => row.best).at(-1);
-    const said = [`${name}: step ${last.step}`, `updated ${ago(entry?.updated_at)}`,
-      ...(best ? [`best held-out total ${number(best.total)} at step ${best.step}`] : [])].join(" · ");
+    const said = [
+      `${name}: step ${last.step}`,
+      `updated ${ago(entry?.updated_at)}`,
+      ...(best ? [`best held-out total ${number(best.total)} at step ${best.step}`] : []),
+    ].join(" · ");
     const names = partsOf(last);
     return [
       el("p", { class: "faint", id: "training-said" }, said),
-      el("div", { class: "grid" },
+      el(
+        "div",
+        { class: "grid" },
         this.chart("Loss", `its parts, ${count(last.step, "step")}`, (node) => lossLines(node, steps, names, false)),
         validation.length
-          ? this.chart("Held out", "what was not trained on", (node) => lossLines(node, validation, partsOf(validation.at(-1)), true))
+          ? this.chart("Held out", "what was not trained on", (node) =>
+              lossLines(node, validation, partsOf(validation.at(-1)), true),
+            )
           : el("section", { class: "card" }, notice("No validation yet.")),
         this.chart("Throughput", "chunks a second", (node) => fromZero(node, steps, "chunks_per_second")),
-        this.chart("Learning rate", "as it was used", (node) => fromZero(node, steps, "lr"))),
+        this.chart("Learning rate", "as it was used", (node) => fromZero(node, steps, "lr")),
+      ),
       el("details", { class: "card" }, el("summary", {}, "Config"), el("pre", { class: "scroll mono" }, config)),
     ];
   }
@@ -126,10 +151,19 @@ class TrainingView {
       const report = await this.app.api(`evaluations/${encodeURIComponent(name)}`);
       if (mine !== this.turn) return;
       const { config } = report;
-      const said = `${name}: ${config.backbone}, ${config.prompts.length} prompts of ${config.seconds} s, top ${config.top_k}; bands are ` +
-        "95 % intervals over prompts";
-      fill(this.figures, el("div", { class: "head" }, el("h1", {}, "Does it retrieve?"), el("p", {}, said)),
-        measures(report), el("div", { class: "grid" }, ...charts(report).map(({ heading, text, draw }) => this.chart(heading, text, draw))));
+      const said =
+        `${name}: ${config.backbone}, ${config.prompts.length} prompts of ${config.seconds} s, top ${config.top_k}; ` +
+        "bands are 95 % intervals over prompts";
+      fill(
+        this.figures,
+        el("div", { class: "head" }, el("h1", {}, "Does it retrieve?"), el("p", {}, said)),
+        measures(report),
+        el(
+          "div",
+          { class: "grid" },
+          ...charts(report).map(({ heading, text, draw }) => this.chart(heading, text, draw)),
+        ),
+      );
     } catch (error) {
       if (mine === this.turn) fill(this.figures, notice(error.message, "error"));
     }
@@ -148,7 +182,12 @@ function partsOf(row) {
 
 function lossLines(node, rows, names, markers) {
   const shown = names.filter((name) => rows.some((row) => row[name] > 0));
-  return lines(node, { series: shown.map((name) => ({ ...series(rows, name), markers })), xTitle: "step", yTitle: "loss", yLog: true });
+  return lines(node, {
+    series: shown.map((name) => ({ ...series(rows, name), markers })),
+    xTitle: "step",
+    yTitle: "loss",
+    yLog: true,
+  });
 }
 
 function fromZero(node, rows, key) {

@@ -1,0 +1,70 @@
+// How average ranks moved: a card for the runs of a sweep, one for the sweeps of the store.
+
+import { spark } from "./board_parts.js";
+import { el } from "./dom.js";
+import { ago, known, rank } from "./format.js";
+
+/** How ranks moved between the runs of this sweep and between sweeps, where they are told of more than one. */
+export async function drawMoves(box, shown, sweep, app) {
+  const mine = runsOfSweep(shown);
+  if (mine) box.append(mine);
+  const moves = await app.api("moves", { suite: shown.suite, seconds: shown.length.seconds }).catch(() => null);
+  const between = moves && betweenSweeps(moves, sweep);
+  if (between) box.append(between);
+}
+
+function runsOfSweep(shown) {
+  const runs = shown.runs;
+  if (runs.length < 2 || shown.scope !== "overall" || shown.unit !== "cell") return null;
+  const rows = shown.groups[0].rows.map((row) => {
+    const path = runs.map((run) => run.ranks[row.cell] ?? null);
+    return el(
+      "tr",
+      {},
+      el("th", { class: "name", scope: "row" }, row.cell),
+      el("td", {}, spark(path, shown.groups[0].size)),
+      ...path.slice(-4).map((value) => el("td", {}, rank(value))),
+    );
+  });
+  const heads = runs.slice(-4).map((run) => el("th", { title: run.at }, ago(run.at)));
+  return card(
+    "moves-runs",
+    "Between runs of this sweep",
+    "average rank, oldest first",
+    el("tr", {}, el("th", { class: "name" }, "Cell"), el("th", {}, ""), ...heads),
+    rows,
+  );
+}
+
+function betweenSweeps(moves, sweep) {
+  const shared = moves.cells.filter((cell) => moves.sweeps.filter((name) => known(cell.ranks[name])).length > 1);
+  if (!shared.length) return null;
+  const sweeps = moves.sweeps.filter((name) => shared.some((cell) => known(cell.ranks[name])));
+  const most = Math.max(2, moves.cells.length);
+  const rows = shared.map((cell) => {
+    const path = sweeps.map((name) => cell.ranks[name] ?? null);
+    return el(
+      "tr",
+      {},
+      el("th", { class: "name", scope: "row" }, cell.cell),
+      el("td", {}, spark(path, most)),
+      ...path.map((value, i) => el("td", { class: sweeps[i] === sweep.name ? "best" : "" }, rank(value))),
+    );
+  });
+  return card(
+    "moves-sweeps",
+    "Between sweeps",
+    "average rank among each sweep's own cells, for cells that are in several",
+    el("tr", {}, el("th", { class: "name" }, "Cell"), el("th", {}, ""), ...sweeps.map((name) => el("th", {}, name))),
+    rows,
+  );
+}
+
+function card(id, heading, text, head, rows) {
+  return el(
+    "section",
+    { class: "card flush", id },
+    el("header", {}, el("h2", {}, heading), el("p", {}, text)),
+    el("div", { class: "scroll" }, el("table", { class: "sticky" }, el("thead", {}, head), el("tbody", {}, ...rows))),
+  );
+}
