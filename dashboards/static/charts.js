@@ -34,52 +34,6 @@ export async function lines(node, options) {
   if (options.cursor !== undefined) setCursor(node, options.cursor);
 }
 
-/** A heat map. Options: z [rows][columns] (null: a gap), x, y (places), hover [rows][columns] of text, xTitle, yTitle,
- *  zTitle, zRange [low, high], colours ([CSS colour, ...], low to high), under (another z of 0 to 1, drawn in greys
- *  where z has a gap), reverseY, cursor, onClick(row, column). Resolves when drawn. */
-export async function heat(node, options) {
-  const { x, y, z, hover, under, xTitle = "", yTitle = "", zTitle = "", zRange, colours } = options;
-  const layout = () => ({
-    xaxis: axis(xTitle, { showgrid: false }),
-    yaxis: axis(yTitle, { showgrid: false, autorange: options.reverseY ? "reversed" : true }),
-  });
-  const scale = () => ramp(colours ?? [variable("--heat-low"), variable("--heat-mid"), variable("--heat-high")]);
-  const texts = hover?.map((row) => row.map((text) => (text === null ? "" : plain(text))));
-  const common = {
-    type: "heatmap",
-    x,
-    y,
-    text: texts,
-    hoverongaps: false,
-    hovertemplate: texts ? "%{text}<extra></extra>" : "%{z:.4g}<extra></extra>",
-  };
-  const data = () => [
-    ...(under
-      ? [
-          {
-            ...common,
-            z: under,
-            zmin: 0,
-            zmax: 1,
-            showscale: false,
-            colorscale: ramp([variable("--grey-low"), variable("--grey-high")]),
-          },
-        ]
-      : []),
-    {
-      ...common,
-      z,
-      zmin: zRange?.[0],
-      zmax: zRange?.[1],
-      colorscale: scale(),
-      colorbar: { title: { text: plain(zTitle), side: "right" }, thickness: 10, outlinewidth: 0, len: 1 },
-    },
-  ];
-  const pick = (point) => options.onClick?.(y.indexOf(point.y), x.indexOf(point.x));
-  await draw(node, data, layout, options, pick);
-  if (options.cursor !== undefined) setCursor(node, options.cursor);
-}
-
 /** Moves the upright line to x, or takes it away (null). Cheap enough for every frame of a video. */
 export function setCursor(node, x) {
   const chart = drawn.get(node);
@@ -198,10 +152,6 @@ function withBand(one, shade) {
     legendgroup: name,
   };
   return told.length ? [edge, line] : [line];
-}
-
-function ramp(colours) {
-  return colours.map((shade, i) => [i / (colours.length - 1), shade]);
 }
 
 function colour(i) {
