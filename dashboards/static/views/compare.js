@@ -188,10 +188,12 @@ class Compare {
       const { left, width } = event.currentTarget.getBoundingClientRect();
       this.player.seekTime(((event.clientX - left) / width) * (one.frames / one.fps));
     };
-    const src = this.path(i, "strip", STRIP);
-    return el("div", { class: "strip", style: { "--series": `var(--series-${i + 1})`, width: `${share * 100}%` } },
-      el("img", { src, alt: `Frames of ${this.heads[i]} over time`, title: this.heads[i], "data-strip": one.take.id,
-        draggable: "false", onclick: seek, style: { aspectRatio: `${(STRIP.count * one.width) / one.height}` } }));
+    const image = el("img", { src: this.path(i, "strip", STRIP), alt: `Frames of ${this.heads[i]} over time`,
+      title: this.heads[i], "data-strip": one.take.id, draggable: "false", onclick: seek,
+      onerror: () => image.parentNode.remove(), // the video's place says what is wrong
+      style: { aspectRatio: `${(STRIP.count * one.width) / one.height}` } });
+    const style = { "--series": `var(--series-${i + 1})`, width: `${share * 100}%` };
+    return el("div", { class: "strip", style }, image);
   }
 
   drift() {
@@ -224,7 +226,7 @@ class Compare {
       onTime: (now, frame) => this.tick(now, frame),
       onFrame: (k, frame) => fill(this.figures[shown[k]].frame, String(frame)),
       onState: (playing) => fill(this.play, playing ? "Pause" : "Play"),
-      onError: (k, message) => this.app.say(`${this.heads[shown[k]]}: ${message}`, "error"),
+      onError: (k, message) => this.broken(shown[k], message),
     });
     this.stage.player = this.player;
     this.player.setRate(this.rate);
@@ -233,6 +235,12 @@ class Compare {
     this.scrub.max = last;
     fill(this.total, ` of ${last} · ${this.player.duration.toFixed(1)} s`);
     await this.player.seekTime(time);
+  }
+
+  /** Says in its place that take `i` cannot be played. */
+  broken(i, message) {
+    this.figures[i].video.replaceWith(notice(`This video cannot be played: ${message}`, "error"));
+    fill(this.figures[i].frame);
   }
 
   /** Everything that follows the time. */
@@ -268,7 +276,9 @@ class Compare {
     const series = this.takes.map((one, i) =>
       ({ name: this.heads[i], colour: `--series-${i + 1}`, ...curve(one, metric) }));
     const cursor = this.player?.time ?? null;
-    lines(this.chart, { series, xTitle: "seconds", yTitle: name, cursor, onClick: (x) => this.player?.seekTime(x) })
+    const longest = Math.max(...this.takes.map(({ frames, fps, take }) => (fps ? frames / fps : take.seconds)));
+    const onClick = (x) => this.player?.seekTime(x);
+    lines(this.chart, { series, xTitle: "seconds", yTitle: name, xRange: [0, longest], cursor, onClick })
       .catch((error) => this.app.say(error.message, "error"));
     return this.fillTable();
   }
