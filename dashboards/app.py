@@ -13,13 +13,12 @@ from collections.abc import Callable
 from importlib import metadata, resources
 from pathlib import Path
 from types import FrameType
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-import uvicorn
-from fastapi import FastAPI, Query, Request
-from fastapi.exceptions import RequestValidationError
-from fastapi.responses import FileResponse, Response, StreamingResponse
+from pydantic import Field
 from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import FileResponse, Response, StreamingResponse
 
 from longtake.dashboards import board, frames, live, take_view, training_view
 from longtake.dashboards.guard import Guard
@@ -28,6 +27,9 @@ from longtake.platform import durable
 from longtake.platform.errors import ConfigError, LongtakeError
 from longtake.platform.records import TakeResult
 from longtake.platform.store import SweepStore
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
 
 STATIC = Path(__file__).parent / "static"
 FILE = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}")
@@ -52,6 +54,8 @@ def make_app(
 
     token: what every request must know; cookie: the name it is kept under; ending: set when streams are to end.
     """
+    from fastapi import FastAPI
+
     index = StoreIndex(root)
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False)
     add_errors(app, index)
@@ -101,6 +105,7 @@ def unless_known(request: Request, tag: str, make: Callable[[dict[str, str]], Re
 
 def add_errors(app: FastAPI, index: StoreIndex) -> None:
     """Every failure is {"error": one line}; the store's own place is not told."""
+    from fastapi.exceptions import RequestValidationError
 
     def refuse(status: int, text: str) -> Response:
         return as_json({"error": " ".join(text.replace(str(index.root), "RUNS").split())}, status)
@@ -213,6 +218,9 @@ def ranked(index: StoreIndex, store: SweepStore) -> dict[str, Any]:
 def add_takes(app: FastAPI, index: StoreIndex) -> None:
     pictures = frames.Pictures()
 
+    def video_of(sweep: str, take: str) -> tuple[Path, TakeResult]:
+        return made(index, sweep, take)
+
     @route(app, "/api/sweeps/{sweep}/takes")
     def takes(
         sweep: str,
@@ -221,8 +229,8 @@ def add_takes(app: FastAPI, index: StoreIndex) -> None:
         seconds: int | None = None,
         prompt: str | None = None,
         state: str | None = None,
-        offset: Annotated[int, Query(ge=0)] = 0,
-        limit: Annotated[int, Query(ge=1, le=take_view.MAX_PAGE)] = 100,
+        offset: Annotated[int, Field(ge=0)] = 0,
+        limit: Annotated[int, Field(ge=1, le=take_view.MAX_PAGE)] = 100,
     ) -> Response:
         wanted = take_view.Filter(backbone, method, seconds, prompt, state)
         return as_json(take_view.page(index, index.sweep(sweep), wanted, offset, limit))
@@ -239,7 +247,7 @@ def add_takes(app: FastAPI, index: StoreIndex) -> None:
 
     @route(app, "/api/sweeps/{sweep}/takes/{take}/video")
     def video(request: Request, sweep: str, take: str) -> Response:
-        path, result = made(index, sweep, take)
+        path, result = video_of(sweep, take)
         return unless_known(
             request, result.video_sha256, lambda headers: FileResponse(path, headers=headers, media_type="video/mp4")
         )
@@ -249,14 +257,14 @@ def add_takes(app: FastAPI, index: StoreIndex) -> None:
         request: Request,
         sweep: str,
         take: str,
-        index_: Annotated[int, Query(alias="index", ge=0)],
-        width: Annotated[int, Query(ge=32, le=640)] = 160,
+        index: Annotated[int, Field(ge=0)],
+        width: Annotated[int, Field(ge=32, le=640)] = 160,
     ) -> Response:
-        path, result = made(index, sweep, take)
+        path, result = video_of(sweep, take)
         return unless_known(
             request,
-            f"{result.video_sha256}-{index_}-{width}",
-            lambda headers: Response(pictures.frame(path, result, index_, width), 200, headers, JPEG),
+            f"{result.video_sha256}-{index}-{width}",
+            lambda headers: Response(pictures.frame(path, result, index, width), 200, headers, JPEG),
         )
 
     @route(app, "/api/sweeps/{sweep}/takes/{take}/strip")
@@ -264,10 +272,10 @@ def add_takes(app: FastAPI, index: StoreIndex) -> None:
         request: Request,
         sweep: str,
         take: str,
-        count: Annotated[int, Query(ge=1, le=60)] = 12,
-        width: Annotated[int, Query(ge=32, le=640)] = 96,
+        count: Annotated[int, Field(ge=1, le=60)] = 12,
+        width: Annotated[int, Field(ge=32, le=640)] = 96,
     ) -> Response:
-        path, result = made(index, sweep, take)
+        path, result = video_of(sweep, take)
         return unless_known(
             request,
             f"{result.video_sha256}-{count}x{width}",
@@ -322,6 +330,7 @@ def add_trainings(app: FastAPI, index: StoreIndex) -> None:
 def serve(application: Guard, sock: socket.socket, ending: threading.Event) -> None:
     """Answer on an open socket until SIGINT or SIGTERM, which uvicorn raises again as KeyboardInterrupt. Sets `ending`
     first, because a server waits for its streams."""
+    import uvicorn
 
     class Server(uvicorn.Server):
         def handle_exit(self, sig: int, frame: FrameType | None) -> None:

@@ -108,10 +108,12 @@ class StoreIndex:
     """One folder of sweeps. Safe to ask from several threads."""
 
     def __init__(self, root: Path) -> None:
-        """Raises ConfigError unless there is such a folder."""
+        """Raises ConfigError unless there is such a folder, which is none of a single sweep."""
         self.root = Path(root)
         if not self.root.is_dir():
             raise ConfigError(f"{root}: no such folder; name the folder that `longtake run` wrote to")
+        if (self.root / "plan.jsonl").is_file():
+            raise ConfigError(f"{root}: is one sweep; name the folder that it lies in, {self.root.resolve().parent}")
         self.real_root = self.root.resolve()
         self.files = FileCache()
         self.scans: dict[str, tuple[float, dict[str, TakeState]]] = {}

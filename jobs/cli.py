@@ -328,7 +328,7 @@ def weights_verify(
 
 EXTRAS = dict.fromkeys(("diffusers", "ftfy", "huggingface_hub", "tokenizers", "transformers"), "wan")
 EXTRAS["deepspeed"] = "train"
-NOTHING_KEPT = ("bench", "compare", "doctor", "plan", "verify", "leaderboard", "traces")
+NOTHING_KEPT = ("bench", "compare", "dashboard", "doctor", "plan", "verify", "leaderboard", "traces")
 CLICK_INTERRUPTED = 130  # what click makes of a KeyboardInterrupt
 
 

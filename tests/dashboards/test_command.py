@@ -106,6 +106,7 @@ def test_beyond_loopback_a_token_is_made_and_printed_once(root: Path) -> None:
     [
         (["none"], "none: no such folder; name the folder that `longtake run` wrote to"),
         (["file"], "file: no such folder; name the folder that `longtake run` wrote to"),
+        (["sweep"], "sweep: is one sweep; name the folder that it lies in, "),
         ([".", "--host=203.0.113.9"], "--host 203.0.113.9 --port 8765: cannot be used: "),
         ([".", "--host=no.such.host.invalid"], "--host no.such.host.invalid --port 8765: cannot be used: "),
         ([".", "--token=short"], "--token: is too weak"),
@@ -117,6 +118,8 @@ def test_a_mistake_is_one_line(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     Path("file").touch()
+    Path("sweep").mkdir()
+    Path("sweep/plan.jsonl").touch()
     assert execute(["dashboard", *arguments]) == 2
     told = capsys.readouterr()
     assert told.out == ""
