@@ -1,0 +1,189 @@
+"""Videos side by side stay in step, told from their pixels: each frame of a painted video shows its own index.
+
+What a canvas reads from the four videos in one animation frame is what a person sees at once.
+"""
+
+import random
+from typing import Any
+
+import pytest
+from playwright.sync_api import Page
+
+from longtake.platform.takes import Take
+
+from .conftest import Open
+from .stores import CHECK, CLIP_SECONDS, GRID, NUMBER_BITS, PAINTED_METHODS, SQUARE_PX, WORST
+from .watched import Watched
+
+FPS = 16
+PLAY_SECONDS = 10
+# `__numbers()`: the index that each video shows, null while there is none or its remainder by 127 does not agree.
+READER = f"""() => {{
+    const size = {SQUARE_PX * GRID};
+    const pen = Object.assign(document.createElement("canvas"), {{ width: size, height: size }})
+        .getContext("2d", {{ willReadFrequently: true }});
+    window.__videos = () => [...document.querySelectorAll("video[data-take]")];
+    window.__number = (video) => {{
+        if (video.readyState < 2) return null;
+        pen.drawImage(video, 0, 0, size, size);
+        let number = 0, rest = 0;
+        for (let k = 0; k < {GRID * GRID}; k += 1) {{
+            const x = {SQUARE_PX} * (k % {GRID} + 0.5), y = {SQUARE_PX} * (Math.floor(k / {GRID}) + 0.5);
+            const bit = pen.getImageData(x, y, 1, 1).data[1] > 127 ? 1 : 0;
+            if (k < {NUMBER_BITS}) number += bit << k;
+            else rest += bit << (k - {NUMBER_BITS});
+        }}
+        return number % {CHECK} === rest ? number : null;
+    }};
+    window.__numbers = () => window.__videos().map(window.__number);
+}}"""
+RECORD = """(seconds) => new Promise((resolve) => {
+    const rows = [], end = performance.now() + 1000 * seconds;
+    const tick = () => {
+        rows.push([performance.now() / 1000, window.__numbers()]);
+        if (performance.now() < end) requestAnimationFrame(tick);
+        else resolve(rows);
+    };
+    requestAnimationFrame(tick);
+})"""
+
+
+@pytest.fixture
+def seen(demo_url: str, painted_takes: list[Take], opened: Open) -> Watched:
+    """The four painted takes at 5 s."""
+    seen = opened(demo_url)
+    page = seen.open(link(painted_takes, t=5))
+    page.wait_for_selector("#view[data-ready=compare]")
+    page.evaluate(READER)
+    settled(seen, 5 * FPS)
+    return seen
+
+
+def link(takes: list[Take], **params: Any) -> str:
+    told = "".join(f"&{key}={value}" for key, value in params.items())
+    return f"/compare?sweep=painted&takes={','.join(take.id for take in takes)}{told}"
+
+
+def numbers(page: Page) -> list[int | None]:
+    found: list[int | None] = page.evaluate("window.__numbers()")
+    return found
+
+
+def settled(seen: Watched, frame: int) -> None:
+    """All four show this very frame, and the page says so."""
+    seen.until(lambda: numbers(seen.page) == [frame] * 4, f"frame {frame} in all videos")
+    seen.until(lambda: label(seen.page) == frame, f"frame {frame} in words")
+
+
+def stopped(seen: Watched) -> int:
+    """The one frame that all four show once they have stopped; a video has no picture while it seeks."""
+    found: list[int | None] = []
+
+    def alike() -> bool:
+        found[:] = numbers(seen.page)
+        return None not in found and len(set(found)) == 1
+
+    seen.until(lambda: seen.page.inner_text("#play") == "Play", "the button to say Play")
+    seen.until(alike, "one frame in all videos")
+    return found[0] or 0
+
+
+def label(page: Page) -> int:
+    """The frame that the page says it shows."""
+    text = page.inner_text("#frame")
+    return int("".join(char for char in text.split("/")[0] if char.isdigit()))
+
+
+def test_ten_seconds_of_play_stay_within_one_frame(seen: Watched) -> None:
+    seen.page.click("#play")
+    seen.until(lambda: (numbers(seen.page)[0] or 0) > 5 * FPS, "the videos to play")
+    rows = seen.page.evaluate(RECORD, PLAY_SECONDS)
+    read = [row for _, row in rows if None not in row]
+    apart = [max(row) - min(row) for row in read]
+    within = sum(gap <= 1 for gap in apart) / len(apart)
+    print(f"{len(apart)} looks in {PLAY_SECONDS} s: {within:.2%} within one frame, at most {max(apart)} apart")
+    assert len(read) > 0.9 * len(rows)
+    assert len(read) > 5 * PLAY_SECONDS
+    assert read[-1][0] - read[0][0] == pytest.approx(PLAY_SECONDS * FPS, abs=0.2 * PLAY_SECONDS * FPS)
+    assert max(apart) <= 1
+    seen.page.click("#play")
+    settled(seen, stopped(seen))
+    seen.check()
+
+
+def test_twenty_scrubs_end_on_the_very_frame(seen: Watched, painted_takes: list[Take]) -> None:
+    last = painted_takes[0].num_frames - 1
+    chance = random.Random(0)
+    for _ in range(20):
+        scrub(seen, chance.randint(0, last))
+    for frame in (last, 0):
+        scrub(seen, frame)
+    seen.check()
+
+
+def scrub(seen: Watched, frame: int) -> None:
+    """Moves the scrubber to a frame, as dragging does."""
+    seen.page.eval_on_selector(
+        "#scrub",
+        """(node, part) => {
+            const [low, high] = [Number(node.min || 0), Number(node.max || 100)];
+            node.value = low + part * (high - low);
+            node.dispatchEvent(new Event("input", { bubbles: true }));
+            node.dispatchEvent(new Event("change", { bubbles: true }));
+        }""",
+        frame / 476,
+    )
+    settled(seen, frame)
+
+
+def test_keys_play_stop_and_step(seen: Watched) -> None:
+    keys = seen.page.keyboard
+    for key, frame in [
+        ("ArrowRight", 81),
+        ("ArrowRight", 82),
+        ("ArrowLeft", 81),
+        ("Shift+ArrowRight", 97),
+        ("Shift+ArrowLeft", 81),
+        ("End", 476),
+        ("Home", 0),
+    ]:
+        keys.press(key)
+        settled(seen, frame)
+    keys.press("Space")
+    seen.until(lambda: (numbers(seen.page)[0] or 0) > FPS, "the videos to play")
+    keys.press("Space")
+    frame = stopped(seen)
+    seen.page.wait_for_timeout(300)
+    settled(seen, frame)
+    seen.check()
+
+
+def test_a_link_shows_the_same_view_again(seen: Watched, painted_takes: list[Take]) -> None:
+    """What the address says after some moves is all that another page needs."""
+    seen.page.keyboard.press("Shift+ArrowRight")
+    settled(seen, 96)
+    seen.until(lambda: "t=6" in seen.page.url, "the time in the address")
+    other = Watched(seen.page.context, seen.url)
+    other.open(seen.page.url.partition("#")[2])
+    other.page.wait_for_selector("#view[data-ready=compare]")
+    other.page.evaluate(READER)
+    settled(other, 96)
+    takes = other.page.eval_on_selector_all("video[data-take]", "(all) => all.map((v) => v.dataset.take)")
+    assert takes == [take.id for take in painted_takes]
+    other.check()
+
+
+@pytest.mark.parametrize(("metric", "which"), [("subject_consistency", 0), ("chroma_noise", 1)])
+def test_the_worst_second_is_where_the_scores_say(
+    metric: str, which: int, demo_url: str, painted_takes: list[Take], opened: Open
+) -> None:
+    """subject_consistency is worst where it is lowest, chroma_noise where it is highest; clips have 2 s = 32 frames."""
+    seen = opened(demo_url)
+    page = seen.open(link(painted_takes, metric=f"weightless/{metric}"))
+    page.wait_for_selector("#view[data-ready=compare]")
+    page.evaluate(READER)
+    settled(seen, 0)
+    first = WORST[PAINTED_METHODS[0]][which] * CLIP_SECONDS * FPS
+    page.click("#worst")
+    seen.until(lambda: first <= (numbers(page)[0] or 0) < first + CLIP_SECONDS * FPS, f"a frame of the clip at {first}")
+    seen.check()

@@ -1,0 +1,116 @@
+"""The five views in a real browser, wide and narrow, light and dark: nothing goes wrong, and the store's numbers are
+there.
+
+Screenshots are left in build/screenshots/.
+"""
+
+import pytest
+
+from longtake.platform.store import SweepStore
+
+from .conftest import Open
+from .watched import Watched
+
+SIZES = {"wide": (1280, 900), "narrow": (390, 844)}
+
+
+def board(seen: Watched, store: SweepStore) -> None:
+    """Every number of the table is one of ranks.json's, to the four digits that are shown; on hover it says more."""
+    ranks = store.ranks()
+    assert ranks is not None
+    cells = ranks["suites"]["weightless"]["lengths"][0]["overall"]
+    assert len(cells) == seen.page.locator("#board tr[data-cell]").count() == 2
+    for cell in cells:
+        row = seen.page.locator(f"#board tr[data-cell='{cell['cell']}']")
+        average = row.locator("[data-metric=rank] .avg").inner_text()
+        assert float(average) == pytest.approx(cell["average_rank"], abs=0.006)
+        for name, one in cell["metrics"].items():
+            place = row.locator(f"[data-metric={name}]")
+            assert float(place.locator(".value").inner_text()) == pytest.approx(one["score"], rel=1e-3)
+            assert float(place.locator(".place").inner_text()) == one["rank"]
+            assert "n = 2" in (place.get_attribute("title") or "")
+
+
+def compare(seen: Watched, store: SweepStore) -> None:
+    """Both takes of the first prompt, with their pictures, scores and strips."""
+    first = store.plan()[0].prompt
+    mine = [take.id for take in store.plan() if take.prompt == first]
+    seen.until(lambda: seen.page.evaluate(LOADED), "pictures in all videos and strips")
+    shown = seen.page.eval_on_selector_all("video[data-take]", "(all) => all.map((video) => video.dataset.take)")
+    assert sorted(shown) == sorted(mine)
+    row = seen.page.locator("#scores tr[data-metric='weightless/subject_consistency'] td").all_inner_texts()
+    scores = [store.scores(take, "weightless") for take in shown]
+    expected = [one.metrics["subject_consistency"] for one in scores if one]
+    assert [float(text) for text in row[-2:]] == pytest.approx(expected, rel=1e-3)
+
+
+def retrieval(seen: Watched, store: SweepStore) -> None:
+    """Thumbnails of block 39 are the frame before it, its last one, and what it retrieved, most alike first."""
+    row = store.trace(memory_take(store))[39]
+    found = [(frame, similarity) for frame, _, reason, similarity in row["attended"] if reason == "retrieved"]
+    assert len(found) == 6
+    best = [frame for frame, _ in sorted(found, key=lambda pair: -pair[1])]
+    frames = [row["first"] - 1, row["first"] + 2, *best]
+    thumbs = "#thumbs figure[data-latent]"
+    latents = "(all) => all.map((node) => Number(node.dataset.latent))"
+    seen.until(lambda: seen.page.eval_on_selector_all(thumbs, latents) == frames, f"thumbnails of {frames}")
+    seen.until(lambda: seen.page.evaluate(THUMBNAILS) == 8, "pictures in 8 thumbnails")
+    seen.until(lambda: seen.page.locator("#shares.js-plotly-plot").count() == 1, "memory's share of attention")
+    assert "block 39 " in seen.page.inner_text("#told")
+
+
+def sweep(seen: Watched, store: SweepStore) -> None:
+    """All 4 takes are scored, and the rate is that of progress.json."""
+    progress = store.progress()
+    assert progress is not None
+    counts = {
+        state: seen.page.inner_text(f"li[data-state={state}] b") for state in ("planned", "made", "scored", "failed")
+    }
+    assert counts == {"planned": "0", "made": "0", "scored": "4", "failed": "0"}
+    assert seen.page.inner_text("#state") == "over"
+    rate = seen.page.inner_text("dl.tiles dd >> nth=0")
+    assert float(rate.removesuffix("takes/min")) == pytest.approx(progress["takes_per_minute"], rel=0.01)
+
+
+def training(seen: Watched, store: SweepStore) -> None:
+    """40 steps; the lowest held-out loss is 2 / 40 = 0.05; recalls are 0.1 (i + 1), the oracle's unknown."""
+    seen.until(lambda: seen.page.locator(".js-plotly-plot").count() >= 4, "figures")
+    assert "step 40" in seen.page.inner_text("#training-said")
+    assert "0.0500 at step 40" in seen.page.inner_text("#training-said")
+    recall = seen.page.locator("#measures tr[data-descriptor] [data-metric=recall]").all_inner_texts()
+    assert [text.strip() for text in recall] == ["0.100", "0.200", "0.300", "0.400", "no value"]
+
+
+def memory_take(store: SweepStore) -> str:
+    return next(take.id for take in store.plan() if take.method.name == "rag")
+
+
+LOADED = """() => [...document.querySelectorAll("video[data-take]")]
+    .every((video) => video.readyState >= 2 && video.videoWidth === 128)
+    && [...document.querySelectorAll("img[data-strip]")].every((image) => image.naturalWidth > 0)"""
+THUMBNAILS = """() => [...document.querySelectorAll("#thumbs img")].filter((image) => image.naturalWidth > 0).length"""
+CONTENT = {
+    "board": ("/board?sweep=demo&suite=weightless", board),
+    "compare": ("/compare?sweep=demo", compare),
+    "retrieval": ("/retrieval?sweep=demo&take={memory}&block=39", retrieval),
+    "sweep": ("/sweep?sweep=demo", sweep),
+    "training": ("/training?name=mine", training),
+}
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("view", CONTENT)
+def test_a_view(view: str, size: str, scheme: str, demo_store: SweepStore, demo_url: str, opened: Open) -> None:
+    seen = opened(demo_url, *SIZES[size], scheme)
+    link, content = CONTENT[view]
+    page = seen.open(link.format(memory=memory_take(demo_store)))
+    try:
+        page.wait_for_selector(f"#view[data-ready={view}]")
+        content(seen, demo_store)
+        page.wait_for_load_state("networkidle")
+    finally:
+        seen.shoot(f"{view}-{size}-{scheme}")
+    seen.check()
+    wide, shown = page.evaluate("[document.documentElement.scrollWidth, window.innerWidth]")
+    assert wide <= shown, "the page scrolls sideways"
