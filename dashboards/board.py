@@ -12,7 +12,7 @@ from typing import Any
 
 from longtake.dashboards.store_index import Missing, StoreIndex
 from longtake.platform.errors import ConfigError
-from longtake.platform.store import SweepStore, sweep_names
+from longtake.platform.store import SweepStore
 
 UNITS = {"cell": "average_rank", "prompt": "average_rank_per_prompt"}
 SCOPES = ("overall", "within")
@@ -80,14 +80,10 @@ def moves(index: StoreIndex, suite: str | None, seconds: int | None) -> dict[str
     ranked the cell, null in the others. A rank is a place among the cells of its own sweep. Default: every suite and
     length; a cell of several suites then has a row each."""
     found = []
-    for name in sweep_names(index.root):
-        try:
-            store = index.sweep(name)
-        except Missing:
-            continue
+    for store in index.sweeps():
         ranks = index.ranks(store)
         if ranks is not None and (told := ranks_of(ranks, suite, seconds)):
-            found.append((changed(store), name, told))
+            found.append((changed(store), store.name, told))
     found.sort()
     cells = list(dict.fromkeys(cell for _, _, told in found for cell in told))
     rows = [

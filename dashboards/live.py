@@ -36,7 +36,7 @@ def failures(index: StoreIndex, store: SweepStore) -> list[dict[str, str]]:
     states = index.states(store)
     rows = []
     for take in index.plan(store).takes:
-        if take.id in states and states[take.id].has_failures:
+        if take.id in states and states[take.id].has_failures and index.holds(store.failures_file(take.id)):
             found = durable.read_json_lines(store.failures_file(take.id))
             rows += [
                 {"take": take.id, "cell": str(take.cell), "at": str(row.get("at", "")), "reason": str(row["reason"])}

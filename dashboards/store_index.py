@@ -14,6 +14,7 @@ import threading
 import time
 from collections import Counter, OrderedDict
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -30,6 +31,7 @@ T = TypeVar("T")
 Stamp = tuple[int, int, int]
 
 MAX_FILES = 256
+SWEEP_FILES = ("ranks.json", "history.jsonl", "progress.json", "takes")
 STATES = ("planned", "made", "scored", "failed")
 FRESH_SECONDS = 1.0
 """States of takes are scanned at most this often, and for ten times as long as a scan took."""
@@ -124,20 +126,27 @@ class StoreIndex:
         """Raises Missing."""
         if not NAME.fullmatch(name) or not self.holds(self.root / name / "plan.jsonl"):
             raise Missing("there is no such sweep in this folder")
-        return SweepStore(self.root, name)
+        store = SweepStore(self.root, name)
+        self.keep_inside(store.sweep_file, *(store.folder / file for file in SWEEP_FILES))
+        return store
 
     def take(self, store: SweepStore, take_id: str) -> Take:
         """A planned take. Raises Missing."""
         take = self.plan(store).by_id.get(take_id) if TAKE_ID.fullmatch(take_id) else None
         if take is None:
             raise Missing("there is no such take in this sweep")
+        folder = store.video(take.id).parent
+        scores = [folder / "scores" / f"{suite}.json" for suite in take_suites(folder)]
+        self.keep_inside(store.failures_file(take.id), folder / commit.RESULT, folder / "scores", *scores)
         return take
 
     def training(self, name: str) -> TrainingFolder:
         """Raises Missing."""
         if not NAME.fullmatch(name) or not self.holds(self.root / "training" / name / "config.yaml"):
             raise Missing("there is no such training in this folder")
-        return TrainingFolder(self.root, name)
+        folder = TrainingFolder(self.root, name)
+        self.keep_inside(folder.steps_file, folder.validation_file)
+        return folder
 
     def evaluation(self, name: str, file: str) -> Path:
         """A file of an embedder's evaluation. Raises Missing."""
@@ -149,9 +158,14 @@ class StoreIndex:
     def holds(self, path: Path) -> bool:
         """Whether it is a file that lies in this folder, links followed."""
         try:
-            return path.is_file() and path.resolve().is_relative_to(self.real_root)
-        except (OSError, ValueError, RuntimeError):
+            return path.is_file() and is_inside(path, self.real_root)
+        except (OSError, ValueError):
             return False
+
+    def keep_inside(self, *paths: Path) -> None:
+        """Raises Missing when one of them, there or not, lies out of this folder once links are followed."""
+        if not all(is_inside(path, self.real_root) for path in paths):
+            raise Missing("a file of it is a link that leads out of this folder; name the folder it lies in")
 
     # What files hold
 
@@ -192,13 +206,20 @@ class StoreIndex:
 
     def overview(self) -> dict[str, Any]:
         """All sweeps, trainings and evaluations, one line each."""
-        names = [name for name in sweep_names(self.root) if self.holds(self.root / name / "plan.jsonl")]
         return {
             "root": str(self.root),
-            "sweeps": [self.sweep_line(SweepStore(self.root, name)) for name in names],
+            "sweeps": [self.sweep_line(store) for store in self.sweeps()],
             "trainings": [self.training_line(name) for name in self.names_in("training", "config.yaml")],
             "evaluations": [self.evaluation_line(name) for name in self.names_in("embedders", "eval.json")],
         }
+
+    def sweeps(self) -> list[SweepStore]:
+        """All that may be shown, by name."""
+        found = []
+        for name in sweep_names(self.root):
+            with suppress(Missing):
+                found.append(self.sweep(name))
+        return found
 
     def sweep_line(self, store: SweepStore) -> dict[str, Any]:
         """A sweep that cannot be read is a line with `error`."""
@@ -237,6 +258,8 @@ class StoreIndex:
 
     def training_line(self, name: str) -> dict[str, Any]:
         folder = TrainingFolder(self.root, name)
+        if not self.holds(folder.steps_file):
+            return {"name": name, "step": None, "updated_at": None}
         step = self.files.get(folder.steps_file, "step", lambda: last_step(folder.steps_file))
         return {"name": name, "step": step, "updated_at": changed_at(folder.steps_file)}
 
@@ -253,6 +276,24 @@ class StoreIndex:
         except OSError:
             return []
         return sorted(name for name in names if self.holds(self.root / folder / name / file))
+
+
+def is_inside(path: Path, root: Path) -> bool:
+    """Whether the path lies in the resolved root once links are followed; a circle of links does not."""
+    try:
+        return path.resolve().is_relative_to(root)
+    except (OSError, ValueError, RuntimeError):
+        return False
+
+
+def take_suites(folder: Path) -> list[str]:
+    """The suites that a take's folder has scores of."""
+    try:
+        names = sorted(entry.name for entry in os.scandir(folder / "scores"))
+    except OSError:
+        return []
+    suites = [name.removesuffix(".json") for name in names if name.endswith(".json")]
+    return [suite for suite in suites if NAME.fullmatch(suite)]
 
 
 def plan_of(takes: list[Take], suites: list[str]) -> Plan:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from typing import Any
 
-from longtake.dashboards.store_index import PLANNED, STATES, Missing, StoreIndex
+from longtake.dashboards.store_index import PLANNED, STATES, Missing, StoreIndex, take_suites
 from longtake.platform import commit, durable
 from longtake.platform.errors import ConfigError
-from longtake.platform.store import NAME, SweepStore
+from longtake.platform.store import SweepStore
 from longtake.platform.takes import FRAMES_PER_LATENT, Take
 
 MAX_PAGE = 1000
@@ -101,12 +100,7 @@ def detail(index: StoreIndex, store: SweepStore, take: Take) -> dict[str, Any]:
 
 def scores_of(store: SweepStore, take_id: str) -> dict[str, dict[str, Any]]:
     """Suite -> its scores of the video that is there now."""
-    try:
-        names = sorted(entry.name for entry in os.scandir(store.video(take_id).parent / "scores"))
-    except OSError:
-        return {}
-    suites = [name.removesuffix(".json") for name in names if name.endswith(".json")]
-    found = {suite: store.scores(take_id, suite) for suite in suites if NAME.fullmatch(suite)}
+    found = {suite: store.scores(take_id, suite) for suite in take_suites(store.video(take_id).parent)}
     return {suite: scores.to_json() for suite, scores in found.items() if scores is not None}
 
 

@@ -189,6 +189,30 @@ def test_a_link_out_of_the_store_is_not_followed(open_client: Open, root: Path, 
         assert SECRET not in answer.text
 
 
+@pytest.mark.parametrize(
+    ("file", "url"),
+    [
+        ("small/ranks.json", f"{SMALL}/ranks"), ("small/history.jsonl", f"{SMALL}/history"),
+        ("small/progress.json", f"{SMALL}/progress"), ("training/toy/steps.jsonl", "/api/trainings/toy"),
+        ("training/toy/validation.jsonl", "/api/trainings/toy"), ("TAKE/result.json", "TAKE_URL"),
+        ("TAKE/failures.jsonl", "TAKE_URL"), ("TAKE/scores/weightless.json", "TAKE_URL"),
+        ("TAKE/trace.jsonl", "TAKE_URL/trace"),
+    ],
+)  # fmt: skip
+def test_no_file_of_it_may_be_a_link_out(open_client: Open, root: Path, small: SweepStore, file: str, url: str) -> None:
+    take = small.plan()[0].id
+    path = root / file.replace("TAKE", f"small/takes/{take}")
+    outside = root.parent / "outside.json"
+    outside.write_text(json.dumps({"reason": SECRET, "step": 1, "suites": {}, "coverage": {}}) + "\n")
+    path.unlink(missing_ok=True)
+    path.symlink_to(outside)
+    client = open_client(root)
+    answer = client.get(url.replace("TAKE_URL", f"{SMALL}/takes/{take}"))
+    assert (answer.status_code, list(answer.json())) == (404, ["error"])
+    for other in ("/api/store", f"{SMALL}/progress", f"{SMALL}/takes", "/api/moves"):
+        assert SECRET not in client.get(other).text
+
+
 # Secrets
 
 
