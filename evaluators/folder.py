@@ -7,6 +7,7 @@ scored again. The file is replaced atomically, so it is whole at every moment. S
 from __future__ import annotations
 
 import json
+import mimetypes
 import time
 from collections.abc import Mapping
 from functools import cached_property
@@ -36,6 +37,23 @@ def find_videos(folder: Path) -> dict[str, Path]:
     if not shown:
         raise ConfigError(f"{folder}: no video ({', '.join(SUFFIXES)}) in it; give the folder that holds the videos")
     return {path.relative_to(folder).as_posix(): path for path in shown}
+
+
+def skipped(folder: Path, videos: Mapping[str, Path]) -> list[str]:
+    """Files and links of a folder that no known ending makes a video; hidden ones are not told."""
+    names = (path.relative_to(folder).as_posix() for path in sorted(folder.rglob("*")) if not path.is_dir())
+    known = {*videos, *(Path(name).with_suffix(".json").as_posix() for name in videos)}
+    return [
+        name
+        for name in names
+        if name not in known and not any(part.startswith(".") for part in Path(name).parts) and is_media(name)
+    ]
+
+
+def is_media(name: str) -> bool:
+    """Whether one would take a file for a video: by what its name says, or a link that leads nowhere."""
+    kind = mimetypes.guess_type(name)[0] or ""
+    return kind.startswith("video/") or kind == "image/gif"
 
 
 class FolderReport:
@@ -156,7 +174,11 @@ def read_earlier(out: Path, label: str, versions: Mapping[str, str]) -> dict[str
         return {}
     try:
         report = json.loads(out.read_text(encoding="utf-8"))
-        if (report["suite"], report["versions"]) != (label, versions):
+        held = report["versions"]
+        if report["suite"] != label or any(held.get(key) != versions.get(key) for key in ("suite", "settings")):
+            was = f"{report['suite']} ({held.get('settings', 'no settings')})"
+            raise ConfigError(f"{out}: holds results of {was}; name another --out, or remove it to score anew")
+        if held != versions:
             return {}
         return {name: _checked(held) for name, held in report["videos"].items() if held["sha256"]}
     except (ValueError, KeyError, TypeError, AttributeError) as error:

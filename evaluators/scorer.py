@@ -36,7 +36,8 @@ from longtake.platform.takes import Take
 READ_FRAMES = 16
 DIRECT, EXACT = "direct", "exact"
 V = TypeVar("V")
-Tell = Callable[[int, int], None]
+Tell = Callable[[int, int, str], None]
+"""Told how many frames of how many are through, and which metric is at work."""
 """Called after every clip: (frames seen, frames that the header names). What it raises ends the scoring."""
 
 
@@ -171,22 +172,28 @@ def _watch(path: Path, ctx: VideoContext, sought: list[Sought], tell: Tell | Non
     set_one_thread()
     length = clip_frames(ctx.fps, ctx.width, ctx.height, path)
     starts, seen = [], 0
+
+    def now(metric: str) -> None:
+        if tell is not None:
+            tell(seen, ctx.num_frames, metric)
+
     for one in sought:
+        now(one.track.metric.name)
         one.track.open(ctx)
     for view in iter_clips(video.read_frames(path, batch=READ_FRAMES), ctx.fps, length, path):
         starts.append(view.start_frame)
+        _show(view, sought, now)
         seen = view.start_frame + len(view)
-        _show(view, sought)
-        if tell is not None:
-            tell(seen, ctx.num_frames)
+        now("")
     _check_count(path, ctx, seen)
     return Timeline(tuple(starts), length, seen, ctx.fps)
 
 
-def _show(view: ClipView, sought: list[Sought]) -> None:
+def _show(view: ClipView, sought: list[Sought], now: Callable[[str], None]) -> None:
     """A clip to every metric: as it was decoded, or encoded and decoded once more where the protocol says so."""
     again = [one for one in sought if one.protocol == EXACT]
     for one in [one for one in sought if one.protocol != EXACT]:
+        now(one.track.metric.name)
         one.track.clip(view)
     if again:
         from longtake.evaluators.vbench.exact import encoded_again
@@ -200,6 +207,7 @@ def _show(view: ClipView, sought: list[Sought]) -> None:
                 one.track.lost(view, error)
             return
         for one in again:
+            now(one.track.metric.name)
             one.track.clip(other)
 
 

@@ -73,7 +73,10 @@ def compare(
     scores = read(store, made, prompts_of(plan))
     measures = list(dict.fromkeys(measure for found in scores.values.values() for measure in found))
     if not measures:
-        raise ConfigError(f"{folder}: none of its {len(made)} made takes is scored yet; `longtake run` scores them")
+        suites = ", ".join(entry.label for entry in sweeps.load(store.sweep_file).suite_entries())
+        raise ConfigError(
+            f"{folder}: none of its {len(made)} made takes is scored under its suites ({suites}); run the sweep again"
+        )
     check_metric(metric, measures)
     cells = [cell for cell in dict.fromkeys(take.cell for take in plan) if cell in scores.values]
     rows = [row for cell in cells for measure in measures for row in compared(scores, cell, measure, base)]
@@ -154,15 +157,21 @@ def tables(sweep: str, rows: list[Row], metric: str | None) -> list[Table]:
     for suite, seconds in dict.fromkeys((row["suite"], row["seconds"]) for row in shown):
         found = [row for row in shown if (row["suite"], row["seconds"]) == (suite, seconds)]
         title = f"{escape(sweep)}: {suite}, {seconds} s" + (f", {metric}" if metric else "")
-        made.append(table_of(title, found, key))
+        names = list(dict.fromkeys(row[key] for row in found))
+        for start in range(0, len(names), MOST_COLUMNS):
+            part = names[start : start + MOST_COLUMNS]
+            made.append(table_of(title, [row for row in found if row[key] in part], key))
     return made
+
+
+MOST_COLUMNS = 5  # with intervals, as many as stand beside each other on a wide page
 
 
 def table_of(title: str, rows: list[Row], key: str) -> Table:
     names = list(dict.fromkeys(row[key] for row in rows))
     table = new_table(title)
     for head in ("backbone", "method"):
-        table.add_column(head, overflow="fold")
+        table.add_column(head, no_wrap=True)
     for name in names:
         table.add_column(heading(name), justify="right", no_wrap=True)
     for backbone, method in dict.fromkeys((row["backbone"], row["method"]) for row in rows):

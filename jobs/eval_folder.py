@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from longtake.evaluators.base import SuiteEntry, suites
 from longtake.jobs.drain import drain
-from longtake.jobs.evaluate import Scorer, with_weights
+from longtake.jobs.evaluate import Scorer, tell, with_weights
 from longtake.platform import strict_yaml
 from longtake.platform.durable import make_folder
 from longtake.platform.errors import ConfigError, Interrupted, LongtakeError, SetupError, WeightsError
@@ -68,22 +68,29 @@ class FolderWorker:
         entry = SuiteEntry.from_json(payload["suite"])
         report({"unit": "frame"})
 
-        def tell(seen: int, total: int) -> None:
-            report({"done": seen, "total": total, "unit": "frame"})
-
-        return self.scorer.score(Path(payload["path"]), [entry], tell=tell)[entry.label].to_json()
+        found = self.scorer.score(Path(payload["path"]), [entry], tell=partial(tell, report))
+        return found[entry.label].to_json()
 
 
 def eval_folder(options: EvalOptions, console: Console | None = None) -> int:
     """3 when something could not be scored, else 0. Raises LongtakeError; Interrupted when a signal ended it early."""
-    from longtake.evaluators.folder import FolderReport, check_writable, find_videos
+    from longtake.evaluators.folder import FolderReport, check_writable, find_videos, skipped
     from longtake.jobs.leaderboard import console_for
 
     console = console or console_for()
     entry = suite_entry(options.suite, options.settings)
     if options.vbench_out is not None and options.suite != "vbench-long":
         raise ConfigError(f"--vbench-out: VBench has no results of {options.suite}; add --suite vbench-long")
+    if options.table is not None and options.table.suffix != ".parquet":
+        raise ConfigError(f"--table: {options.table} does not end in .parquet, which is what is written")
+    suite = entry.open()
+    if all(suite.metric(key).needs_take for key in suite.metrics):
+        raise ConfigError(f"--suite: {options.suite} needs a take's prompt and seed, which a folder has not")
     videos = find_videos(options.folder)
+    others = skipped(options.folder, videos)
+    if others:
+        first = ", ".join(others[:3]) + (", ..." if len(others) > 3 else "")
+        console.print(f"note: {len(others)} other files are left out: {first}", markup=False, soft_wrap=True)
     prompts = prompts_of(options.prompts, list(videos), console)
     for path in options.outputs:
         check_writable(path)
@@ -111,6 +118,8 @@ def suite_entry(name: str, settings: Sequence[str]) -> SuiteEntry:
         key, equals, text = word.partition("=")
         if not equals or not key.isidentifier():
             raise ConfigError(f"--set: {word!r} is not of the form key=value, such as protocol=exact")
+        if key in params:
+            raise ConfigError(f"--set {key}: is there twice; say it once")
         params[key] = strict_yaml.parse(text, f"--set {key}")
     if params and not dataclasses.is_dataclass(suites.get(name)):
         raise ConfigError(f"--set: the suite {name} has no settings; leave out --set")
@@ -127,6 +136,8 @@ def prompts_of(file: Path | None, videos: list[str], console: Console) -> dict[s
     if str(file) == NAMES and not file.exists():
         return from_names(videos)
     found, unknown = match(read_prompts(file), videos, file)
+    if not found:
+        raise ConfigError(f"{file}: names no video of the folder; name them by path, file name or stem")
     lacking = [video for video in videos if video not in found]
     for names, what in ((unknown, "of its names are no video here"), (lacking, "videos have no prompt in it")):
         if names:
@@ -137,10 +148,13 @@ def prompts_of(file: Path | None, videos: list[str], console: Console) -> dict[s
 
 def device_of(options: EvalOptions, entry: SuiteEntry) -> str:
     """cpu, cuda or cuda:N; a suite without networks computes on the CPU. Raises ConfigError."""
-    if not entry.weights:
-        return "cpu"
+    from longtake.jobs.sweep import DEVICE
     from longtake.platform.resources import find_device
 
+    if not DEVICE.fullmatch(options.device):
+        raise ConfigError(f"--device: {options.device!r} is not auto, cpu, cuda or cuda:N")
+    if not entry.weights:
+        return "cpu"
     try:
         device = find_device(options.device)
     except ConfigError as error:
@@ -263,16 +277,25 @@ def write(report: FolderReport, options: EvalOptions) -> None:
         write_file(options.vbench_out, json_bytes(report.official(report.to_json()["videos"])))
 
 
+def has_drift(entry: dict[str, Any]) -> bool:
+    return any(value is not None for name, value in entry["drift"].items() if name.endswith(".quarter_diff"))
+
+
 def show(report: FolderReport, options: EvalOptions, console: Console) -> None:
     from longtake.jobs.leaderboard import drift_table, folder_table, number
 
     told = report.to_json()
     console.print(folder_table(told, str(options.folder)))
-    console.print(drift_table(told, str(options.folder)))
+    drifting = {name: entry for name, entry in told["videos"].items() if has_drift(entry)}
+    if drifting:
+        console.print(drift_table(told | {"videos": drifting}, str(options.folder)))
 
     def say(line: str) -> None:
         console.print(line, markup=False, highlight=False, soft_wrap=True)
 
+    if len(drifting) < len(told["videos"]):
+        short = len(told["videos"]) - len(drifting)
+        say(f"drift needs 4 scored clips and both end quarters, which {short} of {len(told['videos'])} videos lack")
     say("overall: " + ", ".join(f"{name} {number(value)}" for name, value in told["overall"].items()))
     failed = {
         name: [metric for metric, value in entry["metrics"].items() if value is None]
@@ -280,7 +303,11 @@ def show(report: FolderReport, options: EvalOptions, console: Console) -> None:
     }
     failed = {name: metrics for name, metrics in failed.items() if metrics}
     for name, metrics in list(failed.items())[:MAX_REASONS]:
-        say(f"{name}: {metrics[0]}: {told['videos'][name]['errors'][metrics[0]]}")
+        reasons: dict[str, list[str]] = {}
+        for metric in metrics:
+            reasons.setdefault(told["videos"][name]["errors"][metric], []).append(metric)
+        for reason, alike in reasons.items():
+            say(f"{name}: {', '.join(alike)}: {reason}")
     if len(failed) > MAX_REASONS:
         say(f"and {len(failed) - MAX_REASONS} more videos that lack a score")
     for path in options.outputs:

@@ -106,8 +106,8 @@ class ScoreWorker:
         return {label: unscored(scores) for label, scores in found.items()}
 
 
-def tell(report: Report, frames: int, total: int) -> None:
-    report({"done": frames, "total": total, "unit": "frame"})
+def tell(report: Report, frames: int, total: int, metric: str) -> None:
+    report({"done": frames, "total": total, "unit": "frame", "stage": metric})
 
 
 def with_weights(entry: SuiteEntry, instead: str = "{{{name}: {{dimensions: [...]}}}}") -> SuiteEntry:

@@ -91,7 +91,8 @@ def describe(running: Running) -> str:
     verb = "make" if running.group == SAMPLERS else "score"
     report: dict[str, Any] = running.report
     step = f" {report['unit']} {report['done']}/{report['total']}" if "total" in report else ""
-    return f"{verb} {running.item.label}{step}"
+    stage = f", {report['stage']}" if report.get("stage") else ""
+    return f"{verb} {running.item.label}{step}{stage}"
 
 
 def render(title: str, snapshot: Snapshot) -> RenderableType:

@@ -27,6 +27,7 @@ from longtake.platform.errors import StorageError, VideoError
 
 MAX_SIDE_PX = 4096
 MAX_FPS = 240
+SPARE_SECONDS, SPARE_BESIDE_SOUND_SECONDS = 0.25, 1.0  # a declared length also counts what sound lasts longer
 FORMATS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska", ".webm": "matroska", ".avi": "avi"}
 
 
@@ -234,7 +235,17 @@ def _header(container: Any, path: Path) -> VideoHeader:
     num_frames = stream.frames or _count_packets(container, stream)
     if num_frames < 1:
         raise VideoError(f"{path}: has no frames")
+    if not stream.frames:
+        _check_length(container, num_frames / fps, path)
     return VideoHeader(num_frames, fps, width, height, path.stat().st_size)
+
+
+def _check_length(container: Any, seconds: float, path: Path) -> None:
+    """A container that does not store the number of frames may say how long it is, until it was cut."""
+    declared = ((container.duration or 0) - max(0, container.start_time or 0)) / av.time_base
+    alone = len(container.streams) == 1
+    if seconds < declared - (SPARE_SECONDS if alone else SPARE_BESIDE_SOUND_SECONDS):
+        raise VideoError(f"{path}: holds {seconds:.2f} s of the {declared:.2f} s that it declares; it is cut short")
 
 
 def _count_packets(container: Any, stream: Any) -> int:

@@ -74,7 +74,7 @@ class _Run(MetricRun):
 
         between, alone = first_frames.score(), self.settings.allows("missing-clip-to-clip")
         if between is None:
-            why = "fewer than two clips that do not overlap have no clip-to-clip score"
+            why = "clip to clip needs two clips of 2 s that do not overlap; the in-clip score is kept beside it"
             extra = {IN_CLIP: in_clip, CLIP_TO_CLIP: None, MAPPED: None}
             reasons = dict.fromkeys((CLIP_TO_CLIP, MAPPED), why) | ({} if alone else {"": why})
             return VideoValue(in_clip if alone else None, clips, extra, reasons)

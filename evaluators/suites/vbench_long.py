@@ -40,6 +40,8 @@ class VBenchLong(Settings, Suite):
         for name in self.dimensions:
             if name not in DIMENSIONS:
                 raise ConfigError(f"dimensions: unknown dimension {name!r}; {did_you_mean(name, [*DIMENSIONS])}")
+            if self.dimensions.count(name) > 1:
+                raise ConfigError(f"dimensions: {name!r} is there twice; once is enough")
         if not self.dimensions:
             raise ConfigError(f"dimensions: is empty; give some of {', '.join(DIMENSIONS)}")
 

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import Path
 from typing import Any
+from urllib.error import URLError
 from urllib.parse import urlsplit
 
 from longtake.platform.durable import fsync_file, make_folder, storage_errors
@@ -170,5 +171,9 @@ def hub_errors(label: str, address: str = "") -> Iterator[None]:
         is_network = isinstance(error, ConnectionError | transport)
         if not is_network and getattr(error, "errno", None) is not None:
             raise
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise WeightsError(f"{label}: {address}: {reason}; run it again, it goes on where it stopped") from error
+        told = error.reason if type(error) is URLError else error
+        reason = (str(told).strip() or type(error).__name__).splitlines()[0]
+        where = "" if label.startswith(address) else f"{address}: "
+        raise WeightsError(
+            f"{label}: {where}{reason}; run it again, it goes on where it stopped, or take the files --from a folder"
+        ) from error

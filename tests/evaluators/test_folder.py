@@ -109,7 +109,10 @@ def test_settings_of_the_suite_part_reports(tmp_path: Path, textured: Frames, lo
     report, scored = evaluate(folder, out, direct)
     assert (report["protocol"], report["settings"]["protocol"], scored) == ("direct", "direct", ["a.mkv"])
     assert evaluate(folder, out, direct)[1] == []
-    assert evaluate(folder, out, SuiteEntry("vbench-long", "vbench-long", params))[1] == ["a.mkv"]
+    before = out.read_bytes()
+    with pytest.raises(ConfigError, match=r"holds results of vbench-long .*direct.*; name another --out"):
+        evaluate(folder, out, SuiteEntry("vbench-long", "vbench-long", params))
+    assert out.read_bytes() == before
 
 
 def test_the_report_has_the_documented_form(tmp_path: Path, lossless: Write) -> None:

@@ -183,8 +183,9 @@ def test_mistakes_are_one_line_and_2(
 
 def test_an_output_that_cannot_be_written_is_5_before_anything_is_scored(tmp_path: Path) -> None:
     folder = videos(tmp_path / "videos", 1)
-    for option in ("--out", "--table"):
-        assert execute(["eval", str(folder), option, str(tmp_path / "gone" / "file")]) == 5
+    for option, name in (("--out", "file"), ("--table", "file.parquet")):
+        assert execute(["eval", str(folder), option, str(tmp_path / "gone" / name)]) == 5
+    assert execute(["eval", str(folder), "--table", str(tmp_path / "file.csv")]) == 2
     assert list(tmp_path.iterdir()) == [folder]
 
 

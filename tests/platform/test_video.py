@@ -296,3 +296,13 @@ def test_a_video_may_start_late_and_an_avi_may_hold_frames_out_of_order(tmp_path
     gap = timed(tmp_path / "gap.mp4", "libx264", [*range(20), *range(21, 41)])
     with pytest.raises(VideoError, match=r"frame 20 is not .* a constant frame rate is needed"):
         list(read_frames(gap))
+
+
+@pytest.mark.parametrize("ending", [".mkv", ".webm"])
+def test_a_container_that_says_how_long_it_is_was_not_cut(tmp_path: Path, ending: str) -> None:
+    whole = timed(tmp_path / f"whole{ending}", "libvpx-vp9" if ending == ".webm" else "libx264", list(range(64)))
+    assert sum(len(batch) for batch in read_frames(whole)) == 64
+    cut = tmp_path / f"cut{ending}"
+    cut.write_bytes(whole.read_bytes()[: int(whole.stat().st_size * 0.6)])
+    with pytest.raises(VideoError, match=r"of the 4\.0\d s that it declares; it is cut short"):
+        list(read_frames(cut))
