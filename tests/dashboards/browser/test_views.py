@@ -114,3 +114,16 @@ def test_a_view(view: str, size: str, scheme: str, demo_store: SweepStore, demo_
     seen.check()
     wide, shown = page.evaluate("[document.documentElement.scrollWidth, window.innerWidth]")
     assert wide <= shown, "the page scrolls sideways"
+
+
+@pytest.mark.parametrize("view", ["board", "sweep"])
+def test_a_link_to_what_is_not_there_says_so(view: str, demo_url: str, opened: Open) -> None:
+    """Also in a page that is open; the next good link is shown as ever."""
+    seen = opened(demo_url)
+    page = seen.open(f"/{view}?sweep=painted")
+    page.wait_for_selector(f"#view[data-ready={view}]")
+    for sweep, sign in [("nothere", ".notice.error >> text=nothere"), ("painted", "#sweep")]:
+        page.evaluate("(hash) => { location.hash = hash; }", f"/{view}?sweep={sweep}")
+        page.wait_for_selector(f"#view {sign}")
+    seen.until(lambda: page.locator(".notice.error").count() == 0, "no error any more")
+    seen.check()
