@@ -217,6 +217,7 @@ def finish(grid: Grid, store: SweepStore, desk: Desk, publisher: Publisher, cons
     report_numerics(store, grid, console)
     if sheet:
         say(console, f"contact sheet: {sheet}")
+    say(console, f"dashboard: longtake dashboard {shlex.quote(str(grid.sweep.output))}")
     if publisher.target:
         say(console, problem or f"MLflow: {ui_command_of(publisher.target.uri)}")
     return 3 if desk.failed or problem else 0
