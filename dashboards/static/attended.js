@@ -111,10 +111,9 @@ export class AttendedMap {
   #drawSelected(pen) {
     const down = Math.max(3, this.h / this.blocks.length);
     const middle = (this.#y(this.selected) + this.#y(this.selected + 1)) / 2;
-    pen.fillStyle = variable("--accent");
-    pen.globalAlpha = 0.35;
-    pen.fillRect(MARGIN.left, middle - down / 2, this.w, down);
-    pen.globalAlpha = 1;
+    pen.fillStyle = pen.strokeStyle = variable("--accent");
+    pen.lineWidth = 1; // a frame, so that the cells within keep their colour
+    pen.strokeRect(MARGIN.left - 0.5, middle - down / 2 - 1.5, this.w + 1, down + 3);
     pen.beginPath();
     pen.moveTo(MARGIN.left - 7, middle - 4);
     pen.lineTo(MARGIN.left - 1, middle);

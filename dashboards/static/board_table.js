@@ -74,7 +74,7 @@ function heads(shown, key, worst, app) {
     {},
     head("cell", "Cell", "Sort by name", "name"),
     head("rank", "Average rank", "Mean over the metrics of the rank, 1 is best, with its 95 % interval", "name"),
-    ...shown.metrics.map((name) => head(name, `${words(name)} ${arrow(name)}`, `${name}: ${better(name)}`)),
+    ...shown.metrics.map((name) => head(name, `${words(name)}\u00a0${arrow(name)}`, `${name}: ${better(name)}`)),
     ...shown.drifts.map((name) =>
       head(`drift.${name}`, words(name), `${DRIFTS[shown.driftKey].help} of ${name}`, "drift"),
     ),

@@ -55,7 +55,7 @@ const app = {
     const after = { ...before, ...params };
     history.replaceState(null, "", app.link(name, after));
     drawNav();
-    if (!quiet) current.view?.update(parse(location.hash).params);
+    if (!quiet) tell(parse(location.hash).params);
   },
 
   link(name, params) {
@@ -96,7 +96,7 @@ function asQuery(params) {
 async function route() {
   const { name, params } = parse(location.hash);
   drawNav();
-  if (current.name === name && current.view) return current.view.update(params);
+  if (current.name === name && current.view) return tell(params);
   const mine = ++turn;
   current.view?.close();
   current = { name, module: null, view: null };
@@ -121,6 +121,19 @@ async function route() {
     clearTimeout(waiting);
   }
   return undefined;
+}
+
+/** Tells the view that is shown; one that fails gives its place to the reason. */
+async function tell(params) {
+  const { name, view } = current;
+  try {
+    await view?.update(params);
+  } catch (error) {
+    if (view !== current.view) return;
+    view.close();
+    current = { name, module: null, view: null };
+    fill(root, notice(error.message, "error"));
+  }
 }
 
 function drawNav() {

@@ -2,7 +2,7 @@
 
 import { clear, lines } from "../charts.js";
 import { choice, el, fill, notice } from "../dom.js";
-import { ago, count, number, words } from "../format.js";
+import { ago, count, known, number, words } from "../format.js";
 import { charts, measures } from "../evaluation.js";
 
 export const title = "Training";
@@ -125,7 +125,9 @@ class TrainingView {
               lossLines(node, validation, partsOf(validation.at(-1)), true),
             )
           : el("section", { class: "card" }, notice("No validation yet.")),
-        this.chart("Throughput", "chunks a second", (node) => fromZero(node, steps, "chunks_per_second")),
+        ...(known(last.chunks_per_second)
+          ? [this.chart("Throughput", "chunks a second", (node) => fromZero(node, steps, "chunks_per_second"))]
+          : []),
         this.chart("Learning rate", "as it was used", (node) => fromZero(node, steps, "lr")),
       ),
       el("details", { class: "card" }, el("summary", {}, "Config"), el("pre", { class: "scroll mono" }, config)),

@@ -116,7 +116,7 @@ def test_a_view(view: str, size: str, scheme: str, demo_store: SweepStore, demo_
     assert wide <= shown, "the page scrolls sideways"
 
 
-@pytest.mark.parametrize("view", ["board", "sweep"])
+@pytest.mark.parametrize("view", ["board", "compare", "retrieval", "sweep"])
 def test_a_link_to_what_is_not_there_says_so(view: str, demo_url: str, opened: Open) -> None:
     """Also in a page that is open; the next good link is shown as ever."""
     seen = opened(demo_url)
