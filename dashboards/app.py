@@ -40,7 +40,7 @@ TYPES = {
     ".svg": "image/svg+xml",
     ".png": "image/png",
 }
-USER_INFO = re.compile(r"://[^/\s\"\\]*@")
+USER_INFO = re.compile(r"://(?:[^/\s\"\\:@]*:[^\s\"\\]*|[^/\s\"\\]*)@")  # a password may hold a slash, and an @
 JPEG = "image/jpeg"
 METHODS = ["GET", "HEAD"]
 CHECK = {"cache-control": "no-cache"}
@@ -108,7 +108,7 @@ def add_errors(app: FastAPI, index: StoreIndex) -> None:
     from fastapi.exceptions import RequestValidationError
 
     def refuse(status: int, text: str) -> Response:
-        return as_json({"error": " ".join(text.replace(str(index.root), "RUNS").split())}, status)
+        return as_json({"error": index.told(text)}, status)
 
     @app.exception_handler(Missing)
     def missing(request: Request, error: Missing) -> Response:

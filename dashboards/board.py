@@ -7,7 +7,9 @@ apostrophe. Numbers are written as they are; an empty field is 'could not be sco
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
+import json
 from typing import Any
 
 from longtake.dashboards.store_index import Missing, StoreIndex
@@ -87,22 +89,37 @@ def moves(index: StoreIndex, suite: str | None, seconds: int | None) -> dict[str
     found.sort()
     cells = list(dict.fromkeys(cell for _, _, told in found for cell in told))
     rows = [
-        {"suite": of, "cell": cell, "ranks": {name: told.get((of, cell)) for _, name, told in found}}
+        {
+            "suite": of,
+            "cell": cell,
+            "ranks": {name: told.get((of, cell), NOTHING)[0] for _, name, told in found},
+            "sets": {name: told.get((of, cell), NOTHING)[1] for _, name, told in found},
+        }
         for of, cell in cells
     ]
     return {"sweeps": [name for _, name, _ in found], "cells": rows}
 
 
-def ranks_of(ranks: dict[str, Any], suite: str | None, seconds: int | None) -> dict[tuple[str, str], float | None]:
-    """(suite, cell) -> its average rank."""
+NOTHING = (None, None)
+
+
+def ranks_of(
+    ranks: dict[str, Any], suite: str | None, seconds: int | None
+) -> dict[tuple[str, str], tuple[float | None, str | None]]:
+    """(suite, cell) -> its average rank, and a mark of what it was ranked on: prompts, protocol, settings, weights."""
     return {
-        (name, row["cell"]): row["average_rank"]
+        (name, row["cell"]): (row["average_rank"], mark_of(ranked, length))
         for name, ranked in ranks["suites"].items()
         if suite in (None, name)
         for length in ranked["lengths"]
         if seconds in (None, length["seconds"])
         for row in length["overall"]
     }
+
+
+def mark_of(ranked: dict[str, Any], length: dict[str, Any]) -> str:
+    told = [ranked.get(key) for key in ("protocol", "settings", "weights")]
+    return hashlib.sha256(json.dumps([length.get("prompt_set"), *told], sort_keys=True).encode()).hexdigest()[:12]
 
 
 def changed(store: SweepStore) -> int:

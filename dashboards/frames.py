@@ -61,10 +61,8 @@ class Pictures:
 
 
 def spaced(num_frames: int, count: int) -> list[int]:
-    """`count` indices from the first frame to the last; the middle one for a single one."""
-    if count == 1:
-        return [num_frames // 2]
-    return [round(place * (num_frames - 1) / (count - 1)) for place in range(count)]
+    """The middle frames of `count` equal parts of the video: each stands over its own part."""
+    return [int((place + 0.5) * num_frames / count) for place in range(count)]
 
 
 def images(path: Path, wanted: list[int], width: int) -> list[Image]:

@@ -11,7 +11,6 @@ import ipaddress
 import json
 import secrets
 from collections.abc import Awaitable, Callable, MutableMapping
-from http.cookies import CookieError, SimpleCookie
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -52,7 +51,7 @@ class Guard:
         if refusal is not None:
             return await answer(guarded(send), *refusal)
         if self.token is not None and self.token_of(scope) is not None:
-            cookie = f"{self.cookie}={self.token}; Path=/; HttpOnly; SameSite=Strict"
+            cookie = f"{self.cookie}={self.token}; Path=/; HttpOnly; SameSite=Lax"
             return await answer(
                 guarded(send), 303, "the token is kept", {b"location": b"/", b"set-cookie": cookie.encode()}
             )
@@ -79,7 +78,10 @@ class Guard:
 
     def token_of(self, scope: Scope) -> str | None:
         """The token in the query."""
-        values = parse_qs(scope.get("query_string", b"").decode("latin-1"), max_num_fields=100)
+        try:
+            values = parse_qs(scope.get("query_string", b"").decode("latin-1"), max_num_fields=100)
+        except ValueError:
+            return None
         return values["token"][0] if "token" in values else None
 
 
@@ -99,11 +101,12 @@ def host_name(host: str) -> str:
 
 
 def cookie_value(header: str, name: str) -> str | None:
-    try:
-        found = SimpleCookie(header).get(name)
-    except CookieError:
-        return None
-    return None if found is None else found.value
+    """The value of one cookie, whatever else this host's other programs have set."""
+    for part in header.split(";"):
+        key, equals, value = part.strip().partition("=")
+        if equals and key == name:
+            return value.strip('"')
+    return None
 
 
 def guarded(send: Send) -> Send:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
+from functools import partial
 from typing import Any
 
 from longtake.dashboards.store_index import StoreIndex, is_alive
@@ -32,18 +33,19 @@ def progress(index: StoreIndex, store: SweepStore) -> dict[str, Any]:
 
 
 def failures(index: StoreIndex, store: SweepStore) -> list[dict[str, str]]:
-    """Every failed attempt, in the order of the plan."""
+    """Every failed attempt, the newest first."""
     states = index.states(store)
     rows = []
     for take in index.plan(store).takes:
         if take.id in states and states[take.id].has_failures and index.holds(store.failures_file(take.id)):
-            found = durable.read_json_lines(store.failures_file(take.id))
+            path = store.failures_file(take.id)
+            found = index.files.get(path, "failures", partial(durable.read_json_lines, path))
             rows += [
                 {"take": take.id, "cell": str(take.cell), "at": str(row.get("at", "")), "reason": str(row["reason"])}
                 for row in found
                 if isinstance(row, dict) and "reason" in row
             ]
-    return rows
+    return sorted(rows, key=lambda row: row["at"], reverse=True)
 
 
 async def events(
@@ -56,7 +58,7 @@ async def events(
         try:
             text = await asyncio.to_thread(lambda: text_of(progress(index, index.sweep(store.name))))
         except LongtakeError as error:
-            yield f"event: gone\ndata: {json.dumps({'error': ' '.join(str(error).split())})}\n\n"
+            yield f"event: gone\ndata: {json.dumps({'error': index.told(error)})}\n\n"
             return
         if text != last:
             last, quiet = text, 0.0

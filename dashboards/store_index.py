@@ -15,7 +15,7 @@ import time
 from collections import Counter, OrderedDict
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
@@ -111,7 +111,7 @@ class StoreIndex:
 
     def __init__(self, root: Path) -> None:
         """Raises ConfigError unless there is such a folder, which is none of a single sweep."""
-        self.root = Path(root)
+        self.root = Path(root).absolute()
         if not self.root.is_dir():
             raise ConfigError(f"{root}: no such folder; name the folder that `longtake run` wrote to")
         if (self.root / "plan.jsonl").is_file():
@@ -167,13 +167,17 @@ class StoreIndex:
         if not all(is_inside(path, self.real_root) for path in paths):
             raise Missing("a file of it is a link that leads out of this folder; name the folder it lies in")
 
+    def told(self, error: object) -> str:
+        """An error in one line, without the place of this folder."""
+        return " ".join(str(error).replace(str(self.root), "RUNS").split())
+
     # What files hold
 
     def plan(self, store: SweepStore) -> Plan:
         """Raises StorageError when the plan is damaged."""
-        takes = self.files.get(store.folder / "plan.jsonl", "takes", store.plan)
         suites = self.files.get(store.sweep_file, "suites", lambda: suites_of(store))
-        return self.files.get(store.folder / "plan.jsonl", "plan:" + ",".join(suites), lambda: plan_of(takes, suites))
+        plan = self.files.get(store.folder / "plan.jsonl", "plan", lambda: plan_of(store.plan(), []))
+        return replace(plan, suites=suites)
 
     def ranks(self, store: SweepStore) -> dict[str, Any] | None:
         """The ranks, or None before the first and while the file is no record of ranks."""
@@ -265,7 +269,10 @@ class StoreIndex:
 
     def evaluation_line(self, name: str) -> dict[str, Any]:
         """`figures`: the names of its pictures, without the ending."""
-        names = sorted(entry.name for entry in os.scandir(self.root / "embedders" / name))
+        try:
+            names = sorted(entry.name for entry in os.scandir(self.root / "embedders" / name))
+        except OSError:
+            names = []
         figures = [one.removesuffix(".png") for one in names if one.endswith(".png") and NAME.fullmatch(one)]
         return {"name": name, "figures": figures}
 

@@ -49,7 +49,8 @@ def page(index: StoreIndex, store: SweepStore, wanted: Filter, offset: int, limi
     rows = []
     for take in shown:
         state = states.get(take.id, PLANNED)
-        failures = len(durable.read_json_lines(store.failures_file(take.id))) if state.has_failures else 0
+        known = state.has_failures and index.holds(store.failures_file(take.id))
+        failures = len(durable.read_json_lines(store.failures_file(take.id))) if known else 0
         rows.append(line_of(take) | {"prompt_index": places[take.prompt], "state": state.state, "failures": failures})
     return {"total": len(found), "prompts": plan.prompts, "takes": rows}
 

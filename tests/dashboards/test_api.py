@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import os
+import shutil
 from itertools import pairwise
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from PIL import Image
 from starlette.testclient import TestClient
 
 from longtake.dashboards import board, frames, training_view
-from longtake.platform import video
+from longtake.platform import durable, video
 from longtake.platform.errors import VideoError
 from longtake.platform.store import SweepStore
 
@@ -153,8 +154,8 @@ def test_a_strip_is_evenly_spaced(client: TestClient, small: SweepStore) -> None
     answer = client.get(f"{SMALL}/takes/{take.id}/strip?count=5&width=48")
     assert Image.open(io.BytesIO(answer.content)).size == (5 * 48, 48)
     assert client.get(f"{SMALL}/takes/{take.id}/strip?count=61").status_code == 400
-    # 0, 10, 20, 30, 40 of 41 frames; the middle one alone
-    assert frames.spaced(41, 5) == [0, 10, 20, 30, 40]
+    # 41 frames in 5 parts of 8.2: their middles are 4.1, 12.3, 20.5, 28.7, 36.9
+    assert frames.spaced(41, 5) == [4, 12, 20, 28, 36]
     assert frames.spaced(41, 1) == [20]
     assert frames.spaced(1, 3) == [0, 0, 0]
 
@@ -297,3 +298,23 @@ def test_the_page_and_its_parts(client: TestClient) -> None:
     assert len(plotly.content) > 1_000_000
     again = client.get("/static/plotly.min.js", headers={"if-none-match": plotly.headers["etag"]})
     assert again.status_code == 304
+
+
+def test_a_plan_that_grows_while_it_is_read_is_not_kept_as_it_was(
+    small: SweepStore, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The plan is replaced between its reading and that of the sweep file beside it."""
+    from longtake.dashboards import store_index
+
+    shutil.copytree(small.folder, tmp_path / "small")
+    store, takes = SweepStore(tmp_path, "small"), small.plan()
+    (tmp_path / "small" / "plan.jsonl").write_bytes(durable.json_lines([one.to_json() for one in takes[:-1]]))
+    index, read = store_index.StoreIndex(tmp_path), store_index.suites_of
+
+    def replaced(of: SweepStore) -> list[str]:
+        (tmp_path / "small" / "plan.jsonl").write_bytes(durable.json_lines([one.to_json() for one in takes]))
+        return read(of)
+
+    monkeypatch.setattr(store_index, "suites_of", replaced)
+    index.plan(store)
+    assert len(index.plan(store).takes) == len(takes)

@@ -69,7 +69,7 @@ def test_a_browser_gives_it_once_and_keeps_a_cookie(open_client: Open, root: Pat
     answer = client.get(f"/?token={TOKEN}", follow_redirects=False)
     assert (answer.status_code, answer.headers["location"]) == (303, "/")
     cookie = answer.headers["set-cookie"]
-    assert cookie == f"longtake-8765={TOKEN}; Path=/; HttpOnly; SameSite=Strict"
+    assert cookie == f"longtake-8765={TOKEN}; Path=/; HttpOnly; SameSite=Lax"
     assert client.get("/").status_code == 200
     assert client.get("/api/store").status_code == 200
     away = client.get(f"//evil.example/?token={TOKEN}", follow_redirects=False)
@@ -126,3 +126,14 @@ def test_there_are_no_web_sockets(client: TestClient) -> None:
 )  # fmt: skip
 def test_what_is_loopback(host: str, expected: bool) -> None:
     assert guard.is_loopback(host) is expected
+
+
+def test_a_cookie_is_found_among_those_of_other_programs() -> None:
+    header = 'prefs={"a":"b"}; longtake-8765=TOKEN; odd; x=y=z'
+    assert guard.cookie_value(header, "longtake-8765") == "TOKEN"
+    assert guard.cookie_value(header, "longtake-8766") is None
+
+
+def test_too_many_fields_are_no_token() -> None:
+    query = "&".join(["a=1"] * 101).encode()
+    assert guard.Guard(None, "TOKEN").token_of({"query_string": query}) is None  # type: ignore[arg-type]
