@@ -14,12 +14,12 @@ const STEPS = [0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 1200, 3600];
 
 export class AttendedMap {
   /**
-   * Draws into `box`. `blocks`: rows of the trace; `frames`: latent frames in all; `fps`: latent frames a second;
+   * Draws into `box`. `blocks`: rows of the trace; `frames`: latent frames in all; `clock`: their times;
    * `range`: [low, high] similarity of the colours, or null; `tell(block, entry)`: text for the
    * pointer; `onPick(block)`: a click.
    */
-  constructor(box, { blocks, frames, fps, range, tell, onPick }) {
-    Object.assign(this, { box, blocks, frames, fps, range, tell, selected: 0 });
+  constructor(box, { blocks, frames, clock, range, tell, onPick }) {
+    Object.assign(this, { box, blocks, frames, clock, range, tell, selected: 0 });
     this.canvas = el("canvas", { role: "img", "aria-label": "Frames that each block attended",
       onpointermove: (event) => this.#hover(event), onpointerleave: () => this.#hide(),
       onclick: (event) => onPick(this.#blockAt(event)) });
@@ -125,7 +125,7 @@ export class AttendedMap {
     pen.strokeStyle = variable("--line");
     pen.fillStyle = variable("--faint");
     pen.font = `11px ${getComputedStyle(this.box).fontFamily}`;
-    const total = this.frames / this.fps;
+    const total = this.clock.start(this.frames);
     const ticks = (length, each) => {
       const step = STEPS.find((one) => (total / one) * each <= length) ?? total;
       return Array.from({ length: Math.floor(total / step) + 1 }, (_, i) => i * step);
@@ -133,14 +133,14 @@ export class AttendedMap {
     const bottom = MARGIN.top + this.h;
     pen.textAlign = "center";
     for (const tick of ticks(this.w, 48)) {
-      const x = this.#x(tick * this.fps);
+      const x = this.#x(this.clock.latentAt(tick));
       line(pen, x, MARGIN.top, x, bottom);
       pen.fillText(String(tick), x, bottom + 15);
     }
     pen.fillText("attended frame, seconds", MARGIN.left + this.w / 2, bottom + 33);
     pen.textAlign = "right";
     for (const tick of ticks(this.h, 28)) {
-      const y = this.#yOf(tick * this.fps);
+      const y = this.#yOf(this.clock.latentAt(tick));
       line(pen, MARGIN.left, y, MARGIN.left + this.w, y);
       pen.fillText(String(tick), MARGIN.left - 10, y + 4);
     }

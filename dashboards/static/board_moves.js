@@ -2,7 +2,8 @@
 
 import { spark } from "./board_parts.js";
 import { el } from "./dom.js";
-import { ago, known, rank } from "./format.js";
+import { ago, count, rank } from "./format.js";
+import { comparable } from "./ranking.js";
 
 /** How ranks moved between the runs of this sweep and between sweeps, where they are told of more than one. */
 export async function drawMoves(box, shown, sweep, app) {
@@ -37,34 +38,36 @@ function runsOfSweep(shown) {
 }
 
 function betweenSweeps(moves, sweep) {
-  const shared = moves.cells.filter((cell) => moves.sweeps.filter((name) => known(cell.ranks[name])).length > 1);
-  if (!shared.length) return null;
-  const sweeps = moves.sweeps.filter((name) => shared.some((cell) => known(cell.ranks[name])));
+  const { sweeps, leftOut, cells } = comparable(moves, sweep.name);
+  if (!cells.length && !leftOut) return null;
   const most = Math.max(2, moves.cells.length);
-  const rows = shared.map((cell) => {
-    const path = sweeps.map((name) => cell.ranks[name] ?? null);
-    return el(
+  const rows = cells.map(({ cell, path }) =>
+    el(
       "tr",
       {},
-      el("th", { class: "name", scope: "row" }, cell.cell),
+      el("th", { class: "name", scope: "row" }, cell),
       el("td", {}, spark(path, most)),
       ...path.map((value, i) => el("td", { class: sweeps[i] === sweep.name ? "best" : "" }, rank(value))),
-    );
-  });
+    ),
+  );
   return card(
     "moves-sweeps",
     "Between sweeps",
-    "average rank among each sweep's own cells, for cells that are in several",
+    [
+      ...(cells.length ? ["average rank among each sweep's own cells, for cells that are in several"] : []),
+      ...(leftOut ? [`${count(leftOut, "sweep")} of other prompts or settings left out`] : []),
+    ].join("; "),
     el("tr", {}, el("th", { class: "name" }, "Cell"), el("th", {}, ""), ...sweeps.map((name) => el("th", {}, name))),
     rows,
   );
 }
 
 function card(id, heading, text, head, rows) {
+  const body = el("tbody", {}, ...rows);
   return el(
     "section",
     { class: "card flush", id },
     el("header", {}, el("h2", {}, heading), el("p", {}, text)),
-    el("div", { class: "scroll" }, el("table", { class: "sticky" }, el("thead", {}, head), el("tbody", {}, ...rows))),
+    rows.length ? el("div", { class: "scroll" }, el("table", { class: "sticky" }, el("thead", {}, head), body)) : null,
   );
 }

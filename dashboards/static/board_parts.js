@@ -63,8 +63,8 @@ async function takesOf(row, sweep, app) {
   const mine = await app.api(`sweeps/${sweep.name}/takes`, { ...where, method: row.method, limit: 100 });
   const first = mine.takes.find(isMade);
   if (!first) return [];
-  const same = await app.api(`sweeps/${sweep.name}/takes`, { ...where, prompt: first.prompt, limit: 100 });
-  return same.takes.filter((take) => isMade(take) && take.prompt === first.prompt && take.seed === first.seed);
+  const same = await app.api(`sweeps/${sweep.name}/takes`, { ...where, prompt: first.prompt_index, limit: 100 });
+  return same.takes.filter((take) => isMade(take) && take.seed === first.seed);
 }
 
 function isMade(take) {

@@ -123,7 +123,7 @@ function averageRank(row, group, shown) {
   const value = row[shown.field];
   const bounds = row[`${shown.field}_interval`];
   const move = shown.moves?.get(row.cell);
-  const over = count(shown.metrics.length, "metric");
+  const over = overOf(row, shown);
   const text = `${row.cell}: average rank ${rank(value)}, 95 % ${interval(bounds, 3)}, over ${over}`;
   return el(
     "td",
@@ -132,6 +132,13 @@ function averageRank(row, group, shown) {
     rankBar(value, bounds, group.size),
     moveMark(move),
   );
+}
+
+/** What the average is over: the metrics that the row has a rank in. */
+export function overOf(row, shown) {
+  const ranked = shown.metrics.filter((name) => known(row.metrics[name].rank)).length;
+  const all = shown.metrics.length;
+  return ranked === all ? count(all, "metric") : `only ${ranked} of the ${count(all, "metric")} shown`;
 }
 
 function moveMark(move) {

@@ -51,10 +51,10 @@ export function notice(text, kind = "empty") {
   return el("p", { class: `notice ${kind}`, role: kind === "error" ? "alert" : null }, text);
 }
 
-/** How a control is found again: by its id, or by its data-key, data-value or data-sort within what has an id. */
+/** How a control is found again: by its id, or by its data-key, -value, -sort or -pick within what has an id. */
 function selectorOf(control) {
   if (control.id) return `#${CSS.escape(control.id)}`;
-  const name = ["key", "value", "sort"].find((one) => one in control.dataset);
+  const name = ["key", "value", "sort", "pick"].find((one) => one in control.dataset);
   const holder = control.closest("[id]");
   return name && holder ? `#${CSS.escape(holder.id)} [data-${name}="${CSS.escape(control.dataset[name])}"]` : null;
 }

@@ -3,14 +3,15 @@
 export const DASH = "–";
 const MINUS = "−";
 
-/** About `digits` significant digits, without an exponent where none is needed. */
+/** About `digits` significant digits, without an exponent where none is needed; only zero is told as zero. */
 export function number(value, digits = 4) {
   if (!known(value)) return DASH;
   if (value === 0) return "0";
   const size = Math.abs(value);
   if (size >= 1e6 || size < 1e-4) return minus(value.toExponential(Math.max(0, digits - 2)));
   const places = Math.max(0, digits - 1 - Math.floor(Math.log10(size)));
-  return minus(value.toFixed(Math.min(places, digits)));
+  const text = value.toFixed(Math.min(places, digits));
+  return minus(Number(text) ? text : value.toFixed(1 - Math.floor(Math.log10(size))));
 }
 
 /** Alike for a column: as many places as give its largest value `digits` significant digits. */
@@ -18,7 +19,8 @@ export function column(values, digits = 4) {
   const largest = Math.max(0, ...values.filter(known).map(Math.abs));
   if (!largest || largest >= 1e6 || largest < 1e-3) return (value) => number(value, digits);
   const places = Math.min(Math.max(0, digits - 1 - Math.floor(Math.log10(largest))), digits + 1);
-  return (value) => (known(value) ? minus(value.toFixed(places)) : DASH);
+  const lost = (value) => value !== 0 && Number(value.toFixed(places)) === 0;
+  return (value) => (known(value) && !lost(value) ? minus(value.toFixed(places)) : number(value, digits));
 }
 
 /** With a sign, for differences. */

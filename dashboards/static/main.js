@@ -21,6 +21,9 @@ const SAY_MS = 5000;
 
 const root = document.getElementById("view");
 const help = document.getElementById("help");
+const links = Object.fromEntries(
+  Object.entries(VIEWS).map(([key, text]) => [key, el("a", { "data-view": key }, text)]),
+);
 let current = { name: null, module: null, view: null };
 let turn = 0;
 
@@ -136,22 +139,21 @@ async function tell(params) {
   }
 }
 
+/** The links stay the elements that they are, since one of them may have the focus. */
 function drawNav() {
   const { name, params } = parse(location.hash);
-  const kept = { sweep: params.sweep };
-  fill(
-    document.getElementById("nav"),
-    ...Object.entries(VIEWS).map(([key, text]) =>
-      el("a", { href: app.link(key, kept), "data-view": key, "aria-current": key === name ? "page" : null }, text),
-    ),
-  );
+  for (const [key, link] of Object.entries(links)) {
+    link.setAttribute("href", app.link(key, { sweep: params.sweep }));
+    if (key === name) link.setAttribute("aria-current", "page");
+    else link.removeAttribute("aria-current");
+  }
 }
 
 function onKey(event) {
   if (event.ctrlKey || event.metaKey || event.altKey || help.open) return;
   const target = event.target;
   if (target.closest("select, textarea, input:not([type=range]):not([type=checkbox])")) return;
-  if ([" ", "Enter"].includes(event.key) && target.closest("a, button, summary, input")) return;
+  if ([" ", "Enter"].includes(event.key) && target.closest("a, button, summary, input:not([type=range])")) return;
   if (current.view?.keys?.(event) || shellKey(event)) event.preventDefault();
 }
 
@@ -176,13 +178,14 @@ function shellKey(event) {
   return true;
 }
 
-/** The token of the address is in a cookie by now; it need not stay in the bar. */
-function hideToken() {
-  if (!new URLSearchParams(location.search).has("token")) return;
-  history.replaceState(null, "", location.pathname + location.hash);
+/** To the content, without its name in the hash, which is the view's. */
+function skip(event) {
+  event.preventDefault();
+  root.focus();
 }
 
-hideToken();
+fill(document.getElementById("nav"), ...Object.values(links));
+document.querySelector("a.skip").addEventListener("click", skip);
 document.addEventListener("keydown", onKey);
 window.addEventListener("hashchange", route);
 await route();

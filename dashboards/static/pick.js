@@ -18,16 +18,24 @@ export function hasVideo(take) {
 
 /**
  * The takes of one prompt, length and seed. `wanted`: {seconds, prompt, seed}, of which each may be missing: the first
- * that has takes is used. Resolves to {prompts, prompt, seconds, seeds, seed, takes}.
+ * that has takes is used; `prompt` is a text or its place in the list. Resolves to {prompts, prompt, seconds, seeds,
+ * seed, takes}, where `prompt` is the place.
  */
 export async function alike(app, sweep, wanted) {
   const path = `sweeps/${sweep.name}/takes`;
   const seconds = Number(wanted.seconds ?? sweep.seconds[0]);
-  const first = wanted.prompt ?? (await app.api(path, { seconds, limit: 1 })).takes[0]?.prompt;
-  const { prompts, takes } = await app.api(path, { seconds, prompt: first, limit: MOST });
+  const { prompts, takes: some } = await app.api(path, { seconds, limit: 1 });
+  const prompt = wanted.prompt === undefined ? some[0]?.prompt_index : placeOf(prompts, wanted.prompt);
+  const { takes } = await app.api(path, { seconds, prompt, limit: MOST });
   const seeds = [...new Set(takes.map((take) => take.seed))];
   const seed = seeds.includes(Number(wanted.seed)) ? Number(wanted.seed) : seeds[0];
-  return { prompts, prompt: first, seconds, seeds, seed, takes: takes.filter((take) => take.seed === seed) };
+  return { prompts, prompt, seconds, seeds, seed, takes: takes.filter((take) => take.seed === seed) };
+}
+
+/** What is no text of `prompts` is taken for a place; the server refuses one that is not there. */
+function placeOf(prompts, prompt) {
+  const place = prompts.indexOf(prompt);
+  return place < 0 ? prompt : place;
 }
 
 /** The drop-downs for what `alike` found; `onPick` gets the parameters that change. */
@@ -35,13 +43,14 @@ export function pickers(app, sweep, found, onPick) {
   const only = (values, control) => (values.length > 1 ? control() : null);
   const sweeps = app.store.sweeps.map((one) => one.name);
   return [
-    choice("Sweep", sweeps, sweep.name, (name) => onPick({ sweep: name, seconds: null, prompt: null, seed: null })),
+    choice("Sweep", sweeps, sweep.name,
+      (name) => onPick({ sweep: name, seconds: null, prompt: null, seed: null }), { id: "sweep" }),
     only(sweep.seconds, () => choice("Length", sweep.seconds.map((s) => [s, `${s} s`]), found.seconds,
-      (seconds) => onPick({ seconds, prompt: found.prompt, seed: found.seed }))),
-    choice("Prompt", found.prompts, found.prompt,
+      (seconds) => onPick({ seconds, prompt: found.prompt, seed: found.seed }), { id: "seconds" })),
+    choice("Prompt", found.prompts.map((text, place) => [place, text]), found.prompt,
       (prompt) => onPick({ seconds: found.seconds, prompt, seed: found.seed }), { id: "prompt" }),
     only(found.seeds, () => choice("Seed", found.seeds, found.seed,
-      (seed) => onPick({ seconds: found.seconds, prompt: found.prompt, seed }))),
+      (seed) => onPick({ seconds: found.seconds, prompt: found.prompt, seed }), { id: "seed" })),
   ];
 }
 

@@ -67,19 +67,6 @@ export class Player {
     return frame / this.fps[this.leader];
   }
 
-  /** How far the videos are apart: the largest distance in frames between what one shows and what it should show. */
-  maxSkew() {
-    const start = this.shown[this.leader] / this.fps[this.leader];
-    const end = start + 1 / this.fps[this.leader];
-    const skews = this.shown.map((shown, i) => {
-      if (this.broken[i]) return 0;
-      const first = this.#frameOf(i, start);
-      const last = Math.max(first, Math.min(Math.ceil(end * this.fps[i] - 0.01) - 1, this.frames[i] - 1));
-      return Math.max(first - shown, shown - last, 0);
-    });
-    return Math.max(...skews);
-  }
-
   async play() {
     if (this.playing) return;
     this.playing = true;

@@ -162,6 +162,27 @@ function movesOf(length, runs) {
   return new Map(length.overall.map((row) => [row.cell, move(row)]));
 }
 
+/**
+ * What /api/moves tells that may be compared with sweep `name`: ranks of its cells in sweeps that ranked them on the
+ * same prompts with the same settings. {sweeps, leftOut: how many others ranked one of its cells, cells: those of
+ * several sweeps, each {cell, path: its rank in each of the sweeps, null where it has none}}.
+ */
+export function comparable(moves, name) {
+  const mine = moves.cells.filter((cell) => known(cell.ranks[name]));
+  const alike = (cell, other) => known(cell.ranks[other]) && cell.sets[other] === cell.sets[name];
+  const inAny = (has) => moves.sweeps.filter((other) => mine.some((cell) => has(cell, other)));
+  const sweeps = inAny(alike);
+  const paths = mine.map((cell) => ({
+    cell: cell.cell,
+    path: sweeps.map((other) => (alike(cell, other) ? cell.ranks[other] : null)),
+  }));
+  return {
+    sweeps,
+    leftOut: inAny((cell, other) => known(cell.ranks[other])).length - sweeps.length,
+    cells: paths.filter(({ path }) => path.filter(known).length > 1),
+  };
+}
+
 /** Settings that the scores were made with, as `longtake leaderboard` names them. */
 function settingsOf(ranked) {
   return Object.entries(ranked.settings ?? {}).flatMap(([name, value]) => {

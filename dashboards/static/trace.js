@@ -22,6 +22,34 @@ export function similarities(blocks) {
   return [found[Math.floor(found.length / 20)], found.at(-1)];
 }
 
+/**
+ * When a latent frame is in the video. Latent frame 0 is video frame 0 alone; each later one stands for `n` of them:
+ * latent frame l for video frames n (l - 1) + 1 to n l.
+ */
+export class Clock {
+  /** `frames`: video frames in all, beyond which nothing lies. */
+  constructor({ fps, frames_per_latent: each }, frames) {
+    Object.assign(this, { fps, each, frames });
+  }
+
+  /** Seconds at which latent frame `latent` begins, which is where the one before ends. */
+  start(latent) {
+    const first = latent > 0 ? this.each * (latent - 1) + 1 : 0;
+    return Math.min(first, this.frames) / this.fps;
+  }
+
+  /** The index of the last video frame of latent frame `latent`. */
+  last(latent) {
+    return Math.min(this.each * latent, this.frames - 1);
+  }
+
+  /** Where `seconds` is in latent frames; the inverse of `start`. */
+  latentAt(seconds) {
+    const frame = seconds * this.fps;
+    return frame < 1 ? frame : (frame - 1) / this.each + 1;
+  }
+}
+
 /** How many latent frames the take has, as far as the trace goes. */
 export function frameCount(blocks) {
   return Math.max(1, ...blocks.map((row) => row.first + row.query.length));

@@ -3,7 +3,7 @@
 // The URL holds the sweep, the takes, the time in seconds, the metric; whatever changes them goes through the URL.
 
 import { clear, lines, setCursor } from "../charts.js";
-import { choice, el, fill, notice } from "../dom.js";
+import { choice, el, fill, notice, refill } from "../dom.js";
 import { count, number, words } from "../format.js";
 import { alike, hasVideo, labels, pickers, sweepOf } from "../pick.js";
 import { Player } from "../player.js";
@@ -69,7 +69,7 @@ class Compare {
       Home: () => player.seekFrame(0),
       End: () => player.seekTime(player.duration),
       w: () => this.jump(),
-    }[event.key];
+    }[event.key === "W" ? "w" : event.key];
     if (does) does();
     else if (/^[1-4]$/.test(event.key) && this.figures[event.key - 1]) this.enlarge(event.key - 1);
     else return false;
@@ -105,7 +105,7 @@ class Compare {
     const style = { "--across": takes.length, "--aspect": first.width / first.height };
     this.stage = el("div", { class: "stage", id: "videos", style }, ...this.figures.map(({ box }) => box));
     const pick = (changed) => this.app.go({ takes: null, ...changed });
-    fill(this.root,
+    refill(this.root,
       el("div", { class: "head" }, el("h1", {}, "Compare"), el("p", {}, count(takes.length, "take"))),
       el("div", { class: "controls" }, ...pickers(this.app, this.sweep, found, pick)),
       this.cells(),
@@ -228,7 +228,6 @@ class Compare {
       onState: (playing) => fill(this.play, playing ? "Pause" : "Play"),
       onError: (k, message) => this.broken(shown[k], message),
     });
-    this.stage.player = this.player;
     this.player.setRate(this.rate);
     for (const i of shown) this.figures[i].video.src = this.path(i, "video");
     const last = this.player.frames[this.player.leader] - 1;

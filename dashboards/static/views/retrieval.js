@@ -2,10 +2,10 @@
 
 import { AttendedMap } from "../attended.js";
 import { clear, lines, setCursor } from "../charts.js";
-import { choice, el, fill, notice } from "../dom.js";
+import { choice, el, fill, notice, refill } from "../dom.js";
 import { known, number } from "../format.js";
 import { alike, hasVideo, labels, pickers, sweepOf } from "../pick.js";
-import { frameCount, memoryShares, retrieved, similarities, telling } from "../trace.js";
+import { Clock, frameCount, memoryShares, retrieved, similarities, telling } from "../trace.js";
 
 export const title = "Retrieval";
 export const help = [
@@ -61,10 +61,11 @@ class Retrieval {
     const turn = this.turn;
     const { app } = this;
     const sweep = sweepOf(app, params);
-    const { found, take, traced } = await read(app, sweep, params);
+    const { found, take, traced, frames } = await read(app, sweep, params);
     const trace = traced ? await app.api(`sweeps/${sweep.name}/takes/${take.id}/trace`) : null;
     if (turn !== this.turn) return;
-    Object.assign(this, { sweep, found, take, trace, blocks: trace?.blocks.length ? trace.blocks : null });
+    const clock = trace ? new Clock(trace, frames) : null;
+    Object.assign(this, { sweep, found, take, clock, blocks: trace?.blocks.length ? trace.blocks : null });
     const now = { sweep: sweep.name, take: take?.id ?? null, ...(take ? NO_FILTER : {}) };
     this.key = keyOf({ ...params, ...now });
     app.go(now, { quiet: true });
@@ -84,7 +85,7 @@ class Retrieval {
     const there = take ? app.link("compare", { sweep: sweep.name, takes: take.id }) : null;
     const watch = take ? el("a", { class: "button", href: there }, "Watch it") : null;
     const missing = take ? "This take has no trace yet." : "No take of this prompt has a video yet.";
-    fill(this.root, el("div", { class: "head" }, el("h1", {}, "Retrieval"),
+    refill(this.root, el("div", { class: "head" }, el("h1", {}, "Retrieval"),
       take ? el("p", {}, `${take.backbone} · ${take.method} · ${take.seconds} s · seed ${take.seed}`) : null),
     el("div", { class: "controls" }, ...pickers(app, sweep, found, again), cell, watch),
     ...(this.blocks ? this.parts() : [notice(missing)]));
@@ -121,13 +122,13 @@ class Retrieval {
   }
 
   draw() {
-    const { blocks, range, trace } = this;
-    this.map = new AttendedMap(this.mapBox, { blocks, range, frames: frameCount(blocks), fps: trace.latent_fps,
+    const { blocks, range, clock } = this;
+    this.map = new AttendedMap(this.mapBox, { blocks, range, frames: frameCount(blocks), clock,
       tell: (block, entry) => this.tell(block, entry), onPick: (block) => this.select(block) });
     const shares = memoryShares(blocks);
     if (!shares.some(({ frames }) => frames)) return void fill(this.chartBox, notice("No block retrieved a frame."));
     if (!shares.some(({ attention }) => known(attention))) return void fill(this.chartBox, notice(UNMEASURED));
-    const x = blocks.map((row) => this.seconds(row.first));
+    const x = blocks.map((row) => clock.start(row.first));
     const series = [{ name: "attention", x, y: shares.map(({ attention }) => attention) },
       { name: "frames", x, y: shares.map(({ frames }) => frames), dash: "dot", colour: "--faint" }];
     const nearest = (at) => x.reduce((best, one, i) => (Math.abs(one - at) < Math.abs(x[best] - at) ? i : best), 0);
@@ -143,9 +144,9 @@ class Retrieval {
     this.block = block;
     this.map.select(block);
     this.slider.value = block;
-    const [from, to] = [row.first, row.first + row.query.length].map((frame) => number(this.seconds(frame)));
+    const [from, to] = [row.first, row.first + row.query.length].map((frame) => number(this.clock.start(frame)));
     fill(this.told, `block ${row.block} · ${from} to ${to} s${row.given ? " · given" : ""}`);
-    setCursor(this.chart, this.seconds(row.first));
+    setCursor(this.chart, this.clock.start(row.first));
     clearTimeout(this.timer);
     this.timer = setTimeout(() => this.settle(row), REST_MS);
   }
@@ -172,12 +173,13 @@ class Retrieval {
     return this.thumb(frame, told.filter(Boolean).join("\n"), "memory", bar);
   }
 
+  /** A latent frame, shown by the last video frame that it stands for. */
   thumb(frame, text, kind, ...more) {
-    const { app, sweep, take, trace } = this;
-    const seconds = number(this.seconds(frame));
-    const index = frame * trace.frames_per_latent;
+    const { app, sweep, take, clock } = this;
+    const index = clock.last(frame);
+    const seconds = number(index / clock.fps);
     const src = app.url(`sweeps/${sweep.name}/takes/${take.id}/frame`, { index, width: THUMB_PX });
-    const href = app.link("compare", { sweep: sweep.name, takes: take.id, t: index / trace.fps });
+    const href = app.link("compare", { sweep: sweep.name, takes: take.id, t: index / clock.fps });
     return el("figure", { class: kind, "data-latent": frame },
       el("a", { href, title: "watch from here" }, el("img", { src, alt: `The frame at ${seconds} s` })),
       ...more, el("strong", {}, `${seconds} s`), el("span", { class: "faint" }, text));
@@ -188,15 +190,11 @@ class Retrieval {
     const [frame, index, reason, similarity] = row.attended[entry];
     const attention = row.attention?.[entry];
     return [
-      `block ${row.block}, ${number(this.seconds(row.first))} s`,
-      `frame ${frame}, ${number(this.seconds(frame))} s, time index ${index}`,
+      `block ${row.block}, ${number(this.clock.start(row.first))} s`,
+      `frame ${frame}, ${number(this.clock.start(frame))} s, time index ${index}`,
       known(similarity) ? `${reason}, similarity ${number(similarity)}` : reason,
       known(attention) ? `${number(100 * attention, 3)} % of attention` : null,
     ].filter(Boolean).join("\n");
-  }
-
-  seconds(frame) {
-    return frame / this.trace.latent_fps;
   }
 }
 
@@ -205,7 +203,7 @@ async function read(app, sweep, params) {
   const detail = async (id) => {
     const one = await app.api(`sweeps/${sweep.name}/takes/${encodeURIComponent(id)}`);
     const { label, params: { top_k: memory, descriptor: compares } } = one.take.method;
-    return { take: { ...one.take, method: label }, traced: one.has_trace, memory, compares };
+    return { take: { ...one.take, method: label }, traced: one.has_trace, frames: one.frames, memory, compares };
   };
   if (params.take) {
     const named = await detail(params.take);
@@ -215,7 +213,7 @@ async function read(app, sweep, params) {
   const some = await Promise.all(found.takes.filter(hasVideo).slice(0, FEW).map(({ id }) => detail(id)));
   const traced = some.filter((one) => one.traced);
   const chosen = traced.find((one) => one.memory && one.compares) ?? traced.find((one) => one.memory) ?? some[0];
-  return { found, take: chosen?.take, traced: chosen?.traced };
+  return { found, take: chosen?.take, traced: chosen?.traced, frames: chosen?.frames };
 }
 
 /** What the page is built for; the block changes in place. */

@@ -208,7 +208,7 @@ class SweepView {
     try {
       const last = (await this.lastMade(path, "scored")) ?? (await this.lastMade(path, "made"));
       if (!last) throw new Error("No video is made yet");
-      const { backbone, seconds, prompt } = last;
+      const { backbone, seconds, prompt_index: prompt } = last;
       const same = (await this.app.api(path, { backbone, seconds, prompt, limit: 100 })).takes.filter(
         (take) => take.seed === last.seed && ["made", "scored"].includes(take.state),
       );

@@ -1,7 +1,7 @@
 // Training of the embedder: loss parts over steps, and whether what was trained retrieves (an evaluation's numbers).
 
 import { clear, lines } from "../charts.js";
-import { choice, el, fill, notice } from "../dom.js";
+import { choice, el, fill, notice, refill } from "../dom.js";
 import { ago, count, known, number, words } from "../format.js";
 import { charts, measures } from "../evaluation.js";
 
@@ -101,7 +101,7 @@ class TrainingView {
     const { steps, validation, config } = told;
     const entry = this.app.store.trainings.find((one) => one.name === name);
     if (!steps.length) fill(this.curves, notice(`${name} has made no step yet.`));
-    else fill(this.curves, ...this.parts(name, entry, steps, validation, config));
+    else refill(this.curves, ...this.parts(name, entry, steps, validation, config));
     this.again(name, entry, mine);
   }
 
@@ -130,7 +130,12 @@ class TrainingView {
           : []),
         this.chart("Learning rate", "as it was used", (node) => fromZero(node, steps, "lr")),
       ),
-      el("details", { class: "card" }, el("summary", {}, "Config"), el("pre", { class: "scroll mono" }, config)),
+      el(
+        "details",
+        { class: "card", open: this.curves.querySelector("details")?.open },
+        el("summary", { id: "config" }, "Config"),
+        el("pre", { class: "scroll mono" }, config),
+      ),
     ];
   }
 

@@ -158,6 +158,52 @@ def test_keys_play_stop_and_step(seen: Watched) -> None:
     seen.check()
 
 
+def test_keys_go_on_once_the_scrubber_has_the_focus(seen: Watched) -> None:
+    """A click in the middle of the scrubber, then space and arrows, which move one frame and not two."""
+    page = seen.page
+    page.click("#scrub")
+    assert page.evaluate("document.activeElement.id") == "scrub"
+    middle = stopped(seen)
+    assert middle == pytest.approx(238, abs=3)
+    page.keyboard.press("ArrowRight")
+    settled(seen, middle + 1)
+    page.keyboard.press("ArrowLeft")
+    settled(seen, middle)
+    assert page.input_value("#scrub") == str(middle)
+    page.keyboard.press("Space")
+    seen.until(lambda: (numbers(page)[0] or 0) > middle + 4, "the videos to play")
+    page.keyboard.press("Space")
+    settled(seen, stopped(seen))
+    seen.check()
+
+
+def test_w_goes_to_the_worst_second_with_caps_lock_too(seen: Watched) -> None:
+    seen.page.select_option("#metric", "weightless/subject_consistency")
+    seen.page.locator("#videos").click(position={"x": 1, "y": 1})
+    seen.page.evaluate("document.activeElement.blur()")
+    seen.page.keyboard.press("W")
+    settled(seen, WORST[PAINTED_METHODS[0]][0] * CLIP_SECONDS * FPS)
+    seen.check()
+
+
+def test_the_focus_stays_on_a_take_that_is_taken_out_and_put_back(seen: Watched, painted_takes: list[Take]) -> None:
+    page, last = seen.page, painted_takes[-1].id
+    page.focus(f"[data-pick='{last}']")
+    for count in (3, 4):
+        page.keyboard.press("Space")
+        seen.until(lambda: page.locator("video[data-take]").count() == count, f"{count} videos")
+        assert page.evaluate("document.activeElement.dataset.pick") == last
+    seen.check()
+
+
+def test_the_focus_stays_on_a_link_while_the_address_follows_the_time(seen: Watched) -> None:
+    seen.page.keyboard.press("Shift+ArrowRight")
+    seen.page.focus("#nav a[data-view=sweep]")
+    seen.until(lambda: "t=6" in seen.page.url, "the time in the address")
+    assert seen.page.evaluate("document.activeElement.dataset.view") == "sweep"
+    seen.check()
+
+
 def test_a_link_shows_the_same_view_again(seen: Watched, painted_takes: list[Take]) -> None:
     """What the address says after some moves is all that another page needs."""
     seen.page.keyboard.press("Shift+ArrowRight")

@@ -4,6 +4,8 @@ there.
 Screenshots are left in build/screenshots/.
 """
 
+from pathlib import Path
+
 import pytest
 
 from longtake.platform.store import SweepStore
@@ -114,6 +116,31 @@ def test_a_view(view: str, size: str, scheme: str, demo_store: SweepStore, demo_
     seen.check()
     wide, shown = page.evaluate("[document.documentElement.scrollWidth, window.innerWidth]")
     assert wide <= shown, "the page scrolls sideways"
+
+
+def test_the_skip_link_leads_to_the_content_of_this_view(demo_url: str, opened: Open) -> None:
+    seen = opened(demo_url)
+    page = seen.open("/sweep?sweep=demo")
+    page.wait_for_selector("#view[data-ready=sweep]")
+    page.focus("a.skip")
+    page.keyboard.press("Enter")
+    assert page.evaluate("document.activeElement.id") == "view"
+    assert page.url.endswith("#/sweep?sweep=demo")
+    assert page.get_attribute("#view", "data-view") == "sweep"
+    seen.check()
+
+
+def test_an_opened_config_stays_open_while_the_training_goes_on(root: Path, demo_url: str, opened: Open) -> None:
+    for file in (root / "training" / "mine").iterdir():
+        file.touch()
+    seen = opened(demo_url)
+    page = seen.open("/training?name=mine")
+    page.click("#config")
+    page.evaluate("document.getElementById('config').dataset.before = 1")
+    seen.until(lambda: page.locator("#config:not([data-before])").count() == 1, "the page to be drawn again", 20)
+    assert page.locator("details[open] #config").count() == 1
+    assert page.evaluate("document.activeElement.id") == "config"
+    seen.check()
 
 
 @pytest.mark.parametrize("view", ["board", "compare", "retrieval", "sweep"])
