@@ -7,7 +7,7 @@ import random
 from typing import Any
 
 import pytest
-from playwright.sync_api import Page
+from playwright.sync_api import Page, expect
 
 from longtake.platform.takes import Take
 
@@ -189,9 +189,9 @@ def test_w_goes_to_the_worst_second_with_caps_lock_too(seen: Watched) -> None:
 def test_the_focus_stays_on_a_take_that_is_taken_out_and_put_back(seen: Watched, painted_takes: list[Take]) -> None:
     page, last = seen.page, painted_takes[-1].id
     page.focus(f"[data-pick='{last}']")
-    for count in (3, 4):
+    for shown in (3, 4):
         page.keyboard.press("Space")
-        seen.until(lambda: page.locator("video[data-take]").count() == count, f"{count} videos")
+        expect(page.locator("video[data-take]")).to_have_count(shown)
         assert page.evaluate("document.activeElement.dataset.pick") == last
     seen.check()
 
