@@ -3,47 +3,29 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
 
 from rich.console import Console
-from rich.live import Live
 from rich.text import Text
 
-from longtake.jobs.progress import describe
+from longtake.jobs.progress import Screen, describe
 from longtake.platform.fleet import Running
-
-if TYPE_CHECKING:
-    from types import TracebackType
 
 FIRST_SECONDS = 2.0
 PLAIN_SECONDS = 10.0
 LIVE_SECONDS = 0.25
 
 
-class EvalView:
-    """Use as a context manager. `update` may be called as often as one likes."""
+class EvalView(Screen):
+    """`update` may be called as often as one likes."""
 
     def __init__(self, console: Console):
-        self.console = console
-        self.live: Live | None = None
+        super().__init__(console)
         self.said_at = time.monotonic()
         self.wait_seconds = FIRST_SECONDS
 
-    def __enter__(self) -> EvalView:
-        if self.console.is_terminal:
-            self.live = Live(Text("starting"), console=self.console, auto_refresh=False, transient=True)
-            self.live.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self.live is not None:
-            self.live.stop()
-
     def say(self, line: str) -> None:
         """A line that stays."""
-        self.console.print(line, markup=False, highlight=False, soft_wrap=True)
+        super().say(line)
         self.said_at, self.wait_seconds = time.monotonic(), FIRST_SECONDS
 
     def update(self, running: list[Running]) -> None:

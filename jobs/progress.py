@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -23,16 +23,14 @@ LIVE_SECONDS = 0.25
 MAX_ROWS = 16
 
 
-class View:
-    """Use as a context manager. `update` may be called as often as one likes."""
+class Screen:
+    """A live display on a terminal, lines elsewhere. Use as a context manager."""
 
-    def __init__(self, console: Console, title: str):
-        self.console, self.title = console, title
+    def __init__(self, console: Console):
+        self.console = console
         self.live: Live | None = None
-        self.shown_at = 0.0
-        self.shown_done: tuple[int | None, ...] = (-1, -1, -1)
 
-    def __enter__(self) -> View:
+    def __enter__(self) -> Self:
         if self.console.is_terminal:
             self.live = Live(Text("starting"), console=self.console, auto_refresh=False, transient=True)
             self.live.start()
@@ -47,6 +45,16 @@ class View:
     def say(self, line: str) -> None:
         """A line that stays."""
         self.console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+class View(Screen):
+    """A running sweep. `update` may be called as often as one likes."""
+
+    def __init__(self, console: Console, title: str):
+        super().__init__(console)
+        self.title = title
+        self.shown_at = 0.0
+        self.shown_done: tuple[int | None, ...] = (-1, -1, -1)
 
     def update(self, snapshot: Snapshot) -> None:
         now = time.monotonic()

@@ -7,6 +7,7 @@ by VBench-Long's table, and the two are fused half and half. Without it a drift 
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -132,8 +133,9 @@ class _Consistency(VBenchMetric):
         chosen = {"long_range": True, "antialias": self.settings.antialias, **super().marks()}
         return chosen if self.settings.long_range else {}
 
+    @abstractmethod
     def eyes(self) -> Eyes:
-        raise NotImplementedError
+        """The dimension's networks."""
 
     def networks(self) -> Sequence[str]:
         eyes = self.eyes()
