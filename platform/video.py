@@ -207,7 +207,7 @@ class _Reading:
         try:
             self.container.close()
         except Exception:
-            if error is None:
+            if error is None:  # else what went wrong first is what is told
                 raise
         if error is not None and isinstance(error, Exception):
             raise self._as_video_error(error) from error

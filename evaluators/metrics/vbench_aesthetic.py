@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from longtake.evaluators.base import MetricRun, VideoContext, metrics
-from longtake.evaluators.vbench.known import Known
-from longtake.evaluators.vbench.metric import VBenchMetric, run_over
+from longtake.evaluators.vbench.metric import RatedFrames, VBenchMetric, run_over
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -18,15 +17,12 @@ if TYPE_CHECKING:
 HIGHEST = 10
 
 
-class _Run(MetricRun):
-    def __init__(self, equipment: Equipment) -> None:
-        self.equipment = equipment
-        self.clip_network, self.head = equipment.network("clip-l"), equipment.network("aesthetic")
-        self.known: Known[float] = Known()
+class _Run(RatedFrames):
+    highest = HIGHEST
 
-    def clip(self, view: ClipView) -> float:
-        scores = self.known.of(view, range(len(view)), lambda missing: self.scores(view, missing))
-        return sum(scores) / len(scores) / HIGHEST
+    def __init__(self, equipment: Equipment) -> None:
+        super().__init__(equipment)
+        self.clip_network, self.head = equipment.network("clip-l"), equipment.network("aesthetic")
 
     def scores(self, view: ClipView, missing: list[int]) -> list[float]:
         from longtake.evaluators.vbench import pixels

@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from longtake.evaluators.base import MetricRun, VideoContext, metrics
-from longtake.evaluators.vbench.known import Known
-from longtake.evaluators.vbench.metric import VBenchMetric, in_batches, run_over
+from longtake.evaluators.vbench.metric import RatedFrames, VBenchMetric, in_batches, run_over
 
 if TYPE_CHECKING:
     from longtake.evaluators.equipment import Equipment
@@ -16,15 +15,12 @@ if TYPE_CHECKING:
 HIGHEST = 100
 
 
-class _Run(MetricRun):
-    def __init__(self, equipment: Equipment) -> None:
-        self.equipment = equipment
-        self.network = equipment.network("musiq")
-        self.known: Known[float] = Known()
+class _Run(RatedFrames):
+    highest = HIGHEST
 
-    def clip(self, view: ClipView) -> float:
-        scores = self.known.of(view, range(len(view)), lambda missing: self.scores(view, missing))
-        return sum(scores) / len(scores) / HIGHEST
+    def __init__(self, equipment: Equipment) -> None:
+        super().__init__(equipment)
+        self.network = equipment.network("musiq")
 
     def scores(self, view: ClipView, missing: list[int]) -> list[float]:
         from longtake.evaluators.vbench import pixels

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from longtake.evaluators.base import Metric
+from longtake.evaluators.base import Metric, MetricRun
+from longtake.evaluators.vbench.known import Known
 from longtake.evaluators.vbench.settings import Settings
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+    from longtake.evaluators.equipment import Equipment
+    from longtake.evaluators.views import ClipView
 
 
 class VBenchMetric(Metric):
@@ -24,6 +29,24 @@ class VBenchMetric(Metric):
 
     def marks(self) -> dict[str, Any]:
         return {"compat": [name for name in self.compat if self.settings.allows(name)]}
+
+
+class RatedFrames(MetricRun):
+    """A clip scores the mean of its frames' ratings, over the highest there is. A frame is rated once."""
+
+    highest: ClassVar[float]
+
+    def __init__(self, equipment: Equipment) -> None:
+        self.equipment = equipment
+        self.known: Known[float] = Known()
+
+    def clip(self, view: ClipView) -> float:
+        ratings = self.known.of(view, range(len(view)), lambda missing: self.scores(view, missing))
+        return sum(ratings) / len(ratings) / self.highest
+
+    @abstractmethod
+    def scores(self, view: ClipView, missing: list[int]) -> list[float]:
+        """The ratings of the frames at these places of the clip."""
 
 
 def in_batches(items: Sequence[int], size: int) -> Iterator[list[int]]:
