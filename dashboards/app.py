@@ -197,10 +197,16 @@ def add_sweeps(app: FastAPI, index: StoreIndex) -> None:
 
     @route(app, "/api/sweeps/{sweep}/board.csv")
     def board_csv(
-        sweep: str, suite: str | None = None, seconds: int | None = None, scope: str = "overall", unit: str = "cell"
+        sweep: str,
+        suite: str | None = None,
+        seconds: int | None = None,
+        scope: str = "overall",
+        unit: str = "cell",
+        backbone: str | None = None,
+        method: str | None = None,
     ) -> Response:
         store = index.sweep(sweep)
-        text = board.as_csv(ranked(index, store), suite, seconds, scope, unit)
+        text = board.as_csv(ranked(index, store), suite, seconds, scope, unit, backbone, method)
         kept = {"content-disposition": f'attachment; filename="{store.name}.csv"'}
         return Response(text.encode("utf-8", "replace"), media_type="text/csv; charset=utf-8", headers=kept)
 

@@ -22,8 +22,17 @@ FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 Row = dict[str, Any]
 
 
-def as_csv(ranks: dict[str, Any], suite: str | None, seconds: int | None, scope: str, unit: str) -> str:
-    """The table of a suite and length (default: the first) with its intervals. Raises ConfigError, Missing."""
+def as_csv(
+    ranks: dict[str, Any],
+    suite: str | None,
+    seconds: int | None,
+    scope: str,
+    unit: str,
+    backbone: str | None = None,
+    method: str | None = None,
+) -> str:
+    """The table of a suite and length (default: the first) with its intervals; a backbone or method leaves out the
+    rows of others, and no rank changes. Raises ConfigError, Missing."""
     if scope not in SCOPES:
         raise ConfigError(f"scope is one of {', '.join(SCOPES)}")
     if unit not in UNITS:
@@ -36,6 +45,7 @@ def as_csv(ranks: dict[str, Any], suite: str | None, seconds: int | None, scope:
         raise Missing("nothing is ranked under this suite at this length")
     overall = lengths[0]["overall"]
     rows = overall if scope == "overall" else [row for rows in lengths[0]["within"].values() for row in rows]
+    rows = [row for row in rows if backbone in (None, row["backbone"]) and method in (None, row["method"])]
     metrics = list(ranks["suites"][suite]["directions"])
     return table(sorted(rows, key=lambda row: place(row, scope, UNITS[unit])), metrics, UNITS[unit])
 

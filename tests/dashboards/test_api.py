@@ -196,6 +196,9 @@ def test_the_board_as_csv(client: TestClient, small: SweepStore) -> None:
     for query, status in [("scope=all", 400), ("unit=take", 400), ("suite=none", 404), ("seconds=7", 404)]:
         assert client.get(f"{SMALL}/board.csv?{query}").status_code == status
     assert client.get(f"{SMALL}/board.csv?scope=within").text.count("\n") == 3
+    (only,) = csv.DictReader(io.StringIO(client.get(f"{SMALL}/board.csv?seconds=6&unit=prompt&method=rag").text))
+    assert only == next(row for row in rows if row["method"] == "rag")  # the rank is still among all
+    assert client.get(f"{SMALL}/board.csv?backbone=other").text.count("\n") == 1
 
 
 def test_no_cell_of_a_csv_is_a_formula() -> None:

@@ -101,7 +101,8 @@ function picker(sweeps, name, app) {
 function controls(shown, sweep, params, app) {
   const any = (values) => [["", "all"], ...values];
   const at = { suite: shown.suite, seconds: shown.length.seconds, scope: shown.scope, unit: shown.unit };
-  const csv = app.url(`sweeps/${sweep.name}/board.csv`, at);
+  const only = Object.fromEntries(["backbone", "method"].filter((key) => params[key]).map((key) => [key, params[key]]));
+  const csv = app.url(`sweeps/${sweep.name}/board.csv`, { ...at, ...only });
   return el(
     "div",
     { class: "controls" },
