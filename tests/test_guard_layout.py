@@ -31,7 +31,7 @@ ONE_IMPORTER = {
     "pyiqa": "evaluators/models/bare.py",  # by name, file by file
     "vbench": "evaluators/models/bare.py",
 }
-NOT_FOR_HELP = {"torch", "cv2", "av", "omegaconf", "pandas", "pyarrow", *ONE_IMPORTER}
+NOT_FOR_HELP = {"torch", "triton", "cv2", "av", "omegaconf", "pandas", "pyarrow", *ONE_IMPORTER}
 
 
 @cache
@@ -79,6 +79,17 @@ def test_a_heavy_library_has_one_importer_and_is_imported_when_used(library: str
             assert name == ONE_IMPORTER[library], f"{name} imports {library}; only {ONE_IMPORTER[library]} may"
         at_import = imports(without_functions(tree))
         assert library not in at_import, f"{name} imports {library} when it is loaded; import it inside the function"
+
+
+def test_triton_is_imported_by_kernels_alone_and_kernels_when_used() -> None:
+    """A kernel is decorated when its module is loaded, so its file imports Triton at the top, and its callers import it
+    inside functions."""
+    for name, tree in sources().items():
+        in_kernels = name.startswith("platform/kernels/")
+        assert in_kernels or "triton" not in imports(tree), f"{name} imports triton; only platform/kernels/ may"
+        for node in ast.walk(without_functions(tree)):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("longtake.platform.kernels."):
+                assert in_kernels, f"{name} imports {node.module} when it is loaded; import it inside the function"
 
 
 def test_help_is_light() -> None:
