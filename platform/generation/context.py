@@ -8,8 +8,6 @@ that of the plan, which attention cannot see.
 Shapes: L layers, B batch, h heads, d head dim, T tokens a frame, S slots (frames).
 """
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor
 
@@ -36,10 +34,9 @@ class ContextBuffer:
         slots: int,
         dtype: torch.dtype = torch.float32,
         device: torch.device = rope.CPU,
-        rotate: Callable[[Tensor, Tensor], Tensor] = rope.rotate,
     ):
         shape = (spec.layers, batch, spec.heads, slots * spec.frame_tokens, spec.head_dim)
-        self.spec, self.tokens, self.device, self.rotate = spec, spec.frame_tokens, device, rotate
+        self.spec, self.tokens, self.device = spec, spec.frame_tokens, device
         self.keys, self.values = (torch.empty(shape, dtype=dtype, device=device) for _ in range(2))
         self.places: list[dict[Place, int]] = [{} for _ in range(batch)]
         self.entries: list[Tensor] | None = None
@@ -112,7 +109,7 @@ class ContextBuffer:
     def write(self, b: int, slot: int, entry: Tensor, place: Place) -> None:
         """Rotate one entry [2, L, T, h, d] into its slot, all layers in one go."""
         span = slice(slot * self.tokens, (slot + 1) * self.tokens)
-        self.keys[:, b, :, span] = rope.rotate(entry[0], self.turn(place)).transpose(1, 2)
+        rope.rotate_into(entry[0], self.turn(place)[None], self.keys[:, b, :, span])
         self.values[:, b, :, span] = entry[1].transpose(1, 2)
 
     def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
@@ -120,17 +117,30 @@ class ContextBuffer:
         if self.entries is not None:
             self.commit(layer, key, value)
         keys, values = self.keys[layer], self.values[layer]
-        self.put(keys, self.rotate(key, self.rotation))
-        self.put(values, value)
-        turned = self.rotate(query, self.rotation).transpose(1, 2)
+        self.put(keys, values, key, value)
+        turned = rope.rotated(query, self.rotation)
         if self.shares is not None:
             self.shares.add(turned, keys[:, :, : self.used])
         return attention(turned, keys[:, :, : self.used], values[:, :, : self.used]).transpose(1, 2)
 
-    def put(self, buffer: Tensor, new: Tensor) -> None:
+    def warm_up(self, new_frames: int, text: tuple[Tensor, Tensor]) -> None:
+        """Attend once with every number of keys that a filling window meets, and over one layer's `text`: on CUDA a
+        kernel is planned, or loaded, at the first call of a shape."""
+        batch, heads, _, head_dim = text[0].shape
+        block = new_frames * self.tokens
+        query = torch.zeros(batch, block, heads, head_dim, dtype=self.keys.dtype, device=self.device).transpose(1, 2)
+        keys, values = self.keys[0], self.values[0]
+        for used in {*range(block, keys.shape[2], block), keys.shape[2]}:
+            attention(query, keys[:, :, :used], values[:, :, :used])
+        attention(query, *text)
+
+    def put(self, keys: Tensor, values: Tensor, key: Tensor, value: Tensor) -> None:
+        """Write the new frames' keys, rotated, and values [B, N, h, d] into one layer's buffers [B, h, S * T, d]."""
         for b, spans in enumerate(self.targets):
             for source, target in spans:
-                buffer[b, :, target] = new[b, source].transpose(0, 1)
+                turn = self.rotation[b : b + 1, source]
+                rope.rotate_into(key[b : b + 1, source], turn, keys[b : b + 1, :, target])
+                values[b, :, target] = value[b, source].transpose(0, 1)
 
     def commit(self, layer: int, key: Tensor, value: Tensor) -> None:
         """Keep the clean keys and values [B, N, h, d] of the new frames, not rotated, in their entries."""

@@ -89,12 +89,14 @@ class Rollout:
             bank = Bank(shelves, bank_dtype or dtype, dtype, device)
         entry = (2, spec.layers, batch, spec.frame_tokens, spec.heads, spec.head_dim)
         self.cache = KVCache(entry, window, bank, dtype, device)
-        self.context = ContextBuffer(spec, batch, window.size, dtype, device, network.rotate)
+        self.context = ContextBuffer(spec, batch, window.size, dtype, device)
         self.prepared: dict[int, Prepared] = {}
         with torch.inference_mode():
             self.text = network.text_kv(text)
             self.passes = [(s, network.modulate(t)) for s, t in zip(self.sigmas(), schedule.timesteps, strict=True)]
             self.commit_modulation = network.modulate(torch.tensor(commit_timestep))
+            if device.type == "cuda":
+                self.context.warm_up(window.block, self.text[0])
 
     def sigmas(self) -> list[Tensor]:
         return list(self.schedule.sigma(self.schedule.timesteps))

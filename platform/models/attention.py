@@ -1,9 +1,14 @@
-"""Scaled dot-product attention over whatever implementation is there: flash-attn, else torch's own.
+"""Scaled dot-product attention by the fastest kernel that runs, chosen once per device, dtype and head dim.
 
-flash-attn is used for half precision on CUDA when the package is installed; torch is told to take cuDNN's or its own
-flash kernel there and never the one that writes the whole score matrix. What ran is named by `backend`.
+In half precision on CUDA a kernel is called by its own operator rather than through torch's dispatcher: there is no
+process-wide priority to set beside other threads, and what `backend` names is what runs. Everywhere else torch's
+`scaled_dot_product_attention` decides.
+
+Shapes: B batch, h heads, N queries, M keys, d head dim.
 """
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from functools import cache
 from importlib.util import find_spec
 
@@ -12,31 +17,72 @@ import torch.nn.functional as F
 from torch import Tensor
 
 HALF = (torch.float16, torch.bfloat16)
+HOPPER = (9, 0)
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """A name for the record, and [B, h, N, d] over two of [B, h, M, d] -> [B, h, N, d]."""
+
+    name: str
+    call: Callable[[Tensor, Tensor, Tensor], Tensor]
+
+
+def cudnn(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    out: Tensor = torch.ops.aten._scaled_dot_product_cudnn_attention(query, key, value, None, False)[0]
+    return out
+
+
+def flash(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    out: Tensor = torch.ops.aten._scaled_dot_product_flash_attention(query, key, value)[0]
+    return out
+
+
+def flash_attn(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    from flash_attn import flash_attn_func
+
+    out: Tensor = flash_attn_func(*(x.transpose(1, 2) for x in (query, key, value)))
+    return out.transpose(1, 2)
+
+
+CUDNN, FLASH, FLASH_ATTN = Kernel("cudnn", cudnn), Kernel("flash", flash), Kernel("flash-attn", flash_attn)
+TORCH = Kernel("torch", F.scaled_dot_product_attention)
+
+
+def candidates(capability: tuple[int, int]) -> list[Kernel]:
+    """Fastest first. On Hopper cuDNN's kernel uses instructions that FlashAttention 2 does not."""
+    package = [FLASH_ATTN] if find_spec("flash_attn") else []
+    return [CUDNN, *package, FLASH] if capability >= HOPPER else [*package, FLASH, CUDNN]
 
 
 @cache
-def has_flash_attn() -> bool:
-    return find_spec("flash_attn") is not None
-
-
-def backend(device: torch.device, dtype: torch.dtype) -> str:
-    """Which implementation `attention` uses for tensors of this device and dtype."""
+def chosen(device: torch.device, dtype: torch.dtype, head_dim: int) -> Kernel:
+    """The first candidate that runs for this head dim; torch's own choice where none does."""
     if device.type != "cuda" or dtype not in HALF:
-        return "torch"
-    return "flash-attn" if has_flash_attn() else "torch-cudnn-or-flash"
+        return TORCH
+    usable = (
+        kernel
+        for kernel in candidates(torch.cuda.get_device_capability(device))
+        if runs(kernel, device, dtype, head_dim)
+    )
+    return next(usable, TORCH)
+
+
+def runs(kernel: Kernel, device: torch.device, dtype: torch.dtype, head_dim: int) -> bool:
+    """Whether the kernel accepts this device, dtype and head dim, tried on a few tokens."""
+    query, keys = (torch.zeros(1, 2, tokens, head_dim, dtype=dtype, device=device) for tokens in (64, 128))
+    try:
+        kernel.call(query, keys, keys)
+    except (RuntimeError, ImportError):
+        return False
+    return True
+
+
+def backend(device: torch.device, dtype: torch.dtype, head_dim: int = 128) -> str:
+    """The name of the kernel that `attention` runs: cudnn, flash, flash-attn or torch."""
+    return chosen(device, dtype, head_dim).name
 
 
 def attention(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     """[B, h, N, d] over [B, h, M, d] -> [B, h, N, d], softmax scale d ** -0.5, no mask."""
-    kind = backend(query.device, query.dtype)
-    if kind == "flash-attn":
-        from flash_attn import flash_attn_func
-
-        return flash_attn_func(*(x.transpose(1, 2) for x in (query, key, value))).transpose(1, 2)
-    if kind == "torch":
-        return F.scaled_dot_product_attention(query, key, value)
-    from torch.nn.attention import SDPBackend, sdpa_kernel
-
-    kernels = [SDPBackend.CUDNN_ATTENTION, SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION]
-    with sdpa_kernel(kernels, set_priority=True):
-        return F.scaled_dot_product_attention(query, key, value)
+    return chosen(query.device, query.dtype, query.shape[-1]).call(query, key, value)

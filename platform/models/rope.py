@@ -11,6 +11,8 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
+from longtake.platform.kernels import has_triton
+
 Split = tuple[int, int, int]
 CPU = torch.device("cpu")
 
@@ -48,13 +50,34 @@ def frame_rotation(
 def rotate(x: Tensor, rotation: Tensor) -> Tensor:
     """x [..., N, h, d] with neighbouring numbers (2i, 2i + 1) taken as one pair, turned by rotation [..., N, c, 2].
 
-    Computed in float32 and rounded back. One complex product is the fastest form that runs as written; a compiler
-    fuses the real form, and does not know complex numbers.
+    Computed in float32, as one complex product, and rounded back.
     """
     pairs, turn = x.float().unflatten(-1, (-1, 2)), rotation.unsqueeze(-3)
-    if torch.compiler.is_compiling():
-        (a, b), (cos, sin) = pairs.unbind(-1), turn.unbind(-1)
-        turned = torch.stack([a * cos - b * sin, a * sin + b * cos], dim=-1)
-    else:
-        turned = torch.view_as_real(torch.view_as_complex(pairs) * torch.view_as_complex(turn))
+    turned = torch.view_as_real(torch.view_as_complex(pairs) * torch.view_as_complex(turn))
     return turned.flatten(-2).to(x.dtype)
+
+
+def rotated(x_BNhd: Tensor, rotation: Tensor) -> Tensor:
+    """x, turned by rotation [B or 1, N, c, 2], as attention reads it: [B, h, N, d], a view of [B, N, h, d]."""
+    if not fused(x_BNhd):
+        return rotate(x_BNhd, rotation).transpose(1, 2)
+    from longtake.platform.kernels import rotate as kernel
+
+    out = torch.empty(x_BNhd.shape, dtype=x_BNhd.dtype, device=x_BNhd.device).transpose(1, 2)
+    kernel.rotate_into(x_BNhd, rotation, out)
+    return out
+
+
+def rotate_into(x_BNhd: Tensor, rotation: Tensor, out_BhNd: Tensor) -> None:
+    """Write x, turned by rotation [B or 1, N, c, 2], to `out`; on CUDA with Triton in one pass over memory."""
+    if not fused(x_BNhd):
+        out_BhNd.copy_(rotate(x_BNhd, rotation).transpose(1, 2))
+        return
+    from longtake.platform.kernels import rotate as kernel
+
+    kernel.rotate_into(x_BNhd, rotation, out_BhNd)
+
+
+def fused(x: Tensor) -> bool:
+    """Whether a kernel of our own rotates this tensor."""
+    return x.device.type == "cuda" and has_triton()

@@ -30,9 +30,9 @@ class Noise:
         return torch.randn(1, 3, 3, 2, 4, generator=torch.Generator().manual_seed(key))
 
 
-def new_network():
+def new_network(spec=SPEC):
     torch.manual_seed(0)
-    return CausalDiT(SPEC).eval().requires_grad_(False)
+    return CausalDiT(spec).eval().requires_grad_(False)
 
 
 def start(network, config, seeds=(1,), window=Window(12, 1, 3), **kwargs):  # noqa: B008 (frozen)

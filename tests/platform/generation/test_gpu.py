@@ -2,7 +2,7 @@
 
 import gc
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import pytest
 import torch
@@ -17,7 +17,7 @@ from longtake.platform.methods.random_memory import RandomMemory
 from longtake.platform.models import attention
 from longtake.platform.models.embedder import EmbedderSpec, LatentAutoencoder
 from longtake.platform.resources import GIB, BankRoom
-from tests.platform.rollouts import ENTRY_VALUES, latents, new_network, start
+from tests.platform.rollouts import ENTRY_VALUES, SPEC, latents, new_network, start
 
 pytestmark = [
     pytest.mark.gpu,
@@ -83,6 +83,8 @@ def test_the_host_never_waits_inside_a_block(network, config):
 
 
 def test_float32_agrees_with_the_cpu(network):
+    """Roundings of 1e-7 become 5e-7 of a latent over 8 blocks and do not grow with them (measured by disturbing the weights);
+    TF32, whose roundings are 5e-4, would show as 2e-3."""
     ours, theirs = (latents(start(net, Rag(), seeds=(1, 2)), 8) for net in (network, new_network()))
     assert (ours.cpu() - theirs).abs().max() < 1e-4
 
@@ -105,19 +107,48 @@ def test_bf16_stays_near_the_cpu():
     assert (ours.cpu() - theirs).abs().mean() < 0.01
 
 
-@pytest.mark.parametrize("shape", [(1, 12, 4680, 128), (2, 12, 1560, 128)])
-def test_attention_in_half_precision(shape):
-    """What runs (flash-attn if it is installed) against float32, over a slice of a longer buffer."""
-    generator = torch.Generator(CUDA).manual_seed(0)
-    query = torch.randn(shape, device=CUDA, generator=generator).bfloat16()
-    keys, values = (torch.randn(*shape[:2], 9000, 128, device=CUDA, generator=generator).bfloat16() for _ in range(2))
-    keys, values = keys[:, :, :7000], values[:, :, :7000]
-    ours = attention.attention(query, keys, values)
-    theirs = torch.nn.functional.scaled_dot_product_attention(query.float(), keys.float(), values.float())
-    assert attention.backend(CUDA, torch.bfloat16) == (
-        "flash-attn" if attention.has_flash_attn() else "torch-cudnn-or-flash"
+def test_bf16_stays_near_the_cpu_with_heads_that_fast_kernels_take():
+    """Heads of 64. Errors as above: a product over 128 instead of 24 numbers averages more of them."""
+    spec = replace(SPEC, dim=128, heads=2)
+    ours, theirs = (
+        latents(start(net, Native()), 2) for net in (new_network(spec).to(CUDA, torch.bfloat16), new_network(spec))
     )
+    assert attention.backend(CUDA, torch.bfloat16, 64) != "torch"
+    assert (ours.cpu() - theirs).abs().max() < 0.05
+    assert (ours.cpu() - theirs).abs().mean() < 0.01
+
+
+@pytest.mark.parametrize("kernel", attention.candidates((9, 0)), ids=lambda kernel: kernel.name)
+@pytest.mark.parametrize("shape", [(1, 12, 4680, 128), (2, 12, 1560, 128)])
+def test_attention_in_half_precision(kernel, shape):
+    """Every kernel that runs here against float32, over a slice of a longer buffer, queries as the network lays them.
+
+    Means over 7000 values are about .03 large; weights and results are rounded to 2 ** -9 of them: 1e-4, and 2e-3 bounds it.
+    """
+    if not attention.runs(kernel, CUDA, torch.bfloat16, 128):
+        pytest.skip(f"needs a CUDA device that runs {kernel.name}")
+    generator = torch.Generator(CUDA).manual_seed(0)
+    rows, heads, tokens, dim = shape
+    query = torch.randn(rows, tokens, heads, dim, device=CUDA, generator=generator).bfloat16().transpose(1, 2)
+    keys, values = (torch.randn(rows, heads, 9000, dim, device=CUDA, generator=generator).bfloat16() for _ in range(2))
+    keys, values = keys[:, :, :7000], values[:, :, :7000]
+    ours = kernel.call(query, keys, values)
+    theirs = torch.nn.functional.scaled_dot_product_attention(query.float(), keys.float(), values.float())
+    assert ours.shape == theirs.shape
+    assert ours.transpose(1, 2).is_contiguous()  # what follows reads it row by row
     assert (ours.float() - theirs).abs().max() < 2e-3
+
+
+def test_the_kernel_on_record_is_the_one_that_runs():
+    query = torch.randn(1, 2, 64, 128, device=CUDA, dtype=torch.bfloat16)
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
+        attention.attention(query, query, query)
+    operators = {
+        "cudnn": "aten::_scaled_dot_product_cudnn_attention",
+        "flash": "aten::_scaled_dot_product_flash_attention",
+        "flash-attn": "flash_attn::_flash_attn_forward",
+    }
+    assert operators[attention.backend(CUDA, torch.bfloat16)] in {event.name for event in profile.events()}
 
 
 def test_pinned_memory_is_pinned_and_released(network):
@@ -140,7 +171,7 @@ def test_compiled_agrees_and_is_compiled_once():
     for config in (Native(), Rag()):
         ours, theirs = (latents(start(net, config), 8) for net in (compiled, new_network().to(CUDA)))
         assert (ours - theirs).abs().max() < 1e-2
-    assert counters["stats"]["unique_graphs"] == 4
+    assert counters["stats"]["unique_graphs"] == 3
 
 
 def test_the_window_alone_costs_device_memory(network):

@@ -1,25 +1,45 @@
-"""Triton kernels without a GPU: run in the interpreter, and compiled for an H100 by Triton's own compiler."""
+"""Triton kernels without a GPU: run in the interpreter, and compiled for an H100 by Triton's own compiler.
 
-import importlib.util
-import sys
-from types import ModuleType
+The interpreter changes Triton for good in the process that it runs in, so it has one of its own, which stays for the
+session. It cuts off float32 numbers where a GPU rounds them to bf16.
+"""
+
+import importlib
+import os
+import pickle
+from concurrent.futures import ProcessPoolExecutor
+from functools import cache
+from multiprocessing import get_context
 from typing import Any
 
-import pytest
-
-KERNELS = "longtake.platform.kernels"
+import torch
 
 
-def interpreted(name: str, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    """A fresh copy of kernel module `name` whose kernels run in Triton's interpreter, on tensors of a CPU."""
-    monkeypatch.setenv("TRITON_INTERPRET", "1")
-    spec = importlib.util.find_spec(f"{KERNELS}.{name}")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    monkeypatch.setitem(sys.modules, spec.name, module)
-    spec.loader.exec_module(module)
-    return module
+def interpreted(kernel: str, function: str, *args: Any) -> Any:
+    """What `function` of longtake.platform.kernels.`kernel` returns for these arguments, computed in the interpreter.
+
+    Tensors among the arguments are as the call leaves them. Raises what the call raises.
+    """
+    result, after = pickle.loads(interpreter().submit(call, kernel, function, pickle.dumps(args)).result())
+    for mine, theirs in zip(args, after, strict=True):
+        if isinstance(mine, torch.Tensor):
+            mine.copy_(theirs)
+    return result
+
+
+@cache
+def interpreter() -> ProcessPoolExecutor:
+    return ProcessPoolExecutor(1, get_context("spawn"), initializer=turn_interpreter_on)
+
+
+def turn_interpreter_on() -> None:
+    os.environ["TRITON_INTERPRET"] = "1"
+
+
+def call(kernel: str, function: str, pickled: bytes) -> bytes:
+    args = pickle.loads(pickled)
+    result = getattr(importlib.import_module(f"longtake.platform.kernels.{kernel}"), function)(*args)
+    return pickle.dumps((result, args))
 
 
 def cubin_bytes(kernel: Any, types: dict[str, str], constants: dict[str, int | float | bool], warps: int = 4) -> int:

@@ -6,7 +6,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from longtake.platform.models.causal_dit import GELU, time_sinusoid
+from longtake.platform.models.causal_dit import time_sinusoid
+from longtake.platform.models.layers import GELU
 from longtake.platform.models.rope import frame_rotation, rotate, wan_split
 from longtake.platform.models.schedule import FlowSchedule
 

@@ -1,0 +1,39 @@
+"""RMS norms of the first columns of a wide product: queries and keys, read where one product of both wrote them.
+
+torch's own norm copies rows that do not lie together before it reads them.
+"""
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+
+@triton.jit
+def norm_rows_kernel(x, weight, out, rows, row_stride, part_stride, eps, DIM: tl.constexpr, WIDTH: tl.constexpr):
+    """WIDTH: a power of two from DIM on. Programs: (rows, parts)."""
+    row, part = tl.program_id(0).to(tl.int64), tl.program_id(1).to(tl.int64)
+    column = tl.arange(0, WIDTH)
+    inside = column < DIM
+    values = tl.load(x + row * row_stride + part * part_stride + column, mask=inside, other=0.0).to(tl.float32)
+    scale = tl.rsqrt(tl.sum(values * values) / DIM + eps)
+    scales = tl.load(weight + part * DIM + column, mask=inside, other=0.0).to(tl.float32)
+    target = out + (part * rows + row) * DIM + column
+    tl.store(target, (values * scale * scales).to(out.dtype.element_ty), mask=inside)
+
+
+def norm_rows(x_MPD: Tensor, weight_PD: Tensor, eps: float) -> Tensor:
+    """x / sqrt(mean(x ** 2) + eps) * weight over D, in float32 -> [P, M, D]. Rows of `x` may lie apart.
+
+    Raises ValueError if the numbers of a row, or the weights, do.
+    """
+    if x_MPD.stride(2) != 1 or not weight_PD.is_contiguous():
+        raise ValueError("norm_rows: the numbers of a row must lie together, and so must the weights")
+    rows, parts, dim = x_MPD.shape
+    out = x_MPD.new_empty(parts, rows, dim)
+    width = triton.next_power_of_2(dim)
+    with torch.cuda.device_of(x_MPD):
+        norm_rows_kernel[(rows, parts)](
+            x_MPD, weight_PD, out, rows, x_MPD.stride(0), x_MPD.stride(1), eps, DIM=dim, WIDTH=width, num_warps=4
+        )
+    return out
