@@ -83,8 +83,8 @@ def test_the_host_never_waits_inside_a_block(network, config):
 
 
 def test_float32_agrees_with_the_cpu(network):
-    """Roundings of 1e-7 become 5e-7 of a latent over 8 blocks and do not grow with them (measured by disturbing the weights);
-    TF32, whose roundings are 5e-4, would show as 2e-3."""
+    """Roundings of 1e-7 become 5e-7 of a latent and do not grow over 8 blocks (measured by disturbing the weights). TF32,
+    whose roundings are 5e-4, would show as 2e-3."""
     ours, theirs = (latents(start(net, Rag(), seeds=(1, 2)), 8) for net in (network, new_network()))
     assert (ours.cpu() - theirs).abs().max() < 1e-4
 
@@ -123,7 +123,7 @@ def test_bf16_stays_near_the_cpu_with_heads_that_fast_kernels_take():
 def test_attention_in_half_precision(kernel, shape):
     """Every kernel that runs here against float32, over a slice of a longer buffer, queries as the network lays them.
 
-    Means over 7000 values are about .03 large; weights and results are rounded to 2 ** -9 of them: 1e-4, and 2e-3 bounds it.
+    Means over 7000 values are about .03 large, and rounded to 2 ** -9 of that: 1e-4. 2e-3 leaves room.
     """
     if not attention.runs(kernel, CUDA, torch.bfloat16, 128):
         pytest.skip(f"needs a CUDA device that runs {kernel.name}")
