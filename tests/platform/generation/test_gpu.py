@@ -83,8 +83,8 @@ def test_the_host_never_waits_inside_a_block(network, config):
 
 
 def test_float32_agrees_with_the_cpu(network):
-    """Roundings of 1e-7 become 5e-7 of a latent and do not grow over 8 blocks (measured by disturbing the weights). TF32,
-    whose roundings are 5e-4, would show as 2e-3."""
+    """Roundings of 1e-7 become 5e-7 of a latent and do not grow over 8 blocks (measured by disturbing the weights);
+    TF32, whose roundings are 5e-4, would show as 2e-3."""
     ours, theirs = (latents(start(net, Rag(), seeds=(1, 2)), 8) for net in (network, new_network()))
     assert (ours.cpu() - theirs).abs().max() < 1e-4
 
