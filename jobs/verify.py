@@ -112,7 +112,7 @@ def verify_case(path: Path) -> Verdict:
     rollout = build_rollout(path.parent, facts, tensors)
     blocks = list(rollout.blocks(len(facts["blocks"])))
     output = torch.cat([block.latents for block in blocks], dim=1)
-    flow = torch.stack([block.commit_flow for block in blocks])
+    flow = torch.stack([block.commit_flow for block in blocks if block.commit_flow is not None])
     return Verdict(
         path.stem,
         largest(output, tensors["output"]),
@@ -168,6 +168,7 @@ def build_rollout(folder: Path, facts: dict[str, Any], tensors: dict[str, Tensor
         golden_noise(tensors, window.block, len(schedule.steps)),
         commit_timestep=commit,
         keep_evicted=chosen.keeps_evicted,
+        keep_flow=True,
     )
 
 

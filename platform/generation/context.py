@@ -114,14 +114,18 @@ class ContextBuffer:
 
     def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
         """Attention of the new frames [B, N, h, d] over the context and themselves."""
-        if self.entries is not None:
-            self.commit(layer, key, value)
+        self.keep(layer, key, value)
         keys, values = self.keys[layer], self.values[layer]
-        self.put(keys, values, key, value)
         turned = rope.rotated(query, self.rotation)
         if self.shares is not None:
             self.shares.add(turned, keys[:, :, : self.used])
         return attention(turned, keys[:, :, : self.used], values[:, :, : self.used]).transpose(1, 2)
+
+    def keep(self, layer: int, key: Tensor, value: Tensor) -> None:
+        """Keys and values of the new frames [B, N, h, d] go to their slots and, in a commit pass, to their entries."""
+        if self.entries is not None:
+            self.commit(layer, key, value)
+        self.put(self.keys[layer], self.values[layer], key, value)
 
     def warm_up(self, new_frames: int, text: tuple[Tensor, Tensor]) -> None:
         """Attend once with every number of keys that a filling window meets, and over one layer's `text`: on CUDA a

@@ -38,9 +38,9 @@ class Noise(Protocol):
 
 @dataclass(frozen=True)
 class Block:
-    """One finished block: clean latents, the plan they were made with, the network's flow in the commit pass.
+    """One finished block: clean latents and the plan they were made with.
 
-    `attention` [B, attended]: each plan entry's share of it, in the last denoising pass, or in the commit pass of a
+    `commit_flow`: the network's flow in the commit pass, if the rollout keeps it. `attention` [B, attended]: each plan entry's share of it, in the last denoising pass, or in the commit pass of a
     given block; None unless it was asked for.
     """
 
@@ -48,8 +48,8 @@ class Block:
     first: int
     latents: Tensor
     plan: Plan
-    commit_flow: Tensor
     given: bool
+    commit_flow: Tensor | None = None
     attention: Tensor | None = None
 
 
@@ -78,11 +78,12 @@ class Rollout:
         bank_dtype: torch.dtype | None = None,
         shelves: list[Shelf] | None = None,
         attention_shares: bool = False,
+        keep_flow: bool = False,
     ):
         spec, window, batch = network.spec, method.window, text.shape[0]
         device, dtype = network.device, network.dtype
         self.network, self.schedule, self.method, self.noise = network, schedule, method, noise
-        self.attention_shares = attention_shares
+        self.attention_shares, self.keep_flow = attention_shares, keep_flow
         bank = None
         if keep_evicted:
             shelves = build_shelves(BankRoom(), device) if shelves is None else shelves
@@ -144,12 +145,10 @@ class Rollout:
         shares = AttentionShares(self.context.tokens) if self.attention_shares else None
         latents = self.denoise(prepared.noise, shares) if given is None else given.to(self.network.device)
         self.method.observe(first, latents)
-        self.context.entries = entries
-        flow = self.flow(latents, self.commit_modulation, None if given is None else shares)
-        self.context.entries = None
+        flow = self.commit(latents, entries, None if given is None else shares)
         self.cache.settle()
         found = shares.in_order(self.context.slots(prepared.plan, prepared.columns)) if shares else None
-        return Block(index, first, latents, prepared.plan, flow, given is not None, found)
+        return Block(index, first, latents, prepared.plan, given is not None, flow, found)
 
     def denoise(self, noise: list[Tensor], shares: AttentionShares | None) -> Tensor:
         """Latents of a new block: a clean prediction per pass, noised again for the next one."""
@@ -161,6 +160,17 @@ class Rollout:
                 fresh = noise[step + 1] if self.schedule.ancestral else clean + flow
                 noisy = self.schedule.noised(clean, fresh, self.passes[step + 1][0])
         return clean
+
+    def commit(self, latents: Tensor, entries: list[Tensor], shares: AttentionShares | None) -> Tensor | None:
+        """Write the clean keys and values of a block to its entries; the flow of that pass, if it is kept."""
+        context, modulation, flow = self.context, self.commit_modulation, None
+        context.entries, context.shares = entries, None
+        if self.keep_flow or shares is not None:
+            flow = self.flow(latents, modulation, shares)
+        else:
+            self.network.commit(latents, modulation, self.text, context.attend, context.keep)
+        context.entries = None
+        return flow if self.keep_flow else None
 
     def close(self) -> None:
         """Give the bank's room back."""

@@ -23,6 +23,8 @@ from longtake.platform.models.rope import Split, wan_split
 
 Attend = Callable[[int, Tensor, Tensor, Tensor], Tensor]
 """(layer, query, key, value), each [B, N, h, d] and not rotated -> [B, N, h, d]."""
+Keep = Callable[[int, Tensor, Tensor], None]
+"""(layer, key, value), each [B, N, h, d] and not rotated."""
 
 
 @dataclass(frozen=True)
@@ -223,11 +225,31 @@ class CausalDiT(nn.Module):
 
     def forward(self, latents: Tensor, mod: Modulation, text: list[tuple[Tensor, Tensor]], attend: Attend) -> Tensor:
         """Flow [B, F, C, H, W] of latents [B, F, C, H, W], in their dtype; `text` comes from `text_kv`."""
-        x = self.patchify(latents.to(self.dtype))
-        for i, layer in enumerate(self.blocks):
-            x = layer(x, mod.layers[i], text[i], attend, i)
+        x = self.through(len(self.blocks), latents, mod, text, attend)
         shift, scale = mod.head
         return self.unpatchify(self.head.head(modulated_norm(x, scale, shift, self.spec.eps))).to(latents.dtype)
+
+    def commit(
+        self, latents: Tensor, mod: Modulation, text: list[tuple[Tensor, Tensor]], attend: Attend, keep: Keep
+    ) -> None:
+        """As `forward`, for the sake of the keys and values alone: of the last layer no more than those, given to `keep`.
+
+        That saves most of a layer: 2 to 3 % of the time of a block with 6 layers, and .6 % with 30.
+        """
+        last = len(self.blocks) - 1
+        x = self.through(last, latents, mod, text, attend)
+        layer, (shift, scale, *_) = self.layers()[last], mod.layers[last]
+        _, key, value = layer.project(x, shift, scale)
+        keep(last, key, value)
+
+    def through(
+        self, layers: int, latents: Tensor, mod: Modulation, text: list[tuple[Tensor, Tensor]], attend: Attend
+    ) -> Tensor:
+        """Tokens [B, F, T, D] behind the first `layers` layers."""
+        x = self.patchify(latents.to(self.dtype))
+        for i, layer in enumerate(self.blocks[:layers]):
+            x = layer(x, mod.layers[i], text[i], attend, i)
+        return x
 
     def patchify(self, latents: Tensor) -> Tensor:
         """[B, F, C, H, W] -> tokens [B, F, T, D], row by row: the patch convolution as one product."""

@@ -189,7 +189,15 @@ def start(spec: DiTSpec, config: MethodConfig, habits: bool, lora: bool) -> Roll
         leave_unmerged(network, updates)
     text = torch.randn(1, spec.text_len, spec.text_dim, generator=torch.Generator().manual_seed(7))
     method = config.build(RolloutInfo(WINDOW, 1, (0,)))
-    rollout = Rollout(network, FlowSchedule(), method, text, Noise(spec), keep_evicted=config.keeps_evicted)
+    rollout = Rollout(
+        network,
+        FlowSchedule(),
+        method,
+        text,
+        Noise(spec),
+        keep_evicted=config.keeps_evicted,
+        keep_flow=habits,  # the published commit pass goes through the last layer and the head
+    )
     if habits:
         rollout.context = HabitContext(spec, 1)  # type: ignore[assignment]
     return rollout

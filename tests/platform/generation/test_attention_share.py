@@ -100,7 +100,7 @@ def test_shares_are_those_of_the_plan_in_its_order(network):
     """Two rows that retrieve different frames, after a given start. The pass: of given blocks the commit pass, which is
     the last one, else the one before it. 1e-5: float32 against float64."""
     prefix = latents(start(network, Rag(), seeds=(1, 2)), 2)
-    rollout = start(network, Rag(), seeds=(1, 2), attention_shares=True)
+    rollout = start(network, Rag(), seeds=(1, 2), attention_shares=True, keep_flow=True)
     recorder = Recorder(rollout)
     for block in rollout.blocks(12, prefix):
         passes = recorder.finish(block)

@@ -266,3 +266,15 @@ def test_verify_without_cases_says_what_is_missing(tmp_path):
         verify(tmp_path)
     with pytest.raises(ConfigError, match="not a folder"):
         verify(tmp_path / "none")
+
+
+@pytest.mark.parametrize("config", [Native(), Rag()], ids=["native", "rag"])
+def test_a_commit_pass_that_keeps_no_flow_leaves_the_same_bits(network, config):
+    """Latents, keys and values; the last layer is not run to its end, which nothing but the flow needs."""
+    short, whole = start(network, config), start(network, config, keep_flow=True)
+    for ours, theirs in zip(short.blocks(8), whole.blocks(8), strict=True):
+        assert torch.equal(ours.latents, theirs.latents)
+        assert ours.commit_flow is None
+        assert theirs.commit_flow.shape == theirs.latents.shape
+    for frame, entry in whole.cache.live.items():
+        assert torch.equal(short.cache.live[frame], entry)
