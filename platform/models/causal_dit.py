@@ -232,9 +232,9 @@ class CausalDiT(nn.Module):
     def commit(
         self, latents: Tensor, mod: Modulation, text: list[tuple[Tensor, Tensor]], attend: Attend, keep: Keep
     ) -> None:
-        """As `forward`, for the sake of the keys and values alone: of the last layer no more than those, given to `keep`.
+        """As `forward`, but only for keys and values: the last layer's go to `keep`, and nothing behind them is computed.
 
-        That saves most of a layer: 2 to 3 % of the time of a block with 6 layers, and .6 % with 30.
+        With four denoising passes that saves 2.7 % of the FLOPs of a block of the pocket network and .5 % of Wan 1.3B's.
         """
         last = len(self.blocks) - 1
         x = self.through(last, latents, mod, text, attend)
