@@ -41,7 +41,7 @@ class Block:
     """One finished block: clean latents and the plan they were made with.
 
     `commit_flow`: the network's flow in the commit pass, if the rollout keeps it. `attention` [B, attended]: each plan
-    entry's share of it, in the last denoising pass, or in the commit pass of a given block; None unless it was asked for.
+    entry's share of it, in the last denoising pass, or in the commit pass of a given block; None unless asked for.
     """
 
     index: int

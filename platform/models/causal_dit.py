@@ -232,9 +232,9 @@ class CausalDiT(nn.Module):
     def commit(
         self, latents: Tensor, mod: Modulation, text: list[tuple[Tensor, Tensor]], attend: Attend, keep: Keep
     ) -> None:
-        """As `forward`, but only for keys and values: the last layer's go to `keep`, and nothing behind them is computed.
+        """As `forward`, only for keys and values: the last layer's go to `keep`, and nothing after them is computed.
 
-        With four denoising passes that saves 2.7 % of the FLOPs of a block of the pocket network and .5 % of Wan 1.3B's.
+        With four denoising passes that saves 2.7 % of the FLOPs of a block of the pocket network, .5 % of Wan 1.3B's.
         """
         last = len(self.blocks) - 1
         x = self.through(last, latents, mod, text, attend)
