@@ -128,7 +128,7 @@ def ranks_of(
 
 
 def mark_of(ranked: dict[str, Any], length: dict[str, Any]) -> str:
-    told = [ranked.get(key) for key in ("protocol", "settings", "weights")]
+    told = [ranked.get(key) for key in ("protocol", "settings", "weights", "precision")]
     return hashlib.sha256(json.dumps([length.get("prompt_set"), *told], sort_keys=True).encode()).hexdigest()[:12]
 
 

@@ -18,6 +18,7 @@ from longtake.jobs.grid import (
     Grid,
     check_prompts,
     check_seeds,
+    checked,
     find_backbone,
     fingerprint_of,
     resolve_method,
@@ -126,10 +127,11 @@ def generated(spec: CorpusConfig, file: Path) -> CorpusPlan:
     if start >= frames:
         raise ConfigError(f"{file}: start_s: {spec.start_s:g} s leave nothing to generate; lower it")
     method, method_prints = resolve_method(read_method("method", spec.method), backbone, file)
-    marks = tuple(sorted({**fingerprint_of(backbone, notes, True), **method_prints}.items()))
+    prints = fingerprint_of(backbone, notes, True, spec.workers.precision)
+    marks = tuple(sorted({**prints, **method_prints}.items()))
     seconds = sweep.lengths_s[0]
     takes = [Take(spec.backbone, method, seconds, frames, text, spec.seed, start, marks) for text in prompts]
-    return CorpusPlan(spec, takes, backbone.spec.latent, notes, Grid(sweep, file, prompts, takes, [], notes))
+    return CorpusPlan(spec, takes, backbone.spec.latent, notes, checked(Grid(sweep, file, prompts, takes, [], notes)))
 
 
 def as_sweep(spec: CorpusConfig) -> SweepConfig:

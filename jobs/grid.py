@@ -58,8 +58,27 @@ class Grid:
         disk = workers.bank.disk and str(Path(workers.bank.disk).absolute())
         bank = replace(workers.bank, disk=disk)
         return Resources(
-            device, workers.decode_device, workers.compile, bank, texts, attention_shares=workers.attention_shares
+            device,
+            workers.decode_device,
+            workers.compile,
+            bank,
+            texts,
+            attention_shares=workers.attention_shares,
+            precision=workers.precision,
         )
+
+    def check_precision(self) -> None:
+        """Raises ConfigError, on the driver, for a precision that no sampler of this sweep will have."""
+        from longtake.platform.backbones.base import backbones, check_precision
+
+        precision = self.sweep.workers.precision
+        for name in self.sweep.backbones:
+            check_precision(backbones.get(name).spec, precision)
+        if precision == "fp8" and not self.on_gpu:
+            raise ConfigError(
+                "workers.precision: 'fp8' needs a GPU, and these samplers compute on the CPU (workers.device, "
+                "workers.gpus_per_sampler); set bf16 or null"
+            )
 
     @property
     def batch(self) -> int:
@@ -89,7 +108,18 @@ def expand(file: str | Path, overrides: Sequence[str] = (), need_weights: bool =
     for name in sweep.backbones:
         takes += backbone_takes(name, sweep, entries, prompts, file, notes, need_weights)
     check_unique(takes, file)
-    return Grid(sweep, file, prompts, takes, suites, notes)
+    return checked(Grid(sweep, file, prompts, takes, suites, notes))
+
+
+def checked(grid: Grid) -> Grid:
+    """The grid, if its samplers compute in the precision that is asked for. Raises ConfigError."""
+    try:
+        grid.check_precision()
+    except ConfigError as error:
+        raise ConfigError(f"{grid.file}: {error}") from error
+    if grid.sweep.workers.precision == "fp8":
+        grid.notes.append("workers.precision: fp8 changes pixels beyond rounding; these takes are others than bf16's")
+    return grid
 
 
 Pinned = tuple[MethodEntry, dict[str, str]]
@@ -129,7 +159,7 @@ def backbone_takes(
     check_seeds(backbone, sweep.seeds, file)
     if sweep.start_s and not backbone.spec.provides_start:
         raise ConfigError(f"{file}: start_s: backbone {name!r} has no real frames to start from; set start_s to 0")
-    prints = fingerprint_of(backbone, notes, need_weights)
+    prints = fingerprint_of(backbone, notes, need_weights, sweep.workers.precision)
     start = rounded_frames("start_s", sweep.start_s, backbone.spec, notes) if sweep.start_s else 0
     lengths = [(seconds, rounded_frames("lengths_s", seconds, backbone.spec, notes)) for seconds in sweep.lengths_s]
     if start >= min(frames for _, frames in lengths):
@@ -147,14 +177,16 @@ def backbone_takes(
     return takes
 
 
-def fingerprint_of(backbone: Any, notes: list[str], need_weights: bool) -> dict[str, str]:
+def fingerprint_of(backbone: Any, notes: list[str], need_weights: bool, precision: str | None) -> dict[str, str]:
+    """What a backbone's pixels depend on. fp8 changes them beyond rounding, so it counts; bf16 is the backbone's own."""
+    added = {"precision": precision} if precision == "fp8" else {}
     try:
-        return backbone.fingerprint()
+        return backbone.fingerprint() | added
     except WeightsError as error:
         if need_weights:
             raise
         notes.append(f"{backbone.spec.name} cannot run yet: {error}")
-        return {}
+        return added
 
 
 def find_backbone(name: str, file: Path) -> Any:

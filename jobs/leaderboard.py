@@ -80,8 +80,9 @@ def show(
 
 
 def title_of(sweep: str, suite: str, ranked: dict[str, Any], length: dict[str, Any] | None = None) -> str:
-    """'demo: vbench-long (exact, long range, compat all), 30 s, 12 prompts', safe to print as markup."""
-    made = [ranked["protocol"] or "nothing scored", *settings_texts(ranked)]
+    """'demo: vbench-long (exact, long range, compat all, made in fp8), 30 s, 12 prompts', safe to print as markup."""
+    precision = [f"made in {ranked['precision']}"] if "precision" in ranked else []
+    made = [ranked["protocol"] or "nothing scored", *settings_texts(ranked), *precision]
     where = f", {length['seconds']} s, {length['prompts']} prompts" if length else ""
     return escape(f"{sweep}: {suite} ({', '.join(made)}){where}")
 

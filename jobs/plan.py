@@ -69,6 +69,7 @@ def check_room(grid: Grid) -> None:
         held = room_of(grid)
         if grid.sweep.workers.cluster in HERE:
             check_gpus(grid)
+            check_capability(grid)
             check_machine(held, samplers_here(grid), grid.sweep.workers.bank.disk)
     except ConfigError as error:
         raise ConfigError(f"{grid.file}: {error}") from error
@@ -84,6 +85,14 @@ def check_gpus(grid: Grid) -> None:
             f"workers.gpus_per_sampler: {grid.gpus:g} wanted, this machine has {there} CUDA devices; name a cluster "
             "that has them (workers.cluster), or compute on the CPU (workers.device: cpu)"
         )
+
+
+def check_capability(grid: Grid) -> None:
+    """ConfigError when this machine's GPU does not compute in the precision that is asked for."""
+    if grid.sweep.workers.precision == "fp8":
+        from longtake.platform.models import fp8
+
+        fp8.check_device(grid.resources(Path()).compute_device())
 
 
 def samplers_here(grid: Grid) -> int:

@@ -34,10 +34,11 @@ def refresh(store: SweepStore, takes: list[Take], suites: list[SuiteEntry]) -> d
 
 def ranks_of(sweep: str, frame: pd.DataFrame, takes: list[Take], suites: list[SuiteEntry]) -> dict[str, Any]:
     """What ranks.json holds."""
+    made = precision_of(takes)
     return {
         "sweep": sweep,
         "coverage": {entry.label: coverage(frame, entry.label, takes) for entry in suites},
-        "suites": {entry.label: rank_suite(frame, entry) for entry in suites},
+        "suites": {entry.label: rank_suite(frame, entry) | made for entry in suites},
         "drift": drift_means(frame, suites),
     }
 
@@ -47,6 +48,11 @@ def rank_suite(frame: pd.DataFrame, entry: SuiteEntry) -> dict[str, Any]:
     from longtake.evaluators.ranking import rank_cells
 
     return rank_cells(frame, entry.label, directions(entry), seed=0) | {"cuts": cuts_of(frame, entry.label)}
+
+
+def precision_of(takes: list[Take]) -> dict[str, str]:
+    """{"precision": "fp8"} for takes made in it, which are all of a sweep or none; {} for the backbones' own."""
+    return {key: value for take in takes[:1] for key, value in take.fingerprint if key == "precision"}
 
 
 def cuts_of(frame: pd.DataFrame, suite: str) -> dict[str, Any] | None:

@@ -39,6 +39,7 @@ from longtake.platform.store import SweepStore
 
 RANK_EVERY_SECONDS = 30.0
 PROGRESS_SECONDS = 1.0
+# precision is not one of them: bf16 and fp8 are different takes, which one sweep never mixes
 NUMERICS = ("device", "dtype", "attention", "compiled")
 
 

@@ -16,7 +16,7 @@ from longtake.evaluators.base import SuiteEntry
 from longtake.platform import config
 from longtake.platform.errors import ConfigError
 from longtake.platform.registry import did_you_mean
-from longtake.platform.resources import BankRoom
+from longtake.platform.resources import PRECISIONS, BankRoom
 from longtake.platform.store import NAME
 from longtake.platform.weights.artefacts import weights_root
 from longtake.platform.weights.catalog import ARTEFACTS
@@ -48,8 +48,8 @@ class TrackingConfig:
 
 @dataclass(frozen=True)
 class WorkersConfig:
-    """How many workers, where, and what a sampler may use; none of it is part of what a take is. `auto` follows from
-    the cluster's nodes."""
+    """How many workers, where, and what a sampler may use; of it only `precision: fp8` is part of what a take is. `auto`
+    follows from the cluster's nodes."""
 
     samplers: Any = "auto"
     evaluators: Any = "auto"
@@ -59,6 +59,7 @@ class WorkersConfig:
     device: str = "auto"
     decode_device: str | None = None
     compile: bool = False
+    precision: str | None = None
     bank: BankRoom = field(default_factory=BankRoom)
     attention_shares: bool = False
     gpus_per_evaluator: float = 0.0
@@ -90,6 +91,8 @@ class WorkersConfig:
             value = getattr(self, key)
             if value is not None and not DEVICE.fullmatch(value):
                 raise ConfigError(f"workers.{key}: {value!r} is not auto, cpu, cuda or cuda:N")
+        if self.precision not in (None, *PRECISIONS):
+            raise ConfigError(f"workers.precision: {self.precision!r} is not null, {' or '.join(PRECISIONS)}")
         if gpus != "auto" and gpus < self.gpus_named:
             raise ConfigError(
                 f"workers.gpus_per_sampler: {gpus:g} is too few for the devices named; {self.gpus_named} or auto"

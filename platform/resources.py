@@ -1,4 +1,5 @@
-"""What a sampler may compute with: device, compiler, room for the bank. Nothing in here is part of what a take is.
+"""What a sampler may compute with: device, compiler, precision, room for the bank. Of all this only fp8 is part of what
+a take is.
 
 Pixels of one kind of machine do not depend on it; between kinds (a CPU and a GPU, two GPUs) numbers round differently,
 which is why the record of a take says what it was computed on.
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     import torch
 
 GIB = 2**30
+PRECISIONS = ("bf16", "fp8")
 
 
 @dataclass(frozen=True)
@@ -40,7 +42,8 @@ class BankRoom:
 @dataclass(frozen=True)
 class Resources:
     """`device`: auto (a GPU if there is one), cpu, cuda or cuda:N; `decode_device`: None is the same one.
-    `texts`: the folder of cached text embeddings. `attention_shares`: measure how much attention each frame gets."""
+    `texts`: the folder of cached text embeddings. `attention_shares`: measure how much attention each frame gets.
+    `precision`: one of PRECISIONS; None is the backbone's own."""
 
     device: str = "auto"
     decode_device: str | None = None
@@ -48,6 +51,7 @@ class Resources:
     bank: BankRoom = field(default_factory=BankRoom)
     texts: Path | None = None
     attention_shares: bool = False
+    precision: str | None = None
 
     def compute_device(self) -> "torch.device":
         """The device to compute on. Raises ConfigError for a GPU that is not there."""

@@ -47,7 +47,7 @@ export function board(ranks, history, params) {
     runs,
     lengths: ranked.lengths.map((one) => one.seconds),
     cover: ranks.coverage[suite] ?? { takes: 0, scored: 0 },
-    settings: settingsOf(ranked),
+    settings: [...settingsOf(ranked), ...(ranked.precision ? [`made in ${ranked.precision}`] : [])],
     unscored: names.filter((name) => !scored(name)),
     backbones: unique(length.overall.map((row) => row.backbone)),
     methods: unique(length.overall.map((row) => row.method)),

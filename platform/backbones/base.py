@@ -14,6 +14,7 @@ from torch import Tensor
 
 from longtake.platform.errors import ConfigError
 from longtake.platform.methods.base import FrameSize, Latent, MethodConfig, Window
+from longtake.platform.models import fp8
 from longtake.platform.models.causal_dit import CausalDiT, DiTSpec
 from longtake.platform.models.schedule import FlowSchedule
 from longtake.platform.registry import Registry
@@ -150,9 +151,23 @@ class Backbone(ABC):
         }
 
 
+def check_precision(spec: BackboneSpec, precision: str | None) -> None:
+    """Raises ConfigError for a precision that the backbone does not compute in, wherever it runs."""
+    if precision is not None and spec.dtype != torch.bfloat16:
+        raise ConfigError(
+            f"workers.precision: {precision!r} is for backbones that compute in bf16, and {spec.name} computes in "
+            f"{str(spec.dtype).removeprefix('torch.')}; set null"
+        )
+    if precision == "fp8":
+        fp8.check_sizes(spec.network)
+
+
 def settled(network: CausalDiT, resources: Resources) -> CausalDiT:
     """The loaded network where and how it will compute, without gradients. Mutates it."""
     network = network.to(resources.compute_device()).eval().requires_grad_(False)
+    if resources.precision == "fp8":
+        fp8.check_device(network.device)
+        fp8.quantize_linears(network)
     if network.device.type == "cpu":
         network.lay_out()
     return network.compile_parts() if resources.compile else network

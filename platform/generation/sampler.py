@@ -16,11 +16,11 @@ import torch
 from torch import Tensor
 
 from longtake.platform import config
-from longtake.platform.backbones.base import Backbone, BackboneSpec, Condition, Decoder, backbones
+from longtake.platform.backbones.base import Backbone, BackboneSpec, Condition, Decoder, backbones, check_precision
 from longtake.platform.generation.rollout import Block, Rollout
 from longtake.platform.generation.shelves import build_shelves
 from longtake.platform.methods.base import BANK_DTYPES, Method, MethodConfig, RolloutInfo, methods
-from longtake.platform.models import attention
+from longtake.platform.models import attention, fp8
 from longtake.platform.resources import Resources
 from longtake.platform.takes import Take
 
@@ -66,17 +66,26 @@ class Sampler:
 
     def __init__(self, backbone: str, resources: Resources | None = None):
         self.resources = resources or Resources()
+        self.check(backbones.get(backbone).spec)
         self.backbone: Backbone = backbones.get(backbone)(self.resources)
         self.shelves = build_shelves(self.resources.bank, self.backbone.network.device)
         self.stats: dict[str, Any] = {}
+
+    def check(self, spec: BackboneSpec) -> None:
+        """Raises ConfigError, before any weights are read, for a precision that backbone or device does not have."""
+        check_precision(spec, self.resources.precision)
+        if self.resources.precision == "fp8":
+            fp8.check_device(self.resources.compute_device())
 
     @property
     def computed_on(self) -> dict[str, str]:
         """What a take of this sampler is computed with, for its record."""
         device, dtype = self.backbone.network.device, self.backbone.network.dtype
+        own = "bf16" if dtype == torch.bfloat16 else str(dtype).removeprefix("torch.")
         return {
             "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
             "dtype": str(dtype).removeprefix("torch."),
+            "precision": self.resources.precision or own,
             "attention": attention.backend(device, dtype),
             "compiled": str(self.resources.compile).lower(),
         }

@@ -47,11 +47,18 @@ def cubin_bytes(kernel: Any, types: dict[str, str], constants: dict[str, int | f
 
     Raises triton.compiler.errors.CompilationError for a kernel that does not compile.
     """
+    return len(assembly(kernel, types, constants, warps)["cubin"])
+
+
+def assembly(
+    kernel: Any, types: dict[str, str], constants: dict[str, int | float | bool], warps: int = 4
+) -> dict[str, Any]:
+    """What `kernel` becomes for sm_90, by stage: "ttir", "ttgir", "llir", "ptx" and "cubin"."""
     from triton.backends.compiler import GPUTarget
     from triton.compiler import ASTSource, compile
 
     signature = {**types, **dict.fromkeys(constants, "constexpr")}
     ordered = {name: signature[name] for name in kernel.arg_names}
     source = ASTSource(fn=kernel, signature=ordered, constexprs=dict(constants))
-    made = compile(source, target=GPUTarget("cuda", 90, 32), options={"num_warps": warps})
-    return len(made.asm["cubin"])
+    made: Any = compile(source, target=GPUTarget("cuda", 90, 32), options={"num_warps": warps})
+    return dict(made.asm)
