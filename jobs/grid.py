@@ -178,7 +178,7 @@ def backbone_takes(
 
 
 def fingerprint_of(backbone: Any, notes: list[str], need_weights: bool, precision: str | None) -> dict[str, str]:
-    """What a backbone's pixels depend on. fp8 changes them beyond rounding, so it counts; bf16 is the backbone's own."""
+    """What a backbone's pixels depend on. fp8 changes them beyond rounding, so it counts; bf16 is the own."""
     added = {"precision": precision} if precision == "fp8" else {}
     try:
         return backbone.fingerprint() | added

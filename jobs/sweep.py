@@ -48,8 +48,10 @@ class TrackingConfig:
 
 @dataclass(frozen=True)
 class WorkersConfig:
-    """How many workers, where, and what a sampler may use; of it only `precision: fp8` is part of what a take is. `auto`
-    follows from the cluster's nodes."""
+    """How many workers, where, and what a sampler may use; of it only `precision: fp8` is part of what a take is.
+
+    `auto` follows from the cluster's nodes.
+    """
 
     samplers: Any = "auto"
     evaluators: Any = "auto"

@@ -18,7 +18,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from longtake.platform.crew import CrewSize, Seat, Work, end_of, note_end, watched, work_alone
+from longtake.platform.crew import CrewSize, Seat, Work, backend_for, end_of, note_end, watched, work_alone
 from longtake.platform.errors import Interrupted, LongtakeError
 from longtake.platform.fleet import (
     Fleet,
@@ -157,12 +157,13 @@ def _crew_on_ray(work: Work, size: CrewSize, ends: Path) -> None:
     for name in ("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "RAY_CHDIR_TO_TRIAL_DIR"):
         os.environ.setdefault(name, "0")
     from ray.train import FailureConfig, RunConfig, ScalingConfig, TrainingFailedError
-    from ray.train.torch import TorchTrainer
+    from ray.train.torch import TorchConfig, TorchTrainer
 
     each = {"CPU": 1.0} | ({"GPU": size.gpus} if size.gpus else {})
     trainer = TorchTrainer(
         _take_seat,
         train_loop_config={"work": work, "ends": ends},
+        torch_config=TorchConfig(backend=backend_for("cuda" if size.gpus else "cpu")),
         scaling_config=ScalingConfig(num_workers=size.workers, use_gpu=size.gpus > 0, resources_per_worker=each),
         run_config=RunConfig(
             name=ends.name,

@@ -1,9 +1,9 @@
 """A crew: workers that do one thing together, in step, as a distributed training does; unlike a fleet, where each item
 is somebody's own.
 
-Owns what a member is told of its place. Whoever starts a crew watches it from outside; one that loses a member is
-started again as a whole and goes on from what it has saved. `cluster.py` runs crews on Ray; the one here is a crew of
-one.
+Owns what a member is told of its place, and how members exchange tensors: through NCCL between GPUs, through gloo
+between CPUs. Whoever starts a crew watches it from outside; one that loses a member is started again as a whole and
+goes on from what it has saved. `cluster.py` runs crews on Ray; the one here is a crew of one.
 """
 
 import os
@@ -11,11 +11,14 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from longtake.platform import durable, errors
 from longtake.platform.errors import LongtakeError
 from longtake.platform.fleet import StopFlag
+
+if TYPE_CHECKING:
+    import torch
 
 WATCH_SECONDS = 0.25
 
@@ -80,14 +83,35 @@ def end_of(folder: Path) -> LongtakeError | None:
     return getattr(errors, found["kind"], LongtakeError)(found["line"]) if found else None
 
 
+def backend_for(device_type: str) -> str:
+    """The backends of a process group whose members compute on `cuda` or `cpu` devices.
+
+    With both backends, barriers and tensors in host memory go through gloo, and tensors of a GPU through NCCL.
+    """
+    return "cpu:gloo,cuda:nccl" if device_type == "cuda" else "gloo"
+
+
+def member_device() -> "torch.device":
+    """Where a member computes: the GPU that LOCAL_RANK names, or the CPU of a process that sees no GPU."""
+    import torch
+
+    if not torch.cuda.is_available():
+        return torch.device("cpu")
+    return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+
+
 def sit_alone() -> Seat:
     """The only seat of a process group of one. The group stays for the life of the process: DeepSpeed keeps what it has
     found of it in globals, and a second group would not be the one that it knows."""
+    import torch
     import torch.distributed as dist
 
     os.environ.setdefault("LOCAL_RANK", "0")
     if not dist.is_initialized():
-        dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)  # type: ignore[attr-defined]
+        device = member_device()
+        if device.type == "cuda":
+            torch.cuda.set_device(device)  # NCCL takes the current one
+        dist.init_process_group(backend_for(device.type), store=dist.HashStore(), rank=0, world_size=1)  # type: ignore[attr-defined]
     return Seat(0, 1)
 
 

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 
 from longtake.platform import durable
 from longtake.platform.corpus import Corpus
-from longtake.platform.crew import Seat
+from longtake.platform.crew import Seat, member_device
 from longtake.platform.errors import ConfigError, LongtakeError, StorageError
 from longtake.platform.models.embedder import LatentAutoencoder, fresh_embedder, save_embedder
 from longtake.platform.models.pickles import first_line
@@ -69,7 +69,7 @@ def engine_config(config: EmbedderConfig, workers: int) -> dict[str, Any]:
 
 def build_engine(module: LossModule, config: EmbedderConfig, workers: int) -> Any:
     """The module in DeepSpeed's engine. Raises ConfigError for a precision that the device lacks."""
-    os.environ.setdefault("DS_ACCELERATOR", "cuda" if torch.cuda.is_available() else "cpu")
+    os.environ.setdefault("DS_ACCELERATOR", member_device().type)
     os.environ.setdefault("DEEPSPEED_LOG_LEVEL", "error")
     deepspeed = import_deepspeed()
     accelerator = deepspeed.get_accelerator()

@@ -29,9 +29,9 @@ CAPABILITY = (8, 9)
 
 
 def quantize_rows(x_NK: Tensor, gelu: bool = False) -> tuple[Tensor, Tensor]:
-    """Rows [N, K] -> e4m3 [N, K] and float32 scales [N, 1] with x = values * scales; with `gelu`, of GELU(x), tanh form.
+    """Rows [N, K] -> e4m3 [N, K] and float32 scales [N, 1], x = values * scales; with `gelu`, of GELU(x), tanh form.
 
-    Plain torch. The compiler fuses it with what comes before; `platform.kernels.quantize_rows` is the same in a kernel.
+    Plain torch, which inductor fuses with what comes before; `platform.kernels.quantize_rows` is the same as a kernel.
     """
     wide = F.gelu(x_NK.float(), approximate="tanh") if gelu else x_NK.float()
     scales = wide.abs().amax(-1, keepdim=True).clamp_min(SMALLEST) * (1 / E4M3_MAX)
