@@ -12,7 +12,6 @@ import torch
 from longtake.platform.models.fp8 import E4M3_MAX, SMALLEST, quantize_rows
 from tests.platform.kernels.compiled import assembly, interpreted
 
-pytest.importorskip("triton")
 TYPES = {"x_ptr": "*bf16", "values_ptr": "*fp8e4nv", "scales_ptr": "*fp32", "columns": "i32", "stride": "i32"}
 CONSTANTS = {"inverse_max": 1 / E4M3_MAX, "smallest": SMALLEST}
 
@@ -64,12 +63,9 @@ def test_gelu_comes_first(monkeypatch):
 @pytest.mark.parametrize("gelu", [False, True])
 def test_it_compiles_and_rounds_by_the_hardware(block, warps, gelu):
     """To the nearest even number, and to 448 beyond it; and the scale's reciprocal is exactly rounded."""
-    made = assembly(
-        __import__("longtake.platform.kernels.quantize_rows", fromlist=["x"]).quantize_rows_kernel,
-        TYPES,
-        CONSTANTS | {"gelu": gelu, "block": block},
-        warps,
-    )
+    from longtake.platform.kernels.quantize_rows import quantize_rows_kernel
+
+    made = assembly(quantize_rows_kernel, TYPES, CONSTANTS | {"gelu": gelu, "block": block}, warps)
     assert set(re.findall(r"cvt\.\S*e4m3\S*", made["ptx"])) == {"cvt.rn.satfinite.e4m3x2.f32"}
     assert "div.rn.f32" in made["ptx"]
     assert len(made["cubin"]) > 0
