@@ -164,12 +164,10 @@ def check_precision(spec: BackboneSpec, precision: str | None) -> None:
 
 def settled(network: CausalDiT, resources: Resources) -> CausalDiT:
     """The loaded network where and how it will compute, without gradients. Mutates it."""
-    network = network.to(resources.compute_device()).eval().requires_grad_(False)
+    network = network.to(resources.compute_device()).eval().requires_grad_(False).lay_out()
     if resources.precision == "fp8":
         fp8.check_device(network.device)
         fp8.quantize_linears(network)
-    if network.device.type == "cpu":
-        network.lay_out()
     return network.compile_parts() if resources.compile else network
 
 

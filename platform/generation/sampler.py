@@ -86,7 +86,7 @@ class Sampler:
             "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
             "dtype": str(dtype).removeprefix("torch."),
             "precision": self.resources.precision or own,
-            "attention": attention.backend(device, dtype),
+            "attention": attention.backend(device, dtype, self.backbone.spec.network.head_dim),
             "compiled": str(self.resources.compile).lower(),
         }
 

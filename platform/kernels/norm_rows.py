@@ -10,7 +10,9 @@ from torch import Tensor
 
 
 @triton.jit
-def norm_rows_kernel(x, weight, out, rows, row_stride, part_stride, eps, DIM: tl.constexpr, WIDTH: tl.constexpr):
+def norm_rows_kernel(  # type: ignore[no-untyped-def]
+    x, weight, out, rows, row_stride, part_stride, eps, DIM: tl.constexpr, WIDTH: tl.constexpr
+):
     """WIDTH: a power of two from DIM on. Programs: (rows, parts)."""
     row, part = tl.program_id(0).to(tl.int64), tl.program_id(1).to(tl.int64)
     column = tl.arange(0, WIDTH)

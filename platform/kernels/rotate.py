@@ -14,7 +14,7 @@ TOKENS = 32
 
 
 @triton.jit
-def rotate_kernel(
+def rotate_kernel(  # type: ignore[no-untyped-def]
     x,
     rotation,
     out,

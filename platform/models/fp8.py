@@ -18,7 +18,8 @@ from torch import Tensor, nn
 
 from longtake.platform.errors import ConfigError
 from longtake.platform.kernels import has_triton
-from longtake.platform.models.causal_dit import GELU, CausalDiT, DiTSpec
+from longtake.platform.models.causal_dit import CausalDiT, DiTSpec
+from longtake.platform.models.layers import GELU
 
 E4M3_MAX = 448.0
 SMALLEST = 1e-12

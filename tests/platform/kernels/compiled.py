@@ -8,19 +8,31 @@ import importlib
 import os
 import pickle
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
 from functools import cache
 from multiprocessing import get_context
 from typing import Any
 
 import torch
+from torch.utils._pytree import tree_map
 
 
-def interpreted(kernel: str, function: str, *args: Any) -> Any:
-    """What `function` of longtake.platform.kernels.`kernel` returns for these arguments, computed in the interpreter.
+def interpreted(module: str, function: str, *args: Any) -> Any:
+    """What `function` of longtake.platform.kernels.`module` returns for these arguments, computed in the interpreter.
 
     Tensors among the arguments are as the call leaves them. Raises what the call raises.
     """
-    result, after = pickle.loads(interpreter().submit(call, kernel, function, pickle.dumps(args)).result())
+    return computed(module, function, None, args, {})
+
+
+def launched(module: str, kernel: str, grid: tuple[int, ...], *args: Any, **constants: Any) -> None:
+    """As `interpreted`, for a kernel itself."""
+    computed(module, kernel, grid, args, constants)
+
+
+def computed(module: str, name: str, grid: tuple[int, ...] | None, args: Any, constants: dict[str, Any]) -> Any:
+    sent = pickle.dumps((module, name, grid, args, constants))
+    result, after = tree_map(as_e4m3, pickle.loads(interpreter().submit(call, sent).result()))
     for mine, theirs in zip(args, after, strict=True):
         if isinstance(mine, torch.Tensor):
             mine.copy_(theirs)
@@ -36,10 +48,27 @@ def turn_interpreter_on() -> None:
     os.environ["TRITON_INTERPRET"] = "1"
 
 
-def call(kernel: str, function: str, pickled: bytes) -> bytes:
-    args = pickle.loads(pickled)
-    result = getattr(importlib.import_module(f"longtake.platform.kernels.{kernel}"), function)(*args)
-    return pickle.dumps((result, args))
+def call(sent: bytes) -> bytes:
+    module, name, grid, args, constants = pickle.loads(sent)
+    function = getattr(importlib.import_module(f"longtake.platform.kernels.{module}"), name)
+    result = function(*args) if grid is None else function[grid](*args, **constants)
+    return pickle.dumps(tree_map(as_bytes, (result if grid is None else None, args)))
+
+
+@dataclass(frozen=True)
+class E4M3:
+    """A tensor of 8-bit floats as bytes: torch cannot pickle it otherwise."""
+
+    bytes: torch.Tensor
+
+
+def as_bytes(value: Any) -> Any:
+    is_e4m3 = isinstance(value, torch.Tensor) and value.dtype == torch.float8_e4m3fn
+    return E4M3(value.view(torch.uint8)) if is_e4m3 else value
+
+
+def as_e4m3(value: Any) -> Any:
+    return value.bytes.view(torch.float8_e4m3fn) if isinstance(value, E4M3) else value
 
 
 def cubin_bytes(kernel: Any, types: dict[str, str], constants: dict[str, int | float | bool], warps: int = 4) -> int:

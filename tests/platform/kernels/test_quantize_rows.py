@@ -10,9 +10,10 @@ import pytest
 import torch
 
 from longtake.platform.models.fp8 import E4M3_MAX, SMALLEST, quantize_rows
-from tests.platform.kernels.compiled import assembly, interpreted
+from tests.platform.kernels.compiled import assembly, interpreted, launched
 
 TYPES = {"x_ptr": "*bf16", "values_ptr": "*fp8e4nv", "scales_ptr": "*fp32", "columns": "i32", "stride": "i32"}
+MODULE, KERNEL = "quantize_rows", "quantize_rows_kernel"
 CONSTANTS = {"inverse_max": 1 / E4M3_MAX, "smallest": SMALLEST}
 
 
@@ -25,35 +26,34 @@ def rows(count: int, columns: int) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("columns", [16, 96, 200])
-def test_values_and_scales_are_those_of_the_plain_form(columns, monkeypatch):
+def test_values_and_scales_are_those_of_the_plain_form(columns):
     """Also for rows that lie apart: every other half of a longer row."""
-    kernel = interpreted("quantize_rows", monkeypatch)
     x = rows(7, 2 * columns)[:, :columns]
     values, scales = torch.empty(7, columns), torch.empty(7, 1)
-    kernel.quantize_rows_kernel[(7,)](
-        x, values, scales, columns, x.stride(0), **CONSTANTS, gelu=False, block=1 << (columns - 1).bit_length()
-    )
+    block = 1 << (columns - 1).bit_length()
+    sizes = {"gelu": False, "block": block}
+    launched(MODULE, KERNEL, (7,), x, values, scales, columns, x.stride(0), **CONSTANTS, **sizes)
     plain_values, plain_scales = quantize_rows(x)
     assert torch.equal(scales, plain_scales)
     assert torch.equal(values.to(torch.float8_e4m3fn).float(), plain_values.float())
 
 
-def test_the_launch_returns_e4m3_rows(monkeypatch):
+def test_the_launch_returns_e4m3_rows():
     """1, 2, .., 8 and 448 are e4m3 numbers, and stay so times a power of two, which is then the scale."""
-    kernel = interpreted("quantize_rows", monkeypatch)
     numbers = torch.tensor([1.0, -2, 3, 4, 5, -6, 7, 8, 0, 0, 10, 12, 14, 16, 20, 448])
     x = torch.stack([numbers, numbers * 2**-10]).bfloat16()
-    values, scales = kernel.quantize_rows(x, E4M3_MAX, SMALLEST)
+    values, scales = interpreted(MODULE, "quantize_rows", x, E4M3_MAX, SMALLEST)
     assert values.dtype == torch.float8_e4m3fn
     assert torch.equal(values.float(), numbers.expand(2, -1))
     assert scales.tolist() == [[1.0], [2**-10]]
 
 
-def test_gelu_comes_first(monkeypatch):
-    kernel = interpreted("quantize_rows", monkeypatch)
+def test_gelu_comes_first():
     x = torch.linspace(-8, 8, 160).view(2, 80).bfloat16()
     values, scales = torch.empty(2, 80), torch.empty(2, 1)
-    kernel.quantize_rows_kernel[(2,)](x, values, scales, 80, 80, **CONSTANTS, gelu=True, block=128)
+    launched(
+        "quantize_rows", "quantize_rows_kernel", (2,), x, values, scales, 80, 80, **CONSTANTS, gelu=True, block=128
+    )
     exact = torch.nn.functional.gelu(x.double(), approximate="tanh")
     assert (values.double() * scales - exact).abs().max() < 2e-6
     assert (scales.flatten() * E4M3_MAX - exact.abs().amax(1)).abs().max() < 1e-6
