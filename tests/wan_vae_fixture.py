@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -26,6 +27,14 @@ def write_vae(folder: Path, base_dim: int = 2, seed: int = 0, weights: str = WEI
     (folder / CONFIG).write_text(json.dumps(about | config, indent=2))
     save_file(random_vae(config, seed).state_dict(), folder / weights)
     return folder
+
+
+def one_shot(vae: Any, latents_FCHW: Tensor) -> Tensor:
+    """[n, 16, h, w] -> [m, 3, 8 h, 8 w]: diffusers' own decode of the whole video, from the published mean and std."""
+    mean, std = (torch.tensor(WAN_VAE_CONFIG[key])[:, None, None] for key in ("latents_mean", "latents_std"))
+    raw = (latents_FCHW.cpu() * std + mean).transpose(0, 1)[None].to(vae.device, vae.dtype)
+    with torch.no_grad():
+        return vae.decode(raw).sample[0].transpose(0, 1)
 
 
 def original_state(state: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -1,13 +1,15 @@
 """Wan's causal VAE, decoded as a stream: latent frames in, pixels out, as if the whole video were decoded at once.
 
-Owns what the Wan backbones need of diffusers, and is the only file that imports it. Every causal convolution of the
-decoder sees the last two frames that went through it; that history belongs to the take (`WanDecoder`) and never to the
-VAE, so that several takes may share one. Frames go through one by one, as in diffusers' own decode: where a block ends
-changes no bit. Memory does not grow with the length of the video.
+Owns what the Wan backbones need of diffusers, and is the only file that imports it: architecture, config and weights.
+How they run is `vae_decoder.py`'s. Every causal convolution of the decoder sees the last two frames that went through
+it; that history belongs to the take (`WanDecoder`) and never to the VAE, so that several takes may share one. Frames go
+through one by one, as in diffusers' own decode: where a block ends changes no bit. Memory does not grow with the
+length of the video.
 
 Shapes: n latent frames [n, 16, h, w] -> m frames [m, 8 h, 8 w, 3]; a take's first latent frame makes 1, a later one 4.
 """
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +17,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from longtake.platform.errors import LongtakeError, WeightsError
+from longtake.platform.errors import WeightsError
 from longtake.platform.models.checkpoints import check_header, load_into, read_json
 from longtake.platform.models.keys import check_fit, listing, shapes_of
+from longtake.platform.models.vae_conv import Layout, arrange_weights, default_layout
+from longtake.platform.models.vae_decoder import StreamingDecoder
+from longtake.platform.models.vae_pixels import all_finite, to_host, to_pixels
 from longtake.platform.vision_ops import ready
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
-HALF = 127.5
 WAN_VAE_CONFIG: dict[str, Any] = {
     "base_dim": 96,
     "z_dim": 16,
@@ -51,71 +55,50 @@ WAN_21: dict[str, Any] = {
 class WanDecoder:
     """A streaming Decoder of one take, on the device and in the dtype of its VAE; latents may lie on any device."""
 
-    def __init__(self, vae: Any):
-        ready()
-        from diffusers.models.autoencoders.autoencoder_kl_wan import WanCausalConv3d
-
+    def __init__(self, vae: Any, layout: Layout | None = None):
         weight = vae.post_quant_conv.weight
-        self.vae, self.device, self.dtype = vae, weight.device, weight.dtype
+        self.device, self.dtype = weight.device, weight.dtype
         self.mean, self.std = (
             torch.tensor(values, device=self.device).view(1, -1, 1, 1)
             for values in (vae.config.latents_mean, vae.config.latents_std)
         )
-        convolutions = sum(isinstance(module, WanCausalConv3d) for module in vae.decoder.modules())
-        self.history: list[Any] = [None] * convolutions
-        self.to_host = HostCopy() if self.device.type == "cuda" else Tensor.numpy
+        self.stream = StreamingDecoder(vae, layout or default_layout(self.device))
 
     def push(self, latents_FCHW: Tensor) -> np.ndarray:
         """Normalised latents [n, 16, h, w] -> uint8 [m, 8 h, 8 w, 3], (x + 1) * 127.5 rounded half to even.
 
         Mutates the take's history. On a GPU it runs on the caller's stream and returns when the frames have arrived.
-        Raises WeightsError when the VAE gives NaN or infinity.
+        Raises LongtakeError when the VAE gives NaN or infinity.
         """
-        return self.to_host(to_pixels(self.decode(latents_FCHW)))
+        parts = [(to_pixels(frames), all_finite(frames)) for frames in self.frames(latents_FCHW)]
+        if not parts:
+            return np.empty((0, 8 * latents_FCHW.shape[2], 8 * latents_FCHW.shape[3], 3), np.uint8)
+        pixels, finite = zip(*parts, strict=True)
+        return to_host(torch.cat(pixels), torch.stack(finite).all())
 
     @torch.inference_mode()
     def decode(self, latents_FCHW: Tensor) -> Tensor:
         """Normalised latents [n, 16, h, w] -> float32 [m, 3, 8 h, 8 w], not clamped; mutates the take's history."""
+        frames = [frames.float() for frames in self.frames(latents_FCHW)]
+        n, height, width = latents_FCHW.shape[0], 8 * latents_FCHW.shape[2], 8 * latents_FCHW.shape[3]
+        return torch.cat(frames) if n else self.mean.new_empty(0, 3, height, width)
+
+    @torch.inference_mode()
+    def frames(self, latents_FCHW: Tensor) -> Iterator[Tensor]:
+        """For each latent frame [1 or 4, 3, 8 h, 8 w] in the dtype of the VAE, as soon as it is launched."""
         raw = latents_FCHW.to(self.device, torch.float32) * self.std + self.mean
-        frames = [self.step(frame[None, :, None]) for frame in raw.to(self.dtype)]
-        return torch.cat(frames) if frames else raw.new_empty(0, 3, 8 * raw.shape[2], 8 * raw.shape[3])
-
-    def step(self, z_BCFHW: Tensor) -> Tensor:
-        """One latent frame [1, 16, 1, h, w] -> float32 [1 or 4, 3, 8 h, 8 w]."""
-        z = self.vae.post_quant_conv(z_BCFHW)
-        frames = self.vae.decoder(z, feat_cache=self.history, feat_idx=[0])
-        return frames[0].transpose(0, 1).float()
-
-
-@torch.inference_mode()
-def to_pixels(frames_FCHW: Tensor) -> Tensor:
-    """[m, 3, H, W], meant for [-1, 1] -> uint8 [m, H, W, 3] on the same device."""
-    if not bool(frames_FCHW.isfinite().all()):
-        raise LongtakeError("Wan VAE: the frames hold NaN or infinity; the take diverged, or its weights are damaged")
-    levels = ((frames_FCHW.clamp(-1, 1) + 1) * HALF).round()
-    return levels.to(torch.uint8).permute(0, 2, 3, 1).contiguous()
-
-
-class HostCopy:
-    """Brings frames from a GPU through one pinned buffer, on the caller's stream; it grows to the largest push."""
-
-    def __init__(self) -> None:
-        self.pinned = torch.empty(0, dtype=torch.uint8)
-
-    def __call__(self, frames: Tensor) -> np.ndarray:
-        """The frames as an array of its own; waits for the caller's stream."""
-        if self.pinned.numel() < frames.numel():
-            self.pinned = torch.empty(frames.numel(), dtype=torch.uint8, pin_memory=True)
-        landed = self.pinned[: frames.numel()].view(frames.shape)
-        landed.copy_(frames, non_blocking=True)
-        torch.cuda.current_stream(frames.device).synchronize()
-        return landed.numpy().copy()
+        for z in raw.to(self.dtype):
+            yield self.stream(z[None, :, None])[0].transpose(0, 1)
 
 
 def load_vae(folder: Path, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32) -> Any:
-    """The AutoencoderKLWan of a folder, in eval mode. Raises WeightsError unless its weights fit its config exactly."""
+    """The AutoencoderKLWan of a folder, in eval mode, its convolutions laid out for the device.
+
+    Raises WeightsError unless its weights fit its config exactly.
+    """
     vae = meta_vae(read_config(folder))
     load_into(vae, folder / WEIGHTS, dtype, device)
+    arrange_weights(vae, default_layout(torch.device(device)))
     return vae.eval().requires_grad_(False)
 
 

@@ -1,0 +1,100 @@
+"""The parts of the VAE's decoder between its first convolution and its frames, each over one module of diffusers.
+
+A stage takes the activation as terms that are not added yet, overwrites them, and returns terms; `convolutions` are
+those that keep a history. [1, C, n, h, w] throughout.
+"""
+
+from collections.abc import Iterator
+from typing import Any, Protocol
+
+from torch import Tensor
+
+from longtake.platform.models.vae_conv import CausalConv, Layout, PictureConv, PointConv, enlarged
+from longtake.platform.models.vae_norm import NormSilu, Terms
+
+
+class Stage(Protocol):
+    convolutions: list[CausalConv]
+
+    def __call__(self, terms: Terms) -> Terms: ...
+
+
+def stages_of(decoder: Any, layout: Layout, norm_silu: NormSilu) -> Iterator[Stage]:
+    """Those of a `WanDecoder3d`, in order."""
+    first, *others = decoder.mid_block.resnets
+    yield ResidualBlock(first, layout, norm_silu)
+    for attention, resnet in zip(decoder.mid_block.attentions, others, strict=True):
+        yield Attention(attention)
+        yield ResidualBlock(resnet, layout, norm_silu)
+    for block in decoder.up_blocks:
+        for resnet in block.resnets:
+            yield ResidualBlock(resnet, layout, norm_silu)
+        for upsampler in block.upsamplers or ():
+            yield Upsampler(upsampler, layout)
+
+
+class NormedConv:
+    """Norm, SiLU and a causal convolution: the norm writes into the buffer that the convolution reads."""
+
+    def __init__(self, norm: Any, conv: Any, layout: Layout, norm_silu: NormSilu):
+        self.weight = (norm.gamma.detach().float() * norm.scale).flatten()
+        self.conv, self.norm_silu = CausalConv(conv, layout), norm_silu
+
+    def __call__(self, terms: Terms, keep: bool = False) -> Terms:
+        """Convolution and bias of the next frames. With `keep`, terms.x is then the sum of the terms."""
+        terms.normed_into(self.conv.entry(terms.x), self.weight, self.norm_silu, keep)
+        return Terms(self.conv(), self.conv.bias)
+
+
+class ResidualBlock:
+    """Two normed convolutions beside a shortcut."""
+
+    def __init__(self, module: Any, layout: Layout, norm_silu: NormSilu):
+        self.first = NormedConv(module.norm1, module.conv1, layout, norm_silu)
+        self.second = NormedConv(module.norm2, module.conv2, layout, norm_silu)
+        narrow = module.conv1.in_channels != module.conv1.out_channels
+        self.shortcut = PointConv(module.conv_shortcut, layout) if narrow else None
+        self.convolutions = [self.first.conv, self.second.conv]
+
+    def __call__(self, terms: Terms) -> Terms:
+        branch = self.first(terms, keep=True)
+        residual = self.shortcut(terms.x) if self.shortcut else terms.x
+        branch = self.second(branch)
+        return Terms(branch.x, branch.bias, residual)
+
+
+class Attention:
+    """Of one head over the pixels of a frame, as diffusers runs it; the smallest pictures, and no history."""
+
+    def __init__(self, module: Any):
+        self.module = module
+        self.convolutions: list[CausalConv] = []
+
+    def __call__(self, terms: Terms) -> Terms:
+        return Terms(self.module(terms.added()))
+
+
+class Upsampler:
+    """Twice the height and width, and, where the module has a convolution over time, twice the frames.
+
+    A take's first latent frame stays one frame and does not enter that convolution's history.
+    """
+
+    def __init__(self, module: Any, layout: Layout):
+        self.layout = layout
+        self.over_time = CausalConv(module.time_conv, layout) if module.mode == "upsample3d" else None
+        self.over_pictures = PictureConv(module.resample[1], layout)
+        self.convolutions = [self.over_time] if self.over_time else []
+        self.started = False
+
+    def __call__(self, terms: Terms) -> Terms:
+        x, times = terms.added(), 1
+        if self.over_time and self.started:
+            x, times = self.doubled(self.over_time, x), 2
+        self.started = True
+        return Terms(self.over_pictures(enlarged(x, times, self.layout)), self.over_pictures.bias)
+
+    def doubled(self, over_time: CausalConv, x: Tensor) -> Tensor:
+        """[1, C, n, h, w] -> [1, 2 C, n, h, w]: two frames for each."""
+        over_time.entry(x).copy_(x)
+        return over_time(add_bias=True)
