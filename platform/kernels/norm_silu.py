@@ -17,6 +17,11 @@ SHORTEST = tl.constexpr(1e-12)
 
 
 @triton.jit
+def added(a, b):  # tl.sum and tl.sigmoid are functions that the interpreter of the tests cannot call
+    return a + b
+
+
+@triton.jit
 def norm_silu_kernel(
     x,
     bias,
@@ -59,11 +64,12 @@ def norm_silu_kernel(
         tl.store(x_at, kept, mask=inside)
         total = kept.to(tl.float32)
 
-    length = tl.maximum(tl.sqrt(tl.sum(total * total, axis=1)), SHORTEST)
+    length = tl.maximum(tl.sqrt(tl.reduce(total * total, 1, added)), SHORTEST)
     scale = tl.load(weight + lane, mask=lane < CHANNELS, other=0.0)
     normed = total / length[:, None] * scale[None, :]
+    silu = normed / (1.0 + tl.exp(-normed))
     out_at = out + frame * out_frame + pixel * out_pixel + channel * out_channel
-    tl.store(out_at, (normed * tl.sigmoid(normed)).to(out.dtype.element_ty), mask=inside)
+    tl.store(out_at, silu.to(out.dtype.element_ty), mask=inside)
 
 
 def norm_silu(
