@@ -9,6 +9,8 @@ import torch
 from longtake.platform.errors import LongtakeError
 from longtake.platform.kernels import has_triton
 from longtake.platform.models.vae import WAN_VAE_CONFIG, WanDecoder, load_vae, random_vae, to_pixels
+from longtake.platform.models.vae_decoder import StreamingDecoder
+from longtake.platform.models.vae_norm import norm_silu_for
 from tests.wan_vae_fixture import one_shot, write_vae
 
 pytestmark = [
@@ -63,6 +65,23 @@ def test_it_uses_the_kernel_and_cudnns_layout_and_shares_weights(folder):
     assert first.layout == "channels-last"
     assert first.norm == ("triton" if has_triton() else "torch")
     assert first.conv_in.weight.data_ptr() == second.conv_in.weight.data_ptr()
+
+
+def test_all_that_a_norm_reads_and_writes_is_in_channels_last(folder, latents):
+    """But for what the attention hands on, which is the smallest; a convolution that returned another layout would cost
+    twice its traffic."""
+    vae, apart = load_vae(folder, CUDA, torch.bfloat16), []
+    _, norm_silu = norm_silu_for(CUDA)
+
+    def watched(x, weight, out, bias=None, residual=None, keep=False):
+        apart.extend(other.shape for other in (x, out, residual) if other is not None and other.stride(1) != 1)
+        norm_silu(x, weight, out, bias, residual, keep)
+
+    decoder = WanDecoder(vae)
+    decoder.stream = StreamingDecoder(vae, "channels-last", watched)
+    decoder.decode(latents)
+    assert all(shape[3:] == latents.shape[2:] for shape in apart)
+    assert len(apart) <= 3 * len(latents)
 
 
 def test_pushes_are_arrays_of_their_own_with_the_pixels_of_a_decode(folder, latents):
