@@ -62,7 +62,7 @@ class WanDecoder:
             torch.tensor(values, device=self.device).view(1, -1, 1, 1)
             for values in (vae.config.latents_mean, vae.config.latents_std)
         )
-        self.stream = StreamingDecoder(vae, layout or default_layout(self.device))
+        self.network = StreamingDecoder(vae, layout or default_layout(self.device))
 
     def push(self, latents_FCHW: Tensor) -> np.ndarray:
         """Normalised latents [n, 16, h, w] -> uint8 [m, 8 h, 8 w, 3], (x + 1) * 127.5 rounded half to even.
@@ -88,7 +88,7 @@ class WanDecoder:
         """For each latent frame [1 or 4, 3, 8 h, 8 w] in the dtype of the VAE, as soon as it is launched."""
         raw = latents_FCHW.to(self.device, torch.float32) * self.std + self.mean
         for z in raw.to(self.dtype):
-            yield self.stream(z[None, :, None])[0].transpose(0, 1)
+            yield self.network(z[None, :, None])[0].transpose(0, 1)
 
 
 def load_vae(folder: Path, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32) -> Any:

@@ -1,9 +1,9 @@
 """The decoder of Wan's VAE for one take: its weights are the VAE's, its history is its own.
 
 Walks diffusers' modules (of Wan 2.1: `WanDecoder3d` without `is_residual`) for their weights and replaces how they run.
-diffusers moves about 120 GB per latent frame at 480x832 in bfloat16 (norms in several passes, float32 upsampling,
-padding, joining and cloning of frames); here it is about 25 (`python -m tests.bench.vae_traffic`). Latent frames go
-through one by one, so where a push ends changes no bit.
+diffusers moves 126 GB per latent frame at 480x832 in bfloat16 (norms in several passes, float32 upsampling, padding,
+joining and cloning of frames), this decoder 27 (docs/decisions/012, `python -m tests.bench.vae_traffic`). Latent frames
+go through one by one, so where a push ends changes no bit.
 
 Device memory at 480x832 in bfloat16, from the shapes: 5.3 GB of history buffers, of which 3.2 GB lie behind the last
 upsampling (7 of [96, 6, 480, 832]) and 1.4 GB in front of it (6 of [192, 6, 240, 416]); 1.1 GB of activations while

@@ -93,7 +93,7 @@ def test_what_is_kept_of_the_past_does_not_grow(vae):
     decoder.push(draw(1))
     decoder.push(draw(1))
     # Convolutions over time: one in, 2 x 2 in the middle, 4 x 3 x 2 in the blocks, 2 that double the rate, one out.
-    convolutions = decoder.stream.convolutions
+    convolutions = decoder.network.convolutions
     assert len(convolutions) == 1 + 4 + 24 + 2 + 1
     buffers = [conv.buffer for conv in convolutions]
     assert all(buffer.untyped_storage().nbytes() == buffer.nbytes for buffer in buffers)  # and hold no larger tensor

@@ -90,7 +90,7 @@ def test_all_between_two_convolutions_has_their_memory_layout(wide, layout):
     decoder = WanDecoder(wide, layout)
     decoder.decode(draw(2))
     wanted = torch.channels_last_3d if layout == "channels-last" else torch.contiguous_format
-    for conv in decoder.stream.convolutions:
+    for conv in decoder.network.convolutions:
         assert conv.buffer.is_contiguous(memory_format=wanted)
         assert conv.weight.is_contiguous(memory_format=wanted)
 
@@ -102,8 +102,8 @@ def test_takes_share_weights_that_are_laid_out_for_them():
     assert all(torch.equal(value, values[name]) for name, value in vae.state_dict().items())
     weight = vae.decoder.conv_in.weight
     assert weight.is_contiguous(memory_format=torch.channels_last_3d)
-    assert WanDecoder(vae, "channels-last").stream.conv_in.weight.data_ptr() == weight.data_ptr()
-    assert WanDecoder(vae, "contiguous").stream.conv_in.weight.data_ptr() != weight.data_ptr()
+    assert WanDecoder(vae, "channels-last").network.conv_in.weight.data_ptr() == weight.data_ptr()
+    assert WanDecoder(vae, "contiguous").network.conv_in.weight.data_ptr() != weight.data_ptr()
 
 
 def test_buffers_of_a_published_size():
@@ -128,7 +128,7 @@ def test_buffers_of_a_published_size():
 def test_buffers_go_with_the_decoder(wide):
     decoder = WanDecoder(wide)
     decoder.decode(draw(2))
-    kept = [weakref.ref(conv.buffer) for conv in decoder.stream.convolutions]
+    kept = [weakref.ref(conv.buffer) for conv in decoder.network.convolutions]
     del decoder
     gc.collect()
     assert not any(ref() is not None for ref in kept)
@@ -151,4 +151,4 @@ def test_all_strides_on_the_way_are_those_that_the_kernel_takes(wide, layout):
 
 
 def test_what_runs_between_convolutions_has_a_name(wide):
-    assert WanDecoder(wide).stream.norm == "torch"
+    assert WanDecoder(wide).network.norm == "torch"
