@@ -36,46 +36,42 @@ def arrange_weights(network: torch.nn.Module, layout: Layout) -> None:
 
 
 class CausalConv:
-    """A causal 3D convolution with stride 1. Write to `entry`, then call it; frames before the first are zeros."""
+    """A causal 3D convolution with stride 1. Write to `entry`, then call it; frames before the first are zeros.
 
-    def __init__(self, module: Any, layout: Layout):
+    `frames`: how many new frames a call brings at most; a take's first latent frame brings one.
+    """
+
+    def __init__(self, module: Any, layout: Layout, frames: int = 1):
         self.weight, self.bias = arranged(module.weight, layout), module.bias.detach()
-        frames, height, width = self.weight.shape[2:]
-        self.past, self.padding = frames - 1, (0, height // 2, width // 2)
+        depth, height, width = self.weight.shape[2:]
+        self.past, self.frames, self.padding = depth - 1, frames, (0, height // 2, width // 2)
         self.format = FORMATS[layout][5]
         self.buffer: Tensor | None = None
+        self.filled = self.past
 
     def entry(self, like: Tensor) -> Tensor:
         """The part of the buffer for the next frames, of the shape and dtype of `like` [1, C, n, H, W]."""
-        frames = self.past + like.shape[2]
-        if self.buffer is None or self.buffer.shape[2] != frames:
-            self.buffer = self.new_buffer(like, frames)
-        return self.buffer[:, :, self.past :]
-
-    def new_buffer(self, like: Tensor, frames: int) -> Tensor:
-        """A take has two sizes: its first latent frame makes 1 frame, later ones 1, 2 or 4."""
-        shape = (1, like.shape[1], frames, *like.shape[3:])
-        buffer = torch.empty(shape, dtype=like.dtype, device=like.device, memory_format=self.format)
-        front = buffer[:, :, : self.past]
         if self.buffer is None:
-            front.zero_()
-        else:
-            front.copy_(self.buffer[:, :, : self.past])
-        return buffer
+            shape = (1, like.shape[1], self.past + self.frames, *like.shape[3:])
+            self.buffer = torch.empty(shape, dtype=like.dtype, device=like.device, memory_format=self.format)
+            self.buffer[:, :, : self.past].zero_()
+        self.filled = self.past + like.shape[2]
+        return self.buffer[:, :, self.past : self.filled]
 
     def __call__(self, add_bias: bool = False) -> Tensor:
         """[1, C, n, H, W] of the frames in `entry`, without the bias unless asked; they become history."""
         assert self.buffer is not None
-        out = F.conv3d(self.buffer, self.weight, self.bias if add_bias else None, padding=self.padding)
-        self.move_to_front(self.buffer)
+        read = self.buffer[:, :, : self.filled]
+        out = F.conv3d(read, self.weight, self.bias if add_bias else None, padding=self.padding)
+        self.move_to_front(read)
         return out
 
-    def move_to_front(self, buffer: Tensor) -> None:
-        """The last frames of the buffer, as many at a time as do not overlap the place that they go to."""
-        frames = buffer.shape[2] - self.past
-        for start in range(0, self.past, frames):
-            end = min(start + frames, self.past)
-            buffer[:, :, start:end].copy_(buffer[:, :, frames + start : frames + end])
+    def move_to_front(self, read: Tensor) -> None:
+        """The last frames of what was read, as many at a time as do not overlap the place that they go to."""
+        new = read.shape[2] - self.past
+        for start in range(0, self.past, new):
+            end = min(start + new, self.past)
+            read[:, :, start:end].copy_(read[:, :, new + start : new + end])
 
 
 class PointConv:

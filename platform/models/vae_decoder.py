@@ -18,7 +18,7 @@ from torch import Tensor
 
 from longtake.platform.models.vae_conv import CausalConv, Layout, PointConv
 from longtake.platform.models.vae_norm import NormSilu, Terms, norm_silu_for
-from longtake.platform.models.vae_stages import NormedConv, stages_of
+from longtake.platform.models.vae_stages import stages_of
 
 
 class StreamingDecoder:
@@ -34,7 +34,6 @@ class StreamingDecoder:
         self.post_quant_conv = PointConv(vae.post_quant_conv, layout)
         self.conv_in = CausalConv(decoder.conv_in, layout)
         self.stages = list(stages_of(decoder, layout, norm_silu))
-        self.out = NormedConv(decoder.norm_out, decoder.conv_out, layout, norm_silu)
 
     def __call__(self, z_BCFHW: Tensor) -> Tensor:
         """One latent frame [1, 16, 1, h, w] -> [1, 3, 1 or 4, 8 h, 8 w] in the dtype of the weights, not clamped."""
@@ -43,14 +42,14 @@ class StreamingDecoder:
         terms = Terms(self.conv_in(), self.conv_in.bias)
         for stage in self.stages:
             terms = stage(terms)
-        return self.out(terms).added()
+        return terms.added()
 
     @property
     def convolutions(self) -> list[CausalConv]:
         """All that keep a history, in the order of the walk."""
-        return [self.conv_in, *(conv for stage in self.stages for conv in stage.convolutions), self.out.conv]
+        return [self.conv_in, *(conv for stage in self.stages for conv in stage.convolutions)]
 
     @property
     def history_bytes(self) -> int:
-        """Of all buffers; constant from the second latent frame on."""
+        """Of all buffers; constant once a take has two latent frames."""
         return sum(conv.buffer.nbytes for conv in self.convolutions if conv.buffer is not None)

@@ -1,4 +1,4 @@
-"""The parts of the VAE's decoder between its first convolution and its frames, each over one module of diffusers.
+"""The parts of the VAE's decoder from its first convolution to its frames, each over modules of diffusers.
 
 A stage takes the activation as terms that are not added yet, overwrites them, and returns terms; `convolutions` are
 those that keep a history. [1, C, n, h, w] throughout.
@@ -6,8 +6,6 @@ those that keep a history. [1, C, n, h, w] throughout.
 
 from collections.abc import Iterator
 from typing import Any, Protocol
-
-from torch import Tensor
 
 from longtake.platform.models.vae_conv import CausalConv, Layout, PictureConv, PointConv, enlarged
 from longtake.platform.models.vae_norm import NormSilu, Terms
@@ -20,25 +18,30 @@ class Stage(Protocol):
 
 
 def stages_of(decoder: Any, layout: Layout, norm_silu: NormSilu) -> Iterator[Stage]:
-    """Those of a `WanDecoder3d`, in order."""
+    """Those of a `WanDecoder3d` behind its first convolution, in order."""
+    frames = 1
     first, *others = decoder.mid_block.resnets
-    yield ResidualBlock(first, layout, norm_silu)
+    yield ResidualBlock(first, layout, norm_silu, frames)
     for attention, resnet in zip(decoder.mid_block.attentions, others, strict=True):
         yield Attention(attention)
-        yield ResidualBlock(resnet, layout, norm_silu)
+        yield ResidualBlock(resnet, layout, norm_silu, frames)
     for block in decoder.up_blocks:
         for resnet in block.resnets:
-            yield ResidualBlock(resnet, layout, norm_silu)
-        for upsampler in block.upsamplers or ():
-            yield Upsampler(upsampler, layout)
+            yield ResidualBlock(resnet, layout, norm_silu, frames)
+        for module in block.upsamplers or ():
+            upsampler = Upsampler(module, layout, frames)
+            yield upsampler
+            frames *= upsampler.times
+    yield NormedConv(decoder.norm_out, decoder.conv_out, layout, norm_silu, frames)
 
 
 class NormedConv:
     """Norm, SiLU and a causal convolution: the norm writes into the buffer that the convolution reads."""
 
-    def __init__(self, norm: Any, conv: Any, layout: Layout, norm_silu: NormSilu):
+    def __init__(self, norm: Any, conv: Any, layout: Layout, norm_silu: NormSilu, frames: int):
         self.weight = (norm.gamma.detach().float() * norm.scale).flatten()
-        self.conv, self.norm_silu = CausalConv(conv, layout), norm_silu
+        self.conv, self.norm_silu = CausalConv(conv, layout, frames), norm_silu
+        self.convolutions = [self.conv]
 
     def __call__(self, terms: Terms, keep: bool = False) -> Terms:
         """Convolution and bias of the next frames. With `keep`, terms.x is then the sum of the terms."""
@@ -49,11 +52,11 @@ class NormedConv:
 class ResidualBlock:
     """Two normed convolutions beside a shortcut."""
 
-    def __init__(self, module: Any, layout: Layout, norm_silu: NormSilu):
-        self.first = NormedConv(module.norm1, module.conv1, layout, norm_silu)
-        self.second = NormedConv(module.norm2, module.conv2, layout, norm_silu)
-        narrow = module.conv1.in_channels != module.conv1.out_channels
-        self.shortcut = PointConv(module.conv_shortcut, layout) if narrow else None
+    def __init__(self, module: Any, layout: Layout, norm_silu: NormSilu, frames: int):
+        self.first = NormedConv(module.norm1, module.conv1, layout, norm_silu, frames)
+        self.second = NormedConv(module.norm2, module.conv2, layout, norm_silu, frames)
+        widens = module.conv1.in_channels != module.conv1.out_channels
+        self.shortcut = PointConv(module.conv_shortcut, layout) if widens else None
         self.convolutions = [self.first.conv, self.second.conv]
 
     def __call__(self, terms: Terms) -> Terms:
@@ -80,21 +83,17 @@ class Upsampler:
     A take's first latent frame stays one frame and does not enter that convolution's history.
     """
 
-    def __init__(self, module: Any, layout: Layout):
-        self.layout = layout
-        self.over_time = CausalConv(module.time_conv, layout) if module.mode == "upsample3d" else None
+    def __init__(self, module: Any, layout: Layout, frames: int):
+        over_time = module.mode == "upsample3d"
+        self.layout, self.times, self.started = layout, 2 if over_time else 1, False
+        self.convolutions = [CausalConv(module.time_conv, layout, frames)] if over_time else []
         self.over_pictures = PictureConv(module.resample[1], layout)
-        self.convolutions = [self.over_time] if self.over_time else []
-        self.started = False
 
     def __call__(self, terms: Terms) -> Terms:
-        x, times = terms.added(), 1
-        if self.over_time and self.started:
-            x, times = self.doubled(self.over_time, x), 2
+        x, times = terms.added(), self.times if self.started else 1
+        if times > 1:
+            (over_time,) = self.convolutions
+            over_time.entry(x).copy_(x)
+            x = over_time(add_bias=True)  # [1, 2 C, n, h, w]: two frames for each
         self.started = True
         return Terms(self.over_pictures(enlarged(x, times, self.layout)), self.over_pictures.bias)
-
-    def doubled(self, over_time: CausalConv, x: Tensor) -> Tensor:
-        """[1, C, n, h, w] -> [1, 2 C, n, h, w]: two frames for each."""
-        over_time.entry(x).copy_(x)
-        return over_time(add_bias=True)

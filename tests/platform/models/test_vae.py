@@ -91,6 +91,7 @@ def test_nan_becomes_no_picture(vae):
 def test_what_is_kept_of_the_past_does_not_grow(vae):
     decoder = WanDecoder(vae)
     decoder.push(draw(1))
+    first = [conv.buffer for conv in decoder.network.convolutions]
     decoder.push(draw(1))
     # Convolutions over time: one in, 2 x 2 in the middle, 4 x 3 x 2 in the blocks, 2 that double the rate, one out.
     convolutions = decoder.network.convolutions
@@ -101,6 +102,8 @@ def test_what_is_kept_of_the_past_does_not_grow(vae):
     assert [buffer.shape[2] - 2 for buffer in buffers] == [1] * (1 + 4 + 6 + 1) + [2] * (6 + 1) + [4] * (12 + 1)
     decoder.push(draw(4))
     assert all(conv.buffer is buffer for conv, buffer in zip(convolutions, buffers, strict=True))
+    assert sum(buffer is None for buffer in first) == 2  # the first frame does not enter those that double the rate
+    assert all(one is None or one is buffer for one, buffer in zip(first, buffers, strict=True))
 
 
 def test_memory_does_not_grow_with_the_video(vae):
