@@ -40,7 +40,7 @@ from longtake.platform.store import SweepStore
 RANK_EVERY_SECONDS = 30.0
 PROGRESS_SECONDS = 1.0
 # precision is not one of them: bf16 and fp8 are different takes, which one sweep never mixes
-NUMERICS = ("device", "dtype", "attention", "compiled")
+NUMERICS = ("device", "dtype", "attention", "kernels", "compiled")
 
 
 def run(file: Path, overrides: Sequence[str], console: Console | None = None) -> int:
@@ -288,7 +288,7 @@ def report_memory(desk: Desk, console: Console) -> None:
 def report_numerics(store: SweepStore, grid: Grid, console: Console) -> None:
     """Takes that were computed in unlike ways round differently, which a comparison should know."""
     results = [result for take in grid.takes if (result := store.result(take.id)) is not None]
-    ways = Counter(" ".join(result.versions.get(key, "?") for key in NUMERICS) for result in results)
+    ways = Counter(" ".join(filter(None, map(result.versions.get, NUMERICS))) for result in results)
     if len(ways) > 1:
         told = "; ".join(f"{count} takes on {way}" for way, count in ways.most_common())
         say(console, f"note: computed in {len(ways)} ways, which round differently ({', '.join(NUMERICS)}): {told}")

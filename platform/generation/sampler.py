@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from longtake.platform import config
+from longtake.platform import config, kernels
 from longtake.platform.backbones.base import Backbone, BackboneSpec, Condition, Decoder, backbones, check_precision
 from longtake.platform.generation.rollout import Block, Rollout
 from longtake.platform.generation.shelves import build_shelves
@@ -82,7 +82,8 @@ class Sampler:
         """What a take of this sampler is computed with, for its record."""
         device, dtype = self.backbone.network.device, self.backbone.network.dtype
         own = "bf16" if dtype == torch.bfloat16 else str(dtype).removeprefix("torch.")
-        return {
+        between = {"kernels": "triton" if kernels.used_on(device) else "torch"} if device.type == "cuda" else {}
+        return between | {
             "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
             "dtype": str(dtype).removeprefix("torch."),
             "precision": self.resources.precision or own,

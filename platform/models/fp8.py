@@ -16,8 +16,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from longtake.platform import kernels
 from longtake.platform.errors import ConfigError
-from longtake.platform.kernels import has_triton
 from longtake.platform.models.causal_dit import CausalDiT, DiTSpec
 from longtake.platform.models.layers import GELU
 
@@ -41,7 +41,7 @@ def quantize_rows(x_NK: Tensor, gelu: bool = False) -> tuple[Tensor, Tensor]:
 
 def quantize_tokens(x_NK: Tensor, gelu: bool) -> tuple[Tensor, Tensor]:
     """`quantize_rows`, by the kernel on a GPU."""
-    if torch.compiler.is_compiling() or x_NK.device.type != "cuda" or not has_triton():
+    if torch.compiler.is_compiling() or not kernels.used_on(x_NK.device):
         return quantize_rows(x_NK, gelu)
     from longtake.platform.kernels import quantize_rows as kernel
 

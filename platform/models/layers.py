@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from longtake.platform.kernels import has_triton
+from longtake.platform import kernels
 
 
 class GELU(nn.Module):
@@ -90,7 +90,7 @@ class Attention(nn.Module):
 
     def normed(self, parts: Tensor) -> tuple[Tensor, Tensor]:
         """Queries and keys [B, N, 2, D] -> two of [B, N, D]."""
-        if not torch.compiler.is_compiling() and parts.device.type == "cuda" and has_triton():
+        if not torch.compiler.is_compiling() and kernels.used_on(parts.device):
             from longtake.platform.kernels.norm_rows import norm_rows
 
             query, key = norm_rows(parts.flatten(0, 1), self.norm_weights, self.eps).unflatten(1, parts.shape[:2])

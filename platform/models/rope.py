@@ -11,7 +11,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from longtake.platform.kernels import has_triton
+from longtake.platform import kernels
 
 Split = tuple[int, int, int]
 CPU = torch.device("cpu")
@@ -59,25 +59,20 @@ def rotate(x: Tensor, rotation: Tensor) -> Tensor:
 
 def rotated(x_BNhd: Tensor, rotation: Tensor) -> Tensor:
     """x, turned by rotation [B or 1, N, c, 2], as attention reads it: [B, h, N, d], a view of [B, N, h, d]."""
-    if not fused(x_BNhd):
+    if not kernels.used_on(x_BNhd.device):
         return rotate(x_BNhd, rotation).transpose(1, 2)
-    from longtake.platform.kernels import rotate as kernel
+    from longtake.platform.kernels.rotate import rotate_into as launch
 
     out = torch.empty(x_BNhd.shape, dtype=x_BNhd.dtype, device=x_BNhd.device).transpose(1, 2)
-    kernel.rotate_into(x_BNhd, rotation, out)
+    launch(x_BNhd, rotation, out)
     return out
 
 
 def rotate_into(x_BNhd: Tensor, rotation: Tensor, out_BhNd: Tensor) -> None:
     """Write x, turned by rotation [B or 1, N, c, 2], to `out`; on CUDA with Triton in one pass over memory."""
-    if not fused(x_BNhd):
+    if not kernels.used_on(x_BNhd.device):
         out_BhNd.copy_(rotate(x_BNhd, rotation).transpose(1, 2))
         return
-    from longtake.platform.kernels import rotate as kernel
+    from longtake.platform.kernels.rotate import rotate_into as launch
 
-    kernel.rotate_into(x_BNhd, rotation, out_BhNd)
-
-
-def fused(x: Tensor) -> bool:
-    """Whether a kernel of our own rotates this tensor."""
-    return x.device.type == "cuda" and has_triton()
+    launch(x_BNhd, rotation, out_BhNd)

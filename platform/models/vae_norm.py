@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from longtake.platform.kernels import has_triton
+from longtake.platform import kernels
 
 SHORTEST = 1e-12
 
@@ -53,7 +53,7 @@ def plain_norm_silu(
 
 def norm_silu_for(device: torch.device) -> tuple[str, NormSilu]:
     """What runs on this device, by its name: "triton" or "torch"."""
-    if device.type == "cuda" and has_triton():
+    if kernels.used_on(device):
         from longtake.platform.kernels.norm_silu import norm_silu
 
         return "triton", norm_silu

@@ -152,7 +152,8 @@ def test_takes_that_were_computed_in_unlike_ways_are_named(tmp_path: Path, capfd
     assert execute(words) == 0
     out = capfd.readouterr().out
     assert (
-        "note: computed in 2 ways, which round differently (device, dtype, attention, compiled): 1 takes on cpu" in out
+        "note: computed in 2 ways, which round differently (device, dtype, attention, kernels, compiled): 1 takes on cpu"
+        in out
     )
 
 
