@@ -1,4 +1,4 @@
-"""Makes takes, one or a few of a cell at a time: a plain class that keeps its backbone loaded and films what it makes.
+"""Makes takes, one or a few of a cell at a time: a plain class with its backbone loaded, which records what it makes.
 
 Commits through the store only, and looks there first: a take that is done is not made again, whoever asks.
 Deterministic on a CPU: every sum is done by one thread, so that pixels do not depend on the machine.
@@ -16,7 +16,7 @@ from contextlib import ExitStack, closing
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
-from longtake.jobs.film import Film, Filming
+from longtake.jobs.recording import Recording, TakeRecorder
 from longtake.platform.errors import LongtakeError, SetupError
 from longtake.platform.fleet import Report
 from longtake.platform.process import set_up_computing
@@ -92,35 +92,35 @@ class SamplerWorker:
         loading = self.loaded.ensure(takes[0].backbone)
         with ExitStack() as opened:
             writers = [opened.enter_context(self.store.open_take(take)) for take in takes]
-            films = self.film(takes, writers, report)
+            recordings = self.record(takes, writers, report)
             share = {"load": loading / len(takes), "wall": (time.perf_counter() - started) / len(takes)}
             stats = self.sampler.stats | {"computed_on": self.sampler.computed_on}
             return {
-                take.id: writer.commit(make_result(take, film, stats, film.timings | share))
-                for take, writer, film in zip(takes, writers, films, strict=True)
+                take.id: writer.commit(make_result(take, recording, stats, recording.timings | share))
+                for take, writer, recording in zip(takes, writers, recordings, strict=True)
             }
 
-    def film(self, takes: list[Take], writers: list[TakeWriter], report: Report) -> list[Film]:
+    def record(self, takes: list[Take], writers: list[TakeWriter], report: Report) -> list[Recording]:
         """Generate block by block; what is made goes to the videos meanwhile."""
         from longtake.platform.backbones.base import backbones
 
         spec = backbones.get(takes[0].backbone).spec
         with ExitStack() as opened:
             blocks = opened.enter_context(closing(self.sampler.generate_together(takes)))
-            cameras = [
-                opened.enter_context(Filming(take, writer, self.sampler.decoder(take), spec))
+            recorders = [
+                opened.enter_context(TakeRecorder(take, writer, self.sampler.decoder(take), spec))
                 for take, writer in zip(takes, writers, strict=True)
             ]
             for rows in blocks:
-                for camera, block in zip(cameras, rows, strict=True):
-                    camera.add(block)
+                for recorder, block in zip(recorders, rows, strict=True):
+                    recorder.add(block)
                 report({"done": rows[0].index + 1, "total": rows[0].total, "unit": "block"})
-        return [camera.film for camera in cameras]
+        return [recorder.recording for recorder in recorders]
 
 
-def make_result(take: Take, film: Film, stats: dict[str, Any], timings: dict[str, float]) -> TakeResult:
+def make_result(take: Take, recording: Recording, stats: dict[str, Any], timings: dict[str, float]) -> TakeResult:
     """The record of a take; `stats` and `timings` are the sampler's and ours, in seconds."""
-    info, seconds = film.info, {**stats.get("timings", {}), **timings}
+    info, seconds = recording.info, {**stats.get("timings", {}), **timings}
     return TakeResult(
         take_id=take.id,
         video_sha256=info.sha256,
@@ -131,8 +131,8 @@ def make_result(take: Take, film: Film, stats: dict[str, Any], timings: dict[str
         height=info.height,
         timings={key: round(float(value), 4) for key, value in seconds.items()},
         bank_bytes=int(stats.get("bank_bytes", 0)),
-        peak_rss_bytes=film.peak_rss_bytes,
-        trace_rows=film.trace_rows,
+        peak_rss_bytes=recording.peak_rss_bytes,
+        trace_rows=recording.trace_rows,
         versions={
             "python": platform.python_version(),
             **{name: version(name) for name in VERSIONS_OF},

@@ -19,8 +19,8 @@ _KINDS: dict[str, tuple[type, ...]] = {"str": (str,), "int": (int,), "float": (i
 class TakeResult:
     """result.json: a take is done exactly when this record exists and matches the video beside it.
 
-    timings: seconds per stage: load, generate and wait (for the finishing thread) of one thread, decode and encode of
-    the other beside it, and wall in all. worker: 'host:pid' that made the video.
+    timings: seconds per stage: load and generate of one thread, and wait, for which the other two held it back; decode
+    and encode of a thread each, beside it; wall in all. worker: 'host:pid' that made the video.
     """
 
     take_id: str

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from rich.table import Table
 
 from longtake.jobs.bench.clocks import Reading, Turns
-from longtake.jobs.bench.film import Film
+from longtake.jobs.bench.whole_video import Film
 from longtake.platform.backbones.base import BackboneSpec
 from longtake.platform.resources import GIB
 from longtake.platform.takes import FRAMES_PER_LATENT

@@ -12,9 +12,9 @@ from rich.console import Console
 from longtake.jobs.bench.apart import apart, check_memory, check_out
 from longtake.jobs.bench.clocks import latent_frames, take_turns
 from longtake.jobs.bench.figures import Figures, as_csv, method_table, stage_table
-from longtake.jobs.bench.film import Film, film
 from longtake.jobs.bench.options import BenchOptions
 from longtake.jobs.bench.stand_in import stand_in, text_seconds, weight_bytes
+from longtake.jobs.bench.whole_video import Film, film
 from longtake.platform.backbones.base import BackboneSpec
 from longtake.platform.errors import ConfigError
 from longtake.platform.generation.sampler import chosen_method

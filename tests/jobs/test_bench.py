@@ -8,10 +8,10 @@ import torch
 
 from longtake.jobs.bench.clocks import Reading, Turns, latent_frames, take_turns
 from longtake.jobs.bench.figures import Figures, Spread, as_csv, method_table, stage_table
-from longtake.jobs.bench.film import film
 from longtake.jobs.bench.options import BenchOptions
 from longtake.jobs.bench.sampler import check, title
 from longtake.jobs.bench.stand_in import stand_in, text_seconds, text_spec, vae_config
+from longtake.jobs.bench.whole_video import film
 from longtake.platform.backbones.base import backbones
 from longtake.platform.errors import ConfigError
 from longtake.platform.models.umt5 import UMT5_XXL

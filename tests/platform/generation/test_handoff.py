@@ -19,8 +19,8 @@ def test_on_a_cpu_the_tensor_itself_is_handed_over():
 def test_the_other_thread_sees_the_finished_latents_on_a_stream_of_its_own():
     seen = []
 
-    def read(parcel):
-        with received(parcel) as latents:
+    def read(sent):
+        with received(sent) as latents:
             seen.append((torch.cuda.current_stream() != torch.cuda.default_stream(), latents.sum().item()))
 
     with torch.inference_mode():

@@ -1,6 +1,6 @@
-"""A take being filmed: its blocks go to the video and to the trace as they come; what is written last are the facts.
+"""Records a take while it is generated: blocks go to its video and its trace as they come.
 
-One block of frames is held, never a video. Decoding and encoding are done by a thread of the take's own.
+A few blocks are held at a time, never a video. A decode thread and an encode thread of the take do the work.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from longtake.jobs.finishing import Finisher
+from longtake.jobs.video_pipeline import VideoPipeline
 from longtake.platform.errors import LongtakeError
 from longtake.platform.process import rss_bytes
 from longtake.platform.takes import Take, canonical_json
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Film:
+class Recording:
     """A written video: its facts, the rows of its trace, the most memory held after a block, seconds by stage."""
 
     info: VideoInfo
@@ -32,27 +32,30 @@ class Film:
     timings: dict[str, float]
 
 
-class Filming:
-    """Give it every block inside its `with` block; when that ends well, `film` has what came of it."""
+class TakeRecorder:
+    """Takes every block inside its `with` block; when that ends well, `recording` is there."""
 
-    film: Film
+    recording: Recording
 
     def __init__(self, take: Take, writer: TakeWriter, decoder: Decoder, spec: BackboneSpec):
         from longtake.platform.video import VideoWriter
 
         self.take, self.writer = take, writer
         self.video = VideoWriter(writer.video_path, fps=spec.fps, width=spec.width, height=spec.height)
-        self.finisher = Finisher(decoder, self.video)
+        self.pipeline = VideoPipeline(decoder, self.video)
         self.rows, self.peak = 0, rss_bytes()
 
-    def __enter__(self) -> Filming:
-        self.trace = self.writer.trace_path.open("w", encoding="utf-8")
-        self.finisher.__enter__()
+    def __enter__(self) -> TakeRecorder:
+        with ExitStack() as failing:
+            failing.callback(self.video.abort)
+            self.trace = failing.enter_context(self.writer.trace_path.open("w", encoding="utf-8"))
+            self.pipeline.__enter__()
+            failing.pop_all()
         return self
 
     def add(self, block: BlockOutput) -> None:
-        """Hand over the next block. Raises what decoding or encoding an earlier one failed with."""
-        self.finisher.put(block.latents)
+        """Hand over the next block. Raises the error that decoding or encoding an earlier one failed with."""
+        self.pipeline.put(block.latents)
         self.trace.write(canonical_json(block.trace) + "\n")
         self.rows, self.peak = self.rows + 1, max(self.peak, rss_bytes())
 
@@ -62,16 +65,16 @@ class Filming:
         with ExitStack() as failing:
             failing.callback(self.video.abort)
             with self.trace:
-                self.finisher.__exit__(kind, error, trace)
+                self.pipeline.__exit__(kind, error, trace)
             if kind is not None:
                 return
-            self.film = self.finished()
+            self.recording = self.finished()
             failing.pop_all()
 
-    def finished(self) -> Film:
-        with self.finisher.encode.running():
+    def finished(self) -> Recording:
+        with self.pipeline.encode.running():
             info = self.video.close()
         due = self.take.num_frames
         if info.num_frames != due:
-            raise LongtakeError(f"take {self.take.id}: {info.num_frames} frames came out, {due} were due")
-        return Film(info, self.rows, self.peak, self.finisher.timings)
+            raise LongtakeError(f"take {self.take.id}: {info.num_frames} frames were decoded instead of {due}")
+        return Recording(info, self.rows, self.peak, self.pipeline.timings)

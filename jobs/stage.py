@@ -1,0 +1,98 @@
+"""One stage of a pipeline: a thread that works on the items put into it, in order.
+
+Invariants: at most two items wait, and `put` waits for room. An error of the thread is raised, as it is, by the next
+`put` or else by the end of the `with` block. When another error ends that block, waiting items are dropped. The thread
+never outlives the block.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from threading import Condition, Thread
+from types import TracebackType
+from typing import Generic, TypeVar
+
+from longtake.platform.process import set_up_computing
+
+T = TypeVar("T")
+MOST_WAITING = 2
+
+
+class Stage(Generic[T]):
+    """Calls `work` with one item after the other, in a thread of this name."""
+
+    def __init__(self, name: str, work: Callable[[T], None]):
+        self.work = work
+        self.waiting: deque[T] = deque()
+        self.changed = Condition()
+        self.ended = self.stopped = False
+        self.error: BaseException | None = None
+        self.thread = Thread(target=self.run, name=name, daemon=True)
+
+    def __enter__(self) -> Stage[T]:
+        try:
+            self.thread.start()
+        except BaseException:  # an interrupt: the thread may run all the same, and ends by itself
+            with self.changed:
+                self.ended = True
+                self.changed.notify_all()
+            raise
+        return self
+
+    def put(self, item: T) -> None:
+        """Append an item, once there is room. Raises the error that the thread failed with, and takes no item then."""
+        with self.changed:
+            self.changed.wait_for(lambda: self.stopped or len(self.waiting) < MOST_WAITING)
+            self.raise_error()
+            self.waiting.append(item)
+            self.changed.notify_all()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Wait until the last item is done, or, after an error, until the thread has stopped."""
+        try:
+            self.end(drop=kind is not None)
+        except BaseException:  # an interrupt of the waiting thread
+            self.end(drop=True)
+            raise
+        if kind is None:
+            self.raise_error()
+
+    def end(self, drop: bool) -> None:
+        with self.changed:
+            self.ended = True
+            if drop:
+                self.waiting.clear()
+            self.changed.notify_all()
+            self.changed.wait_for(lambda: self.stopped)
+        self.thread.join()  # alone, an interrupt of it would make Python 3.11 take a running thread for a stopped one
+
+    def raise_error(self) -> None:
+        if self.error is not None:
+            raise self.error
+
+    def run(self) -> None:
+        """The thread: until the end is near and nothing waits, or until the work fails."""
+        try:
+            set_up_computing()
+            while self.has_next():
+                self.work(self.next())  # no name for the item, which would keep it in memory until the next one
+        except BaseException as error:
+            self.error = error
+        with self.changed:
+            self.stopped = True
+            self.changed.notify_all()
+
+    def has_next(self) -> bool:
+        """Waits for an item; False when there will be none."""
+        with self.changed:
+            self.changed.wait_for(lambda: bool(self.waiting) or self.ended)
+            return bool(self.waiting)
+
+    def next(self) -> T:
+        with self.changed:
+            item = self.waiting.popleft()
+            self.changed.notify_all()
+        return item
