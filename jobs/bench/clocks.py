@@ -48,7 +48,7 @@ class Turns:
     encode: list[float] = field(default_factory=list)
 
 
-class Clock:
+class DeviceClock:
     """Wall seconds and CPU seconds of this thread; both ends wait for the device."""
 
     def __init__(self, device: torch.device):
@@ -92,7 +92,7 @@ def take_turns(options: BenchOptions, tick: Callable[[int, int], None]) -> Turns
         for take in takes
     }
     blocks = {label: rollout.blocks(total) for label, rollout in rollouts.items()}
-    clock, stages = Clock(sampler.backbone.network.device), Stages(sampler, takes[0], turns)
+    clock, stages = DeviceClock(sampler.backbone.network.device), Stages(sampler, takes[0], turns)
     with TemporaryDirectory() as folder, stages.writing(Path(folder) / "video.mp4"):
         for index in range(total):
             turns.gemm.append(gemm_rate(sampler.backbone.network.device, spec.dtype))
@@ -119,7 +119,10 @@ class Stages:
 
     def __init__(self, sampler: Sampler, take: Take, turns: Turns):
         self.decoder, self.spec, self.turns = sampler.decoder(take), sampler.backbone.spec, turns
-        self.decoding, self.encoding = Clock(sampler.resources.decoding_device()), Clock(torch.device("cpu"))
+        self.decoding, self.encoding = (
+            DeviceClock(sampler.resources.decoding_device()),
+            DeviceClock(torch.device("cpu")),
+        )
 
     @contextmanager
     def writing(self, path: Path) -> Iterator[None]:
@@ -140,7 +143,7 @@ def gemm_rate(device: torch.device, dtype: torch.dtype) -> float:
     """FLOP/s of a square product in `dtype`, the better of two goes."""
     size, repeats = GEMM[device.type], 10 if device.type == "cuda" else 1
     a, b = (torch.randn(size, size, device=device).to(dtype) for _ in range(2))
-    clock, spent = Clock(device), []
+    clock, spent = DeviceClock(device), []
     for _ in range(2):
         with clock.running():
             for _ in range(repeats):

@@ -1,4 +1,4 @@
-"""Figures of a `longtake bench sampler` run from its readings: arithmetic, a table, a CSV file.
+"""Figures of a `longtake bench sampler` run from its readings: arithmetic alone.
 
 Methods are compared on the blocks at which all of them attend a full window, pair by pair, so that the ratio of two
 methods is one of equal work; it comes with the middle half of its pairs. The ceiling is what the products of a block
@@ -8,16 +8,12 @@ would take at the rate of a large product, measured in the same run.
 import statistics
 from dataclasses import dataclass
 
-from rich.table import Table
-
 from longtake.jobs.bench.clocks import Reading, Turns
-from longtake.jobs.bench.whole_video import Film
 from longtake.platform.backbones.base import BackboneSpec
-from longtake.platform.resources import GIB
 from longtake.platform.takes import FRAMES_PER_LATENT
 
-EARLY, AROUND = 19, 2
-"""The twentieth block, and how many on either side of it count with it."""
+EARLY_SECONDS, TWENTIETH, AROUND = 5.0, 19, 2
+"""When a block is early; the twentieth block; how many on either side of a block count with it."""
 
 
 @dataclass(frozen=True)
@@ -99,73 +95,22 @@ class Figures:
     def last_over_twentieth(self, method: str) -> float | None:
         """Medians of five blocks each; None for a video without so many."""
         spent = [self.seconds(reading) for reading in self.blocks(method)]
-        if len(spent) < EARLY + 2 * AROUND + 1:
+        if len(spent) < TWENTIETH + 2 * AROUND + 1:
             return None
-        early = spent[EARLY - AROUND : EARLY + AROUND + 1]
+        early = spent[TWENTIETH - AROUND : TWENTIETH + AROUND + 1]
         return statistics.median(spent[-2 * AROUND - 1 :]) / statistics.median(early)
+
+    def near(self, second: float) -> list[int]:
+        """The five steady blocks whose middles are nearest to that second of the video, in order."""
+        return sorted(sorted(self.steady, key=lambda block: abs(self.middle(block) - second))[: 2 * AROUND + 1])
+
+    def middle(self, block: int) -> float:
+        """Second of the video at the middle of a block."""
+        return (block + 0.5) * self.spec.frames_per_block / self.spec.latent_fps
+
+    def seconds_at(self, method: str, blocks: list[int]) -> float:
+        """Median time of these blocks."""
+        return statistics.median(self.seconds(r) for r in self.blocks(method) if r.block in blocks)
 
     def bank_bytes(self, method: str) -> int:
         return max(reading.bank_bytes for reading in self.blocks(method))
-
-
-def stage_table(figures: Figures, text_seconds: float) -> Table:
-    """Each stage alone, nothing beside it."""
-    steady = f"blocks {figures.steady[0]} to {figures.steady[-1]}"
-    table = Table("stage", "s a block (median)", "frames a second", title=f"Stages, each alone; denoise over {steady}")
-    table.add_row("text, one prompt", f"{text_seconds:.4g}", "-")
-    frames = FRAMES_PER_LATENT * figures.spec.frames_per_block
-    for method in figures.methods:
-        seconds = figures.block_seconds(method)
-        table.add_row(f"denoise, {method}", f"{seconds:.4g}", f"{figures.denoise_fps(method):.4g}")
-    for name, clock in (("decode", figures.turns.decode), ("encode", figures.turns.encode)):
-        seconds = statistics.median(clock)
-        table.add_row(name, f"{seconds:.4g}", f"{frames / seconds:.4g}")
-    return table
-
-
-def method_table(figures: Figures, films: dict[str, Film]) -> Table:
-    """A column a method: share of the ceiling, cost beside the others, flatness, whole videos, memory."""
-    ceiling = figures.denoise_fps(figures.methods[0]) / figures.of_ceiling(figures.methods[0])
-    title = f"Product rate {figures.rate / 1e12:.4g} TFLOP/s, ceiling {ceiling:.4g} fps"
-    table = Table("", *figures.methods, title=title)
-    for name, cells in rows(figures, films):
-        table.add_row(name, *cells)
-    return table
-
-
-def rows(figures: Figures, films: dict[str, Film]) -> list[tuple[str, list[str]]]:
-    """(what, a cell per method)."""
-    made = [films.get(method) for method in figures.methods]
-    bases = [method for method in ("native", "native-relative") if method in figures.methods]
-    flat = [figures.last_over_twentieth(method) for method in figures.methods]
-    return [
-        ("denoise fps", [f"{figures.denoise_fps(method):.4g}" for method in figures.methods]),
-        ("of the ceiling", [f"{figures.of_ceiling(method):.1%}" for method in figures.methods]),
-        *(
-            (f"time to {base} [middle half]", [str(figures.against(method, base)) for method in figures.methods])
-            for base in bases
-        ),
-        ("last / 20th block", ["-" if ratio is None else f"{ratio:.3f}" for ratio in flat]),
-        ("end to end fps", [f"{film.frames / film.wall_seconds:.4g}" if film else "-" for film in made]),
-        (
-            "held back by decoding",
-            [f"{film.waiting_seconds / film.wall_seconds:.0%}" if film else "-" for film in made],
-        ),
-        ("first frame s", [f"{film.first_frame_seconds:.4g}" if film else "-" for film in made]),
-        ("peak GPU GiB", [gib(film.device_bytes) if film and film.device_bytes else "-" for film in made]),
-        ("peak RSS GiB", [gib(film.resident_bytes) if film else "-" for film in made]),
-        ("bank GiB", [gib(figures.bank_bytes(method)) for method in figures.methods]),
-    ]
-
-
-def gib(num_bytes: int) -> str:
-    return f"{num_bytes / GIB:.3g}"
-
-
-def as_csv(turns: Turns) -> str:
-    """A row per method and block."""
-    lines = ["method,block,attended,wall_seconds,cpu_seconds,bank_bytes,product_flops_per_second"]
-    for r in sorted(turns.readings, key=lambda reading: (reading.method, reading.block)):
-        clocks = f"{r.wall_seconds:.6f},{r.cpu_seconds:.6f}"
-        lines.append(f"{r.method},{r.block},{r.attended},{clocks},{r.bank_bytes},{turns.gemm[r.block]:.0f}")
-    return "\n".join(lines) + "\n"

@@ -1,13 +1,16 @@
 """What `longtake bench sampler` is asked: plain values that travel to other processes, and its command line.
 
+An option is declared once, as a field of `BenchOptions`; the command line, the title and `as_command` follow from it.
 Imports nothing heavy, since `longtake --help` reads it.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from collections.abc import Callable
+from dataclasses import Field, dataclass, fields
+from inspect import Parameter, signature
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, get_args, get_type_hints
 
 import typer
 
@@ -23,18 +26,26 @@ PROMPT = "dusk, brick; pan right 6 s, left 6 s, repeat"
 class BenchOptions:
     """`shrink` divides the sizes of the spec; `dtype` None is the backbone's own on a GPU and float32 on a CPU."""
 
-    backbone: str = "longlive"
-    seconds: int = 30
-    methods: tuple[str, ...] = ("native", "native-relative", "rag")
-    window: int | None = None
-    shrink: int = 1
-    batch: int = 1
-    device: str = "auto"
-    dtype: str | None = None
-    compile: bool = False
-    bank_dtype: str | None = None
-    host_gib: float | None = None
-    disk: str | None = None
+    backbone: Annotated[str, typer.Option(help="Whose sizes to run, with random weights.")] = "longlive"
+    seconds: Annotated[int, typer.Option(min=1, help="Length of the video.")] = 30
+    methods: Annotated[tuple[str, ...], typer.Option(help="Context methods, split by commas.")] = (
+        "native",
+        "native-relative",
+        "rag",
+    )
+    window: Annotated[int | None, typer.Option(help="Frames attended at most; default: the backbone's.")] = None
+    shrink: Annotated[int, typer.Option(min=1, help="Divide the network's sizes by this.")] = 1
+    batch: Annotated[int, typer.Option(min=1, help="Rows made at once in the timing of blocks.")] = 1
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto"
+    dtype: Annotated[
+        str | None, typer.Option(help="float32 or bf16; default: the backbone's on a GPU, else float32.")
+    ] = None
+    compile: Annotated[bool, typer.Option("--compile", help="Compile what lies between attentions.")] = False
+    bank_dtype: Annotated[str | None, typer.Option(help="float32, bf16 or fp8; default: as computed.")] = None
+    bank_frames: Annotated[int | None, typer.Option(help="Frames that the bank keeps; default: all.")] = None
+    gpu_gib: Annotated[float, typer.Option(help="Device memory for the bank (workers.bank.gpu_gib).")] = 0.0
+    host_gib: Annotated[float | None, typer.Option(help="Host memory for the bank; default: that of a sweep.")] = None
+    disk: Annotated[str | None, typer.Option(help="A folder for the rest of the bank; default: none.")] = None
 
     @property
     def name(self) -> str:
@@ -54,51 +65,53 @@ class BenchOptions:
     def resources(self) -> Resources:
         from longtake.platform.resources import BankRoom, Resources
 
-        return Resources(self.device, compile=self.compile, bank=BankRoom(host_gib=self.host_gib, disk=self.disk))
+        bank = BankRoom(gpu_gib=self.gpu_gib, host_gib=self.host_gib, disk=self.disk)
+        return Resources(self.device, compile=self.compile, bank=bank)
 
     def take(self, method: str, latent_frames: int, seed: int = 0) -> Take:
-        """A take of the stand-in; the window and the bank's dtype go to every method that has them."""
+        """A take of the stand-in; what is given of window and bank goes to every method that has it."""
         from longtake.platform.methods.base import methods
         from longtake.platform.takes import MethodSpec, Take
 
-        params: dict[str, object] = {} if self.window is None else {"window": self.window}
-        if self.bank_dtype is not None and methods.get(method).keeps_evicted:
-            params["bank_dtype"] = self.bank_dtype
-        chosen = MethodSpec(method, method, params)
-        return Take(self.name, chosen, self.seconds, latent_frames, PROMPT, seed)
+        bank = {"bank_dtype": self.bank_dtype, "bank_frames": self.bank_frames}
+        given = {"window": self.window} | (bank if methods.get(method).keeps_evicted else {})
+        params: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+        return Take(self.name, MethodSpec(method, method, params), self.seconds, latent_frames, PROMPT, seed)
 
 
+def with_bench_options(command: Callable[..., int]) -> Callable[..., int]:
+    """Replaces a command's **keywords by an option for every field of BenchOptions; typer reads the signature."""
+    hints = get_type_hints(BenchOptions, include_extras=True)
+    own = signature(command, eval_str=True)
+    options = [as_option(field, *get_args(hints[field.name])) for field in fields(BenchOptions)]
+    rest = [parameter for parameter in own.parameters.values() if parameter.kind is Parameter.KEYWORD_ONLY]
+    command.__signature__ = own.replace(parameters=[*options, *rest])  # type: ignore[attr-defined]
+    return command
+
+
+def as_option(field: Field[Any], kind: Any, option: Any) -> Parameter:
+    """The field as a parameter of a command; a tuple is written with commas."""
+    default = field.default
+    if isinstance(default, tuple):
+        kind, default = str, ",".join(default)
+    return Parameter(field.name, Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[kind, option])
+
+
+def from_words(words: dict[str, Any]) -> BenchOptions:
+    """The options as typer read them."""
+    names = [field.name for field in fields(BenchOptions) if isinstance(field.default, tuple)]
+    split = {name: tuple(part.strip() for part in words[name].split(",")) for name in names}
+    return BenchOptions(**(words | split))
+
+
+@with_bench_options
 def command(
-    backbone: Annotated[str, typer.Option(help="Whose sizes to run, with random weights.")] = "longlive",
-    seconds: Annotated[int, typer.Option(min=1, help="Length of the video.")] = 30,
-    methods: Annotated[str, typer.Option(help="Context methods, split by commas.")] = "native,native-relative,rag",
-    window: Annotated[int | None, typer.Option(help="Frames attended at most; default: the backbone's.")] = None,
-    shrink: Annotated[int, typer.Option(min=1, help="Divide the network's sizes by this.")] = 1,
-    batch: Annotated[int, typer.Option(min=1, help="Rows made at once in the timing of blocks.")] = 1,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
-    dtype: Annotated[str | None, typer.Option(help="float32 or bf16.")] = None,
-    compile: Annotated[bool, typer.Option("--compile", help="Compile what lies between attentions.")] = False,
-    bank_dtype: Annotated[str | None, typer.Option(help="float32, bf16 or fp8.")] = None,
-    host_gib: Annotated[float | None, typer.Option(help="Host memory for the bank; default: no limit.")] = None,
-    disk: Annotated[str | None, typer.Option(help="A folder for what of the bank is past that.")] = None,
+    *,
     end_to_end: Annotated[bool, typer.Option(help="Also make whole videos, as `longtake run` does.")] = True,
     out: Annotated[Path | None, typer.Option(help="Write every block's reading to this CSV file.")] = None,
+    **words: Any,
 ) -> int:
     """Clocks, frames a second and memory of a backbone's sizes with random weights; downloads nothing."""
     from longtake.jobs.bench.sampler import sampler
 
-    options = BenchOptions(
-        backbone=backbone,
-        seconds=seconds,
-        methods=tuple(name.strip() for name in methods.split(",")),
-        window=window,
-        shrink=shrink,
-        batch=batch,
-        device=device,
-        dtype=dtype,
-        compile=compile,
-        bank_dtype=bank_dtype,
-        host_gib=host_gib,
-        disk=disk,
-    )
-    return sampler(options, end_to_end, out)
+    return sampler(from_words(words), end_to_end, out)

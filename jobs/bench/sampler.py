@@ -1,7 +1,7 @@
 """`longtake bench sampler`: what a backbone's sizes cost here, from text to file, under each context method.
 
-Weights are random and nothing is downloaded, so pictures are noise and clocks are real. Text, whole videos and blocks
-in turns are measured one after the other, the first two in processes of their own; what ran is in the title.
+Weights are random and nothing is downloaded; clocks are real. Text, whole videos and blocks in turns are measured one
+after the other, the first two in processes of their own; what ran is in the title.
 """
 
 from pathlib import Path
@@ -11,10 +11,11 @@ from rich.console import Console
 
 from longtake.jobs.bench.apart import apart, check_memory, check_out
 from longtake.jobs.bench.clocks import latent_frames, take_turns
-from longtake.jobs.bench.figures import Figures, as_csv, method_table, stage_table
+from longtake.jobs.bench.figures import Figures
 from longtake.jobs.bench.options import BenchOptions
 from longtake.jobs.bench.stand_in import stand_in, text_seconds, weight_bytes
-from longtake.jobs.bench.whole_video import Film, film
+from longtake.jobs.bench.tables import as_csv, method_table, stage_table, video_lines, video_table
+from longtake.jobs.bench.whole_video import WholeVideo, whole_video
 from longtake.platform.backbones.base import BackboneSpec
 from longtake.platform.errors import ConfigError
 from longtake.platform.generation.sampler import chosen_method
@@ -30,19 +31,18 @@ def sampler(options: BenchOptions, end_to_end: bool = True, out: Path | None = N
     check_machine(options, console)
     with console.status("text") as status:
         text = apart(text_seconds, options)
-        films: dict[str, Film] = {}
+        videos: dict[str, WholeVideo] = {}
         for method in options.methods if end_to_end else ():
             status.update(f"a whole video, {method}")
-            films[method] = apart(film, options, method)
+            videos[method] = apart(whole_video, options, method)
         turns = take_turns(options, lambda done, total: status.update(f"timing block {done}/{total}"))
     spec, device = stand_in(options).spec, options.resources.compute_device()
     figures = Figures(spec, turns, window.size, options.batch, wall=device.type == "cuda")
     told = title(options, spec, window)
-    console.print(told)
-    console.print(stage_table(figures, text))
-    console.print(method_table(figures, films))
+    tables = [stage_table(figures, text), method_table(figures), *([video_table(videos)] if videos else [])]
+    console.print(told, *tables, sep="\n", markup=False)
     if out is not None:
-        about = [options.as_command, *told.splitlines()]
+        about = [options.as_command, *told.splitlines(), *video_lines(videos)]
         out.write_text("".join(f"# {line}\n" for line in about) + as_csv(turns))
     return 0
 
@@ -87,8 +87,15 @@ def title(options: BenchOptions, spec: BackboneSpec, window: Window) -> str:
             f"text {net.text_len}x{net.text_dim}, {spec.width}x{spec.height} px; {len(spec.schedule.steps)} passes "
             f"and a commit",
             f"window {window.size}, sink {window.sink}, blocks of {window.block}; {frames} latent frames "
-            f"({frames / spec.latent_fps:g} s); batch {options.batch}; bank {options.bank_dtype or 'as computed'}, "
-            f"host {'without limit' if options.host_gib is None else f'{options.host_gib:g} GiB'}, "
-            f"disk {'none' if options.disk is None else options.disk}",
+            f"({frames / spec.latent_fps:g} s); batch {options.batch}",
+            f"bank {options.bank_dtype or 'as computed'}, {options.bank_frames or 'all'} frames; {bank_room(options)}",
+            "decoded frames are noise, which encodes slowly; natural-looking moving frames are encoded in their place",
         ]
     )
+
+
+def bank_room(options: BenchOptions) -> str:
+    """The room for the bank, as a sweep's `workers.bank` writes it."""
+    room = options.resources.bank
+    host = "null" if room.host_gib is None else f"{room.host_gib:g}"
+    return f"workers.bank: gpu_gib {room.gpu_gib:g}, host_gib {host}, disk {room.disk or 'null'}"

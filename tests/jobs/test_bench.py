@@ -2,22 +2,40 @@
 tested for how fast it ran."""
 
 import dataclasses
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+import typer
 
 from longtake.jobs.bench.clocks import Reading, Turns, latent_frames, take_turns
-from longtake.jobs.bench.figures import Figures, Spread, as_csv, method_table, stage_table
-from longtake.jobs.bench.options import BenchOptions
+from longtake.jobs.bench.figures import Figures, Spread
+from longtake.jobs.bench.natural_frames import FRAMES, natural_frames
+from longtake.jobs.bench.options import BenchOptions, command, from_words
 from longtake.jobs.bench.sampler import check, title
 from longtake.jobs.bench.stand_in import stand_in, text_seconds, text_spec, vae_config
-from longtake.jobs.bench.whole_video import film
+from longtake.jobs.bench.tables import as_csv, method_table, stage_table, video_lines, video_table
+from longtake.jobs.bench.whole_video import WholeVideo, whole_video
 from longtake.platform.backbones.base import backbones
 from longtake.platform.errors import ConfigError
+from longtake.platform.generation.sampler import Sampler
 from longtake.platform.models.umt5 import UMT5_XXL
+from longtake.platform.video import VideoWriter, read_frames
 
 from . import tiny  # noqa: F401 (registers the backbone)
 
+MANY = BenchOptions(
+    shrink=6,
+    methods=("native", "rag"),
+    compile=True,
+    bank_dtype="fp8",
+    bank_frames=30,
+    gpu_gib=1.5,
+    host_gib=0.0,
+    disk="there",
+)
+SHARED = Path(__file__).resolve().parents[2].parent / "shared" / "videos"
 TINY = BenchOptions(backbone="tiny", seconds=9, methods=("native", "rag"), device="cpu")
 
 
@@ -54,10 +72,26 @@ def test_a_stand_in_computes_in_float32_on_a_cpu_unless_told():
 
 
 def test_options_say_the_command_that_gives_them():
-    options = BenchOptions(shrink=6, methods=("native", "rag"), compile=True, bank_dtype="fp8", host_gib=0)
-    expected = "longtake bench sampler --methods native,rag --shrink 6 --compile --bank-dtype fp8 --host-gib 0"
-    assert options.as_command == expected
+    expected = "longtake bench sampler --methods native,rag --shrink 6 --compile --bank-dtype fp8 --bank-frames 30"
+    assert MANY.as_command == f"{expected} --gpu-gib 1.5 --host-gib 0.0 --disk there"
     assert BenchOptions().as_command == "longtake bench sampler"
+
+
+@pytest.mark.parametrize("options", [BenchOptions(), MANY, BenchOptions(batch=2, device="cpu", dtype="bf16", window=9)])
+def test_that_command_gives_the_options_again(options):
+    app = typer.Typer()
+    app.command()(command)
+    words = options.as_command.split()[3:]
+    given = typer.main.get_command(app).make_context("sampler", words).params
+    assert (given.pop("end_to_end"), given.pop("out")) == (True, None)
+    assert from_words(given) == options
+
+
+def test_the_bank_gets_its_options_and_a_method_without_one_does_not():
+    assert MANY.take("rag", 3).method.params == {"bank_dtype": "fp8", "bank_frames": 30}
+    assert MANY.take("native", 3).method.params == {}
+    bank = MANY.resources.bank
+    assert (bank.gpu_gib, bank.host_gib, bank.disk) == (1.5, 0.0, "there")
 
 
 def test_every_method_has_a_reading_a_block(turns):
@@ -86,10 +120,12 @@ def test_a_batch_makes_rows_at_once():
 
 
 def test_a_whole_video_is_made_and_measured():
-    made = film(TINY, "rag")
+    made = whole_video(TINY, "rag")
     assert made.frames == 1 + 4 * 35
     assert 0 < made.first_frame_seconds < made.wall_seconds
     assert 0 <= made.waiting_seconds < made.wall_seconds
+    assert set(made.stage_seconds) == {"generate", "decode", "encode"}
+    assert all(0 < seconds < made.wall_seconds for seconds in made.stage_seconds.values())
     assert made.device_bytes == 0
     assert made.resident_bytes > 2**20
     assert made.bank_bytes == (36 - 12) * 2 * 8 * 32 * 4
@@ -136,6 +172,15 @@ def test_only_blocks_with_a_full_window_everywhere_count(turns):
     assert run.steady == [8, 9, 10, 11]
 
 
+def test_early_and_late_are_the_steady_blocks_nearest_to_5_s():
+    """Blocks of 3 latent frames at 4 a second: block b has its middle at (b + 0.5) * 0.75 s, so 5 s lie in block 6."""
+    run = figures([float(block) for block in range(30)], [1.0] * 30)
+    assert run.middle(6) == 4.875
+    assert run.near(5.0) == [4, 5, 6, 7, 8]
+    assert run.seconds_at("native", [4, 5, 6, 7, 8]) == 6.0
+    assert figures([1.0] * 3, [1.0] * 3).near(5.0) == [0, 1, 2]
+
+
 def test_flatness_compares_the_last_blocks_with_those_around_the_twentieth():
     spent = [9.0] * 17 + [2.0] * 5 + [9.0] * 8 + [3.0] * 5
     assert figures(spent, spent).last_over_twentieth("native") == 1.5
@@ -144,7 +189,8 @@ def test_flatness_compares_the_last_blocks_with_those_around_the_twentieth():
 
 def test_the_report_names_what_ran(turns):
     run = Figures(stand_in(TINY).spec, turns, 12, 1, wall=False)
-    assert method_table(run, {}).row_count == 10
+    assert method_table(run).row_count == 6  # 4 steady blocks: the early ones are the late ones
+    assert method_table(figures([1.0] * 30, [1.0] * 30)).row_count == 7
     assert stage_table(run, 0.1).row_count == 5
     assert as_csv(turns).splitlines()[1].startswith("native,0,3,")
     assert len(as_csv(turns).splitlines()) == 25
@@ -154,6 +200,61 @@ def test_the_report_names_what_ran(turns):
     assert "dim 128, ffn 1120, 1 heads, 3 layers, latents 16x6x12" in told
     own = BenchOptions(device="cpu")
     assert "SHRUNK" not in title(own, stand_in(own).spec, check(own))
+    assert "workers.bank: gpu_gib 0, host_gib null, disk null" in title(own, stand_in(own).spec, check(own))
+    assert "bank fp8, 30 frames; workers.bank: gpu_gib 1.5, host_gib 0, disk there" in title(
+        dataclasses.replace(MANY, device="cpu"), stand_in(MANY).spec, check(MANY)
+    )
+
+
+def test_whole_videos_say_what_bounds_them():
+    seconds = {"generate": 4.0, "decode": 5.0, "encode": 1.0}
+    videos = {"rag": WholeVideo(57, 6.0, 1.5, seconds, 0.5, 0, 2**30, 2**20)}
+    assert video_table(videos).row_count == 10
+    assert video_lines(videos) == [
+        "whole video, rag: end to end fps 9.5, wall s 6, generate s 4, decode s 5, encode s 1, "
+        "generation held back s 0.5, busiest stage decode, first frame s 1.5, peak GPU GiB -, peak RSS GiB 1"
+    ]
+
+
+def test_a_stand_in_decodes_and_gives_natural_frames_in_place_of_the_noise():
+    stand_in(TINY)
+    sampler = Sampler(TINY.name, TINY.resources)
+    take = TINY.take("native", 18)
+    decoder, backbone = sampler.decoder(take), backbones.get("tiny")(TINY.resources)
+    noise = backbone.decoder(take.prompt, take.latent_frames)
+    latents = [block.latents for block in sampler.generate(take)]
+    given = [decoder.push(block).copy() for block in latents]
+    assert [len(frames) for frames in given] == [len(noise.push(block)) for block in latents] == [9, *[12] * 5]
+    frames = natural_frames(128, 128)
+    assert np.array_equal(np.concatenate(given), frames[np.arange(69) % FRAMES])  # 69: past the end of the loop, 48
+
+
+def test_natural_frames_are_the_same_again_and_their_loop_has_no_cut():
+    frames = natural_frames(64, 96)
+    assert (frames.dtype, frames.shape) == (np.uint8, (48, 64, 96, 3))
+    assert np.array_equal(frames, natural_frames(64, 96))
+    steps = np.abs(np.diff(frames.astype(int), axis=0, append=frames[:1].astype(int))).mean(axis=(1, 2, 3))
+    assert 0 < steps[-1] <= steps.max() < 1.5 * np.median(steps)
+
+
+def bytes_a_frame(frames, path):
+    _, height, width, _ = frames.shape
+    with VideoWriter(path, width=width, height=height) as video:
+        video.write(frames)
+        return video.close().bytes / len(frames)
+
+
+def test_natural_frames_take_the_bytes_of_real_video_and_noise_takes_many_more(tmp_path):
+    """Bytes stand for the work, as a clock must not be tested; tests/bench/encoder_cost.py has clocks."""
+    if not SHARED.is_dir():
+        pytest.skip("shared folder absent")
+    natural = bytes_a_frame(natural_frames(480, 832), tmp_path / "v.mp4")
+    real = [
+        bytes_a_frame(next(read_frames(SHARED / name, 48)), tmp_path / "v.mp4") for name in ("native.mp4", "rag.mp4")
+    ]
+    noise = bytes_a_frame(np.random.default_rng(0).integers(0, 256, (8, 480, 832, 3), np.uint8), tmp_path / "v.mp4")
+    assert 0.7 * min(real) < natural < 1.5 * max(real)
+    assert noise > 10 * natural
 
 
 @pytest.mark.parametrize(
