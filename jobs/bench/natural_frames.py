@@ -4,9 +4,9 @@ Random weights decode to noise, which takes three times as long to encode. These
 textures with a power-law spectrum like that of natural images, in layers that hide each other, bend a little and move
 at different speeds, by fractions of a pixel, and some sensor grain.
 
-At 832x480 px a frame takes the encoder of platform/video.py 12.0 ms of CPU time and has 17.9 kB; frames of two real
-videos, decoded and encoded again, take 11.6 and 12.0 ms (14.3 and 14.0 kB), uniform noise takes 36.4 ms (253 kB): medians
-of 15 rounds in turns on one core of a shared Xeon, by `python -m tests.bench.encoder_cost VIDEO ...`.
+At 832x480 px a frame takes the encoder of platform/video.py 12.0 ms of CPU time and has 17.9 kB; a frame of two real
+videos, decoded and encoded again, takes 11.6 and 12.0 ms (14.3 and 14.0 kB), one of uniform noise 36.4 ms (253 kB):
+medians of 15 rounds in turns on one core of a shared Xeon, by `python -m tests.bench.encoder_cost VIDEO ...`.
 """
 
 from functools import cache

@@ -38,7 +38,7 @@ def sampler(options: BenchOptions, end_to_end: bool = True, out: Path | None = N
         turns = take_turns(options, lambda done, total: status.update(f"timing block {done}/{total}"))
     spec, device = stand_in(options).spec, options.resources.compute_device()
     figures = Figures(spec, turns, window.size, options.batch, wall=device.type == "cuda")
-    told = title(options, spec, window)
+    told = title(options, spec, window)  # after the runs, for it names the attention kernel
     tables = [stage_table(figures, text), method_table(figures), *([video_table(videos)] if videos else [])]
     console.print(told, *tables, sep="\n", markup=False)
     if out is not None:
