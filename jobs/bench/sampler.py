@@ -1,7 +1,7 @@
 """`longtake bench sampler`: what a backbone's sizes cost here, from text to file, under each context method.
 
 Weights are random and nothing is downloaded; clocks are real. Text, whole videos and blocks in turns are measured one
-after the other, the first two in processes of their own; what ran is in the title.
+after the other, the first two in processes of their own; each is shown when it is done, then exactly what ran.
 """
 
 from pathlib import Path
@@ -29,18 +29,20 @@ def sampler(options: BenchOptions, end_to_end: bool = True, out: Path | None = N
     check_out(out)
     console = Console()
     check_machine(options, console)
+    console.print(options.as_command, markup=False)
     with console.status("text") as status:
         text = apart(text_seconds, options)
         videos: dict[str, WholeVideo] = {}
         for method in options.methods if end_to_end else ():
             status.update(f"a whole video, {method}")
             videos[method] = apart(whole_video, options, method)
+        if videos:
+            console.print(video_table(videos))
         turns = take_turns(options, lambda done, total: status.update(f"timing block {done}/{total}"))
     spec, device = stand_in(options).spec, options.resources.compute_device()
     figures = Figures(spec, turns, window.size, options.batch, wall=device.type == "cuda")
     told = title(options, spec, window)  # after the runs, for it names the attention kernel
-    tables = [stage_table(figures, text), method_table(figures), *([video_table(videos)] if videos else [])]
-    console.print(told, *tables, sep="\n", markup=False)
+    console.print(told, stage_table(figures, text), method_table(figures), sep="\n", markup=False)
     if out is not None:
         about = [options.as_command, *told.splitlines(), *video_lines(videos)]
         out.write_text("".join(f"# {line}\n" for line in about) + as_csv(turns))
