@@ -16,7 +16,7 @@ from longtake.evaluators.base import SuiteEntry
 from longtake.platform import config
 from longtake.platform.errors import ConfigError
 from longtake.platform.registry import did_you_mean
-from longtake.platform.resources import PRECISIONS, BankRoom
+from longtake.platform.resources import BankRoom, check_precision
 from longtake.platform.store import NAME
 from longtake.platform.weights.artefacts import weights_root
 from longtake.platform.weights.catalog import ARTEFACTS
@@ -93,8 +93,7 @@ class WorkersConfig:
             value = getattr(self, key)
             if value is not None and not DEVICE.fullmatch(value):
                 raise ConfigError(f"workers.{key}: {value!r} is not auto, cpu, cuda or cuda:N")
-        if self.precision not in (None, *PRECISIONS):
-            raise ConfigError(f"workers.precision: {self.precision!r} is not null, {' or '.join(PRECISIONS)}")
+        check_precision(self.precision)
         if gpus != "auto" and gpus < self.gpus_named:
             raise ConfigError(
                 f"workers.gpus_per_sampler: {gpus:g} is too few for the devices named; {self.gpus_named} or auto"

@@ -18,6 +18,12 @@ GIB = 2**30
 PRECISIONS = ("bf16", "fp8")
 
 
+def check_precision(name: str | None) -> None:
+    """Raises ConfigError for an unknown one."""
+    if name not in (None, *PRECISIONS):
+        raise ConfigError(f"workers.precision: {name!r} is not null, {' or '.join(PRECISIONS)}")
+
+
 @dataclass(frozen=True)
 class BankRoom:
     """Room for evicted keys and values of one sampler, filled in this order. None is no limit, 0 none of it.
@@ -52,6 +58,9 @@ class Resources:
     texts: Path | None = None
     attention_shares: bool = False
     precision: str | None = None
+
+    def __post_init__(self) -> None:
+        check_precision(self.precision)
 
     def compute_device(self) -> "torch.device":
         """The device to compute on. Raises ConfigError for a GPU that is not there."""

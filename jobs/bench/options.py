@@ -40,6 +40,9 @@ class BenchOptions:
     dtype: Annotated[
         str | None, typer.Option(help="float32 or bf16; default: the backbone's on a GPU, else float32.")
     ] = None
+    precision: Annotated[str | None, typer.Option(help="bf16 or fp8 (workers.precision); default: as dtype says.")] = (
+        None
+    )
     compile: Annotated[bool, typer.Option("--compile", help="Compile what lies between attentions.")] = False
     bank_dtype: Annotated[str | None, typer.Option(help="float32, bf16 or fp8; default: as computed.")] = None
     bank_frames: Annotated[int | None, typer.Option(help="Frames that the bank keeps; default: all.")] = None
@@ -66,7 +69,7 @@ class BenchOptions:
         from longtake.platform.resources import BankRoom, Resources
 
         bank = BankRoom(gpu_gib=self.gpu_gib, host_gib=self.host_gib, disk=self.disk)
-        return Resources(self.device, compile=self.compile, bank=bank)
+        return Resources(self.device, compile=self.compile, precision=self.precision, bank=bank)
 
     def take(self, method: str, latent_frames: int, seed: int = 0) -> Take:
         """A take of the stand-in; what is given of window and bank goes to every method that has it."""

@@ -16,6 +16,7 @@ from longtake.jobs.bench.options import BenchOptions
 from longtake.jobs.bench.stand_in import stand_in, text_seconds, weight_bytes
 from longtake.jobs.bench.tables import as_csv, method_table, stage_table, video_lines, video_table
 from longtake.jobs.bench.whole_video import WholeVideo, whole_video
+from longtake.platform import kernels
 from longtake.platform.backbones.base import BackboneSpec
 from longtake.platform.errors import ConfigError
 from longtake.platform.generation.sampler import chosen_method
@@ -82,8 +83,7 @@ def title(options: BenchOptions, spec: BackboneSpec, window: Window) -> str:
     return "\n".join(
         [
             f"{options.backbone} {scale}, random weights; {name}; torch {torch.__version__}, "
-            f"{str(spec.dtype).removeprefix('torch.')}, attention {attention.backend(device, spec.dtype)}, "
-            f"{'compiled' if options.compile else 'not compiled'}",
+            f"{computing(options, spec, device)}",
             f"dim {net.dim}, ffn {net.ffn_dim}, {net.heads} heads, {net.layers} layers, latents "
             f"{net.channels}x{net.latent_height}x{net.latent_width} ({net.frame_tokens} tokens a frame), "
             f"text {net.text_len}x{net.text_dim}, {spec.width}x{spec.height} px; {len(spec.schedule.steps)} passes "
@@ -94,6 +94,15 @@ def title(options: BenchOptions, spec: BackboneSpec, window: Window) -> str:
             "decoded frames are noise, which encodes slowly; natural-looking moving frames are encoded in their place",
         ]
     )
+
+
+def computing(options: BenchOptions, spec: BackboneSpec, device: torch.device) -> str:
+    """Number formats and kernels of the network."""
+    dtype = str(spec.dtype).removeprefix("torch.")
+    kind = f"{dtype}, linear layers in fp8" if options.precision == "fp8" else dtype
+    between = "Triton kernels, " if kernels.used_on(device) else ""
+    runs = attention.backend(device, spec.dtype, spec.network.head_dim)
+    return f"{kind}, attention {runs}, {between}{'compiled' if options.compile else 'not compiled'}"
 
 
 def bank_room(options: BenchOptions) -> str:

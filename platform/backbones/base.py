@@ -89,7 +89,8 @@ class Condition:
 
 
 class Decoder(Protocol):
-    """Streaming: latents [n, C, H, W] in, uint8 frames [m, height, width, 3] out; keeps what the next call needs."""
+    """Streaming: latents [n, C, H, W] in, uint8 frames [m, height, width, 3] out, an array of their own; keeps what the
+    next call needs."""
 
     def push(self, latents_FCHW: Tensor) -> np.ndarray: ...
 
