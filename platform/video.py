@@ -11,7 +11,7 @@ Shapes: frames_NHWC is uint8 RGB [n, height, width, 3].
 import errno
 import hashlib
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -140,19 +140,36 @@ def probe(path: str | Path) -> VideoHeader:
         return _header(container, path)
 
 
-def read_frames(path: str | Path, batch: int = 32) -> Iterator[np.ndarray]:
-    """Yields frames_NHWC of at most `batch` frames. Raises VideoError, also late, when a frame cannot be read."""
-    path = Path(path)
+def read_frames(path: str | Path, batch: int = 32, threads: int = 1) -> Iterator[np.ndarray]:
+    """Yields frames_NHWC of at most `batch` frames. Raises VideoError, also late, when a frame cannot be read.
+
+    `threads`: how many frames of an H.264 video are decoded at a time; other codecs take one thread. It changes neither
+    the frames nor the error: what several threads cannot read without an error, one thread reads again, from the first
+    frame that was not yet given.
+    """
+    path, given = Path(path), 0
+    if threads > 1:
+        with suppress(VideoError):
+            for frames_NHWC in _batches(path, batch, threads):
+                yield frames_NHWC
+                given += len(frames_NHWC)
+            return
+    yield from _batches(path, batch, skip=given)
+
+
+def _batches(path: Path, batch: int, threads: int = 1, skip: int = 0) -> Iterator[np.ndarray]:
+    """The frames behind the first `skip`."""
     with _Reading(path) as container:
         header = _header(container, path)
         frames: list[np.ndarray] = []
         num_frames, clock = 0, _Clock(header, path) if _has_times(container) else None
-        for frame in _decoded(container, path):
+        for frame in _decoded(container, path, threads):
             _check_frame(frame, num_frames, header, path)
             if clock is not None:
                 clock.check(frame.time, num_frames)
-            frames.append(frame.to_ndarray(format="rgb24"))
             num_frames += 1
+            if num_frames > skip:
+                frames.append(frame.to_ndarray(format="rgb24"))
             if len(frames) == batch:
                 yield np.stack(frames)
                 frames = []
@@ -162,16 +179,20 @@ def read_frames(path: str | Path, batch: int = 32) -> Iterator[np.ndarray]:
             raise VideoError(f"{path}: only {num_frames} of {header.num_frames} frames can be read; it is cut short")
 
 
-def _decoded(container: Any, path: Path) -> Iterator[Any]:
+def _decoded(container: Any, path: Path, threads: int) -> Iterator[Any]:
     """The frames of the first video stream; VideoError at the first packet that shows damage."""
     stream = container.streams.video[0]
     codec = stream.codec_context
-    codec.options = damage.CHECK_OPTIONS
+    several = threads > 1 and codec.name == "h264"
+    codec.options = damage.STOP_OPTIONS if several else damage.CHECK_OPTIONS
+    codec.thread_type, codec.thread_count = ("FRAME", threads) if several else ("SLICE", 1)
     length_size = damage.length_bytes(codec.name, codec.extradata or b"")
     for index, packet in enumerate(container.demux(stream)):
         if packet.is_corrupt or (length_size and damage.is_damaged(bytes(packet), length_size)):
             raise VideoError(f"{path}: packet {index} is damaged; make the video again")
-        with damage.wrong_checksums() as wrong:
+        # H.264 has no checksums to listen for, and listening needs the interpreter's lock: a decoder thread that waits
+        # for it, while its container is being closed under it, waits for good.
+        with nullcontext() if several else damage.wrong_checksums() as wrong:
             frames = packet.decode()
         if wrong:
             raise VideoError(f"{path}: packet {index} is damaged ({wrong[0]}); make the video again")

@@ -1,0 +1,83 @@
+"""Decoding in several threads changes nothing: not the frames, and not what is refused or why."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+from longtake.platform.errors import VideoError
+from longtake.platform.video import read_frames
+
+SHARED = Path(__file__).resolve().parents[3] / "shared" / "videos"
+Read = tuple[list[bytes], str]
+
+
+def video(path: Path, codec: str, **options: str) -> Path:
+    """48 frames of 96x64: blocks that pan two pixels a frame."""
+    blocks = np.random.default_rng(5).integers(0, 256, (16, 48, 3), dtype=np.uint8)
+    wide = np.kron(blocks, np.ones((4, 4, 1), dtype=np.uint8))
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream(codec, rate=16, options=options)
+        stream.width, stream.height, stream.pix_fmt = 96, 64, "bgr0" if codec == "ffv1" else "yuv420p"
+        for at in range(0, 96, 2):
+            picture = np.ascontiguousarray(wide[:, at : at + 96])
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        container.mux(stream.encode(None))
+    return path
+
+
+def read(path: Path, threads: int) -> Read:
+    """The batches, and why there are no more. PyAV adds the decoder's last log line to a reason only where that line is
+    new to the process, so it is left out."""
+    batches = []
+    try:
+        for batch in read_frames(path, 8, threads):
+            batches.append(batch.tobytes())
+    except VideoError as error:
+        return batches, str(error).partition("; last error log")[0]
+    return batches, ""
+
+
+@pytest.mark.parametrize(
+    ("name", "codec", "options"),
+    [
+        ("a.mp4", "libx264", {"bf": "0"}),
+        ("a.mp4", "libx264", {"bf": "3", "refs": "4"}),
+        ("a.mkv", "libx264", {"x264-params": "slices=4:keyint=8"}),
+        ("a.mkv", "ffv1", {}),
+        ("a.webm", "libvpx-vp9", {}),
+    ],
+)
+@pytest.mark.parametrize("threads", [2, 5])
+def test_the_frames_are_the_same(name: str, codec: str, options: dict[str, str], threads: int, tmp_path: Path) -> None:
+    path = video(tmp_path / name, codec, **options)
+    alone = read(path, 1)
+    assert (len(alone[0]), alone[1]) == (6, "")
+    assert read(path, threads) == alone
+
+
+@pytest.mark.parametrize(("name", "codec"), [("a.mp4", "libx264"), ("a.mkv", "ffv1")])
+def test_damage_is_found_at_the_same_frame_for_the_same_reason(name: str, codec: str, tmp_path: Path) -> None:
+    """libx264 with its own settings: frames out of order and slices, so that a decoder paints over what is missing."""
+    data = video(tmp_path / f"good-{name}", codec).read_bytes()
+    rng, refused_late = np.random.default_rng(3), 0
+    for _ in range(60):
+        mutated = bytearray(data)
+        for _ in range(int(rng.integers(1, 4))):
+            mutated[int(rng.integers(48, len(mutated)))] = int(rng.integers(0, 256))
+        (tmp_path / name).write_bytes(bytes(mutated))
+        alone = read(tmp_path / name, 1)
+        assert read(tmp_path / name, 4) == alone
+        refused_late += bool(alone[0] and alone[1])
+    assert refused_late > 0  # some go on behind frames that were given
+
+
+@pytest.mark.skipif(not SHARED.is_dir(), reason="shared folder absent")
+@pytest.mark.parametrize("name", ["native", "rag"])
+def test_real_videos_are_the_same(name: str) -> None:
+    alone, several = (read_frames(SHARED / f"{name}.mp4", threads=threads) for threads in (1, 4))
+    for one, other in zip(alone, several, strict=True):
+        assert np.array_equal(one, other)
