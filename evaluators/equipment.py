@@ -4,15 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from longtake.evaluators import gpu
+
+if TYPE_CHECKING:
+    from longtake.evaluators.vbench.clip_frames import ClipFrames
+    from longtake.evaluators.views import ClipView, Frames
 
 Loader = Callable[[str, str], Any]
 
-
 CELL_PX = 8
-BYTES_PER_CELLS = 16  # of AMT, the larger of the two, per cell times cell: 1.07 GB for a pair of 544x960
-PAIRS_BYTES = 8 << 30
-MOST_PAIRS = 8
+# Tensors that are alive at once in AMT, which needs more than RAFT: two correlation pyramids, whose cells of one frame
+# are held against all of the other, and maps of the size of the frames.
+PAIR_BYTES_PER_CELLS, PAIR_BYTES_PER_PX = 10.8, 800
+FRAME_BYTES = 112 << 20  # of MUSIQ for a square frame, which needs most of the networks that see single frames
+SHARE_OF_FREE = 0.5  # the rest is for workspaces of kernels, prepared frames and other processes
+MOST_FRAMES, MOST_PAIRS = 64, 8
 HALF_ON_CUDA = ("clip-b", "clip-l")  # as OpenAI's loader has them
 
 
@@ -20,10 +29,16 @@ def published(name: str, device: str) -> Any:
     """The network with its published weights. Raises WeightsError, SetupError."""
     from longtake.evaluators.models.base import load
 
-    if device.startswith("cuda") and name in HALF_ON_CUDA:
+    if gpu.is_gpu(device) and name in HALF_ON_CUDA:
         network = load(name, device, half=True)
         return lambda frames: network(frames.half())
     return load(name, device)
+
+
+def pair_bytes(height: int, width: int) -> float:
+    """GPU memory that a pair of frames takes in AMT or RAFT."""
+    cells = (height / CELL_PX) * (width / CELL_PX)
+    return PAIR_BYTES_PER_CELLS * cells**2 + PAIR_BYTES_PER_PX * height * width
 
 
 @dataclass
@@ -34,23 +49,46 @@ class Equipment:
     load: Loader = published
     loaded: dict[str, Any] = field(default_factory=dict)
 
+    def set_up(self) -> None:
+        """What the device asks of the process before anything runs on it."""
+        if self.on_gpu:
+            gpu.compute_exactly()
+
+    @property
+    def on_gpu(self) -> bool:
+        return gpu.is_gpu(self.device)
+
     def network(self, name: str) -> Any:
         """The network called `name`, in evaluation, without gradients. Raises WeightsError, ConfigError."""
         if name not in self.loaded:
             self.loaded[name] = self.load(name, self.device)
         return self.loaded[name]
 
+    def frames(self, view: ClipView) -> ClipFrames:
+        """The clip's frames where the networks run; a clip moves there once, for all metrics."""
+        return view.product("frames", lambda: self.place(view.frames))
+
+    @cached_property
+    def place(self) -> Callable[[Frames], ClipFrames]:
+        from longtake.evaluators.vbench.clip_frames import OnHost, Upload
+
+        return Upload(self.device) if self.on_gpu else OnHost
+
+    @cached_property
+    def room_bytes(self) -> float:
+        """GPU memory that one pass of a network may take; asked once, so that a process keeps its batches."""
+        return SHARE_OF_FREE * gpu.free_bytes(self.device)
+
     @property
     def batch(self) -> int:
         """Frames that one pass of a network takes: a CPU gains nothing from many."""
-        return 64 if self.device.startswith("cuda") else 8
+        return max(1, min(MOST_FRAMES, int(self.room_bytes / FRAME_BYTES))) if self.on_gpu else 8
 
     def pairs(self, height: int, width: int) -> int:
-        """Pairs of frames of this size that one pass takes: every cell of a frame is held against all of the other."""
-        if not self.device.startswith("cuda"):
+        """Pairs of frames of this size that one pass takes."""
+        if not self.on_gpu:
             return 1
-        cells = (height / CELL_PX) * (width / CELL_PX)
-        return max(1, min(MOST_PAIRS, int(PAIRS_BYTES / (BYTES_PER_CELLS * cells**2))))
+        return max(1, min(MOST_PAIRS, int(self.room_bytes / pair_bytes(height, width))))
 
 
 def ready_made(networks: Mapping[str, Any], device: str = "cpu") -> Equipment:

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import json
 import platform
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Generator, Iterable, Sequence
+from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -20,12 +20,14 @@ import av
 import cv2
 import numpy as np
 
+from longtake.evaluators.ahead import read_ahead
 from longtake.evaluators.base import Suite, SuiteEntry, VideoContext
 from longtake.evaluators.clips import clip_frames, iter_clips
 from longtake.evaluators.drift import Timeline
 from longtake.evaluators.equipment import Equipment
+from longtake.evaluators.gpu import decoder_threads, marks
 from longtake.evaluators.track import Result, Track, is_machines
-from longtake.evaluators.views import ClipView, set_one_thread
+from longtake.evaluators.views import ClipView, Frames, set_one_thread
 from longtake.platform import video
 from longtake.platform.durable import storage_errors
 from longtake.platform.errors import StorageError, VideoError
@@ -170,6 +172,7 @@ def score(path: Path, sought: list[Sought], take: Take | None, equipment: Equipm
 
 def _watch(path: Path, ctx: VideoContext, sought: list[Sought], tell: Tell | None) -> Timeline:
     set_one_thread()
+    ctx.equipment.set_up()
     length = clip_frames(ctx.fps, ctx.width, ctx.height, path)
     starts, seen = [], 0
 
@@ -180,13 +183,20 @@ def _watch(path: Path, ctx: VideoContext, sought: list[Sought], tell: Tell | Non
     for one in sought:
         now(one.track.metric.name)
         one.track.open(ctx)
-    for view in iter_clips(video.read_frames(path, batch=READ_FRAMES), ctx.fps, length, path):
-        starts.append(view.start_frame)
-        _show(view, sought, now)
-        seen = view.start_frame + len(view)
-        now("")
+    with closing(_decoded(path, ctx.equipment, length)) as frames:
+        for view in iter_clips(frames, ctx.fps, length, path):
+            starts.append(view.start_frame)
+            _show(view, sought, now)
+            seen = view.start_frame + len(view)
+            now("")
     _check_count(path, ctx, seen)
     return Timeline(tuple(starts), length, seen, ctx.fps)
+
+
+def _decoded(path: Path, equipment: Equipment, clip_length: int) -> Generator[Frames]:
+    """The frames, a few at a time; beside a GPU decoded in threads of their own, up to one clip ahead."""
+    batches = video.read_frames(path, READ_FRAMES, decoder_threads(equipment.device))
+    yield from read_ahead(batches, max(1, clip_length // READ_FRAMES)) if equipment.on_gpu else batches
 
 
 def _show(view: ClipView, sought: list[Sought], now: Callable[[str], None]) -> None:
@@ -252,7 +262,7 @@ def libraries(names: Sequence[str], device: str) -> dict[str, str]:
 
     packages = dict.fromkeys(package for name in names for package in ("torch", *networks.get(name).packages))
     versions = {package: version(DISTRIBUTIONS.get(package, package)) for package in packages}
-    return found | versions | {"device": device.partition(":")[0]}
+    return found | versions | marks(device)
 
 
 def file_sha256(path: Path) -> str:

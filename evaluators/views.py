@@ -55,10 +55,10 @@ class ClipView:
     shared: int = 0
     products: dict[str, Any] = field(default_factory=dict)
 
-    def product(self, name: str, make: Callable[[Frames], P]) -> P:
-        """What `make` makes of the frames that are new in this view, once for all metrics that ask by this name."""
+    def product(self, name: str, make: Callable[[], P]) -> P:
+        """What `make` makes of this view, once for all metrics that ask by this name; it is gone with the view."""
         if name not in self.products:
-            self.products[name] = make(self.frames[self.shared :])
+            self.products[name] = make()
         return self.products[name]
 
     def __len__(self) -> int:

@@ -27,9 +27,8 @@ class _Run(RatedFrames):
     def scores(self, view: ClipView, missing: list[int]) -> list[float]:
         from longtake.evaluators.vbench import pixels
 
-        inputs = pixels.inputs_of(view, missing, "clip", pixels.for_clip)
-        found = run_over(self.rated, inputs, self.equipment.batch, self.equipment.device)
-        return [float(score) for score in found]
+        inputs = pixels.inputs_of(self.equipment, view, missing, "clip", pixels.for_clip)
+        return [float(score) for score in run_over(self.rated, inputs.split(self.equipment.batch))]
 
     def rated(self, inputs: Tensor) -> Tensor:
         import torch.nn.functional as F

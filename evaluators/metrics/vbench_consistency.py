@@ -33,10 +33,10 @@ class Eyes:
 
     dimension: str
     network: str
-    prepare: Callable[[Frames], Tensor]
+    prepare: Callable[[Tensor], Tensor]
     product: str
     between: str
-    prepare_between: Callable[[Frames, bool], Tensor]
+    prepare_between: Callable[[Tensor, bool], Tensor]
 
 
 class _Run(MetricRun):
@@ -61,8 +61,8 @@ class _Run(MetricRun):
     def features(self, view: ClipView, missing: list[int]) -> list[Tensor]:
         from longtake.evaluators.vbench.pixels import inputs_of
 
-        inputs = inputs_of(view, missing, self.eyes.product, self.eyes.prepare)
-        return run_over(self.network, inputs, self.equipment.batch, self.equipment.device)
+        inputs = inputs_of(self.equipment, view, missing, self.eyes.product, self.eyes.prepare)
+        return run_over(self.network, inputs.split(self.equipment.batch))
 
     def finish(self, clips: list[float | None]) -> VideoValue:
         in_clip = mean_of(clips)
@@ -105,8 +105,11 @@ class FirstFrames:
         self.encoder.add(view.frames[0])
 
     def see(self, frames: Frames) -> list[Tensor]:
-        inputs = self.eyes.prepare_between(frames, self.settings.antialias)
-        return run_over(self.network, inputs, self.equipment.batch, self.equipment.device)
+        import torch
+
+        moved = torch.tensor(frames).to(self.equipment.device)
+        inputs = self.eyes.prepare_between(moved, self.settings.antialias)
+        return run_over(self.network, inputs.split(self.equipment.batch))
 
     def score(self) -> float | None:
         """None when there are not two clips to compare."""

@@ -72,7 +72,7 @@ class _Run(MetricRun):
 
         ends = [place + step for place in places]
         shown = list(dict.fromkeys([*places, *ends]))
-        pixels = dict(zip(shown, pad_to(raw(view.frames[shown]), DIVISOR)[0].to(self.equipment.device), strict=True))
+        pixels = dict(zip(shown, pad_to(raw(self.equipment.frames(view).at(shown)), DIVISOR)[0], strict=True))
         features = dict([self.last]) if self.last is not None else {}
         new = [place for place in shown if place not in features]
         with torch.inference_mode():

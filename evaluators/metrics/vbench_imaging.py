@@ -25,9 +25,9 @@ class _Run(RatedFrames):
     def scores(self, view: ClipView, missing: list[int]) -> list[float]:
         from longtake.evaluators.vbench import pixels
 
-        batch, device = self.equipment.batch, self.equipment.device
-        parts = (pixels.each(pixels.for_musiq, view.frames[part]) for part in in_batches(missing, batch))
-        return [float(score) for part in parts for score in run_over(self.network, part, batch, device)]
+        frames = self.equipment.frames(view)
+        parts = (pixels.each(pixels.for_musiq, frames, part) for part in in_batches(missing, self.equipment.batch))
+        return [float(score) for score in run_over(self.network, parts)]
 
 
 @metrics.register("vbench/imaging_quality")

@@ -5,16 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-import cv2
-import numpy as np
-
 from longtake.evaluators.base import MetricRun, Unscorable, VideoContext, metrics
 from longtake.evaluators.vbench.known import Known
 from longtake.evaluators.vbench.metric import VBenchMetric, in_batches
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from longtake.evaluators.equipment import Equipment
-    from longtake.evaluators.views import ClipView, Frames
+    from longtake.evaluators.views import ClipView
 
 DIVISOR = 16
 
@@ -34,14 +33,15 @@ class _Run(MetricRun):
 
     def errors(self, view: ClipView, missing: list[int]) -> list[float]:
         """Mean absolute difference, in levels, of the frame after each place and what its neighbours foretell."""
-        found = []
-        for places in in_batches(missing, self.equipment.pairs(*view.frames.shape[1:3])):
-            predicted = self.between(view.frames[places], view.frames[[place + 2 for place in places]])
-            truth = view.frames[[place + 1 for place in places]]
-            found += [cv2.norm(a, b, cv2.NORM_L1) / a.size for a, b in zip(predicted, truth, strict=True)]
-        return found
+        import torch
 
-    def between(self, before: Frames, after: Frames) -> Frames:
+        frames, sums = self.equipment.frames(view), []
+        for places in in_batches(missing, self.equipment.pairs(*view.frames.shape[1:3])):
+            before, truth, after = (frames.at([place + step for place in places]) for step in range(3))
+            sums.append(differences(self.between(before, after), truth))
+        return [total / view.frames[0].size for total in torch.cat(sums).tolist()]
+
+    def between(self, before: Tensor, after: Tensor) -> Tensor:
         """uint8 [n, H, W, 3]: what lies half way; cut, not rounded, to whole levels."""
         import torch
 
@@ -49,9 +49,16 @@ class _Run(MetricRun):
 
         (first, place), (last, _) = (pad_to(raw(frames) / 255.0, DIVISOR) for frames in (before, after))
         with torch.inference_mode():
-            found = self.network(first.to(self.equipment.device), last.to(self.equipment.device))
+            found = self.network(first, last)
             levels = (found[..., place[0], place[1]].float() * 255.0).clamp(0, 255).to(torch.uint8)
-        return np.ascontiguousarray(levels.permute(0, 2, 3, 1).cpu().numpy())
+        return levels.permute(0, 2, 3, 1)
+
+
+def differences(one: Tensor, other: Tensor) -> Tensor:
+    """int64 [n]: the absolute differences of uint8 frames, summed over each. Whole numbers, so the sum is exact."""
+    import torch
+
+    return (torch.maximum(one, other) - torch.minimum(one, other)).sum(dim=(1, 2, 3), dtype=torch.int64)
 
 
 @metrics.register("vbench/motion_smoothness")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from longtake.evaluators.base import Metric, MetricRun
@@ -54,10 +54,11 @@ def in_batches(items: Sequence[int], size: int) -> Iterator[list[int]]:
         yield list(items[start : start + size])
 
 
-def run_over(network: Callable[[Tensor], Tensor], inputs: Tensor, size: int, device: str) -> list[Tensor]:
-    """The network's answer for each input, on the CPU, as precise as it was given; at most `size` at a time."""
+def run_over(network: Callable[[Tensor], Tensor], batches: Iterable[Tensor]) -> list[Tensor]:
+    """The network's answer for each input, on the CPU, as precise as it was given. The host waits for a GPU once, when
+    all batches are queued."""
     import torch
 
     with torch.inference_mode():
-        parts = [network(part.to(device)).cpu() for part in inputs.split(size)]
-    return list(torch.cat(parts))
+        answers = [network(batch) for batch in batches]
+    return list(torch.cat(answers).cpu())

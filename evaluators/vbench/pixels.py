@@ -1,21 +1,28 @@
-"""Frames as VBench's networks see them: its resizes and normalisations, on float32 pixels.
+"""Frames as VBench's networks see them: its resizes and normalisations, on float32 pixels, where the frames are.
 
 All resizes interpolate without antialias unless one is asked for, never round and never clamp, so that bicubic may
-overshoot, as in VBench. Shapes: frames uint8 [n, H, W, 3]; tensors float32 [n, 3, h, w].
+overshoot, as in VBench. No step goes through PIL, and none rounds to whole levels.
+Shapes: frames uint8 [n, H, W, 3]; pixels float32 [n, 3, h, w].
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Callable, Sequence
+from functools import cache
 from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from longtake.evaluators.vbench.metric import in_batches
+
 if TYPE_CHECKING:
-    from longtake.evaluators.views import ClipView, Frames
+    from longtake.evaluators.equipment import Equipment
+    from longtake.evaluators.vbench.clip_frames import ClipFrames
+    from longtake.evaluators.views import ClipView
+
+Statistics = tuple[tuple[float, ...], tuple[float, ...]]
 
 IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 CLIP = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
@@ -24,35 +31,39 @@ DINOV2_SIDE_PX = 256
 IMAGING_LONG_PX = 512
 
 
-def each(prepare: Callable[[Frames], Tensor], frames: Frames) -> Tensor:
-    """Frame by frame, so that the large float32 pixels of one frame at a time stay in the processor's cache."""
-    return torch.cat([prepare(frame[None]) for frame in frames])
+def each(prepare: Callable[[Tensor], Tensor], frames: ClipFrames, places: Sequence[int]) -> Tensor:
+    """The prepared frames at these places of a clip, as many at a time as suit the device."""
+    return torch.cat([prepare(frames.at(part)) for part in in_batches(places, frames.chunk)])
 
 
-def inputs_of(view: ClipView, places: list[int], name: str, prepare: Callable[[Frames], Tensor]) -> Tensor:
+def inputs_of(
+    equipment: Equipment, view: ClipView, places: list[int], name: str, prepare: Callable[[Tensor], Tensor]
+) -> Tensor:
     """The prepared frames at these places of a clip. What is new in it is prepared once for all who ask by `name`."""
+    frames = equipment.frames(view)
     if min(places) < view.shared:
-        return each(prepare, view.frames[places])
-    return view.product(name, partial(each, prepare))[[place - view.shared for place in places]]
+        return each(prepare, frames, places)
+    new = view.product(name, lambda: each(prepare, frames, range(view.shared, len(view))))
+    return new[[place - view.shared for place in places]]
 
 
-def raw(frames: Frames) -> Tensor:
-    """0..255, in the memory order of the frames."""
-    with torch.no_grad():
-        return torch.tensor(frames).permute(0, 3, 1, 2).float()
+def raw(frames: Tensor) -> Tensor:
+    """0..255. On a CPU in the memory order of the frames; on a GPU in planes, the order of the networks' weights."""
+    planes = frames.permute(0, 3, 1, 2)
+    return (planes.contiguous() if frames.is_cuda else planes).float()
 
 
-def for_dino(frames: Frames) -> Tensor:
+def for_dino(frames: Tensor) -> Tensor:
     """Shorter side 224, bilinear, no crop (vbench.utils.dino_transform)."""
     return normalised(resize_short(raw(frames), SIDE_PX, "bilinear") / 255.0, IMAGENET)
 
 
-def for_clip(frames: Frames) -> Tensor:
+def for_clip(frames: Tensor) -> Tensor:
     """Shorter side 224, bicubic, centre crop (vbench.utils.clip_transform)."""
     return normalised(centre_crop(resize_short(raw(frames), SIDE_PX, "bicubic"), SIDE_PX) / 255.0, CLIP)
 
 
-def for_musiq(frames: Frames) -> Tensor:
+def for_musiq(frames: Tensor) -> Tensor:
     """Longer side at most 512, bilinear, sizes cut to whole pixels; 0..1 (vbench.imaging_quality, mode 'longer')."""
     pixels = raw(frames)
     height, width = pixels.shape[-2:]
@@ -62,13 +73,13 @@ def for_musiq(frames: Frames) -> Tensor:
     return pixels / 255.0
 
 
-def for_dinov2(frames: Frames, antialias: bool) -> Tensor:
+def for_dinov2(frames: Tensor, antialias: bool) -> Tensor:
     """Shorter side 256, bicubic, centre crop 224 (vbench2_beta_long.utils.dinov2_transform)."""
     pixels = resize_short(raw(frames), DINOV2_SIDE_PX, "bicubic", antialias)
     return normalised(centre_crop(pixels, SIDE_PX) / 255.0, IMAGENET)
 
 
-def for_dreamsim(frames: Frames, antialias: bool) -> Tensor:
+def for_dreamsim(frames: Tensor, antialias: bool) -> Tensor:
     """224x224 whatever the aspect, bicubic; 0..1 (vbench2_beta_long.utils.dreamsim_transform)."""
     return resize(raw(frames), (SIDE_PX, SIDE_PX), "bicubic", antialias) / 255.0
 
@@ -92,9 +103,16 @@ def centre_crop(pixels: Tensor, side: int) -> Tensor:
     return pixels[..., top : top + side, left : left + side]
 
 
-def normalised(pixels: Tensor, statistics: tuple[tuple[float, ...], tuple[float, ...]]) -> Tensor:
-    mean, std = (torch.tensor(values).view(3, 1, 1) for values in statistics)
+def normalised(pixels: Tensor, statistics: Statistics) -> Tensor:
+    mean, std = per_channel(statistics, pixels.device)
     return (pixels - mean) / std
+
+
+@cache
+def per_channel(statistics: Statistics, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Mean and deviation, [3, 1, 1] each; kept, since a copy to a GPU waits for all that runs there."""
+    mean, std = (torch.tensor(values, device=device).view(3, 1, 1) for values in statistics)
+    return mean, std
 
 
 def pad_to(pixels: Tensor, multiple: int) -> tuple[Tensor, tuple[slice, slice]]:

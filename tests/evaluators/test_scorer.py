@@ -49,9 +49,9 @@ def test_suites_share_one_decode_and_agree_with_one_at_a_time(
     path, decodes, read = lossless(tmp_path / "v.mkv", textured), [], video.read_frames
     alone = score_video(path, WEIGHTLESS)
 
-    def counted(path: Path, batch: int = 32) -> Iterator[Frames]:
+    def counted(path: Path, batch: int, threads: int) -> Iterator[Frames]:
         decodes.append(path)
-        yield from read(path, batch)
+        yield from read(path, batch, threads)
 
     monkeypatch.setattr(video, "read_frames", counted)
     both = score_video_suites(path, [WEIGHTLESS, SuiteEntry("weightless", "again")])

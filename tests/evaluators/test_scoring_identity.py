@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Iterator
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from longtake.evaluators import scorer
 from longtake.evaluators.base import SuiteEntry
@@ -92,7 +95,48 @@ def test_cuts_are_those_of_the_source_under_every_protocol(tmp_path: Path, lossl
         ] == pytest.approx(0.0)
 
 
-def test_pairs_on_a_gpu_are_as_many_as_their_correlations_leave_room_for() -> None:
-    gpu = Equipment("cuda")
-    assert [gpu.pairs(480, 832), gpu.pairs(720, 1280), gpu.pairs(1080, 1920), gpu.pairs(2160, 3840)] == [8, 2, 1, 1]
-    assert Equipment("cpu").pairs(64, 64) == 1
+def test_the_cache_key_of_a_score_on_a_cpu() -> None:
+    """Written out: a score made before a release is found after it."""
+    entry = SuiteEntry("vbench-long", "v", {"dimensions": ["motion_smoothness"]}, {"amt-s": "0" * 64})
+    (smoothness, *_) = scorer.seek(entry, "", None, None, "cpu")
+    versions = {name: version(name) for name in ("av", "numpy", "torch", "vbench")}
+    libraries = {**versions, "PIL": version("pillow"), "opencv": scorer.cv2.__version__, "device": "cpu"}
+    marks, weights = {"compat": []}, {"amt-s": "0" * 64}
+    expected = ["vbench/motion_smoothness", "vbench-long-1", "direct", marks, weights, libraries]
+    assert smoothness.key == json.dumps(expected, sort_keys=True)
+
+
+def test_a_score_of_a_gpu_says_that_float32_was_not_rounded() -> None:
+    entry = SuiteEntry("vbench-long", "v", {"dimensions": ["motion_smoothness"]})
+    there, here = (scorer.versions_of(entry, device) for device in ("cuda:1", "cpu"))
+    assert there == {**here, "device": "cuda", "tf32": "off"}
+    assert "tf32" not in here
+
+
+FLAGS = (
+    (torch.backends.cuda.matmul, "allow_tf32"),
+    (torch.backends.cudnn, "allow_tf32"),
+    (torch.backends.cudnn, "benchmark"),
+)
+
+
+@pytest.fixture
+def fast_and_loose() -> Iterator[None]:
+    """All flags on; afterwards as they were."""
+    before = [getattr(owner, flag) for owner, flag in FLAGS]
+    for owner, flag in FLAGS:
+        setattr(owner, flag, True)
+    yield
+    for (owner, flag), value in zip(FLAGS, before, strict=True):
+        setattr(owner, flag, value)
+
+
+@pytest.mark.usefixtures("fast_and_loose")
+def test_tf32_is_off_once_a_video_is_scored_on_a_gpu_and_untouched_by_a_cpu(
+    tmp_path: Path, textured: Frames, lossless: Write
+) -> None:
+    path, entry = lossless(tmp_path / "v.mkv", textured), SuiteEntry("vbench-long", "v", FLICKERING)
+    score_video(path, entry, Equipment("cpu"))
+    assert [getattr(owner, flag) for owner, flag in FLAGS] == [True] * 3
+    score_video(path, entry, Equipment("cuda"))  # flickering runs no network, so no GPU is needed
+    assert [getattr(owner, flag) for owner, flag in FLAGS] == [False] * 3
