@@ -5,11 +5,13 @@ Pixels of one kind of machine do not depend on it; between kinds (a CPU and a GP
 which is why the record of a take says what it was computed on.
 """
 
-from dataclasses import dataclass, field
+import math
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from longtake.platform.errors import ConfigError
+from longtake.platform.free_memory import free_bytes
 
 if TYPE_CHECKING:
     import torch
@@ -24,12 +26,17 @@ def check_precision(name: str | None) -> None:
         raise ConfigError(f"workers.precision: {name!r} is not null, {' or '.join(PRECISIONS)}")
 
 
+HOST_SHARE = 0.5
+"""Of the host memory that is free, what the banks of all samplers may take together; weights and frames need some."""
+
+
 @dataclass(frozen=True)
 class BankRoom:
-    """Room for evicted keys and values of one sampler, filled in this order. None is no limit, 0 none of it.
+    """Room for evicted keys and values of one sampler, filled in this order.
 
-    `gpu_gib`: device memory; `host_gib`: host memory, pinned beside a GPU; `disk`: the folder of a memory-mapped file
-    that has no name and so cannot be left behind. On a CPU its memory is the host's, and `gpu_gib` is not used.
+    `gpu_gib`: device memory; `host_gib`: host memory, pinned beside a GPU, None for a sampler's share of what is free
+    when it starts; `disk`: the folder of a file that has no name and so cannot be left behind. On a CPU its memory is
+    the host's, and `gpu_gib` is not used.
     """
 
     gpu_gib: float = 0.0
@@ -44,12 +51,20 @@ class BankRoom:
         if self.disk == "":
             raise ConfigError("workers.bank.disk: is empty; give a folder on a fast disk, or null")
 
+    def on_this_machine(self, samplers: int) -> "BankRoom":
+        """With a number for `host_gib`: half of the free memory, divided by the samplers that share it."""
+        if self.host_gib is not None:
+            return self
+        share = HOST_SHARE * free_bytes() / samplers
+        return replace(self, host_gib=math.floor(share / GIB * 100) / 100)
+
 
 @dataclass(frozen=True)
 class Resources:
     """`device`: auto (a GPU if there is one), cpu, cuda or cuda:N; `decode_device`: None is the same one.
     `texts`: the folder of cached text embeddings. `attention_shares`: measure how much attention each frame gets.
-    `precision`: one of PRECISIONS; None is the backbone's own."""
+    `precision`: one of PRECISIONS; None is the backbone's own.
+    `samplers_per_machine`: the most samplers that share one machine's memory."""
 
     device: str = "auto"
     decode_device: str | None = None
@@ -58,6 +73,7 @@ class Resources:
     texts: Path | None = None
     attention_shares: bool = False
     precision: str | None = None
+    samplers_per_machine: int = 1
 
     def __post_init__(self) -> None:
         check_precision(self.precision)

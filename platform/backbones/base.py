@@ -139,9 +139,7 @@ class Backbone(ABC):
         of its entries, and of the video."""
         spec, window = cls.spec, chosen.window_in(cls.spec.window)
         seconds = take.latent_frames / spec.latent_fps
-        banked = max(0, take.latent_frames - window.size) if chosen.keeps_evicted else 0
-        budget = chosen.budget(spec.frame)
-        frames = banked if budget is None else min(banked, budget)
+        frames = chosen.banked_frames(take.latent_frames, window, spec.frame)
         entry = chosen.entry_bytes(spec.frame)
         costs = spec.compute_seconds(take.latent_frames // spec.frames_per_block * spec.block_flops(window), on_gpu)
         costs["cpu_seconds"] = costs.get("cpu_seconds", 0.0) + seconds * spec.finishing_seconds

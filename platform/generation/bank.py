@@ -1,85 +1,53 @@
 """Frames that have left the window, packed, on the shelves with room: the only thing that grows with a video.
 
 Moves happen once per block, while the block's last pass runs: what was evicted goes to a shelf, what the next block
-will attend comes back. On CUDA both are copies on a stream of their own; on a CPU they are plain copies. An entry on
-its way is readable at every moment.
+will attend comes back. Beside a GPU these are copies on two streams of their own (streams.py), one for each
+direction; on a CPU they are plain copies. An entry on its way is readable at every moment.
 
 Entry shape: [2 (key, value), L layers, T tokens, h heads, d head dim]; one per (batch row, frame).
+
+What waits for what, beside the rules that each shelf keeps (shelves.py, disk.py):
+a. `out` copies an entry behind everything that computed it, read its new buffer's last content, or read from a buffer
+   in place: `mark`, after the block's context is loaded.
+b. `out` writes to a buffer that was given back behind all copies that `into` had been given until then.
+c. The computing stream reads an entry behind its `written` or `arrived` event.
+d. The computing stream writes to an evicted frame's tensor again behind all of `out`: `join`.
+e. Memory of one stream that another one reads is recorded there, so that freeing it waits for both.
 """
 
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
-from functools import cache
+from collections.abc import Iterable
 
 import torch
 from torch import Tensor
 
-from longtake.platform.generation.packing import Packed, pack, unpack
-from longtake.platform.generation.shelves import Shelf, place
+from longtake.platform.generation.packing import pack, packed_bytes, unpack
+from longtake.platform.generation.shelf import Fetched, Shelf, Stored
+from longtake.platform.generation.shelves import place, reserve
+from longtake.platform.generation.streams import Event, Streams, streams_of
 
 Key = tuple[int, int]
 """Batch row and frame."""
 
 
-@cache
-def copying_stream(device: torch.device) -> torch.cuda.Stream:
-    """One for all banks of a device: what torch's allocator keeps of a stream serves no other."""
-    return torch.cuda.Stream(device)
-
-
-class SideStream:
-    """Copies beside the computing stream of a CUDA device; on a CPU, in its turn."""
-
-    def __init__(self, device: torch.device):
-        self.device = device
-        self.stream = copying_stream(device) if device.type == "cuda" else None
-        self.ready: torch.cuda.Event | None = None
-
-    def mark(self) -> None:
-        """What was computed up to here has to be done before copies begin; later work need not be waited for."""
-        if self.stream is not None:
-            self.ready = torch.cuda.current_stream(self.device).record_event()
-
-    @contextmanager
-    def running(self) -> Iterator[None]:
-        if self.stream is None:
-            yield
-            return
-        if self.ready is not None:
-            self.stream.wait_event(self.ready)
-        with torch.cuda.stream(self.stream):
-            yield
-
-    def join(self) -> None:
-        """The computing stream waits for all copies so far; the host does not."""
-        if self.stream is not None:
-            torch.cuda.current_stream(self.device).wait_stream(self.stream)
-
-    def wait(self) -> None:
-        if self.stream is not None:
-            self.stream.synchronize()
-
-
-@dataclass(frozen=True)
-class Stored:
-    """A packed entry whose data lies in `buffer` of `shelf`."""
-
-    packed: Packed
-    buffer: Tensor
-    shelf: Shelf
-
-
 class Bank:
     """Evicted entries of one rollout by (row, frame). `dtype` is that of storage, `compute` that of attention."""
 
-    def __init__(self, shelves: list[Shelf], dtype: torch.dtype, compute: torch.dtype, device: torch.device):
+    def __init__(
+        self,
+        shelves: list[Shelf],
+        dtype: torch.dtype,
+        compute: torch.dtype,
+        device: torch.device,
+        streams: Streams | None = None,
+    ):
         self.shelves, self.dtype, self.compute, self.device = shelves, dtype, compute, device
-        self.side = SideStream(device)
+        self.streams = streams or streams_of(device)
         self.stored: dict[Key, Stored] = {}
         self.leaving: dict[Key, Tensor] = {}
-        self.staged: dict[Key, Packed] = {}
+        self.staged: dict[Key, Fetched] = {}
         self.touched: list[Stored] = []
+        self.marked: Event | None = None
+        self.promised: list[tuple[Shelf, int, int]] = []
         self.num_bytes = self.peak_bytes = 0
 
     def __contains__(self, key: Key) -> bool:
@@ -88,62 +56,95 @@ class Bank:
     def __len__(self) -> int:
         return len(self.stored) + len(self.leaving)
 
+    @property
+    def waited_seconds(self) -> float:
+        """How long the shelves have made a launching thread wait, in all takes so far."""
+        return sum(shelf.waited_seconds for shelf in self.shelves)
+
+    def reserve(self, entries: int, shape: tuple[int, ...]) -> None:
+        """Room for so many entries of `shape` until `close`. Raises ConfigError where there is too little."""
+        num_bytes = packed_bytes(shape, self.compute, self.dtype)
+        self.promised += [(shelf, count, num_bytes) for shelf, count in reserve(self.shelves, entries, num_bytes)]
+
     def put(self, key: Key, entry: Tensor) -> None:
-        """Take an entry over; `entry` must stay as it is until the `side.join` that follows `settle`."""
+        """Take an entry over; `entry` must stay as it is until the `join` that follows `settle`."""
         self.leaving[key] = entry
+        self.marked = None
+
+    def mark(self) -> None:
+        """Moves may begin behind what was computed up to here. Without a mark since the last `put` and `entry`, they
+        begin behind everything that was computed."""
+        self.marked = self.streams.computing.record()
 
     def settle(self) -> None:
-        """Move what was put to the shelves."""
+        """Move what was put to the shelves. Raises ConfigError when they are full, StorageError for a failing one."""
         for stored in self.touched:
-            stored.shelf.settled(stored.buffer)
+            stored.released()
         self.touched.clear()
-        with self.side.running():
-            for key, entry in self.leaving.items():
-                self.stored[key] = self.store(pack(entry, self.dtype))
-        self.leaving.clear()
+        out = self.streams.out
+        out.wait(self.marked or self.streams.computing.record())  # rule a
+        out.wait(self.streams.into.record())  # rule b
+        with out.opened():
+            for key in list(self.leaving):
+                self.stored[key] = self.store(self.leaving[key])
+                del self.leaving[key]
         self.peak_bytes = max(self.peak_bytes, self.num_bytes)
 
-    def store(self, packed: Packed) -> Stored:
+    def store(self, entry: Tensor) -> Stored:
+        packed = pack(entry, self.dtype)
         shelf, buffer = place(self.shelves, packed.num_bytes)
+        stored = shelf.store(packed, buffer, self.streams)
+        self.streams.out.uses(entry)  # rule e
         self.num_bytes += packed.num_bytes
-        self.touched.append(stored := Stored(packed.copied_into(buffer), buffer, shelf))
+        self.touched.append(stored)
         return stored
 
+    def join(self) -> None:
+        """The computing stream waits for all that was moved away so far; the host does not."""
+        self.streams.computing.wait(self.streams.out.record())  # rule d
+
     def drop(self, key: Key) -> None:
-        """Forget an entry; its buffer is written again at the earliest by the `settle` after the next `side.mark`.
-        KeyError if it is not there."""
+        """Forget an entry; its buffer is free for the next `settle`. KeyError if it is not there."""
         if key in self.leaving:
             del self.leaving[key]
             return
         stored = self.stored.pop(key)
+        if key in self.staged:
+            self.staged.pop(key).cancel()
         self.num_bytes -= stored.packed.num_bytes
         stored.shelf.give_back(stored.buffer)
 
     def prefetch(self, keys: Iterable[Key]) -> None:
-        """Start to bring to the device what lies elsewhere."""
-        if self.device.type == "cpu":
-            return
-        with self.side.running():
-            for key in self.stored.keys() & set(keys):
-                self.staged[key] = self.stored[key].packed.to(self.device)
+        """Start to bring to the device what lies elsewhere, in the order of `keys`."""
+        for key in keys:
+            if key in self.stored and key not in self.staged:
+                self.staged[key] = self.stored[key].fetch(self.streams)
 
     def entry(self, key: Key) -> Tensor:
-        """The entry on the device, in the compute dtype. KeyError if the bank does not hold it."""
+        """The entry on the device, in the compute dtype. KeyError if the bank does not hold it; StorageError."""
+        self.marked = None
         if key in self.leaving:
             return unpack(pack(self.leaving[key], self.dtype), self.compute)
         stored = self.stored[key]
-        packed = self.staged.pop(key, None) or stored.packed.to(self.device)
+        fetched = self.staged.pop(key, None) or stored.fetch(self.streams)
+        computing = self.streams.computing
+        computing.wait(fetched.arrived())  # rule c
+        computing.uses(fetched.packed.data)  # rule e; a scale is part of the same memory
         self.touched.append(stored)
-        if self.device.type == "cuda":
-            used_by = torch.cuda.current_stream(self.device)
-            for tensor in packed.tensors:
-                tensor.record_stream(used_by)
-        return unpack(packed, self.compute)
+        return unpack(fetched.packed, self.compute)
 
     def close(self) -> None:
-        """Give all buffers back to the shelves."""
-        self.side.wait()
+        """Give all buffers and promises back to the shelves. Waits for every move."""
+        for fetched in self.staged.values():
+            fetched.cancel()
+        for shelf in self.shelves:
+            shelf.finish()
+        for stream in (self.streams.out, self.streams.into):
+            stream.record().synchronize()
         for held in (self.leaving, self.staged, self.touched):
             held.clear()
         for key in list(self.stored):
             self.drop(key)
+        for shelf, count, num_bytes in self.promised:
+            shelf.reserve(-count, num_bytes)
+        self.promised.clear()

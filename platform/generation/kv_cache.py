@@ -28,15 +28,22 @@ class KVCache:
         device: torch.device | None = None,
     ):
         self.new_entry = partial(torch.empty, entry_shape, dtype=dtype, device=device)
+        self.entry_shape = entry_shape
         self.window, self.bank = window, bank
         self.live: dict[int, Tensor] = {}
         self.spare: list[Tensor] = []
         self.leaving: list[Tensor] = []
 
+    def reserve(self, frames: int) -> None:
+        """Room in the bank for so many frames of every row. Raises ConfigError where there is too little."""
+        if self.bank is not None:
+            rows = self.entry_shape[2]
+            self.bank.reserve(rows * frames, (*self.entry_shape[:2], *self.entry_shape[3:]))
+
     def open_block(self, first: int) -> list[Tensor]:
         """Evict what the new block pushes out of the window, and give the new frames' (unwritten) entries."""
         if self.bank is not None:
-            self.bank.side.join()
+            self.bank.join()
         new = range(first, first + self.window.block)
         keep = set(self.window.live(new.stop))
         for frame in [frame for frame in self.live if frame not in keep]:
@@ -73,7 +80,7 @@ class KVCache:
                 raise KeyError(key)
             self.bank.drop(key)
         if self.bank is not None:
-            self.bank.side.mark()
+            self.bank.mark()
 
     def entry(self, row: int, frame: int) -> Tensor:
         """[2, L, T, h, d] of a live or banked frame; KeyError if the rollout has let it go."""

@@ -7,6 +7,7 @@ Entry shape: [2 (key, value), L layers, T tokens, h heads, d head dim]; scales [
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -31,17 +32,11 @@ class Packed:
     def num_bytes(self) -> int:
         return sum(tensor.nbytes for tensor in self.tensors)
 
-    def to(self, device: torch.device) -> "Packed":
-        """On `device`; from pinned memory without waiting."""
-        return Packed(*(tensor.to(device, non_blocking=True) for tensor in self.tensors))
-
-    def copied_into(self, buffer: Tensor) -> "Packed":
-        """The same in `buffer` [num_bytes] uint8, the scale behind the data: nothing small is left on the heap."""
+    def laid_out(self, buffer: Tensor) -> "Packed":
+        """An entry of the same form that lies in `buffer` [num_bytes] uint8, the scale behind the data: one copy moves
+        all of it, and nothing small is left on the heap."""
         parts = buffer.split([tensor.nbytes for tensor in self.tensors])
-        held = [part.view(one.dtype).view(one.shape) for part, one in zip(parts, self.tensors, strict=True)]
-        for place, one in zip(held, self.tensors, strict=True):
-            place.copy_(one, non_blocking=True)
-        return Packed(*held)
+        return Packed(*(part.view(one.dtype).view(one.shape) for part, one in zip(parts, self.tensors, strict=True)))
 
 
 def pack(entry: Tensor, dtype: torch.dtype) -> Packed:
@@ -51,6 +46,12 @@ def pack(entry: Tensor, dtype: torch.dtype) -> Packed:
     largest = torch.linalg.vector_norm(entry, math.inf, dim=(2, 4), keepdim=True, dtype=torch.float32)
     scale = (largest / LARGEST).clamp_min(torch.finfo(torch.float32).tiny)
     return Packed((entry / scale).to(FP8), scale)
+
+
+def packed_bytes(shape: Sequence[int], held: torch.dtype, dtype: torch.dtype) -> int:
+    """Bytes of an entry [2, L, T, h, d] of dtype `held` once it is packed to `dtype`, without packing one."""
+    with torch.device("meta"):
+        return pack(torch.empty(shape, dtype=held), dtype).num_bytes
 
 
 def unpack(packed: Packed, dtype: torch.dtype) -> Tensor:

@@ -68,7 +68,8 @@ class Sampler:
         self.resources = resources or Resources()
         self.check(backbones.get(backbone).spec)
         self.backbone: Backbone = backbones.get(backbone)(self.resources)
-        self.shelves = build_shelves(self.resources.bank, self.backbone.network.device)
+        room = self.resources.bank.on_this_machine(self.resources.samplers_per_machine)
+        self.shelves = build_shelves(room, self.backbone.network.device)
         self.stats: dict[str, Any] = {}
 
     def check(self, spec: BackboneSpec) -> None:
@@ -129,7 +130,10 @@ class Sampler:
         return self.backbone.decoder(take.prompt, take.latent_frames)
 
     def rollout(self, takes: Sequence[Take]) -> tuple[Rollout, Tensor | None]:
-        """The engine set up for takes of one cell, and the given latents they start from."""
+        """The engine set up for takes of one cell, and the given latents they start from.
+
+        Raises ConfigError when their banks will not fit, before anything is computed.
+        """
         backbone, spec = self.backbone, self.backbone.spec
         conditions = [backbone.condition(take.prompt, take.latent_frames) for take in takes]
         chosen = chosen_method(takes[0])
@@ -147,6 +151,8 @@ class Sampler:
             shelves=self.shelves,
             attention_shares=self.resources.attention_shares,
         )
+        window = chosen.window_in(spec.window)
+        rollout.cache.reserve(chosen.banked_frames(takes[0].latent_frames, window, spec.frame))
         return rollout, prefix
 
 

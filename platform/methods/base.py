@@ -131,6 +131,13 @@ class MethodConfig(ABC):
         """Frames that the bank may hold; None without a limit. Raises ConfigError for one that is too small."""
         return None
 
+    def banked_frames(self, latent_frames: int, window: Window, frame: FrameSize) -> int:
+        """The most frames that the bank holds in a take of that length."""
+        if not self.keeps_evicted:
+            return 0
+        evicted, budget = max(0, latent_frames - window.size), self.budget(frame)
+        return evicted if budget is None else min(evicted, budget)
+
     @abstractmethod
     def build(self, info: RolloutInfo) -> Method:
         """A fresh method for one rollout."""

@@ -201,7 +201,7 @@ def test_full_shelves_end_the_take_in_one_line_and_are_free_for_the_next(network
     with pytest.raises(ConfigError) as raised:
         rollout.block(7)
     assert str(raised.value) == (
-        "bank: no room for 0.0 MB more (host 0.0 GiB); raise workers.bank.host_gib, "
+        "bank: no room for 0.0 MB more (host 0.0 of 0.0 GiB); raise workers.bank.host_gib, "
         "name workers.bank.disk, or give the method bank_frames or bank_dtype: fp8"
     )
     rollout.close()

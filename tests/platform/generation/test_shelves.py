@@ -1,6 +1,7 @@
 """Room and reuse of the bank's buffers, and the file without a name."""
 
 import os
+import shutil
 import subprocess
 import sys
 
@@ -8,7 +9,9 @@ import pytest
 import torch
 
 from longtake.platform.errors import ConfigError, StorageError
-from longtake.platform.generation.shelves import DiskShelf, MemoryShelf, build_shelves, place
+from longtake.platform.generation.disk import DiskShelf
+from longtake.platform.generation.shelf import MemoryShelf
+from longtake.platform.generation.shelves import build_shelves, place, reserve
 from longtake.platform.resources import GIB, BankRoom
 
 CPU = torch.device("cpu")
@@ -44,7 +47,7 @@ def test_what_is_in_a_buffer_stays(shelf):
     """Pieces of 1,000 bytes share pages, and letting go of one's pages is not to change the other's."""
     buffers = [fill(shelf.take(1000), value) for value in range(10)]
     for buffer in buffers:
-        shelf.settled(buffer)
+        shelf.release_pages(buffer)
     assert all((buffer == value).all() for value, buffer in enumerate(buffers))
 
 
@@ -65,9 +68,40 @@ def test_when_all_are_full_one_line_says_what_to_do():
     with pytest.raises(ConfigError) as raised:
         place(shelves, GIB)
     assert str(raised.value) == (
-        "bank: no room for 1073.7 MB more (host 1.0 GiB); raise workers.bank.host_gib, "
+        "bank: no room for 1073.7 MB more (host 1.0 of 1.5 GiB); raise workers.bank.host_gib, "
         "name workers.bank.disk, or give the method bank_frames or bank_dtype: fp8"
     )
+
+
+def test_a_take_is_promised_its_room_on_the_shelves_in_their_order(tmp_path):
+    """2,500 bytes hold two entries of 1,000; the disk takes three; the room is there again at the end of the take."""
+    shelves = build_shelves(BankRoom(host_gib=2500 / GIB, disk=str(tmp_path)), CPU)
+    promised = reserve(shelves, 5, 1000)
+    assert [(shelf.name, count, shelf.reserved) for shelf, count in promised] == [("host", 2, 2000), ("disk", 3, 3000)]
+    assert [shelf.fits(1000) for shelf in shelves][0] == 0
+    for shelf, count in promised:
+        shelf.reserve(-count, 1000)
+    assert shelves[0].fits(1000) == 2
+
+
+def test_a_take_that_will_not_fit_is_refused_before_it_begins():
+    shelves = build_shelves(BankRoom(host_gib=1.5), CPU)
+    reserve(shelves, 1, GIB // 2)
+    with pytest.raises(ConfigError) as raised:
+        reserve(shelves, 5, GIB // 2)
+    assert str(raised.value) == (
+        "bank: this take needs 2.5 GiB for 5 frames of 536.9 MB, there is room for host 1.0 GiB; raise "
+        "workers.bank.host_gib, name workers.bank.disk, or give the method bank_frames or bank_dtype: fp8"
+    )
+    assert shelves[0].fits(GIB // 2) == 2, "a refused take keeps nothing"
+
+
+def test_a_full_disk_is_known_when_a_take_begins(tmp_path):
+    shelf = DiskShelf(str(tmp_path))
+    free = shutil.disk_usage(tmp_path).free
+    assert shelf.fits(2**30) == pytest.approx(free // 2**30, abs=1)
+    with pytest.raises(ConfigError, match=r"there is room for disk \d+"):
+        reserve([shelf], free // 2**30 + 2, 2**30)
 
 
 def open_files():

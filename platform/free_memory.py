@@ -1,0 +1,62 @@
+"""How much host memory a process may still take: what the machine has free, and what its control groups leave.
+
+A container sees the machine's memory and is killed at its own limit, so both count. Page cache that the kernel can give
+back is free. Version 1 and 2 of control groups are read from /proc and /sys; where they are not, the machine counts alone.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+ROOT = Path("/")
+NO_LIMIT = float("inf")
+
+
+def free_bytes(root: Path = ROOT) -> int:
+    """Bytes; `root` holds proc/ and sys/."""
+    import psutil
+
+    return int(min(psutil.virtual_memory().available, group_free_bytes(root)))
+
+
+def group_free_bytes(root: Path) -> float:
+    """The least that any group of this process, or a group around it, leaves; infinity without a limit."""
+    try:
+        lines = (root / "proc/self/cgroup").read_text().splitlines()
+    except OSError:
+        return NO_LIMIT
+    mount = root / "sys/fs/cgroup"
+    free = NO_LIMIT
+    for line in lines:
+        _, controllers, path = line.split(":", 2)
+        if not controllers:  # version 2
+            free = min([free, *(left(folder, "memory.max", "memory.current") for folder in upwards(mount, path))])
+        elif "memory" in controllers.split(","):
+            names = "memory.limit_in_bytes", "memory.usage_in_bytes"
+            free = min([free, *(left(folder, *names) for folder in upwards(mount / "memory", path))])
+    return free
+
+
+def upwards(mount: Path, path: str) -> Iterator[Path]:
+    """The group's folder and those around it. Inside a container the path may be the host's: the mount itself is there."""
+    folder = mount / path.lstrip("/")
+    while folder != mount:
+        yield folder
+        folder = folder.parent
+    yield mount
+
+
+def left(folder: Path, limit_name: str, used_name: str) -> float:
+    """The group's limit less what it cannot give back."""
+    try:
+        limit = (folder / limit_name).read_text().strip()
+        used = int((folder / used_name).read_text())
+        cache = cache_bytes((folder / "memory.stat").read_text())
+    except (OSError, ValueError):
+        return NO_LIMIT
+    return NO_LIMIT if limit == "max" else max(0, int(limit) - max(0, used - cache))
+
+
+def cache_bytes(stat: str) -> int:
+    """Pages of files, of the group and those in it; version 1 calls the sums total_..."""
+    rows = dict(line.split(" ", 1) for line in stat.splitlines() if " " in line)
+    return sum(int(rows.get(f"total_{name}", rows.get(name, 0))) for name in ("inactive_file", "active_file"))

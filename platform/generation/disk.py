@@ -1,0 +1,216 @@
+"""A bank in a file without a name: nothing of it is left, however the process ends.
+
+On a CPU the file is mapped, and an entry is read where it lies. Beside a GPU an entry passes through pinned staging
+memory, and helper threads move it between there and the file, one for each direction, so that the thread that launches
+the network waits for the disk only when the disk is behind (`waited_seconds`):
+
+    store    device -> staging slot on `out`; the writing thread waits for that copy, writes the slot, frees it
+    fetch    the reading thread reads a slot, then launches slot -> device on `into`; two slots take turns
+
+Rules: (3) a slot for writing is free once it is written, and there are more of them than a block of one row evicts;
+(4) a slot for reading is filled behind its last copy to the device; (5) an entry is read from the file behind its own
+write, and writes keep their order, so that a buffer may be given back while it is written; (6) a buffer that is being
+read is given back behind the read.
+An error of a thread is raised by the next `take`, or by the entry that needs what failed. A take that ends first has
+no use for it.
+"""
+
+import errno
+import mmap
+import os
+import tempfile
+import time
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future, wait
+from dataclasses import dataclass
+from queue import SimpleQueue
+
+import torch
+from torch import Tensor
+
+from longtake.platform.errors import StorageError
+from longtake.platform.generation.background import Background
+from longtake.platform.generation.packing import Packed
+from longtake.platform.generation.pages import PinnedPages, Pinning
+from longtake.platform.generation.pinned import cut, slot_bytes
+from longtake.platform.generation.shelf import Fetched, InPlaceShelf, Stored
+from longtake.platform.generation.streams import REACHED, Event, SideStream, Streams
+from longtake.platform.resources import GIB
+
+MADV_DONTNEED = getattr(mmap, "MADV_DONTNEED", None)
+FILE_SPAN = 2**42
+"""Bytes of address space that the file is mapped into, once (a mapping per entry would hold a file descriptor each).
+Disk is only taken as entries come: 240 s of Wan 1.3B are 273 GB of these 4.4 TB."""
+WRITING_SLOTS, READING_SLOTS = 4, 2
+
+
+class DiskShelf(InPlaceShelf):
+    """Pieces of one mapped file."""
+
+    name = "disk"
+
+    def __init__(self, folder: str):
+        super().__init__(FILE_SPAN)
+        self.folder = folder
+        try:
+            os.makedirs(folder, exist_ok=True)
+            self.file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 (lives with us)
+            self.file.truncate(FILE_SPAN)
+            self.pages = mmap.mmap(self.file.fileno(), FILE_SPAN)
+        except OSError as error:
+            raise StorageError(f"{folder}: cannot hold the bank ({error.strerror}); name another bank.disk") from error
+        self.bytes = torch.frombuffer(self.pages, dtype=torch.uint8)
+
+    def make(self, num_bytes: int) -> Tensor:
+        try:
+            os.posix_fallocate(self.file.fileno(), self.held, num_bytes)
+        except OSError as error:
+            full = f"the bank needs {num_bytes / 1e6:.1f} MB more after {self.held / GIB:.1f} GiB ({error.strerror})"
+            raise StorageError(f"{self.folder}: {full}; free space, or name another bank.disk") from error
+        return self.bytes[self.held : self.held + num_bytes]
+
+    def capacity(self) -> float:
+        """What the file takes of the disk, and what the disk has free."""
+        disk = os.statvfs(self.file.fileno())
+        return min(self.room, os.fstat(self.file.fileno()).st_blocks * 512 + disk.f_bavail * disk.f_frsize)
+
+    def release_pages(self, buffer: Tensor) -> None:
+        """Let the pages go: what they hold stays in the file, and in the system's cache while there is memory."""
+        if MADV_DONTNEED is not None:
+            start = int(buffer.storage_offset())
+            before = start % mmap.PAGESIZE
+            self.pages.madvise(MADV_DONTNEED, start - before, before + buffer.nbytes)
+
+
+@dataclass(frozen=True)
+class Coming(Fetched):
+    """An entry that the reading thread brings to device memory."""
+
+    packed: Packed
+    launched: "Future[Event]"
+    shelf: "StagedDiskShelf"
+
+    def arrived(self) -> Event:
+        started = time.perf_counter()
+        event = self.launched.result()
+        self.shelf.waited_seconds += time.perf_counter() - started
+        return event
+
+    def cancel(self) -> None:
+        if not self.launched.cancel():
+            wait([self.launched])  # rule 6
+
+
+@dataclass(frozen=True)
+class StoredOnDisk(Stored):
+    """An entry in the file, or on its way there. `packed` is its form alone: nothing reads the mapped pages."""
+
+    packed: Packed
+    buffer: Tensor
+    shelf: "StagedDiskShelf"
+    written: "Future[None]"
+
+    def fetch(self, streams: Streams) -> Fetched:
+        with streams.into.opened():
+            target = torch.empty_like(self.buffer, device=self.shelf.device)
+        launched = self.shelf.reader.submit(self.shelf.read, self, target, streams.into)
+        return Coming(self.packed.laid_out(target), launched, self.shelf)
+
+
+class StagedDiskShelf(DiskShelf):
+    """The file for the entries of `device`, behind staging slots of an entry each, allocated once."""
+
+    def __init__(self, folder: str, device: torch.device, pinning: Pinning):
+        super().__init__(folder)
+        self.device = device
+        self.staging = PinnedPages(pinning)
+        self.writer = Background("bank-writing", pinning.prepare)
+        self.reader = Background("bank-reading", pinning.prepare)
+        self.slot_bytes = 0
+        self.writable: SimpleQueue[Tensor] = SimpleQueue()
+        self.readable: deque[tuple[Tensor, Event]] = deque()
+        self.writes: deque[Future[None]] = deque()
+
+    def take(self, num_bytes: int) -> Tensor | None:
+        while self.writes and self.writes[0].done():
+            self.writes.popleft().result()
+        return super().take(num_bytes)
+
+    def reserve(self, entries: int, num_bytes: int) -> None:
+        super().reserve(entries, num_bytes)
+        if entries > 0:
+            self.stage(num_bytes)
+
+    def stage(self, num_bytes: int) -> None:
+        """Slots for entries of that size, if there are none; once for all takes of a kind. Raises StorageError."""
+        if num_bytes <= self.slot_bytes:
+            return
+        self.finish()
+        self.writable, self.slot_bytes = SimpleQueue(), 0
+        self.readable.clear()
+        self.staging.release()
+        slots = cut(self.staging.allocate((WRITING_SLOTS + READING_SLOTS) * slot_bytes(num_bytes)), num_bytes)
+        for slot in slots[:WRITING_SLOTS]:
+            self.writable.put(slot)
+        self.readable.extend((slot, REACHED) for slot in slots[WRITING_SLOTS:][:READING_SLOTS])
+        self.slot_bytes = num_bytes
+
+    def store(self, packed: Packed, buffer: Tensor, streams: Streams) -> Stored:
+        self.stage(buffer.nbytes)
+        started = time.perf_counter()
+        slot = self.writable.get()  # rule 3
+        self.waited_seconds += time.perf_counter() - started
+        held = packed.laid_out(slot[: buffer.nbytes])
+        for target, source in zip(held.tensors, packed.tensors, strict=True):
+            streams.out.copy(target, source)
+        written = self.writer.submit(self.write, slot, buffer, streams.out.record())
+        self.writes.append(written)
+        return StoredOnDisk(packed.laid_out(buffer), buffer, self, written)
+
+    def write(self, slot: Tensor, buffer: Tensor, copied: Event) -> None:
+        """In the writing thread."""
+        try:
+            copied.synchronize()
+            transfer(os.pwritev, self.file.fileno(), slot[: buffer.nbytes], int(buffer.storage_offset()))
+        except OSError as error:
+            raise StorageError(f"{self.folder}: the bank cannot be written ({error.strerror})") from error
+        finally:
+            self.writable.put(slot)
+
+    def read(self, stored: StoredOnDisk, target: Tensor, into: SideStream) -> Event:
+        """In the reading thread."""
+        stored.written.result()  # rule 5
+        slot, last = self.readable.popleft()
+        try:
+            last.synchronize()  # rule 4
+            transfer(os.preadv, self.file.fileno(), slot[: target.nbytes], int(stored.buffer.storage_offset()))
+            into.copy(target, slot[: target.nbytes])
+            last = into.record()
+        except OSError as error:
+            raise StorageError(f"{self.folder}: the bank cannot be read ({error.strerror})") from error
+        finally:
+            self.readable.append((slot, last))
+        return last
+
+    def release_pages(self, buffer: Tensor) -> None:
+        """Nothing maps them."""
+
+    def finish(self) -> None:
+        """Writes that were not waited for end here, and their errors with them."""
+        wait(self.writes)
+        self.writes.clear()
+
+
+Mover = Callable[[int, list[memoryview], int], int]
+"""os.preadv or os.pwritev: a file, memory, and where in the file; the bytes that it moved."""
+
+
+def transfer(move: Mover, file: int, memory: Tensor, offset: int) -> None:
+    """All of `memory`, which one call need not move. Raises OSError."""
+    view, done = memoryview(memory.numpy()), 0
+    while done < len(view):
+        moved = move(file, [view[done:]], offset + done)
+        if moved == 0:
+            raise OSError(errno.EIO, "the file has ended")
+        done += moved

@@ -1,0 +1,161 @@
+"""Pinned host memory for a bank, pinned ahead of its use by a helper thread.
+
+Pinning an entry of 288 MB takes the driver up to 0.1 s and more, too long for the thread that launches the network. So a
+helper thread pins pieces of a few entries and keeps some ready, within the room and, once a take has reserved its
+bank, within what the take needs. The launching thread waits only when the helper is behind (`waited_seconds`). Pieces
+stay pinned between takes and are cut anew for entries of another size.
+
+An error of the helper is raised by the next `take`, once.
+"""
+
+import time
+from collections import deque
+from concurrent.futures import Future
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from longtake.platform.generation.background import Background
+from longtake.platform.generation.packing import Packed
+from longtake.platform.generation.pages import HUGE_PAGE, PinnedPages, Pinning
+from longtake.platform.generation.shelf import ALIGNED, Fetched, Shelf, Stored
+from longtake.platform.generation.streams import Event, Streams
+
+PIECE_ENTRIES, READY_ENTRIES = 4, 8
+"""Entries that are pinned together, and that are kept ready: a block evicts three per row."""
+
+
+@dataclass(frozen=True)
+class Copied(Fetched):
+    """An entry in device memory of its own."""
+
+    packed: Packed
+    event: Event
+
+    def arrived(self) -> Event:
+        return self.event
+
+    def cancel(self) -> None:
+        pass
+
+
+@dataclass(frozen=True)
+class StoredPinned(Stored):
+    """An entry in host memory that a copy on a stream brings back."""
+
+    packed: Packed
+    buffer: Tensor
+    shelf: "PinnedShelf"
+    written: Event
+
+    def fetch(self, streams: Streams) -> Fetched:
+        with streams.into.opened():
+            target = torch.empty_like(self.buffer, device=self.shelf.device)
+        streams.into.wait(self.written)  # rule 1: the copy to the host may still be on its way
+        streams.into.copy(target, self.buffer)
+        return Copied(self.packed.laid_out(target), streams.into.record())
+
+
+class PinnedShelf(Shelf):
+    """Host memory for the entries of `device`."""
+
+    name = "host"
+
+    def __init__(self, device: torch.device, room: float, pinning: Pinning):
+        super().__init__(room)
+        self.device = device
+        self.pages = PinnedPages(pinning)
+        self.thread = Background("bank-pinning", pinning.prepare)
+        self.growing: Future[None] | None = None
+        self.ready: dict[int, deque[Tensor]] = {}
+        self.cut: dict[int, int] = {}
+        self.charged = 0
+
+    def take(self, num_bytes: int) -> Tensor | None:
+        self.raise_failure()
+        buffer = super().take(num_bytes)
+        if buffer is not None:
+            self.pin_ahead(num_bytes)
+        return buffer
+
+    def make(self, num_bytes: int) -> Tensor:
+        ready, started = self.ready[num_bytes], time.perf_counter()
+        while not ready:
+            growing, self.growing = self.growing or self.thread.submit(self.grow, num_bytes, 1), None
+            growing.result()
+        self.waited_seconds += time.perf_counter() - started
+        return ready.popleft()
+
+    def reserve(self, entries: int, num_bytes: int) -> None:
+        super().reserve(entries, num_bytes)
+        if entries > 0:
+            self.raise_failure()
+            if self.used == 0 and num_bytes not in self.spare:
+                self.clear(num_bytes)
+            self.pin_ahead(num_bytes)
+
+    def pin_ahead(self, num_bytes: int) -> None:
+        """Give the helper work if it has none and too little is ready. What it has failed at waits for `take`."""
+        self.ready.setdefault(num_bytes, deque())
+        if self.growing is not None and self.growing.done() and self.growing.exception() is None:
+            self.growing = None
+        if self.growing is None and self.to_pin(num_bytes):
+            self.growing = self.thread.submit(self.grow, num_bytes, 0)
+
+    def to_pin(self, num_bytes: int) -> int:
+        """Entries of the next piece: none when enough are ready, the take has all it needs, or the room is full."""
+        if len(self.ready[num_bytes]) >= READY_ENTRIES:
+            return 0
+        left = int((self.room - self.charged) // num_bytes)
+        if self.reserved:
+            left = min(left, self.reserved // num_bytes - self.cut.get(num_bytes, 0))
+        return max(0, min(left, max(PIECE_ENTRIES, HUGE_PAGE // num_bytes)))
+
+    def grow(self, num_bytes: int, at_least: int) -> None:
+        """In the helper thread: pin `at_least` entries, and as many as should be ready."""
+        while count := max(self.to_pin(num_bytes), at_least):
+            piece = self.pages.allocate(count * slot_bytes(num_bytes))
+            self.charged += count * num_bytes
+            self.cut[num_bytes] = self.cut.get(num_bytes, 0) + count
+            self.ready[num_bytes].extend(cut(piece, num_bytes)[:count])
+            at_least = 0
+
+    def raise_failure(self) -> None:
+        if self.growing is not None and self.growing.done():
+            ended, self.growing = self.growing, None
+            ended.result()
+
+    def clear(self, num_bytes: int) -> None:
+        """Cut what is pinned for another size, or unpin it where the take would not get its room that way."""
+        growing, self.growing = self.growing, None
+        if growing is not None:
+            growing.result()
+        super().clear(num_bytes)
+        most = int(self.room // num_bytes)
+        wanted = min(most, self.reserved // num_bytes) if self.reserved else most
+        buffers = [buffer for piece in self.pages.pieces for buffer in cut(piece, num_bytes)][:most]
+        if len(buffers) + int((self.room - self.charged) // num_bytes) < wanted:
+            buffers.clear()
+            self.ready.clear()
+            self.pages.release()
+            self.charged = 0
+        self.ready = {num_bytes: deque(buffers)}
+        self.cut = {num_bytes: len(buffers)}
+        self.spare[num_bytes] = []
+
+    def store(self, packed: Packed, buffer: Tensor, streams: Streams) -> Stored:
+        held = packed.laid_out(buffer)
+        for target, source in zip(held.tensors, packed.tensors, strict=True):
+            streams.out.copy(target, source)
+        return StoredPinned(held, buffer, self, streams.out.record())
+
+
+def slot_bytes(num_bytes: int) -> int:
+    return -(-num_bytes // ALIGNED) * ALIGNED
+
+
+def cut(piece: Tensor, num_bytes: int) -> list[Tensor]:
+    """Buffers of `num_bytes`, side by side in a piece of memory."""
+    step = slot_bytes(num_bytes)
+    return [piece[at : at + num_bytes] for at in range(0, len(piece) - num_bytes + 1, step)]
