@@ -7,8 +7,10 @@ would make a take fail for a reason that can be known beforehand (a prompt, a pa
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +20,13 @@ from longtake.jobs.publisher import OFF
 from longtake.jobs.sweep import MethodEntry, SweepConfig
 from longtake.platform import config, model_registry, tracking
 from longtake.platform.errors import ConfigError, LongtakeError, WeightsError
-from longtake.platform.resources import Resources
+from longtake.platform.resources import BankRoom, Resources
 from longtake.platform.takes import MethodSpec, Take
 
 CPU_BATCH = 4
+INLINE = "inline"
+HERE = ("local", INLINE)
+"""Clusters that are this machine."""
 
 
 @dataclass(frozen=True)
@@ -51,12 +56,33 @@ class Grid:
     def on_gpu(self) -> bool:
         return self.gpus > 0 and self.sweep.workers.device != "cpu"
 
+    @property
+    def samplers_here(self) -> int:
+        """How many samplers run on this machine, if it is the cluster."""
+        workers = self.sweep.workers
+        if workers.cluster == INLINE:
+            return 1
+        if workers.samplers != "auto":
+            return min(int(workers.samplers), len(self.takes))
+        if not self.on_gpu:
+            return min(os.cpu_count() or 1, len(self.takes))
+        import torch
+
+        return max(1, min(int(torch.cuda.device_count() / self.gpus), len(self.takes)))
+
+    @cached_property
+    def bank(self) -> BankRoom:
+        """The room for a sampler's banks. Where this machine is the cluster, a share of its memory is a number from the
+        first look on: what was planned, was checked and is used."""
+        room = self.sweep.workers.bank
+        return room.on_this_machine(self.samplers_here) if self.sweep.workers.cluster in HERE else room
+
     def resources(self, texts: Path) -> Resources:
         """What each sampler may use. One that asked for no GPU computes on the CPU, whatever the machine has."""
         workers = self.sweep.workers
         device = workers.device if self.on_gpu or workers.device != "auto" else "cpu"
-        disk = workers.bank.disk and str(Path(workers.bank.disk).absolute())
-        bank = replace(workers.bank, disk=disk)
+        disk = self.bank.disk and str(Path(self.bank.disk).absolute())
+        bank = replace(self.bank, disk=disk)
         return Resources(
             device,
             workers.decode_device,

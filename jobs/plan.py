@@ -5,7 +5,6 @@ The cost of a take is the backbone's own estimate: cpu_seconds or gpu_seconds, b
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,16 +12,13 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from longtake.jobs.grid import Grid
+from longtake.jobs.grid import HERE, Grid
 from longtake.jobs.leaderboard import new_table
 from longtake.jobs.room import Need, check_machine, memory, size, spread
 from longtake.platform import config
 from longtake.platform.errors import ConfigError
 from longtake.platform.store import SweepStore
 from longtake.platform.takes import Cell, Take
-
-INLINE = "inline"
-HERE = ("local", INLINE)
 
 
 @dataclass
@@ -52,15 +48,30 @@ def cost_of(take: Take, on_gpu: bool) -> dict[str, float]:
     return backbones.get(take.backbone).cost(take, chosen, on_gpu and backbones.get(take.backbone).spec.gpus > 0)
 
 
-def room_of(grid: Grid) -> dict[str, int]:
-    """Bytes by shelf of a sampler's largest banks. Raises ConfigError when they do not fit `workers.bank`."""
+def need_of(grid: Grid) -> Need:
+    """The largest banks of a sampler: those of the takes that it makes together."""
     cells = Counter(take.cell for take in grid.takes)
     needs = []
     for cell, take in {take.cell: take for take in grid.takes}.items():
         cost = cost_of(take, grid.on_gpu)
         entries = round(cost["bank_bytes"] / cost["entry_bytes"]) * min(grid.batch, cells[cell])
         needs.append(Need(entries, int(cost["entry_bytes"])))
-    return spread(max(needs, key=lambda need: need.num_bytes), grid.sweep.workers.bank, grid.on_gpu)
+    return max(needs, key=lambda need: need.num_bytes)
+
+
+def room_of(grid: Grid) -> dict[str, int]:
+    """Bytes by shelf of a sampler's largest banks. Raises ConfigError when they do not fit `workers.bank`."""
+    return spread(need_of(grid), grid.bank, grid.on_gpu, host_limit(grid))
+
+
+def host_limit(grid: Grid) -> str:
+    """Where the limit of host memory comes from, if the sweep does not say it."""
+    if grid.sweep.workers.bank.host_gib is not None:
+        return ""
+    if grid.bank.host_gib is None:
+        return "host_gib: half of a machine's free memory when samplers start, divided by those that it may hold"
+    shared = f" / {grid.samplers_here} samplers" if grid.samplers_here > 1 else ""
+    return f"host_gib: {grid.bank.host_gib:g}, half of the free memory{shared}"
 
 
 def check_room(grid: Grid) -> None:
@@ -70,9 +81,17 @@ def check_room(grid: Grid) -> None:
         if grid.sweep.workers.cluster in HERE:
             check_gpus(grid)
             check_capability(grid)
-            check_machine(held, samplers_here(grid), grid.sweep.workers.bank.disk)
+            with_staging = held | {"host": held.get("host", 0) + staging_bytes(grid, held)}
+            check_machine(with_staging, grid.samplers_here, grid.bank.disk)
     except ConfigError as error:
         raise ConfigError(f"{grid.file}: {error}") from error
+
+
+def staging_bytes(grid: Grid, held: dict[str, int]) -> int:
+    """Host memory that entries pass through between a GPU and the disk."""
+    from longtake.platform.generation.disk import STAGING_ENTRIES
+
+    return STAGING_ENTRIES * need_of(grid).entry_bytes if grid.on_gpu and held.get("disk") else 0
 
 
 def check_gpus(grid: Grid) -> None:
@@ -93,20 +112,6 @@ def check_capability(grid: Grid) -> None:
         from longtake.platform.models import fp8
 
         fp8.check_device(grid.resources(Path()).compute_device())
-
-
-def samplers_here(grid: Grid) -> int:
-    """How many samplers this machine will run."""
-    workers = grid.sweep.workers
-    if workers.cluster == INLINE:
-        return 1
-    if workers.samplers != "auto":
-        return min(int(workers.samplers), len(grid.takes))
-    if not grid.on_gpu:
-        return min(os.cpu_count() or 1, len(grid.takes))
-    import torch
-
-    return max(1, min(int(torch.cuda.device_count() / grid.gpus), len(grid.takes)))
 
 
 def show(grid: Grid, console: Console) -> None:
@@ -180,13 +185,23 @@ def bank_lines(grid: Grid) -> list[str]:
     """Where the largest bank of a sampler will lie, and why it cannot."""
     lines = []
     try:
-        held = room_of(grid)
-        parts = ", ".join(f"{memory(part)} of {name}" for name, part in held.items())
-        lines.append(f"bank of a sampler: up to {parts}" if held else "bank: none")
+        lines.append(bank_line(grid))
         check_room(grid)
     except ConfigError as error:
         lines.append(f"does not run here: {error}")
     return lines
+
+
+def bank_line(grid: Grid) -> str:
+    """Where a sampler's largest banks will lie. Raises ConfigError when they do not fit."""
+    held = room_of(grid)
+    if not held:
+        return "bank: none"
+    parts = [f"{memory(part)} of {name}" for name, part in held.items()]
+    if staging := staging_bytes(grid, held):
+        parts.append(f"{memory(staging)} of host on the way to the disk")
+    limit = host_limit(grid)
+    return f"bank of a sampler: up to {', '.join(parts)}" + (f" ({limit})" if limit else "")
 
 
 def duration(seconds: float) -> str:

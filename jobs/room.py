@@ -22,8 +22,11 @@ class Need:
         return self.entries * self.entry_bytes
 
 
-def spread(need: Need, room: BankRoom, on_gpu: bool) -> dict[str, int]:
-    """Bytes by shelf (gpu, host, disk), each of whole entries. Raises ConfigError when there is too little room."""
+def spread(need: Need, room: BankRoom, on_gpu: bool, host_limit: str = "") -> dict[str, int]:
+    """Bytes by shelf (gpu, host, disk), each of whole entries. Raises ConfigError when there is too little room.
+
+    `host_limit` says where the limit of host memory comes from, if not from the sweep.
+    """
     limits: dict[str, float | None] = {"host": None if room.host_gib is None else room.host_gib * GIB}
     if on_gpu:
         limits = {"gpu": room.gpu_gib * GIB, **limits}
@@ -37,7 +40,8 @@ def spread(need: Need, room: BankRoom, on_gpu: bool) -> dict[str, int]:
     if left:
         over = memory(left * need.entry_bytes)
         raise ConfigError(
-            f"workers.bank: a bank of {memory(need.num_bytes)} does not fit, {over} are left over; "
+            f"workers.bank: a bank of {memory(need.num_bytes)} does not fit, {over} are left over"
+            + (f" ({host_limit}); " if host_limit else "; ")
             + MEND.format("raise workers.bank.host_gib")
         )
     return {name: held for name, held in found.items() if held}

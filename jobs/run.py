@@ -25,7 +25,7 @@ from longtake.jobs.drain import drain
 from longtake.jobs.evaluate import ScoreWorker
 from longtake.jobs.generate import SamplerWorker
 from longtake.jobs.grid import Grid, expand, without_password
-from longtake.jobs.plan import check_room
+from longtake.jobs.plan import bank_line, check_room, room_of
 from longtake.jobs.progress import View
 from longtake.jobs.publisher import OFF, Publisher, Target
 from longtake.jobs.sweep import WorkersConfig
@@ -67,6 +67,8 @@ def announce(grid: Grid, store: SweepStore, console: Console) -> None:
     console.print(f"{store.name}: {len(grid.takes)} takes{before}, into {store.folder}", soft_wrap=True, markup=False)
     for note in grid.notes:
         console.print(f"note: {note}", soft_wrap=True, markup=False)
+    if room_of(grid):
+        console.print(bank_line(grid), soft_wrap=True, markup=False)
 
 
 def target_of(grid: Grid, store: SweepStore) -> Target | None:
@@ -164,9 +166,11 @@ def groups(
     samplers = workers.samplers if workers.samplers != "auto" else places(less(cluster.nodes, told, scoring), gpus)
     spare = (cpus - samplers) / 2 if gpus else cpus
     evaluators = told or max(1, int(spare))
+    made = min(samplers, takes)
+    shared = replace(resources or Resources(), samplers_per_machine=most_together(cluster.nodes, gpus, made))
     evaluator_cpus = 1.0 if gpus and cpus >= samplers + evaluators else 0.0
     return [
-        Group(SAMPLERS, partial(SamplerWorker, store, resources), min(samplers, takes), 1.0, gpus),
+        Group(SAMPLERS, partial(SamplerWorker, store, shared), made, 1.0, gpus),
         Group(
             EVALUATORS,
             partial(ScoreWorker, store, "cuda" if scoring else "cpu"),
@@ -199,6 +203,11 @@ def places(nodes: list[Node], gpus: float) -> int:
     """How many samplers of one CPU and so many GPUs the nodes hold; at least one, which the check then refuses."""
     per_node = [min(node.cpus, node.gpus / gpus) if gpus else node.cpus for node in nodes]
     return max(1, sum(int(count) for count in per_node))
+
+
+def most_together(nodes: list[Node], gpus: float, samplers: int) -> int:
+    """The most samplers that one node may get: Ray places them, so each node counts as full of them."""
+    return max(1, min(samplers, max((places([node], gpus) for node in nodes), default=1)))
 
 
 def finish(grid: Grid, store: SweepStore, desk: Desk, publisher: Publisher, console: Console, started: float) -> int:

@@ -1,7 +1,7 @@
 """How much host memory a process may still take: what the machine has free, and what its control groups leave.
 
 A container sees the machine's memory and is killed at its own limit, so both count. Page cache that the kernel can give
-back is free. Version 1 and 2 of control groups are read from /proc and /sys; where they are not, the machine counts alone.
+back is free. Versions 1 and 2 of control groups are read; a system without either has the machine's free memory alone.
 """
 
 from collections.abc import Iterator
@@ -37,7 +37,7 @@ def group_free_bytes(root: Path) -> float:
 
 
 def upwards(mount: Path, path: str) -> Iterator[Path]:
-    """The group's folder and those around it. Inside a container the path may be the host's: the mount itself is there."""
+    """The group's folder and those around it. A container may see the host's path, of which only the mount is there."""
     folder = mount / path.lstrip("/")
     while folder != mount:
         yield folder

@@ -47,7 +47,9 @@ class BenchOptions:
     bank_dtype: Annotated[str | None, typer.Option(help="float32, bf16 or fp8; default: as computed.")] = None
     bank_frames: Annotated[int | None, typer.Option(help="Frames that the bank keeps; default: all.")] = None
     gpu_gib: Annotated[float, typer.Option(help="Device memory for the bank (workers.bank.gpu_gib).")] = 0.0
-    host_gib: Annotated[float | None, typer.Option(help="Host memory for the bank; default: that of a sweep.")] = None
+    host_gib: Annotated[float | None, typer.Option(help="Host memory for the bank; default: half of what is free.")] = (
+        None
+    )
     disk: Annotated[str | None, typer.Option(help="A folder for the rest of the bank; default: none.")] = None
 
     @property

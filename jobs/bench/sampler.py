@@ -4,6 +4,7 @@ Weights are random and nothing is downloaded; clocks are real. Text, whole video
 after the other, the first two in processes of their own; each is shown when it is done, then exactly what ran.
 """
 
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -28,6 +29,7 @@ def sampler(options: BenchOptions, end_to_end: bool = True, out: Path | None = N
     """Measure and print; returns 0. Raises ConfigError for options that do not fit, before anything runs."""
     window = check(options)
     check_out(out)
+    options = replace(options, host_gib=options.resources.bank.on_this_machine(samplers=1).host_gib)
     console = Console()
     check_machine(options, console)
     console.print(options.as_command, markup=False)
@@ -108,5 +110,4 @@ def computing(options: BenchOptions, spec: BackboneSpec, device: torch.device) -
 def bank_room(options: BenchOptions) -> str:
     """The room for the bank, as a sweep's `workers.bank` writes it."""
     room = options.resources.bank
-    host = "null" if room.host_gib is None else f"{room.host_gib:g}"
-    return f"workers.bank: gpu_gib {room.gpu_gib:g}, host_gib {host}, disk {room.disk or 'null'}"
+    return f"workers.bank: gpu_gib {room.gpu_gib:g}, host_gib {room.host_gib:g}, disk {room.disk or 'null'}"

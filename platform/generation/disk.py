@@ -43,6 +43,7 @@ FILE_SPAN = 2**42
 """Bytes of address space that the file is mapped into, once (a mapping per entry would hold a file descriptor each).
 Disk is only taken as entries come: 240 s of Wan 1.3B are 273 GB of these 4.4 TB."""
 WRITING_SLOTS, READING_SLOTS = 4, 2
+STAGING_ENTRIES = WRITING_SLOTS + READING_SLOTS
 
 
 class DiskShelf(InPlaceShelf):
@@ -150,10 +151,10 @@ class StagedDiskShelf(DiskShelf):
         self.writable, self.slot_bytes = SimpleQueue(), 0
         self.readable.clear()
         self.staging.release()
-        slots = cut(self.staging.allocate((WRITING_SLOTS + READING_SLOTS) * slot_bytes(num_bytes)), num_bytes)
+        slots = cut(self.staging.allocate(STAGING_ENTRIES * slot_bytes(num_bytes)), num_bytes)
         for slot in slots[:WRITING_SLOTS]:
             self.writable.put(slot)
-        self.readable.extend((slot, REACHED) for slot in slots[WRITING_SLOTS:][:READING_SLOTS])
+        self.readable.extend((slot, REACHED) for slot in slots[WRITING_SLOTS:STAGING_ENTRIES])
         self.slot_bytes = num_bytes
 
     def store(self, packed: Packed, buffer: Tensor, streams: Streams) -> Stored:
@@ -208,7 +209,7 @@ Mover = Callable[[int, list[memoryview], int], int]
 
 def transfer(move: Mover, file: int, memory: Tensor, offset: int) -> None:
     """All of `memory`, which one call need not move. Raises OSError."""
-    view, done = memoryview(memory.numpy()), 0
+    view, done = memory.numpy().data, 0
     while done < len(view):
         moved = move(file, [view[done:]], offset + done)
         if moved == 0:

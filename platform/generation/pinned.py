@@ -1,9 +1,9 @@
 """Pinned host memory for a bank, pinned ahead of its use by a helper thread.
 
-Pinning an entry of 288 MB takes the driver up to 0.1 s and more, too long for the thread that launches the network. So a
-helper thread pins pieces of a few entries and keeps some ready, within the room and, once a take has reserved its
-bank, within what the take needs. The launching thread waits only when the helper is behind (`waited_seconds`). Pieces
-stay pinned between takes and are cut anew for entries of another size.
+Pinning an entry of 288 MB in small pages is estimated to take 0.1 s or more, too long for the thread that launches the
+network. So a helper thread pins pieces of a few entries and keeps some ready, within the room and, once a take has
+reserved its bank, within what the take needs. The launching thread waits only when the helper is behind
+(`waited_seconds`). Pieces stay pinned between takes and are cut anew for entries of another size.
 
 An error of the helper is raised by the next `take`, once.
 """

@@ -1,4 +1,4 @@
-"""A sampler's shelves in the order in which they are filled: device memory, host memory (pinned beside a GPU), a file."""
+"""A sampler's shelves in the order in which they are filled: device, host memory (pinned beside a GPU), a file."""
 
 from collections.abc import Sequence
 
@@ -12,6 +12,7 @@ from longtake.platform.generation.pinned import PinnedShelf
 from longtake.platform.generation.shelf import MemoryShelf, Shelf
 from longtake.platform.resources import GIB, BankRoom
 
+__all__ = ["Shelf", "build_shelves", "place", "reserve"]
 FULL = "raise workers.bank.host_gib, name workers.bank.disk, or give the method bank_frames or bank_dtype: fp8"
 
 

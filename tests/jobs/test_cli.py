@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 
 from longtake.jobs.cli import execute
 from longtake.platform.errors import ConfigError
+from longtake.platform.free_memory import free_bytes
 from longtake.platform.store import SweepStore
 from longtake.platform.video import VideoWriter
 
@@ -87,6 +89,18 @@ def test_a_plan_shows_the_grid_and_its_cost_and_writes_nothing(
     # 2 takes of rag together, 18 of their 30 latent frames evicted: 2 x 1 layer x 8 tokens x 32 numbers x 4 bytes each
     assert "bank of a sampler: up to 72.0 KiB of host" in out
     assert not (tmp_path / "runs").exists()
+
+
+def test_a_plan_and_a_run_say_what_memory_banks_may_take(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """`inline` is one sampler: half of what is free, less what moves meanwhile."""
+    words = [str(tiny.write_sweep(tmp_path)), "lengths_s=[7]", "workers.cluster=inline"]
+    expected = free_bytes() / 2 / 2**30
+    for command in ("plan", "run"):
+        assert execute([command, *words]) == 0
+        (said,) = re.findall(r"of host \(host_gib: ([\d.]+), half of the free memory\)", capfd.readouterr().out)
+        assert float(said) == pytest.approx(expected, rel=0.2)
+    assert execute(["plan", *words, "workers.bank.host_gib=3"]) == 0
+    assert "host_gib" not in capfd.readouterr().out
 
 
 def test_eval_scores_a_folder(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

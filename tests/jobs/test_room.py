@@ -51,6 +51,13 @@ def test_too_little_room_says_how_much_and_what_to_do() -> None:
         spread(Need(508, HALF), BankRoom(host_gib=24), on_gpu=False)
 
 
+def test_a_limit_that_the_sweep_does_not_say_is_named() -> None:
+    with pytest.raises(
+        ConfigError, match=r"3.0 GiB does not fit, 1.0 GiB are left over \(host_gib: 2, half of it\); name"
+    ):
+        spread(Need(6, HALF), BankRoom(host_gib=2), on_gpu=False, host_limit="host_gib: 2, half of it")
+
+
 def test_sizes_read_well() -> None:
     assert (size(0), size(999), size(1500), size(2.5e9)) == ("-", "999 B", "1.5 kB", "2.5 GB")
     assert (memory(0), memory(1536), memory(3 * GIB)) == ("-", "1.5 KiB", "3.0 GiB")

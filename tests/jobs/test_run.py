@@ -199,6 +199,22 @@ def test_auto_workers_follow_the_nodes(
     assert (made[1].count, made[1].num_cpus) == evaluators
 
 
+@pytest.mark.parametrize(
+    ("gpus", "nodes", "takes", "together"),
+    [
+        (0.0, [Node(16, 0), Node(2, 0)], 1000, 16),
+        (0.0, [Node(16, 0), Node(2, 0)], 5, 5),
+        (1.0, [Node(16, 4), Node(16, 2)], 1000, 4),
+        (2.0, [Node(16, 4), Node(16, 2)], 1000, 2),
+    ],
+)
+def test_a_sampler_knows_how_many_may_share_its_machine(
+    gpus: float, nodes: list[Node], takes: int, together: int, tmp_path: Path
+) -> None:
+    (sampling, _) = groups(WorkersConfig(), Cluster("x", nodes, StopFlag()), store_of(tmp_path), takes, gpus)
+    assert sampling.make().loaded.resources.samplers_per_machine == together  # type: ignore[attr-defined]
+
+
 @pytest.mark.usefixtures("ray_local")
 def test_actors_in_any_number_and_order_make_the_same_videos(tmp_path: Path) -> None:
     digests = []

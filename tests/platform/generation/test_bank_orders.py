@@ -153,7 +153,7 @@ def test_every_read_is_right_while_all_streams_lag(room, seed, tmp_path):
 @pytest.mark.parametrize("room", ROOMS)
 @pytest.mark.parametrize("name", DTYPES)
 def test_every_read_is_right_in_every_dtype(room, name, tmp_path):
-    """Packing and unpacking run in the calling thread here, so only copies lag; takes of two dtypes share the shelves."""
+    """Packing and unpacking run in the calling thread, so only copies lag. Takes of two dtypes share the shelves."""
     dtype = DTYPES[name]
     shelves = shelves_of(room, packed_bytes(SHAPE, torch.bfloat16, dtype), tmp_path)
     for take, stored in enumerate((dtype, torch.float32)):

@@ -8,7 +8,12 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from longtake.platform.generation.bank import Bank
+from longtake.platform.generation.disk import StagedDiskShelf
+from longtake.platform.generation.pages import CudaPinning
+from longtake.platform.generation.pinned import PinnedShelf
 from longtake.platform.generation.shelves import build_shelves
+from longtake.platform.generation.streams import streams_of
 from longtake.platform.methods.base import BANK_DTYPES as DTYPES
 from longtake.platform.methods.base import Window
 from longtake.platform.methods.native import Native
@@ -65,21 +70,79 @@ def test_prefetching_changes_no_bit(network, monkeypatch):
     assert torch.equal(latents(plain, 24), latents(start(network, RandomMemory()), 24))
 
 
+def take_while_waiting_is_an_error(network, config, shelves, warm):
+    """Twenty blocks; torch raises at any call that waits for the device, unless it is the first take."""
+    rollout = start(network, config, shelves=shelves)
+    rollout.cache.reserve(60)
+    for index in range(20):
+        rollout.prepared[index] = rollout.prepare(index)
+        if warm and index > 8:
+            torch.cuda.set_sync_debug_mode("error")
+        try:
+            rollout.block(index)
+        finally:
+            torch.cuda.set_sync_debug_mode("default")
+    rollout.close()
+
+
 @pytest.mark.parametrize("config", [Native(), Rag(), RandomMemory(), Rag(bank_frames=11)])
-def test_the_host_never_waits_inside_a_block(network, config):
-    """After the second take, when every buffer is there: torch raises at any call that waits for the device."""
-    shelves = build_shelves(BankRoom(), CUDA)
-    for last in (False, True):
-        rollout = start(network, config, shelves=shelves)
-        for index in range(20):
-            rollout.prepared[index] = rollout.prepare(index)
-            if last and index > 8:
-                torch.cuda.set_sync_debug_mode("error")
-            try:
-                rollout.block(index)
-            finally:
-                torch.cuda.set_sync_debug_mode("default")
-        rollout.close()
+@pytest.mark.parametrize("room", [BankRoom(gpu_gib=1, host_gib=0), BankRoom(host_gib=1)], ids=["gpu", "host"])
+def test_the_host_never_waits_inside_a_block(network, config, room):
+    """In the second take, when every buffer is there. On these shelves it does not wait for a helper thread either."""
+    shelves = build_shelves(room, CUDA)
+    for warm in (False, True):
+        waited = sum(shelf.waited_seconds for shelf in shelves)
+        take_while_waiting_is_an_error(network, config, shelves, warm)
+    assert sum(shelf.waited_seconds for shelf in shelves) == waited
+
+
+def test_with_the_bank_on_disk_the_host_waits_for_helper_threads_alone(network, tmp_path):
+    """It may wait for a slot, and for an entry that is late; never for the device, which a thread does for it."""
+    shelves = build_shelves(BankRoom(host_gib=0, disk=str(tmp_path)), CUDA)
+    for warm in (False, True):
+        take_while_waiting_is_an_error(network, Rag(), shelves, warm)
+    assert isinstance(shelves[-1], StagedDiskShelf)
+    assert shelves[-1].held == (60 - 12) * 4 * ENTRY_VALUES
+
+
+def test_entries_come_back_whole_while_both_directions_are_busy():
+    """Entries of 32 MB, whose copies take long enough to overlap: out, back, and out again into the same buffers."""
+    shape, generator = (2, 2, 1024, 16, 128), torch.Generator(CUDA).manual_seed(0)
+    streams, shelf = streams_of(CUDA), PinnedShelf(CUDA, GIB, CudaPinning(CUDA))
+    bank = Bank([shelf], torch.float32, torch.float32, CUDA, streams)
+    live = [torch.empty(shape, device=CUDA) for _ in range(3)]
+    expected, wrong = {}, torch.zeros((), device=CUDA)
+    for block in range(12):
+        bank.join()
+        keys = [(0, 3 * block + i) for i in range(3)]
+        for key, frame in zip(keys, live, strict=True):
+            expected[key] = frame.normal_(generator=generator).sum(dtype=torch.float64)
+            bank.put(key, frame)
+        for key in list(expected)[:-3][-6:]:
+            wrong += (bank.entry(key).sum(dtype=torch.float64) != expected[key]).float()
+        for key in list(expected)[:-9]:
+            bank.drop(key)
+            del expected[key]
+        bank.mark()
+        bank.settle()
+        bank.prefetch(list(expected)[-6:])
+    assert shelf.held == 9 * live[0].nbytes
+    bank.close()
+    assert wrong.item() == 0
+
+
+def test_the_helper_pins_on_the_device_of_the_shelf():
+    """Ahead of use, and found pinned by torch; the thread that launches does not register anything."""
+    shelf = build_shelves(BankRoom(host_gib=1), CUDA)[1]
+    assert isinstance(shelf, PinnedShelf)
+    shelf.reserve(20, 2**22)
+    assert shelf.growing is not None
+    shelf.growing.result()
+    assert len(shelf.ready[2**22]) == 8
+    buffer = shelf.take(2**22)
+    assert buffer is not None
+    assert buffer.is_pinned()
+    assert shelf.waited_seconds < 0.01
 
 
 def test_float32_agrees_with_the_cpu(network):

@@ -78,7 +78,7 @@ def test_a_take_is_promised_its_room_on_the_shelves_in_their_order(tmp_path):
     shelves = build_shelves(BankRoom(host_gib=2500 / GIB, disk=str(tmp_path)), CPU)
     promised = reserve(shelves, 5, 1000)
     assert [(shelf.name, count, shelf.reserved) for shelf, count in promised] == [("host", 2, 2000), ("disk", 3, 3000)]
-    assert [shelf.fits(1000) for shelf in shelves][0] == 0
+    assert shelves[0].fits(1000) == 0
     for shelf, count in promised:
         shelf.reserve(-count, 1000)
     assert shelves[0].fits(1000) == 2

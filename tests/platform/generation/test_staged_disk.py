@@ -10,7 +10,7 @@ import torch
 
 from longtake.platform.errors import StorageError
 from longtake.platform.generation.bank import Bank
-from longtake.platform.generation.disk import READING_SLOTS, WRITING_SLOTS, StagedDiskShelf, transfer
+from longtake.platform.generation.disk import STAGING_ENTRIES, WRITING_SLOTS, StagedDiskShelf, transfer
 from longtake.platform.generation.pages import HUGE_PAGE, NoPinning
 
 CPU = torch.device("cpu")
@@ -41,7 +41,7 @@ def test_entries_pass_through_staging_allocated_once(shelf):
         bank.prefetch([(0, frame) for frame in range(20)])
         assert all(torch.equal(bank.entry((0, frame)), entry(frame)) for frame in range(20))
         bank.close()
-    assert 20 > WRITING_SLOTS + READING_SLOTS
+    assert STAGING_ENTRIES < 20
     assert len(shelf.staging.pieces) == 1
     assert shelf.staging.num_bytes == HUGE_PAGE
     assert (shelf.used, shelf.held) == (0, 20 * 3840)
@@ -83,7 +83,7 @@ def test_the_launching_thread_waits_for_a_slot_alone(shelf):
 
 @pytest.fixture
 def small_files():
-    """Until it is undone, no file of this process may grow past 4 KiB: what the disk of a full machine says, for real."""
+    """Until it is undone, no file of this process may grow past 4 KiB, so that writes really fail."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     yield lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (4096, before[1]))
     resource.setrlimit(resource.RLIMIT_FSIZE, before)
