@@ -10,6 +10,9 @@ import torch
 from longtake.jobs.verify import build_rollout, case_files, verify, verify_case
 from longtake.platform.errors import ConfigError
 from longtake.platform.generation.context import ContextBuffer
+from longtake.platform.generation.disk import StagedDiskShelf
+from longtake.platform.generation.pages import NoPinning
+from longtake.platform.generation.pinned import PinnedShelf
 from longtake.platform.generation.shelves import build_shelves
 from longtake.platform.methods.base import BANK_DTYPES as DTYPES
 from longtake.platform.methods.base import Window, methods
@@ -18,6 +21,7 @@ from longtake.platform.methods.rag import Rag
 from longtake.platform.methods.random_memory import RandomMemory
 from longtake.platform.models.checkpoints import load_safetensors, read_json
 from longtake.platform.resources import GIB, BankRoom
+from tests.platform.generation.lagging_stream import streams_beside_the_host
 from tests.platform.rollouts import ENTRY_VALUES, SPEC, latents, new_network, start
 
 GOLDEN = Path(__file__).parents[2] / "golden"
@@ -190,6 +194,24 @@ def test_a_budget_bounds_the_bank_from_block_to_block(network):
 
 def test_a_budget_that_is_never_reached_changes_nothing(network):
     assert torch.equal(latents(start(network, Rag()), 12), latents(start(network, Rag(bank_frames=24)), 12))
+
+
+@pytest.mark.parametrize(("name", "config"), [("float32", Rag()), ("fp8", RandomMemory(bank_frames=12))])
+def test_shelves_as_beside_a_gpu_change_no_bit(network, tmp_path, name, config):
+    """Pinned memory and a staged file, with copies that lag and helper threads. Two takes, against a CPU's shelf."""
+    kwargs = {"seeds": (1, 2), "bank_dtype": DTYPES[name]}
+    expected = latents(start(network, config, **kwargs), 20)
+    few = 5.5 * ENTRY_VALUES * DTYPES[name].itemsize
+    device = torch.device("cpu")
+    shelves = [PinnedShelf(device, few, NoPinning()), StagedDiskShelf(str(tmp_path), device, NoPinning())]
+    for _ in range(2):
+        rollout = start(network, config, shelves=shelves, **kwargs)
+        rollout.cache.reserve(48)
+        rollout.cache.bank.streams = streams_beside_the_host()
+        assert torch.equal(latents(rollout, 20), expected)
+        assert all(shelf.used for shelf in shelves)
+        rollout.close()
+        assert not any(shelf.used or shelf.reserved for shelf in shelves)
 
 
 def test_full_shelves_end_the_take_in_one_line_and_are_free_for_the_next(network):
