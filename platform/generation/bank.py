@@ -22,7 +22,7 @@ from torch import Tensor
 
 from longtake.platform.generation.packing import pack, packed_bytes, unpack
 from longtake.platform.generation.shelf import Fetched, Shelf, Stored
-from longtake.platform.generation.shelves import place, reserve
+from longtake.platform.generation.shelves import place, release, reserve
 from longtake.platform.generation.streams import Event, Streams, streams_of
 
 Key = tuple[int, int]
@@ -47,7 +47,8 @@ class Bank:
         self.staged: dict[Key, Fetched] = {}
         self.touched: list[Stored] = []
         self.marked: Event | None = None
-        self.promised: list[tuple[Shelf, int, int]] = []
+        self.promised: list[tuple[Shelf, int]] = []
+        self.promised_bytes = 0
         self.num_bytes = self.peak_bytes = 0
 
     def __contains__(self, key: Key) -> bool:
@@ -62,9 +63,9 @@ class Bank:
         return sum(shelf.waited_seconds for shelf in self.shelves)
 
     def reserve(self, entries: int, shape: tuple[int, ...]) -> None:
-        """Room for so many entries of `shape` until `close`. Raises ConfigError where there is too little."""
-        num_bytes = packed_bytes(shape, self.compute, self.dtype)
-        self.promised += [(shelf, count, num_bytes) for shelf, count in reserve(self.shelves, entries, num_bytes)]
+        """Room for so many entries of `shape` until `close`; once. Raises ConfigError where there is too little."""
+        self.promised_bytes = packed_bytes(shape, self.compute, self.dtype)
+        self.promised = reserve(self.shelves, entries, self.promised_bytes)
 
     def put(self, key: Key, entry: Tensor) -> None:
         """Take an entry over; `entry` must stay as it is until the `join` that follows `settle`."""
@@ -145,6 +146,5 @@ class Bank:
             held.clear()
         for key in list(self.stored):
             self.drop(key)
-        for shelf, count, num_bytes in self.promised:
-            shelf.reserve(-count, num_bytes)
-        self.promised.clear()
+        release(self.promised, self.promised_bytes)
+        self.promised = []

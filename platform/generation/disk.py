@@ -139,9 +139,9 @@ class StagedDiskShelf(DiskShelf):
         return super().take(num_bytes)
 
     def reserve(self, entries: int, num_bytes: int) -> None:
-        super().reserve(entries, num_bytes)
         if entries > 0:
             self.stage(num_bytes)
+        super().reserve(entries, num_bytes)
 
     def stage(self, num_bytes: int) -> None:
         """Slots for entries of that size, if there are none; once for all takes of a kind. Raises StorageError."""

@@ -56,12 +56,14 @@ class CudaPinning:
         torch.cuda.set_device(self.device)  # a new thread would open a context on device 0
 
     def register(self, pages: Tensor) -> int:
-        return int(torch.cuda.cudart().cudaHostRegister(pages.data_ptr(), pages.nbytes, PORTABLE))
+        with torch.cuda.device(self.device):
+            return int(torch.cuda.cudart().cudaHostRegister(pages.data_ptr(), pages.nbytes, PORTABLE))
 
     def unregister(self, pages: list[Tensor]) -> None:
         torch.cuda.synchronize(self.device)
-        for piece in pages:
-            torch.cuda.cudart().cudaHostUnregister(piece.data_ptr())
+        with torch.cuda.device(self.device):
+            for piece in pages:
+                torch.cuda.cudart().cudaHostUnregister(piece.data_ptr())
 
 
 def pinning_for(device: torch.device) -> Pinning:

@@ -5,12 +5,12 @@ network. So a helper thread pins pieces of a few entries and keeps some ready, w
 reserved its bank, within what the take needs. The launching thread waits only when the helper is behind
 (`waited_seconds`). Pieces stay pinned between takes and are cut anew for entries of another size.
 
-An error of the helper is raised by the next `take`, once.
+An error of the helper is raised by the next `take`, once. A take that ends first has no use for it.
 """
 
 import time
 from collections import deque
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from dataclasses import dataclass
 
 import torch
@@ -80,7 +80,7 @@ class PinnedShelf(Shelf):
         return buffer
 
     def make(self, num_bytes: int) -> Tensor:
-        ready, started = self.ready[num_bytes], time.perf_counter()
+        ready, started = self.ready.setdefault(num_bytes, deque()), time.perf_counter()
         while not ready:
             growing, self.growing = self.growing or self.thread.submit(self.grow, num_bytes, 1), None
             growing.result()
@@ -88,12 +88,22 @@ class PinnedShelf(Shelf):
         return ready.popleft()
 
     def reserve(self, entries: int, num_bytes: int) -> None:
+        if entries <= 0:
+            super().reserve(entries, num_bytes)
+            return
+        resizes = self.resizes(num_bytes)
+        if resizes:
+            self.end_growing()
         super().reserve(entries, num_bytes)
-        if entries > 0:
-            self.raise_failure()
-            if self.used == 0 and num_bytes not in self.spare:
-                self.clear(num_bytes)
-            self.pin_ahead(num_bytes)
+        if resizes:
+            self.clear(num_bytes)
+        self.pin_ahead(num_bytes)
+
+    def finish(self) -> None:
+        """What the helper could not pin for a take that has ended is no error of the next one."""
+        growing, self.growing = self.growing, None
+        if growing is not None:
+            wait([growing])
 
     def pin_ahead(self, num_bytes: int) -> None:
         """Give the helper work if it has none and too little is ready. What it has failed at waits for `take`."""
@@ -126,11 +136,14 @@ class PinnedShelf(Shelf):
             ended, self.growing = self.growing, None
             ended.result()
 
-    def clear(self, num_bytes: int) -> None:
-        """Cut what is pinned for another size, or unpin it where the take would not get its room that way."""
+    def end_growing(self) -> None:
         growing, self.growing = self.growing, None
         if growing is not None:
             growing.result()
+
+    def clear(self, num_bytes: int) -> None:
+        """Cut what is pinned for another size, or unpin it where the take would not get its room that way."""
+        self.end_growing()
         super().clear(num_bytes)
         most = int(self.room // num_bytes)
         wanted = min(most, self.reserved // num_bytes) if self.reserved else most

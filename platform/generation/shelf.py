@@ -66,7 +66,7 @@ class Shelf(ABC):
 
     def take(self, num_bytes: int) -> Tensor | None:
         """A buffer, or None when the shelf is full."""
-        if self.used == 0 and num_bytes not in self.spare:
+        if self.resizes(num_bytes):
             self.clear(num_bytes)
         kept = self.spare.setdefault(num_bytes, [])
         if not kept:
@@ -76,6 +76,10 @@ class Shelf(ABC):
             self.held += num_bytes
         self.used += num_bytes
         return kept.pop()
+
+    def resizes(self, num_bytes: int) -> bool:
+        """Nothing is in use, and what is kept has other sizes too."""
+        return self.used == 0 and list(self.spare) != [num_bytes]
 
     def give_back(self, buffer: Tensor) -> None:
         self.used -= buffer.nbytes

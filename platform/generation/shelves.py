@@ -5,14 +5,14 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from longtake.platform.errors import ConfigError
+from longtake.platform.errors import ConfigError, StorageError
 from longtake.platform.generation.disk import DiskShelf, StagedDiskShelf
 from longtake.platform.generation.pages import CudaPinning
 from longtake.platform.generation.pinned import PinnedShelf
 from longtake.platform.generation.shelf import MemoryShelf, Shelf
 from longtake.platform.resources import GIB, BankRoom
 
-__all__ = ["Shelf", "build_shelves", "place", "reserve"]
+__all__ = ["Shelf", "build_shelves", "place", "release", "reserve"]
 FULL = "raise workers.bank.host_gib, name workers.bank.disk, or give the method bank_frames or bank_dtype: fp8"
 
 
@@ -44,7 +44,8 @@ def place(shelves: Sequence[Shelf], num_bytes: int) -> tuple[Shelf, Tensor]:
 def reserve(shelves: Sequence[Shelf], entries: int, num_bytes: int) -> list[tuple[Shelf, int]]:
     """Promise a take its room, on the shelves in their order; what each of them got, to be given back at its end.
 
-    Raises ConfigError when they cannot hold so many entries; nothing is reserved then.
+    Raises ConfigError when they cannot hold so many entries, and StorageError when a shelf cannot prepare for them;
+    nothing is reserved then.
     """
     left, promised = entries, list[tuple[Shelf, int]]()
     for shelf in shelves:
@@ -55,6 +56,16 @@ def reserve(shelves: Sequence[Shelf], entries: int, num_bytes: int) -> list[tupl
         rooms = ", ".join(f"{shelf.name} {shelf.fits(num_bytes) * num_bytes / GIB:.1f}" for shelf in shelves)
         need = f"{entries * num_bytes / GIB:.1f} GiB for {entries} frames of {num_bytes / 1e6:.1f} MB"
         raise ConfigError(f"bank: this take needs {need}, there is room for {rooms} GiB; {FULL}")
-    for shelf, count in promised:
-        shelf.reserve(count, num_bytes)
+    for at, (shelf, count) in enumerate(promised):
+        try:
+            shelf.reserve(count, num_bytes)
+        except StorageError:
+            release(promised[:at], num_bytes)
+            raise
     return promised
+
+
+def release(promised: Sequence[tuple[Shelf, int]], num_bytes: int) -> None:
+    """The end of a take: what it was promised is free for the next."""
+    for shelf, count in promised:
+        shelf.reserve(-count, num_bytes)

@@ -9,8 +9,10 @@ import torch
 
 from longtake.platform.errors import StorageError
 from longtake.platform.generation import pages
+from longtake.platform.generation.disk import StagedDiskShelf
 from longtake.platform.generation.pages import HUGE_PAGE, NoPinning, PinnedPages, present_pages
 from longtake.platform.generation.pinned import PIECE_ENTRIES, READY_ENTRIES, PinnedShelf, cut
+from longtake.platform.generation.shelves import reserve
 
 CPU = torch.device("cpu")
 ENTRY = HUGE_PAGE // 2
@@ -117,6 +119,19 @@ def test_what_cannot_be_pinned_is_one_line_at_the_next_take_and_then_forgotten()
     shelf.give_back(first)
 
 
+def test_what_could_not_be_pinned_ahead_of_a_take_that_has_ended_is_forgotten():
+    ledger = Ledger()
+    shelf = shelf_of(100, ledger)
+    ledger.code = 2
+    shelf.reserve(20, ENTRY)
+    idle(shelf)
+    shelf.finish()
+    shelf.reserve(-20, ENTRY)
+    ledger.code = 0
+    shelf.reserve(20, ENTRY)
+    assert shelf.take(ENTRY) is not None
+
+
 def test_the_very_first_entry_fails_as_plainly():
     ledger = Ledger()
     ledger.code = 2
@@ -147,6 +162,28 @@ def test_pinned_pieces_serve_entries_of_another_size():
         shelf.reserve(-count, size)
         assert len(known) == 3
     assert ledger.known == known
+
+
+def test_entries_of_two_sizes_at_once_and_then_of_one():
+    """Half of the room each; when all are back, one size gets all of it."""
+    shelf = shelf_of(8)
+    buffers = [shelf.take(size) for size in [ENTRY, ENTRY // 2, ENTRY // 2] * 4]
+    assert len({buffer.data_ptr() for buffer in buffers}) == 12
+    assert shelf.take(ENTRY) is None
+    for buffer in buffers:
+        shelf.give_back(buffer)
+    assert [shelf.take(ENTRY) is None for _ in range(9)] == [False] * 8 + [True]
+
+
+def test_a_promise_that_a_shelf_cannot_prepare_for_is_no_promise(tmp_path):
+    """Staging memory cannot be pinned."""
+    ledger = Ledger()
+    host, disk = shelf_of(2), StagedDiskShelf(str(tmp_path), CPU, ledger)
+    ledger.code = 2
+    with pytest.raises(StorageError, match="cannot be pinned"):
+        reserve([host, disk], 5, ENTRY)
+    assert (host.reserved, disk.reserved) == (0, 0)
+    assert len(reserve([host, disk], 2, ENTRY)) == 2
 
 
 def test_pieces_that_would_cost_the_take_its_room_are_unpinned():
