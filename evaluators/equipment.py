@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from longtake.evaluators import gpu
+from longtake.platform.process import compute_exactly
 
 if TYPE_CHECKING:
     from longtake.evaluators.vbench.clip_frames import ClipFrames
@@ -52,7 +53,7 @@ class Equipment:
     def set_up(self) -> None:
         """What the device asks of the process before anything runs on it."""
         if self.on_gpu:
-            gpu.compute_exactly()
+            compute_exactly()
 
     @property
     def on_gpu(self) -> bool:

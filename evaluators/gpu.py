@@ -1,9 +1,7 @@
-"""What scoring on a GPU fixes for a process, and the facts about the device that a score depends on.
+"""The facts about a GPU that scoring needs, and those that a score depends on.
 
-Published numbers are float32 throughout (CLIP excepted, see equipment.py), and PyTorch rounds the inputs of
-convolutions to TF32 unless it is told otherwise: ten bits of mantissa, a relative error of 5e-4 for each product. That
-is switched off, and recorded with every score made on a GPU. Every function takes a device as `cpu`, `cuda` or
-`cuda:N`; nothing here needs a GPU to be imported.
+Published numbers are float32 throughout (CLIP excepted, see equipment.py), so TF32 is off; every score made on a GPU
+says so. Every function takes a device as `cpu`, `cuda` or `cuda:N`; nothing here needs a GPU to be imported.
 """
 
 from __future__ import annotations
@@ -15,19 +13,6 @@ MOST_DECODERS = 4
 
 def is_gpu(device: str) -> bool:
     return device.partition(":")[0] == "cuda"
-
-
-def compute_exactly() -> None:
-    """Float32 products stay float32, and cuDNN chooses kernels by rule. Mutates the process; safe to repeat.
-
-    `cudnn.benchmark` would choose kernels by a race of their run times, so the same video could get other last bits in
-    the next process.
-    """
-    import torch
-
-    torch.backends.cuda.matmul.allow_tf32 = False
-    torch.backends.cudnn.allow_tf32 = False
-    torch.backends.cudnn.benchmark = False
 
 
 def marks(device: str) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""How a computing process is set up: one thread, and an allocator that keeps what is freed; and what it holds.
+"""How a computing process is set up: one thread, float32 that is float32, an allocator that keeps what is freed.
 
 Sums on one thread are the same on every machine of a kind, so pixels do not depend on the number of cores. Handing
 every freed temporary back to the system costs a page fault for each page of the next one: a 72 x 1536 product takes
@@ -12,13 +12,28 @@ M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 
 
 def set_up_computing() -> None:
-    """One torch thread; freed pieces of up to 32 MiB stay with the process. Mutates the process; safe to repeat."""
+    """One torch thread; no TF32; freed pieces of up to 32 MiB stay with the process. Mutates it; safe to repeat."""
     import torch
 
     torch.set_num_threads(1)
+    compute_exactly()
     if sys.platform == "linux" and hasattr(libc := ctypes.CDLL(None), "mallopt"):
         libc.mallopt(M_MMAP_THRESHOLD, 32 << 20)
         libc.mallopt(M_TRIM_THRESHOLD, (1 << 31) - 1)
+
+
+def compute_exactly() -> None:
+    """Float32 stays float32 on a GPU, and cuDNN chooses kernels by rule. Mutates the process; safe to repeat.
+
+    PyTorch rounds the inputs of float32 convolutions to TF32 unless told otherwise: ten bits of mantissa, a relative
+    error of 5e-4 for each product. `cudnn.benchmark` would choose kernels by their run times, so the same input could
+    get other last bits in the next process.
+    """
+    import torch
+
+    torch.backends.cuda.matmul.allow_tf32 = False
+    torch.backends.cudnn.allow_tf32 = False
+    torch.backends.cudnn.benchmark = False
 
 
 def rss_bytes() -> int:

@@ -19,6 +19,7 @@ from longtake.evaluators.scorer import score_video
 from longtake.evaluators.vbench import pixels
 from longtake.evaluators.vbench.clip_frames import OnHost, Upload
 from longtake.evaluators.views import Frames
+from longtake.platform.process import compute_exactly
 from tests.evaluators.models.conftest import LORA, weights_for
 
 pytestmark = [
@@ -78,7 +79,7 @@ def test_clips_that_are_queued_one_behind_another_keep_their_frames() -> None:
 
 def test_float32_products_are_not_rounded() -> None:
     """1 + 2^-12 needs 12 bits behind the point; TF32 has 10 and would answer 1."""
-    gpu.compute_exactly()
+    compute_exactly()
     value = 1 + 2**-12
     picture = torch.full((1, 32, 64, 64), value, device=DEVICE)
     one_of_32 = torch.eye(32, device=DEVICE)
@@ -149,7 +150,7 @@ def test_speeds_of_several_pairs_are_those_of_single_ones() -> None:
     from longtake.evaluators.metrics.vbench_dynamic import _Run
     from longtake.evaluators.views import ClipView
 
-    gpu.compute_exactly()
+    compute_exactly()
     equipment = Equipment(DEVICE, seeded)
     view = ClipView(waves(9, 144, 176), 0, 16.0)
     together = _Run(equipment, False).speeds(view, [0, 2, 4, 6], 2)

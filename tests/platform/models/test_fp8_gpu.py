@@ -18,6 +18,11 @@ pytestmark = [
 CUDA = torch.device("cuda", 0)
 
 
+def on_gpu():
+    """As a backbone puts its network there."""
+    return new_network().to(CUDA).lay_out()
+
+
 def tokens(columns, rows=4680):
     x = torch.randn(rows, columns, device=CUDA, generator=torch.Generator(CUDA).manual_seed(0))
     x *= 2.0 ** torch.linspace(-20, 20, rows, device=CUDA).unsqueeze(1)
@@ -66,7 +71,7 @@ def test_the_product_is_that_of_the_quantised_numbers(inputs, outputs, most):
 
 def test_a_rollout_stays_near_bf16():
     """On a CPU 1.05 % of the latents lie between the two; a GPU adds its own rounding and fast accumulation."""
-    half, eight = new_network().to(CUDA), quantize_linears(new_network().to(CUDA))
+    half, eight = on_gpu(), quantize_linears(on_gpu())
     ours, theirs = (latents(start(net, Native()), 8).cpu() for net in (eight, half))
     assert 0.001 < error(ours, theirs) < 0.03
 
@@ -75,8 +80,8 @@ def test_compiled_it_is_the_same_and_compiled_once():
     """Inductor fuses the plain form with what comes before; numbers in the middle between two round otherwise."""
     torch._dynamo.reset()
     counters.clear()
-    compiled = quantize_linears(new_network().to(CUDA)).compile_parts()
-    ours, theirs = (latents(start(n, Native()), 8) for n in (compiled, quantize_linears(new_network().to(CUDA))))
+    compiled = quantize_linears(on_gpu()).compile_parts()
+    ours, theirs = (latents(start(n, Native()), 8) for n in (compiled, quantize_linears(on_gpu())))
     assert error(ours, theirs) < 0.02
     assert counters["stats"]["unique_graphs"] == 3
     assert not counters["graph_break"]
