@@ -249,8 +249,8 @@ def test_compiled_agrees_and_is_compiled_once():
 
 
 def test_the_window_alone_costs_device_memory(network):
-    """With the bank in pinned memory the device holds after 100 blocks what it held after 40, when the cache of rotations
-    is full, but for up to 6 entries on their way to the next block; 180 frames more would be 138 kB."""
+    """With the bank in pinned memory the device holds after 100 blocks what it held after 40, when the cache of
+    rotations is full, but for up to 6 entries on their way to the next block; 180 frames more would be 138 kB."""
     rollout = start(network, Rag())
     held = [torch.cuda.memory_allocated(CUDA) for _block in rollout.blocks(100)]
     assert len(rollout.cache.bank) == len(Window().evicted(300))
