@@ -1,0 +1,100 @@
+"""Blocks of the sampler: native and rag, eager and compiled; what the host spends on them, and native's kernels.
+
+Blocks are timed on the device's own timeline, from the end of one to the end of the next, so that copies beside it and
+a late host show. Videos are `longtake bench sampler`'s affair.
+"""
+
+from __future__ import annotations
+
+import gc
+import itertools
+import statistics
+import sys
+import time
+from typing import TYPE_CHECKING
+
+import torch
+
+from tests.gpu.kernel_table import tabulate
+from tests.gpu.report import Report
+from tests.gpu.setting import DEVICE, choose_compiler, on_gpu, sized
+from tests.gpu.stand_in import loaded, options
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from longtake.jobs.bench.options import BenchOptions
+    from longtake.platform.generation.sampler import Sampler
+
+WARM = 8
+"""Blocks until rag attends a full window: 6 frames that have left the window and are past the guard."""
+TIMED = sized(8, 2)
+
+
+def timeline(blocks: Iterator[object], count: int) -> tuple[list[float], list[float]]:
+    """Milliseconds between the ends of `count` + 1 blocks on the device, and those in which the host queued each."""
+    marks, host = [mark(next(blocks))], []
+    for _ in range(count):
+        started = time.perf_counter()
+        block = next(blocks)
+        host.append((time.perf_counter() - started) * 1e3)
+        marks.append(mark(block))
+    if not on_gpu():
+        return host, host
+    marks[-1].synchronize()
+    return [before.elapsed_time(after) for before, after in itertools.pairwise(marks)], host
+
+
+def mark(_block: object) -> torch.cuda.Event:
+    """The moment at which the device has finished what it was asked to do."""
+    if not on_gpu():
+        return None
+    event = torch.cuda.Event(enable_timing=True)
+    event.record()
+    return event
+
+
+def measure(report: Report, sampler: Sampler, chosen: BenchOptions, method: str, how: str, profiled: bool) -> None:
+    """Blocks of one method after the window has filled."""
+    name, frames = f"{method}, {how}", sampler.backbone.spec.frames_per_block
+    if on_gpu():
+        torch.cuda.reset_peak_memory_stats(DEVICE)
+    rollout, _ = sampler.rollout([chosen.take(method, frames * (WARM + TIMED + 2))])
+    blocks = rollout.blocks(WARM + TIMED + 2)
+    for _ in range(WARM):
+        next(blocks)
+    device, host = timeline(blocks, TIMED)
+    block = statistics.median(device)
+    report.row(
+        f"{name}: block",
+        block,
+        "ms",
+        f"{4 * frames / block * 1e3:.4g} frames/s; {min(device):.1f} to {max(device):.1f}",
+    )
+    report.row(f"{name}: host queues a block", statistics.median(host), "ms")
+    if on_gpu():
+        report.row(f"{name}: peak device memory", torch.cuda.max_memory_allocated(DEVICE) / 2**30, "GiB")
+    if profiled:
+        tabulate(report, name, lambda: next(blocks))
+    rollout.close()
+
+
+def main() -> int:
+    choose_compiler()
+    report = Report("blocks")
+    for how in ("eager", "compiled"):
+        with report.guard(how):
+            chosen = options(compiled=how == "compiled")
+            sampler = loaded(chosen)
+            for method in ("native", "rag"):
+                with report.guard(f"{method}, {how}"):
+                    measure(report, sampler, chosen, method, how, profiled=method == "native")
+            del sampler
+        gc.collect()  # a compiled network is a cycle
+        if on_gpu():
+            torch.cuda.empty_cache()
+    return report.exit_code()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,168 @@
+"""What one layer of Wan 1.3B is made of, operator by operator, and the other forms that each could have.
+
+Shapes: n = 4680 query tokens of a block, m = 18720 keys of a window of 12 frames, d = 1536 dim, f = 8960 feed-forward.
+Inputs of a repeated call may lie in the device's cache, so that rates of small operators can exceed its memory's.
+"""
+
+import sys
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from tests.gpu.clock import device_ms
+from tests.gpu.kernel_table import class_of, kernels_of, short, totals
+from tests.gpu.report import Report
+from tests.gpu.setting import COMPILER, DEVICE, DTYPE, on_gpu, sized
+
+
+@dataclass(frozen=True)
+class Sizes:
+    queries: int
+    keys: int
+    text: int
+    heads: int
+    dim: int
+    ffn: int
+
+
+SIZES = sized(Sizes(4680, 18720, 512, 12, 1536, 8960), Sizes(64, 256, 32, 2, 96, 128))
+random = partial(torch.randn, device=DEVICE, dtype=DTYPE)
+
+
+def compiled(function):
+    return torch.compile(function, dynamic=False, backend=COMPILER)
+
+
+def attention_inputs(keys: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Query as the network hands it over, a view of [B, N, h, d]; keys and values [B, h, M, d]."""
+    head = SIZES.dim // SIZES.heads
+    query = random(1, SIZES.queries, SIZES.heads, head).transpose(1, 2)
+    return query, *(random(1, SIZES.heads, keys, head) for _ in range(2))
+
+
+def self_attention(report: Report) -> None:
+    """Every implementation that torch has, and the one that the code takes, by the name of its kernel."""
+    from torch.nn.attention import SDPBackend, sdpa_kernel
+
+    from longtake.platform.models.attention import attention
+
+    inputs = attention_inputs(SIZES.keys)
+    tflop = 4 * SIZES.queries * SIZES.keys * SIZES.dim / 1e12
+
+    def through(backend: SDPBackend) -> Tensor:
+        with sdpa_kernel([backend]):
+            return F.scaled_dot_product_attention(*inputs)
+
+    for name in ("CUDNN_ATTENTION", "FLASH_ATTENTION", "EFFICIENT_ATTENTION") if on_gpu() else ("MATH",):
+        one = partial(through, getattr(SDPBackend, name))
+        report.measure(f"self-attention, {name}", partial(device_ms, one), tflop)
+    with torch.inference_mode():
+        report.measure("self-attention, as the code does", lambda: device_ms(lambda: attention(*inputs)), tflop)
+        with report.guard("self-attention, kernel"):
+            longest, *_ = totals(kernels_of(lambda: attention(*inputs))[0], str)[0]
+            report.row("self-attention, longest kernel", short(longest), "", class_of(longest))
+
+
+def cross_attention(report: Report) -> None:
+    from longtake.platform.models.attention import attention
+
+    inputs, tflop = attention_inputs(SIZES.text), 4 * SIZES.queries * SIZES.text * SIZES.dim / 1e12
+    report.measure("cross-attention, as the code does", lambda: device_ms(lambda: attention(*inputs)), tflop)
+
+
+def linears(report: Report) -> None:
+    n, d, f = SIZES.queries, SIZES.dim, SIZES.ffn
+    for name, inner, outer in (
+        ("q, k, v or o", d, d),
+        ("q, k, v as one", d, 3 * d),
+        ("ffn up", d, f),
+        ("ffn down", f, d),
+    ):
+        x, weight, bias, tflop = (
+            random(n, inner),
+            random(outer, inner) * inner**-0.5,
+            random(outer),
+            2 * n * inner * outer / 1e12,
+        )
+        report.measure(f"linear {name}", partial(device_ms, partial(F.linear, x, weight, bias)), tflop)
+        if on_gpu():
+            scaled_linears(report, x, weight, tflop)
+
+
+def scaled_linears(report: Report, x: Tensor, weight: Tensor, tflop: float) -> None:
+    """The same product in fp8, a scale per row or per tensor; the inputs are there already."""
+    left, right = x.to(torch.float8_e4m3fn), weight.to(torch.float8_e4m3fn).t()
+    ones = partial(torch.ones, device=DEVICE)
+    scales = {"row": (ones(len(x), 1), ones(1, len(weight))), "tensor": (ones(()), ones(()))}
+    for name, (of_left, of_right) in scales.items():
+        product = partial(torch._scaled_mm, left, right, of_left, of_right, out_dtype=DTYPE, use_fast_accum=True)
+        report.measure(f"   in fp8, a scale per {name}", partial(device_ms, product), tflop)
+
+
+def to_fp8(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Rows scaled to the largest number of fp8 (448), and their scales."""
+    scale = x.abs().amax(-1, keepdim=True).float().clamp_min(1e-12) / 448
+    return (x / scale).to(torch.float8_e4m3fn), scale
+
+
+def activation(report: Report) -> None:
+    """GELU after the product, and in it."""
+    n, d, f = SIZES.queries, SIZES.dim, SIZES.ffn
+    x, weight, bias, tflop = random(n, d), random(f, d) * d**-0.5, random(f), 2 * n * d * f / 1e12
+
+    def apart() -> Tensor:
+        return F.gelu(F.linear(x, weight, bias), approximate="tanh")
+
+    report.measure("ffn up, then gelu", partial(device_ms, apart), tflop)
+    fused = partial(torch._addmm_activation, bias, x, weight.t(), use_gelu=True)
+    report.measure("ffn up with gelu in the product", partial(device_ms, fused), tflop)
+    report.measure("ffn up, then gelu, compiled", partial(device_ms, compiled(apart)), tflop)
+    with report.guard("gelu in the product: difference"):
+        away = (fused() - apart()).abs().max().item() if on_gpu() else 0.0
+        report.row("gelu in the product: largest difference", away, "", "of the plain form (CUDA: tanh in both)")
+
+
+def pointwise(report: Report) -> None:
+    """What only moves memory; the rate counts what is read and written once."""
+    x, wide = random(SIZES.queries, SIZES.dim), random(SIZES.queries, SIZES.ffn)
+    row, gbyte = x[0].clone(), x.nbytes / 1e9
+    norm, shape = partial(F.layer_norm, x, x.shape[-1:]), x.shape[-1:]
+    for name, call, moved in (
+        ("gelu alone", partial(F.gelu, wide, approximate="tanh"), 2 * wide.nbytes / 1e9),
+        ("layer norm, scale and shift", partial(norm, row, row), 2 * gbyte),
+        ("rms norm", partial(F.rms_norm, x, shape, row, 1e-6), 2 * gbyte),
+        ("residual and gate (addcmul)", partial(torch.addcmul, x, row, x), 3 * gbyte),
+        ("rows to fp8", partial(to_fp8, x), 1.5 * gbyte),
+        ("rows to fp8, compiled", partial(compiled(to_fp8), x), 1.5 * gbyte),
+    ):
+        report.measure(name, partial(device_ms, call), gbyte=moved)
+
+
+def rotation(report: Report) -> None:
+    from longtake.platform.models import rope
+
+    n, heads, head = SIZES.queries, SIZES.heads, SIZES.dim // SIZES.heads
+    x, gbyte = random(1, n, heads, head), 2 * n * SIZES.dim * DTYPE.itemsize / 1e9
+    turn = torch.randn(1, n, head // 2, 2, device=DEVICE)
+    with torch.inference_mode():
+        report.measure("rotation, as the code does", lambda: device_ms(lambda: rope.rotate(x, turn)), gbyte=gbyte)
+        form = compiled(rope.rotate)
+        report.measure("rotation, compiled", lambda: device_ms(lambda: form(x, turn)), gbyte=gbyte)
+    buffer = random(heads, SIZES.keys, head)
+    put = partial(buffer[:, :n].copy_, x[0].transpose(0, 1))
+    report.measure("copy into the context buffer", partial(device_ms, put), gbyte=gbyte)
+
+
+def main() -> int:
+    report = Report("kernels")
+    for part in (self_attention, cross_attention, linears, activation, pointwise, rotation):
+        with report.guard(part.__name__):
+            part(report)
+    return report.exit_code()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

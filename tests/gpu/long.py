@@ -1,0 +1,88 @@
+"""240 s of video under rag: does a block at the end take longer than one near 5 s, and is 24 GiB of host enough?
+
+The blocks between are given, which costs one pass of the network each instead of five; what is evicted, compared and
+fetched is that of a whole video. The bank has a budget of frames.
+"""
+
+from __future__ import annotations
+
+import statistics
+import sys
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import torch
+
+from tests.gpu.report import Report
+from tests.gpu.setting import DEVICE, on_gpu, sized, synchronize
+from tests.gpu.stand_in import loaded, options
+
+if TYPE_CHECKING:
+    from longtake.platform.generation.rollout import Rollout
+    from longtake.platform.takes import Take
+
+SECONDS = sized(240, 15)
+BANK_FRAMES = sized(72, 20)
+"""72 frames of 287.5 MB are 19.3 GiB, which leaves the process 4.7 of 24."""
+HOST_GIB = 22.0
+FIRST, TIMED = sized((8, 10), (8, 3))
+"""Block 8, at 6 s, is the first at which rag attends a full window."""
+
+
+def make_take(chosen, frames: int) -> Take:
+    from longtake.platform.takes import MethodSpec
+
+    method = MethodSpec("rag", "rag", {"bank_frames": BANK_FRAMES})
+    return replace(chosen.take("rag", frames), method=method)
+
+
+def run(rollout: Rollout, blocks: int, given: torch.Tensor) -> dict[int, float]:
+    """Milliseconds of every block, in which the next one is prepared."""
+    spent = {}
+    for index in range(blocks):
+        synchronize()
+        started = time.perf_counter()
+        rollout.block(index, None if is_timed(index, blocks) else given + 0.01 * index)
+        if index + 1 < blocks:
+            rollout.prepared[index + 1] = rollout.prepare(index + 1, not is_timed(index + 1, blocks))
+        synchronize()
+        spent[index] = (time.perf_counter() - started) * 1e3
+    return spent
+
+
+def is_timed(index: int, blocks: int) -> bool:
+    """One block more before each group, which is made and not counted: its neighbour was given."""
+    return FIRST - 1 <= index < FIRST + TIMED or index >= blocks - TIMED - 1
+
+
+def main() -> int:
+    from longtake.platform.process import rss_bytes
+
+    report = Report("long")
+    with report.guard("rag, 240 s"):
+        chosen = options(host_gib=HOST_GIB)
+        sampler = loaded(chosen)
+        spec = sampler.backbone.spec
+        blocks = SECONDS * spec.latent_fps // spec.frames_per_block
+        net, before = spec.network, rss_bytes() / 2**30
+        given = torch.randn(1, spec.frames_per_block, net.channels, net.latent_height, net.latent_width)
+        rollout, _ = sampler.rollout([make_take(chosen, blocks * spec.frames_per_block)])
+        spent = run(rollout, blocks, given)
+        early = [spent[index] for index in range(FIRST, FIRST + TIMED)]
+        late = [spent[index] for index in range(blocks - TIMED, blocks)]
+        between = [ms for index, ms in spent.items() if not is_timed(index, blocks)]
+        report.row("block near 5 s", statistics.median(early), "ms", f"blocks {FIRST} to {FIRST + TIMED - 1}")
+        report.row(f"block near {SECONDS} s", statistics.median(late), "ms", f"the last {TIMED} of {blocks}")
+        report.row("late over early", statistics.median(late) / statistics.median(early))
+        report.row("given block", statistics.median(between), "ms", f"slowest {max(between):.0f}")
+        report.row("bank", rollout.cache.bank.peak_bytes / 2**30, "GiB", f"{BANK_FRAMES} frames at most")
+        report.row("host memory", rss_bytes() / 2**30, "GiB", f"{before:.1f} before the first block")
+        if on_gpu():
+            report.row("peak device memory", torch.cuda.max_memory_allocated(DEVICE) / 2**30, "GiB")
+        rollout.close()
+    return report.exit_code()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

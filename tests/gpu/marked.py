@@ -1,0 +1,75 @@
+"""All tests marked `gpu`, and no other file: collecting the rest needs Ray, MLflow and a browser.
+
+Without a device they skip, which a smoke run counts as its answer.
+"""
+
+import os
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"  # what else is installed has no say in these tests
+import pytest
+
+from tests.gpu.report import Report
+
+ROOT = Path(__file__).resolve().parents[2]
+HEAVY = re.compile(r"^(?:import|from) (?:ray|mlflow|playwright|fastapi)\b", re.MULTILINE)
+MARK = "mark." + "gpu"
+
+
+class Outcomes:
+    """A pytest plugin that counts outcomes, and keeps the first line of every failure."""
+
+    def __init__(self) -> None:
+        self.counts = {"passed": 0, "failed": 0, "skipped": 0}
+        self.failed: list[tuple[str, str]] = []
+
+    def pytest_runtest_logreport(self, report: Any) -> None:
+        if report.when == "call" or report.outcome != "passed":
+            self.counts[report.outcome] += 1
+        if report.outcome == "failed":
+            self.failed.append((report.nodeid.rpartition("/")[2], last_line(report)))
+
+    def pytest_collectreport(self, report: Any) -> None:
+        if report.outcome == "failed":
+            self.counts["failed"] += 1
+            self.failed.append((report.nodeid.rpartition("/")[2], last_line(report)))
+
+
+def last_line(report: Any) -> str:
+    """The error of a failed test: the line that pytest marks with E."""
+    lines = [line[1:].strip() for line in str(report.longrepr).splitlines() if line.startswith("E ")]
+    return " ".join(lines[:2])[:160] or str(report.longrepr)[-160:]
+
+
+def marked_files() -> list[Path]:
+    """Files with the mark, without those that import what a GPU machine does not have."""
+    texts = {path: path.read_text(encoding="utf-8") for path in sorted((ROOT / "tests").rglob("test_*.py"))}
+    return [path for path, text in texts.items() if MARK in text and not HEAVY.search(text)]
+
+
+def main() -> int:
+    report, outcomes = Report("tests"), Outcomes()
+    options = [
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        "--tb=short",
+        "--durations=5",
+        "--continue-on-collection-errors",
+        "-m",
+        "gpu",
+    ]
+    os.chdir(ROOT)
+    code = pytest.main([*options, *(str(path.relative_to(ROOT)) for path in marked_files())], plugins=[outcomes])
+    for name, count in outcomes.counts.items():
+        report.row(name, float(count), "tests")
+    for name, reason in outcomes.failed:
+        report.row(name, "FAILED", "", reason)
+    return int(code)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

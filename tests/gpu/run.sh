@@ -1,0 +1,104 @@
+#!/bin/bash
+# Everything that only a GPU can show, in one command: each step in a process of its own with a time limit of its own;
+# a step that fails or hangs leaves the others alone. docs/gpu.md says what each step answers and how to read it.
+#   bash tests/gpu/run.sh                            all steps, at most 535 s; $OUT/gpu.md is the report
+#   STEPS="tests bench" bash tests/gpu/run.sh        these alone
+#   SMOKE=1 bash tests/gpu/run.sh                    tiny sizes on a CPU: shows that the steps work, measures nothing
+# OUT: folder of the results (build/gpu)    BUDGET: seconds for all steps (535)    PACE: factor of the steps' limits (1)
+# PYTHON: the interpreter (python3)         COMMIT: the commit, where there is no git
+# Longtake is the installed one, else this checkout with the packages of .gpu/site.txz (tests/gpu/pack makes it).
+set -u
+cd "$(dirname "$0")/../.." || exit 2
+SECONDS=0 HERE=$PWD
+export OUT=${OUT:-build/gpu} PYTHON=${PYTHON:-python3} SMOKE=${SMOKE:-}
+BUDGET=${BUDGET:-535} PACE=${PACE:-1}
+# Step and its most seconds, the most valuable first: what the budget does not reach is left out at the end.
+LIMITS="machine:40 kernels:60 blocks:120 tests:120 vae:60 host:40 bench:120 bench-compiled:140 embedder:50 vbench:90 long:90"
+KNOWN=$(for one in $LIMITS; do echo "${one%:*}"; done)
+STEPS=${STEPS:-$KNOWN}
+export COMMAND="${SMOKE:+SMOKE=$SMOKE }STEPS=\"$(echo $STEPS)\" tests/gpu/run.sh"
+[ "$STEPS" = "$KNOWN" ] && COMMAND="${SMOKE:+SMOKE=$SMOKE }tests/gpu/run.sh"
+
+fail() { echo "gpu: $*" >&2; exit 2; }
+
+for step in $STEPS; do
+  grep -qx -- "$step" <<< "$KNOWN" || fail "STEPS: no step $step; there are" $KNOWN
+done
+"$PYTHON" -c 'import torch' 2> /dev/null || fail "$PYTHON has no torch; name another: PYTHON=/path/to/python tests/gpu/run.sh"
+if [ -n "$SMOKE" ]; then
+  export CUDA_VISIBLE_DEVICES=
+else
+  "$PYTHON" -c 'import sys, torch; sys.exit(not torch.cuda.is_available())' 2> /dev/null ||
+    fail "no CUDA device for $("$PYTHON" -c 'import torch; print("torch", torch.__version__)')." \
+      "On a CPU the steps can be tried at tiny sizes: SMOKE=1 make gpu (2 minutes, no measurement)"
+fi
+
+mkdir -p "$OUT" && OUT=$(cd "$OUT" && pwd) || fail "OUT: $OUT cannot be written"
+work=$(mktemp -d) || fail "no temporary folder; set TMPDIR"
+trap 'rm -rf "$work"' EXIT
+free=$(df -Pm "$work" | awk 'NR == 2 { print $4 }')
+[ "${free:-0}" -ge 3000 ] || echo "gpu: only $free MB free in $work; videos and compiled kernels need about 3000 (set TMPDIR)"
+export ROWS=$work/rows TMPDIR=$work
+mkdir -p "$ROWS"
+rm -f "$OUT"/gpu.md "$OUT"/rows.jsonl "$OUT"/logs.txt "$OUT"/bench.csv "$OUT"/bench-compiled.csv
+
+# One thread each, as Longtake computes; the steps share what was compiled; nothing is read from or written to the user's.
+export OMP_NUM_THREADS=1 PYTHONUNBUFFERED=1 COLUMNS=110 NO_COLOR=1
+export TORCHINDUCTOR_CACHE_DIR=$work/inductor TRITON_CACHE_DIR=$work/triton
+export LONGTAKE_WEIGHTS=$work/no-weights HF_HUB_OFFLINE=1 TOKENIZERS_PARALLELISM=false
+
+# The package as pyproject.toml maps it; platform/ itself has no __init__.py.
+link_checkout() {
+  local site=$work/site name path
+  mkdir -p "$site/longtake/platform" "$site/longtake-0.1.0.dist-info"
+  if [ -f .gpu/site.txz ]; then
+    tar xJf .gpu/site.txz -C "$site" 2> /dev/null || "$PYTHON" -m tarfile -e .gpu/site.txz "$site" > /dev/null ||
+      fail ".gpu/site.txz cannot be unpacked; make it again with tests/gpu/pack"
+  fi
+  for name in trainers evaluators jobs dashboards; do ln -s "$HERE/$name" "$site/longtake/$name"; done
+  for path in platform/*; do ln -s "$HERE/$path" "$site/longtake/platform/"; done
+  printf 'Metadata-Version: 2.1\nName: longtake\nVersion: 0.1.0\n' > "$site/longtake-0.1.0.dist-info/METADATA"
+  export PYTHONPATH=$site:$HERE
+}
+"$PYTHON" -c 'import longtake.jobs.bench' 2> /dev/null || link_checkout
+missing=$("$PYTHON" - << 'END'
+from importlib.util import find_spec
+needed = "av diffusers omegaconf transformers open_clip timm vbench pyiqa deepspeed pytest psutil typer rich cv2"
+print(*[name for name in needed.split() if find_spec(name) is None])
+END
+)
+[ -z "$missing" ] || echo "gpu: not installed: $missing. On a machine with network run tests/gpu/pack, or install longtake"
+
+run_step() { # name, most seconds, command: within its limit and what is left of the budget
+  local name=$1 most=$(($2 * PACE)) left=$((BUDGET - SECONDS)) began=$SECONDS code
+  shift 2
+  if [ $left -lt 10 ]; then
+    code=-1
+  else
+    timeout -k 5 $((most < left ? most : left)) "$@" < /dev/null > "$work/$name.log" 2>&1
+    code=$?
+  fi
+  printf '{"step": "%s", "exit": %d, "seconds": %d}\n' "$name" $code $((SECONDS - began)) >> "$work/steps.jsonl"
+  { echo "##### $name"; cat "$work/$name.log"; } >> "$OUT/logs.txt" 2> /dev/null
+  case $code in
+    -1) echo "$name: not run, the budget of $BUDGET s is spent" ;;
+    124 | 137) echo "$name: stopped after $((SECONDS - began)) s" ;;
+    *) echo "$name: exit $code in $((SECONDS - began)) s" ;;
+  esac
+}
+
+echo "gpu: set up in $SECONDS s"
+for one in $LIMITS; do
+  name=${one%:*} most=${one#*:}
+  grep -qx -- "$name" <<< "$(printf '%s\n' $STEPS)" || continue
+  case $name in
+    tests) run_step tests "$most" "$PYTHON" -m tests.gpu.marked ;;
+    bench) run_step bench "$most" "$PYTHON" -m tests.gpu.bench --step bench --out "$OUT/bench.csv" ;;
+    bench-compiled)
+      run_step "$name" "$most" "$PYTHON" -m tests.gpu.bench --step "$name" --out "$OUT/$name.csv" --compile ;;
+    *) run_step "$name" "$most" "$PYTHON" -m "tests.gpu.$name" ;;
+  esac
+  cat "$work/steps.jsonl" "$ROWS"/*.jsonl > "$OUT/rows.jsonl" 2> /dev/null
+done
+"$PYTHON" -m tests.gpu.summary "$OUT"
+! grep -qv '"exit": 0,' "$work/steps.jsonl"

@@ -1,0 +1,35 @@
+"""LongLive at its own sizes with random weights, as `longtake bench sampler` has it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tests.gpu.setting import DEVICE, sized
+
+if TYPE_CHECKING:
+    from longtake.jobs.bench.options import BenchOptions
+    from longtake.platform.generation.sampler import Sampler
+
+SHRINK = 48
+"""Divides the sizes of a smoke run: one head, one layer, latents of 2 x 2."""
+
+
+def options(compiled: bool = False, host_gib: float | None = None) -> BenchOptions:
+    """What makes takes of the stand-in; a sampler needs `loaded`."""
+    from longtake.jobs.bench.options import BenchOptions
+
+    return BenchOptions(shrink=sized(1, SHRINK), device=DEVICE.type, compile=compiled, host_gib=host_gib)
+
+
+def loaded(chosen: BenchOptions) -> Sampler:
+    """The sampler of these options, its weights drawn from seed 0."""
+    import torch
+
+    from longtake.jobs.bench.stand_in import stand_in
+    from longtake.platform.generation.sampler import Sampler
+    from longtake.platform.process import set_up_computing
+
+    set_up_computing()
+    torch.manual_seed(0)
+    stand_in(chosen)
+    return Sampler(chosen.name, chosen.resources)

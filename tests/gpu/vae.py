@@ -1,0 +1,101 @@
+"""Wan's VAE, decoding: as it is, in the forms that cuDNN may like better, and beside diffusers' own decode."""
+
+from __future__ import annotations
+
+import sys
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from tests.gpu.clock import wall_ms
+from tests.gpu.kernel_table import tabulate
+from tests.gpu.report import Report
+from tests.gpu.setting import DEVICE, DTYPE, on_gpu, sized
+
+FRAMES = 3
+"""Latent frames of a block: 12 frames of video, once a take's first is through."""
+SHAPE = sized((FRAMES, 16, 60, 104), (FRAMES, 16, 4, 4))
+
+
+def network(dtype: torch.dtype = DTYPE) -> Any:
+    """Wan's VAE at its own width, random weights."""
+    from longtake.platform.models.vae import WAN_VAE_CONFIG, random_vae
+
+    config = WAN_VAE_CONFIG | {"base_dim": sized(WAN_VAE_CONFIG["base_dim"], 4)}
+    return nn.Module.to(random_vae(config), DEVICE, dtype)  # diffusers' own `to` warns
+
+
+def decoder(vae: Any, latents: Tensor) -> Any:
+    """A decoder whose history is full: later pushes all cost the same."""
+    from longtake.platform.models.vae import WanDecoder
+
+    streaming = WanDecoder(vae)
+    for _ in range(2):
+        streaming.decode(latents)
+    return streaming
+
+
+def as_it_is(report: Report, vae: Any, latents: Tensor) -> None:
+    if on_gpu():
+        torch.cuda.reset_peak_memory_stats(DEVICE)
+    streaming = decoder(vae, latents)
+    block = wall_ms(lambda: streaming.decode(latents))
+    report.row("decode a block", block, "ms", f"{4 * FRAMES / block * 1e3:.4g} frames/s")
+    pushed = wall_ms(lambda: streaming.push(latents))
+    report.row("decode a block, pixels on the host", pushed, "ms", f"{4 * FRAMES / pushed * 1e3:.4g} frames/s")
+    if on_gpu():
+        report.row("peak device memory", torch.cuda.max_memory_allocated(DEVICE) / 2**30, "GiB")
+    tabulate(report, "decode", lambda: streaming.decode(latents))
+
+
+def forms(report: Report, vae: Any, latents: Tensor) -> None:
+    """The same with cuDNN trying its algorithms, and with weights whose channels come last."""
+    torch.backends.cudnn.benchmark = True
+    report.measure("decode, cudnn.benchmark", partial(timed, vae, latents))
+    torch.backends.cudnn.benchmark = False
+    for module in vae.modules():
+        if isinstance(module, nn.Conv3d):
+            module.weight.data = module.weight.data.contiguous(memory_format=torch.channels_last_3d)
+    report.measure("decode, channels-last weights", partial(timed, vae, latents))
+
+
+def timed(vae: Any, latents: Tensor) -> float:
+    streaming = decoder(vae, latents)
+    return wall_ms(lambda: streaming.decode(latents), repeats=3)
+
+
+@torch.inference_mode()
+def diffusers_own(latents: Tensor) -> float:
+    """ms of 3 frames in the middle of a video: 5 frames less 2."""
+    vae = network()
+    z = latents.to(DTYPE).transpose(0, 1)[None]
+    short, long = z[:, :, :2], torch.cat([z, z[:, :, :2]], dim=2)
+    return wall_ms(lambda: vae.decode(long), repeats=3) - wall_ms(lambda: vae.decode(short), repeats=3)
+
+
+def rounding(latents: Tensor) -> float:
+    """The largest difference of bf16 from float32 without TF32, of frames meant for -1 to 1."""
+    torch.backends.cudnn.allow_tf32 = False
+    frames = [decoder(network(dtype), latents).decode(latents) for dtype in (torch.float32, torch.bfloat16)]
+    return (frames[0] - frames[1]).abs().max().item()
+
+
+def main() -> int:
+    report = Report("vae")
+    latents = torch.randn(SHAPE, device=DEVICE, generator=torch.Generator(DEVICE).manual_seed(0))
+    vae = network()
+    with report.guard("decode"):
+        as_it_is(report, vae, latents)
+    report.measure("decode, diffusers' own", partial(diffusers_own, latents))
+    with report.guard("forms"):
+        forms(report, vae, latents)
+    del vae
+    with report.guard("bf16 against float32"):
+        report.row("bf16 against float32: largest difference", rounding(latents), "", "of frames in -1 .. 1")
+    return report.exit_code()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
