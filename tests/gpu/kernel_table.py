@@ -47,7 +47,8 @@ def kernels_of(call: Callable[[], object]) -> tuple[list[Kernel], float]:
     from torch.profiler import ProfilerActivity, profile
 
     synchronize()
-    with profile(activities=[ProfilerActivity.CUDA if on_gpu() else ProfilerActivity.CPU]) as recorded:
+    watched = [ProfilerActivity.CUDA if on_gpu() else ProfilerActivity.CPU]
+    with profile(activities=watched, acc_events=True) as recorded:
         started = time.perf_counter()
         call()
         synchronize()

@@ -10,8 +10,9 @@ from importlib.metadata import PackageNotFoundError, version
 
 import torch
 
+from tests.gpu.clock import device_ms
 from tests.gpu.report import Report
-from tests.gpu.setting import DEVICE, on_gpu, sized
+from tests.gpu.setting import DEVICE, DTYPE, on_gpu, sized
 
 PACKAGES = ("numpy", "triton", "diffusers", "transformers", "deepspeed", "av", "flash-attn")
 
@@ -39,40 +40,49 @@ def code() -> str:
     return os.path.dirname(os.path.dirname(os.path.dirname(os.path.realpath(options.__file__))))
 
 
-def gpu() -> dict[str, str]:
-    asked = "name,driver_version,power.limit,clocks.max.sm,memory.total,compute_mode,mig.mode.current"
+def device() -> str:
+    if not on_gpu():
+        return "CPU (smoke run)"
     properties = torch.cuda.get_device_properties(DEVICE)
-    return {
-        "device": f"{properties.name}, {properties.multi_processor_count} multiprocessors",
-        "device memory": f"{properties.total_memory / 2**30:.1f} GiB",
-        "nvidia-smi": output("nvidia-smi", f"--query-gpu={asked}", "--format=csv,noheader"),
-        "CUDA, cuDNN": f"{torch.version.cuda}, {torch.backends.cudnn.version()}",
-        "NCCL": ".".join(map(str, torch.cuda.nccl.version())),
-    }
+    memory = properties.total_memory / 2**30
+    return f"{properties.name}, {properties.multi_processor_count} multiprocessors, {memory:.1f} GiB"
 
 
-def facts() -> dict[str, str | Callable[[], str]]:
+def driver() -> str:
+    """What the driver says of the device, its power limit and largest clock included."""
+    asked = "name,driver_version,power.limit,clocks.max.sm,memory.total,mig.mode.current"
+    return output("nvidia-smi", f"--query-gpu={asked}", "--format=csv,noheader")
+
+
+def cuda() -> str:
+    nccl = ".".join(map(str, torch.cuda.nccl.version()))
+    return f"CUDA {torch.version.cuda}, cuDNN {torch.backends.cudnn.version()}, NCCL {nccl}"
+
+
+def host_memory() -> str:
     import psutil
 
     memory = psutil.virtual_memory()
-    return {
-        "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
-        "command": os.environ.get("COMMAND", "tests/gpu/run.sh"),
-        "commit": os.environ.get("COMMIT") or output("git", "rev-parse", "--short=12", "HEAD"),
-        "code": code,
-        "python, torch": f"{platform.python_version()}, {torch.__version__}",
-        "packages": ", ".join(f"{package} {installed(package)}" for package in PACKAGES),
-        "host": f"{platform.machine()}, kernel {platform.release()}, {os.cpu_count()} cores",
-        "host memory": f"{memory.total / 2**30:.0f} GiB, {memory.available / 2**30:.0f} free",
-        "threads": f"OMP_NUM_THREADS={os.environ.get('OMP_NUM_THREADS', 'not set')}",
-    }
+    return f"{memory.total / 2**30:.0f} GiB, {memory.available / 2**30:.0f} free"
+
+
+FACTS: dict[str, Callable[[], str]] = {
+    "device": device,
+    "date": lambda: datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+    "command": lambda: os.environ.get("COMMAND", "python -m tests.gpu.machine"),
+    "commit": lambda: os.environ.get("COMMIT") or output("git", "describe", "--always", "--dirty", "--abbrev=12"),
+    "code": code,
+    "python, torch": lambda: f"{platform.python_version()}, {torch.__version__}",
+    "packages": lambda: ", ".join(f"{package} {installed(package)}" for package in PACKAGES),
+    "host": lambda: f"{platform.machine()}, kernel {platform.release()}, {os.cpu_count()} cores",
+    "host memory": host_memory,
+    "threads": lambda: f"OMP_NUM_THREADS={os.environ.get('OMP_NUM_THREADS', 'not set')}",
+}
+OF_A_GPU: dict[str, Callable[[], str]] = {"nvidia-smi": driver, "CUDA": cuda}
 
 
 def product(report: Report) -> None:
     """The rate that everything else is read against."""
-    from tests.gpu.clock import device_ms
-    from tests.gpu.setting import DTYPE
-
     size = sized(8192, 256)
     a, b = (torch.randn(size, size, device=DEVICE, dtype=DTYPE) for _ in range(2))
     report.measure(f"product {size} x {size} x {size}", lambda: device_ms(lambda: a @ b), tflop=2 * size**3 / 1e12)
@@ -83,10 +93,11 @@ def product(report: Report) -> None:
 
 def main() -> int:
     report = Report("machine")
-    for name, value in {**facts(), **(gpu() if on_gpu() else {"device": "CPU (smoke run)"})}.items():
+    for name, fact in {**FACTS, **(OF_A_GPU if on_gpu() else {})}.items():
         with report.guard(name):
-            report.row(name, value if isinstance(value, str) else value())
-    product(report)
+            report.row(name, fact())
+    with report.guard("rates"):
+        product(report)
     return report.exit_code()
 
 

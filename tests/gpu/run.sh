@@ -6,16 +6,18 @@
 #   SMOKE=1 bash tests/gpu/run.sh                    tiny sizes on a CPU: shows that the steps work, measures nothing
 # OUT: folder of the results (build/gpu)    BUDGET: seconds for all steps (535)    PACE: factor of the steps' limits (1)
 # PYTHON: the interpreter (python3)         COMMIT: the commit, where there is no git
+# JOBS: steps at a time, one where times count (2 in a smoke run)
 # Longtake is the installed one, else this checkout with the packages of .gpu/site.txz (tests/gpu/pack makes it).
 set -u
 cd "$(dirname "$0")/../.." || exit 2
 SECONDS=0 HERE=$PWD
 export OUT=${OUT:-build/gpu} PYTHON=${PYTHON:-python3} SMOKE=${SMOKE:-}
-BUDGET=${BUDGET:-535} PACE=${PACE:-1}
+BUDGET=${BUDGET:-535} PACE=${PACE:-1} JOBS=${JOBS:-${SMOKE:+2}}
 # Step and its most seconds, the most valuable first: what the budget does not reach is left out at the end.
-LIMITS="machine:40 kernels:75 blocks:120 tests:120 vae:60 host:40 bench:120 bench-compiled:140 embedder:50 vbench:90 long:90"
+LIMITS="machine:60 kernels:75 blocks:120 tests:120 vae:60 host:40 bench:120 bench-compiled:140 embedder:50 vbench:90 long:90"
 KNOWN=$(for one in $LIMITS; do echo "${one%:*}"; done)
 STEPS=${STEPS:-$KNOWN}
+[ "${STEPS#*machine}" != "$STEPS" ] || STEPS="machine $STEPS" # a report says what it was measured on
 export COMMAND="${SMOKE:+SMOKE=$SMOKE }STEPS=\"$(echo $STEPS)\" tests/gpu/run.sh"
 [ "$STEPS" = "$KNOWN" ] && COMMAND="${SMOKE:+SMOKE=$SMOKE }tests/gpu/run.sh"
 
@@ -32,7 +34,7 @@ torch=$("$PYTHON" -c 'import torch; print(torch.__version__, torch.cuda.is_avail
 
 mkdir -p "$OUT" && OUT=$(cd "$OUT" && pwd) || fail "OUT: $OUT cannot be written"
 work=$(mktemp -d) || fail "no temporary folder; set TMPDIR"
-trap 'rm -rf "$work"' EXIT
+trap 'kill $(jobs -p) 2> /dev/null; rm -rf "$work"' EXIT
 free=$(df -Pm "$work" | awk 'NR == 2 { print $4 }')
 [ "${free:-0}" -ge 3000 ] || echo "gpu: only $free MB free in $work; videos and compiled kernels need about 3000 (set TMPDIR)"
 export ROWS=$work/rows TMPDIR=$work
@@ -76,8 +78,7 @@ run_step() { # name, most seconds, command: within its limit and what is left of
     timeout -k 5 $((most < left ? most : left)) "$@" < /dev/null > "$work/$name.log" 2>&1
     code=$?
   fi
-  printf '{"step": "%s", "exit": %d, "seconds": %d}\n' "$name" $code $((SECONDS - began)) >> "$work/steps.jsonl"
-  { echo "##### $name"; cat "$work/$name.log"; } >> "$OUT/logs.txt" 2> /dev/null
+  printf '{"step": "%s", "exit": %d, "seconds": %d}\n' "$name" $code $((SECONDS - began)) > "$work/$name.end"
   case $code in
     -1) echo "$name: not run, the budget of $BUDGET s is spent" ;;
     124 | 137) echo "$name: stopped after $((SECONDS - began)) s" ;;
@@ -85,18 +86,31 @@ run_step() { # name, most seconds, command: within its limit and what is left of
   esac
 }
 
+gather() { # what there is so far, so that a run that is killed leaves it behind
+  local name
+  for name in $KNOWN; do cat "$work/$name.end" "$ROWS/$name.jsonl" 2> /dev/null; done > "$OUT/rows.jsonl"
+  for name in $KNOWN; do [ ! -f "$work/$name.log" ] || { echo "##### $name" && cat "$work/$name.log"; }; done > "$OUT/logs.txt"
+}
+
 echo "gpu: $(wc -w <<< "$STEPS") steps, at most $BUDGET s; set up in $SECONDS s. Report: $OUT/gpu.md; how to read it: docs/gpu.md"
 for one in $LIMITS; do
   name=${one%:*} most=${one#*:}
   grep -qx -- "$name" <<< "$(printf '%s\n' $STEPS)" || continue
   case $name in
-    tests) run_step tests "$most" "$PYTHON" -m tests.gpu.marked ;;
-    bench) run_step bench "$most" "$PYTHON" -m tests.gpu.bench --step bench --out "$OUT/bench.csv" ;;
-    bench-compiled)
-      run_step "$name" "$most" "$PYTHON" -m tests.gpu.bench --step "$name" --out "$OUT/$name.csv" --compile ;;
-    *) run_step "$name" "$most" "$PYTHON" -m "tests.gpu.$name" ;;
+    tests) step=("$PYTHON" -m tests.gpu.marked) ;;
+    bench) step=("$PYTHON" -m tests.gpu.bench --step bench --out "$OUT/bench.csv") ;;
+    bench-compiled) step=("$PYTHON" -m tests.gpu.bench --step "$name" --out "$OUT/$name.csv" --compile) ;;
+    *) step=("$PYTHON" -m "tests.gpu.$name") ;;
   esac
-  cat "$work/steps.jsonl" "$ROWS"/*.jsonl > "$OUT/rows.jsonl" 2> /dev/null
+  if [ "${JOBS:-1}" -gt 1 ]; then
+    while [ "$(jobs -rp | wc -l)" -ge "$JOBS" ]; do wait -n; done
+    run_step "$name" "$most" "${step[@]}" &
+  else
+    run_step "$name" "$most" "${step[@]}"
+    gather
+  fi
 done
+wait
+gather
 "$PYTHON" -m tests.gpu.summary "$OUT"
-! grep -qv '"exit": 0,' "$work/steps.jsonl"
+! grep -qv '"exit": 0,' "$work"/*.end
