@@ -45,8 +45,8 @@ def timeline(blocks: Iterator[object], count: int) -> tuple[list[float], list[fl
     return [before.elapsed_time(after) for before, after in itertools.pairwise(marks)], host
 
 
-def mark(_block: object) -> torch.cuda.Event:
-    """The moment at which the device has finished what it was asked to do."""
+def mark(_block: object) -> torch.cuda.Event | None:
+    """The moment at which the device has finished what it was asked to do; None on a CPU."""
     if not on_gpu():
         return None
     event = torch.cuda.Event(enable_timing=True)

@@ -5,8 +5,10 @@ Inputs of a repeated call may lie in the device's cache, so that rates of small 
 """
 
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -32,7 +34,7 @@ SIZES = sized(Sizes(4680, 18720, 512, 12, 1536, 8960), Sizes(64, 256, 32, 2, 96,
 random = partial(torch.randn, device=DEVICE, dtype=DTYPE)
 
 
-def compiled(function):
+def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     return torch.compile(function, dynamic=False, backend=COMPILER)
 
 
@@ -40,7 +42,7 @@ def attention_inputs(keys: int) -> tuple[Tensor, Tensor, Tensor]:
     """Query as the network hands it over, a view of [B, N, h, d]; keys and values [B, h, M, d]."""
     head = SIZES.dim // SIZES.heads
     query = random(1, SIZES.queries, SIZES.heads, head).transpose(1, 2)
-    return query, *(random(1, SIZES.heads, keys, head) for _ in range(2))
+    return query, random(1, SIZES.heads, keys, head), random(1, SIZES.heads, keys, head)
 
 
 def self_attention(report: Report) -> None:

@@ -19,7 +19,9 @@ from tests.gpu.setting import DEVICE, on_gpu, sized, synchronize
 from tests.gpu.stand_in import loaded, options
 
 if TYPE_CHECKING:
+    from longtake.jobs.bench.options import BenchOptions
     from longtake.platform.generation.rollout import Rollout
+    from longtake.platform.generation.sampler import Sampler
     from longtake.platform.takes import Take
 
 SECONDS = sized(240, 15)
@@ -30,7 +32,7 @@ FIRST, TIMED = sized((8, 10), (8, 3))
 """Block 8, at 6 s, is the first at which rag attends a full window."""
 
 
-def make_take(chosen, frames: int) -> Take:
+def make_take(chosen: BenchOptions, frames: int) -> Take:
     from longtake.platform.takes import MethodSpec
 
     method = MethodSpec("rag", "rag", {"bank_frames": BANK_FRAMES})
@@ -56,31 +58,38 @@ def is_timed(index: int, blocks: int) -> bool:
     return FIRST - 1 <= index < FIRST + TIMED or index >= blocks - TIMED - 1
 
 
-def main() -> int:
+def compare(report: Report, spent: dict[int, float]) -> None:
+    """Rows of the blocks near both ends, and of those between."""
+    blocks = len(spent)
+    early = statistics.median(spent[index] for index in range(FIRST, FIRST + TIMED))
+    late = statistics.median(spent[index] for index in range(blocks - TIMED, blocks))
+    between = [ms for index, ms in spent.items() if not is_timed(index, blocks)]
+    report.row("block near 5 s", early, "ms", f"blocks {FIRST} to {FIRST + TIMED - 1}")
+    report.row(f"block near {SECONDS} s", late, "ms", f"the last {TIMED} of {blocks}")
+    report.row("late over early", late / early)
+    report.row("given block", statistics.median(between), "ms", f"slowest {max(between):.0f}")
+
+
+def measure(report: Report, chosen: BenchOptions, sampler: Sampler) -> None:
     from longtake.platform.process import rss_bytes
 
+    spec, before = sampler.backbone.spec, rss_bytes() / 2**30
+    net, blocks = spec.network, SECONDS * spec.latent_fps // spec.frames_per_block
+    given = torch.randn(1, spec.frames_per_block, net.channels, net.latent_height, net.latent_width)
+    rollout, _ = sampler.rollout([make_take(chosen, blocks * spec.frames_per_block)])
+    compare(report, run(rollout, blocks, given))
+    report.row("bank", rollout.cache.bank.peak_bytes / 2**30, "GiB", f"{BANK_FRAMES} frames at most")
+    report.row("host memory", rss_bytes() / 2**30, "GiB", f"{before:.1f} before the first block")
+    if on_gpu():
+        report.row("peak device memory", torch.cuda.max_memory_allocated(DEVICE) / 2**30, "GiB")
+    rollout.close()
+
+
+def main() -> int:
     report = Report("long")
-    with report.guard("rag, 240 s"):
+    with report.guard(f"rag, {SECONDS} s"):
         chosen = options(host_gib=HOST_GIB)
-        sampler = loaded(chosen)
-        spec = sampler.backbone.spec
-        blocks = SECONDS * spec.latent_fps // spec.frames_per_block
-        net, before = spec.network, rss_bytes() / 2**30
-        given = torch.randn(1, spec.frames_per_block, net.channels, net.latent_height, net.latent_width)
-        rollout, _ = sampler.rollout([make_take(chosen, blocks * spec.frames_per_block)])
-        spent = run(rollout, blocks, given)
-        early = [spent[index] for index in range(FIRST, FIRST + TIMED)]
-        late = [spent[index] for index in range(blocks - TIMED, blocks)]
-        between = [ms for index, ms in spent.items() if not is_timed(index, blocks)]
-        report.row("block near 5 s", statistics.median(early), "ms", f"blocks {FIRST} to {FIRST + TIMED - 1}")
-        report.row(f"block near {SECONDS} s", statistics.median(late), "ms", f"the last {TIMED} of {blocks}")
-        report.row("late over early", statistics.median(late) / statistics.median(early))
-        report.row("given block", statistics.median(between), "ms", f"slowest {max(between):.0f}")
-        report.row("bank", rollout.cache.bank.peak_bytes / 2**30, "GiB", f"{BANK_FRAMES} frames at most")
-        report.row("host memory", rss_bytes() / 2**30, "GiB", f"{before:.1f} before the first block")
-        if on_gpu():
-            report.row("peak device memory", torch.cuda.max_memory_allocated(DEVICE) / 2**30, "GiB")
-        rollout.close()
+        measure(report, chosen, loaded(chosen))
     return report.exit_code()
 
 
