@@ -20,22 +20,24 @@ MARK = "mark." + "gpu"
 
 
 class Outcomes:
-    """A pytest plugin that counts outcomes, and keeps the first line of every failure."""
+    """A pytest plugin that counts outcomes, and reports every failure with its first lines, when it happens."""
 
-    def __init__(self) -> None:
+    def __init__(self, report: Report) -> None:
+        self.report = report
         self.counts = {"passed": 0, "failed": 0, "skipped": 0}
-        self.failed: list[tuple[str, str]] = []
 
     def pytest_runtest_logreport(self, report: Any) -> None:
         if report.when == "call" or report.outcome != "passed":
-            self.counts[report.outcome] += 1
-        if report.outcome == "failed":
-            self.failed.append((report.nodeid.rpartition("/")[2], last_line(report)))
+            self.count(report)
 
     def pytest_collectreport(self, report: Any) -> None:
         if report.outcome == "failed":
-            self.counts["failed"] += 1
-            self.failed.append((report.nodeid.rpartition("/")[2], last_line(report)))
+            self.count(report)
+
+    def count(self, result: Any) -> None:
+        self.counts[result.outcome] += 1
+        if result.outcome == "failed":
+            self.report.row(result.nodeid.rpartition("/")[2], "FAILED", "", last_line(result))
 
 
 def last_line(report: Any) -> str:
@@ -51,23 +53,14 @@ def marked_files() -> list[Path]:
 
 
 def main() -> int:
-    report, outcomes = Report("tests"), Outcomes()
-    options = [
-        "-q",
-        "-p",
-        "no:cacheprovider",
-        "--tb=short",
-        "--durations=5",
-        "--continue-on-collection-errors",
-        "-m",
-        "gpu",
-    ]
+    report = Report("tests")
+    outcomes = Outcomes(report)
+    options = ["-v", "-p", "no:cacheprovider", "--tb=short", "--durations=5", "--continue-on-collection-errors"]
+    files = [str(path.relative_to(ROOT)) for path in marked_files()]
     os.chdir(ROOT)
-    code = pytest.main([*options, *(str(path.relative_to(ROOT)) for path in marked_files())], plugins=[outcomes])
+    code = pytest.main([*options, "-m", "gpu", *files], plugins=[outcomes])
     for name, count in outcomes.counts.items():
         report.row(name, float(count), "tests")
-    for name, reason in outcomes.failed:
-        report.row(name, "FAILED", "", reason)
     return int(code)
 
 
