@@ -114,7 +114,7 @@ def crew(cluster: Cluster, corpus: Path, config: EmbedderConfig, output: str, wo
 
 def table_of_pair(spent: dict[str, list[float]], config: EmbedderConfig) -> Table:
     title = f"One process, steps in turns: {config.batch_chunks} chunks of {config.chunk_frames} frames, float32"
-    table = Table("", "s a step [middle half]", "chunks/s", "to PyTorch [middle half]", title=title)
+    table = Table("", "s a step (middle half)", "chunks/s", "to PyTorch (middle half)", title=title)
     for name, seconds in spent.items():
         ratio = Spread.of([a / b for a, b in zip(seconds, spent["PyTorch"], strict=True)])
         table.add_row(
@@ -124,7 +124,7 @@ def table_of_pair(spent: dict[str, list[float]], config: EmbedderConfig) -> Tabl
 
 
 def table_of_crews(readings: list[tuple[str, int, float, float]], config: EmbedderConfig, workers: int) -> Table:
-    table = Table("", "s a step [middle half]", "chunks/s", "speed to one", "waiting for data", title="Crews, in turns")
+    table = Table("", "s a step (middle half)", "chunks/s", "speed to one", "waiting for data", title="Crews, in turns")
     by_name = {f"{n} workers": [r for r in readings if r[0] == f"{n} workers"] for n in dict.fromkeys((1, workers))}
     one = statistics.median(seconds for _, _, seconds, _ in by_name["1 workers"])
     for name, rows in by_name.items():

@@ -1,4 +1,4 @@
-"""Blocks of the sampler: native and rag, eager and compiled; what the host spends on them, and native's kernels.
+"""Blocks of native and rag, eager and compiled, and of native in fp8; the host's share, and native's kernels.
 
 Blocks are timed on the device's own timeline, from the end of one to the end of the next, so that copies beside it and
 a late host show. Videos are `longtake bench sampler`'s affair.
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 WARM = 8
 """Blocks until rag attends a full window: 6 frames that have left the window and are past the guard."""
 TIMED = sized(8, 2)
+HOWS = sized(("eager", "compiled", "fp8", "fp8, compiled"), ("eager", "compiled"))
+"""fp8 is for GPUs alone."""
 
 
 def timeline(blocks: Iterator[object], count: int) -> tuple[list[float], list[float]]:
@@ -82,13 +84,14 @@ def measure(report: Report, sampler: Sampler, chosen: BenchOptions, method: str,
 def main() -> int:
     choose_compiler()
     report = Report("blocks")
-    for how in ("eager", "compiled"):
+    for how in HOWS:
         with report.guard(how):
-            chosen = options(compiled=how == "compiled")
+            fp8 = how.startswith("fp8")
+            chosen = options(compiled=how.endswith("compiled"), precision="fp8" if fp8 else None)
             sampler = loaded(chosen)
-            for method in ("native", "rag"):
+            for method in ("native",) if fp8 else ("native", "rag"):
                 with report.guard(f"{method}, {how}"):
-                    measure(report, sampler, chosen, method, how, profiled=method == "native")
+                    measure(report, sampler, chosen, method, how, profiled=method == "native" and not fp8)
             del sampler
         gc.collect()  # a compiled network is a cycle
         if on_gpu():

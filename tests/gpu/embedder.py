@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import statistics
 import sys
 import tempfile
@@ -11,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
-import torch.distributed as dist
 
 from tests.gpu.report import Report
 from tests.gpu.setting import DEVICE, on_gpu, sized
@@ -26,14 +24,6 @@ LATENT = sized((16, 60, 104), (16, 8, 8))
 ENTRIES, FRAMES, BATCH = sized((72, 8, 64), (12, 8, 8))
 STEPS, WARM = sized((12, 4), (4, 1))
 BACKEND = sized("nccl", "gloo")
-
-
-def join_group() -> None:
-    """A process group of one, without a network: DeepSpeed's engine asks for one."""
-    os.environ.setdefault("LOCAL_RANK", "0")
-    if on_gpu():
-        torch.cuda.set_device(DEVICE)
-    dist.init_process_group(BACKEND, store=dist.HashStore(), rank=0, world_size=1)
 
 
 def config_of(precision: str, zero_stage: int) -> EmbedderConfig:
@@ -59,14 +49,14 @@ def steps(training: EmbedderTraining, corpus: Corpus) -> tuple[list[float], floa
 
 def train(report: Report, corpus: Corpus, folder: Path, precision: str, zero_stage: int) -> None:
     """A short training to its end: steps, a validation, a checkpoint."""
-    from longtake.platform.crew import Seat
+    from longtake.platform.crew import sit_alone
     from longtake.platform.training import TrainingFolder
     from longtake.trainers.embedder import EmbedderTraining
 
     config = config_of(precision, zero_stage)
     where, name = TrainingFolder(folder, config.name), f"{precision}, ZeRO {zero_stage}, {BACKEND}"
     with where.lock():
-        training = EmbedderTraining(config, corpus, where, Seat(0, 1))
+        training = EmbedderTraining(config, corpus, where, sit_alone())
         spent, loss = steps(training, corpus)
         training.step = STEPS
         training.validate()
@@ -81,11 +71,9 @@ def main() -> int:
     report = Report("embedder")
     with tempfile.TemporaryDirectory() as folder:
         corpus = Corpus.open(make_corpus(Path(folder), ENTRIES, FRAMES, LATENT))
-        join_group()
         for precision, zero_stage in (("float32", 0), ("bf16", 1)):
             with report.guard(f"step, {precision}"):
                 train(report, corpus, Path(folder), precision, zero_stage)
-        dist.destroy_process_group()
     if on_gpu():
         report.row("peak device memory", torch.cuda.max_memory_allocated(DEVICE) / 2**30, "GiB")
     return report.exit_code()

@@ -46,10 +46,10 @@ def attention_inputs(keys: int) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def self_attention(report: Report) -> None:
-    """Every implementation that torch has, and the one that the code takes, by the name of its kernel."""
+    """Every implementation that there is, and the one that the code takes, by the name of its kernel."""
     from torch.nn.attention import SDPBackend, sdpa_kernel
 
-    from longtake.platform.models.attention import attention
+    from longtake.platform.models.attention import TORCH, attention, candidates
 
     inputs = attention_inputs(SIZES.keys)
     tflop = 4 * SIZES.queries * SIZES.keys * SIZES.dim / 1e12
@@ -58,10 +58,12 @@ def self_attention(report: Report) -> None:
         with sdpa_kernel([backend]):
             return F.scaled_dot_product_attention(*inputs)
 
-    for name in ("CUDNN_ATTENTION", "FLASH_ATTENTION", "EFFICIENT_ATTENTION") if on_gpu() else ("MATH",):
+    for name in ("EFFICIENT_ATTENTION",) if on_gpu() else ("MATH",):
         one = partial(through, getattr(SDPBackend, name))
         report.measure(f"self-attention, {name}", partial(device_ms, one), tflop)
     with torch.inference_mode():
+        for kernel in candidates(torch.cuda.get_device_capability(DEVICE)) if on_gpu() else [TORCH]:
+            report.measure(f"self-attention, {kernel.name}", partial(device_ms, partial(kernel.call, *inputs)), tflop)
         report.measure("self-attention, as the code does", lambda: device_ms(lambda: attention(*inputs)), tflop)
         with report.guard("self-attention, kernel"):
             longest, *_ = totals(kernels_of(lambda: attention(*inputs))[0], str)[0]
@@ -82,6 +84,8 @@ def linears(report: Report) -> None:
         x, weight, bias = random(n, inner), random(outer, inner) * inner**-0.5, random(outer)
         tflop = 2 * n * inner * outer / 1e12
         report.measure(f"linear {name}", partial(device_ms, partial(F.linear, x, weight, bias)), tflop)
+        twice = partial(F.linear, torch.cat([x, x]), weight, bias)  # a commit pass merged with the next first pass
+        report.measure("   of twice as many rows", partial(device_ms, twice), 2 * tflop)
         if on_gpu():
             scaled_linears(report, x, weight, tflop)
 
@@ -96,14 +100,10 @@ def scaled_linears(report: Report, x: Tensor, weight: Tensor, tflop: float) -> N
         report.measure(f"   in fp8, a scale per {name}", partial(device_ms, product), tflop)
 
 
-def to_fp8(x: Tensor) -> tuple[Tensor, Tensor]:
-    """Rows scaled to the largest number of fp8 (448), and their scales."""
-    scale = x.abs().amax(-1, keepdim=True).float().clamp_min(1e-12) / 448
-    return (x / scale).to(torch.float8_e4m3fn), scale
-
-
 def activation(report: Report) -> None:
     """GELU after the product, and in it."""
+    from longtake.platform.models.layers import linear_gelu
+
     n, d, f = SIZES.queries, SIZES.dim, SIZES.ffn
     x, weight, bias, tflop = random(n, d), random(f, d) * d**-0.5, random(f), 2 * n * d * f / 1e12
 
@@ -111,7 +111,7 @@ def activation(report: Report) -> None:
         return F.gelu(F.linear(x, weight, bias), approximate="tanh")
 
     report.measure("ffn up, then gelu", partial(device_ms, apart), tflop)
-    fused = partial(torch._addmm_activation, bias, x, weight.t(), use_gelu=True)
+    fused = partial(linear_gelu, x, weight, bias)
     report.measure("ffn up with gelu in the product", partial(device_ms, fused), tflop)
     report.measure("ffn up, then gelu, compiled", partial(device_ms, compiled(apart)), tflop)
     with report.guard("gelu in the product: difference"):
@@ -121,6 +121,8 @@ def activation(report: Report) -> None:
 
 def pointwise(report: Report) -> None:
     """What only moves memory; the rate counts what is read and written once."""
+    from longtake.platform.models.fp8 import quantize_rows, quantize_tokens
+
     x, wide = random(SIZES.queries, SIZES.dim), random(SIZES.queries, SIZES.ffn)
     row, gbyte = x[0].clone(), x.nbytes / 1e9
     norm, shape = partial(F.layer_norm, x, x.shape[-1:]), x.shape[-1:]
@@ -129,8 +131,9 @@ def pointwise(report: Report) -> None:
         ("layer norm, scale and shift", partial(norm, row, row), 2 * gbyte),
         ("rms norm", partial(F.rms_norm, x, shape, row, 1e-6), 2 * gbyte),
         ("residual and gate (addcmul)", partial(torch.addcmul, x, row, x), 3 * gbyte),
-        ("rows to fp8", partial(to_fp8, x), 1.5 * gbyte),
-        ("rows to fp8, compiled", partial(compiled(to_fp8), x), 1.5 * gbyte),
+        ("rows to fp8, as the code does", partial(quantize_tokens, x, False), 1.5 * gbyte),
+        ("gelu and rows to fp8, as the code does", partial(quantize_tokens, wide, True), 1.5 * wide.nbytes / 1e9),
+        ("rows to fp8, compiled", partial(compiled(quantize_rows), x), 1.5 * gbyte),
     ):
         report.measure(name, partial(device_ms, call), gbyte=moved)
 
@@ -141,18 +144,35 @@ def rotation(report: Report) -> None:
     n, heads, head = SIZES.queries, SIZES.heads, SIZES.dim // SIZES.heads
     x, gbyte = random(1, n, heads, head), 2 * n * SIZES.dim * DTYPE.itemsize / 1e9
     turn = torch.randn(1, n, head // 2, 2, device=DEVICE)
+    buffer = random(1, heads, SIZES.keys, head)
     with torch.inference_mode():
-        report.measure("rotation, as the code does", lambda: device_ms(lambda: rope.rotate(x, turn)), gbyte=gbyte)
-        form = compiled(rope.rotate)
-        report.measure("rotation, compiled", lambda: device_ms(lambda: form(x, turn)), gbyte=gbyte)
-    buffer = random(heads, SIZES.keys, head)
-    put = partial(buffer[:, :n].copy_, x[0].transpose(0, 1))
-    report.measure("copy into the context buffer", partial(device_ms, put), gbyte=gbyte)
+        for name, call in (
+            ("rotation of queries, as the code does", partial(rope.rotated, x, turn)),
+            (
+                "rotation of keys into the context, as the code does",
+                partial(rope.rotate_into, x, turn, buffer[:, :, :n]),
+            ),
+            ("rotation, plain", partial(rope.rotate, x, turn)),
+            ("copy into the context", partial(buffer[:, :, :n].copy_, x.transpose(1, 2))),
+        ):
+            report.measure(name, partial(device_ms, call), gbyte=gbyte)
+
+
+def norms(report: Report) -> None:
+    """Of queries and keys, where one product wrote them beside the values."""
+    from longtake.platform.models.layers import Attention
+
+    attention = Attention(SIZES.dim, SIZES.heads, 1e-6).to(DEVICE, DTYPE).requires_grad_(False)
+    attention.fuse()
+    parts = random(1, SIZES.queries, 3, SIZES.dim)[:, :, :2]
+    with torch.inference_mode():
+        normed = partial(attention.normed, parts)
+        report.measure("norms of q and k, as the code does", partial(device_ms, normed), gbyte=2 * parts.nbytes / 1e9)
 
 
 def main() -> int:
     report = Report("kernels")
-    for part in (self_attention, cross_attention, linears, activation, pointwise, rotation):
+    for part in (self_attention, cross_attention, linears, activation, pointwise, norms, rotation):
         with report.guard(part.__name__):
             part(report)
     return report.exit_code()

@@ -14,11 +14,12 @@ SHRINK = 48
 """Divides the sizes of a smoke run: one head, one layer, latents of 2 x 2."""
 
 
-def options(compiled: bool = False, host_gib: float | None = None) -> BenchOptions:
+def options(compiled: bool = False, host_gib: float | None = None, precision: str | None = None) -> BenchOptions:
     """What makes takes of the stand-in; a sampler needs `loaded`."""
     from longtake.jobs.bench.options import BenchOptions
 
-    return BenchOptions(shrink=sized(1, SHRINK), device=DEVICE.type, compile=compiled, host_gib=host_gib)
+    shrink = sized(1, SHRINK)
+    return BenchOptions(shrink=shrink, device=DEVICE.type, compile=compiled, host_gib=host_gib, precision=precision)
 
 
 def loaded(chosen: BenchOptions) -> Sampler:

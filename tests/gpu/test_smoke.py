@@ -13,10 +13,10 @@ from tests.gpu.summary import Run, read
 ROOT = Path(__file__).resolve().parents[2]
 ROWS = {
     "machine": ["date", "commit", "code", "python, torch", "device"],
-    "kernels": ["self-attention, as the code does", "linear ffn up", "rotation, compiled"],
+    "kernels": ["self-attention, as the code does", "linear ffn up", "rotation, plain"],
     "blocks": ["native, eager: block", "native, compiled: device busy", "rag, eager: block", "rag, compiled: block"],
     "tests": ["passed", "failed", "skipped"],
-    "vae": ["decode a block", "decode: device busy", "decode, diffusers' own", "decode, channels-last weights"],
+    "vae": ["decode a block", "decode: device busy", "decode, diffusers' own", "decode, contiguous"],
     "host": ["pin a frame of the bank, huge pages", "frame to the host, pinned", "x264 of noise", "noise of a block"],
     "bench": [
         "denoise, rag: frames a second",
