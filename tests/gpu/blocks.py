@@ -1,4 +1,4 @@
-"""Blocks of native and rag, eager and compiled, and of native in fp8; the host's share, and native's kernels.
+"""Blocks of native and rag, eager and compiled: what the host spends on them, and native's kernels.
 
 Blocks are timed on the device's own timeline, from the end of one to the end of the next, so that copies beside it and
 a late host show. Videos are `longtake bench sampler`'s affair.
@@ -29,8 +29,6 @@ if TYPE_CHECKING:
 WARM = 8
 """Blocks until rag attends a full window: 6 frames that have left the window and are past the guard."""
 TIMED = sized(8, 2)
-HOWS = sized(("eager", "compiled", "fp8", "fp8, compiled"), ("eager", "compiled"))
-"""fp8 is for GPUs alone."""
 
 
 def timeline(blocks: Iterator[object], count: int) -> tuple[list[float], list[float]]:
@@ -81,23 +79,28 @@ def measure(report: Report, sampler: Sampler, chosen: BenchOptions, method: str,
     rollout.close()
 
 
-def main() -> int:
+def measure_all(report: Report, how: str, precision: str | None) -> None:
+    """One sampler: its methods, and native's kernels."""
+    name = f"{precision}, {how}" if precision else how
+    with report.guard(name):
+        chosen = options(compiled=how == "compiled", precision=precision)
+        sampler = loaded(chosen)
+        for method in ("native",) if precision else ("native", "rag"):
+            with report.guard(f"{method}, {name}"):
+                measure(report, sampler, chosen, method, name, profiled=method == "native")
+        del sampler
+    gc.collect()  # a compiled network is a cycle
+    if on_gpu():
+        torch.cuda.empty_cache()
+
+
+def run(step: str, precision: str | None = None) -> int:
     choose_compiler()
-    report = Report("blocks")
-    for how in HOWS:
-        with report.guard(how):
-            fp8 = how.startswith("fp8")
-            chosen = options(compiled=how.endswith("compiled"), precision="fp8" if fp8 else None)
-            sampler = loaded(chosen)
-            for method in ("native",) if fp8 else ("native", "rag"):
-                with report.guard(f"{method}, {how}"):
-                    measure(report, sampler, chosen, method, how, profiled=method == "native" and not fp8)
-            del sampler
-        gc.collect()  # a compiled network is a cycle
-        if on_gpu():
-            torch.cuda.empty_cache()
+    report = Report(step)
+    for how in ("eager", "compiled"):
+        measure_all(report, how, precision)
     return report.exit_code()
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run("blocks"))

@@ -82,19 +82,18 @@ def both_ways(pinned: Tensor, there: Tensor, back: Tensor, other: Tensor) -> Non
 
 
 def pictures(kind: str) -> np.ndarray:
-    """A block's frames [12, H, W, 3] four times: a pattern that moves, or noise, which no encoder likes."""
-    count, height, width = sized((48, 480, 832), (4, 32, 48))
-    if kind == "noise":
-        return np.random.default_rng(0).integers(0, 256, (count, height, width, 3), np.uint8)
-    rows, columns, colours = np.mgrid[:height, :width, :3]
-    waves = [np.sin((columns + 7 * t) / 60 + colours) * np.cos(rows / 45) for t in range(count)]
-    return (128 + 100 * np.stack(waves)).astype(np.uint8)
+    """Frames [n, H, W, 3]: those that the bench encodes, or noise, which no encoder likes."""
+    from longtake.jobs.bench.natural_frames import natural_frames
+
+    height, width = sized((480, 832), (32, 48))
+    frames = natural_frames(height, width)
+    return frames if kind != "noise" else np.random.default_rng(0).integers(0, 256, frames.shape, np.uint8)
 
 
 def encoding(report: Report) -> None:
     from longtake.platform.video import VideoWriter
 
-    for kind in ("a smooth picture", "noise"):
+    for kind in ("natural frames", "noise"):
         frames = pictures(kind)
         with report.guard(f"x264 of {kind}"), tempfile.TemporaryDirectory() as folder:
             started = time.perf_counter()

@@ -28,6 +28,7 @@ ROWS = {
     "embedder": ["step, float32, ZeRO 0, gloo", "step, bf16, ZeRO 1, gloo"],
     "vbench": ["in batches", "a frame at a time", "scores: largest difference"],
     "long": ["block near 5 s", "late over early", "given block", "bank", "host memory"],
+    "fp8": ["native, fp8"],
 }
 
 
