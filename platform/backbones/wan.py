@@ -41,6 +41,8 @@ WAN_1_3B = DiTSpec(
     text_dim=4096,
 )
 SCHEDULE = FlowSchedule(steps=(1000, 750, 500, 250), shift=5.0)
+DECODE = "2"
+"""Part of every take's identity, as ENGINE is; it changes when the same latents would be decoded to other pixels."""
 H100_TFLOPS = 244.0
 """What LongLive's published 20.7 frames a second on one H100 come to: 12 frames of 141.5 TFLOP a block at window 12."""
 VIDEO_BYTES_PER_SECOND = 133_000
@@ -90,7 +92,8 @@ class Wan(Backbone):
     @classmethod
     def fingerprint(cls) -> dict[str, str]:
         cls.check_weights()
-        return {part: recorded_sha256(name) for part, name in cls.artefacts().items()} | {"engine": ENGINE}
+        weights = {part: recorded_sha256(name) for part, name in cls.artefacts().items()}
+        return weights | {"engine": ENGINE, "decode": DECODE}
 
     @classmethod
     def check_weights(cls) -> None:
