@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 
 import torch
 
@@ -37,7 +38,8 @@ def code() -> str:
     """Where `longtake` comes from: a run of another checkout's code would be no measurement of this one."""
     import longtake.jobs.bench.options as options
 
-    return os.path.dirname(os.path.dirname(os.path.dirname(os.path.realpath(options.__file__))))
+    ours = Path(options.__file__).resolve().is_relative_to(Path(__file__).resolve().parents[2])
+    return "this checkout" if ours else "NOT THIS CHECKOUT: another installed longtake"
 
 
 def device() -> str:

@@ -47,8 +47,9 @@ def last_line(report: Any) -> str:
 
 
 def marked_files() -> list[Path]:
-    """Files with the mark, without those that import what a GPU machine does not have."""
-    texts = {path: path.read_text(encoding="utf-8") for path in sorted((ROOT / "tests").rglob("test_*.py"))}
+    """Files with the mark, the engine's first, without those that import what a GPU machine does not have."""
+    paths = sorted((ROOT / "tests").rglob("test_*.py"), key=lambda path: ("platform" not in path.parts, path))
+    texts = {path: path.read_text(encoding="utf-8") for path in paths}
     return [path for path, text in texts.items() if MARK in text and not HEAVY.search(text)]
 
 
