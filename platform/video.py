@@ -173,9 +173,10 @@ def _batches(path: Path, batch: int, threads: int = 1, skip: int = 0) -> Iterato
             if len(frames) == batch:
                 yield np.stack(frames)
                 frames = []
-        if frames:
+        cut_short = num_frames < header.num_frames
+        if frames and not (cut_short and threads > 1):  # threads may lose an error at the end, and one thread finds it
             yield np.stack(frames)
-        if num_frames < header.num_frames:
+        if cut_short:
             raise VideoError(f"{path}: only {num_frames} of {header.num_frames} frames can be read; it is cut short")
 
 

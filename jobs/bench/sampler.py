@@ -110,4 +110,5 @@ def computing(options: BenchOptions, spec: BackboneSpec, device: torch.device) -
 def bank_room(options: BenchOptions) -> str:
     """The room for the bank, as a sweep's `workers.bank` writes it."""
     room = options.resources.bank
-    return f"workers.bank: gpu_gib {room.gpu_gib:g}, host_gib {room.host_gib:g}, disk {room.disk or 'null'}"
+    host = "null" if room.host_gib is None else f"{room.host_gib:g}"
+    return f"workers.bank: gpu_gib {room.gpu_gib:g}, host_gib {host}, disk {room.disk or 'null'}"
