@@ -188,7 +188,7 @@ def measure_memory(case: Case, frames: int) -> Memory:
 
 
 def block_flops() -> int:
-    return (len(FlowSchedule().steps) + 1) * SPEC.pass_flops(WINDOW.block, WINDOW.size)
+    return SPEC.block_flops(len(FlowSchedule().steps), WINDOW.block, WINDOW.size)
 
 
 def report(timing: Timing, memory: dict[str, Memory], frames: int) -> Table:

@@ -74,8 +74,8 @@ class Figures:
         return self.batch * FRAMES_PER_LATENT * self.spec.frames_per_block / self.block_seconds(method)
 
     def flops(self, reading: Reading) -> int:
-        passes = len(self.spec.schedule.steps) + 1
-        return self.batch * passes * self.spec.network.pass_flops(self.spec.frames_per_block, reading.attended)
+        passes, frames = len(self.spec.schedule.steps), self.spec.frames_per_block
+        return self.batch * self.spec.network.block_flops(passes, frames, reading.attended)
 
     @property
     def rate(self) -> float:

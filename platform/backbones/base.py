@@ -68,8 +68,7 @@ class BackboneSpec:
 
     def block_flops(self, window: Window) -> int:
         """FLOPs of one block with a full window: every denoising pass and the commit."""
-        passes = len(self.schedule.steps) + 1
-        return passes * self.network.pass_flops(window.block, window.size)
+        return self.network.block_flops(len(self.schedule.steps), window.block, window.size)
 
     def compute_seconds(self, flops: int, on_gpu: bool) -> dict[str, float]:
         """Seconds of sampling by what computes it: cpu_seconds or gpu_seconds."""

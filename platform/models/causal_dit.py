@@ -83,6 +83,12 @@ class DiTSpec:
         mixing = 2 * tokens * d * (keys + self.text_len)
         return 2 * self.layers * (linear + mixing)
 
+    def block_flops(self, passes: int, query_frames: int, attended_frames: int) -> int:
+        """Of so many denoising passes and a commit pass, which ends with the last layer's queries, keys and values."""
+        whole = self.pass_flops(query_frames, attended_frames)
+        projected = 2 * query_frames * self.frame_tokens * 3 * self.dim * self.dim
+        return (passes + 1) * whole - (whole // self.layers - projected)
+
 
 def time_sinusoid(timesteps: Tensor, freq_dim: int) -> Tensor:
     """[..., freq_dim] float32: cosines, then sines, of t * 10000 ** (-i / (freq_dim / 2)), computed in float64."""
@@ -234,7 +240,7 @@ class CausalDiT(nn.Module):
     ) -> None:
         """As `forward`, only for keys and values: the last layer's go to `keep`, and nothing after them is computed.
 
-        With four denoising passes that saves 2.7 % of the FLOPs of a block of the pocket network, .5 % of Wan 1.3B's.
+        With four denoising passes that saves 2.7 % of the FLOPs of a block of the pocket network, .6 % of Wan 1.3B's.
         """
         last = len(self.blocks) - 1
         x = self.through(last, latents, mod, text, attend)
