@@ -44,8 +44,8 @@ SCHEDULE = FlowSchedule(steps=(1000, 750, 500, 250), shift=5.0)
 DECODE = "2"
 """Part of every take's identity, as ENGINE is; it changes when the same latents would be decoded to other pixels."""
 H100_TFLOPS = 244.0
-"""What LongLive's published 20.7 frames a second on one H100 come to: 12 frames of 141.5 TFLOP a block at window 12, the
-whole commit pass included."""
+"""What LongLive's published 20.7 frames a second on one H100 come to: 141.5 TFLOP for 12 frames at window 12, with the
+whole of the commit pass."""
 VIDEO_BYTES_PER_SECOND = 133_000
 """Of real 30 s videos at this size: 4.0 MB each."""
 

@@ -151,9 +151,9 @@ def figures(native, rag, gemm=(1e9,), attended=12):
 
 def test_frames_a_second_and_the_share_of_the_ceiling():
     run = figures([2.0] * 3, [4.0] * 3)
-    # 24 tokens against 96 keys and 2 rows of text, dim 32, ffn 32, one layer, one step and the commit. The step: linears
-    # 24 * (6 * 32 * 32 + 2 * 32 * 32) = 196,608; mixing 2 * 24 * 32 * 98 = 150,528. The commit pass ends with queries,
-    # keys and values of its last layer, here the only one: 24 * 3 * 32 * 32 = 73,728. Times 2 a multiply-add
+    # 24 tokens against 96 keys and 2 rows of text, dim 32, ffn 32, one layer, one step and the commit. The step:
+    # linears 24 * (6 * 32 * 32 + 2 * 32 * 32) = 196,608; mixing 2 * 24 * 32 * 98 = 150,528. The commit pass ends with
+    # queries, keys and values of its last layer, here the only one: 24 * 3 * 32 * 32 = 73,728. Times 2 a multiply-add
     assert run.flops(run.turns.readings[0]) == 2 * (196_608 + 150_528 + 73_728)
     assert run.denoise_fps("native") == 12 / 2.0
     assert run.of_ceiling("rag") == pytest.approx(841_728 / 4.0 / 1e9)
