@@ -1,15 +1,18 @@
 """One stage of a pipeline: a thread that works on the items put into it, in order.
 
 Invariants: at most two items wait, and `put` waits for room. An error of the thread is raised, as it is, by the next
-`put` or else by the end of the `with` block. When another error ends that block, waiting items are dropped. The thread
-never outlives the block.
+`put` or else by the end of the `with` block. When another error ends that block, waiting items are dropped. The work
+never outlives the block; the thread is lent by the process and serves the next stage of that name, because cuDNN plans
+every shape of a convolution once per thread.
 """
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from threading import Condition, Thread
+from concurrent.futures import ThreadPoolExecutor, wait
+from functools import cache
+from threading import Condition
 from types import TracebackType
 from typing import Generic, TypeVar
 
@@ -17,22 +20,29 @@ from longtake.platform.process import set_up_computing
 
 T = TypeVar("T")
 MOST_WAITING = 2
+MOST_THREADS = 64
+"""Of one name in a process: one for each take of a batch."""
+
+
+@cache
+def threads(name: str) -> ThreadPoolExecutor:
+    """Threads of this name; an idle one is lent again before another is started."""
+    return ThreadPoolExecutor(MOST_THREADS, thread_name_prefix=name)
 
 
 class Stage(Generic[T]):
     """Calls `work` with one item after the other, in a thread of this name."""
 
     def __init__(self, name: str, work: Callable[[T], None]):
-        self.work = work
+        self.name, self.work = name, work
         self.waiting: deque[T] = deque()
         self.changed = Condition()
         self.ended = self.stopped = False
         self.error: BaseException | None = None
-        self.thread = Thread(target=self.run, name=name, daemon=True)
 
     def __enter__(self) -> Stage[T]:
         try:
-            self.thread.start()
+            self.running = threads(self.name).submit(self.run)
         except BaseException:  # an interrupt: the thread may run all the same, and ends by itself
             with self.changed:
                 self.ended = True
@@ -67,7 +77,7 @@ class Stage(Generic[T]):
                 self.waiting.clear()
             self.changed.notify_all()
             self.changed.wait_for(lambda: self.stopped)
-        self.thread.join()  # alone, an interrupt of it would make Python 3.11 take a running thread for a stopped one
+        wait([self.running])
 
     def raise_error(self) -> None:
         if self.error is not None:

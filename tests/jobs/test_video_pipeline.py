@@ -2,11 +2,13 @@
 
 import gc
 import signal
+import sys
 import threading
 import time
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from types import CodeType, FrameType
 from typing import Any
 
 import numpy as np
@@ -15,7 +17,7 @@ import torch
 
 from longtake.jobs.generate import SamplerWorker
 from longtake.jobs.grid import expand
-from longtake.jobs.stage import MOST_WAITING
+from longtake.jobs.stage import MOST_WAITING, Stage
 from longtake.jobs.video_pipeline import VideoPipeline
 from longtake.platform.errors import VideoError, WeightsError
 from longtake.platform.generation.sampler import BlockOutput, Sampler
@@ -80,8 +82,15 @@ def writer(folder: Path) -> VideoWriter:
     return VideoWriter(folder / "v.mp4", width=SIDE, height=SIDE)
 
 
-def no_thread_is_left() -> bool:
-    return all(thread.name not in ("decode", "encode") for thread in threading.enumerate())
+def no_stage_is_at_work() -> bool:
+    """No thread is anywhere inside a stage; idle ones wait for the next."""
+    return not any(Stage.run.__code__ in codes(frame) for frame in sys._current_frames().values())
+
+
+def codes(frame: FrameType | None) -> Iterator[CodeType]:
+    while frame is not None:
+        yield frame.f_code
+        frame = frame.f_back
 
 
 def until(true: Callable[[], bool]) -> None:
@@ -99,8 +108,25 @@ def test_every_block_gets_into_the_video_in_order(tmp_path: Path) -> None:
             for level in range(20):
                 pipeline.put(block(level))
         assert video.num_frames == 60
-        assert no_thread_is_left()
+        assert no_stage_is_at_work()
     assert decoder.seen == list(range(20))
+
+
+def test_the_next_video_is_decoded_by_the_same_thread(tmp_path: Path) -> None:
+    """cuDNN's plans of convolutions belong to a thread, and would be made again for every take."""
+    seen = []
+
+    class Noting(Grey):
+        def push(self, latents_FCHW: torch.Tensor) -> np.ndarray:
+            seen.append(threading.get_ident())
+            return super().push(latents_FCHW)
+
+    for _ in range(3):
+        with writer(tmp_path) as video, VideoPipeline(Noting(), video) as pipeline:
+            pipeline.put(block(1))
+    assert len(seen) == 3
+    assert len(set(seen)) == 1
+    assert threading.get_ident() not in seen
 
 
 def test_the_next_block_is_decoded_while_one_is_encoded(tmp_path: Path) -> None:
@@ -153,7 +179,7 @@ def test_a_failed_decoder_stops_the_generation_and_is_raised_once(tmp_path: Path
             pipeline.put(block(level))
             brought += 1
     assert brought <= 5 + MOST_WAITING + 2
-    assert no_thread_is_left()
+    assert no_stage_is_at_work()
     assert not list(tmp_path.iterdir())
 
 
@@ -169,7 +195,7 @@ def test_a_failed_encoder_frees_a_decoder_that_waits_for_room(tmp_path: Path) ->
             brought += 1
     assert brought <= 2 * MOST_WAITING + 3
     assert decoder.seen == [0, 1, 2, 3]
-    assert no_thread_is_left()
+    assert no_stage_is_at_work()
     assert caught.value.__context__ is None
     assert not list(tmp_path.iterdir())
 
@@ -181,7 +207,7 @@ def test_the_last_block_may_fail_too(tmp_path: Path, decoder: Grey, error: type[
     with pytest.raises(error), writer(tmp_path) as video, VideoPipeline(decoder, video) as pipeline:
         for level in range(4):
             pipeline.put(block(level))
-    assert no_thread_is_left()
+    assert no_stage_is_at_work()
     assert not list(tmp_path.iterdir())
 
 
@@ -195,7 +221,7 @@ def test_a_failed_generation_drops_what_waits(tmp_path: Path, error: BaseExcepti
         threading.Timer(0.05, gate.set).start()
         raise error
     assert decoder.seen in ([0], [])  # the block in hand, if the thread had taken one
-    assert no_thread_is_left()
+    assert no_stage_is_at_work()
     assert not list(tmp_path.iterdir())
 
 
@@ -220,7 +246,7 @@ def test_an_interrupt_reaches_a_generation_that_waits(tmp_path: Path, blocks: in
                 threading.Timer(0.05, ready.set).start()  # most likely this thread waits by then
     thread.join()
     assert decoder.seen in ([0], [])
-    assert no_thread_is_left()
+    assert no_stage_is_at_work()
     assert not list(tmp_path.iterdir())
 
 
@@ -283,7 +309,7 @@ def test_the_video_is_the_one_that_a_single_thread_makes(tmp_path: Path) -> None
         (result,) = worker.run([take.to_json()], lambda report: None)
         assert result["video_sha256"] == in_turn(worker, take, tmp_path / "alone.mp4")
         assert set(result["timings"]) == {"load", "generate", "decode", "encode", "wait", "wall"}
-    assert no_thread_is_left()
+    assert no_stage_is_at_work()
 
 
 @pytest.mark.parametrize(("sampler", "error"), [(Breaking, OSError), (Undecodable, WeightsError)])
@@ -295,7 +321,7 @@ def test_a_take_that_fails_leaves_nothing_and_the_worker_goes_on(
     for _ in range(2):
         with pytest.raises(error, match=r"^(lost|no pixels)$"):
             worker.run([take.to_json()], lambda report: None)
-    assert no_thread_is_left()
+    assert no_stage_is_at_work()
     assert not list(worker.store.folder.rglob(".tmp-*"))
     worker.loaded.sampler = Sampler(take.backbone, worker.loaded.resources)
     assert worker.run([take.to_json()], lambda report: None)[0]["take_id"] == take.id
