@@ -91,6 +91,8 @@ def take_turns(options: BenchOptions, tick: Callable[[int, int], None]) -> Turns
         take.method.label: sampler.rollout([replace(take, seed=seed) for seed in range(options.batch)])[0]
         for take in takes
     }
+    for bank in filter(None, (rollout.cache.bank for rollout in rollouts.values())):
+        bank.fill()  # or the first blocks of a method would be timed beside the pinning of its memory
     blocks = {label: rollout.blocks(total) for label, rollout in rollouts.items()}
     clock, stages = DeviceClock(sampler.backbone.network.device), Stages(sampler, takes[0], turns)
     with TemporaryDirectory() as folder, stages.writing(Path(folder) / "video.mp4"):

@@ -67,6 +67,11 @@ class Bank:
         self.promised_bytes = packed_bytes(shape, self.compute, self.dtype)
         self.promised = reserve(self.shelves, entries, self.promised_bytes)
 
+    def fill(self) -> None:
+        """Have all reserved memory ready before the first block; a take that is not measured gets it as it goes."""
+        for shelf in self.shelves:
+            shelf.fill(self.promised_bytes)
+
     def put(self, key: Key, entry: Tensor) -> None:
         """Take an entry over; `entry` must stay as it is until the `join` that follows `settle`."""
         self.leaving[key] = entry

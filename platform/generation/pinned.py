@@ -122,6 +122,11 @@ class PinnedShelf(Shelf):
             left = min(left, self.reserved // num_bytes - self.cut.get(num_bytes, 0))
         return max(0, min(left, max(PIECE_ENTRIES, HUGE_PAGE // num_bytes)))
 
+    def fill(self, num_bytes: int) -> None:
+        self.end_growing()
+        while (missing := self.reserved // num_bytes - self.cut.get(num_bytes, 0)) > 0:
+            self.thread.submit(self.grow, num_bytes, min(missing, PIECE_ENTRIES)).result()
+
     def grow(self, num_bytes: int, at_least: int) -> None:
         """In the helper thread: pin `at_least` entries, and as many as should be ready."""
         while count := max(self.to_pin(num_bytes), at_least):

@@ -102,6 +102,9 @@ class Shelf(ABC):
         """A take that begins will use so many; a negative number at its end. What is slow to get is got ahead."""
         self.reserved += entries * num_bytes
 
+    def fill(self, num_bytes: int) -> None:
+        """Get all that is reserved now, instead of ahead of its use: for measurements of what comes after."""
+
     @abstractmethod
     def make(self, num_bytes: int) -> Tensor: ...
 

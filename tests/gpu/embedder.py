@@ -33,11 +33,9 @@ def config_of(precision: str, zero_stage: int) -> EmbedderConfig:
     return EmbedderConfig(f"step-{precision}", "small", precision=precision, zero_stage=zero_stage, **sizes)
 
 
-def steps(training: EmbedderTraining, corpus: Corpus) -> tuple[list[float], float]:
+def steps(training: EmbedderTraining) -> tuple[list[float], float]:
     """Milliseconds of each step, and the loss of the last; the same chunks in every one."""
-    from longtake.trainers.chunks import read_chunks
-
-    chunks = read_chunks(corpus, training.train_plan.places(0), FRAMES)
+    chunks = training.read(training.train_plan.places(0))
     spent, total = [], 0.0
     for _ in range(STEPS):
         started = time.perf_counter()
@@ -57,7 +55,7 @@ def train(report: Report, corpus: Corpus, folder: Path, precision: str, zero_sta
     where, name = TrainingFolder(folder, config.name), f"{precision}, ZeRO {zero_stage}, {BACKEND}"
     with where.lock():
         training = EmbedderTraining(config, corpus, where, sit_alone())
-        spent, loss = steps(training, corpus)
+        spent, loss = steps(training)
         training.step = STEPS
         training.validate()
         training.save()

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import torch
 
+from longtake.platform.kernels import has_triton
 from tests.gpu.clock import device_ms
 from tests.gpu.report import Report
 from tests.gpu.setting import DEVICE, DTYPE, on_gpu, sized
@@ -78,6 +79,7 @@ FACTS: dict[str, Callable[[], str]] = {
     "packages": lambda: ", ".join(f"{package} {installed(package)}" for package in PACKAGES),
     "host": lambda: f"{platform.machine()}, kernel {platform.release()}, {os.cpu_count()} cores",
     "host memory": host_memory,
+    "kernels": lambda: "triton" if has_triton() else "torch's own: Triton, a C compiler or Python.h is missing",
     "threads": lambda: f"OMP_NUM_THREADS={os.environ.get('OMP_NUM_THREADS', 'not set')}",
 }
 OF_A_GPU: dict[str, Callable[[], str]] = {"nvidia-smi": driver, "CUDA": cuda}

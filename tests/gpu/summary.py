@@ -35,8 +35,10 @@ class Step:
     def outcome(self) -> str:
         if self.exit == -1:
             return "not run: the budget was spent"
-        if self.exit in (124, 137):
+        if self.exit == 124:
             return "stopped at its time limit"
+        if self.exit == 137:
+            return "killed: out of memory, or past its time limit"
         return "ended well" if self.exit == 0 else f"failed, exit {self.exit}"
 
 

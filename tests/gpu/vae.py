@@ -25,9 +25,12 @@ SHAPE = sized((FRAMES, 16, 60, 104), (FRAMES, 16, 4, 4))
 def network(dtype: torch.dtype = DTYPE) -> Any:
     """Wan's VAE at its own width, random weights."""
     from longtake.platform.models.vae import WAN_VAE_CONFIG, random_vae
+    from longtake.platform.models.vae_conv import arrange_weights, default_layout
 
     config = WAN_VAE_CONFIG | {"base_dim": sized(WAN_VAE_CONFIG["base_dim"], 4)}
-    return nn.Module.to(random_vae(config), DEVICE, dtype)  # diffusers' own `to` warns
+    vae = nn.Module.to(random_vae(config), DEVICE, dtype)  # diffusers' own `to` warns
+    arrange_weights(vae, default_layout(DEVICE))  # as they are loaded
+    return vae
 
 
 def decoder(vae: Any, latents: Tensor, layout: Layout | None = None) -> Any:
@@ -79,7 +82,9 @@ def diffusers_own(latents: Tensor) -> float:
 
 def rounding(latents: Tensor) -> float:
     """The largest difference of bf16 from float32, of frames meant for -1 to 1."""
-    frames = [decoder(network(dtype), latents).decode(latents) for dtype in (torch.float32, torch.bfloat16)]
+    from longtake.platform.models.vae import WanDecoder
+
+    frames = [WanDecoder(network(dtype)).decode(latents[:2]) for dtype in (torch.float32, torch.bfloat16)]
     return (frames[0] - frames[1]).abs().max().item()
 
 

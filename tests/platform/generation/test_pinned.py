@@ -76,6 +76,19 @@ def test_a_few_entries_are_pinned_ahead_by_the_helper_alone():
     assert ledger.threads == {"bank-pinning"}
 
 
+def test_all_that_is_reserved_can_be_pinned_before_the_first_block():
+    ledger = Ledger()
+    shelf = shelf_of(100, ledger)
+    shelf.reserve(30, ENTRY)
+    shelf.fill(ENTRY)
+    assert pinned_entries(shelf) == 30
+    pieces = len(ledger.known)
+    for _ in range(30):
+        shelf.take(ENTRY)
+    assert (pinned_entries(shelf), len(ledger.known)) == (30, pieces)
+    assert ledger.threads == {"bank-pinning"}
+
+
 def test_no_more_is_pinned_than_the_take_needs():
     shelf = shelf_of(100)
     shelf.reserve(10, ENTRY)

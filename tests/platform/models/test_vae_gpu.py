@@ -110,7 +110,7 @@ def test_device_memory_at_the_published_size():
     assert decoder.push(torch.randn(3, 16, 60, 104)).shape == (9, 480, 832, 3)
     buffers = decoder.network.history_bytes
     assert buffers < 5.3e9
-    assert torch.cuda.max_memory_allocated(CUDA) - before < buffers + 2.5e9
+    assert torch.cuda.max_memory_allocated(CUDA) - before < buffers + 4e9
     del decoder
     gc.collect()
     assert torch.cuda.memory_allocated(CUDA) - before < 0.1e9  # a workspace of cuBLAS stays
