@@ -1,7 +1,7 @@
 # make demo   sets everything up and runs the demo sweep        make test    sets everything up and runs the tests
 # make check  ruff, type check, import contracts                make setup   only the virtual environment in .venv
 # make parity  golden scores of VBench's own code, in their own environment (10 minutes; ../shared, Python 3.10 or 3.11)
-# make gpu     on a machine with a CUDA device: its tests and measurements, 10 minutes (docs/gpu.md); SMOKE=1 make gpu tries it on a CPU
+# make gpu     GPU tests and measurements on a machine with a CUDA device, 10 minutes (docs/gpu.md); SMOKE=1 make gpu tries the steps on a CPU
 # Every target is safe to repeat; setup does nothing while pyproject.toml and constraints.txt stay the same.
 
 SHELL := /bin/bash
@@ -36,6 +36,6 @@ check: setup
 parity: setup
 	@PYTHON="$(PYTHON)" tests/parity/record
 
-# A card slower than the H100 that the limits are made for gets three times as long.
+# The time limits of the steps are for an H100; PACE=3 allows slower cards three times as long.
 gpu: setup
 	@PYTHON=$(CURDIR)/$(BIN)/python BUDGET=$${BUDGET:-1800} PACE=$${PACE:-3} bash tests/gpu/run.sh

@@ -1,13 +1,13 @@
 #!/bin/bash
-# Everything that only a GPU can show, in one command: each step in a process of its own with a time limit of its own;
-# a step that fails or hangs leaves the others alone. docs/gpu.md says what each step answers and how to read it.
-#   bash tests/gpu/run.sh                            all steps, at most 535 s; $OUT/gpu.md is the report
-#   STEPS="tests bench" bash tests/gpu/run.sh        these alone
-#   SMOKE=1 bash tests/gpu/run.sh                    tiny sizes on a CPU: shows that the steps work, measures nothing
-# OUT: folder of the results (build/gpu)    BUDGET: seconds for all steps (535)    PACE: factor of the steps' limits (1)
-# PYTHON: the interpreter (python3)         COMMIT: the commit, where there is no git
-# JOBS: steps at a time, one where times count (2 in a smoke run)
-# Longtake is the installed one, else this checkout with the packages of .gpu/site.txz (tests/gpu/pack makes it).
+# Runs all tests and measurements that need a GPU. Each step is a process with its own time limit; a step that fails or
+# hangs does not stop the others. docs/gpu.md describes the steps and how to read the report.
+#   bash tests/gpu/run.sh                            all steps, at most 535 s; the report is $OUT/gpu.md
+#   STEPS="tests bench" bash tests/gpu/run.sh        only these steps
+#   SMOKE=1 bash tests/gpu/run.sh                    tiny sizes on a CPU: checks that the steps work, measures nothing
+# OUT: output folder (build/gpu)       BUDGET: seconds for all steps (535)    PACE: multiplies the steps' time limits (1)
+# PYTHON: interpreter (python3)        COMMIT: commit to report where there is no .git
+# JOBS: steps that run at the same time (1, so that times are valid; 2 in a smoke run)
+# Uses the installed Longtake, or else this checkout with the packages in .gpu/site.txz (written by tests/gpu/pack).
 set -u
 cd "$(dirname "$0")/../.." || exit 2
 SECONDS=0 HERE=$PWD
@@ -17,7 +17,7 @@ BUDGET=${BUDGET:-535} PACE=${PACE:-1} JOBS=${JOBS:-${SMOKE:+2}}
 LIMITS="machine:60 kernels:75 blocks:120 bench:120 bench-compiled:140 long:90 tests:150 vae:90 host:40 embedder:50 vbench:90 fp8:90"
 KNOWN=$(for one in $LIMITS; do echo "${one%:*}"; done)
 STEPS=${STEPS:-$KNOWN}
-[ "${STEPS#*machine}" != "$STEPS" ] || STEPS="machine $STEPS" # a report says what it was measured on
+[ "${STEPS#*machine}" != "$STEPS" ] || STEPS="machine $STEPS" # every report names its machine
 export COMMAND="${SMOKE:+SMOKE=$SMOKE }STEPS=\"$(echo $STEPS)\" tests/gpu/run.sh"
 [ "$STEPS" = "$KNOWN" ] && COMMAND="${SMOKE:+SMOKE=$SMOKE }tests/gpu/run.sh"
 
@@ -41,13 +41,13 @@ export ROWS=$work/rows TMPDIR=$work
 mkdir -p "$ROWS"
 rm -f "$OUT"/gpu.md "$OUT"/rows.jsonl "$OUT"/logs.txt "$OUT"/bench.csv "$OUT"/bench-compiled.csv
 
-# One thread each, as Longtake computes; the steps share what was compiled; nothing is read from or written to the user's.
+# One thread per step, as in Longtake; the steps share compiled kernels; the user's caches and weights are not touched.
 export OMP_NUM_THREADS=1 PYTHONUNBUFFERED=1 COLUMNS=110 NO_COLOR=1
 export TORCHINDUCTOR_CACHE_DIR=$work/inductor TRITON_CACHE_DIR=$work/triton
-unset PYTEST_ADDOPTS # an outer pytest's report is not for these tests
+unset PYTEST_ADDOPTS # options of an outer pytest do not apply to these tests
 export LONGTAKE_WEIGHTS=$work/no-weights HF_HUB_OFFLINE=1 TOKENIZERS_PARALLELISM=false
 
-# The package as pyproject.toml maps it; platform/ itself has no __init__.py.
+# Links the package as pyproject.toml maps it; platform/ itself has no __init__.py.
 link_checkout() {
   local site=$work/site name path
   mkdir -p "$site/longtake/platform" "$site/longtake-0.1.0.dist-info"
@@ -69,7 +69,7 @@ END
 )
 [ -z "$missing" ] || echo "gpu: not installed: $missing. On a machine with network run tests/gpu/pack, or install longtake"
 
-run_step() { # name, most seconds, command: within its limit and what is left of the budget
+run_step() { # name, time limit, command: runs within the limit and the remaining budget
   local name=$1 most=$(($2 * PACE)) left=$((BUDGET - SECONDS)) began=$SECONDS code
   shift 2
   if [ $left -lt 10 ]; then
@@ -86,7 +86,7 @@ run_step() { # name, most seconds, command: within its limit and what is left of
   esac
 }
 
-gather() { # what there is so far, so that a run that is killed leaves it behind
+gather() { # writes the results so far, so that a killed run leaves them behind
   local name
   for name in $KNOWN; do cat "$work/$name.end" "$ROWS/$name.jsonl" 2> /dev/null; done > "$OUT/rows.jsonl"
   for name in $KNOWN; do [ ! -f "$work/$name.log" ] || { echo "##### $name" && cat "$work/$name.log"; }; done > "$OUT/logs.txt"
