@@ -1,4 +1,4 @@
-"""An iterator whose next items are made in a thread while its consumer works on the current one."""
+"""Reading ahead: a thread computes the next items of an iterator while the consumer works on the current one."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ T = TypeVar("T")
 
 
 def read_ahead(items: Iterator[T], depth: int) -> Iterator[T]:
-    """The same items in the same order, at most `depth` of them ahead of the consumer.
+    """Yield the same items in the same order, reading at most `depth` of them ahead of the consumer.
 
-    An error of `items` is raised in its place, behind all items before it. Closing the iterator, or dropping it, waits
-    for the item that is being made and ends the thread.
+    An error of `items` is raised at its position, after all items before it. Closing or dropping the iterator waits for
+    the item that is being computed, then ends the thread.
     """
     end = object()
     with ThreadPoolExecutor(1, "read-ahead") as pool:

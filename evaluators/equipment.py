@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 Loader = Callable[[str, str], Any]
 
 CELL_PX = 8
-# Tensors that are alive at once in AMT, which needs more than RAFT: two correlation pyramids, whose cells of one frame
-# are held against all of the other, and maps of the size of the frames.
+# Size of the tensors that AMT holds at the same time (RAFT needs less): two correlation pyramids, which compare every
+# cell of one frame with every cell of the other, and feature maps of the size of the frames.
 PAIR_BYTES_PER_CELLS, PAIR_BYTES_PER_PX = 10.8, 800
-FRAME_BYTES = 112 << 20  # of MUSIQ for a square frame, which needs most of the networks that see single frames
-SHARE_OF_FREE = 0.5  # the rest is for workspaces of kernels, prepared frames and other processes
+FRAME_BYTES = 112 << 20  # MUSIQ with a square frame: the most of any network that takes single frames
+SHARE_OF_FREE = 0.5  # the rest is for kernel workspaces, prepared frames and other processes
 MOST_FRAMES, MOST_PAIRS = 64, 8
 HALF_ON_CUDA = ("clip-b", "clip-l")  # as OpenAI's loader has them
 
@@ -37,7 +37,7 @@ def published(name: str, device: str) -> Any:
 
 
 def pair_bytes(height: int, width: int) -> float:
-    """GPU memory that a pair of frames takes in AMT or RAFT."""
+    """GPU memory for one pair of frames in AMT or RAFT."""
     cells = (height / CELL_PX) * (width / CELL_PX)
     return PAIR_BYTES_PER_CELLS * cells**2 + PAIR_BYTES_PER_PX * height * width
 
@@ -51,7 +51,7 @@ class Equipment:
     loaded: dict[str, Any] = field(default_factory=dict)
 
     def set_up(self) -> None:
-        """What the device asks of the process before anything runs on it."""
+        """Prepare the process for its device: on a GPU, float32 is computed exactly. Call before any network runs."""
         if self.on_gpu:
             compute_exactly()
 
@@ -66,7 +66,7 @@ class Equipment:
         return self.loaded[name]
 
     def frames(self, view: ClipView) -> ClipFrames:
-        """The clip's frames where the networks run; a clip moves there once, for all metrics."""
+        """The clip's frames on the device of the networks. A clip is moved there once, for all metrics."""
         return view.product("frames", lambda: self.place(view.frames))
 
     @cached_property
@@ -77,16 +77,16 @@ class Equipment:
 
     @cached_property
     def room_bytes(self) -> float:
-        """GPU memory that one pass of a network may take; asked once, so that a process keeps its batches."""
+        """GPU memory that one pass of a network may use. Computed once, so batch sizes stay the same in a process."""
         return SHARE_OF_FREE * gpu.free_bytes(self.device)
 
     @property
     def batch(self) -> int:
-        """Frames that one pass of a network takes: a CPU gains nothing from many."""
+        """Frames per pass of a network. Larger batches gain nothing on a CPU."""
         return max(1, min(MOST_FRAMES, int(self.room_bytes / FRAME_BYTES))) if self.on_gpu else 8
 
     def pairs(self, height: int, width: int) -> int:
-        """Pairs of frames of this size that one pass takes."""
+        """Pairs of frames of this size per pass of a network."""
         if not self.on_gpu:
             return 1
         return max(1, min(MOST_PAIRS, int(self.room_bytes / pair_bytes(height, width))))

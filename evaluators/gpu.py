@@ -1,7 +1,7 @@
-"""The facts about a GPU that scoring needs, and those that a score depends on.
+"""What scoring needs to know about its device, and what a score records of it.
 
-Published numbers are float32 throughout (CLIP excepted, see equipment.py), so TF32 is off; every score made on a GPU
-says so. Every function takes a device as `cpu`, `cuda` or `cuda:N`; nothing here needs a GPU to be imported.
+Published numbers are float32 throughout (except CLIP, see equipment.py), so TF32 is off, and every score made on a GPU
+records that. A device is `cpu`, `cuda` or `cuda:N`; this module can be imported without a GPU.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ def is_gpu(device: str) -> bool:
 
 
 def marks(device: str) -> dict[str, str]:
-    """The device as the `versions` of a score hold it. Asks no driver: a machine without a GPU plans for one."""
+    """The device as recorded in the `versions` of a score. Needs no GPU, so any machine can plan for one."""
     return {"device": "cuda", "tf32": "off"} if is_gpu(device) else {"device": device.partition(":")[0]}
 
 
 def free_bytes(device: str) -> int:
-    """GPU memory that this process can still use: what the driver has free, and what PyTorch holds for reuse."""
+    """GPU memory that this process can still use: the driver's free memory and PyTorch's unused reserved memory."""
     import torch
 
     free, _ = torch.cuda.mem_get_info(device)
@@ -29,8 +29,8 @@ def free_bytes(device: str) -> int:
 
 
 def decoder_threads(device: str) -> int:
-    """Threads that decode a video: one beside networks on a CPU, which need the cores themselves; beside a GPU up to
-    MOST_DECODERS, if this process may use as many cores."""
+    """Number of threads that decode a video: 1 on a CPU, where the networks need the cores; on a GPU machine up to
+    MOST_DECODERS, but no more than the cores that this process may use."""
     if not is_gpu(device):
         return 1
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

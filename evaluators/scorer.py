@@ -194,7 +194,7 @@ def _watch(path: Path, ctx: VideoContext, sought: list[Sought], tell: Tell | Non
 
 
 def _decoded(path: Path, equipment: Equipment, clip_length: int) -> Generator[Frames]:
-    """The frames, a few at a time; beside a GPU decoded in threads of their own, up to one clip ahead."""
+    """Yield the frames, a few at a time. On a GPU machine, threads decode up to one clip ahead."""
     batches = video.read_frames(path, READ_FRAMES, decoder_threads(equipment.device))
     yield from read_ahead(batches, max(1, clip_length // READ_FRAMES)) if equipment.on_gpu else batches
 

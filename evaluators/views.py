@@ -56,7 +56,7 @@ class ClipView:
     products: dict[str, Any] = field(default_factory=dict)
 
     def product(self, name: str, make: Callable[[], P]) -> P:
-        """What `make` makes of this view, once for all metrics that ask by this name; it is gone with the view."""
+        """The result of `make`, computed once for all metrics that use this name and freed with the view."""
         if name not in self.products:
             self.products[name] = make()
         return self.products[name]

@@ -1,4 +1,4 @@
-"""Makes takes, one or a few of a cell at a time: a plain class with its backbone loaded, which records what it makes.
+"""Makes and records takes, one or a few of a cell at a time: a plain class with its backbone loaded.
 
 Commits through the store only, and looks there first: a take that is done is not made again, whoever asks.
 Deterministic on a CPU: every sum is done by one thread, so that pixels do not depend on the machine.

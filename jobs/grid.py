@@ -58,7 +58,7 @@ class Grid:
 
     @property
     def samplers_here(self) -> int:
-        """How many samplers run on this machine, if it is the cluster."""
+        """The number of samplers on this machine, if the sweep runs here."""
         workers = self.sweep.workers
         if workers.cluster == INLINE:
             return 1
@@ -72,8 +72,8 @@ class Grid:
 
     @cached_property
     def bank(self) -> BankRoom:
-        """The room for a sampler's banks. Where this machine is the cluster, a share of its memory is a number from the
-        first look on: what was planned, was checked and is used."""
+        """The room for a sampler's banks. If the sweep runs on this machine, the share of its memory is computed once,
+        so that the plan, the check and the run use the same number."""
         room = self.sweep.workers.bank
         return room.on_this_machine(self.samplers_here) if self.sweep.workers.cluster in HERE else room
 
@@ -94,7 +94,7 @@ class Grid:
         )
 
     def check_precision(self) -> None:
-        """Raises ConfigError, on the driver, for a precision that no sampler of this sweep will have."""
+        """Raises ConfigError, in the driver, for a precision that the samplers of this sweep cannot compute in."""
         from longtake.platform.backbones.base import backbones, check_precision
 
         precision = self.sweep.workers.precision
@@ -102,7 +102,7 @@ class Grid:
             check_precision(backbones.get(name).spec, precision)
         if precision == "fp8" and not self.on_gpu:
             raise ConfigError(
-                "workers.precision: 'fp8' needs a GPU, and these samplers compute on the CPU (workers.device, "
+                "workers.precision: 'fp8' needs a GPU, but the samplers compute on the CPU (see workers.device, "
                 "workers.gpus_per_sampler); set bf16 or null"
             )
 
@@ -138,13 +138,15 @@ def expand(file: str | Path, overrides: Sequence[str] = (), need_weights: bool =
 
 
 def checked(grid: Grid) -> Grid:
-    """The grid, if its samplers compute in the precision that is asked for. Raises ConfigError."""
+    """The grid, if its samplers can compute in its precision. Raises ConfigError."""
     try:
         grid.check_precision()
     except ConfigError as error:
         raise ConfigError(f"{grid.file}: {error}") from error
     if grid.sweep.workers.precision == "fp8":
-        grid.notes.append("workers.precision: fp8 changes pixels beyond rounding; these takes are others than bf16's")
+        grid.notes.append(
+            "workers.precision: fp8 changes pixels beyond rounding; takes in fp8 and bf16 have different ids"
+        )
     return grid
 
 
@@ -204,7 +206,7 @@ def backbone_takes(
 
 
 def fingerprint_of(backbone: Any, notes: list[str], need_weights: bool, precision: str | None) -> dict[str, str]:
-    """What a backbone's pixels depend on. fp8 changes them beyond rounding, so it counts; bf16 is the own."""
+    """What a backbone's pixels depend on. fp8 is included, since it changes them beyond rounding; bf16 is not."""
     added = {"precision": precision} if precision == "fp8" else {}
     try:
         return backbone.fingerprint() | added

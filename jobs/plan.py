@@ -65,11 +65,11 @@ def room_of(grid: Grid) -> dict[str, int]:
 
 
 def host_limit(grid: Grid) -> str:
-    """Where the limit of host memory comes from, if the sweep does not say it."""
+    """Where the limit of host memory comes from, if the sweep does not set it."""
     if grid.sweep.workers.bank.host_gib is not None:
         return ""
     if grid.bank.host_gib is None:
-        return "host_gib: half of a machine's free memory when samplers start, divided by those that it may hold"
+        return "host_gib: half of a machine's free memory when samplers start, divided by its most samplers"
     shared = f" / {grid.samplers_here} samplers" if grid.samplers_here > 1 else ""
     return f"host_gib: {grid.bank.host_gib:g}, half of the free memory{shared}"
 
@@ -88,7 +88,7 @@ def check_room(grid: Grid) -> None:
 
 
 def staging_bytes(grid: Grid, held: dict[str, int]) -> int:
-    """Host memory that entries pass through between a GPU and the disk."""
+    """Bytes of the host memory through which entries pass between a GPU and the disk."""
     from longtake.platform.generation.disk import STAGING_ENTRIES
 
     return STAGING_ENTRIES * need_of(grid).entry_bytes if grid.on_gpu and held.get("disk") else 0
@@ -107,7 +107,7 @@ def check_gpus(grid: Grid) -> None:
 
 
 def check_capability(grid: Grid) -> None:
-    """ConfigError when this machine's GPU does not compute in the precision that is asked for."""
+    """Raises ConfigError when this machine's GPU cannot compute in the sweep's precision."""
     if grid.sweep.workers.precision == "fp8":
         from longtake.platform.models import fp8
 
@@ -135,16 +135,12 @@ def show(grid: Grid, console: Console) -> None:
 
 
 def rates(grid: Grid) -> list[str]:
-    """What the estimates of GPU time stand on."""
+    """What the estimates of GPU time assume."""
     from longtake.platform.backbones.base import backbones
 
     specs = [backbones.get(name).spec for name in grid.sweep.backbones]
     found = {f"{spec.gpu_tflops:.0f} TFLOP/s ({spec.gpu_basis})" for spec in specs if spec.gpus and grid.on_gpu}
-    return (
-        [f"GPU time is reckoned at {', '.join(sorted(found))}, decoding overlapped; scoring is not in it"]
-        if found
-        else []
-    )
+    return [f"GPU time assumes {', '.join(sorted(found))} and overlapped decoding, without scoring"] if found else []
 
 
 def table(grid: Grid, cells: dict[Cell, Cost], left: dict[Cell, int]) -> Table:
@@ -199,7 +195,7 @@ def bank_line(grid: Grid) -> str:
         return "bank: none"
     parts = [f"{memory(part)} of {name}" for name, part in held.items()]
     if staging := staging_bytes(grid, held):
-        parts.append(f"{memory(staging)} of host on the way to the disk")
+        parts.append(f"{memory(staging)} of host for staging")
     limit = host_limit(grid)
     return f"bank of a sampler: up to {', '.join(parts)}" + (f" ({limit})" if limit else "")
 

@@ -51,7 +51,7 @@ def rank_suite(frame: pd.DataFrame, entry: SuiteEntry) -> dict[str, Any]:
 
 
 def precision_of(takes: list[Take]) -> dict[str, str]:
-    """{"precision": "fp8"} for takes made in it, which are all of a sweep or none; {} for the backbones' own."""
+    """{"precision": "fp8"} for a sweep made in fp8, which holds for all of its takes; {} for the backbones' own."""
     return {key: value for take in takes[:1] for key, value in take.fingerprint if key == "precision"}
 
 

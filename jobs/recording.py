@@ -1,6 +1,6 @@
-"""Records a take while it is generated: blocks go to its video and its trace as they come.
+"""Records a take while it is generated: every block is written to its video and its trace.
 
-A few blocks are held at a time, never a video. A decode thread and an encode thread of the take do the work.
+Only a few blocks are in memory at a time. Each take has a decode thread and an encode thread.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Recording:
-    """A written video: its facts, the rows of its trace, the most memory held after a block, seconds by stage."""
+    """A written video: its facts, the rows of its trace, peak memory (sampled after each block), seconds by stage."""
 
     info: VideoInfo
     trace_rows: int
@@ -33,7 +33,7 @@ class Recording:
 
 
 class TakeRecorder:
-    """Takes every block inside its `with` block; when that ends well, `recording` is there."""
+    """Add every block inside its `with` block. When that ends without an error, `recording` is set."""
 
     recording: Recording
 
@@ -54,7 +54,7 @@ class TakeRecorder:
         return self
 
     def add(self, block: BlockOutput) -> None:
-        """Hand over the next block. Raises the error that decoding or encoding an earlier one failed with."""
+        """Hand over the next block. Raises the error of an earlier block that could not be decoded or encoded."""
         self.pipeline.put(block.latents)
         self.trace.write(canonical_json(block.trace) + "\n")
         self.rows, self.peak = self.rows + 1, max(self.peak, rss_bytes())

@@ -1,4 +1,4 @@
-"""Where banks will lie: the shelves of `workers.bank`, filled in their order, before anything runs."""
+"""Where banks will lie: fills the shelves of `workers.bank` in their order, before anything runs."""
 
 import shutil
 from dataclasses import dataclass
@@ -23,9 +23,9 @@ class Need:
 
 
 def spread(need: Need, room: BankRoom, on_gpu: bool, host_limit: str = "") -> dict[str, int]:
-    """Bytes by shelf (gpu, host, disk), each of whole entries. Raises ConfigError when there is too little room.
+    """Bytes by shelf (gpu, host, disk), in whole entries. Raises ConfigError when there is too little room.
 
-    `host_limit` says where the limit of host memory comes from, if not from the sweep.
+    `host_limit`: where the limit of host memory comes from, if the sweep does not set it; added to the error.
     """
     limits: dict[str, float | None] = {"host": None if room.host_gib is None else room.host_gib * GIB}
     if on_gpu:
@@ -40,7 +40,7 @@ def spread(need: Need, room: BankRoom, on_gpu: bool, host_limit: str = "") -> di
     if left:
         over = memory(left * need.entry_bytes)
         raise ConfigError(
-            f"workers.bank: a bank of {memory(need.num_bytes)} does not fit, {over} are left over"
+            f"workers.bank: a bank of {memory(need.num_bytes)} exceeds the available room by {over}"
             + (f" ({host_limit}); " if host_limit else "; ")
             + MEND.format("raise workers.bank.host_gib")
         )

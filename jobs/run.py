@@ -39,7 +39,7 @@ from longtake.platform.store import SweepStore
 
 RANK_EVERY_SECONDS = 30.0
 PROGRESS_SECONDS = 1.0
-# precision is not one of them: bf16 and fp8 are different takes, which one sweep never mixes
+# without precision: a sweep never mixes bf16 and fp8, whose takes have different ids
 NUMERICS = ("device", "dtype", "attention", "kernels", "compiled")
 
 
@@ -206,7 +206,7 @@ def places(nodes: list[Node], gpus: float) -> int:
 
 
 def most_together(nodes: list[Node], gpus: float, samplers: int) -> int:
-    """The most samplers that one node may get: Ray places them, so each node counts as full of them."""
+    """The most samplers that one node may get. Ray places them, so a node may get as many as fit."""
     return max(1, min(samplers, max((places([node], gpus) for node in nodes), default=1)))
 
 

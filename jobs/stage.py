@@ -1,9 +1,9 @@
 """One stage of a pipeline: a thread that works on the items put into it, in order.
 
-Invariants: at most two items wait, and `put` waits for room. An error of the thread is raised, as it is, by the next
-`put` or else by the end of the `with` block. When another error ends that block, waiting items are dropped. The work
-never outlives the block; the thread is lent by the process and serves the next stage of that name, because cuDNN plans
-every shape of a convolution once per thread.
+Invariants: at most two items wait, and `put` blocks until there is room. An error in the thread is raised unchanged by
+the next `put`, or else at the end of the `with` block. If that block ends with another error, waiting items are
+dropped. The work never outlives the block. The thread belongs to the process and serves later stages of the same name,
+because cuDNN plans each shape of a convolution once per thread.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def threads(name: str) -> ThreadPoolExecutor:
 
 
 class Stage(Generic[T]):
-    """Calls `work` with one item after the other, in a thread of this name."""
+    """Calls `work` on one item after the other, in a thread called `name`."""
 
     def __init__(self, name: str, work: Callable[[T], None]):
         self.name, self.work = name, work
@@ -43,7 +43,7 @@ class Stage(Generic[T]):
     def __enter__(self) -> Stage[T]:
         try:
             self.running = threads(self.name).submit(self.run)
-        except BaseException:  # an interrupt: the thread may run all the same, and ends by itself
+        except BaseException:  # an interrupt: if the thread is running, it ends by itself
             with self.changed:
                 self.ended = True
                 self.changed.notify_all()
@@ -51,7 +51,7 @@ class Stage(Generic[T]):
         return self
 
     def put(self, item: T) -> None:
-        """Append an item, once there is room. Raises the error that the thread failed with, and takes no item then."""
+        """Append an item once there is room. If the thread has failed, raises its error and does not take the item."""
         with self.changed:
             self.changed.wait_for(lambda: self.stopped or len(self.waiting) < MOST_WAITING)
             self.raise_error()
@@ -61,7 +61,7 @@ class Stage(Generic[T]):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Wait until the last item is done, or, after an error, until the thread has stopped."""
+        """Wait until the last item is done or, after an error, until the thread has stopped."""
         try:
             self.end(drop=kind is not None)
         except BaseException:  # an interrupt of the waiting thread
@@ -84,11 +84,11 @@ class Stage(Generic[T]):
             raise self.error
 
     def run(self) -> None:
-        """The thread: until the end is near and nothing waits, or until the work fails."""
+        """The thread's loop, until the `with` block has ended and no item waits, or until `work` fails."""
         try:
             set_up_computing()
             while self.has_next():
-                self.work(self.next())  # no name for the item, which would keep it in memory until the next one
+                self.work(self.next())  # a local variable would keep the item in memory until the next one
         except BaseException as error:
             self.error = error
         with self.changed:
@@ -96,7 +96,7 @@ class Stage(Generic[T]):
             self.changed.notify_all()
 
     def has_next(self) -> bool:
-        """Waits for an item; False when there will be none."""
+        """Wait for an item. False when there will be no more."""
         with self.changed:
             self.changed.wait_for(lambda: bool(self.waiting) or self.ended)
             return bool(self.waiting)

@@ -48,9 +48,9 @@ class TrackingConfig:
 
 @dataclass(frozen=True)
 class WorkersConfig:
-    """How many workers, where, and what a sampler may use; of it only `precision: fp8` is part of what a take is.
+    """How many workers run, where, and what a sampler may use. Only `precision: fp8` is part of a take's identity.
 
-    `auto` follows from the cluster's nodes.
+    `auto` is derived from the cluster's nodes.
     """
 
     samplers: Any = "auto"

@@ -1,8 +1,8 @@
-"""Latents of a take into its video, beside the generation: one thread decodes, another encodes, both in order.
+"""Writes a take's latents to its video while later blocks are generated: one thread decodes, another encodes, in order.
 
-At most two blocks of latents wait for the decoder and two blocks of frames for the encoder; the generating thread waits
-when the first queue is full, the decoding thread when the second is. An error of either thread stops the other one and
-reaches the generating thread once, as it is. Only one thread at a time touches the video: the encoding one inside the
+At most two blocks of latents wait for the decoder and two blocks of frames for the encoder. The generating thread waits
+when the first queue is full, the decode thread when the second is. An error in either thread stops the other one and is
+raised once, unchanged, in the generating thread. Only one thread at a time uses the video: the encode thread inside the
 `with` block, the caller before and after it.
 """
 
@@ -42,31 +42,31 @@ class Stopwatch:
 
 
 class VideoPipeline:
-    """Put every block of latents into it inside its `with` block; at the end of that, every frame is in the video.
+    """Put every block of latents inside its `with` block; when that ends, every frame is in the video.
 
-    The decoder's frames must be arrays of their own: the next block is decoded while they are encoded.
+    The decoder must return new arrays: the next block is decoded while they are encoded.
     """
 
     def __init__(self, decoder: Decoder, video: VideoWriter):
         self.decode, self.encode, self.wait = Stopwatch(), Stopwatch(), Stopwatch()
-        # The stages do not refer to the pipeline: in a cycle, the decoder's GPU memory would outlive the take.
+        # The stages hold no reference to the pipeline: a cycle would keep the decoder's GPU memory after the take.
         self.encoding = Stage("encode", partial(encode_frames, video, self.encode))
         self.decoding = Stage("decode", partial(decode_block, decoder, self.decode, self.encoding))
 
     @property
     def timings(self) -> dict[str, float]:
-        """Seconds at work of each thread, and `wait`: how long the generating thread was held back."""
+        """Seconds of work of each thread, and `wait`: how long the generating thread waited for them."""
         return {"decode": self.decode.seconds, "encode": self.encode.seconds, "wait": self.wait.seconds}
 
     def __enter__(self) -> VideoPipeline:
         with ExitStack() as started:
             started.enter_context(self.encoding)
-            started.enter_context(self.decoding)  # ends first: it feeds the other
+            started.enter_context(self.decoding)  # ends first, since it feeds the other
             self.threads = started.pop_all()
         return self
 
     def put(self, latents_FCHW: Tensor) -> None:
-        """Hand over the next block, once there is room. Raises the error of a thread that failed."""
+        """Hand over the next block once there is room. Raises the error of a failed thread."""
         from longtake.platform.generation import handoff
 
         sent = handoff.send(latents_FCHW)
@@ -76,13 +76,13 @@ class VideoPipeline:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Wait until every block is in the video, or, after an error, until both threads have stopped."""
+        """Wait until every block is in the video or, after an error, until both threads have stopped."""
         with self.wait.running():
             self.threads.__exit__(kind, error, trace)
 
 
 def decode_block(decoder: Decoder, watch: Stopwatch, encoding: Stage[np.ndarray], sent: LatentHandoff) -> None:
-    """On the decode thread: latents to frames, which then wait for the encode thread."""
+    """In the decode thread: decode latents, then queue their frames for the encode thread."""
     from longtake.platform.generation import handoff
 
     handoff.wait(sent)
@@ -93,6 +93,6 @@ def decode_block(decoder: Decoder, watch: Stopwatch, encoding: Stage[np.ndarray]
 
 
 def encode_frames(video: VideoWriter, watch: Stopwatch, frames_NHWC: np.ndarray) -> None:
-    """On the encode thread."""
+    """In the encode thread."""
     with watch.running():
         video.write(frames_NHWC)

@@ -1,9 +1,9 @@
 """A crew: workers that do one thing together, in step, as a distributed training does; unlike a fleet, where each item
 is somebody's own.
 
-Owns what a member is told of its place, and how members exchange tensors: through NCCL between GPUs, through gloo
-between CPUs. Whoever starts a crew watches it from outside; one that loses a member is started again as a whole and
-goes on from what it has saved. `cluster.py` runs crews on Ray; the one here is a crew of one.
+Owns what a member knows of its place, and how members exchange tensors: through NCCL between GPUs, through gloo between
+CPUs. The process that starts a crew watches it from outside. A crew that loses a member is restarted as a whole and
+continues from what it has saved. `cluster.py` runs crews on Ray; the crew here has one member.
 """
 
 import os
@@ -84,15 +84,15 @@ def end_of(folder: Path) -> LongtakeError | None:
 
 
 def backend_for(device_type: str) -> str:
-    """The backends of a process group whose members compute on `cuda` or `cpu` devices.
+    """The backends of a process group whose members compute on this kind of device, `cuda` or `cpu`.
 
-    With both backends, barriers and tensors in host memory go through gloo, and tensors of a GPU through NCCL.
+    With both backends, NCCL exchanges the tensors of GPUs, and gloo those in host memory and barriers.
     """
     return "cpu:gloo,cuda:nccl" if device_type == "cuda" else "gloo"
 
 
 def member_device() -> "torch.device":
-    """Where a member computes: the GPU that LOCAL_RANK names, or the CPU of a process that sees no GPU."""
+    """The device of a member: the GPU that LOCAL_RANK names, or the CPU if the process sees no GPU."""
     import torch
 
     if not torch.cuda.is_available():
@@ -110,7 +110,7 @@ def sit_alone() -> Seat:
     if not dist.is_initialized():
         device = member_device()
         if device.type == "cuda":
-            torch.cuda.set_device(device)  # NCCL takes the current one
+            torch.cuda.set_device(device)  # NCCL uses the current device
         dist.init_process_group(backend_for(device.type), store=dist.HashStore(), rank=0, world_size=1)  # type: ignore[attr-defined]
     return Seat(0, 1)
 

@@ -17,7 +17,7 @@ import av
 FORBIDDEN = re.compile(rb"\x00\x00(?:[\x00-\x02]|\x03[^\x00-\x03])", re.DOTALL)
 WRONG_CHECKSUM = re.compile(r"\b(?:crc|md5|checksum)\b", re.IGNORECASE)
 CHECK_OPTIONS = {"err_detect": "crccheck"}
-STOP_OPTIONS = {"err_detect": "explode"}  # an error where the decoder would else paint over what it cannot read
+STOP_OPTIONS = {"err_detect": "explode"}  # raise an error instead of concealing what cannot be decoded
 
 
 def length_bytes(codec: str, extradata: bytes) -> int:

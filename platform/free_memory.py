@@ -1,7 +1,7 @@
-"""How much host memory a process may still take: what the machine has free, and what its control groups leave.
+"""How much host memory a process can still allocate, given the machine's free memory and its control groups.
 
-A container sees the machine's memory and is killed at its own limit, so both count. Page cache that the kernel can give
-back is free. Versions 1 and 2 of control groups are read; a system without either has the machine's free memory alone.
+A container sees the machine's memory but is killed at its own limit, so the smaller of the two counts. Reclaimable page
+cache counts as free. Versions 1 and 2 of control groups are supported; without them, the machine's free memory counts.
 """
 
 from collections.abc import Iterator
@@ -12,14 +12,14 @@ NO_LIMIT = float("inf")
 
 
 def free_bytes(root: Path = ROOT) -> int:
-    """Bytes; `root` holds proc/ and sys/."""
+    """Free host memory in bytes. `root`: the folder with proc/ and sys/."""
     import psutil
 
     return int(min(psutil.virtual_memory().available, group_free_bytes(root)))
 
 
 def group_free_bytes(root: Path) -> float:
-    """The least that any group of this process, or a group around it, leaves; infinity without a limit."""
+    """The least memory left in any control group of this process or their parents; infinity without a limit."""
     try:
         lines = (root / "proc/self/cgroup").read_text().splitlines()
     except OSError:
@@ -37,7 +37,7 @@ def group_free_bytes(root: Path) -> float:
 
 
 def upwards(mount: Path, path: str) -> Iterator[Path]:
-    """The group's folder and those around it. A container may see the host's path, of which only the mount is there."""
+    """The group's folder and its parents. In a container the path may be the host's; only the mount exists then."""
     folder = mount / path.lstrip("/")
     while folder != mount:
         yield folder
@@ -46,7 +46,7 @@ def upwards(mount: Path, path: str) -> Iterator[Path]:
 
 
 def left(folder: Path, limit_name: str, used_name: str) -> float:
-    """The group's limit less what it cannot give back."""
+    """The group's limit less its memory that cannot be reclaimed."""
     try:
         limit = (folder / limit_name).read_text().strip()
         used = int((folder / used_name).read_text())
@@ -57,6 +57,6 @@ def left(folder: Path, limit_name: str, used_name: str) -> float:
 
 
 def cache_bytes(stat: str) -> int:
-    """Pages of files, of the group and those in it; version 1 calls the sums total_..."""
+    """Page cache of the group and its children, whose sums version 1 calls total_..."""
     rows = dict(line.split(" ", 1) for line in stat.splitlines() if " " in line)
     return sum(int(rows.get(f"total_{name}", rows.get(name, 0))) for name in ("inactive_file", "active_file"))

@@ -1,4 +1,4 @@
-"""How a computing process is set up: one thread, float32 that is float32, an allocator that keeps what is freed.
+"""How a computing process is set up: one thread, exact float32, and an allocator that keeps freed memory.
 
 Sums on one thread are the same on every machine of a kind, so pixels do not depend on the number of cores. Handing
 every freed temporary back to the system costs a page fault for each page of the next one: a 72 x 1536 product takes
@@ -12,7 +12,7 @@ M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 
 
 def set_up_computing() -> None:
-    """One torch thread; no TF32; freed pieces of up to 32 MiB stay with the process. Mutates it; safe to repeat."""
+    """One torch thread, no TF32, freed memory of up to 32 MiB a piece is kept. Mutates the process; safe to repeat."""
     import torch
 
     torch.set_num_threads(1)
@@ -23,11 +23,11 @@ def set_up_computing() -> None:
 
 
 def compute_exactly() -> None:
-    """Float32 stays float32 on a GPU, and cuDNN chooses kernels by rule. Mutates the process; safe to repeat.
+    """Compute float32 without TF32, and let cuDNN choose kernels by rule. Mutates the process; safe to repeat.
 
     PyTorch rounds the inputs of float32 convolutions to TF32 unless told otherwise: ten bits of mantissa, a relative
-    error of 5e-4 for each product. `cudnn.benchmark` would choose kernels by their run times, so the same input could
-    get other last bits in the next process.
+    error of 5e-4 for each product. `cudnn.benchmark` would choose kernels by their run times, so the last bits
+    could differ from process to process.
     """
     import torch
 

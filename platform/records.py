@@ -19,8 +19,8 @@ _KINDS: dict[str, tuple[type, ...]] = {"str": (str,), "int": (int,), "float": (i
 class TakeResult:
     """result.json: a take is done exactly when this record exists and matches the video beside it.
 
-    timings: seconds per stage: load and generate of one thread, and wait, for which the other two held it back; decode
-    and encode of a thread each, beside it; wall in all. worker: 'host:pid' that made the video.
+    timings: seconds per stage. One thread spends load, generate and wait (for the other two threads); decode and encode
+    each have a thread; wall is the total. worker: 'host:pid' that made the video.
     """
 
     take_id: str

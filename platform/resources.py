@@ -1,8 +1,7 @@
-"""What a sampler may compute with: device, compiler, precision, room for the bank. Of all this only fp8 is part of what
-a take is.
+"""What a sampler may compute with: device, compiler, precision, room for the bank.
 
-Pixels of one kind of machine do not depend on it; between kinds (a CPU and a GPU, two GPUs) numbers round differently,
-which is why the record of a take says what it was computed on.
+Only fp8 is part of a take's identity. The other settings do not change pixels on one kind of machine. Between kinds (a
+CPU and a GPU, two GPUs) numbers round differently, so the record of a take names what it was computed on.
 """
 
 import math
@@ -21,22 +20,22 @@ PRECISIONS = ("bf16", "fp8")
 
 
 def check_precision(name: str | None) -> None:
-    """Raises ConfigError for an unknown one."""
+    """Raises ConfigError for an unknown precision."""
     if name not in (None, *PRECISIONS):
         raise ConfigError(f"workers.precision: {name!r} is not null, {' or '.join(PRECISIONS)}")
 
 
 HOST_SHARE = 0.5
-"""Of the host memory that is free, what the banks of all samplers may take together; weights and frames need some."""
+"""Share of the free host memory for the banks of all samplers; weights and frames need memory too."""
 
 
 @dataclass(frozen=True)
 class BankRoom:
     """Room for evicted keys and values of one sampler, filled in this order.
 
-    `gpu_gib`: device memory; `host_gib`: host memory, pinned beside a GPU, None for a sampler's share of what is free
-    when it starts; `disk`: the folder of a file that has no name and so cannot be left behind. On a CPU its memory is
-    the host's, and `gpu_gib` is not used.
+    `gpu_gib`: device memory, not used on a CPU. `host_gib`: host memory, pinned if the device is a GPU; None: the
+    sampler's share of the free memory when it starts. `disk`: the folder of an unnamed file, which disappears with the
+    process.
     """
 
     gpu_gib: float = 0.0
@@ -52,7 +51,7 @@ class BankRoom:
             raise ConfigError("workers.bank.disk: is empty; give a folder on a fast disk, or null")
 
     def on_this_machine(self, samplers: int) -> "BankRoom":
-        """With a number for `host_gib`: half of the free memory, divided by the samplers that share it."""
+        """The same room with `host_gib` set; the default is half of the free memory, divided by `samplers`."""
         if self.host_gib is not None:
             return self
         share = HOST_SHARE * free_bytes() / samplers

@@ -143,9 +143,9 @@ def probe(path: str | Path) -> VideoHeader:
 def read_frames(path: str | Path, batch: int = 32, threads: int = 1) -> Iterator[np.ndarray]:
     """Yields frames_NHWC of at most `batch` frames. Raises VideoError, also late, when a frame cannot be read.
 
-    `threads`: how many frames of an H.264 video are decoded at a time; other codecs take one thread. It changes neither
-    the frames nor the error: what several threads cannot read without an error, one thread reads again, from the first
-    frame that was not yet given.
+    `threads`: how many frames of an H.264 video are decoded at a time; other codecs use one thread. It changes neither
+    the frames nor the error: if decoding with several threads fails, one thread decodes again, starting with the first
+    frame that was not yielded.
     """
     path, given = Path(path), 0
     if threads > 1:
@@ -158,7 +158,7 @@ def read_frames(path: str | Path, batch: int = 32, threads: int = 1) -> Iterator
 
 
 def _batches(path: Path, batch: int, threads: int = 1, skip: int = 0) -> Iterator[np.ndarray]:
-    """The frames behind the first `skip`."""
+    """Batches of the frames after the first `skip`."""
     with _Reading(path) as container:
         header = _header(container, path)
         frames: list[np.ndarray] = []
@@ -191,8 +191,8 @@ def _decoded(container: Any, path: Path, threads: int) -> Iterator[Any]:
     for index, packet in enumerate(container.demux(stream)):
         if packet.is_corrupt or (length_size and damage.is_damaged(bytes(packet), length_size)):
             raise VideoError(f"{path}: packet {index} is damaged; make the video again")
-        # H.264 has no checksums to listen for, and listening needs the interpreter's lock: a decoder thread that waits
-        # for it, while its container is being closed under it, waits for good.
+        # H.264 has no checksums to watch for. Watching needs Python's lock, and a decoder thread that waits for that
+        # lock while its container is closed would wait forever.
         with nullcontext() if several else damage.wrong_checksums() as wrong:
             frames = packet.decode()
         if wrong:

@@ -55,7 +55,7 @@ class _Run(MetricRun):
 
 
 def differences(one: Tensor, other: Tensor) -> Tensor:
-    """int64 [n]: the absolute differences of uint8 frames, summed over each. Whole numbers, so the sum is exact."""
+    """int64 [n]: the sum of absolute differences of each pair of uint8 frames. Integer arithmetic, so it is exact."""
     import torch
 
     return (torch.maximum(one, other) - torch.minimum(one, other)).sum(dim=(1, 2, 3), dtype=torch.int64)

@@ -1,8 +1,8 @@
-"""The frames of a clip where its networks run, as uint8 tensors.
+"""The frames of a clip on the device of its networks, as uint8 tensors.
 
-On a CPU the frames stay where the decoder left them, and those that are asked for are copied. To a GPU a clip moves
-once, as uint8 and through pinned memory; every metric then takes its frames from there, and resizes and normalises
-them there. Shapes: frames uint8 [n, H, W, 3].
+On a CPU the frames stay in the decoder's memory, and the requested ones are copied. A clip is copied to a GPU once, as
+uint8 and through pinned memory; every metric takes its frames from that copy, and resizes and normalises them on the
+GPU. Shapes: frames uint8 [n, H, W, 3].
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ FLOAT_RGB_BYTES = 12
 
 
 class ClipFrames(Protocol):
-    """`chunk`: how many frames are best prepared at a time."""
+    """`chunk`: how many frames to prepare at a time."""
 
     @property
     def chunk(self) -> int: ...
 
     def at(self, places: Sequence[int]) -> Tensor:
-        """The frames at these places of the clip, uint8 [len(places), H, W, 3]; a copy."""
+        """A copy of the frames at these positions in the clip, uint8 [len(places), H, W, 3]."""
 
 
 class OnHost:
-    """Frames that stay in the clip's own memory. One is prepared at a time, so that its large float32 pixels stay in
-    the processor's cache."""
+    """Frames in the clip's own memory. They are prepared one at a time, so that the float32 pixels of one frame stay
+    in the processor's cache."""
 
     chunk = 1
 
@@ -44,7 +44,7 @@ class OnHost:
 
 
 class OnDevice:
-    """Frames on a device. As many are prepared at a time as take PREPARED_BYTES in float32."""
+    """Frames on a device, prepared in chunks of PREPARED_BYTES in float32."""
 
     def __init__(self, frames: Tensor) -> None:
         self.frames = frames
@@ -55,12 +55,12 @@ class OnDevice:
         return max(1, PREPARED_BYTES // (FLOAT_RGB_BYTES * height * width))
 
     def at(self, places: Sequence[int]) -> Tensor:
-        # Not frames[places]: PyTorch copies a list of places to the GPU and waits for all that runs there.
+        # frames[places] would copy the list to the GPU and wait for all work there.
         return torch.stack([self.frames[place] for place in places])
 
 
 class Upload:
-    """Moves clips to a device through one pinned buffer, which grows to the largest clip. Not for several threads."""
+    """Copies clips to a device through one pinned buffer, which grows to the largest clip. Not thread-safe."""
 
     def __init__(self, device: str) -> None:
         self.device = torch.device(device)
@@ -68,7 +68,7 @@ class Upload:
         self.copied: torch.cuda.Event | None = None
 
     def __call__(self, frames: Frames) -> OnDevice:
-        """The copy is queued on the device's current stream, and the host does not wait for it."""
+        """Queue the copy on the device's current stream, without waiting for it."""
         room = self.room(frames.size)
         np.copyto(room.numpy().reshape(frames.shape), frames)
         moved = room.view(frames.shape).to(self.device, non_blocking=True, copy=True)
@@ -78,7 +78,7 @@ class Upload:
         return OnDevice(moved)
 
     def room(self, size: int) -> Tensor:
-        """`size` bytes of the buffer, once the last copy out of it is done."""
+        """The first `size` bytes of the buffer, once the last copy from it is done."""
         if self.copied is not None:
             self.copied.synchronize()
         if len(self.buffer) < size:

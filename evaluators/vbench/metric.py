@@ -55,8 +55,8 @@ def in_batches(items: Sequence[int], size: int) -> Iterator[list[int]]:
 
 
 def run_over(network: Callable[[Tensor], Tensor], batches: Iterable[Tensor]) -> list[Tensor]:
-    """The network's answer for each input, on the CPU, as precise as it was given. The host waits for a GPU once, when
-    all batches are queued."""
+    """The network's output for each input, on the CPU, in the output's dtype. All batches are queued before the host
+    waits for a GPU."""
     import torch
 
     with torch.inference_mode():

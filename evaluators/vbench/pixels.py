@@ -1,7 +1,7 @@
-"""Frames as VBench's networks see them: its resizes and normalisations, on float32 pixels, where the frames are.
+"""VBench's resizes and normalisations of frames, on float32 pixels, on the device of the frames.
 
-All resizes interpolate without antialias unless one is asked for, never round and never clamp, so that bicubic may
-overshoot, as in VBench. No step goes through PIL, and none rounds to whole levels.
+Resizes interpolate without antialiasing unless asked for. They never round or clamp, so bicubic interpolation may
+overshoot, as in VBench. No step uses PIL or rounds to whole levels.
 Shapes: frames uint8 [n, H, W, 3]; pixels float32 [n, 3, h, w].
 """
 
@@ -32,7 +32,7 @@ IMAGING_LONG_PX = 512
 
 
 def each(prepare: Callable[[Tensor], Tensor], frames: ClipFrames, places: Sequence[int]) -> Tensor:
-    """The prepared frames at these places of a clip, as many at a time as suit the device."""
+    """The prepared frames at these positions in a clip, `frames.chunk` of them at a time."""
     return torch.cat([prepare(frames.at(part)) for part in in_batches(places, frames.chunk)])
 
 
@@ -48,7 +48,7 @@ def inputs_of(
 
 
 def raw(frames: Tensor) -> Tensor:
-    """0..255. On a CPU in the memory order of the frames; on a GPU in planes, the order of the networks' weights."""
+    """Pixels 0..255. On a CPU in the memory order of the frames; on a GPU in planes, as the networks' weights are."""
     planes = frames.permute(0, 3, 1, 2)
     return (planes.contiguous() if frames.is_cuda else planes).float()
 
@@ -110,7 +110,7 @@ def normalised(pixels: Tensor, statistics: Statistics) -> Tensor:
 
 @cache
 def per_channel(statistics: Statistics, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Mean and deviation, [3, 1, 1] each; kept, since a copy to a GPU waits for all that runs there."""
+    """Mean and deviation, [3, 1, 1] each. Cached, because copying them to a GPU waits for all work there."""
     mean, std = (torch.tensor(values, device=device).view(3, 1, 1) for values in statistics)
     return mean, std
 

@@ -117,7 +117,7 @@ def rotated(labels: list[str], index: int) -> list[str]:
 
 
 class Stages:
-    """Decoding and encoding, each on its own clock, with nothing beside them."""
+    """Decoding and encoding, each timed alone."""
 
     def __init__(self, sampler: Sampler, take: Take, turns: Turns):
         self.decoder, self.spec, self.turns = sampler.decoder(take), sampler.backbone.spec, turns

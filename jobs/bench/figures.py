@@ -1,8 +1,8 @@
-"""Figures of a `longtake bench sampler` run from its readings: arithmetic alone.
+"""Figures of a `longtake bench sampler` run, computed from its readings.
 
-Methods are compared on the blocks at which all of them attend a full window, pair by pair, so that the ratio of two
-methods is one of equal work; it comes with the middle half of its pairs. The ceiling is what the products of a block
-would take at the rate of a large product, measured in the same run.
+Methods are compared block by block, on the blocks at which all of them attend a full window, so a ratio of two methods
+compares equal work. It is given with the middle half of its pairs. The ceiling is the speed at which a block's products
+would run at the rate of one large product, measured in the same run.
 """
 
 import statistics
@@ -13,7 +13,7 @@ from longtake.platform.backbones.base import BackboneSpec
 from longtake.platform.takes import FRAMES_PER_LATENT
 
 EARLY_SECONDS, TWENTIETH, AROUND = 5.0, 19, 2
-"""When a block is early; the twentieth block; how many on either side of a block count with it."""
+"""The second of an early block; the index of the twentieth block; how many neighbours on either side are included."""
 
 
 @dataclass(frozen=True)
@@ -101,11 +101,11 @@ class Figures:
         return statistics.median(spent[-2 * AROUND - 1 :]) / statistics.median(early)
 
     def near(self, second: float) -> list[int]:
-        """The five steady blocks whose middles are nearest to that second of the video, in order."""
+        """The five steady blocks whose middles are nearest to this second of the video, in order."""
         return sorted(sorted(self.steady, key=lambda block: abs(self.middle(block) - second))[: 2 * AROUND + 1])
 
     def middle(self, block: int) -> float:
-        """Second of the video at the middle of a block."""
+        """The second of the video at the middle of a block."""
         return (block + 0.5) * self.spec.frames_per_block / self.spec.latent_fps
 
     def seconds_at(self, method: str, blocks: list[int]) -> float:

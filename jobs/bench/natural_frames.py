@@ -1,12 +1,12 @@
-"""Moving pictures that take an H.264 encoder about as long as real video, for measurements with random weights.
+"""Synthetic moving frames that cost an H.264 encoder about as much as real video, for measurements with random weights.
 
-Random weights decode to noise, which takes three times as long to encode. These frames have what an encoder works on:
-textures with a power-law spectrum like that of natural images, in layers that hide each other, bend a little and move
-at different speeds, by fractions of a pixel, and some sensor grain.
+Random weights decode to noise, which takes three times as long to encode. These frames imitate natural video: textures
+with a power-law spectrum, in layers that occlude each other, bend slightly and move at different subpixel speeds, and
+some sensor grain.
 
-At 832x480 px a frame takes the encoder of platform/video.py 12.0 ms of CPU time and has 17.9 kB; a frame of two real
-videos, decoded and encoded again, takes 11.6 and 12.0 ms (14.3 and 14.0 kB), one of uniform noise 36.4 ms (253 kB):
-medians of 15 rounds in turns on one core of a shared Xeon, by `python -m tests.bench.encoder_cost VIDEO ...`.
+CPU time of the encoder in platform/video.py per frame of 832x480 px: 12.0 ms (17.9 kB) for these frames, 11.6 and
+12.0 ms (14.3 and 14.0 kB) for two real videos, decoded and encoded again, and 36.4 ms (253 kB) for uniform noise.
+Medians of 15 interleaved rounds on one core of a shared Xeon: `python -m tests.bench.encoder_cost VIDEO ...`.
 """
 
 from functools import cache
@@ -19,24 +19,24 @@ from longtake.platform.takes import FRAMES_PER_LATENT
 
 FRAMES = 48
 PAN = (0.01, 0.035, 0.07)
-"""How far each layer moves to either side, as a share of the width, from the back to the front."""
+"""How far each layer moves to either side, as a share of the width, from back to front."""
 BEND, BENDS = 0.2, 3
-"""Rows move further or less far by this share of the way, in so many waves over the height."""
+"""Rows deviate by this share of a layer's movement, in this number of waves over the height."""
 TEXTURE, OUTLINE = 1.4, 2.0
 """The amplitude at frequency f is f ** -TEXTURE; the outline of a layer is smoother."""
 CONTRAST, GRAIN = 35.0, 1.0
-"""Standard deviations of a texture and of the grain, in levels of 255."""
+"""Standard deviations of the texture and of the grain, in levels of 0..255."""
 
 
 class NaturalDecoder:
-    """Decodes a block, and gives as many natural frames in place of its noise: a view of them, which costs nothing."""
+    """Decodes a block, then returns as many natural frames instead of its noise (a view, without a copy)."""
 
     def __init__(self, decoder: Decoder, spec: BackboneSpec):
         self.decoder, self.given = decoder, 0
         self.frames = looped(spec.height, spec.width, spec.frames_per_block * FRAMES_PER_LATENT)
 
     def push(self, latents_FCHW: Tensor) -> np.ndarray:
-        """Of one block at most."""
+        """Takes the latents of one block at most."""
         decoded = self.decoder.push(latents_FCHW)
         start, self.given = self.given % FRAMES, self.given + len(decoded)
         return self.frames[start : start + len(decoded)]
@@ -44,13 +44,13 @@ class NaturalDecoder:
 
 @cache
 def looped(height: int, width: int, block: int) -> np.ndarray:
-    """Natural frames [48 + block, height, width, 3], so that the block that begins with any of the 48 is one piece."""
+    """Natural frames [48 + block, height, width, 3]: a block that begins at any of the 48 is one slice."""
     frames = natural_frames(height, width)
     return np.concatenate([frames, frames[np.arange(block) % FRAMES]])
 
 
 class Layer:
-    """A texture with its transparency and its colour, as spectra of rows, which are shifted there."""
+    """A texture with its transparency and colour, kept as spectra of its rows, where a shift is a change of phase."""
 
     def __init__(self, rng: np.random.Generator, height: int, width: int, pan: float, opaque: bool):
         outline = np.full((height, width), 1.0) if opaque else random_field(rng, height, width, OUTLINE)
@@ -61,7 +61,7 @@ class Layer:
         self.tint = rng.uniform(0.75, 1.25, 3).astype(np.float32)
 
     def draw(self, frame_HWC: np.ndarray, turn: float) -> None:
-        """Over the frame, which is mutated, at `turn` of its way there and back (0 to 1)."""
+        """Draw the layer over the frame, which is mutated. `turn`: position in the movement there and back, 0 to 1."""
         way = np.sin(2 * np.pi * turn) + BEND * np.sin(2 * np.pi * turn + self.waves)
         angle = -2 * np.pi * self.pan * way[:, None] * np.fft.rfftfreq(self.width)
         shift = np.exp(1j * angle.astype(np.float32))
@@ -70,7 +70,7 @@ class Layer:
 
 
 def random_field(rng: np.random.Generator, height: int, width: int, exponent: float) -> np.ndarray:
-    """[height, width] of mean 0 and variance 1 with amplitudes f ** -exponent."""
+    """[height, width] with mean 0, variance 1 and amplitudes f ** -exponent."""
     frequency = np.hypot(np.fft.fftfreq(height)[:, None], np.fft.rfftfreq(width))
     frequency[0, 0] = np.inf
     real, imaginary = rng.standard_normal((2, *frequency.shape))
@@ -79,7 +79,7 @@ def random_field(rng: np.random.Generator, height: int, width: int, exponent: fl
 
 
 def natural_frames(height: int, width: int) -> np.ndarray:
-    """uint8 [48, height, width, 3], the same on every call; the first frame follows the last."""
+    """uint8 [48, height, width, 3], the same on every call. The frames form a loop."""
     rng = np.random.default_rng(0)
     layers = [Layer(rng, height, width, pan, opaque=index == 0) for index, pan in enumerate(PAN)]
     frames = np.empty((FRAMES, height, width, 3), np.uint8)

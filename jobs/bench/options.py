@@ -1,4 +1,4 @@
-"""What `longtake bench sampler` is asked: plain values that travel to other processes, and its command line.
+"""Options of `longtake bench sampler`: plain values, which are sent to other processes, and the command line.
 
 An option is declared once, as a field of `BenchOptions`; the command line, the title and `as_command` follow from it.
 Imports nothing heavy, since `longtake --help` reads it.
@@ -26,31 +26,31 @@ PROMPT = "dusk, brick; pan right 6 s, left 6 s, repeat"
 class BenchOptions:
     """`shrink` divides the sizes of the spec; `dtype` None is the backbone's own on a GPU and float32 on a CPU."""
 
-    backbone: Annotated[str, typer.Option(help="Whose sizes to run, with random weights.")] = "longlive"
+    backbone: Annotated[str, typer.Option(help="Backbone whose sizes are run, with random weights.")] = "longlive"
     seconds: Annotated[int, typer.Option(min=1, help="Length of the video.")] = 30
-    methods: Annotated[tuple[str, ...], typer.Option(help="Context methods, split by commas.")] = (
+    methods: Annotated[tuple[str, ...], typer.Option(help="Context methods, separated by commas.")] = (
         "native",
         "native-relative",
         "rag",
     )
-    window: Annotated[int | None, typer.Option(help="Frames attended at most; default: the backbone's.")] = None
-    shrink: Annotated[int, typer.Option(min=1, help="Divide the network's sizes by this.")] = 1
-    batch: Annotated[int, typer.Option(min=1, help="Rows made at once in the timing of blocks.")] = 1
+    window: Annotated[int | None, typer.Option(help="Window in latent frames; default: the backbone's.")] = None
+    shrink: Annotated[int, typer.Option(min=1, help="Divide the network's sizes by this number.")] = 1
+    batch: Annotated[int, typer.Option(min=1, help="Rows generated at once while blocks are timed.")] = 1
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto"
     dtype: Annotated[
         str | None, typer.Option(help="float32 or bf16; default: the backbone's on a GPU, else float32.")
     ] = None
-    precision: Annotated[str | None, typer.Option(help="bf16 or fp8 (workers.precision); default: as dtype says.")] = (
+    precision: Annotated[str | None, typer.Option(help="bf16 or fp8 (workers.precision); default: same as dtype.")] = (
         None
     )
-    compile: Annotated[bool, typer.Option("--compile", help="Compile what lies between attentions.")] = False
+    compile: Annotated[bool, typer.Option("--compile", help="Compile the code between attentions.")] = False
     bank_dtype: Annotated[str | None, typer.Option(help="float32, bf16 or fp8; default: as computed.")] = None
     bank_frames: Annotated[int | None, typer.Option(help="Frames that the bank keeps; default: all.")] = None
-    gpu_gib: Annotated[float, typer.Option(help="Device memory for the bank (workers.bank.gpu_gib).")] = 0.0
-    host_gib: Annotated[float | None, typer.Option(help="Host memory for the bank; default: half of what is free.")] = (
-        None
-    )
-    disk: Annotated[str | None, typer.Option(help="A folder for the rest of the bank; default: none.")] = None
+    gpu_gib: Annotated[float, typer.Option(help="GiB of device memory for the bank.")] = 0.0
+    host_gib: Annotated[
+        float | None, typer.Option(help="GiB of host memory for the bank; default: half of what is free.")
+    ] = None
+    disk: Annotated[str | None, typer.Option(help="Folder for the rest of the bank; default: none.")] = None
 
     @property
     def name(self) -> str:
@@ -74,7 +74,7 @@ class BenchOptions:
         return Resources(self.device, compile=self.compile, precision=self.precision, bank=bank)
 
     def take(self, method: str, latent_frames: int, seed: int = 0) -> Take:
-        """A take of the stand-in; what is given of window and bank goes to every method that has it."""
+        """A take of the stand-in. The window and bank options are passed to every method that has them."""
         from longtake.platform.methods.base import methods
         from longtake.platform.takes import MethodSpec, Take
 
@@ -85,7 +85,7 @@ class BenchOptions:
 
 
 def with_bench_options(command: Callable[..., int]) -> Callable[..., int]:
-    """Replaces a command's **keywords by an option for every field of BenchOptions; typer reads the signature."""
+    """Replace a command's **keywords with one option per field of BenchOptions, in the signature that typer reads."""
     hints = get_type_hints(BenchOptions, include_extras=True)
     own = signature(command, eval_str=True)
     options = [as_option(field, *get_args(hints[field.name])) for field in fields(BenchOptions)]
@@ -95,7 +95,7 @@ def with_bench_options(command: Callable[..., int]) -> Callable[..., int]:
 
 
 def as_option(field: Field[Any], kind: Any, option: Any) -> Parameter:
-    """The field as a parameter of a command; a tuple is written with commas."""
+    """The field as a parameter of a command. A tuple becomes text with commas."""
     default = field.default
     if isinstance(default, tuple):
         kind, default = str, ",".join(default)
@@ -103,7 +103,7 @@ def as_option(field: Field[Any], kind: Any, option: Any) -> Parameter:
 
 
 def from_words(words: dict[str, Any]) -> BenchOptions:
-    """The options as typer read them."""
+    """Build the options from the values that typer parsed."""
     names = [field.name for field in fields(BenchOptions) if isinstance(field.default, tuple)]
     split = {name: tuple(part.strip() for part in words[name].split(",")) for name in names}
     return BenchOptions(**(words | split))
@@ -116,7 +116,7 @@ def command(
     out: Annotated[Path | None, typer.Option(help="Write every block's reading to this CSV file.")] = None,
     **words: Any,
 ) -> int:
-    """Clocks, frames a second and memory of a backbone's sizes with random weights; downloads nothing."""
+    """Measure speed and memory of a backbone with random weights; downloads nothing."""
     from longtake.jobs.bench.sampler import sampler
 
     return sampler(from_words(words), end_to_end, out)

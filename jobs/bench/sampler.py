@@ -1,7 +1,8 @@
-"""`longtake bench sampler`: what a backbone's sizes cost here, from text to file, under each context method.
+"""`longtake bench sampler`: speed and memory of a backbone on this machine, from text to file, per context method.
 
-Weights are random and nothing is downloaded; clocks are real. Text, whole videos and blocks in turns are measured one
-after the other, the first two in processes of their own; each is shown when it is done, then exactly what ran.
+Weights are random and nothing is downloaded. Text and whole videos are measured first, each in a process of its own,
+then blocks of all methods in turns. Whole videos are shown as soon as they are done, the other tables at the end, with
+a title that says exactly what ran.
 """
 
 from dataclasses import replace
@@ -44,7 +45,7 @@ def sampler(options: BenchOptions, end_to_end: bool = True, out: Path | None = N
         turns = take_turns(options, lambda done, total: status.update(f"timing block {done}/{total}"))
     spec, device = stand_in(options).spec, options.resources.compute_device()
     figures = Figures(spec, turns, window.size, options.batch, wall=device.type == "cuda")
-    told = title(options, spec, window)  # after the runs, for it names the attention kernel
+    told = title(options, spec, window)  # after the runs, since it names the attention kernel
     console.print(told, stage_table(figures, text), method_table(figures), sep="\n", markup=False)
     if out is not None:
         about = [options.as_command, *told.splitlines(), *video_lines(videos)]
@@ -93,13 +94,13 @@ def title(options: BenchOptions, spec: BackboneSpec, window: Window) -> str:
             f"window {window.size}, sink {window.sink}, blocks of {window.block}; {frames} latent frames "
             f"({frames / spec.latent_fps:g} s); batch {options.batch}",
             f"bank {options.bank_dtype or 'as computed'}, {options.bank_frames or 'all'} frames; {bank_room(options)}",
-            "decoded frames are noise, which encodes slowly; natural-looking moving frames are encoded in their place",
+            "natural-looking frames are encoded instead of the decoded noise, which would encode more slowly",
         ]
     )
 
 
 def computing(options: BenchOptions, spec: BackboneSpec, device: torch.device) -> str:
-    """Number formats and kernels of the network."""
+    """The number formats and kernels of the network."""
     dtype = str(spec.dtype).removeprefix("torch.")
     kind = f"{dtype}, linear layers in fp8" if options.precision == "fp8" else dtype
     between = "Triton kernels, " if kernels.used_on(device) else ""
@@ -108,7 +109,7 @@ def computing(options: BenchOptions, spec: BackboneSpec, device: torch.device) -
 
 
 def bank_room(options: BenchOptions) -> str:
-    """The room for the bank, as a sweep's `workers.bank` writes it."""
+    """The room for the bank, as written in a sweep's `workers.bank`."""
     room = options.resources.bank
     host = "null" if room.host_gib is None else f"{room.host_gib:g}"
     return f"workers.bank: gpu_gib {room.gpu_gib:g}, host_gib {host}, disk {room.disk or 'null'}"

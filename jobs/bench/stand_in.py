@@ -1,8 +1,8 @@
 """Stand-ins for loaded backbones: the architecture of a registered one, at its own sizes or smaller, random weights.
 
-A stand-in computes what the real one would, number by number as expensive. Nothing is downloaded. The Wan family gets a
-random network, VAE and text; other backbones keep the parts that ship with them, and their latents. What it decodes is
-noise, which an encoder takes three times as long for as for real video, so its decoder gives natural frames instead.
+A stand-in does the same computation as the real backbone at the same cost. Nothing is downloaded. The Wan family has a
+random network, VAE and text; other backbones keep the parts that ship with them, and their latents. Its decoded frames
+are noise, which takes three times as long to encode as real video, so its decoder returns natural frames instead.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""What `longtake bench sampler` shows and writes: tables of its figures, and a CSV file of its readings."""
+"""Output of `longtake bench sampler`: tables of its figures, and a CSV file of its readings."""
 
 import statistics
 
@@ -12,9 +12,11 @@ from longtake.platform.takes import FRAMES_PER_LATENT
 
 
 def stage_table(figures: Figures, text_seconds: float) -> Table:
-    """Each stage alone, nothing beside it."""
+    """The speed of each stage while no other one runs."""
     steady = f"blocks {figures.steady[0]} to {figures.steady[-1]}"
-    table = Table("stage", "s a block (median)", "frames a second", title=f"Stages, each alone; denoise over {steady}")
+    table = Table(
+        "stage", "s a block (median)", "frames a second", title=f"Stages, each measured alone; denoise over {steady}"
+    )
     table.add_row("text, one prompt", f"{text_seconds:.4g}", "-")
     frames = FRAMES_PER_LATENT * figures.spec.frames_per_block
     for method in figures.methods:
@@ -27,14 +29,14 @@ def stage_table(figures: Figures, text_seconds: float) -> Table:
 
 
 def method_table(figures: Figures) -> Table:
-    """A column a method: share of the ceiling, cost beside the others, flatness, bank."""
+    """One column per method: share of the ceiling, cost against other methods, growth over the video, bank."""
     ceiling = figures.denoise_fps(figures.methods[0]) / figures.of_ceiling(figures.methods[0])
     rate = f"product rate {figures.rate / 1e12:.4g} TFLOP/s, ceiling {ceiling:.4g} fps"
     return table_of(f"Blocks; {rate}; ratios with their middle half", figures.methods, block_rows(figures))
 
 
 def block_rows(figures: Figures) -> list[tuple[str, list[str]]]:
-    """(what, a cell per method)."""
+    """(label, one cell per method)."""
     methods = figures.methods
     bases = [method for method in ("native", "native-relative") if method in methods]
     flat = [figures.last_over_twentieth(method) for method in methods]
@@ -51,19 +53,19 @@ def block_rows(figures: Figures) -> list[tuple[str, list[str]]]:
 
 
 def block_time(figures: Figures, blocks: list[int]) -> tuple[str, list[str]]:
-    """What a block takes at this place of the video."""
+    """Time of a block at this position in the video."""
     second = figures.middle(blocks[len(blocks) // 2])
     return f"s a block near {second:.0f} s", [f"{figures.seconds_at(one, blocks):.4g}" for one in figures.methods]
 
 
 def video_table(videos: dict[str, WholeVideo]) -> Table:
-    """A column a method: whole videos, what bounds their speed, and memory."""
-    title = "Whole videos; stages overlap, seconds at work of each"
+    """One column per method: speed of whole videos, their bottleneck, and memory."""
+    title = "Whole videos; seconds of work per stage (stages overlap)"
     return table_of(title, list(videos), video_rows(list(videos.values())))
 
 
 def video_rows(videos: list[WholeVideo]) -> list[tuple[str, list[str]]]:
-    """(what, a cell per video)."""
+    """(label, one cell per video)."""
     stages = [(f"{stage} s", [f"{video.stage_seconds[stage]:.4g}" for video in videos]) for stage in STAGES]
     return [
         ("end to end fps", [f"{video.fps:.4g}" for video in videos]),
@@ -78,7 +80,7 @@ def video_rows(videos: list[WholeVideo]) -> list[tuple[str, list[str]]]:
 
 
 def video_lines(videos: dict[str, WholeVideo]) -> list[str]:
-    """The same as text, a line a video."""
+    """The same as text, one line per video."""
     rows = {method: video_rows([video]) for method, video in videos.items()}
     return [
         f"whole video, {method}: " + ", ".join(f"{name} {cell}" for name, (cell,) in its)
@@ -98,7 +100,7 @@ def gib(num_bytes: int) -> str:
 
 
 def as_csv(turns: Turns) -> str:
-    """A row per method and block."""
+    """One row per method and block."""
     lines = ["method,block,attended,wall_seconds,cpu_seconds,bank_bytes,product_flops_per_second"]
     for r in sorted(turns.readings, key=lambda reading: (reading.method, reading.block)):
         clocks = f"{r.wall_seconds:.6f},{r.cpu_seconds:.6f}"

@@ -1,7 +1,7 @@
 """Whole videos for `longtake bench sampler`, made one at a time by the worker that `longtake run` uses.
 
-Denoising, decoding and encoding overlap as they do there. Meant for a process of its own, where no memory of another
-method is counted; what the natural frames take is (72 MB at 480x832).
+Denoising, decoding and encoding overlap as they do there. Run each video in a process of its own, so that its peak
+memory includes no other method. The peak does include the natural frames (72 MB at 480x832).
 """
 
 import time
@@ -27,10 +27,10 @@ STAGES = ("generate", "decode", "encode")
 
 @dataclass(frozen=True)
 class WholeVideo:
-    """A whole video: frames, wall seconds from request to record and to the first frames, peak bytes.
+    """A whole video: frames, wall seconds from the request to the record and to the first frames, peak bytes.
 
-    `stage_seconds`: wall seconds at work of each stage; they overlap. `waiting_seconds`: how long the generating thread
-    was held back because earlier blocks were not decoded and encoded yet.
+    `stage_seconds`: wall seconds of work per stage; stages overlap. `waiting_seconds`: how long the generating thread
+    waited for earlier blocks to be decoded and encoded.
     """
 
     frames: int
@@ -48,12 +48,12 @@ class WholeVideo:
 
     @property
     def busiest(self) -> str:
-        """The stage that bounds the speed."""
+        """The stage with the most work, which limits the speed."""
         return max(self.stage_seconds, key=lambda stage: self.stage_seconds[stage])
 
 
 class FirstPush:
-    """A decoder that notes when its first frames had arrived."""
+    """A decoder that records when its first frames arrived."""
 
     def __init__(self, decoder: Decoder):
         self.decoder = decoder
@@ -66,7 +66,7 @@ class FirstPush:
 
 
 class WatchedSampler(Sampler):
-    """Keeps the decoder that it gave out last."""
+    """Keeps the last decoder that it returned."""
 
     def decoder(self, take: Take) -> Decoder:
         self.watched = FirstPush(super().decoder(take))
@@ -74,7 +74,7 @@ class WatchedSampler(Sampler):
 
 
 def whole_video(options: BenchOptions, method: str) -> WholeVideo:
-    """One video as `longtake run` makes it, by a sampler that has made a block before."""
+    """One video as `longtake run` makes it, after one block as a warm-up."""
     stand_in(options)
     worker = SamplerWorker(SweepStore(".", "bench"), options.resources, WatchedSampler)
     worker.loaded.ensure(options.name)

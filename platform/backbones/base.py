@@ -88,8 +88,8 @@ class Condition:
 
 
 class Decoder(Protocol):
-    """Streaming: latents [n, C, H, W] in, uint8 frames [m, height, width, 3] out, an array of their own; keeps what the
-    next call needs."""
+    """Decodes a stream: latents [n, C, H, W] to a new array of uint8 frames [m, height, width, 3]. Keeps what the next
+    call needs."""
 
     def push(self, latents_FCHW: Tensor) -> np.ndarray: ...
 
@@ -150,10 +150,10 @@ class Backbone(ABC):
 
 
 def check_precision(spec: BackboneSpec, precision: str | None) -> None:
-    """Raises ConfigError for a precision that the backbone does not compute in, wherever it runs."""
+    """Raises ConfigError for a precision that the backbone does not support on any device."""
     if precision is not None and spec.dtype != torch.bfloat16:
         raise ConfigError(
-            f"workers.precision: {precision!r} is for backbones that compute in bf16, and {spec.name} computes in "
+            f"workers.precision: {precision!r} needs a backbone that computes in bf16, but {spec.name} computes in "
             f"{str(spec.dtype).removeprefix('torch.')}; set null"
         )
     if precision == "fp8":

@@ -42,7 +42,7 @@ WAN_1_3B = DiTSpec(
 )
 SCHEDULE = FlowSchedule(steps=(1000, 750, 500, 250), shift=5.0)
 DECODE = "2"
-"""Part of every take's identity, as ENGINE is; it changes when the same latents would be decoded to other pixels."""
+"""Part of a take's identity, like ENGINE. Raise it when the same latents would be decoded to other pixels."""
 H100_TFLOPS = 244.0
 """What LongLive's published 20.7 frames a second on one H100 come to: 141.5 TFLOP for 12 frames at window 12, with the
 whole of the commit pass."""

@@ -13,7 +13,7 @@ cd "$(dirname "$0")/../.." || exit 2
 SECONDS=0 HERE=$PWD
 export OUT=${OUT:-build/gpu} PYTHON=${PYTHON:-python3} SMOKE=${SMOKE:-}
 BUDGET=${BUDGET:-535} PACE=${PACE:-1} JOBS=${JOBS:-${SMOKE:+2}}
-# Step and its most seconds, the most valuable first (goals, then tests): what the budget does not reach is left out.
+# Each step and its time limit in seconds, goals first, then tests; steps at the end are skipped when the budget is spent.
 LIMITS="machine:60 kernels:75 blocks:120 bench:120 bench-compiled:140 long:90 tests:150 vae:90 host:40 embedder:50 vbench:90 fp8:90"
 KNOWN=$(for one in $LIMITS; do echo "${one%:*}"; done)
 STEPS=${STEPS:-$KNOWN}

@@ -39,7 +39,9 @@ def test_only_fp8_is_part_of_a_take(tmp_path: Path) -> None:
 def test_a_take_says_fp8_and_the_plan_notes_it(tmp_path: Path) -> None:
     grid = expand(tiny.write_sweep(tmp_path), [*WAN, "workers.precision=fp8"], need_weights=False)
     assert all(("precision", "fp8") in take.fingerprint for take in grid.takes)
-    assert "workers.precision: fp8 changes pixels beyond rounding; these takes are others than bf16's" in grid.notes
+    assert (
+        "workers.precision: fp8 changes pixels beyond rounding; takes in fp8 and bf16 have different ids" in grid.notes
+    )
     assert grid.resources(tmp_path).precision == "fp8"
 
 
@@ -49,11 +51,11 @@ def test_a_take_says_fp8_and_the_plan_notes_it(tmp_path: Path) -> None:
         (["workers.precision=fp4"], "workers.precision: 'fp4' is not null, bf16 or fp8"),
         (
             ["workers.precision=fp8"],
-            "'fp8' is for backbones that compute in bf16, and tiny computes in float32; set null",
+            "'fp8' needs a backbone that computes in bf16, but tiny computes in float32; set null",
         ),
-        (["workers.precision=bf16"], "'bf16' is for backbones that compute in bf16, and tiny computes in float32"),
-        ([*WAN, "workers={precision: fp8, device: cpu}"], "'fp8' needs a GPU, and these samplers compute on the CPU"),
-        ([*WAN, "workers={precision: fp8, gpus_per_sampler: 0}"], "'fp8' needs a GPU, and these samplers compute on"),
+        (["workers.precision=bf16"], "'bf16' needs a backbone that computes in bf16, but tiny computes in float32"),
+        ([*WAN, "workers={precision: fp8, device: cpu}"], "'fp8' needs a GPU, but the samplers compute on the CPU"),
+        ([*WAN, "workers={precision: fp8, gpus_per_sampler: 0}"], "'fp8' needs a GPU, but the samplers compute on"),
     ],
 )
 def test_what_is_refused_when_the_file_is_read(words: list[str], line: str, tmp_path: Path) -> None:
@@ -88,7 +90,7 @@ def test_a_corpus_is_made_in_it_too(tmp_path: Path) -> None:
     file = tmp_path / "corpus.yaml"
     file.write_text("name: c\nbackbone: tiny\nprompts: ['dusk, brick; pan right 3 s']\nworkers: {precision: fp8}\n")
     with pytest.raises(
-        ConfigError, match=r"corpus.yaml: workers.precision: 'fp8' is for backbones that compute in bf16"
+        ConfigError, match=r"corpus.yaml: workers.precision: 'fp8' needs a backbone that computes in bf16"
     ):
         corpus_spec.expand(file)
 

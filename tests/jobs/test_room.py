@@ -24,7 +24,7 @@ def test_shelves_are_filled_in_order() -> None:
 def test_a_shelf_takes_whole_entries() -> None:
     """1.2 GiB hold two entries of half a GiB, so that five of them need a third place."""
     assert spread(Need(5, HALF), BankRoom(gpu_gib=1.2, host_gib=1.7), on_gpu=True) == {"gpu": GIB, "host": 3 * HALF}
-    with pytest.raises(ConfigError, match=r"a bank of 3.0 GiB does not fit, 512.0 MiB are left over"):
+    with pytest.raises(ConfigError, match=r"a bank of 3.0 GiB exceeds the available room by 512.0 MiB"):
         spread(Need(6, HALF), BankRoom(gpu_gib=1.2, host_gib=1.7), on_gpu=True)
 
 
@@ -47,13 +47,13 @@ def test_more_than_the_disk_has_free_is_refused(tmp_path: pytest.TempPathFactory
 
 
 def test_too_little_room_says_how_much_and_what_to_do() -> None:
-    with pytest.raises(ConfigError, match=r"254.0 GiB does not fit, 230.0 GiB are left over; name workers.bank.disk"):
+    with pytest.raises(ConfigError, match=r"254.0 GiB exceeds the available room by 230.0 GiB; name workers.bank.disk"):
         spread(Need(508, HALF), BankRoom(host_gib=24), on_gpu=False)
 
 
 def test_a_limit_that_the_sweep_does_not_say_is_named() -> None:
     with pytest.raises(
-        ConfigError, match=r"3.0 GiB does not fit, 1.0 GiB are left over \(host_gib: 2, half of it\); name"
+        ConfigError, match=r"3.0 GiB exceeds the available room by 1.0 GiB \(host_gib: 2, half of it\); name"
     ):
         spread(Need(6, HALF), BankRoom(host_gib=2), on_gpu=False, host_limit="host_gib: 2, half of it")
 

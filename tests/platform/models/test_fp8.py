@@ -143,7 +143,7 @@ def test_what_cannot_be_in_8_bits_is_refused():
 @pytest.mark.parametrize("precision", ["bf16", "fp8"])
 def test_a_sampler_refuses_before_it_reads_weights(precision, monkeypatch, tmp_path):
     monkeypatch.setattr(Pocket, "weights_file", lambda: tmp_path / "none")
-    with pytest.raises(ConfigError, match=f"'{precision}' is for backbones .* in bf16, and pocket computes in float32"):
+    with pytest.raises(ConfigError, match=f"'{precision}' needs a backbone .* in bf16, but pocket computes in float32"):
         Sampler("pocket", Resources("cpu", precision=precision))
 
 
