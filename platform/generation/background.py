@@ -1,7 +1,7 @@
 """A helper thread that makes calls one after the other.
 
-It starts with the first call, ends when its owner is collected or Python exits, and keeps nothing alive in between but
-the calls that are waiting. At the end it finishes the call it is in; calls that are still waiting are cancelled.
+It starts with the first call and ends when its owner is collected or Python exits. Until then it keeps only waiting
+calls alive. At the end it finishes the running call and cancels the waiting ones.
 """
 
 import threading
@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 END_SECONDS = 10.0
-"""How long the end waits for the call that is running."""
+"""How long to wait at the end for the running call."""
 
 
 class Call:
@@ -30,12 +30,12 @@ class Call:
         try:
             prepare()
             self.future.set_result(self.function(*self.args))
-        except BaseException as error:  # whatever it is, it belongs to the thread that asks for the result
+        except BaseException as error:  # any error is raised in the thread that asks for the result
             self.future.set_exception(error)
 
 
 class Background:
-    """`prepare` is called in the thread before every call: it chooses the CUDA device, and must not hold the owner."""
+    """`prepare` runs in the thread before every call; it selects the CUDA device and must not refer to the owner."""
 
     def __init__(self, name: str, prepare: Callable[[], None]):
         self.waiting: SimpleQueue[Call | None] = SimpleQueue()
@@ -44,7 +44,7 @@ class Background:
         weakref.finalize(self, end, self.waiting, self.closed, self.thread)
 
     def submit(self, function: Callable[..., Any], *args: Any) -> "Future[Any]":
-        """The future of `function(*args)`; what it raises, the future raises."""
+        """Queue `function(*args)`. The future returns its result or raises its error."""
         if self.thread.ident is None:
             self.thread.start()
         call = Call(function, args)
@@ -53,16 +53,16 @@ class Background:
 
 
 def serve(waiting: "SimpleQueue[Call | None]", closed: threading.Event, prepare: Callable[[], None]) -> None:
-    with torch.inference_mode():  # tensors made in it may be written nowhere else
+    with torch.inference_mode():  # tensors created here can be written only in inference mode
         while (call := waiting.get()) is not None:
             if closed.is_set():
                 call.future.cancel()
             call.make(prepare)
-            del call  # while waiting for the next one it would keep its tensors, and its owner
+            del call  # otherwise it would keep its tensors and its owner alive until the next call
 
 
 def end(waiting: "SimpleQueue[Call | None]", closed: threading.Event, thread: threading.Thread) -> None:
-    """Let the running call finish, and no other begin: at exit, none may be inside a driver that is going away."""
+    """Let the running call finish and start no other: at exit, no call may be inside a driver that is shutting down."""
     closed.set()
     waiting.put(None)
     if thread.is_alive() and thread is not threading.current_thread():

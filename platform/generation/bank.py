@@ -1,18 +1,18 @@
-"""Frames that have left the window, packed, on the shelves with room: the only thing that grows with a video.
+"""Packed keys and values of frames that have left the window, on shelves: the only part that grows with a video.
 
-Moves happen once per block, while the block's last pass runs: what was evicted goes to a shelf, what the next block
-will attend comes back. Beside a GPU these are copies on two streams of their own (streams.py), one for each
-direction; on a CPU they are plain copies. An entry on its way is readable at every moment.
+Entries move once per block, during the block's last pass: evicted entries go to a shelf, entries that the next block
+will attend come back. On a GPU each direction has its own stream for copies (streams.py); on a CPU they are plain
+copies. An entry can be read at any time, also while it moves.
 
 Entry shape: [2 (key, value), L layers, T tokens, h heads, d head dim]; one per (batch row, frame).
 
-What waits for what, beside the rules that each shelf keeps (shelves.py, disk.py):
-a. `out` copies an entry behind everything that computed it, read its new buffer's last content, or read from a buffer
+Rules of order, in addition to those of the shelves (shelf.py, disk.py):
+a. `out` copies an entry after all work that computed it, read the previous content of its new buffer, or read a buffer
    in place: `mark`, after the block's context is loaded.
-b. `out` writes to a buffer that was given back behind all copies that `into` had been given until then.
-c. The computing stream reads an entry behind its `written` or `arrived` event.
-d. The computing stream writes to an evicted frame's tensor again behind all of `out`: `join`.
-e. Memory of one stream that another one reads is recorded there, so that freeing it waits for both.
+b. `out` writes to a returned buffer after all copies that were queued on `into` before.
+c. The computing stream reads an entry after its `written` or `arrived` event.
+d. The computing stream overwrites an evicted frame's tensor after all work on `out`: `join`.
+e. If a stream reads memory that was allocated for another one, it is recorded there, so that freeing waits for both.
 """
 
 from collections.abc import Iterable
@@ -59,11 +59,11 @@ class Bank:
 
     @property
     def waited_seconds(self) -> float:
-        """How long the shelves have made a launching thread wait, in all takes so far."""
+        """How long the launching thread has waited for the shelves, over all takes so far."""
         return sum(shelf.waited_seconds for shelf in self.shelves)
 
     def reserve(self, entries: int, shape: tuple[int, ...]) -> None:
-        """Room for so many entries of `shape` until `close`; once. Raises ConfigError where there is too little."""
+        """Reserve room for `entries` of `shape` until `close`. Call once. Raises ConfigError for too little room."""
         self.promised_bytes = packed_bytes(shape, self.compute, self.dtype)
         self.promised = reserve(self.shelves, entries, self.promised_bytes)
 
@@ -73,17 +73,17 @@ class Bank:
             shelf.fill(self.promised_bytes)
 
     def put(self, key: Key, entry: Tensor) -> None:
-        """Take an entry over; `entry` must stay as it is until the `join` that follows `settle`."""
+        """Add an entry. `entry` must not change until the `join` that follows `settle`."""
         self.leaving[key] = entry
         self.marked = None
 
     def mark(self) -> None:
-        """Moves may begin behind what was computed up to here. Without a mark since the last `put` and `entry`, they
-        begin behind everything that was computed."""
+        """Let moves begin after the work that is queued now. Without a mark since the last `put` or `entry`, they begin
+        after all work that is queued when `settle` is called."""
         self.marked = self.streams.computing.record()
 
     def settle(self) -> None:
-        """Move what was put to the shelves. Raises ConfigError when they are full, StorageError for a failing one."""
+        """Move added entries to the shelves. Raises ConfigError when they are full, StorageError when one fails."""
         for stored in self.touched:
             stored.released()
         self.touched.clear()
@@ -106,11 +106,11 @@ class Bank:
         return stored
 
     def join(self) -> None:
-        """The computing stream waits for all that was moved away so far; the host does not."""
+        """Make the computing stream wait for all entries that are moving out. The host does not wait."""
         self.streams.computing.wait(self.streams.out.record())  # rule d
 
     def drop(self, key: Key) -> None:
-        """Forget an entry; its buffer is free for the next `settle`. KeyError if it is not there."""
+        """Drop an entry, whose buffer the next `settle` can use. Raises KeyError if it is not in the bank."""
         if key in self.leaving:
             del self.leaving[key]
             return
@@ -121,13 +121,13 @@ class Bank:
         stored.shelf.give_back(stored.buffer)
 
     def prefetch(self, keys: Iterable[Key]) -> None:
-        """Start to bring to the device what lies elsewhere, in the order of `keys`."""
+        """Start to bring entries to the device, in the order of `keys`."""
         for key in keys:
             if key in self.stored and key not in self.staged:
                 self.staged[key] = self.stored[key].fetch(self.streams)
 
     def entry(self, key: Key) -> Tensor:
-        """The entry on the device, in the compute dtype. KeyError if the bank does not hold it; StorageError."""
+        """The entry on the device, in the compute dtype. Raises KeyError if it is not in the bank, and StorageError."""
         self.marked = None
         if key in self.leaving:
             return unpack(pack(self.leaving[key], self.dtype), self.compute)
@@ -140,7 +140,7 @@ class Bank:
         return unpack(fetched.packed, self.compute)
 
     def close(self) -> None:
-        """Give all buffers and promises back to the shelves. Waits for every move."""
+        """Return all buffers and reserved room to the shelves. Waits for every move."""
         for fetched in self.staged.values():
             fetched.cancel()
         for shelf in self.shelves:

@@ -122,14 +122,14 @@ class ContextBuffer:
         return attention(turned, keys[:, :, : self.used], values[:, :, : self.used]).transpose(1, 2)
 
     def keep(self, layer: int, key: Tensor, value: Tensor) -> None:
-        """Keys and values of the new frames [B, N, h, d] go to their slots and, in a commit pass, to their entries."""
+        """Write the new frames' keys and values [B, N, h, d] to their slots and, in a commit pass, to their entries."""
         if self.entries is not None:
             self.commit(layer, key, value)
         self.put(self.keys[layer], self.values[layer], key, value)
 
     def warm_up(self, new_frames: int, text: tuple[Tensor, Tensor]) -> None:
-        """Attend once with every number of keys that a filling window meets, and over one layer's `text`: on CUDA a
-        kernel is planned, or loaded, at the first call of a shape."""
+        """Attend once with every number of keys that occurs while the window fills, and over one layer's `text`: on
+        CUDA, the first call with a shape plans or loads a kernel."""
         batch, heads, _, head_dim = text[0].shape
         block = new_frames * self.tokens
         query = torch.zeros(batch, block, heads, head_dim, dtype=self.keys.dtype, device=self.device).transpose(1, 2)

@@ -1,18 +1,18 @@
-"""A bank in a file without a name: nothing of it is left, however the process ends.
+"""A bank in an unnamed file, which disappears with the process, however it ends.
 
-On a CPU the file is mapped, and an entry is read where it lies. Beside a GPU an entry passes through pinned staging
-memory, and helper threads move it between there and the file, one for each direction, so that the thread that launches
-the network waits for the disk only when the disk is behind (`waited_seconds`):
+On a CPU the file is mapped, and entries are read in place. On a GPU, entries pass through pinned staging memory. Two
+helper threads move them between there and the file, one for each direction, so that the thread that launches the
+network waits only when the disk is too slow (`waited_seconds`):
 
     store    device -> staging slot on `out`; the writing thread waits for that copy, writes the slot, frees it
-    fetch    the reading thread reads a slot, then launches slot -> device on `into`; two slots take turns
+    fetch    the reading thread reads into a slot, then launches slot -> device on `into`; two slots take turns
 
 Rules: (3) a slot for writing is free once it is written, and there are more of them than a block of one row evicts;
-(4) a slot for reading is filled behind its last copy to the device; (5) an entry is read from the file behind its own
-write, and writes keep their order, so that a buffer may be given back while it is written; (6) a buffer that is being
-read is given back behind the read.
-An error of a thread is raised by the next `take`, or by the entry that needs what failed. A take that ends first has
-no use for it.
+(4) a slot for reading is filled after its last copy to the device; (5) an entry is read from the file after its own
+write, and writes keep their order, so that a buffer may be returned while it is written; (6) a buffer that is being
+read is returned after the read.
+An error in a thread is raised by the next `take`, or by the entry that depends on it. If the take ends first, the error
+is dropped.
 """
 
 import errno
@@ -40,8 +40,8 @@ from longtake.platform.resources import GIB
 
 MADV_DONTNEED = getattr(mmap, "MADV_DONTNEED", None)
 FILE_SPAN = 2**42
-"""Bytes of address space that the file is mapped into, once (a mapping per entry would hold a file descriptor each).
-Disk is only taken as entries come: 240 s of Wan 1.3B are 273 GB of these 4.4 TB."""
+"""Bytes of address space for the one mapping of the file (a mapping per entry would hold a file descriptor each). Disk
+space is allocated as entries come: 240 s of Wan 1.3B use 273 GB of these 4.4 TB."""
 WRITING_SLOTS, READING_SLOTS = 4, 2
 STAGING_ENTRIES = WRITING_SLOTS + READING_SLOTS
 
@@ -56,7 +56,7 @@ class DiskShelf(InPlaceShelf):
         self.folder = folder
         try:
             os.makedirs(folder, exist_ok=True)
-            self.file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 (lives with us)
+            self.file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 (lives as long as the shelf)
             self.file.truncate(FILE_SPAN)
             self.pages = mmap.mmap(self.file.fileno(), FILE_SPAN)
         except OSError as error:
@@ -72,12 +72,12 @@ class DiskShelf(InPlaceShelf):
         return self.bytes[self.held : self.held + num_bytes]
 
     def capacity(self) -> float:
-        """What the file takes of the disk, and what the disk has free."""
+        """Bytes of disk that the file uses, plus those that are free."""
         disk = os.statvfs(self.file.fileno())
         return min(self.room, os.fstat(self.file.fileno()).st_blocks * 512 + disk.f_bavail * disk.f_frsize)
 
     def release_pages(self, buffer: Tensor) -> None:
-        """Let the pages go: what they hold stays in the file, and in the system's cache while there is memory."""
+        """Release the pages. Their content stays in the file, and in the page cache while there is memory."""
         if MADV_DONTNEED is not None:
             start = int(buffer.storage_offset())
             before = start % mmap.PAGESIZE
@@ -86,7 +86,7 @@ class DiskShelf(InPlaceShelf):
 
 @dataclass(frozen=True)
 class Coming(Fetched):
-    """An entry that the reading thread brings to device memory."""
+    """An entry that the reading thread copies to device memory."""
 
     packed: Packed
     launched: "Future[Event]"
@@ -105,7 +105,7 @@ class Coming(Fetched):
 
 @dataclass(frozen=True)
 class StoredOnDisk(Stored):
-    """An entry in the file, or on its way there. `packed` is its form alone: nothing reads the mapped pages."""
+    """An entry in the file, or on its way there. `packed` describes its form only: nothing reads the mapped pages."""
 
     packed: Packed
     buffer: Tensor
@@ -120,7 +120,7 @@ class StoredOnDisk(Stored):
 
 
 class StagedDiskShelf(DiskShelf):
-    """The file for the entries of `device`, behind staging slots of an entry each, allocated once."""
+    """The file for the entries of `device`, with staging slots of one entry each, which are allocated once."""
 
     def __init__(self, folder: str, device: torch.device, pinning: Pinning):
         super().__init__(folder)
@@ -144,7 +144,7 @@ class StagedDiskShelf(DiskShelf):
         super().reserve(entries, num_bytes)
 
     def stage(self, num_bytes: int) -> None:
-        """Slots for entries of that size, if there are none; once for all takes of a kind. Raises StorageError."""
+        """Allocate slots for entries of this size unless there are such slots already. Raises StorageError."""
         if num_bytes <= self.slot_bytes:
             return
         self.finish()
@@ -170,7 +170,7 @@ class StagedDiskShelf(DiskShelf):
         return StoredOnDisk(packed.laid_out(buffer), buffer, self, written)
 
     def write(self, slot: Tensor, buffer: Tensor, copied: Event) -> None:
-        """In the writing thread."""
+        """Runs in the writing thread."""
         try:
             copied.synchronize()
             transfer(os.pwritev, self.file.fileno(), slot[: buffer.nbytes], int(buffer.storage_offset()))
@@ -180,7 +180,7 @@ class StagedDiskShelf(DiskShelf):
             self.writable.put(slot)
 
     def read(self, stored: StoredOnDisk, target: Tensor, into: SideStream) -> Event:
-        """In the reading thread."""
+        """Runs in the reading thread."""
         stored.written.result()  # rule 5
         slot, last = self.readable.popleft()
         try:
@@ -195,20 +195,20 @@ class StagedDiskShelf(DiskShelf):
         return last
 
     def release_pages(self, buffer: Tensor) -> None:
-        """Nothing maps them."""
+        """Does nothing: the pages are not mapped."""
 
     def finish(self) -> None:
-        """Writes that were not waited for end here, and their errors with them."""
+        """Wait for all writes and drop their errors."""
         wait(self.writes)
         self.writes.clear()
 
 
 Mover = Callable[[int, list[memoryview], int], int]
-"""os.preadv or os.pwritev: a file, memory, and where in the file; the bytes that it moved."""
+"""os.preadv or os.pwritev: (file, memory, offset) -> number of bytes moved."""
 
 
 def transfer(move: Mover, file: int, memory: Tensor, offset: int) -> None:
-    """All of `memory`, which one call need not move. Raises OSError."""
+    """Move all of `memory`, in several calls if needed. Raises OSError."""
     view, done = memory.numpy().data, 0
     while done < len(view):
         moved = move(file, [view[done:]], offset + done)

@@ -1,8 +1,8 @@
-"""Hands latents from the stream that makes them to the thread that decodes them; on a CPU there is nothing to do.
+"""Hands latents from the stream that computes them to the thread that decodes them. Does nothing on a CPU.
 
-On a GPU the decode threads share one stream per device, kept for the life of the process (memory freed on a
-stream is used again on that one only). The stream waits for an event behind the block and the generating thread waits
-for nothing. Bringing latents to a second device is the decoder's affair.
+On a GPU, decode threads share one stream per device for the life of the process, because memory that is freed on a
+stream is reused on that stream only. The decode stream waits for an event after the block; the generating thread does
+not wait. The decoder itself moves latents to a second device.
 """
 
 from collections.abc import Iterator
@@ -32,14 +32,14 @@ def send(latents: Tensor) -> LatentHandoff:
 
 
 def wait(sent: LatentHandoff) -> None:
-    """Until the latents are there: the decode thread has nothing to do before, and its clock should not run."""
+    """Wait until the latents are computed. Called before the decode thread starts its clock."""
     if sent.ready is not None:
         sent.ready.synchronize()
 
 
 @contextmanager
 def received(sent: LatentHandoff) -> Iterator[Tensor]:
-    """The latents, inside a block in which the caller's work goes to the decode stream, behind the event."""
+    """Yield the latents in a context in which the caller's work runs on the decode stream, after the event."""
     if sent.ready is None:
         yield sent.latents
         return

@@ -35,7 +35,7 @@ class KVCache:
         self.leaving: list[Tensor] = []
 
     def reserve(self, frames: int) -> None:
-        """Room in the bank for so many frames of every row. Raises ConfigError where there is too little."""
+        """Reserve room in the bank for `frames` of every row. Raises ConfigError when there is too little."""
         if self.bank is not None:
             rows = self.entry_shape[2]
             self.bank.reserve(rows * frames, (*self.entry_shape[:2], *self.entry_shape[3:]))

@@ -33,8 +33,8 @@ class Packed:
         return sum(tensor.nbytes for tensor in self.tensors)
 
     def laid_out(self, buffer: Tensor) -> "Packed":
-        """An entry of the same form that lies in `buffer` [num_bytes] uint8, the scale behind the data: one copy moves
-        all of it, and nothing small is left on the heap."""
+        """An entry of the same form in `buffer` [num_bytes] uint8, with the scale after the data, so that one copy
+        moves all of it and no small tensor stays on the heap."""
         parts = buffer.split([tensor.nbytes for tensor in self.tensors])
         return Packed(*(part.view(one.dtype).view(one.shape) for part, one in zip(parts, self.tensors, strict=True)))
 
@@ -49,7 +49,7 @@ def pack(entry: Tensor, dtype: torch.dtype) -> Packed:
 
 
 def packed_bytes(shape: Sequence[int], held: torch.dtype, dtype: torch.dtype) -> int:
-    """Bytes of an entry [2, L, T, h, d] of dtype `held` once it is packed to `dtype`, without packing one."""
+    """Bytes of an entry [2, L, T, h, d] of dtype `held` when packed to `dtype`, computed from shapes."""
     with torch.device("meta"):
         return pack(torch.empty(shape, dtype=held), dtype).num_bytes
 

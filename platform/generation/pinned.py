@@ -1,11 +1,11 @@
-"""Pinned host memory for a bank, pinned ahead of its use by a helper thread.
+"""Host memory for a bank, pinned in advance by a helper thread.
 
 Pinning an entry of 288 MB in small pages is estimated to take 0.1 s or more, too long for the thread that launches the
-network. So a helper thread pins pieces of a few entries and keeps some ready, within the room and, once a take has
-reserved its bank, within what the take needs. The launching thread waits only when the helper is behind
-(`waited_seconds`). Pieces stay pinned between takes and are cut anew for entries of another size.
+network. So a helper thread pins pieces of a few entries and keeps some ready: no more than the room allows and, once a
+take has reserved its bank, no more than it needs. The launching thread waits only when the helper is too slow
+(`waited_seconds`). Pieces stay pinned between takes and are divided again for entries of another size.
 
-An error of the helper is raised by the next `take`, once. A take that ends first has no use for it.
+An error in the helper is raised once, by the next `take`. If the take ends first, the error is dropped.
 """
 
 import time
@@ -23,12 +23,12 @@ from longtake.platform.generation.shelf import ALIGNED, Fetched, Shelf, Stored
 from longtake.platform.generation.streams import Event, Streams
 
 PIECE_ENTRIES, READY_ENTRIES = 4, 8
-"""Entries that are pinned together, and that are kept ready: a block evicts three per row."""
+"""Entries that are pinned at a time, and entries that are kept ready. A block evicts three per row."""
 
 
 @dataclass(frozen=True)
 class Copied(Fetched):
-    """An entry in device memory of its own."""
+    """An entry that was copied to its own device memory."""
 
     packed: Packed
     event: Event
@@ -42,7 +42,7 @@ class Copied(Fetched):
 
 @dataclass(frozen=True)
 class StoredPinned(Stored):
-    """An entry in host memory that a copy on a stream brings back."""
+    """An entry in pinned host memory, which a copy on `into` brings back."""
 
     packed: Packed
     buffer: Tensor
@@ -52,7 +52,7 @@ class StoredPinned(Stored):
     def fetch(self, streams: Streams) -> Fetched:
         with streams.into.opened():
             target = torch.empty_like(self.buffer, device=self.shelf.device)
-        streams.into.wait(self.written)  # rule 1: the copy to the host may still be on its way
+        streams.into.wait(self.written)  # rule 1: the copy to the host may still be running
         streams.into.copy(target, self.buffer)
         return Copied(self.packed.laid_out(target), streams.into.record())
 
@@ -100,13 +100,13 @@ class PinnedShelf(Shelf):
         self.pin_ahead(num_bytes)
 
     def finish(self) -> None:
-        """What the helper could not pin for a take that has ended is no error of the next one."""
+        """Wait for the helper and drop its error, which must not reach the next take."""
         growing, self.growing = self.growing, None
         if growing is not None:
             wait([growing])
 
     def pin_ahead(self, num_bytes: int) -> None:
-        """Give the helper work if it has none and too little is ready. What it has failed at waits for `take`."""
+        """Start the helper if it is idle and too little is ready. If it has failed, `take` raises the error first."""
         self.ready.setdefault(num_bytes, deque())
         if self.growing is not None and self.growing.done() and self.growing.exception() is None:
             self.growing = None
@@ -114,7 +114,7 @@ class PinnedShelf(Shelf):
             self.growing = self.thread.submit(self.grow, num_bytes, 0)
 
     def to_pin(self, num_bytes: int) -> int:
-        """Entries of the next piece: none when enough are ready, the take has all it needs, or the room is full."""
+        """Entries of the next piece; 0 when enough are ready, the take has all it needs, or the room is full."""
         if len(self.ready[num_bytes]) >= READY_ENTRIES:
             return 0
         left = int((self.room - self.charged) // num_bytes)
@@ -128,7 +128,7 @@ class PinnedShelf(Shelf):
             self.thread.submit(self.grow, num_bytes, min(missing, PIECE_ENTRIES)).result()
 
     def grow(self, num_bytes: int, at_least: int) -> None:
-        """In the helper thread: pin `at_least` entries, and as many as should be ready."""
+        """In the helper thread: pin `at_least` entries, then more until enough are ready."""
         while count := max(self.to_pin(num_bytes), at_least):
             piece = self.pages.allocate(count * slot_bytes(num_bytes))
             self.charged += count * num_bytes
@@ -147,7 +147,7 @@ class PinnedShelf(Shelf):
             growing.result()
 
     def clear(self, num_bytes: int) -> None:
-        """Cut what is pinned for another size, or unpin it where the take would not get its room that way."""
+        """Divide pinned pieces into buffers of `num_bytes`, or unpin them if too few buffers fit that way."""
         self.end_growing()
         super().clear(num_bytes)
         most = int(self.room // num_bytes)
@@ -174,6 +174,6 @@ def slot_bytes(num_bytes: int) -> int:
 
 
 def cut(piece: Tensor, num_bytes: int) -> list[Tensor]:
-    """Buffers of `num_bytes`, side by side in a piece of memory."""
+    """Divide a piece of memory into buffers of `num_bytes`."""
     step = slot_bytes(num_bytes)
     return [piece[at : at + num_bytes] for at in range(0, len(piece) - num_bytes + 1, step)]

@@ -40,8 +40,9 @@ class Noise(Protocol):
 class Block:
     """One finished block: clean latents and the plan they were made with.
 
-    `commit_flow`: the network's flow in the commit pass, if the rollout keeps it. `attention` [B, attended]: each plan
-    entry's share of it, in the last denoising pass, or in the commit pass of a given block; None unless asked for.
+    `commit_flow`: the network's flow in the commit pass, if the rollout keeps it. `attention` [B, attended]: the share
+    of attention of each plan entry, in the last denoising pass or, for a given block, in the commit pass; None unless
+    asked for.
     """
 
     index: int
@@ -162,7 +163,7 @@ class Rollout:
         return clean
 
     def commit(self, latents: Tensor, entries: list[Tensor], shares: AttentionShares | None) -> Tensor | None:
-        """Write the clean keys and values of a block to its entries; the flow of that pass, if it is kept."""
+        """Write the clean keys and values of a block to its entries. Returns the flow of this pass if it is kept."""
         context, modulation, flow = self.context, self.commit_modulation, None
         context.entries, context.shares = entries, None
         if self.keep_flow or shares is not None:

@@ -73,7 +73,7 @@ class Sampler:
         self.stats: dict[str, Any] = {}
 
     def check(self, spec: BackboneSpec) -> None:
-        """Raises ConfigError, before any weights are read, for a precision that backbone or device does not have."""
+        """Raises ConfigError, before any weights are read, for a precision that backbone or device does not support."""
         check_precision(spec, self.resources.precision)
         if self.resources.precision == "fp8":
             fp8.check_device(self.resources.compute_device())
@@ -130,9 +130,9 @@ class Sampler:
         return self.backbone.decoder(take.prompt, take.latent_frames)
 
     def rollout(self, takes: Sequence[Take]) -> tuple[Rollout, Tensor | None]:
-        """The engine set up for takes of one cell, and the given latents they start from.
+        """The engine, set up for takes of one cell, and the given latents that they start from.
 
-        Raises ConfigError when their banks will not fit, before anything is computed.
+        Raises ConfigError before anything is computed if their banks do not fit.
         """
         backbone, spec = self.backbone, self.backbone.spec
         conditions = [backbone.condition(take.prompt, take.latent_frames) for take in takes]

@@ -1,13 +1,13 @@
 """A shelf: one kind of memory for the bank's entries.
 
-It hands out buffers up to its room and takes them back; it keeps them for the next entry of the same size, since
-pinning memory and growing a file are slow. It also knows how an entry gets there and back: in place, by a copy on a
-side stream, or through a helper thread. Shelves belong to a sampler and outlive its takes. What is in a buffer is not
-their business, and no shelf changes a bit of it.
+It hands out buffers, up to its room, and takes them back. Returned buffers are kept for the next entry of the same
+size, since pinning memory and growing a file are slow. It also moves entries there and back: in place, by a copy on a
+side stream, or through a helper thread. Shelves belong to a sampler and outlive its takes. They never interpret or
+change the content of a buffer.
 
-Rules that keep a buffer whole (streams.py names the streams; `Bank` keeps the rest of them):
-1. An entry is read behind its `written` event, on whatever stream reads it.
-2. A buffer that was given back is written on `out` only, behind every copy that `into` was given until then.
+Rules of order (streams.py defines the streams; bank.py and disk.py have more rules):
+1. An entry is read after its `written` event, on every stream.
+2. A returned buffer is written on `out` only, after all copies that were queued on `into` before.
 """
 
 import mmap
@@ -24,17 +24,17 @@ PIECE, ALIGNED = 2**24, 64
 
 
 class Fetched(ABC):
-    """An entry on its way to the device: `packed` is complete behind `arrived`."""
+    """An entry on its way to the device. `packed` is complete after `arrived`."""
 
     packed: Packed
 
     @abstractmethod
     def arrived(self) -> Event:
-        """The event behind the copy. A helper thread may have to launch it first, which is waited for."""
+        """The event after the copy. Waits until the copy is launched, if a helper thread launches it."""
 
     @abstractmethod
     def cancel(self) -> None:
-        """Return once the entry's buffer is not read any more, but for work that `into` has been given."""
+        """Return once nothing reads the entry's buffer any more, except work that is queued on `into`."""
 
 
 class Stored(ABC):
@@ -46,15 +46,16 @@ class Stored(ABC):
 
     @abstractmethod
     def fetch(self, streams: Streams) -> Fetched:
-        """Start to bring it to the device."""
+        """Start to bring the entry to the device."""
 
     def released(self) -> None:
-        """Called when the buffer is not read any more by the block that asked for it."""
+        """Called when the block that requested the entry no longer reads the buffer."""
 
 
 class Shelf(ABC):
-    """Buffers of uint8, all of one size at a time; `room` bytes at most. Of what it holds `used` bytes are in use, and
-    `reserved` bytes are for takes that run. `waited_seconds`: how long `take` and reads have waited for a thread."""
+    """Buffers of uint8, at most `room` bytes in all: `held` bytes are allocated and `used` of them are in use;
+    `reserved` bytes are reserved by running takes. `waited_seconds`: how long `take` and reads have waited for a
+    thread."""
 
     name: str
 
@@ -78,7 +79,7 @@ class Shelf(ABC):
         return kept.pop()
 
     def resizes(self, num_bytes: int) -> bool:
-        """Nothing is in use, and what is kept has other sizes too."""
+        """Whether no buffer is in use and those kept are not all of this size."""
         return self.used == 0 and list(self.spare) != [num_bytes]
 
     def give_back(self, buffer: Tensor) -> None:
@@ -86,20 +87,20 @@ class Shelf(ABC):
         self.spare[buffer.nbytes].append(buffer)
 
     def clear(self, num_bytes: int) -> None:
-        """Let go of the buffers, none of which is in use: the next entries have `num_bytes`."""
+        """Free all buffers, none of which is in use, before entries of `num_bytes`."""
         self.spare.clear()
         self.held = 0
 
     def fits(self, num_bytes: int) -> int:
-        """How many more entries of that size the shelf can promise."""
+        """How many more entries of this size can be reserved."""
         return int(max(0.0, self.capacity() - self.reserved) // num_bytes)
 
     def capacity(self) -> float:
-        """Bytes that the shelf can hold in all."""
+        """Bytes that the shelf can hold in total."""
         return self.room
 
     def reserve(self, entries: int, num_bytes: int) -> None:
-        """A take that begins will use so many; a negative number at its end. What is slow to get is got ahead."""
+        """Reserve room at the start of a take; `entries` is negative at its end. May start to allocate in advance."""
         self.reserved += entries * num_bytes
 
     def fill(self, num_bytes: int) -> None:
@@ -110,15 +111,15 @@ class Shelf(ABC):
 
     @abstractmethod
     def store(self, packed: Packed, buffer: Tensor, streams: Streams) -> Stored:
-        """Copy an entry of the device into a buffer that was taken. `packed` stays as it is until `streams.out` has
-        passed the copy."""
+        """Copy an entry from the device to `buffer`, which came from `take`. `packed` must not change until
+        `streams.out` has passed the copy."""
 
     def finish(self) -> None:
-        """Wait until no thread works on any buffer."""
+        """Wait until no thread uses any buffer."""
 
 
 class Here(Fetched):
-    """An entry that is read where it lies."""
+    """An entry that is read in place."""
 
     def __init__(self, packed: Packed, written: Event):
         self.packed, self.written = packed, written
@@ -132,7 +133,7 @@ class Here(Fetched):
 
 @dataclass(frozen=True)
 class StoredHere(Stored):
-    """An entry in memory that the device reads, or in a file that is mapped there."""
+    """An entry in memory that the device can read, or in a mapped file."""
 
     packed: Packed
     buffer: Tensor
@@ -147,7 +148,7 @@ class StoredHere(Stored):
 
 
 class InPlaceShelf(Shelf):
-    """Its buffers are the device's own memory, or look like it."""
+    """A shelf whose buffers the device reads in place."""
 
     def store(self, packed: Packed, buffer: Tensor, streams: Streams) -> Stored:
         held = packed.laid_out(buffer)
@@ -156,12 +157,12 @@ class InPlaceShelf(Shelf):
         return StoredHere(held, buffer, self, streams.out.record())
 
     def release_pages(self, buffer: Tensor) -> None:
-        """What is in the buffer may leave memory if it is also elsewhere."""
+        """Allow the buffer to leave memory if its content is also stored elsewhere."""
 
 
 class MemoryShelf(InPlaceShelf):
-    """Memory of one device. A host's comes from the system in pieces of its own: between the temporaries of packing on
-    the heap, an entry would cost half as much again in gaps."""
+    """Memory of one device. Host memory is mapped from the system in pieces: on the heap, between the temporary tensors
+    of packing, gaps would make an entry cost half as much again."""
 
     def __init__(self, device: torch.device, room: float):
         super().__init__(room)

@@ -1,4 +1,4 @@
-"""A sampler's shelves in the order in which they are filled: device, host memory (pinned beside a GPU), a file."""
+"""A sampler's shelves in the order in which they are filled: device, host memory (pinned on a GPU machine), file."""
 
 from collections.abc import Sequence
 
@@ -19,7 +19,7 @@ FULL = "raise workers.bank.host_gib, name workers.bank.disk, or give the method 
 def build_shelves(room: BankRoom, device: torch.device) -> list[Shelf]:
     """Shelves for the entries of `device`. Raises StorageError for a folder that cannot be written.
 
-    Without `host_gib`, the host's is the share of its free memory that one sampler may take.
+    If `host_gib` is None, it is computed for one sampler on this machine.
     """
     room = room.on_this_machine(samplers=1)
     assert room.host_gib is not None
@@ -42,10 +42,10 @@ def place(shelves: Sequence[Shelf], num_bytes: int) -> tuple[Shelf, Tensor]:
 
 
 def reserve(shelves: Sequence[Shelf], entries: int, num_bytes: int) -> list[tuple[Shelf, int]]:
-    """Promise a take its room, on the shelves in their order; what each of them got, to be given back at its end.
+    """Reserve room for a take on the shelves, in their order. Returns the entries per shelf, for `release`.
 
-    Raises ConfigError when they cannot hold so many entries, and StorageError when a shelf cannot prepare for them;
-    nothing is reserved then.
+    Raises ConfigError if the shelves cannot hold all entries, and StorageError if a shelf cannot allocate what it needs
+    in advance. Nothing is reserved after an error.
     """
     left, promised = entries, list[tuple[Shelf, int]]()
     for shelf in shelves:
@@ -55,7 +55,7 @@ def reserve(shelves: Sequence[Shelf], entries: int, num_bytes: int) -> list[tupl
     if left:
         rooms = ", ".join(f"{shelf.name} {shelf.fits(num_bytes) * num_bytes / GIB:.1f}" for shelf in shelves)
         need = f"{entries * num_bytes / GIB:.1f} GiB for {entries} frames of {num_bytes / 1e6:.1f} MB"
-        raise ConfigError(f"bank: this take needs {need}, there is room for {rooms} GiB; {FULL}")
+        raise ConfigError(f"bank: this take needs {need}, but there is room for {rooms} GiB; {FULL}")
     for at, (shelf, count) in enumerate(promised):
         try:
             shelf.reserve(count, num_bytes)
@@ -66,6 +66,6 @@ def reserve(shelves: Sequence[Shelf], entries: int, num_bytes: int) -> list[tupl
 
 
 def release(promised: Sequence[tuple[Shelf, int]], num_bytes: int) -> None:
-    """The end of a take: what it was promised is free for the next."""
+    """Undo `reserve` at the end of a take."""
     for shelf, count in promised:
         shelf.reserve(-count, num_bytes)

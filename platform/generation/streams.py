@@ -1,10 +1,11 @@
-"""Streams of copies beside the computing stream, and events that say how far a stream has come.
+"""Streams for copies beside the computing stream, and events that mark the progress of a stream.
 
 A bank uses three streams of its device: `computing`, where the network runs; `out`, for copies away from it (evicted
 entries); and `into`, for copies back (entries that the next block attends). Copies in the two directions overlap on a
-GPU, which has an engine for each. The host waits for no stream here; `Event.synchronize` is for helper threads.
+GPU, which has an engine for each. Inside a block the launching thread waits for none of them; `Event.synchronize`
+is for helper threads.
 
-On a CPU there is one stream, the calling thread: work is done when the call returns.
+On a CPU the only stream is the calling thread: work is done when the call returns.
 """
 
 from collections.abc import Iterator
@@ -21,30 +22,30 @@ class Event(Protocol):
     """A point in the work of a stream."""
 
     def synchronize(self) -> None:
-        """Wait on the host until the stream has passed it."""
+        """Block the calling thread until the stream has passed this point."""
 
 
 class SideStream(Protocol):
-    """Work in the order in which it is given."""
+    """A queue of work that runs in order."""
 
     def opened(self) -> AbstractContextManager[None]:
-        """Inside, memory is allocated for this stream and kernels are launched on it."""
+        """A context in which memory is allocated for this stream and kernels are launched on it."""
 
     def copy(self, target: Tensor, source: Tensor) -> None:
         """Copy `source` into `target`; neither may be freed or written before the stream has passed this point."""
 
     def record(self) -> Event:
-        """The point behind all work given so far."""
+        """An event after all work queued so far."""
 
     def wait(self, event: Event) -> None:
-        """Work given from now on begins after `event`."""
+        """Work queued from now on begins after `event`."""
 
     def uses(self, tensor: Tensor) -> None:
-        """Work on this stream touches a tensor that was allocated for another one."""
+        """Declare that work on this stream uses a tensor that was allocated for another stream."""
 
 
 class Reached:
-    """An event of a stream that never lags."""
+    """An event that has always been reached."""
 
     def synchronize(self) -> None:
         pass
@@ -54,7 +55,7 @@ REACHED = Reached()
 
 
 class HostStream:
-    """The calling thread."""
+    """The calling thread as a stream."""
 
     @contextmanager
     def opened(self) -> Iterator[None]:
@@ -74,7 +75,7 @@ class HostStream:
 
 
 class CudaStream:
-    """A stream of a CUDA device; None is the one that is current where it is used."""
+    """A stream of a CUDA device; None: the stream that is current when it is used."""
 
     def __init__(self, device: torch.device, stream: torch.cuda.Stream | None = None):
         self.device, self.own = device, stream
@@ -93,7 +94,7 @@ class CudaStream:
             target.copy_(source, non_blocking=True)
 
     def record(self) -> Event:
-        event = torch.cuda.Event(blocking=True)  # a thread that waits for it sleeps instead of polling
+        event = torch.cuda.Event(blocking=True)  # a waiting thread sleeps instead of polling
         event.record(self.stream)
         return event
 
@@ -116,7 +117,7 @@ class Streams:
 
 @cache
 def side_stream(device: torch.device, direction: str) -> torch.cuda.Stream:
-    """One for all banks of a device: memory that torch's allocator holds for a stream serves no other."""
+    """One stream per device and direction for all banks: torch's allocator does not share memory between streams."""
     return torch.cuda.Stream(device)
 
 

@@ -1,6 +1,6 @@
-"""RMS norms of the first columns of a wide product: queries and keys, read where one product of both wrote them.
+"""RMS norms of queries and keys, read in place from the joint product that contains both.
 
-torch's own norm copies rows that do not lie together before it reads them.
+torch's own norm first copies rows that are not contiguous.
 """
 
 import torch
@@ -13,7 +13,7 @@ from torch import Tensor
 def norm_rows_kernel(  # type: ignore[no-untyped-def]
     x, weight, out, rows, row_stride, part_stride, eps, DIM: tl.constexpr, WIDTH: tl.constexpr
 ):
-    """WIDTH: a power of two from DIM on. Programs: (rows, parts)."""
+    """WIDTH: the next power of two of DIM. Programs: (rows, parts)."""
     row, part = tl.program_id(0).to(tl.int64), tl.program_id(1).to(tl.int64)
     column = tl.arange(0, WIDTH)
     inside = column < DIM
@@ -25,12 +25,12 @@ def norm_rows_kernel(  # type: ignore[no-untyped-def]
 
 
 def norm_rows(x_MPD: Tensor, weight_PD: Tensor, eps: float) -> Tensor:
-    """x / sqrt(mean(x ** 2) + eps) * weight over D, in float32 -> [P, M, D]. Rows of `x` may lie apart.
+    """x / sqrt(mean(x ** 2) + eps) * weight over D, in float32 -> [P, M, D]. Rows of `x` may have any stride.
 
-    Raises ValueError if the numbers of a row, or the weights, do.
+    Raises ValueError if a row or the weights are not contiguous.
     """
     if x_MPD.stride(2) != 1 or not weight_PD.is_contiguous():
-        raise ValueError("norm_rows: the numbers of a row must lie together, and so must the weights")
+        raise ValueError("norm_rows: every row of x, and the weights, must be contiguous")
     rows, parts, dim = x_MPD.shape
     out = x_MPD.new_empty(parts, rows, dim)
     width = triton.next_power_of_2(dim)

@@ -1,11 +1,11 @@
-"""RMS norm over channels, a scale per channel and SiLU in one pass, with the sum in front of them.
+"""A sum, the RMS norm over channels, a scale per channel and SiLU in one pass.
 
-    total = x + bias + residual            (bias and residual only where given; written back to x if it is kept)
+    total = x + bias + residual            (bias and residual if given; written back to x with `keep`)
     out = silu(total / |total| * weight)   (|total|: Euclidean length over the channels, at least 1e-12, in float32)
 
-Traffic: x and the residual are read once, `out` is written once, and x once more if it is kept. Strides are arguments,
-so `out` may be a part of a larger buffer, and each tensor may have its own memory layout. A program handles a tile of
-pixels x all channels of one frame: contiguous in memory along channels in channels-last, along pixels otherwise.
+Traffic: x and the residual are read once, `out` is written once, and so is x with `keep`. Strides are arguments, so
+`out` may be part of a larger buffer, and each tensor may have its own memory layout. A program handles a tile of pixels
+with all channels of one frame, contiguous in memory along channels in channels-last, along pixels otherwise.
 """
 
 import torch
@@ -75,10 +75,11 @@ def norm_silu(
     residual: Tensor | None = None,
     keep: bool = False,
 ) -> None:
-    """Writes `out` [1, C, F, H, W]; overwrites `x`, of the same shape, with the sum if `keep` is set.
+    """Write `out` [1, C, F, H, W]. With `keep`, overwrite `x`, of the same shape, with the sum.
 
-    `residual` has that shape too; `weight` (float32) and `bias` are contiguous [C]. Any strides, as long as rows of a
-    picture follow each other in memory. Launches on the current stream of x's device. Raises ValueError otherwise.
+    `residual` has the same shape; `weight` (float32) and `bias` are contiguous [C]. Tensors may have any strides with
+    which the rows of a picture follow each other in memory. Launches on the current stream of x's device. Raises
+    ValueError for other arguments.
     """
     check(x, weight, out, bias, residual)
     _, channels, frames, height, width = x.shape
@@ -104,9 +105,9 @@ def norm_silu(
 
 
 def tile_of(channels: int, channels_last: bool) -> dict[str, int]:
-    """Launch options. All channels lie in one tile, so that one load serves the sum of squares and the result.
+    """Launch options. A tile has all channels, so one load serves both the sum of squares and the result.
 
-    Channels-last: 4096 values, 32 a thread. Otherwise 32 pixels, the 64 bytes of bfloat16 that a sector pair holds.
+    Channels-last: 4096 values, 32 per thread. Otherwise 32 pixels, the 64 bytes of bfloat16 that a sector pair holds.
     """
     lanes = triton.next_power_of_2(channels)
     pixels = max(4096 // lanes, 1) if channels_last else 32
@@ -114,7 +115,7 @@ def tile_of(channels: int, channels_last: bool) -> dict[str, int]:
 
 
 def strides(x: Tensor) -> tuple[int, int, int]:
-    """Of channels, frames and pixels."""
+    """The strides of channels, frames and pixels."""
     return x.stride(1), x.stride(2), x.stride(4)
 
 
@@ -122,11 +123,13 @@ def check(x: Tensor, weight: Tensor, out: Tensor, bias: Tensor | None, residual:
     pictures = [x, out] if residual is None else [x, out, residual]
     for picture in pictures:
         if picture.shape != x.shape or picture.shape[0] != 1 or picture.device != x.device:
-            raise ValueError(f"norm_silu: {tuple(picture.shape)} on {picture.device} beside {tuple(x.shape)}")
+            raise ValueError(
+                f"norm_silu: {tuple(picture.shape)} on {picture.device} does not match {tuple(x.shape)} on {x.device}"
+            )
         if picture.shape[3] > 1 and picture.stride(3) != picture.shape[4] * picture.stride(4):
             raise ValueError(f"norm_silu: rows with strides {picture.stride()} do not follow each other in memory")
     for vector in (weight,) if bias is None else (weight, bias):
         if vector.shape != x.shape[1:2] or not vector.is_contiguous() or vector.device != x.device:
-            raise ValueError(f"norm_silu: a contiguous vector of {x.shape[1]} values per channel is needed")
+            raise ValueError(f"norm_silu: weight and bias must be contiguous vectors of {x.shape[1]} values")
     if weight.dtype != torch.float32:
         raise ValueError(f"norm_silu: weight is {weight.dtype}, not float32")

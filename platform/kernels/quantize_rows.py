@@ -1,10 +1,10 @@
-"""Rows to e4m3 with a scale each, in one pass over memory: what goes into a product in 8 bits.
+"""Quantises rows to e4m3 with one scale each, in one pass over memory, for a product in 8 bits.
 
-`platform.models.fp8.quantize_rows` is the plain form that defines it. A row of K numbers is read once (2 K bytes in
-bf16) and written once (K bytes, and 4 for the scale); torch's own operators would read it twice and write it in float32
-in between. With `gelu` the tanh form of GELU comes first, in float32 and without traffic of its own.
+The plain form in `platform.models.fp8.quantize_rows` defines the result. A row of K numbers is read once (2 K bytes in
+bf16) and written once (K bytes, and 4 for the scale); torch's own operators would read it twice and write a float32
+copy in between. With `gelu`, the tanh form of GELU is applied first, in float32 and without extra traffic.
 
-Tokens of Wan 1.3B: [4680, 1536] is 21.6 MB, [4680, 8960] is 125.8 MB.
+Traffic for the tokens of Wan 1.3B: [4680, 1536] is 21.6 MB, [4680, 8960] is 125.8 MB.
 """
 
 import torch
@@ -40,7 +40,7 @@ def quantize_rows_kernel(  # type: ignore[no-untyped-def]
 def quantize_rows(x_NK: Tensor, largest: float, smallest: float, gelu: bool = False) -> tuple[Tensor, Tensor]:
     """Rows [N, K], each contiguous -> e4m3 [N, K] and float32 scales [N, 1], on the same device.
 
-    `largest`: the largest e4m3 number; `smallest`: the least absolute maximum that a row is scaled by.
+    `largest`: the largest e4m3 number; `smallest`: the lower limit of the absolute maximum that gives a row's scale.
     """
     rows, columns = x_NK.shape
     values = torch.empty(rows, columns, dtype=torch.float8_e4m3fn, device=x_NK.device)

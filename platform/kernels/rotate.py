@@ -1,7 +1,7 @@
-"""Rotary positions in one pass over memory: [B, N, h, d] is read, turned in float32, and written where it is wanted.
+"""Rotary positions in one pass over memory: reads [B, N, h, d], rotates in float32, and writes to the destination.
 
-The plain form is `longtake.platform.models.rope.rotate` and a copy. In bf16 its operators move 24 bytes a number (to
-float32, the product, back, the copy); here it is 4, and the rotation, which all heads share, comes from the cache.
+The plain form is `longtake.platform.models.rope.rotate` and a copy. In bf16 its operators move 24 bytes per number (to
+float32, the product, back, the copy). The kernel moves 4; the rotation, which all heads share, comes from the cache.
 """
 
 import torch
@@ -10,7 +10,7 @@ import triton.language as tl
 from torch import Tensor
 
 TOKENS = 32
-"""Tokens of one head a program turns: 32 x 128 numbers."""
+"""Tokens of one head per program: 32 x 128 numbers."""
 
 
 @triton.jit
@@ -30,7 +30,7 @@ def rotate_kernel(  # type: ignore[no-untyped-def]
     PAIRS: tl.constexpr,
     TOKENS: tl.constexpr,
 ):
-    """PAIRS: a power of two from DIM / 2 on. Programs: (runs of TOKENS, B, h)."""
+    """PAIRS: the next power of two of DIM / 2. Programs: (groups of TOKENS, B, h)."""
     row, head = tl.program_id(1).to(tl.int64), tl.program_id(2).to(tl.int64)
     token = tl.program_id(0) * TOKENS + tl.arange(0, TOKENS)[:, None]
     column = tl.arange(0, 2 * PAIRS)[None, :]
@@ -45,13 +45,13 @@ def rotate_kernel(  # type: ignore[no-untyped-def]
 
 
 def rotate_into(x_BNhd: Tensor, rotation: Tensor, out_BhNd: Tensor) -> None:
-    """Write x, turned by rotation [B or 1, N, d / 2, 2] float32, to `out`; both of any strides but over d.
+    """Write x, rotated by rotation [B or 1, N, d / 2, 2] float32, to `out`. Only d must be contiguous in both.
 
     Raises ValueError for a layout that the kernel cannot read.
     """
     rows, tokens, heads, dim = x_BNhd.shape
     if x_BNhd.stride(3) != 1 or out_BhNd.stride(3) != 1 or not rotation[0].is_contiguous():
-        raise ValueError("rotate_into: head dims must lie together, and so must the rotation of a row")
+        raise ValueError("rotate_into: head dims, and the rotation of a row, must be contiguous")
     strides = (x_BNhd.stride(0), x_BNhd.stride(1), x_BNhd.stride(2), rotation.stride(0) * (rotation.shape[0] > 1))
     grid = (triton.cdiv(tokens, TOKENS), rows, heads)
     with torch.cuda.device_of(x_BNhd):

@@ -132,7 +132,7 @@ class MethodConfig(ABC):
         return None
 
     def banked_frames(self, latent_frames: int, window: Window, frame: FrameSize) -> int:
-        """The most frames that the bank holds in a take of that length."""
+        """The most frames that the bank holds in a take of this length."""
         if not self.keeps_evicted:
             return 0
         evicted, budget = max(0, latent_frames - window.size), self.budget(frame)

@@ -1,8 +1,8 @@
-"""Scaled dot-product attention by the fastest kernel that runs, chosen once per device, dtype and head dim.
+"""Scaled dot-product attention with the fastest kernel that runs, chosen once per device, dtype and head dim.
 
-In half precision on CUDA a kernel is called by its own operator rather than through torch's dispatcher: there is no
-process-wide priority to set beside other threads, and what `backend` names is what runs. Everywhere else torch's
-`scaled_dot_product_attention` decides.
+In half precision on CUDA, a kernel's operator is called directly instead of through torch's dispatcher. So no process-
+wide priority has to be set while other threads run, and the kernel that `backend` names is the one that runs. In all
+other cases torch's `scaled_dot_product_attention` chooses.
 
 Shapes: B batch, h heads, N queries, M keys, d head dim.
 """
@@ -22,7 +22,7 @@ HOPPER = (9, 0)
 
 @dataclass(frozen=True)
 class Kernel:
-    """A name for the record, and [B, h, N, d] over two of [B, h, M, d] -> [B, h, N, d]."""
+    """A name for the record, and a function: query [B, h, N, d], key and value [B, h, M, d] -> [B, h, N, d]."""
 
     name: str
     call: Callable[[Tensor, Tensor, Tensor], Tensor]
@@ -50,14 +50,14 @@ TORCH = Kernel("torch", F.scaled_dot_product_attention)
 
 
 def candidates(capability: tuple[int, int]) -> list[Kernel]:
-    """Fastest first. On Hopper cuDNN's kernel uses instructions that FlashAttention 2 does not."""
+    """Kernels to try, fastest first. On Hopper, cuDNN's kernel uses instructions that FlashAttention 2 does not."""
     package = [FLASH_ATTN] if find_spec("flash_attn") else []
     return [CUDNN, *package, FLASH] if capability >= HOPPER else [*package, FLASH, CUDNN]
 
 
 @cache
 def chosen(device: torch.device, dtype: torch.dtype, head_dim: int) -> Kernel:
-    """The first candidate that runs for this head dim; torch's own choice where none does."""
+    """The first candidate that runs with this head dim, or torch's own choice if none does."""
     if device.type != "cuda" or dtype not in HALF:
         return TORCH
     usable = (
@@ -69,7 +69,7 @@ def chosen(device: torch.device, dtype: torch.dtype, head_dim: int) -> Kernel:
 
 
 def runs(kernel: Kernel, device: torch.device, dtype: torch.dtype, head_dim: int) -> bool:
-    """Whether the kernel accepts this device, dtype and head dim, tried on a few tokens."""
+    """Whether the kernel accepts this device, dtype and head dim. Tries it on a few tokens."""
     query, keys = (torch.zeros(1, 2, tokens, head_dim, dtype=dtype, device=device) for tokens in (64, 128))
     try:
         kernel.call(query, keys, keys)
@@ -79,7 +79,7 @@ def runs(kernel: Kernel, device: torch.device, dtype: torch.dtype, head_dim: int
 
 
 def backend(device: torch.device, dtype: torch.dtype, head_dim: int = 128) -> str:
-    """The name of the kernel that `attention` runs: cudnn, flash, flash-attn or torch."""
+    """The name of the kernel that `attention` uses: cudnn, flash, flash-attn or torch."""
     return chosen(device, dtype, head_dim).name
 
 

@@ -1,13 +1,13 @@
 """Linear layers in 8 bits: e4m3 weights with a scale per output, e4m3 activations with a scale per token.
 
-`quantize_linears` replaces the linear layers of a loaded network's blocks. What a prompt passes once per take (keys and
-values of the cross-attention), embeddings, modulation and the head stay in bf16. Attention and what lies between two
-products stay in bf16 too: every product reads and returns bf16.
+`quantize_linears` replaces the linear layers of a loaded network's blocks. Keys and values of the cross-attention,
+which are computed once per take, embeddings, modulation and the head stay in bf16. So do attention and all code between
+two products: every product reads and returns bf16.
 
-A number becomes x / scale rounded to 4 bits of significand, half a step of 2^-4 relative at most; scale = absolute
-maximum of its row / 448. Products run on the tensor cores of compute capability 8.9 and later, with their fast
-accumulation. `torch.nn.functional.scaled_mm` is the public name of the product, but torch 2.11 cannot trace it, so
-`workers.compile` would break at every layer; `torch._scaled_mm` is the same operator.
+A number becomes x / scale, rounded to 4 significant bits (a relative error of at most 2^-4), where scale = absolute
+maximum of its row / 448. Products run on the tensor cores of compute capability 8.9 and later, with fast accumulation.
+They call `torch._scaled_mm`: `torch.nn.functional.scaled_mm` is the public name of the same operator, but torch 2.11
+cannot trace it, so compiled graphs would break at every layer.
 
 Shapes: N tokens, K inputs, M outputs.
 """
@@ -23,16 +23,16 @@ from longtake.platform.models.layers import GELU
 
 E4M3_MAX = 448.0
 SMALLEST = 1e-12
-"""Rows below this are scaled by it: a row of zeros stays zeros."""
+"""The least absolute maximum that a scale is computed from: a row of zeros stays zeros."""
 MULTIPLE = 16
-"""Of K and M, which the product asks for."""
+"""K and M must be multiples of this."""
 CAPABILITY = (8, 9)
 
 
 def quantize_rows(x_NK: Tensor, gelu: bool = False) -> tuple[Tensor, Tensor]:
-    """Rows [N, K] -> e4m3 [N, K] and float32 scales [N, 1], x = values * scales; with `gelu`, of GELU(x), tanh form.
+    """Rows [N, K] -> e4m3 [N, K] and float32 scales [N, 1], x = values * scales. With `gelu`: of GELU(x), tanh form.
 
-    Plain torch, which inductor fuses with what comes before; `platform.kernels.quantize_rows` is the same as a kernel.
+    Plain torch, which inductor fuses with preceding code; `platform.kernels.quantize_rows` is the same as a kernel.
     """
     wide = F.gelu(x_NK.float(), approximate="tanh") if gelu else x_NK.float()
     scales = wide.abs().amax(-1, keepdim=True).clamp_min(SMALLEST) * (1 / E4M3_MAX)
@@ -40,7 +40,7 @@ def quantize_rows(x_NK: Tensor, gelu: bool = False) -> tuple[Tensor, Tensor]:
 
 
 def quantize_tokens(x_NK: Tensor, gelu: bool) -> tuple[Tensor, Tensor]:
-    """`quantize_rows`, by the kernel on a GPU."""
+    """`quantize_rows`, with the Triton kernel on a GPU unless it is being compiled."""
     if torch.compiler.is_compiling() or not kernels.used_on(x_NK.device):
         return quantize_rows(x_NK, gelu)
     from longtake.platform.kernels import quantize_rows as kernel
@@ -49,7 +49,7 @@ def quantize_tokens(x_NK: Tensor, gelu: bool) -> tuple[Tensor, Tensor]:
 
 
 class Fp8Linear(nn.Module):
-    """`linear` in 8 bits: bf16 [..., K] -> bf16 [..., M]. With `gelu`, of GELU(x): it costs no traffic here."""
+    """`linear` in 8 bits: bf16 [..., K] -> bf16 [..., M]. With `gelu`, applies GELU first, without extra traffic."""
 
     def __init__(self, linear: nn.Linear, gelu: bool = False):
         super().__init__()
@@ -76,13 +76,13 @@ class Fp8Linear(nn.Module):
 
 
 def quantize_linears(network: CausalDiT) -> CausalDiT:
-    """Every linear layer of the blocks in 8 bits, but for keys and values of the text. Mutates the network.
+    """Put every linear layer of the blocks in 8 bits, except keys and values of the text. Mutates the network.
 
-    A GELU right before a linear layer goes into its quantisation. Raises ConfigError for a network that is not in bf16
-    or whose sizes the product does not take.
+    A GELU directly before a linear layer is fused into its quantisation. Raises ConfigError for a network that is not
+    in bf16 or whose sizes the product does not support.
     """
     if network.dtype != torch.bfloat16:
-        raise ConfigError(f"workers.precision: 'fp8' is for networks in bf16, this one is in {network.dtype}; set null")
+        raise ConfigError(f"workers.precision: 'fp8' needs a network in bf16, this one is in {network.dtype}; set null")
     check_sizes(network.spec)
     for layer in network.blocks:
         for path, module in list(layer.named_modules()):
@@ -93,13 +93,13 @@ def quantize_linears(network: CausalDiT) -> CausalDiT:
 
 
 def reads_text(path: str) -> bool:
-    """Whether a layer's module gives keys or values of the cross-attention."""
+    """Whether this module of a layer computes keys or values of the cross-attention."""
     where, _, name = path.rpartition(".")
     return where.endswith("cross_attn") and name in ("k", "v", "kv")
 
 
 def takes_gelu(parent: nn.Module, linear: nn.Module) -> bool:
-    """Whether a GELU comes right before the linear layer of a sequence; if so it is removed. Mutates `parent`."""
+    """Whether a GELU comes directly before this layer of a sequence. If so, removes it. Mutates `parent`."""
     if not isinstance(parent, nn.Sequential):
         return False
     before = list(parent).index(linear) - 1
@@ -110,23 +110,23 @@ def takes_gelu(parent: nn.Module, linear: nn.Module) -> bool:
 
 
 def check_sizes(spec: DiTSpec) -> None:
-    """Raises ConfigError unless the product takes the network's sizes."""
+    """Raises ConfigError unless the product supports the network's sizes."""
     for name in ("dim", "ffn_dim"):
         size = getattr(spec, name)
         if size % MULTIPLE:
             raise ConfigError(
-                f"workers.precision: 'fp8' needs sizes that are multiples of {MULTIPLE}, and {name} is {size}; set bf16"
+                f"workers.precision: 'fp8' needs sizes that are multiples of {MULTIPLE}, but {name} is {size}; set bf16"
             )
 
 
 def check_device(device: torch.device) -> None:
-    """Raises ConfigError unless the device multiplies in 8 bits."""
+    """Raises ConfigError unless the device supports products in 8 bits."""
     if device.type != "cuda":
-        raise ConfigError(f"workers.precision: 'fp8' needs a CUDA device, and this is {device.type}; set bf16 or null")
+        raise ConfigError(f"workers.precision: 'fp8' needs a CUDA device, but this is {device.type}; set bf16 or null")
     found = torch.cuda.get_device_capability(device)
     if found < CAPABILITY:
         raise ConfigError(
-            f"workers.precision: 'fp8' needs compute capability {version(CAPABILITY)}, and "
+            f"workers.precision: 'fp8' needs compute capability {version(CAPABILITY)}, but "
             f"{torch.cuda.get_device_name(device)} has {version(found)}; set bf16 or null"
         )
 

@@ -1,6 +1,6 @@
-"""Norms, projections and the feed-forward of a DiT layer, with the forms that are fast on each device.
+"""Norms, projections and the feed-forward of a DiT layer, in the fastest form for each device.
 
-A form differs from another in rounding alone. On a CPU, and where gradients are wanted, torch's plain operators run.
+Forms differ only in rounding. On a CPU, and when gradients are needed, torch's plain operators run.
 
 Shapes: B batch, N tokens, D dim, h heads, d head dim.
 """
@@ -45,10 +45,10 @@ class FeedForward(nn.Sequential):
 
 @torch.library.custom_op("longtake::linear_gelu", mutates_args=())
 def linear_gelu(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """GELU (tanh form) of x @ weight^T + bias, on CUDA within the product: its result is written once.
+    """GELU (tanh form) of x @ weight^T + bias. On CUDA it is part of the product, whose result is written once.
 
-    A custom operator, since a compiler would take the product and the activation apart again. torch's operator has the
-    tanh form on CUDA and the erf form on a CPU.
+    A custom operator, because a compiler would separate the product and the activation again. torch's operator computes
+    the tanh form on CUDA and the erf form on a CPU.
     """
     if x.device.type != "cuda":
         return F.gelu(F.linear(x, weight, bias), approximate="tanh")
@@ -81,7 +81,7 @@ class Attention(nn.Module):
         return self.split_heads(self.norm_k(self.k(x))), self.split_heads(self.v(x))
 
     def query_key_value(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """[B, N, D] -> three of [B, N, h, d], not rotated; the value may be a view into the product of all three."""
+        """[B, N, D] -> query, key and value [B, N, h, d], not rotated. The value may be a view of the joint product."""
         if self.qkv is None:
             return self.query(x), *self.key_value(x)
         parts = self.qkv(x).unflatten(-1, (3, self.dim))
@@ -89,7 +89,7 @@ class Attention(nn.Module):
         return self.split_heads(query), self.split_heads(key), self.split_heads(parts[..., 2, :])
 
     def normed(self, parts: Tensor) -> tuple[Tensor, Tensor]:
-        """Queries and keys [B, N, 2, D] -> two of [B, N, D]."""
+        """Normalise queries and keys [B, N, 2, D] -> two tensors [B, N, D]."""
         if not torch.compiler.is_compiling() and kernels.used_on(parts.device):
             from longtake.platform.kernels.norm_rows import norm_rows
 
@@ -98,7 +98,7 @@ class Attention(nn.Module):
         return self.norm_q(parts[..., 0, :]), self.norm_k(parts[..., 1, :])
 
     def fuse(self) -> None:
-        """One product for queries, keys and values from here on. Mutates the module: `q`, `k` and `v` are gone."""
+        """Compute queries, keys and values in one product from now on. Mutates the module: removes `q`, `k` and `v`."""
         parts = [self.q, self.k, self.v]
         with torch.device("meta"):
             self.qkv = nn.Linear(self.dim, 3 * self.dim)

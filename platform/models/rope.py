@@ -48,7 +48,7 @@ def frame_rotation(
 
 
 def rotate(x: Tensor, rotation: Tensor) -> Tensor:
-    """x [..., N, h, d] with neighbouring numbers (2i, 2i + 1) taken as one pair, turned by rotation [..., N, c, 2].
+    """Rotate x [..., N, h, d], in pairs of neighbouring numbers (2i, 2i + 1), by rotation [..., N, c, 2].
 
     Computed in float32, as one complex product, and rounded back.
     """
@@ -58,7 +58,7 @@ def rotate(x: Tensor, rotation: Tensor) -> Tensor:
 
 
 def rotated(x_BNhd: Tensor, rotation: Tensor) -> Tensor:
-    """x, turned by rotation [B or 1, N, c, 2], as attention reads it: [B, h, N, d], a view of [B, N, h, d]."""
+    """x, rotated by rotation [B or 1, N, c, 2], as attention reads it: [B, h, N, d], a view of [B, N, h, d]."""
     if not kernels.used_on(x_BNhd.device):
         return rotate(x_BNhd, rotation).transpose(1, 2)
     from longtake.platform.kernels.rotate import rotate_into as launch
@@ -69,7 +69,7 @@ def rotated(x_BNhd: Tensor, rotation: Tensor) -> Tensor:
 
 
 def rotate_into(x_BNhd: Tensor, rotation: Tensor, out_BhNd: Tensor) -> None:
-    """Write x, turned by rotation [B or 1, N, c, 2], to `out`; on CUDA with Triton in one pass over memory."""
+    """Write x, rotated by rotation [B or 1, N, c, 2], to `out`. On CUDA with Triton this is one pass over memory."""
     if not kernels.used_on(x_BNhd.device):
         out_BhNd.copy_(rotate(x_BNhd, rotation).transpose(1, 2))
         return

@@ -1,12 +1,12 @@
 """Wan's causal VAE, decoded as a stream: latent frames in, pixels out, as if the whole video were decoded at once.
 
-Owns what the Wan backbones need of diffusers, and is the only file that imports it: architecture, config and weights.
-How they run is `vae_decoder.py`'s. Every causal convolution of the decoder sees the last two frames that went through
-it; that history belongs to the take (`WanDecoder`) and never to the VAE, so that several takes may share one. Frames go
-through one by one, as in diffusers' own decode: where a block ends changes no bit. Memory does not grow with the
-length of the video.
+Owns what the Wan backbones need from diffusers (architecture, config and weights), and is the only file that imports
+it. `vae_decoder.py` runs them. Every causal convolution of the decoder also reads the previous two frames. This history
+belongs to the take (`WanDecoder`), never to the VAE, so that several takes can share one VAE. Latent frames are decoded
+one by one, as in diffusers, so the boundaries of blocks change no bit. Memory does not grow with the length of the
+video.
 
-Shapes: n latent frames [n, 16, h, w] -> m frames [m, 8 h, 8 w, 3]; a take's first latent frame makes 1, a later one 4.
+Shapes: n latent frames [n, 16, h, w] -> m frames [m, 8 h, 8 w, 3]; a take's first latent frame gives 1, a later one 4.
 """
 
 from collections.abc import Iterator
@@ -67,8 +67,8 @@ class WanDecoder:
     def push(self, latents_FCHW: Tensor) -> np.ndarray:
         """Normalised latents [n, 16, h, w] -> uint8 [m, 8 h, 8 w, 3], (x + 1) * 127.5 rounded half to even.
 
-        Mutates the take's history. On a GPU it runs on the caller's stream and returns when the frames have arrived.
-        Raises LongtakeError when the VAE gives NaN or infinity.
+        Mutates the take's history. On a GPU it runs on the caller's stream and returns when the frames are on the host.
+        Raises LongtakeError when the VAE returns NaN or infinity.
         """
         parts = [(to_pixels(frames), all_finite(frames)) for frames in self.frames(latents_FCHW)]
         if not parts:
@@ -85,14 +85,14 @@ class WanDecoder:
 
     @torch.inference_mode()
     def frames(self, latents_FCHW: Tensor) -> Iterator[Tensor]:
-        """For each latent frame [1 or 4, 3, 8 h, 8 w] in the dtype of the VAE, as soon as it is launched."""
+        """Yield the frames [1 or 4, 3, 8 h, 8 w] of each latent frame, in the VAE's dtype, once they are launched."""
         raw = latents_FCHW.to(self.device, torch.float32) * self.std + self.mean
         for z in raw.to(self.dtype):
             yield self.network(z[None, :, None])[0].transpose(0, 1)
 
 
 def load_vae(folder: Path, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32) -> Any:
-    """The AutoencoderKLWan of a folder, in eval mode, its convolutions laid out for the device.
+    """The AutoencoderKLWan of a folder, in eval mode, with its convolutions in the device's memory layout.
 
     Raises WeightsError unless its weights fit its config exactly.
     """

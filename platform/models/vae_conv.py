@@ -1,9 +1,9 @@
-"""Convolutions of the VAE's decoder, for one take: the weights of the VAE, a history and a memory layout of their own.
+"""Convolutions of the VAE's decoder for one take: the VAE's weights, with a history per take and a memory layout.
 
-A causal convolution reads its last two input frames again. They stay at the front of a buffer [1, C, 2 + n, H, W]; what
-comes before writes its n frames behind them, and the convolution pads the pictures itself: no frame is joined, padded
-or cloned. Memory layout: "channels-last" is what cuDNN's bfloat16 kernels read; with "contiguous" it transposes, and
-cuDNN 9.8 to 9.14 is not used at all for 3D convolutions in bfloat16 (pytorch/pytorch#166643).
+A causal convolution also reads its previous two input frames. They are at the front of a buffer [1, C, 2 + n, H, W];
+the preceding operation writes its n frames after them, and the convolution pads the pictures itself, so no frame is
+joined, padded or cloned. cuDNN's bfloat16 kernels read the memory layout "channels-last". With "contiguous" cuDNN
+transposes, and torch does not use cuDNN 9.8 to 9.14 for 3D convolutions in bfloat16 (pytorch/pytorch#166643).
 """
 
 from typing import Any, Literal
@@ -24,12 +24,12 @@ def default_layout(device: torch.device) -> Layout:
 
 
 def arranged(weight: Tensor, layout: Layout) -> Tensor:
-    """The weight of a convolution in this layout: itself if it has it already, else a copy."""
+    """The weight of a convolution in this layout, copied only if it has another one."""
     return weight.detach().contiguous(memory_format=FORMATS[layout][weight.dim()])
 
 
 def arrange_weights(network: torch.nn.Module, layout: Layout) -> None:
-    """Put the weights of all convolutions into this layout, so that takes share them; changes no value."""
+    """Put the weights of all convolutions in this layout, so that takes share them. Changes no value."""
     for module in network.modules():
         if isinstance(module, (torch.nn.Conv2d, torch.nn.Conv3d)):
             module.weight.data = arranged(module.weight, layout)
@@ -38,7 +38,7 @@ def arrange_weights(network: torch.nn.Module, layout: Layout) -> None:
 class CausalConv:
     """A causal 3D convolution with stride 1. Write to `entry`, then call it; frames before the first are zeros.
 
-    `frames`: how many new frames a call brings at most; a take's first latent frame brings one.
+    `frames`: the most new frames per call. The first latent frame of a take brings one.
     """
 
     def __init__(self, module: Any, layout: Layout, frames: int = 1):
@@ -50,7 +50,7 @@ class CausalConv:
         self.filled = self.past
 
     def entry(self, like: Tensor) -> Tensor:
-        """The part of the buffer for the next frames, of the shape and dtype of `like` [1, C, n, H, W]."""
+        """The part of the buffer for the next frames, with the shape and dtype of `like` [1, C, n, H, W]."""
         if self.buffer is None:
             shape = (1, like.shape[1], self.past + self.frames, *like.shape[3:])
             self.buffer = torch.empty(shape, dtype=like.dtype, device=like.device, memory_format=self.format)
@@ -59,7 +59,7 @@ class CausalConv:
         return self.buffer[:, :, self.past : self.filled]
 
     def __call__(self, add_bias: bool = False) -> Tensor:
-        """[1, C, n, H, W] of the frames in `entry`, without the bias unless asked; they become history."""
+        """Convolve the frames in `entry` to [1, C, n, H, W], with the bias if asked. They become history."""
         assert self.buffer is not None
         read = self.buffer[:, :, : self.filled]
         out = F.conv3d(read, self.weight, self.bias if add_bias else None, padding=self.padding)
@@ -67,7 +67,7 @@ class CausalConv:
         return out
 
     def move_to_front(self, read: Tensor) -> None:
-        """The last frames of what was read, as many at a time as do not overlap the place that they go to."""
+        """Move the last frames read to the front, in parts whose source and destination do not overlap."""
         new = read.shape[2] - self.past
         for start in range(0, self.past, new):
             end = min(start + new, self.past)
@@ -85,7 +85,7 @@ class PointConv:
 
 
 class PictureConv:
-    """A convolution of each frame by itself, of a stack [n, C, H, W]."""
+    """A 2D convolution of each frame in a stack [n, C, H, W]."""
 
     def __init__(self, module: Any, layout: Layout):
         self.weight, self.bias = arranged(module.weight, layout), module.bias.detach()
@@ -99,7 +99,7 @@ class PictureConv:
 def enlarged(x_BCFHW: Tensor, times: int, layout: Layout) -> Tensor:
     """[1, times * C, n, h, w] -> [times * n, C, 2 h, 2 w]: each pixel becomes four, in one copy.
 
-    `times` 2: the first half of the channels is a frame, the second half the frame behind it.
+    With `times` 2, the first half of the channels is one frame and the second half the next.
     """
     _, channels, frames, height, width = x_BCFHW.shape
     shape = (frames * times, channels // times, 2 * height, 2 * width)

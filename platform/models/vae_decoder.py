@@ -1,15 +1,15 @@
-"""The decoder of Wan's VAE for one take: its weights are the VAE's, its history is its own.
+"""The decoder of Wan's VAE for one take: shares the VAE's weights and has its own history.
 
-Walks diffusers' modules (of Wan 2.1: `WanDecoder3d` without `is_residual`) for their weights and replaces how they run.
+Takes the weights of diffusers' modules (Wan 2.1: `WanDecoder3d` without `is_residual`) but runs them in its own way.
 diffusers moves 126 GB per latent frame at 480x832 in bfloat16 (norms in several passes, float32 upsampling, padding,
-joining and cloning of frames), this decoder 27 (docs/decisions/012, `python -m tests.bench.vae_traffic`). Latent frames
-go through one by one, so where a push ends changes no bit.
+joining and cloning of frames), this decoder 27 (docs/decisions/017, `python -m tests.bench.vae_traffic`). Latent frames
+are decoded one by one, so the boundaries of pushes change no bit.
 
-Device memory at 480x832 in bfloat16, from the shapes: 5.3 GB of history buffers, of which 3.2 GB lie behind the last
-upsampling (7 of [96, 6, 480, 832]) and 1.4 GB in front of it (6 of [192, 6, 240, 416]); 1.1 GB of activations while
-that upsampling runs; 0.25 GB of weights. The buffers go back to torch's allocator with the object.
+Device memory at 480x832 in bfloat16, from the shapes: 5.3 GB of history buffers, of which 3.2 GB are after the last
+upsampling (7 of [96, 6, 480, 832]) and 1.4 GB before it (6 of [192, 6, 240, 416]); 1.1 GB of activations while that
+upsampling runs; 0.25 GB of weights. The buffers return to torch's allocator with the object.
 
-Shapes: one latent frame [1, 16, 1, h, w] -> [1, 3, n, 8 h, 8 w], n = 1 for a take's first, then 4.
+Shapes: one latent frame [1, 16, 1, h, w] -> [1, 3, n, 8 h, 8 w], n = 1 for a take's first latent frame, then 4.
 """
 
 from typing import Any
@@ -22,9 +22,9 @@ from longtake.platform.models.vae_stages import stages_of
 
 
 class StreamingDecoder:
-    """Latent frame after latent frame to frames; each call mutates the history. To be called in inference mode.
+    """Decodes one latent frame per call and mutates the history. Call it in inference mode.
 
-    `norm` says what runs between the convolutions, "triton" or "torch"; `norm_silu` replaces it.
+    `norm`: what runs between the convolutions by default, "triton" or "torch". `norm_silu` replaces it.
     """
 
     def __init__(self, vae: Any, layout: Layout, norm_silu: NormSilu | None = None):
@@ -46,10 +46,10 @@ class StreamingDecoder:
 
     @property
     def convolutions(self) -> list[CausalConv]:
-        """All that keep a history, in the order of the walk."""
+        """All convolutions with a history, in the order in which they run."""
         return [self.conv_in, *(conv for stage in self.stages for conv in stage.convolutions)]
 
     @property
     def history_bytes(self) -> int:
-        """Of all buffers; constant once a take has two latent frames."""
+        """Bytes of all history buffers. Constant once a take has two latent frames."""
         return sum(conv.buffer.nbytes for conv in self.convolutions if conv.buffer is not None)

@@ -1,7 +1,7 @@
-"""What lies between two convolutions of the VAE: a sum, RMS norm over channels, a scale per channel and SiLU.
+"""The code between two convolutions of the VAE: a sum, RMS norm over channels, a scale per channel and SiLU.
 
-Owns the plain torch form, which defines the result, and the choice of what runs: on CUDA the Triton kernel of the same
-signature, if Triton is installed. Sums are in float32, and each tensor is rounded once.
+Owns the plain torch form, which defines the result, and the choice between it and the Triton kernel of the same
+signature, which runs on CUDA if Triton can. Sums are in float32, and each tensor is rounded once.
 """
 
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ SHORTEST = 1e-12
 
 
 class NormSilu(Protocol):
-    """Writes `out` [1, C, F, H, W]; overwrites `x`, of the same shape, with the sum of the terms if `keep` is set."""
+    """Writes `out` [1, C, F, H, W]. With `keep`, overwrites `x`, of the same shape, with the sum of the terms."""
 
     def __call__(
         self,
@@ -52,7 +52,7 @@ def plain_norm_silu(
 
 
 def norm_silu_for(device: torch.device) -> tuple[str, NormSilu]:
-    """What runs on this device, by its name: "triton" or "torch"."""
+    """The name ("triton" or "torch") and the function of the form that runs on this device."""
     if kernels.used_on(device):
         from longtake.platform.kernels.norm_silu import norm_silu
 
@@ -67,20 +67,20 @@ def per_channel(values: Tensor) -> Tensor:
 
 @dataclass
 class Terms:
-    """The activation x + bias + residual, not added yet: the norm behind it adds in its own pass. x is overwritten."""
+    """The activation x + bias + residual before the sum, which the following norm computes. x is overwritten."""
 
     x: Tensor
     bias: Tensor | None = None
     residual: Tensor | None = None
 
     def normed_into(self, out: Tensor, weight: Tensor, norm_silu: NormSilu, keep: bool) -> None:
-        """Writes silu(norm(sum)) to `out`. With `keep`, x is the sum from then on; without, these terms are used up."""
+        """Write silu(norm(sum)) to `out`. With `keep`, x is then the sum; otherwise the terms cannot be used again."""
         keep = keep and (self.bias is not None or self.residual is not None)
         norm_silu(self.x, weight, out, self.bias, self.residual, keep)
         self.bias = self.residual = None
 
     def added(self) -> Tensor:
-        """The sum, where no norm follows."""
+        """Compute the sum where no norm follows."""
         if self.bias is not None:
             self.x.add_(per_channel(self.bias))
         if self.residual is not None:

@@ -1,4 +1,4 @@
-"""Frames of the VAE as bytes, and as bytes on the host, with one wait."""
+"""Converts frames of the VAE to bytes, and moves them to the host with one wait."""
 
 import numpy as np
 import torch
@@ -11,9 +11,10 @@ HALF = 127.5
 
 @torch.inference_mode()
 def to_pixels(frames_FCHW: Tensor) -> Tensor:
-    """[m, 3, H, W], meant for [-1, 1] -> uint8 [m, H, W, 3] on the same device; any float dtype, rounded in float32.
+    """Frames [m, 3, H, W] of any float dtype -> uint8 [m, H, W, 3] on the same device.
 
-    Pixel = (clamped x + 1) * 127.5, rounded half to even. NaN becomes any pixel: ask `all_finite`.
+    Pixel = (x clamped to [-1, 1] + 1) * 127.5 in float32, rounded half to even. NaN gives an arbitrary pixel; check
+    `all_finite`.
     """
     levels = frames_FCHW.permute(0, 2, 3, 1).clamp(-1, 1).float()
     return levels.add_(1).mul_(HALF).round_().to(torch.uint8, memory_format=torch.contiguous_format)
@@ -21,14 +22,14 @@ def to_pixels(frames_FCHW: Tensor) -> Tensor:
 
 @torch.inference_mode()
 def all_finite(frames_FCHW: Tensor) -> Tensor:
-    """Whether no value is NaN or infinite: bool [], on the same device, without waiting for it. One read."""
+    """Whether no value is NaN or infinite: bool [] on the same device, not waited for. Reads the frames once."""
     return torch.stack(frames_FCHW.aminmax()).isfinite().all()
 
 
 def to_host(pixels_FHWC: Tensor, finite: Tensor) -> np.ndarray:
-    """The pixels as an array of its own; waits for the caller's stream. Raises LongtakeError unless `finite` is true.
+    """Copy the pixels to a new array. Waits for the caller's stream. Raises LongtakeError unless `finite` is true.
 
-    From a GPU they come into pinned memory of torch's pool, which goes back to the pool with the array.
+    From a GPU they are copied to pinned memory of torch's pool, to which it returns with the array.
     """
     if pixels_FHWC.device.type == "cuda":
         landed = [torch.empty(x.shape, dtype=x.dtype, pin_memory=True) for x in (pixels_FHWC, finite)]

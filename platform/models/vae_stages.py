@@ -1,7 +1,7 @@
-"""The parts of the VAE's decoder from its first convolution to its frames, each over modules of diffusers.
+"""The stages of the VAE's decoder after its first convolution, each with the weights of diffusers' modules.
 
-A stage takes the activation as terms that are not added yet, overwrites them, and returns terms; `convolutions` are
-those that keep a history. [1, C, n, h, w] throughout.
+A stage takes the activation as terms that are not summed yet, overwrites them, and returns terms. Its `convolutions`
+are those with a history. Shapes are [1, C, n, h, w] throughout.
 """
 
 from collections.abc import Iterator
@@ -18,7 +18,7 @@ class Stage(Protocol):
 
 
 def stages_of(decoder: Any, layout: Layout, norm_silu: NormSilu) -> Iterator[Stage]:
-    """Those of a `WanDecoder3d` behind its first convolution, in order."""
+    """The stages of a `WanDecoder3d` after its first convolution, in order."""
     frames = 1
     first, *others = decoder.mid_block.resnets
     yield ResidualBlock(first, layout, norm_silu, frames)
@@ -36,7 +36,7 @@ def stages_of(decoder: Any, layout: Layout, norm_silu: NormSilu) -> Iterator[Sta
 
 
 class NormedConv:
-    """Norm, SiLU and a causal convolution: the norm writes into the buffer that the convolution reads."""
+    """Norm, SiLU and a causal convolution. The norm writes into the buffer that the convolution reads."""
 
     def __init__(self, norm: Any, conv: Any, layout: Layout, norm_silu: NormSilu, frames: int):
         self.weight = (norm.gamma.detach().float() * norm.scale).flatten()
@@ -44,13 +44,13 @@ class NormedConv:
         self.convolutions = [self.conv]
 
     def __call__(self, terms: Terms, keep: bool = False) -> Terms:
-        """Convolution and bias of the next frames. With `keep`, terms.x is then the sum of the terms."""
+        """The convolution of the next frames, with its bias as a term. With `keep`, terms.x becomes the sum."""
         terms.normed_into(self.conv.entry(terms.x), self.weight, self.norm_silu, keep)
         return Terms(self.conv(), self.conv.bias)
 
 
 class ResidualBlock:
-    """Two normed convolutions beside a shortcut."""
+    """Two normed convolutions with a shortcut around them."""
 
     def __init__(self, module: Any, layout: Layout, norm_silu: NormSilu, frames: int):
         self.first = NormedConv(module.norm1, module.conv1, layout, norm_silu, frames)
@@ -67,7 +67,7 @@ class ResidualBlock:
 
 
 class Attention:
-    """Of one head over the pixels of a frame, as diffusers runs it; the smallest pictures, and no history."""
+    """Attention with one head over the pixels of a frame, as in diffusers. Only the smallest pictures; no history."""
 
     def __init__(self, module: Any):
         self.module = module
@@ -78,7 +78,7 @@ class Attention:
 
 
 class Upsampler:
-    """Twice the height and width, and, where the module has a convolution over time, twice the frames.
+    """Doubles height and width and, if the module has a convolution over time, the frames.
 
     A take's first latent frame stays one frame and does not enter that convolution's history.
     """
@@ -94,6 +94,6 @@ class Upsampler:
         if times > 1:
             (over_time,) = self.convolutions
             over_time.entry(x).copy_(x)
-            x = over_time(add_bias=True)  # [1, 2 C, n, h, w]: two frames for each
+            x = over_time(add_bias=True)  # [1, 2 C, n, h, w]: two frames for each one
         self.started = True
         return Terms(self.over_pictures(enlarged(x, times, self.layout)), self.over_pictures.bias)

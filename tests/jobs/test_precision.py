@@ -72,7 +72,7 @@ def test_sizes_that_8_bits_do_not_take_are_refused(tmp_path: Path, monkeypatch: 
     odd = dataclasses.replace(spec, gpus=1.0, network=dataclasses.replace(spec.network, ffn_dim=72))
     monkeypatch.setattr(mini_wan.MiniLongLive, "spec", odd)
     words = ["backbones=[mini-longlive]", "methods=[native]", "suites=[weightless]", "workers.precision=fp8"]
-    with pytest.raises(ConfigError, match="'fp8' needs sizes that are multiples of 16, and ffn_dim is 72; set bf16"):
+    with pytest.raises(ConfigError, match="'fp8' needs sizes that are multiples of 16, but ffn_dim is 72; set bf16"):
         expand(tiny.write_sweep(tmp_path), words, need_weights=False)
 
 
@@ -82,7 +82,7 @@ def test_this_machine_is_asked_before_anything_runs(tmp_path: Path, monkeypatch:
     monkeypatch.setattr("torch.cuda.is_available", lambda: True)
     monkeypatch.setattr("torch.cuda.get_device_capability", lambda device: (8, 6))
     monkeypatch.setattr("torch.cuda.get_device_name", lambda device: "A10")
-    with pytest.raises(ConfigError, match=r"needs compute capability 8\.9, and A10 has 8\.6"):
+    with pytest.raises(ConfigError, match=r"needs compute capability 8\.9, but A10 has 8\.6"):
         plan.check_capability(grid)
 
 

@@ -156,7 +156,9 @@ def test_the_very_first_entry_fails_as_plainly():
 
 
 def test_more_than_the_address_space_is_one_line():
-    with pytest.raises(StorageError, match=r"MB of host memory after 0.0 GiB are not there \(.*\); lower workers.bank"):
+    with pytest.raises(
+        StorageError, match=r"MB of host memory after 0.0 GiB cannot be allocated \(.*\); lower workers.bank"
+    ):
         PinnedPages(NoPinning()).allocate(2**46)
 
 

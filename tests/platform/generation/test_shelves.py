@@ -90,7 +90,7 @@ def test_a_take_that_will_not_fit_is_refused_before_it_begins():
     with pytest.raises(ConfigError) as raised:
         reserve(shelves, 5, GIB // 2)
     assert str(raised.value) == (
-        "bank: this take needs 2.5 GiB for 5 frames of 536.9 MB, there is room for host 1.0 GiB; raise "
+        "bank: this take needs 2.5 GiB for 5 frames of 536.9 MB, but there is room for host 1.0 GiB; raise "
         "workers.bank.host_gib, name workers.bank.disk, or give the method bank_frames or bank_dtype: fp8"
     )
     assert shelves[0].fits(GIB // 2) == 2, "a refused take keeps nothing"

@@ -28,9 +28,9 @@ def test_it_is_the_plain_rotation(dtype, tokens, heads, dim):
 
 def test_a_layout_that_it_cannot_read_is_refused():
     x, turn, out = torch.zeros(1, 4, 2, 8), torch.zeros(1, 4, 4, 2), torch.zeros(1, 2, 4, 8)
-    with pytest.raises(ValueError, match="must lie together"):
+    with pytest.raises(ValueError, match="must be contiguous"):
         interpreted("rotate", "rotate_into", x.transpose(2, 3), turn, out)
-    with pytest.raises(ValueError, match="must lie together"):
+    with pytest.raises(ValueError, match="must be contiguous"):
         interpreted("rotate", "rotate_into", x, turn.transpose(1, 2), out)
 
 

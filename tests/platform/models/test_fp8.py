@@ -131,12 +131,12 @@ def test_compiled_it_is_the_same_and_compiled_once():
 
 def test_what_cannot_be_in_8_bits_is_refused():
     with pytest.raises(
-        ConfigError, match=r"workers.precision: 'fp8' is for networks in bf16, this one is in torch.floa"
+        ConfigError, match=r"workers.precision: 'fp8' needs a network in bf16, this one is in torch.floa"
     ):
         quantize_linears(new_network().float())
-    with pytest.raises(ConfigError, match=r"multiples of 16, and dim is 24; set bf16"):
+    with pytest.raises(ConfigError, match=r"multiples of 16, but dim is 24; set bf16"):
         quantize_linears(new_network(SPEC))
-    with pytest.raises(ConfigError, match=r"'fp8' needs a CUDA device, and this is cpu; set bf16 or null"):
+    with pytest.raises(ConfigError, match=r"'fp8' needs a CUDA device, but this is cpu; set bf16 or null"):
         settled(new_network(), Resources("cpu", precision="fp8"))
 
 
@@ -150,5 +150,5 @@ def test_a_sampler_refuses_before_it_reads_weights(precision, monkeypatch, tmp_p
 def test_a_gpu_that_is_too_old_is_refused(monkeypatch):
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (8, 0))
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "A100")
-    with pytest.raises(ConfigError, match=r"needs compute capability 8.9, and A100 has 8.0; set bf16 or null"):
+    with pytest.raises(ConfigError, match=r"needs compute capability 8.9, but A100 has 8.0; set bf16 or null"):
         fp8.check_device(torch.device("cuda", 0))
