@@ -1,9 +1,9 @@
-"""What a frame costs the encoder of platform/video.py: real videos, the frames that the bench encodes, and noise.
+"""Cost of a frame in the encoder of platform/video.py: real videos, the frames that the bench encodes, and noise.
 
     python -m tests.bench.encoder_cost VIDEO ...      videos of 832x480 px, at least 48 frames long
 
-CPU milliseconds and bytes per frame, encoded 48 frames at a time, all sources in turns; the median of ROUNDS rounds. Of
-a real video, each round takes the next 48 frames.
+Prints CPU milliseconds and bytes per frame: medians of ROUNDS rounds, in each of which every source encodes 48 frames.
+For a real video these are the next 48.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ ROUNDS = 15
 
 
 def real(path: str) -> Iterator[np.ndarray]:
-    """Its frames, 48 at a time, over and over."""
+    """Yield the video's frames, 48 at a time, in an endless loop."""
     while True:
         yield from (frames for frames in read_frames(path, FRAMES) if len(frames) == FRAMES)
 

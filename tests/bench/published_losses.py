@@ -196,7 +196,7 @@ def start(spec: DiTSpec, config: MethodConfig, habits: bool, lora: bool) -> Roll
         text,
         Noise(spec),
         keep_evicted=config.keeps_evicted,
-        keep_flow=habits,  # the published commit pass goes through the last layer and the head
+        keep_flow=habits,  # the published commit pass runs the last layer and the head
     )
     if habits:
         rollout.context = HabitContext(spec, 1)  # type: ignore[assignment]

@@ -1,11 +1,11 @@
-"""Bytes that the decoder of Wan's VAE reads and writes per latent frame: diffusers' own decode, and ours.
+"""Bytes that the decoder of Wan's VAE reads and writes per latent frame, in diffusers and in Longtake.
 
     python -m tests.bench.vae_traffic [--height 480] [--width 832] [--dtype bfloat16]
 
-Runs both on the meta device, so it needs shapes alone: the published widths, in seconds, on any machine. Each operator
-reads its inputs once and writes its outputs once, views cost nothing, and what a cache saves is not modelled, nor what
-a convolution reads again. Where the operator that torch shows is several kernels on CUDA, their traffic is counted:
-padding fills and then copies, and a convolution's bias is added after cuDNN. Our norm counts as its kernel.
+Runs both decoders at the published widths on the meta device, which takes seconds on any machine. Each operator reads
+its inputs once and writes its outputs once; views cost nothing; caches, and repeated reads in a convolution, are not
+modelled. Operators that are several kernels on CUDA count as those kernels: padding fills and then copies, and the bias
+of a convolution is added after cuDNN. Our norm counts as its Triton kernel.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ FREE = ("empty", "detach", "_unsafe_view")
 
 
 def touched(tensors: Iterable[Any]) -> int:
-    """Bytes of these tensors; what is expanded lies in memory once."""
+    """Bytes of these tensors in memory, where an expanded dimension counts once."""
     sizes = {}
     for x in tensors:
         if isinstance(x, Tensor):
@@ -38,7 +38,7 @@ def touched(tensors: Iterable[Any]) -> int:
 
 
 class Traffic(TorchDispatchMode):
-    """Bytes by operator, of what runs inside the block."""
+    """Counts bytes by operator inside the `with` block."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -69,7 +69,7 @@ class Traffic(TorchDispatchMode):
         residual: Tensor | None = None,
         keep: bool = False,
     ) -> None:
-        """The plain form, at the cost of the kernel."""
+        """The plain form, counted as the kernel."""
         before = self.bytes.copy()
         plain_norm_silu(x, weight, out, bias, residual, keep)
         self.bytes = before
@@ -77,7 +77,7 @@ class Traffic(TorchDispatchMode):
 
 
 def of_second_frame(step: Callable[[Tensor], object], traffic: Traffic, z: Tensor) -> Counter[str]:
-    """The first latent frame is smaller than all others, and the second one's buffers are new."""
+    """The first latent frame is smaller than all others, and the second one allocates buffers."""
     step(z)
     step(z)
     traffic.bytes.clear()
@@ -90,11 +90,11 @@ def compare(height: int, width: int, dtype: torch.dtype, base_dim: int = 96) -> 
     """Bytes by operator of one later latent frame."""
     with torch.device("meta"):
         vae = random_vae(WAN_VAE_CONFIG | {"base_dim": base_dim})
-    torch.nn.Module.to(vae, dtype)  # that of diffusers warns
+    torch.nn.Module.to(vae, dtype)  # the `to` of diffusers warns
     z = torch.empty(1, 16, 1, height // 8, width // 8, dtype=dtype, device="meta")
     theirs, ours, history = Traffic(), Traffic(), [None] * len(StreamingDecoder(vae, "contiguous").convolutions)
     decoder = StreamingDecoder(vae, "contiguous", ours.norm_silu)
-    with torch.no_grad():  # in inference mode the operators seen would be those before decomposition
+    with torch.no_grad():  # inference mode would show operators before their decomposition
         return {
             "diffusers": of_second_frame(
                 lambda z: vae.decoder(vae.post_quant_conv(z), feat_cache=history, feat_idx=[0]), theirs, z

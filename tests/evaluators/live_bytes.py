@@ -1,4 +1,4 @@
-"""How much memory an operation's tensors take at once, counted on meta tensors: sizes without numbers."""
+"""Counts the peak memory of an operation's tensors, on meta tensors, which have sizes but no numbers."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from torch.utils._pytree import tree_leaves
 
 
 class LiveBytes(TorchDispatchMode):
-    """Within it, `peak` is the most that the tensors made so far have taken at one moment, in bytes. What a kernel uses
-    inside one operation is not in it."""
+    """`peak`: the most bytes that tensors created inside the block have taken at one time, without the workspaces of
+    kernels."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Reading ahead: same items, same errors, a bounded lead, and no thread left behind."""
+"""Reading ahead gives the same items and errors, with a bounded lead, and leaves no thread behind."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from longtake.platform import video
 
 
 class Source:
-    """Counts to `length`, then raises `error`; notes how many items it made, and in which threads."""
+    """Counts to `length`, then raises `error`. Records how many items it made, and in which threads."""
 
     def __init__(self, length: int, error: Exception | None = None) -> None:
         self.length, self.error = length, error

@@ -1,7 +1,7 @@
-"""Frames where the networks run: the same numbers as ever on a CPU, one copy a clip elsewhere, and what fits there.
+"""Frames on the device of the networks: unchanged numbers on a CPU, one copy per clip to a GPU, and batches that fit.
 
-A CPU stands in for a GPU wherever the code allows it: an `Upload` to it takes the same steps, and meta tensors, which
-have a device and sizes but no numbers, refuse every tensor of another device.
+A CPU replaces a GPU where the code allows it: an `Upload` to a CPU takes the same steps, and meta tensors, which have a
+device and sizes but no numbers, refuse tensors of other devices.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def normed(frame: Tensor, statistics: pixels.Statistics) -> Tensor:
     return (frame / 255.0 - mean) / std
 
 
-# Network -> how its frames are prepared, and the same step by step for one frame of 300x600.
+# Network -> the function that prepares its frames, and the same in single steps for one frame of 300x600.
 PREPARED: dict[str, tuple[Prepare, Prepare]] = {
     "dino": (pixels.for_dino, lambda x: normed(resized(x, (224, 448), "bilinear"), pixels.IMAGENET)),
     "clip": (pixels.for_clip, lambda x: normed(resized(x, (224, 448), "bicubic")[..., 112:336], pixels.CLIP)),
@@ -137,7 +137,7 @@ def shown(*shape: int) -> Tensor:
 
 
 def flow(network: Any, pairs: int, height: int, width: int) -> Tensor:
-    """As dynamic_degree calls it. What one iteration allocates is gone before the next, so three are enough."""
+    """Call RAFT as dynamic_degree does. Each iteration frees its tensors before the next, so three are enough."""
     features = network.features(shown(pairs + 1, 3, height, width))
     return network.flow(features[:-1], features[1:], network.context(shown(pairs, 3, height, width)), 3)
 
@@ -178,7 +178,7 @@ def test_a_frame_takes_at_most_the_estimated_memory_and_stays_on_its_device(name
 
 
 def test_a_tensor_of_another_device_is_an_error_there() -> None:
-    """What the tests above rest on."""
+    """The tests above depend on this."""
     with pytest.raises(RuntimeError, match="device"):
         shown(1, 3, 2, 2) - torch.ones(3, 1, 1)
 
@@ -189,7 +189,7 @@ def test_a_tensor_of_another_device_is_an_error_there() -> None:
     ids=["80 GB card", "24 GB card, networks loaded", "a shared card"],
 )
 def test_batches_follow_the_memory_that_is_free(free_gb: int, pairs: list[int], batch: int) -> None:
-    """Half of it. A pair of 480x832 takes 10.8 * 6240^2 + 800 * 399360 = 740 MB, of 720x1280 3.0 GB, of 1080x1920
+    """Half of the memory is used. A pair of 480x832 takes 10.8 * 6240^2 + 800 * 399360 = 740 MB, of 720x1280 3.0 GB, of 1080x1920
     13 GB; a frame 117.4 MB."""
     there = Equipment("cuda")
     there.room_bytes = free_gb * 1e9 / 2
@@ -199,4 +199,4 @@ def test_batches_follow_the_memory_that_is_free(free_gb: int, pairs: list[int], 
 
 def test_a_cpu_takes_few_frames_and_asks_no_driver() -> None:
     assert (Equipment("cpu").batch, Equipment("cpu").pairs(64, 64)) == (8, 1)
-    assert MOST_FRAMES * FRAME_BYTES < 8 << 30  # beside 3 GB of networks, a card of 24 GB holds a full batch twice
+    assert MOST_FRAMES * FRAME_BYTES < 8 << 30  # next to 3 GB of networks, a card of 24 GB holds two full batches

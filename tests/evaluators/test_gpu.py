@@ -1,4 +1,4 @@
-"""What only a GPU can show of scoring: prepared frames, float32 that is not rounded, batches, queued copies."""
+"""Scoring on a GPU: prepared frames, float32 without rounding to TF32, batches, queued copies."""
 
 from __future__ import annotations
 
@@ -54,9 +54,10 @@ def noise(frames: int) -> Frames:
 @pytest.mark.parametrize(("picture", "slope"), [(waves, 6.5 / 255), (noise, 1.0)])
 @pytest.mark.parametrize("name", PREPARE)
 def test_frames_are_prepared_as_on_a_cpu(name: str, picture: Callable[[int], Frames], slope: float) -> None:
-    """A resize finds its place in float32, scale * (x + .5) - .5: for x up to 832 that is off by 832 * 2^-23 = 1e-4 px
-    where one device rounds the product and the other does not. A pixel then changes by 1e-4 * its slope; bicubic is up
-    to 1.5 times as steep, in both directions. Beside it, sums of 16 products: 1e-6. Statistics divide by .22 at least.
+    """A resize computes source positions in float32, scale * (x + .5) - .5. For x up to 832 these differ by up to
+    832 * 2^-23 = 1e-4 px if only one device rounds the product. A pixel then changes by 1e-4 * its slope; bicubic
+    interpolation is up to 1.5 times as steep in each direction. Sums of 16 products add 1e-6. Statistics divide by at
+    least .22.
     """
     frames = picture(3)
     here = pixels.each(PREPARE[name], OnHost(frames), range(3))
@@ -70,7 +71,7 @@ def test_frames_are_prepared_as_on_a_cpu(name: str, picture: Callable[[int], Fra
 def test_clips_that_are_queued_one_behind_another_keep_their_frames() -> None:
     upload, busy = Upload(DEVICE), torch.ones(4096, 4096, device=DEVICE)
     for _ in range(20):
-        busy = busy @ busy * 0 + 1  # so that the copies wait in the queue
+        busy = busy @ busy * 0 + 1  # keeps the GPU busy, so that the copies wait in the queue
     clips = [np.full((8, *SIZE, 3), level, dtype=np.uint8) for level in range(12)]
     moved = [upload(clip) for clip in clips]
     assert [int(there.frames.min()) for there in moved] == list(range(12))
@@ -78,7 +79,7 @@ def test_clips_that_are_queued_one_behind_another_keep_their_frames() -> None:
 
 
 def test_float32_products_are_not_rounded() -> None:
-    """1 + 2^-12 needs 12 bits behind the point; TF32 has 10 and would answer 1."""
+    """1 + 2^-12 needs 12 fractional bits; TF32 has 10 and would return 1."""
     compute_exactly()
     value = 1 + 2**-12
     picture = torch.full((1, 32, 64, 64), value, device=DEVICE)
@@ -105,10 +106,10 @@ def seeded(name: str, device: str) -> Any:
     return (lambda frames: network(frames.half())) if half else network
 
 
-# Per clip. Float32 networks differ by the order of their sums, and by frames that differ by 1e-5 (see above): 1e-5 of
-# their features, which cosines and ratings keep. AMT's prediction is cut to whole levels: one pixel in 40 may be cut to
-# the next. CLIP in half precision has features that are off by about 1e-3, cosines with steps of 2^-11 = 5e-4, of which
-# a clip takes the mean, and a rating that is divided by 10.
+# Tolerances per clip. Float32 networks differ by the order of sums and by frames that differ by 1e-5 (see above): 1e-5
+# of their features, and so of cosines and ratings. AMT's prediction is truncated to whole levels: one pixel in 40 may
+# fall on the next level. CLIP in half precision has errors of about 1e-3 in its features, cosines in steps of
+# 2^-11 = 5e-4, of which a clip takes the mean, and a rating that is divided by 10.
 TOLERANCES = {
     "subject_consistency": 5e-5,
     "background_consistency": 2e-3,
@@ -121,7 +122,7 @@ TOLERANCES = {
 
 @pytest.fixture(scope="module")
 def clip_scores(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, list[float | None]]]:
-    """Who scored -> the clips of every dimension. 9 frames of 144x176 are one clip."""
+    """Way of scoring -> the clips of every dimension. 9 frames of 144x176 are one clip."""
     from tests.evaluators.conftest import _write
 
     path = _write(tmp_path_factory.mktemp("video") / "v.mkv", waves(9, 144, 176), 16, "ffv1", "bgr0")
@@ -146,7 +147,7 @@ def test_batches_score_as_frames_one_by_one_and_as_on_a_cpu(
 
 
 def test_speeds_of_several_pairs_are_those_of_single_ones() -> None:
-    """Twenty iterations pass an error of 1e-6 on; a mean over pixels, in pixels, keeps it under a thousandth."""
+    """Twenty iterations amplify an error of 1e-6; in the mean over all pixels it stays under a thousandth of a pixel."""
     from longtake.evaluators.metrics.vbench_dynamic import _Run
     from longtake.evaluators.views import ClipView
 

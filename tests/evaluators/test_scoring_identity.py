@@ -96,7 +96,7 @@ def test_cuts_are_those_of_the_source_under_every_protocol(tmp_path: Path, lossl
 
 
 def test_the_cache_key_of_a_score_on_a_cpu() -> None:
-    """Written out: a score made before a release is found after it."""
+    """The key is written out, so that scores from before a release are found after it."""
     entry = SuiteEntry("vbench-long", "v", {"dimensions": ["motion_smoothness"]}, {"amt-s": "0" * 64})
     (smoothness, *_) = scorer.seek(entry, "", None, None, "cpu")
     versions = {name: version(name) for name in ("av", "numpy", "torch", "vbench")}
@@ -122,7 +122,7 @@ FLAGS = (
 
 @pytest.fixture
 def fast_and_loose() -> Iterator[None]:
-    """All flags on; afterwards as they were."""
+    """Turn all flags on, and restore them afterwards."""
     before = [getattr(owner, flag) for owner, flag in FLAGS]
     for owner, flag in FLAGS:
         setattr(owner, flag, True)
@@ -138,5 +138,5 @@ def test_tf32_is_off_once_a_video_is_scored_on_a_gpu_and_untouched_by_a_cpu(
     path, entry = lossless(tmp_path / "v.mkv", textured), SuiteEntry("vbench-long", "v", FLICKERING)
     score_video(path, entry, Equipment("cpu"))
     assert [getattr(owner, flag) for owner, flag in FLAGS] == [True] * 3
-    score_video(path, entry, Equipment("cuda"))  # flickering runs no network, so no GPU is needed
+    score_video(path, entry, Equipment("cuda"))  # flickering uses no network, so no GPU is needed
     assert [getattr(owner, flag) for owner, flag in FLAGS] == [False] * 3

@@ -1,7 +1,7 @@
-"""`longtake bench sampler` itself, as a user calls it, with the numbers of its tables kept as rows.
+"""Runs `longtake bench sampler` as a user would, and keeps the numbers of its tables as rows.
 
 python -m tests.gpu.bench --step bench --out FILE.csv
-python -m tests.gpu.bench --step bench-compiled --out FILE.csv --compile      (what follows goes to the command)
+python -m tests.gpu.bench --step bench-compiled --out FILE.csv --compile      (further options go to the command)
 """
 
 import argparse
@@ -15,7 +15,7 @@ from tests.gpu.report import Report
 from tests.gpu.setting import DEVICE, SMOKE, choose_compiler, sized
 from tests.gpu.stand_in import SHRINK
 
-choose_compiler()  # here, because the command's own processes import this file
+choose_compiler()  # at import, because the command's child processes import this file too
 
 SECONDS = sized(12, 2)
 CELL = re.compile("[│┃|]")
@@ -42,7 +42,7 @@ def command(out: str, more: list[str]) -> list[str]:
 
 
 def tables(text: str) -> list[tuple[str, str, str]]:
-    """(row, column, cell) of every table that rich drew, in order."""
+    """(row, column, cell) of every table in rich's output, in order."""
     cells: list[tuple[str, str, str]] = []
     columns: list[str] = []
     for line in text.splitlines():
@@ -58,7 +58,7 @@ def tables(text: str) -> list[tuple[str, str, str]]:
 
 
 def number(cell: str) -> tuple[float | str, str]:
-    """The number that a cell begins with, and the rest: '1.02 [1.01, 1.03]', '63.1%'."""
+    """The number at the start of a cell, and the rest: '1.02 [1.01, 1.03]', '63.1%'."""
     found = re.match(r"(-?\d[\d.]*(?:e[+-]?\d+)?)(.*)", cell)
     return (float(found[1]), found[2].strip()) if found else (cell, "")
 

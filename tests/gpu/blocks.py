@@ -1,7 +1,7 @@
-"""Blocks of native and rag, eager and compiled: what the host spends on them, and native's kernels.
+"""Blocks of native and rag, eager and compiled: their time, the host's part of it, and native's kernels.
 
-Blocks are timed on the device's own timeline, from the end of one to the end of the next, so that copies beside it and
-a late host show. Videos are `longtake bench sampler`'s affair.
+Blocks are timed with events of the device, from the end of one to the end of the next, so that delays by copies or by
+the host are included. Whole videos are measured by `longtake bench sampler`.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from longtake.platform.generation.sampler import Sampler
 
 WARM = 8
-"""Blocks until rag attends a full window: 6 frames that have left the window and are past the guard."""
+"""Blocks until rag attends a full window: 6 frames must have left the window and passed the guard."""
 TIMED = sized(8, 2)
 
 
@@ -61,7 +61,7 @@ def host_ms(rollout: Rollout, latents: torch.Tensor) -> float:
 
 
 def mark(_block: object) -> torch.cuda.Event | None:
-    """The moment at which the device has finished what it was asked to do; None on a CPU."""
+    """An event after all work that is queued on the device; None on a CPU."""
     if not on_gpu():
         return None
     event = torch.cuda.Event(enable_timing=True)
@@ -70,7 +70,7 @@ def mark(_block: object) -> torch.cuda.Event | None:
 
 
 def measure(report: Report, sampler: Sampler, chosen: BenchOptions, method: str, how: str, profiled: bool) -> None:
-    """Blocks of one method after the window has filled."""
+    """Measure blocks of one method after the window has filled."""
     name, frames = f"{method}, {how}", sampler.backbone.spec.frames_per_block
     if on_gpu():
         torch.cuda.reset_peak_memory_stats(DEVICE)
@@ -95,7 +95,7 @@ def measure(report: Report, sampler: Sampler, chosen: BenchOptions, method: str,
 
 
 def measure_all(report: Report, how: str, precision: str | None) -> None:
-    """One sampler: its methods, and native's kernels."""
+    """Measure one sampler: blocks of each method, and native's kernels."""
     name = f"{precision}, {how}" if precision else how
     with report.guard(name):
         chosen = options(compiled=how == "compiled", precision=precision)
@@ -104,7 +104,7 @@ def measure_all(report: Report, how: str, precision: str | None) -> None:
             with report.guard(f"{method}, {name}"):
                 measure(report, sampler, chosen, method, name, profiled=method == "native")
         del sampler
-    gc.collect()  # a compiled network is a cycle
+    gc.collect()  # a compiled network is part of a reference cycle
     if on_gpu():
         torch.cuda.empty_cache()
 

@@ -1,4 +1,4 @@
-"""How long a call takes: on the device alone (CUDA events), or on the wall, the host's part included."""
+"""Times a call: on the device alone (CUDA events), or in wall time, which includes the host."""
 
 import statistics
 import time
@@ -13,7 +13,7 @@ SPIN_CYCLES = 4_000_000
 
 
 def device_ms(call: Callable[[], object], calls: int = 10, repeats: int = 3) -> float:
-    """Milliseconds of one call on the device, the median of some rounds of `calls` calls.
+    """Milliseconds of one call on the device: the median of `repeats` rounds of `calls` calls.
 
     The device spins while the calls are queued, so gaps between launches do not count. `call` must not wait for the
     device. On a CPU: wall time of one call.
@@ -36,7 +36,7 @@ def queued_ms(call: Callable[[], object], calls: int) -> float:
 
 
 def wall_ms(call: Callable[[], object], repeats: int = 5, warm: int = 1) -> float:
-    """Milliseconds from the call until the device is done, the median of `repeats` after `warm` that do not count."""
+    """Milliseconds from the call until the device is done: the median of `repeats` calls after `warm` warm-up calls."""
     warm_up(call, warm)
     return statistics.median(once_ms(call) for _ in range(1 if SMOKE else repeats))
 
@@ -50,7 +50,7 @@ def once_ms(call: Callable[[], object]) -> float:
 
 
 def warm_up(call: Callable[[], object], times: int) -> None:
-    """What the first calls do once: choose kernels, compile, allocate."""
+    """Run one-time work of the first calls: choosing kernels, compiling, allocating."""
     for _ in range(times):
         call()
     synchronize()

@@ -1,4 +1,4 @@
-"""A training step of the retrieval embedder on one worker: float32, and bf16 under ZeRO 1, through NCCL on a GPU."""
+"""A training step of the retrieval embedder on one worker: float32, and bf16 with ZeRO 1, with NCCL on a GPU."""
 
 from __future__ import annotations
 
@@ -34,19 +34,19 @@ def config_of(precision: str, zero_stage: int) -> EmbedderConfig:
 
 
 def steps(training: EmbedderTraining) -> tuple[list[float], float]:
-    """Milliseconds of each step, and the loss of the last; the same chunks in every one."""
+    """Milliseconds of each step, and the loss of the last. Every step has the same chunks."""
     chunks = training.read(training.train_plan.places(0))
     spent, total = [], 0.0
     for _ in range(STEPS):
         started = time.perf_counter()
         losses, _ = training.shared(training.advance(iter(chunks.split(training.micro))))
-        total = losses["total"]  # read on the host: the step is done
+        total = losses["total"]  # read on the host, so the step is done
         spent.append((time.perf_counter() - started) * 1e3)
     return spent, total
 
 
 def train(report: Report, corpus: Corpus, folder: Path, precision: str, zero_stage: int) -> None:
-    """A short training to its end: steps, a validation, a checkpoint."""
+    """A short complete training: steps, a validation, a checkpoint."""
     from longtake.platform.crew import sit_alone
     from longtake.platform.training import TrainingFolder
     from longtake.trainers.embedder import EmbedderTraining

@@ -1,4 +1,4 @@
-"""Blocks of native with linear layers in fp8, eager and compiled, as `blocks` has them in bf16."""
+"""Blocks of native with linear layers in fp8, eager and compiled, measured like those in bf16 by `blocks`."""
 
 import sys
 

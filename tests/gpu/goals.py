@@ -1,4 +1,4 @@
-"""What this project aims at on one H100 (480x832, window 12, batch 1), and which row of a run says how far it got."""
+"""The project's goals for one H100 (480x832, window 12, batch 1), each with the row of a run that is compared to it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ Row = tuple[str, str]
 
 @dataclass(frozen=True)
 class Goal:
-    """`row` against `limit`: at least it, or at most it. `offset` is taken from the row first, to get an excess."""
+    """The value of `row` - `offset` must be at least `limit`, or at most if not `least`. The offset gives an excess."""
 
     what: str
     row: Row
@@ -21,7 +21,7 @@ class Goal:
     offset: float = 0.0
 
     def measured(self, rows: Mapping[Row, float | str]) -> float | None:
-        """The number that counts; None when the row is missing or failed."""
+        """The value to compare; None if the row is missing or failed."""
         value = rows.get(self.row)
         return value - self.offset if isinstance(value, float) else None
 

@@ -1,4 +1,4 @@
-"""What the host does beside the device: pinning memory, copies both ways, noise, x264."""
+"""Work of the host: pinning memory, copies in both directions, noise, x264."""
 
 import mmap
 import sys
@@ -22,7 +22,7 @@ PORTABLE = 1  # cudaHostRegisterPortable
 
 
 def fresh_pages(huge: bool) -> Tensor:
-    """Pages that no one has touched, registered with CUDA where there is one."""
+    """Untouched pages, registered with CUDA if there is a device."""
     pages = mmap.mmap(-1, FRAME_BYTES, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
     if huge:
         pages.madvise(mmap.MADV_HUGEPAGE)
@@ -57,7 +57,7 @@ def pinning(report: Report) -> None:
 
 
 def copies(report: Report) -> None:
-    """One frame of the bank each way, alone and both ways at once."""
+    """Copies of one frame of the bank, in each direction alone and in both at once."""
     there, back = (torch.empty(FRAME_BYTES, dtype=torch.uint8, device=DEVICE) for _ in range(2))
     pinned, other, gbyte = fresh_pages(False), fresh_pages(False), FRAME_BYTES / 1e9
     pageable = torch.empty(FRAME_BYTES, dtype=torch.uint8)
@@ -82,7 +82,7 @@ def both_ways(pinned: Tensor, there: Tensor, back: Tensor, other: Tensor) -> Non
 
 
 def pictures(kind: str) -> np.ndarray:
-    """Frames [n, H, W, 3]: those that the bench encodes, or noise, which no encoder likes."""
+    """Frames [n, H, W, 3]: those that the bench encodes, or noise, the worst case for an encoder."""
     from longtake.jobs.bench.natural_frames import natural_frames
 
     height, width = sized((480, 832), (32, 48))
@@ -103,7 +103,7 @@ def encoding(report: Report) -> None:
 
 
 def noise(report: Report) -> None:
-    """All noise of a block, four passes, as the sampler draws it."""
+    """The noise of one block, four passes, drawn as in the sampler."""
     from longtake.jobs.bench.stand_in import stand_in
     from longtake.platform.generation.sampler import TakeNoise
 

@@ -1,4 +1,4 @@
-"""Where the time of a piece of work goes: its kernels from torch.profiler, by class of work and by name."""
+"""The kernels of a piece of work, from torch.profiler, with their time by class of work and by name."""
 
 import re
 import time
@@ -23,7 +23,7 @@ CLASSES = (
     ("reduction", r"reduce|softmax"),
     ("pointwise", r"elementwise|vectorized|unrolled|gelu|silu|::(add|mul|addcmul|clamp)_?$"),
 )
-"""The first pattern that a name has decides; cuDNN names its attention kernels after itself."""
+"""The first pattern found in a name decides. The names of cuDNN's attention kernels contain `cudnn`."""
 
 
 @dataclass(frozen=True)
@@ -40,9 +40,9 @@ def class_of(name: str) -> str:
 
 
 def kernels_of(call: Callable[[], object]) -> tuple[list[Kernel], float]:
-    """Every kernel that `call` launches, and its wall time in ms. On a CPU: the operators that call no others.
+    """Every kernel that `call` launches, and the wall time of `call` in ms. On a CPU: operators that call no others.
 
-    Raises RuntimeError when the profiler sees no kernel, as without CUPTI.
+    Raises RuntimeError if the profiler records no kernel, for example without CUPTI.
     """
     from torch.profiler import ProfilerActivity, profile
 
@@ -60,7 +60,7 @@ def kernels_of(call: Callable[[], object]) -> tuple[list[Kernel], float]:
 
 
 def is_work(event: torch.autograd.profiler_util.FunctionEvent) -> bool:
-    """A kernel or a copy, and no range that spans others."""
+    """Whether the event is a kernel or a copy, and not a range that spans others."""
     if getattr(event, "is_user_annotation", False) or event.name.startswith(("##", "Torch-Compiled", "ProfilerStep")):
         return False
     if on_gpu():
@@ -73,7 +73,7 @@ def as_kernel(event: torch.autograd.profiler_util.FunctionEvent) -> Kernel:
 
 
 def busy_ms(kernels: Iterable[Kernel]) -> float:
-    """How long at least one kernel ran: streams overlap, and gaps between launches do not count."""
+    """Milliseconds in which at least one kernel ran. Overlaps count once, gaps between launches do not count."""
     total, reached = 0.0, float("-inf")
     for kernel in sorted(kernels, key=lambda one: one.start):
         total += max(0.0, kernel.end - max(kernel.start, reached))
@@ -82,7 +82,7 @@ def busy_ms(kernels: Iterable[Kernel]) -> float:
 
 
 def totals(kernels: Iterable[Kernel], label: Callable[[str], str]) -> list[tuple[str, float, int]]:
-    """(label, ms, launches), the longest first."""
+    """(label, ms, launches), longest first."""
     spent: dict[str, float] = defaultdict(float)
     launches: Counter[str] = Counter()
     for kernel in kernels:
@@ -92,7 +92,7 @@ def totals(kernels: Iterable[Kernel], label: Callable[[str], str]) -> list[tuple
 
 
 def tabulate(report: Report, what: str, call: Callable[[], object], longest: int = 8) -> None:
-    """Rows of `report`: busy time of `call`, its classes, its longest kernels, and which attention ran."""
+    """Add rows for `call` to the report: busy time, classes, longest kernels, and the attention kernel that ran."""
     with report.guard(f"{what}: kernels"):
         kernels, wall = kernels_of(call)
         report.row(f"{what}: device busy", busy_ms(kernels), "ms", f"of {wall:.1f} ms, {len(kernels)} kernels")
@@ -107,6 +107,6 @@ def tabulate(report: Report, what: str, call: Callable[[], object], longest: int
 
 
 def short(name: str) -> str:
-    """A kernel's name without what C++ puts around it."""
+    """A kernel's name without C++ return types and namespaces."""
     bare = re.sub(r"^void |at::native::|\(anonymous namespace\)::|<unnamed>::", "", name)
     return bare[:48]

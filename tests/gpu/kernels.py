@@ -1,7 +1,7 @@
-"""What one layer of Wan 1.3B is made of, operator by operator, and the other forms that each could have.
+"""The operators of one layer of Wan 1.3B, each in the form that Longtake uses and in alternative forms.
 
 Shapes: n = 4680 query tokens of a block, m = 18720 keys of a window of 12 frames, d = 1536 dim, f = 8960 feed-forward.
-Inputs of a repeated call may lie in the device's cache, so that rates of small operators can exceed its memory's.
+Inputs of repeated calls may stay in the device's cache, so rates of small operators can exceed its memory bandwidth.
 """
 
 import sys
@@ -39,14 +39,14 @@ def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def attention_inputs(keys: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Query as the network hands it over, a view of [B, N, h, d]; keys and values [B, h, M, d]."""
+    """Query as in the network, a view of [B, N, h, d]; keys and values [B, h, M, d]."""
     head = SIZES.dim // SIZES.heads
     query = random(1, SIZES.queries, SIZES.heads, head).transpose(1, 2)
     return query, random(1, SIZES.heads, keys, head), random(1, SIZES.heads, keys, head)
 
 
 def self_attention(report: Report) -> None:
-    """Every implementation that there is, and the one that the code takes, by the name of its kernel."""
+    """Every available implementation, and the one that Longtake selects, with the name of its kernel."""
     from torch.nn.attention import SDPBackend, sdpa_kernel
 
     from longtake.platform.models.attention import TORCH, attention, candidates
@@ -84,14 +84,16 @@ def linears(report: Report) -> None:
         x, weight, bias = random(n, inner), random(outer, inner) * inner**-0.5, random(outer)
         tflop = 2 * n * inner * outer / 1e12
         report.measure(f"linear {name}", partial(device_ms, partial(F.linear, x, weight, bias)), tflop)
-        twice = partial(F.linear, torch.cat([x, x]), weight, bias)  # a commit pass merged with the next first pass
+        twice = partial(
+            F.linear, torch.cat([x, x]), weight, bias
+        )  # a commit pass merged with the first pass of the next block
         report.measure("   of twice as many rows", partial(device_ms, twice), 2 * tflop)
         if on_gpu():
             scaled_linears(report, x, weight, tflop)
 
 
 def scaled_linears(report: Report, x: Tensor, weight: Tensor, tflop: float) -> None:
-    """The same product in fp8, a scale per row or per tensor; the inputs are there already."""
+    """The same product in fp8, with a scale per row or per tensor, on inputs that are already quantised."""
     left, right = x.to(torch.float8_e4m3fn), weight.to(torch.float8_e4m3fn).t()
     ones = partial(torch.ones, device=DEVICE)
     scales = {"row": (ones(len(x), 1), ones(1, len(weight))), "tensor": (ones(()), ones(()))}
@@ -101,7 +103,7 @@ def scaled_linears(report: Report, x: Tensor, weight: Tensor, tflop: float) -> N
 
 
 def activation(report: Report) -> None:
-    """GELU after the product, and in it."""
+    """GELU after the product, and as part of it."""
     from longtake.platform.models.layers import linear_gelu
 
     n, d, f = SIZES.queries, SIZES.dim, SIZES.ffn
@@ -120,7 +122,7 @@ def activation(report: Report) -> None:
 
 
 def pointwise(report: Report) -> None:
-    """What only moves memory; the rate counts what is read and written once."""
+    """Operators limited by memory. The rate counts every input read once and every output written once."""
     from longtake.platform.models.fp8 import quantize_rows, quantize_tokens
 
     x, wide = random(SIZES.queries, SIZES.dim), random(SIZES.queries, SIZES.ffn)
@@ -159,7 +161,7 @@ def rotation(report: Report) -> None:
 
 
 def norms(report: Report) -> None:
-    """Of queries and keys, where one product wrote them beside the values."""
+    """Norms of queries and keys, read from their joint product with the values."""
     from longtake.platform.models.layers import Attention
 
     attention = Attention(SIZES.dim, SIZES.heads, 1e-6).to(DEVICE, DTYPE).requires_grad_(False)

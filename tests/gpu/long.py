@@ -1,7 +1,7 @@
-"""240 s of video under rag: does a block at the end take longer than one near 5 s, and is 24 GiB of host enough?
+"""240 s of video with rag: do blocks at the end take longer than near 5 s, and are 24 GiB of host memory enough?
 
-The blocks between are given, which costs one pass of the network each instead of five; what is evicted, compared and
-fetched is that of a whole video. The bank has a budget of frames.
+The blocks in between are given, so each costs one pass of the network instead of five; eviction, comparison and
+fetching are those of a whole video. The bank has a budget of frames.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 SECONDS = sized(240, 15)
 BANK_FRAMES = sized(72, 20)
-"""72 frames of 287.5 MB are 19.3 GiB, which leaves the process 4.7 of 24."""
+"""72 frames of 287.5 MB take 19.3 GiB, which leaves 4.7 of 24 GiB for the process."""
 HOST_GIB = 22.0
 FIRST, TIMED = sized((8, 10), (8, 3))
 """Block 8, at 6 s, is the first at which rag attends a full window."""
@@ -40,7 +40,7 @@ def make_take(chosen: BenchOptions, frames: int) -> Take:
 
 
 def run(rollout: Rollout, blocks: int, given: torch.Tensor) -> dict[int, float]:
-    """Milliseconds of every block, in which the next one is prepared."""
+    """Milliseconds of every block, including the preparation of the next one."""
     spent = {}
     for index in range(blocks):
         synchronize()
@@ -54,12 +54,12 @@ def run(rollout: Rollout, blocks: int, given: torch.Tensor) -> dict[int, float]:
 
 
 def is_timed(index: int, blocks: int) -> bool:
-    """One block more before each group, which is made and not counted: its neighbour was given."""
+    """Whether a block is generated. Each group starts with one that is not counted, since it follows a given one."""
     return FIRST - 1 <= index < FIRST + TIMED or index >= blocks - TIMED - 1
 
 
 def compare(report: Report, spent: dict[int, float]) -> None:
-    """Rows of the blocks near both ends, and of those between."""
+    """Add rows for the blocks near both ends and for those in between."""
     blocks = len(spent)
     early = statistics.median(spent[index] for index in range(FIRST, FIRST + TIMED))
     late = statistics.median(spent[index] for index in range(blocks - TIMED, blocks))

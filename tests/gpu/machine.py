@@ -1,4 +1,4 @@
-"""What the numbers were measured on: device, driver, versions, memory, and which code."""
+"""What the numbers were measured on: device, driver, versions, memory and code."""
 
 import os
 import platform
@@ -20,7 +20,7 @@ PACKAGES = ("numpy", "triton", "diffusers", "transformers", "deepspeed", "av", "
 
 
 def output(*command: str) -> str:
-    """What a program prints, or why it does not run."""
+    """The output of a program, or the reason why it failed."""
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=True)
     except (OSError, subprocess.SubprocessError) as error:
@@ -36,7 +36,7 @@ def installed(package: str) -> str:
 
 
 def code() -> str:
-    """Where `longtake` comes from: a run of another checkout's code would be no measurement of this one."""
+    """Whether `longtake` is this checkout: running other code would not measure it."""
     import longtake.jobs.bench.options as options
 
     ours = Path(options.__file__).resolve().is_relative_to(Path(__file__).resolve().parents[2])
@@ -52,7 +52,7 @@ def device() -> str:
 
 
 def driver() -> str:
-    """What the driver says of the device, its power limit and largest clock included."""
+    """The driver's description of the device, with its power limit and highest clock."""
     asked = "name,driver_version,power.limit,clocks.max.sm,memory.total,mig.mode.current"
     return output("nvidia-smi", f"--query-gpu={asked}", "--format=csv,noheader")
 
@@ -86,7 +86,7 @@ OF_A_GPU: dict[str, Callable[[], str]] = {"nvidia-smi": driver, "CUDA": cuda}
 
 
 def product(report: Report) -> None:
-    """The rate that everything else is read against."""
+    """The rates of a large product and of a copy, to compare the other rows with."""
     size = sized(8192, 256)
     a, b = (torch.randn(size, size, device=DEVICE, dtype=DTYPE) for _ in range(2))
     report.measure(f"product {size} x {size} x {size}", lambda: device_ms(lambda: a @ b), tflop=2 * size**3 / 1e12)

@@ -1,6 +1,6 @@
-"""All tests marked `gpu`, and no other file: collecting the rest needs Ray, MLflow and a browser.
+"""Runs all tests marked `gpu`, and collects no other files, which need Ray, MLflow and a browser.
 
-Without a device they skip, which a smoke run counts as its answer.
+Without a device the tests skip, which is the expected result of a smoke run.
 """
 
 import os
@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"  # what else is installed has no say in these tests
+os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"  # other installed plugins must not affect these tests
 import pytest
 
 from tests.gpu.report import Report
@@ -20,7 +20,7 @@ MARK = "mark." + "gpu"
 
 
 class Outcomes:
-    """A pytest plugin that counts outcomes, and reports every failure with its first lines, when it happens."""
+    """A pytest plugin that counts outcomes and reports every failure, with its first lines, as it happens."""
 
     def __init__(self, report: Report) -> None:
         self.report = report
@@ -41,13 +41,13 @@ class Outcomes:
 
 
 def last_line(report: Any) -> str:
-    """The error of a failed test: the line that pytest marks with E."""
+    """The error of a failed test: the lines that pytest marks with E."""
     lines = [line[1:].strip() for line in str(report.longrepr).splitlines() if line.startswith("E ")]
     return " ".join(lines[:2])[:160] or str(report.longrepr)[-160:]
 
 
 def marked_files() -> list[Path]:
-    """Files with the mark, the engine's first, without those that import what a GPU machine does not have."""
+    """Test files with the mark, the engine's first, except those that import packages missing on a GPU machine."""
     paths = sorted((ROOT / "tests").rglob("test_*.py"), key=lambda path: ("platform" not in path.parts, path))
     texts = {path: path.read_text(encoding="utf-8") for path in paths}
     return [path for path, text in texts.items() if MARK in text and not HEAVY.search(text)]

@@ -1,6 +1,6 @@
-"""The rows of one step: printed as they are measured, and kept as JSON lines for the summary.
+"""The rows of one step, printed as they are measured and kept as JSON lines for the summary.
 
-A row that cannot be measured says FAILED with its reason, and the step goes on; the step then ends with exit code 1.
+A failed measurement becomes a row FAILED with its reason. The step continues, and ends with exit code 1.
 """
 
 import json
@@ -15,7 +15,7 @@ REASON_CHARACTERS = 160
 
 
 class Report:
-    """Appends to `<folder>/<step>.jsonl`, row by row, so that a step that is stopped keeps what it has measured."""
+    """Appends each row to `<folder>/<step>.jsonl`, so that a step that is stopped keeps its rows."""
 
     def __init__(self, step: str, folder: Path = ROWS):
         self.step, self.failures = step, 0
@@ -24,11 +24,11 @@ class Report:
         self.path.write_text("")
 
     def row(self, name: str, value: float | str, unit: str = "", note: str = "") -> None:
-        """One number, or one word, of the step."""
+        """Add a number or a word."""
         self.keep({"step": self.step, "name": name, "value": value, "unit": unit, "note": note})
 
     def time(self, name: str, milliseconds: float, tflop: float = 0.0, gbyte: float = 0.0) -> None:
-        """A time, and the rate it gives for so much work or traffic."""
+        """Add a time, with its rate for this much work or traffic."""
         rate = ""
         if tflop:
             rate = f"{tflop / milliseconds * 1e3:.4g} TFLOP/s"
@@ -37,13 +37,13 @@ class Report:
         self.row(name, milliseconds, "ms", rate)
 
     def measure(self, name: str, clock: Callable[[], float], tflop: float = 0.0, gbyte: float = 0.0) -> None:
-        """The time that `clock` returns, or its failure."""
+        """Add the time that `clock` returns, or its failure."""
         with self.guard(name):
             self.time(name, clock(), tflop, gbyte)
 
     @contextmanager
     def guard(self, name: str) -> Iterator[None]:
-        """An error inside becomes the row `name` with its reason."""
+        """Turn an error inside into a row `name` with its reason."""
         try:
             yield
         except Exception as error:
@@ -61,6 +61,6 @@ class Report:
 
 
 def line(row: dict[str, Any]) -> str:
-    """A row as a person reads it."""
+    """A row as text."""
     value = row["value"] if isinstance(row["value"], str) else f"{row['value']:.4g}"
     return f"{row['name'][:64]:64s} {value:>10s} {row['unit']:8s} {row['note']}".rstrip()

@@ -1,6 +1,6 @@
-"""Where the steps run, and at which size: a CUDA device at Wan's own sizes, or, with SMOKE=1, a CPU at tiny ones.
+"""Device and sizes of the steps: a CUDA device at Wan's own sizes or, with SMOKE=1, a CPU at tiny sizes.
 
-A smoke run goes through the same code and shows that a step works. Its times say nothing about a GPU.
+A smoke run executes the same code to check that a step works. Its times do not apply to a GPU.
 """
 
 import os
@@ -16,11 +16,11 @@ DEVICE = torch.device("cpu") if SMOKE else torch.device("cuda", 0)
 DTYPE = torch.float32 if SMOKE else torch.bfloat16
 COMPILER = "aot_eager" if SMOKE else "inductor"
 ROWS = Path(os.environ.get("ROWS", "build/gpu/rows"))
-"""The folder of the rows that the steps measure, one file a step."""
+"""The folder for measured rows, one file per step."""
 
 
 def sized(full: T, smoke: T) -> T:
-    """What this run uses of the two."""
+    """The value for this kind of run."""
     return smoke if SMOKE else full
 
 
@@ -29,15 +29,15 @@ def on_gpu() -> bool:
 
 
 def synchronize() -> None:
-    """Wait for everything that the device was asked to do."""
+    """Wait for all work queued on the device."""
     if on_gpu():
         torch.cuda.synchronize(DEVICE)
 
 
 def choose_compiler() -> None:
-    """In a smoke run whatever asks for torch.compile gets COMPILER. Mutates torch.
+    """In a smoke run, make torch.compile use the backend COMPILER. Mutates torch.
 
-    Inductor needs a C++ compiler on a CPU, and a minute; what is traced is the same without it.
+    On a CPU, inductor needs a C++ compiler and a minute. Another backend traces the same code.
     """
     if SMOKE:
         original = torch.compile

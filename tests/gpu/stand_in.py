@@ -1,4 +1,4 @@
-"""LongLive at its own sizes with random weights, as `longtake bench sampler` has it."""
+"""LongLive at its own sizes with random weights, as in `longtake bench sampler`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SHRINK = 48
 
 
 def options(compiled: bool = False, host_gib: float | None = None, precision: str | None = None) -> BenchOptions:
-    """What makes takes of the stand-in; a sampler needs `loaded`."""
+    """Options that make takes of the stand-in. `loaded` makes its sampler."""
     from longtake.jobs.bench.options import BenchOptions
 
     shrink = sized(1, SHRINK)
@@ -23,7 +23,7 @@ def options(compiled: bool = False, host_gib: float | None = None, precision: st
 
 
 def loaded(chosen: BenchOptions) -> Sampler:
-    """The sampler of these options, its weights drawn from seed 0."""
+    """A sampler with these options and weights drawn from seed 0."""
     import torch
 
     from longtake.jobs.bench.stand_in import stand_in

@@ -1,9 +1,9 @@
-"""The report of a run: goals beside measurements, steps, failures, and every row; for a person, and as Markdown.
+"""The report of a run, as text and as Markdown: goals next to measurements, steps, failures and every row.
 
     python -m tests.gpu.summary FOLDER [FOLDER ...]
 
-Reads `rows.jsonl` of each folder; a step that is in several counts as in the last, so that a second run of some steps
-replaces them. Writes `gpu.md` to the last folder and prints the same, shorter, within CHARACTERS. Needs no torch.
+Reads `rows.jsonl` of each folder. If several contain a step, the last one counts, so a second run of some steps
+replaces them. Writes `gpu.md` to the last folder and prints a version of at most CHARACTERS. Does not need torch.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from tests.gpu.goals import GOALS, Row
 
 CHARACTERS = 10_800
 LOG_CHARACTERS = 700
-SMOKE_NOTE = "SMOKE RUN ON A CPU at tiny sizes: it shows that the steps work. No number here says anything about a GPU."
+SMOKE_NOTE = "SMOKE RUN ON A CPU at tiny sizes: it checks that the steps work. No number here applies to a GPU."
 
 
 @dataclass
 class Step:
-    """How a step ended, and its rows in order. `exit` None: it is not known to have run."""
+    """How a step ended, and its rows in order. `exit` None: no record of its end."""
 
     name: str
     exit: int | None = None
@@ -39,12 +39,12 @@ class Step:
             return "stopped at its time limit"
         if self.exit == 137:
             return "killed: out of memory, or past its time limit"
-        return "ended well" if self.exit == 0 else f"failed, exit {self.exit}"
+        return "succeeded" if self.exit == 0 else f"failed, exit {self.exit}"
 
 
 @dataclass
 class Run:
-    """Steps by name, in the order in which they ran, and the logs of those that did not end well."""
+    """Steps by name, in the order in which they ran, and the end of every step's log."""
 
     steps: dict[str, Step] = field(default_factory=dict)
     logs: dict[str, str] = field(default_factory=dict)
@@ -60,7 +60,7 @@ class Run:
 
     @property
     def is_smoke(self) -> bool:
-        """A run that does not say its device counts as one: no goal is met by it."""
+        """Whether this is a smoke run, which meets no goal. A run that names no device counts as one."""
         return "smoke" in self.facts.get("device", "smoke")
 
 
@@ -86,14 +86,14 @@ def steps_of(records: list[dict[str, Any]]) -> dict[str, Step]:
 
 
 def logs_of(path: Path) -> dict[str, str]:
-    """Step -> the end of what it printed."""
+    """Step -> the end of its log."""
     text = path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
     parts = [part.partition("\n") for part in text.split("##### ")[1:]]
     return {name.strip(): log[-LOG_CHARACTERS:] for name, _, log in parts}
 
 
 def goal_rows(run: Run) -> Iterator[tuple[str, str, str, str]]:
-    """(goal, wanted, measured, met): a smoke run meets none."""
+    """(goal, wanted, measured, met). A smoke run meets no goal."""
     for goal in GOALS:
         value = goal.measured(run.values)
         if run.is_smoke or value is None:
@@ -123,13 +123,13 @@ def step_rows(run: Run) -> list[tuple[str, str, str]]:
 
 
 def table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> list[str]:
-    """A Markdown table and an empty line."""
+    """A Markdown table, followed by an empty line."""
     lines = [head, ("---",) * len(head), *rows]
     return [*("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines), ""]
 
 
 def console(run: Run, most: int = CHARACTERS) -> str:
-    """Goals, steps and the logs of failed steps first; rows for as long as there is room, in the order of the steps."""
+    """Goals, steps and logs of failed steps, then as many rows as fit, in the order of the steps."""
     parts = [SMOKE_NOTE] if run.is_smoke else []
     parts += [f"{name}: {value}" for name, value in run.facts.items()]
     parts += ["== goals", *("{:36s} {:>24s} {:>14s} {}".format(*row) for row in goal_rows(run))]

@@ -1,4 +1,4 @@
-"""What a kernel's name says of its work, and how overlapping kernels add up."""
+"""A kernel's name gives its class of work, and overlapping kernels count once."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Every step of `make gpu` runs on a CPU at tiny sizes, and its report says that this measured nothing."""
+"""Every step of `make gpu` runs on a CPU at tiny sizes, and the report says that it measured nothing."""
 
 import os
 import subprocess
@@ -41,7 +41,7 @@ def run_steps(**settings: str) -> subprocess.CompletedProcess:
 
 @pytest.fixture(scope="module")
 def smoke(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path, Run]:
-    """What one smoke run of all steps printed, its folder, and its rows. PACE: tests may share the machine."""
+    """The output of a smoke run of all steps, its folder and its rows. PACE: other tests may use the machine too."""
     out = tmp_path_factory.mktemp("gpu")
     done = run_steps(SMOKE="1", OUT=str(out), BUDGET="1500", PACE="4")
     return done.stdout + done.stderr, out, read([out])
@@ -68,7 +68,7 @@ def test_the_tests_for_a_gpu_are_found_and_skip(smoke):
 
 
 def test_goals_of_the_bench_and_of_the_long_video_have_their_rows(smoke):
-    """A smoke run's compiled bench makes no whole videos."""
+    """In a smoke run, the compiled bench makes no whole videos."""
     missing = [goal.what for goal in GOALS if goal.row not in smoke[2].values]
     assert missing == ["end to end, native, compiled", "end to end, rag, compiled"]
 

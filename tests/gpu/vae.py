@@ -1,4 +1,4 @@
-"""Wan's VAE, decoding: as it is, in the forms that cuDNN may like better, and beside diffusers' own decode."""
+"""Decoding with Wan's VAE: the default, other memory layouts and modes of cuDNN, and diffusers' decoder."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ if TYPE_CHECKING:
     from longtake.platform.models.vae_conv import Layout
 
 FRAMES = 3
-"""Latent frames of a block: 12 frames of video, once a take's first is through."""
+"""Latent frames of a block: 12 frames of video, except in a take's first block."""
 SHAPE = sized((FRAMES, 16, 60, 104), (FRAMES, 16, 4, 4))
 
 
 def network(dtype: torch.dtype = DTYPE) -> Any:
-    """Wan's VAE at its own width, random weights."""
+    """Wan's VAE at its published width, with random weights."""
     from longtake.platform.models.vae import WAN_VAE_CONFIG, random_vae
     from longtake.platform.models.vae_conv import arrange_weights, default_layout
 
     config = WAN_VAE_CONFIG | {"base_dim": sized(WAN_VAE_CONFIG["base_dim"], 4)}
-    vae = nn.Module.to(random_vae(config), DEVICE, dtype)  # diffusers' own `to` warns
+    vae = nn.Module.to(random_vae(config), DEVICE, dtype)  # the `to` of diffusers warns
     arrange_weights(vae, default_layout(DEVICE))  # as they are loaded
     return vae
 
 
 def decoder(vae: Any, latents: Tensor, layout: Layout | None = None) -> Any:
-    """A decoder whose history is full: later pushes all cost the same."""
+    """A decoder with a full history, so that all later pushes cost the same."""
     from longtake.platform.models.vae import WanDecoder
 
     streaming = WanDecoder(vae, layout)
@@ -57,7 +57,7 @@ def as_it_is(report: Report, vae: Any, latents: Tensor) -> None:
 
 
 def forms(report: Report, vae: Any, latents: Tensor) -> None:
-    """In both memory layouts, with cuDNN's rule for its algorithms and with a race of them."""
+    """Decode in both memory layouts, with algorithms chosen by cuDNN's rule and by their run times."""
     layouts: tuple[Layout, ...] = ("channels-last", "contiguous")
     for layout in layouts:
         report.measure(f"decode, {layout}", partial(timed, vae, latents, layout))
@@ -73,7 +73,7 @@ def timed(vae: Any, latents: Tensor, layout: Layout) -> float:
 
 @torch.inference_mode()
 def diffusers_own(latents: Tensor) -> float:
-    """ms of 3 frames in the middle of a video: 5 frames less 2."""
+    """ms of 3 frames in the middle of a video: the time of 5 frames minus that of 2."""
     vae = network()
     z = latents.to(DTYPE).transpose(0, 1)[None]
     short, long = z[:, :, :2], torch.cat([z, z[:, :, :2]], dim=2)
@@ -81,7 +81,7 @@ def diffusers_own(latents: Tensor) -> float:
 
 
 def rounding(latents: Tensor) -> float:
-    """The largest difference of bf16 from float32, of frames meant for -1 to 1."""
+    """The largest difference between bf16 and float32, for frames in -1 .. 1."""
     from longtake.platform.models.vae import WanDecoder
 
     frames = [WanDecoder(network(dtype)).decode(latents[:2]) for dtype in (torch.float32, torch.bfloat16)]

@@ -1,4 +1,4 @@
-"""The suite vbench-long on one video with networks of seeded weights: batches of frames against a frame at a time."""
+"""The suite vbench-long on one video, with networks of seeded weights: batches against one frame at a time."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ if TYPE_CHECKING:
 
 FRAMES, HEIGHT, WIDTH = sized((161, 480, 832), (9, 144, 144))
 CLIP = sized(33, 9)
-"""Frames that warm up, and that run under the profiler, which keeps every kernel of RAFT's twenty iterations a pair."""
+"""Frames of the warm-up, and of the profile: one clip, since it records every kernel of RAFT's twenty iterations."""
 SETTINGS: dict[str, Any] = sized({}, {"dimensions": ["imaging_quality"]})
-"""All dimensions; a CPU takes half a minute for the other networks' weights alone."""
+"""All dimensions. A smoke run has one: drawing the other networks' weights takes half a minute on a CPU."""
 LORA = {"r": 16, "lora_alpha": 0.5, "target_modules": ["qkv"]}
 HALF = ("clip-b", "clip-l")
-"""In half precision on a GPU, as they are scored."""
+"""Networks in half precision on a GPU, as in scoring."""
 
 
 class OneAtATime(Equipment):
-    """Networks that see a frame, or a pair of them, at a time."""
+    """One frame, or one pair of frames, per pass of a network."""
 
     batch = property(lambda self: 1)
 
@@ -64,7 +64,7 @@ def write_video(path: Path, frames: int) -> Path:
 
 
 class Meter:
-    """Seconds by metric, from what the scorer says is at work."""
+    """Seconds by metric, from the scorer's progress reports."""
 
     def __init__(self) -> None:
         self.spent: dict[str, float] = defaultdict(float)
@@ -93,7 +93,7 @@ def load_all(report: Report, entry: SuiteEntry, equipment: Equipment) -> None:
 
 
 def compare(report: Report, path: Path, clip: Path, entry: SuiteEntry, shared: dict[str, Any]) -> None:
-    """The same video both ways, each after a clip that does not count; and how far apart the scores are."""
+    """Score the same video in both ways, each after a warm-up clip, and compare the scores."""
     kinds, values = {"in batches": Equipment, "a frame at a time": OneAtATime}, []
     for kind in kinds.values():
         score(clip, entry, kind(DEVICE.type, seeded, shared), Meter())  # kernels are chosen here

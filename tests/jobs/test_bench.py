@@ -174,7 +174,7 @@ def test_only_blocks_with_a_full_window_everywhere_count(turns):
 
 
 def test_early_and_late_are_the_steady_blocks_nearest_to_5_s():
-    """Blocks of 3 latent frames at 4 a second: block b has its middle at (b + 0.5) * 0.75 s, so 5 s lie in block 6."""
+    """With 3 latent frames a block at 4 a second, the middle of block b is at (b + 0.5) * 0.75 s, so 5 s is in block 6."""
     run = figures([float(block) for block in range(30)], [1.0] * 30)
     assert run.middle(6) == 4.875
     assert run.near(5.0) == [4, 5, 6, 7, 8]
@@ -246,7 +246,7 @@ def bytes_a_frame(frames, path):
 
 
 def test_natural_frames_take_the_bytes_of_real_video_and_noise_takes_many_more(tmp_path):
-    """Bytes stand for the work, as a clock must not be tested; tests/bench/encoder_cost.py has clocks."""
+    """Compares bytes instead of times, which tests must not depend on. tests/bench/encoder_cost.py measures times."""
     if not SHARED.is_dir():
         pytest.skip("shared folder absent")
     natural = bytes_a_frame(natural_frames(480, 832), tmp_path / "v.mp4")

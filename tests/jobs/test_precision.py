@@ -1,4 +1,4 @@
-"""`workers.precision`: what is refused, and what a take, its sweep and its leaderboard say of it; without any GPU."""
+"""`workers.precision` without a GPU: what is refused, and what a take, its sweep and its leaderboard record."""
 
 import dataclasses
 import json
@@ -29,7 +29,7 @@ def ids(tmp_path: Path, *words: str) -> list[str]:
 
 
 def test_only_fp8_is_part_of_a_take(tmp_path: Path) -> None:
-    """The first id is that of Longtake before there was a precision."""
+    """The first id is the same as before `workers.precision` existed."""
     own = ids(tmp_path)
     assert own[0] == "c8f6268c34d5506a"
     assert ids(tmp_path, "workers.precision=bf16") == own
@@ -105,7 +105,7 @@ def test_a_leaderboard_says_what_its_takes_were_made_in() -> None:
 
 
 def test_a_record_says_the_precision(wan_weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A Wan backbone's own on a CPU is bf16, asked for or not, and it is the same take."""
+    """A Wan backbone computes in bf16 on a CPU, requested or not, and the take is the same."""
     monkeypatch.setenv("LONGTAKE_WEIGHTS", str(wan_weights))
     file = tmp_path / "sweep.yaml"
     file.write_text(

@@ -1,4 +1,4 @@
-"""Blocks are decoded and encoded beside the generation: the same video, short queues, and one error at the most."""
+"""Blocks are decoded and encoded during the generation: the same video, short queues, and at most one error."""
 
 import gc
 import signal
@@ -33,7 +33,7 @@ PATIENCE = 30  # seconds after which a test fails instead of hanging
 
 
 class Grey:
-    """Frames as grey as the latents say; refuses the latent `refused`, waits at `gate` before each block."""
+    """Decodes latents to grey frames. Fails at the latent `refused`, and waits for `gate` before each block."""
 
     def __init__(self, refused: int | None = None, gate: threading.Event | None = None):
         self.refused, self.gate = refused, gate
@@ -50,7 +50,7 @@ class Grey:
 
 
 class Wide(Grey):
-    """Frames of the block `wide` are wider than the video."""
+    """Returns frames that are wider than the video for the block `wide`."""
 
     def __init__(self, wide: int):
         super().__init__()
@@ -94,7 +94,7 @@ def codes(frame: FrameType | None) -> Iterator[CodeType]:
 
 
 def until(true: Callable[[], bool]) -> None:
-    """Fails when it does not come true."""
+    """Wait until the condition holds; fails after a timeout."""
     end = time.monotonic() + PATIENCE
     while not true():
         assert time.monotonic() < end
@@ -130,7 +130,7 @@ def test_the_next_video_is_decoded_by_the_same_thread(tmp_path: Path) -> None:
 
 
 def test_the_next_block_is_decoded_while_one_is_encoded(tmp_path: Path) -> None:
-    """A block is encoded only after the next one has begun to be decoded: a single thread would never end."""
+    """A block is encoded only once the next one is being decoded, so a single thread would never end."""
     decoder = Grey()
     with WatchedWriter(tmp_path, lambda done: until(lambda: len(decoder.seen) > min(done + 1, 9))) as video:
         with VideoPipeline(decoder, video) as pipeline:
@@ -140,7 +140,7 @@ def test_the_next_block_is_decoded_while_one_is_encoded(tmp_path: Path) -> None:
 
 
 def test_the_queues_are_short(tmp_path: Path) -> None:
-    """A slow encoder: two blocks wait for it, one is encoded, the decode thread holds one; two more wait for it."""
+    """With a slow encoder, one block is encoded, two wait for it, the decode thread holds one, and two wait for that."""
     most_decoded, most_brought, brought = 0, 0, 0
     decoder = Grey()
 
@@ -184,7 +184,7 @@ def test_a_failed_decoder_stops_the_generation_and_is_raised_once(tmp_path: Path
 
 
 def test_a_failed_encoder_frees_a_decoder_that_waits_for_room(tmp_path: Path) -> None:
-    """The first write fails once the fourth block is decoded: two wait, and the decode thread holds the fourth."""
+    """The first write fails when two blocks wait and the decode thread holds the fourth."""
     brought = 0
     decoder = Wide(0)
     failed = pytest.raises(VideoError, match="the video takes")
@@ -214,20 +214,20 @@ def test_the_last_block_may_fail_too(tmp_path: Path, decoder: Grey, error: type[
 @pytest.mark.parametrize("error", [RuntimeError("generation"), KeyboardInterrupt()], ids=["error", "interrupt"])
 def test_a_failed_generation_drops_what_waits(tmp_path: Path, error: BaseException) -> None:
     gate = threading.Event()
-    decoder = Grey(gate=gate, refused=0)  # the thread fails as well: only the first error is raised
+    decoder = Grey(gate=gate, refused=0)  # the thread fails too, but only the first error is raised
     with pytest.raises(type(error)), writer(tmp_path) as video, VideoPipeline(decoder, video) as pipeline:
         for level in range(3):
             pipeline.put(block(level))
         threading.Timer(0.05, gate.set).start()
         raise error
-    assert decoder.seen in ([0], [])  # the block in hand, if the thread had taken one
+    assert decoder.seen in ([0], [])  # the current block, if the thread had taken one
     assert no_stage_is_at_work()
     assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("blocks", [3, 1000], ids=["at the end", "for room"])
 def test_an_interrupt_reaches_a_generation_that_waits(tmp_path: Path, blocks: int) -> None:
-    """SIGINT while the main thread waits: for the last blocks, or, three blocks ahead, for room for another."""
+    """SIGINT while the main thread waits for the last blocks or, three blocks ahead, for room."""
     gate, ready = threading.Event(), threading.Event()
     decoder = Grey(gate=gate)
 
@@ -243,7 +243,7 @@ def test_an_interrupt_reaches_a_generation_that_waits(tmp_path: Path, blocks: in
         for level in range(blocks):
             pipeline.put(block(level))
             if level == MOST_WAITING:
-                threading.Timer(0.05, ready.set).start()  # most likely this thread waits by then
+                threading.Timer(0.05, ready.set).start()  # by then this thread most likely waits
     thread.join()
     assert decoder.seen in ([0], [])
     assert no_stage_is_at_work()
@@ -251,7 +251,7 @@ def test_an_interrupt_reaches_a_generation_that_waits(tmp_path: Path, blocks: in
 
 
 def test_a_decoder_goes_with_its_pipeline(tmp_path: Path) -> None:
-    """Without the garbage collector: a decoder holds GPU memory."""
+    """It is freed without the garbage collector, since a decoder holds GPU memory."""
     decoder = Grey()
     alive = weakref.ref(decoder)
     gc.disable()
@@ -294,7 +294,7 @@ def set_up(folder: Path, sampler: type[Sampler]) -> tuple[SamplerWorker, list[Ta
 
 
 def in_turn(worker: SamplerWorker, take: Take, path: Path) -> str:
-    """The checksum of the video that one thread makes: generate, decode, encode, generate, ..."""
+    """The checksum of the video made by a single thread: generate, decode, encode, generate, ..."""
     sampler, spec = worker.sampler, worker.sampler.backbone.spec
     decoder = sampler.decoder(take)
     with VideoWriter(path, fps=spec.fps, width=spec.width, height=spec.height) as video:
@@ -328,7 +328,7 @@ def test_a_take_that_fails_leaves_nothing_and_the_worker_goes_on(
 
 
 def test_takes_that_are_made_together_are_those_made_alone(tmp_path: Path) -> None:
-    """And what is there already is given back as it is."""
+    """A take that is already there is returned unchanged."""
     worker, takes = set_up(tmp_path, Sampler)
     cell = [take for take in takes if take.cell == takes[0].cell]
     assert len(cell) == 2

@@ -52,7 +52,7 @@ def results(out: Path) -> dict[tuple[str, str, str], tuple[Take, object]]:
 def test_the_shipped_grid_is_that_of_the_paper(
     wan_weights: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """Planned as it is shipped, with 128 prompts and before any weights are there.
+    """The shipped sweep is planned with 128 prompts, before any weights are there.
 
     FLOPs of a block at window 12: 140.6 T; a 240 s take has 320 blocks, so 4608 takes of 112.5 s on average come to
     4608 * 150 * 140.6 / 244 s = 110.6 GPU hours. A bank at 240 s: 948 frames of 274.2 MiB, 67 of them in 18 GiB.
