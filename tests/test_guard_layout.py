@@ -82,8 +82,8 @@ def test_a_heavy_library_has_one_importer_and_is_imported_when_used(library: str
 
 
 def test_triton_is_imported_by_kernels_alone_and_kernels_when_used() -> None:
-    """A kernel is decorated when its module is loaded, so its file imports Triton at the top, and its callers import it
-    inside functions."""
+    """A kernel is decorated when its module is loaded, so its file imports Triton at the top, and callers import that
+    file inside functions."""
     for name, tree in sources().items():
         in_kernels = name.startswith("platform/kernels/")
         assert in_kernels or "triton" not in imports(tree), f"{name} imports triton; only platform/kernels/ may"

@@ -30,7 +30,7 @@ def write_vae(folder: Path, base_dim: int = 2, seed: int = 0, weights: str = WEI
 
 
 def one_shot(vae: Any, latents_FCHW: Tensor) -> Tensor:
-    """[n, 16, h, w] -> [m, 3, 8 h, 8 w]: diffusers' own decode of the whole video, from the published mean and std."""
+    """[n, 16, h, w] -> [m, 3, 8 h, 8 w]: diffusers' decode of the whole video, with the published mean and std."""
     mean, std = (torch.tensor(WAN_VAE_CONFIG[key])[:, None, None] for key in ("latents_mean", "latents_std"))
     raw = (latents_FCHW.cpu() * std + mean).transpose(0, 1)[None].to(vae.device, vae.dtype)
     with torch.no_grad():

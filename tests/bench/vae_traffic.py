@@ -77,7 +77,7 @@ class Traffic(TorchDispatchMode):
 
 
 def of_second_frame(step: Callable[[Tensor], object], traffic: Traffic, z: Tensor) -> Counter[str]:
-    """The first latent frame is smaller than all others, and the second one allocates buffers."""
+    """Traffic of the third latent frame: the first is smaller than all others, and the second allocates buffers."""
     step(z)
     step(z)
     traffic.bytes.clear()

@@ -189,8 +189,8 @@ def test_a_tensor_of_another_device_is_an_error_there() -> None:
     ids=["80 GB card", "24 GB card, networks loaded", "a shared card"],
 )
 def test_batches_follow_the_memory_that_is_free(free_gb: int, pairs: list[int], batch: int) -> None:
-    """Half of the memory is used. A pair of 480x832 takes 10.8 * 6240^2 + 800 * 399360 = 740 MB, of 720x1280 3.0 GB, of 1080x1920
-    13 GB; a frame 117.4 MB."""
+    """Half of the memory is used. A pair of 480x832 takes 10.8 * 6240^2 + 800 * 399360 = 740 MB, of 720x1280 3.0 GB,
+    of 1080x1920 13 GB; a frame 117.4 MB."""
     there = Equipment("cuda")
     there.room_bytes = free_gb * 1e9 / 2
     assert [there.pairs(*size) for size in ((480, 832), (720, 1280), (1080, 1920), (2160, 3840))] == pairs

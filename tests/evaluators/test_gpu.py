@@ -147,7 +147,7 @@ def test_batches_score_as_frames_one_by_one_and_as_on_a_cpu(
 
 
 def test_speeds_of_several_pairs_are_those_of_single_ones() -> None:
-    """Twenty iterations amplify an error of 1e-6; in the mean over all pixels it stays under a thousandth of a pixel."""
+    """Twenty iterations amplify an error of 1e-6. The mean over all pixels stays within a thousandth of a pixel."""
     from longtake.evaluators.metrics.vbench_dynamic import _Run
     from longtake.evaluators.views import ClipView
 

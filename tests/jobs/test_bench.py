@@ -174,7 +174,7 @@ def test_only_blocks_with_a_full_window_everywhere_count(turns):
 
 
 def test_early_and_late_are_the_steady_blocks_nearest_to_5_s():
-    """With 3 latent frames a block at 4 a second, the middle of block b is at (b + 0.5) * 0.75 s, so 5 s is in block 6."""
+    """Blocks of 3 latent frames at 4 a second: the middle of block b is at (b + 0.5) * 0.75 s, so 5 s is in block 6."""
     run = figures([float(block) for block in range(30)], [1.0] * 30)
     assert run.middle(6) == 4.875
     assert run.near(5.0) == [4, 5, 6, 7, 8]

@@ -140,7 +140,7 @@ def test_the_next_block_is_decoded_while_one_is_encoded(tmp_path: Path) -> None:
 
 
 def test_the_queues_are_short(tmp_path: Path) -> None:
-    """With a slow encoder, one block is encoded, two wait for it, the decode thread holds one, and two wait for that."""
+    """A slow encoder has one block in hand and two waiting, the decode thread holds one, and two wait for that."""
     most_decoded, most_brought, brought = 0, 0, 0
     decoder = Grey()
 

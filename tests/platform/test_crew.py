@@ -1,4 +1,4 @@
-"""How the members of a crew exchange tensors: by what they compute on."""
+"""How the members of a crew exchange tensors, depending on their device."""
 
 import pytest
 import torch
@@ -8,7 +8,7 @@ from longtake.platform.crew import Seat, backend_for, member_device, sit_alone
 
 
 def test_each_kind_of_tensor_has_a_backend():
-    """As torch reads the two names."""
+    """Both names of backends are parsed by torch."""
     read = {
         kind: dist.BackendConfig(dist.Backend(backend_for(kind))).get_device_backend_map() for kind in ("cpu", "cuda")
     }
@@ -18,7 +18,7 @@ def test_each_kind_of_tensor_has_a_backend():
 
 
 def test_ray_takes_the_name_for_nccl():
-    """It then watches for collectives that never end."""
+    """Ray then watches for collectives that never end."""
     config = pytest.importorskip("ray.train.torch.config")
     assert config._is_backend_nccl(backend_for("cuda"))
     assert not config._is_backend_nccl(backend_for("cpu"))
@@ -39,7 +39,7 @@ def test_a_crew_of_one_without_a_gpu(monkeypatch):
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_a_crew_of_one_on_a_gpu():
-    """Tensors go where they are; a barrier warns of no device."""
+    """Tensors are exchanged on their own device, and a barrier gives no warning about a device."""
     assert sit_alone() == Seat(0, 1)
     assert torch.cuda.current_device() == member_device().index
     for device in ("cpu", member_device()):

@@ -1,4 +1,4 @@
-"""Free memory under the limits of control groups, from trees as a kernel shows them."""
+"""Free memory within the limits of control groups, read from folders like those of the kernel."""
 
 import psutil
 import pytest
@@ -22,7 +22,7 @@ def v2(folder, limit, used, cache=0):
 
 
 def test_the_cache_of_a_group_is_free(tmp_path):
-    """1000 less (700 less 300 of files)."""
+    """1000 - (700 used - 300 of cache)."""
     tree(tmp_path, {"proc/self/cgroup": "0::/"} | v2("", 1000, 700, cache=300))
     assert group_free_bytes(tmp_path) == 600
 
@@ -37,7 +37,7 @@ def test_a_group_over_its_limit_leaves_nothing(tmp_path):
 
 
 def test_version_1_and_the_path_of_a_host(tmp_path):
-    """Docker's groups of version 1 are named by the host's path, and mounted without it."""
+    """With version 1, Docker names a group by the host's path but mounts it without that path."""
     stat = "inactive_file 1\ntotal_inactive_file 40\ntotal_active_file 10"
     mount = "sys/fs/cgroup/memory"
     files = {f"{mount}/memory.limit_in_bytes": 900, f"{mount}/memory.usage_in_bytes": 350, f"{mount}/memory.stat": stat}
@@ -60,4 +60,4 @@ def test_a_share_is_half_of_it_by_sampler_and_a_number_is_kept():
     assert alone == pytest.approx(free_bytes() / 2 / GIB, rel=0.2)
     assert among_four == pytest.approx(alone / 4, rel=0.2)
     assert BankRoom(gpu_gib=2, host_gib=3, disk="d").on_this_machine(4) == BankRoom(gpu_gib=2, host_gib=3, disk="d")
-    assert Resources().bank.host_gib is None, "resolved where the sampler is"
+    assert Resources().bank.host_gib is None, "resolved where the sampler runs"

@@ -1,4 +1,4 @@
-"""Decoding in several threads changes nothing: not the frames, and not what is refused or why."""
+"""Decoding in several threads changes neither the frames nor the errors."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Read = tuple[list[bytes], str]
 
 
 def video(path: Path, codec: str, **options: str) -> Path:
-    """48 frames of 96x64: blocks that pan two pixels a frame."""
+    """48 frames of 96x64: blocks that move two pixels per frame."""
     blocks = np.random.default_rng(5).integers(0, 256, (16, 48, 3), dtype=np.uint8)
     wide = np.kron(blocks, np.ones((4, 4, 1), dtype=np.uint8))
     with av.open(str(path), "w") as container:
@@ -30,8 +30,8 @@ def video(path: Path, codec: str, **options: str) -> Path:
 
 
 def read(path: Path, threads: int) -> Read:
-    """The batches, and why there are no more. PyAV adds the decoder's last log line to a reason only where that line is
-    new to the process, so it is left out."""
+    """The batches, and the error that ends them. PyAV adds the decoder's last log line to an error only if that line is
+    new in the process, so it is removed."""
     batches = []
     try:
         for batch in read_frames(path, 8, threads):
@@ -61,7 +61,7 @@ def test_the_frames_are_the_same(name: str, codec: str, options: dict[str, str],
 
 @pytest.mark.parametrize(("name", "codec"), [("a.mp4", "libx264"), ("a.mkv", "ffv1")])
 def test_damage_is_found_at_the_same_frame_for_the_same_reason(name: str, codec: str, tmp_path: Path) -> None:
-    """libx264 with its own settings: frames out of order and slices, so that a decoder paints over what is missing."""
+    """libx264 with its default settings: reordered frames and slices, so a decoder conceals what is missing."""
     data = video(tmp_path / f"good-{name}", codec).read_bytes()
     rng, refused_late = np.random.default_rng(3), 0
     for _ in range(60):
@@ -72,7 +72,7 @@ def test_damage_is_found_at_the_same_frame_for_the_same_reason(name: str, codec:
         alone = read(tmp_path / name, 1)
         assert read(tmp_path / name, 4) == alone
         refused_late += bool(alone[0] and alone[1])
-    assert refused_late > 0  # some go on behind frames that were given
+    assert refused_late > 0  # some errors come after frames that were yielded
 
 
 @pytest.mark.skipif(not SHARED.is_dir(), reason="shared folder absent")

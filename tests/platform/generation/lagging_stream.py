@@ -1,6 +1,6 @@
-"""A stream that lags: its work runs in order in a thread of its own, each piece after a random pause.
+"""A stream that lags: a thread runs its work in order, each piece after a random pause.
 
-It stands in for a GPU's stream where there is none, so that whatever does not wait for it meets unfinished work.
+It replaces a GPU's stream in tests on a CPU, so that code which does not wait for it finds unfinished work.
 """
 
 import random
@@ -21,7 +21,7 @@ class Passed:
 
 
 class LaggingStream:
-    """`deaf`: does not wait for events, which a test of the waiting must notice."""
+    """`deaf`: does not wait for events, so that tests can show that a missing wait is detected."""
 
     def __init__(self, seed, pause=0.002, deaf=False):
         self.work, self.deaf, self.pause = SimpleQueue(), deaf, pause
@@ -65,10 +65,10 @@ class LaggingStream:
 
 
 def lagging_streams(deaf=()):
-    """All three lag; those named do not wait."""
+    """All three streams lag, and those named in `deaf` do not wait."""
     return Streams(*(LaggingStream(seed, deaf=name in deaf) for seed, name in enumerate(("computing", "out", "into"))))
 
 
 def streams_beside_the_host():
-    """The calling thread computes; copies lag."""
+    """The calling thread computes, and the copy streams lag."""
     return Streams(HostStream(), LaggingStream(1), LaggingStream(2))

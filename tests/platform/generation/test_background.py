@@ -1,4 +1,4 @@
-"""A helper thread: calls in order, errors to the asker, an end of its own."""
+"""A helper thread makes calls in order, passes errors to the caller, and ends by itself."""
 
 import gc
 import subprocess
@@ -57,7 +57,7 @@ def test_the_thread_ends_with_its_owner_and_keeps_no_arguments():
     helper.submit(argument.fill_, 1.0).result()
     seen = weakref.ref(argument)
     del argument
-    while seen() is not None:  # the call is let go a moment after its result is there
+    while seen() is not None:  # the call is released shortly after its result is set
         time.sleep(0.001)
     (thread,) = threads("test-end")
     del helper

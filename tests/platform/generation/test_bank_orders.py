@@ -1,6 +1,6 @@
-"""A bank under any order of calls, while copies lag and helper threads are late: every read is right, bit for bit.
+"""A bank under random calls, while copies lag and helper threads are late: every read is correct, bit for bit.
 
-The reference is a dictionary of clones. What a caller may overwrite is overwritten at once.
+The reference is a dictionary of clones. Memory that a caller may overwrite is overwritten at once.
 """
 
 import random
@@ -27,7 +27,7 @@ ROOMS = ("memory", "host", "host+disk", "disk", "all", "mapped")
 
 
 def shelves_of(room, entry_bytes, folder):
-    """With `memory` as a GPU's own, read in place, and `host` and `disk` as beside a GPU, but for the driver."""
+    """Shelves as on a GPU machine, without the driver: `memory` is read in place, `host` and `disk` are copied."""
     few = 6.5 * entry_bytes
     memory = MemoryShelf(CPU, few if room == "all" else 1e9)
     host = PinnedShelf(CPU, 1e9 if room == "host" else few, NoPinning())
@@ -37,12 +37,12 @@ def shelves_of(room, entry_bytes, folder):
 
 
 def work():
-    """A few milliseconds that are no sleep."""
+    """A few milliseconds of computation."""
     zlib.compress(random.Random(0).randbytes(200_000), 9)
 
 
 class Trial:
-    """Random calls on a bank of `rows`, which never holds more than `budget` frames of a row."""
+    """Random calls on a bank with `rows` rows and at most `budget` frames per row."""
 
     def __init__(self, bank, seed, rows, budget):
         self.bank, self.rows, self.budget = bank, rows, budget
@@ -56,7 +56,7 @@ class Trial:
         return isinstance(self.bank.streams.computing, LaggingStream)
 
     def compute(self, work):
-        """On the computing stream."""
+        """Run work on the computing stream."""
         self.bank.streams.computing.run(work) if self.lags else work()
 
     def put(self):
@@ -76,7 +76,7 @@ class Trial:
         self.put_now.clear()
 
     def join(self):
-        """What was moved is overwritten at once."""
+        """Join, then overwrite what was moved."""
         self.bank.join()
         for frame in self.moving:
             self.compute(lambda frame=frame: frame.fill_(-7))
@@ -142,7 +142,7 @@ def end(bank):
 @pytest.mark.parametrize("seed", range(2))
 def test_every_read_is_right_while_all_streams_lag(room, seed, tmp_path):
     shelves = shelves_of(room, 4 * 960, tmp_path)
-    for take in range(2):  # the second one uses the buffers of the first
+    for take in range(2):  # the second take reuses the buffers of the first
         bank = Bank(shelves, torch.float32, torch.float32, CPU, lagging_streams())
         trial = Trial(bank, 10 * seed + take, rows=1 + seed, budget=12)
         assert trial.run(160) == []
@@ -153,7 +153,7 @@ def test_every_read_is_right_while_all_streams_lag(room, seed, tmp_path):
 @pytest.mark.parametrize("room", ROOMS)
 @pytest.mark.parametrize("name", DTYPES)
 def test_every_read_is_right_in_every_dtype(room, name, tmp_path):
-    """Packing and unpacking run in the calling thread, so only copies lag. Takes of two dtypes share the shelves."""
+    """Packing and unpacking run in the calling thread, so only copies lag. Takes with two dtypes share the shelves."""
     dtype = DTYPES[name]
     shelves = shelves_of(room, packed_bytes(SHAPE, torch.bfloat16, dtype), tmp_path)
     for take, stored in enumerate((dtype, torch.float32)):
@@ -173,14 +173,14 @@ def test_every_read_is_right_as_a_cpu_runs_it(room, tmp_path):
     ("deaf", "room"), [("computing", "host"), ("out", "memory"), ("out", "host"), ("into", "host")]
 )
 def test_a_stream_that_does_not_wait_is_noticed(deaf, room, tmp_path):
-    """Each of the waits is needed: without those of one stream, reads are wrong."""
+    """Every wait is needed: without those of one stream, reads are wrong."""
     bank = Bank(shelves_of(room, 4 * 960, tmp_path), torch.float32, torch.float32, CPU, lagging_streams(deaf=[deaf]))
     assert Trial(bank, 0, rows=1, budget=8).run(300)
     end(bank)
 
 
 def held(stream):
-    """Stops a stream, or a thread of a shelf, until the event is set."""
+    """Block a stream, or a thread of a shelf, until the event is set."""
     gate = threading.Event()
     (stream.run if isinstance(stream, LaggingStream) else stream.submit)(lambda: gate.wait(30))
     return gate
@@ -195,7 +195,7 @@ def bank_with_an_entry(shelf):
 
 
 def test_a_buffer_is_not_written_while_it_is_read_in_place():
-    """The read comes after the mark, and the next entry gets the same buffer."""
+    """The read is queued after the mark, and the next entry gets the same buffer."""
     bank = bank_with_an_entry(MemoryShelf(CPU, 1e9))
     bank.put((0, 1), torch.full(SHAPE, 2.0))
     bank.mark()
@@ -218,7 +218,7 @@ def test_a_buffer_is_not_written_while_it_is_fetched():
     bank.drop((0, 0))
     bank.put((0, 1), torch.full(SHAPE, 2.0))
     bank.settle()
-    assert bank.shelves[0].held == 4 * 960, "the second entry lies where the first one lay"
+    assert bank.shelves[0].held == 4 * 960, "the second entry reuses the buffer of the first"
     time.sleep(0.05)
     gate.set()
     end(bank)
@@ -226,7 +226,7 @@ def test_a_buffer_is_not_written_while_it_is_fetched():
 
 
 def test_a_place_in_the_file_is_not_given_back_while_it_is_read(tmp_path):
-    """The reading thread waits for the entry's own write, which is held."""
+    """The reading thread waits for the write of the entry, which is blocked."""
     shelf = StagedDiskShelf(str(tmp_path), CPU, NoPinning())
     gate = held(shelf.writer)
     bank = bank_with_an_entry(shelf)

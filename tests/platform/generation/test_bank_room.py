@@ -1,4 +1,4 @@
-"""A sampler knows a take's bank before it begins: what does not fit is refused at block 0."""
+"""A sampler knows the size of a take's bank in advance, and refuses at block 0 a bank that does not fit."""
 
 from dataclasses import asdict
 
@@ -21,12 +21,12 @@ def take(method="rag", frames=27, seed=0, **params):
 
 
 def sampler_of(entries):
-    """Room for so many frames of float32, and half a frame."""
+    """A sampler with room for `entries` frames of float32, and half a frame."""
     return Sampler("pocket", Resources(device="cpu", bank=BankRoom(host_gib=(entries + 0.5) * ENTRY / GIB)))
 
 
 def test_a_take_that_will_not_fit_is_refused_before_its_first_block():
-    """27 frames less the window's 12 are 15; with 14 the take would fail in its last block."""
+    """27 frames minus the window's 12 are 15. With room for 14, the take would fail in its last block."""
     sampler = sampler_of(14)
     with pytest.raises(
         ConfigError, match=r"bank: this take needs 0.0 GiB for 15 frames of .* MB, but there is room for"
@@ -44,7 +44,7 @@ def test_a_take_that_just_fits_is_made_and_leaves_the_room_to_the_next():
 
 
 def test_takes_made_together_need_room_together():
-    """Two rows of 15 frames."""
+    """Two rows of 15 frames each."""
     with pytest.raises(ConfigError, match="for 30 frames of"):
         next(sampler_of(29).generate_together([take(), take(seed=1)]))
     assert len(list(sampler_of(30).generate_together([take(), take(seed=1)]))) == 9

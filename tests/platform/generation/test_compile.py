@@ -19,8 +19,8 @@ def fresh_compiler():
 
 
 def test_compiled_parts_agree_and_are_compiled_once(fresh_compiler):
-    """Three pieces (before, between and behind the attentions) serve both layers, every filling of the
-    window, any method, a given start and a second network."""
+    """Three pieces (before, between and after the attentions) serve both layers, every number of frames in the window,
+    any method, a given start and a second network."""
     eager, compiled = new_network(), new_network().compile_parts("aot_eager")
     plain = latents(start(eager, Native()), 6)
     assert (latents(start(compiled, Native()), 6) - plain).abs().max() < 1e-5

@@ -34,7 +34,7 @@ CUDA = torch.device("cuda", 0)
 
 @pytest.fixture(autouse=True, scope="module")
 def float32_is_not_tf32():
-    """As in every process that makes takes."""
+    """TF32 is off, as in every process that makes takes."""
     compute_exactly()
 
 
@@ -44,7 +44,7 @@ def network():
 
 
 def on_gpu(network, dtype=torch.float32):
-    """As a backbone puts its network there."""
+    """Place a network on the GPU as a backbone does."""
     return network.to(CUDA, dtype).lay_out()
 
 
@@ -83,7 +83,7 @@ def test_prefetching_changes_no_bit(network, monkeypatch):
 
 
 def take_while_waiting_is_an_error(network, config, shelves, warm):
-    """Twenty blocks; torch raises at any call that waits for the device, unless it is the first take."""
+    """Make twenty blocks. After the first take, torch raises at any call that waits for the device."""
     rollout = start(network, config, shelves=shelves)
     rollout.cache.reserve(60)
     for index in range(20):
@@ -100,7 +100,7 @@ def take_while_waiting_is_an_error(network, config, shelves, warm):
 @pytest.mark.parametrize("config", [Native(), Rag(), RandomMemory(), Rag(bank_frames=11)])
 @pytest.mark.parametrize("room", [BankRoom(gpu_gib=1, host_gib=0), BankRoom(host_gib=1)], ids=["gpu", "host"])
 def test_the_host_never_waits_inside_a_block(network, config, room):
-    """In the second take, when every buffer is there. On these shelves it does not wait for a helper thread either."""
+    """Holds for the second take, which has all buffers. On these shelves the host waits for no helper thread either."""
     shelves = build_shelves(room, CUDA)
     for warm in (False, True):
         waited = sum(shelf.waited_seconds for shelf in shelves)
@@ -109,7 +109,7 @@ def test_the_host_never_waits_inside_a_block(network, config, room):
 
 
 def test_with_the_bank_on_disk_the_host_waits_for_helper_threads_alone(network, tmp_path):
-    """It may wait for a slot, and for an entry that is late; never for the device, which a thread does for it."""
+    """The host may wait for a slot or for a late entry, never for the device: helper threads do that."""
     shelves = build_shelves(BankRoom(host_gib=0, disk=str(tmp_path)), CUDA)
     for warm in (False, True):
         take_while_waiting_is_an_error(network, Rag(), shelves, warm)
@@ -118,7 +118,7 @@ def test_with_the_bank_on_disk_the_host_waits_for_helper_threads_alone(network, 
 
 
 def test_entries_come_back_whole_while_both_directions_are_busy():
-    """Entries of 32 MB, whose copies take long enough to overlap: out, back, and out again into the same buffers."""
+    """Copies of 32 MB take long enough to overlap: out, back, and out again into the same buffers."""
     shape, generator = (2, 2, 1024, 16, 128), torch.Generator(CUDA).manual_seed(0)
     streams, shelf = streams_of(CUDA), PinnedShelf(CUDA, GIB, CudaPinning(CUDA))
     bank = Bank([shelf], torch.float32, torch.float32, CUDA, streams)
@@ -144,7 +144,7 @@ def test_entries_come_back_whole_while_both_directions_are_busy():
 
 
 def test_the_helper_pins_on_the_device_of_the_shelf():
-    """Ahead of use, and found pinned by torch; the thread that launches does not register anything."""
+    """Memory is pinned in advance, torch sees it as pinned, and the launching thread registers nothing."""
     shelf = build_shelves(BankRoom(host_gib=1), CUDA)[1]
     assert isinstance(shelf, PinnedShelf)
     shelf.reserve(20, 2**22)
@@ -158,8 +158,8 @@ def test_the_helper_pins_on_the_device_of_the_shelf():
 
 
 def test_float32_agrees_with_the_cpu(network):
-    """Roundings of 1e-7 become 5e-7 of a latent and do not grow over 8 blocks (measured by disturbing the weights);
-    TF32, whose roundings are 5e-4, would show as 2e-3."""
+    """Rounding errors of 1e-7 become 5e-7 of a latent and do not grow over 8 blocks (measured on a CPU by perturbing
+    the weights). TF32, with rounding errors of 5e-4, would give 2e-3."""
     ours, theirs = (latents(start(net, Rag(), seeds=(1, 2)), 8) for net in (network, new_network()))
     assert (ours.cpu() - theirs).abs().max() < 1e-4
 
@@ -183,7 +183,7 @@ def test_bf16_stays_near_the_cpu():
 
 
 def test_bf16_stays_near_the_cpu_with_heads_that_fast_kernels_take():
-    """Heads of 64. Errors as above: a product over 128 instead of 24 numbers averages more of them."""
+    """Heads of 64. Errors are as above: a product over 128 instead of 24 numbers averages more of them."""
     spec = replace(SPEC, dim=128, heads=2)
     half = on_gpu(new_network(spec), torch.bfloat16)
     ours, theirs = (latents(start(net, Native()), 2) for net in (half, new_network(spec)))
@@ -195,9 +195,9 @@ def test_bf16_stays_near_the_cpu_with_heads_that_fast_kernels_take():
 @pytest.mark.parametrize("kernel", attention.candidates((9, 0)), ids=lambda kernel: kernel.name)
 @pytest.mark.parametrize("shape", [(1, 12, 4680, 128), (2, 12, 1560, 128)])
 def test_attention_in_half_precision(kernel, shape):
-    """Every kernel that runs here against float32, over a slice of a longer buffer, queries as the network lays them.
+    """Every kernel that runs here against float32, with keys in a slice of a longer buffer, queries as in the network.
 
-    Means over 7000 values are about .03 large, and rounded to 2 ** -9 of that: 1e-4. 2e-3 leaves room.
+    Means over 7000 values are about .03, rounded to 2 ** -9 of that: 1e-4. 2e-3 leaves a margin.
     """
     if not attention.runs(kernel, CUDA, torch.bfloat16, 128):
         pytest.skip(f"needs a CUDA device that runs {kernel.name}")
@@ -209,7 +209,7 @@ def test_attention_in_half_precision(kernel, shape):
     ours = kernel.call(query, keys, values)
     theirs = torch.nn.functional.scaled_dot_product_attention(query.float(), keys.float(), values.float())
     assert ours.shape == theirs.shape
-    assert ours.transpose(1, 2).is_contiguous()  # what follows reads it row by row
+    assert ours.transpose(1, 2).is_contiguous()  # the next operator reads it row by row
     assert (ours.float() - theirs).abs().max() < 2e-3
 
 
@@ -249,8 +249,8 @@ def test_compiled_agrees_and_is_compiled_once():
 
 
 def test_the_window_alone_costs_device_memory(network):
-    """With the bank in pinned memory the device holds after 100 blocks what it held after 40, when the cache of
-    rotations is full, but for up to 6 entries on their way to the next block; 180 frames more would be 138 kB."""
+    """With the bank in pinned memory, the device holds as much after 100 blocks as after 40, when the cache of
+    rotations is full, except for up to 6 entries on their way to the next block. 180 more frames would be 138 kB."""
     rollout = start(network, Rag())
     held = [torch.cuda.memory_allocated(CUDA) for _block in rollout.blocks(100)]
     assert len(rollout.cache.bank) == len(Window().evicted(300))

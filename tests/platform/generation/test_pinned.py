@@ -1,4 +1,4 @@
-"""Pinned memory ahead of its use: how much, when, and what becomes of an error. The driver alone is missing here."""
+"""Memory is pinned in advance: how much, when, and how errors are raised. Only the driver is missing here."""
 
 import gc
 import mmap
@@ -16,11 +16,11 @@ from longtake.platform.generation.shelves import reserve
 
 CPU = torch.device("cpu")
 ENTRY = HUGE_PAGE // 2
-"""So large that a piece is PIECE_ENTRIES of them and no more fit by rounding."""
+"""Large enough that a piece has exactly PIECE_ENTRIES of them and rounding adds none."""
 
 
 class Ledger(NoPinning):
-    """Registers as a driver does: a page once, and not at all while `code` is an error or `gate` is closed."""
+    """Registers like a driver, no page twice; fails while `code` is an error and blocks while `gate` is closed."""
 
     def __init__(self):
         self.known, self.code, self.gate = set(), 0, threading.Event()
@@ -45,7 +45,7 @@ def shelf_of(entries, ledger=None):
 
 
 def idle(shelf):
-    """Wait for the helper."""
+    """Wait until the helper is idle."""
     if shelf.growing is not None:
         shelf.growing.exception()
     return shelf
@@ -65,7 +65,7 @@ def test_buffers_are_disjoint_aligned_and_all_of_the_room():
 
 
 def test_a_few_entries_are_pinned_ahead_by_the_helper_alone():
-    """Pieces of 4 until 8 or more are ready: 8 at once, 12 with the first three taken."""
+    """Pieces of 4 entries until at least 8 are ready: 8 at first, 12 once three are taken."""
     ledger = Ledger()
     shelf = shelf_of(100, ledger)
     shelf.reserve(90, ENTRY)
@@ -118,7 +118,7 @@ def test_what_cannot_be_pinned_is_one_line_at_the_next_take_and_then_forgotten()
     idle(shelf)
     ledger.code = 2
     while len(shelf.ready[ENTRY]) >= READY_ENTRIES:
-        shelf.take(ENTRY)  # the last one pins ahead, in vain
+        shelf.take(ENTRY)  # the last one starts pinning, which fails
     idle(shelf)
     used = shelf.used
     with pytest.raises(StorageError) as raised:
@@ -126,7 +126,7 @@ def test_what_cannot_be_pinned_is_one_line_at_the_next_take_and_then_forgotten()
     assert str(raised.value) == (
         "bank: 4.2 MB of host memory after 0.0 GiB cannot be pinned (CUDA error 2); lower workers.bank.host_gib"
     )
-    assert shelf.used == used, "nothing was handed out"
+    assert shelf.used == used, "no buffer was handed out"
     ledger.code = 0
     assert shelf.take(ENTRY) is not None
     shelf.give_back(first)
@@ -163,7 +163,7 @@ def test_more_than_the_address_space_is_one_line():
 
 
 def test_pinned_pieces_serve_entries_of_another_size():
-    """Twelve entries in pieces of 4 are 24 halves; nothing is pinned again, and the other way round neither."""
+    """Twelve entries in pieces of 4 become 24 halves, and back. Nothing is pinned again."""
     ledger = Ledger()
     shelf = shelf_of(12, ledger)
     for size, count in ((ENTRY, 12), (ENTRY // 2, 24), (ENTRY, 12)):
@@ -180,7 +180,7 @@ def test_pinned_pieces_serve_entries_of_another_size():
 
 
 def test_entries_of_two_sizes_at_once_and_then_of_one():
-    """Half of the room each; when all are back, one size gets all of it."""
+    """Each size has half of the room. When all buffers are returned, one size gets all of it."""
     shelf = shelf_of(8)
     buffers = [shelf.take(size) for size in [ENTRY, ENTRY // 2, ENTRY // 2] * 4]
     assert len({buffer.data_ptr() for buffer in buffers}) == 12
@@ -202,7 +202,7 @@ def test_a_promise_that_a_shelf_cannot_prepare_for_is_no_promise(tmp_path):
 
 
 def test_pieces_that_would_cost_the_take_its_room_are_unpinned():
-    """Three pieces of 4 hold three entries of 3 units and waste one each: room for 4 of them needs pieces anew."""
+    """A piece of 4 units holds one entry of 3 and wastes one unit. Room for 4 entries needs new pieces."""
     ledger = Ledger()
     shelf = shelf_of(12, ledger)
     for buffer in [shelf.take(ENTRY) for _ in range(12)]:
@@ -259,12 +259,12 @@ def huge_pages_are_there():
 def test_memory_comes_in_huge_pages():
     before = huge_kilobytes()
     present = present_pages(32 * HUGE_PAGE)
-    assert huge_kilobytes() - before >= 30 * HUGE_PAGE // 1024, "a page at either end need not be aligned"
+    assert huge_kilobytes() - before >= 30 * HUGE_PAGE // 1024, "only the pages at the ends may be small"
     assert not present.any()
 
 
 def test_small_pages_do_where_there_are_no_huge_ones(monkeypatch):
-    """A kernel without them refuses the advice, as it does any that it does not know."""
+    """A kernel without huge pages refuses the advice with an error."""
     monkeypatch.setattr(pages, "MADV_HUGEPAGE", 12345)
     assert present_pages(mmap.PAGESIZE * 4).nbytes == 4 * mmap.PAGESIZE
 

@@ -198,7 +198,7 @@ def test_a_budget_that_is_never_reached_changes_nothing(network):
 
 @pytest.mark.parametrize(("name", "config"), [("float32", Rag()), ("fp8", RandomMemory(bank_frames=12))])
 def test_shelves_as_beside_a_gpu_change_no_bit(network, tmp_path, name, config):
-    """Pinned memory and a staged file, with copies that lag and helper threads. Two takes, against a CPU's shelf."""
+    """Pinned memory and a staged file, with lagging copies and helper threads. Two takes, against a CPU's shelf."""
     kwargs = {"seeds": (1, 2), "bank_dtype": DTYPES[name]}
     expected = latents(start(network, config, **kwargs), 20)
     few = 5.5 * ENTRY_VALUES * DTYPES[name].itemsize
@@ -292,7 +292,7 @@ def test_verify_without_cases_says_what_is_missing(tmp_path):
 
 @pytest.mark.parametrize("config", [Native(), Rag()], ids=["native", "rag"])
 def test_a_commit_pass_that_keeps_no_flow_leaves_the_same_bits(network, config):
-    """Latents, keys and values; the last layer is not run to its end, which nothing but the flow needs."""
+    """Latents, keys and values are equal. Only the flow needs the rest of the last layer, which does not run."""
     short, whole = start(network, config), start(network, config, keep_flow=True)
     for ours, theirs in zip(short.blocks(8), whole.blocks(8), strict=True):
         assert torch.equal(ours.latents, theirs.latents)

@@ -74,7 +74,7 @@ def test_when_all_are_full_one_line_says_what_to_do():
 
 
 def test_a_take_is_promised_its_room_on_the_shelves_in_their_order(tmp_path):
-    """2,500 bytes hold two entries of 1,000; the disk takes three; the room is there again at the end of the take."""
+    """2,500 bytes hold two entries of 1,000, and the disk takes three. After the take the room is free again."""
     shelves = build_shelves(BankRoom(host_gib=2500 / GIB, disk=str(tmp_path)), CPU)
     promised = reserve(shelves, 5, 1000)
     assert [(shelf.name, count, shelf.reserved) for shelf, count in promised] == [("host", 2, 2000), ("disk", 3, 3000)]
@@ -93,7 +93,7 @@ def test_a_take_that_will_not_fit_is_refused_before_it_begins():
         "bank: this take needs 2.5 GiB for 5 frames of 536.9 MB, but there is room for host 1.0 GiB; raise "
         "workers.bank.host_gib, name workers.bank.disk, or give the method bank_frames or bank_dtype: fp8"
     )
-    assert shelves[0].fits(GIB // 2) == 2, "a refused take keeps nothing"
+    assert shelves[0].fits(GIB // 2) == 2, "a refused take reserves nothing"
 
 
 def test_a_full_disk_is_known_when_a_take_begins(tmp_path):

@@ -1,4 +1,4 @@
-"""A file behind staging memory and two threads, as beside a GPU: errors, back pressure, what is left at the end."""
+"""A file with staging memory and two threads, as on a GPU machine: errors, back pressure, and cleanup."""
 
 import gc
 import os
@@ -35,7 +35,7 @@ def bank_on(shelf, frames=0):
 
 
 def test_entries_pass_through_staging_allocated_once(shelf):
-    """More entries than slots, there and back, twice."""
+    """More entries than slots are stored and fetched, twice."""
     for _ in range(2):
         bank = bank_on(shelf, frames=20)
         bank.prefetch([(0, frame) for frame in range(20)])
@@ -66,7 +66,7 @@ def test_staging_is_there_when_a_take_has_its_room(shelf):
 
 
 def test_the_launching_thread_waits_for_a_slot_alone(shelf):
-    """Four entries have slots while the disk is held; the fifth waits for it, and the wait is counted."""
+    """While the disk is blocked, four entries get slots. The fifth waits, and the wait is counted."""
     bank, gate = bank_on(shelf), threading.Event()
     shelf.stage(3840)
     shelf.writer.submit(gate.wait, 30)
@@ -83,7 +83,7 @@ def test_the_launching_thread_waits_for_a_slot_alone(shelf):
 
 @pytest.fixture
 def small_files():
-    """Until it is undone, no file of this process may grow past 4 KiB, so that writes really fail."""
+    """Limit the files of this process to 4 KiB, so that writes really fail."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     yield lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (4096, before[1]))
     resource.setrlimit(resource.RLIMIT_FSIZE, before)
@@ -103,7 +103,7 @@ def test_a_write_that_fails_is_one_line_at_the_next_entry_once(shelf, small_file
         bank.settle()
     assert str(raised.value) == f"{shelf.folder}: the bank cannot be written (File too large)"
     assert shelf.used == 3 * 3840
-    shelf.take(3840)  # has its place in the file already: the error is not raised again
+    shelf.take(3840)  # already has a place in the file: the error is not raised again
     assert torch.equal(bank.entry((0, 1)), entry(1))
 
 
@@ -148,7 +148,7 @@ def test_threads_file_and_staging_go_with_the_shelf(tmp_path):
 
 
 def test_a_call_that_moves_a_part_is_made_again():
-    """Linux moves 2 GiB less a page at most in one call."""
+    """Linux moves at most 2 GiB minus one page per call."""
     moved = []
 
     def by_three(_, buffers, offset):

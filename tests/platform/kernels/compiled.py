@@ -1,7 +1,7 @@
 """Triton kernels without a GPU: run in the interpreter, and compiled for an H100 by Triton's own compiler.
 
-The interpreter changes Triton for good in the process that it runs in, so it has one of its own, which stays for the
-session. It cuts off float32 numbers where a GPU rounds them to bf16.
+The interpreter changes Triton permanently in its process, so it runs in a separate one, which stays for the session. To
+convert float32 to bf16 it truncates, where a GPU rounds.
 """
 
 import importlib
@@ -18,15 +18,15 @@ from torch.utils._pytree import tree_map
 
 
 def interpreted(module: str, function: str, *args: Any) -> Any:
-    """What `function` of longtake.platform.kernels.`module` returns for these arguments, computed in the interpreter.
+    """Call `function` of longtake.platform.kernels.`module` in the interpreter and return its result.
 
-    Tensors among the arguments are as the call leaves them. Raises what the call raises.
+    Tensors among the arguments are changed as by the call. Errors of the call are raised.
     """
     return computed(module, function, None, args, {})
 
 
 def launched(module: str, kernel: str, grid: tuple[int, ...], *args: Any, **constants: Any) -> None:
-    """As `interpreted`, for a kernel itself."""
+    """Like `interpreted`, for a kernel itself."""
     computed(module, kernel, grid, args, constants)
 
 
@@ -57,7 +57,7 @@ def call(sent: bytes) -> bytes:
 
 @dataclass(frozen=True)
 class E4M3:
-    """A tensor of 8-bit floats as bytes: torch cannot pickle it otherwise."""
+    """A tensor of 8-bit floats as bytes, which torch can pickle."""
 
     bytes: torch.Tensor
 
@@ -72,9 +72,9 @@ def as_e4m3(value: Any) -> Any:
 
 
 def cubin_bytes(kernel: Any, types: dict[str, str], constants: dict[str, int | float | bool], warps: int = 4) -> int:
-    """Size of `kernel` compiled for sm_90. `types`: Triton's names per argument, such as "*bf16", "*fp32" and "i32".
+    """Size of `kernel` compiled for sm_90. `types`: Triton's type of each argument, such as "*bf16", "*fp32" and "i32".
 
-    Raises triton.compiler.errors.CompilationError for a kernel that does not compile.
+    Raises triton.compiler.errors.CompilationError if the kernel does not compile.
     """
     return len(assembly(kernel, types, constants, warps)["cubin"])
 
@@ -82,7 +82,7 @@ def cubin_bytes(kernel: Any, types: dict[str, str], constants: dict[str, int | f
 def assembly(
     kernel: Any, types: dict[str, str], constants: dict[str, int | float | bool], warps: int = 4
 ) -> dict[str, Any]:
-    """What `kernel` becomes for sm_90, by stage: "ttir", "ttgir", "llir", "ptx" and "cubin"."""
+    """The code of `kernel` for sm_90 by stage: "ttir", "ttgir", "llir", "ptx" and "cubin"."""
     from triton.backends.compiler import GPUTarget
     from triton.compiler import ASTSource, compile
 

@@ -1,4 +1,4 @@
-"""The norm of queries and keys in a wide product is torch's RMS norm of each, and compiles for an H100."""
+"""The norm of queries and keys in a joint product equals torch's RMS norm of each, and compiles for an H100."""
 
 import pytest
 import torch
@@ -16,7 +16,7 @@ def test_it_is_the_rms_norm_of_each_part(dtype, dim):
     assert out.shape == (2, 5, dim)
     for part in range(2):
         exact = F.rms_norm(wide[:, part].double(), (dim,), weights[part].double(), 1e-6)
-        # bf16 has 8 bits, and the interpreter cuts off what a GPU rounds: less than the last one, 2 ** -7 of a number
+        # bf16 has 8 bits, and the interpreter truncates where a GPU rounds: less than the last bit, 2 ** -7 of a number
         near = 1e-6 * exact.abs().max() if dtype == torch.float32 else 2**-7 * exact.abs()
         assert ((out[part].double() - exact).abs() <= near + 1e-30).all()
 

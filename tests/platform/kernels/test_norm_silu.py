@@ -1,7 +1,7 @@
-"""The fused norm of the VAE: the plain form's numbers in the interpreter, and a program for an H100.
+"""The fused norm of the VAE equals the plain form in the interpreter, and compiles for an H100.
 
-The interpreter cuts float32 to bfloat16, the hardware rounds to the nearest; so a result is one step (2^-7 of the
-smallest number of its size) off in the interpreter, and two where the sum is written back, hence converted twice.
+The interpreter truncates float32 to bfloat16, the hardware rounds to the nearest. So a result in the interpreter may be
+one step off (2^-7 of the smallest number of its size), or two if the sum is written back, hence converted twice.
 """
 
 import importlib
@@ -19,7 +19,7 @@ needs_cuda = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(),
 
 
 def case(layout, terms, dtype, shape=(1, 12, 2, 5, 7), device="cpu"):
-    """Arguments of a norm, from one seed: `out` is the back of a buffer, the residual has a layout of its own."""
+    """Arguments of a norm, from one seed: `out` is the end of a buffer, and the residual has its own layout."""
     generator = torch.Generator().manual_seed(0)
     memory_format = FORMATS[layout][5]
 
@@ -33,7 +33,7 @@ def case(layout, terms, dtype, shape=(1, 12, 2, 5, 7), device="cpu"):
     given = {"x": x, "weight": draw(shape[1]).to(device), "out": buffer[:, :, 2:]}
     if terms != "alone":
         given["bias"] = draw(shape[1]).to(device, dtype)
-    if terms == "residual":  # as a stack of pictures gives it
+    if terms == "residual":  # the layout of a stack of pictures
         given["residual"] = draw(shape[2], shape[1], *shape[3:]).to(device, dtype).transpose(0, 1)[None]
     return given | {"keep": terms in ("kept", "residual")}, buffer
 
@@ -49,7 +49,7 @@ def hold_to_plain(norm_silu, layout, terms, dtype, steps, **where):
     torch.testing.assert_close(buffer, expected_buffer, **near)
     torch.testing.assert_close(given["x"], expected["x"], **near)
     assert torch.equal(given["x"], before) == (not given["keep"])
-    assert (buffer[:, :, :2] == 9).all()  # the history in front of it is not touched
+    assert (buffer[:, :, :2] == 9).all()  # the history before it is not changed
 
 
 def in_interpreter(x, weight, out, bias=None, residual=None, keep=False):
@@ -64,7 +64,7 @@ def test_the_kernel_equals_the_plain_form(layout, terms, dtype):
 
 
 def test_the_kernel_with_more_pixels_than_a_tile():
-    """600 channels fill 1024 lanes, so a channels-last tile has 4 of the 15 pixels."""
+    """600 channels need 1024 lanes, so a channels-last tile has 4 of the 15 pixels."""
     from longtake.platform.kernels.norm_silu import tile_of
 
     assert tile_of(600, channels_last=True)["BLOCK_PIXELS"] == 4
@@ -95,12 +95,12 @@ def test_it_compiles_without_a_residual_and_rounds_to_the_nearest():
 
 
 def program(layout, channels, dtype, **flags):
-    """What the launch of a norm over real channel counts asks the compiler for."""
+    """The compiled program of a norm with published channel counts."""
     module = importlib.import_module("longtake.platform.kernels.norm_silu")
     last, names = layout == "channels-last", ["x", "residual", "out"]
     tile = module.tile_of(channels, last)
     warps = tile.pop("num_warps")
-    # The stride along which memory is contiguous is 1, which Triton turns into a constant when it launches.
+    # The stride of the contiguous dimension is 1, which Triton turns into a constant at launch.
     ones = {f"{name}_{'channel' if last else 'pixel'}": 1 for name in names}
     strides = [f"{name}_{axis}" for name in names for axis in ("channel", "frame", "pixel")]
     types = dict.fromkeys([*names, "bias"], f"*{dtype}") | {"weight": "*fp32", "pixels": "i32"}
@@ -141,5 +141,5 @@ class TestOnCuda:
     def test_the_kernel_equals_the_plain_form(self, channels, layout, terms, dtype):
         name, norm_silu = norm_silu_for(torch.device("cuda"))
         assert name == "triton"
-        # One step: sums over channels in another order may lie on the two sides of a half.
+        # One step: sums over channels in another order may round to different sides.
         hold_to_plain(norm_silu, layout, terms, dtype, steps=1, shape=(1, channels, 4, 30, 52), device="cuda")

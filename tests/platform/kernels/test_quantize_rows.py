@@ -1,7 +1,7 @@
-"""The kernel that quantises rows, against its plain form: in the interpreter, and as machine code for an H100.
+"""The kernel that quantises rows equals its plain form in the interpreter, and compiles for an H100.
 
-The interpreter's own conversion to e4m3 drops carries (1.99 becomes 1.0), so there the kernel writes float32, which
-torch then rounds, or numbers that need no rounding; the compiled kernel rounds by the hardware's instruction.
+The interpreter's conversion to e4m3 drops carries (1.99 becomes 1.0). So in the interpreter the kernel writes float32,
+which torch then rounds, or numbers that need no rounding. The compiled kernel uses the hardware's instruction.
 """
 
 import re
@@ -18,7 +18,7 @@ CONSTANTS = {"inverse_max": 1 / E4M3_MAX, "smallest": SMALLEST}
 
 
 def rows(count: int, columns: int) -> torch.Tensor:
-    """Of sizes from 2^-20 to 2^20, one of zeros, as bf16."""
+    """Rows in bf16 with sizes from 2^-20 to 2^20, and one row of zeros."""
     x = torch.randn(count, columns, generator=torch.Generator().manual_seed(0))
     x *= 2.0 ** torch.linspace(-20, 20, count).unsqueeze(1)
     x[count // 2] = 0
@@ -27,7 +27,7 @@ def rows(count: int, columns: int) -> torch.Tensor:
 
 @pytest.mark.parametrize("columns", [16, 96, 200])
 def test_values_and_scales_are_those_of_the_plain_form(columns):
-    """Also for rows that lie apart: every other half of a longer row."""
+    """Also for rows that are not adjacent: halves of longer rows."""
     x = rows(7, 2 * columns)[:, :columns]
     values, scales = torch.empty(7, columns), torch.empty(7, 1)
     block = 1 << (columns - 1).bit_length()
@@ -39,7 +39,7 @@ def test_values_and_scales_are_those_of_the_plain_form(columns):
 
 
 def test_the_launch_returns_e4m3_rows():
-    """1, 2, .., 8 and 448 are e4m3 numbers, and stay so times a power of two, which is then the scale."""
+    """1, 2, .., 8 and 448 are e4m3 numbers. Times a power of two they stay exact, and that power is the scale."""
     numbers = torch.tensor([1.0, -2, 3, 4, 5, -6, 7, 8, 0, 0, 10, 12, 14, 16, 20, 448])
     x = torch.stack([numbers, numbers * 2**-10]).bfloat16()
     values, scales = interpreted(MODULE, "quantize_rows", x, E4M3_MAX, SMALLEST)
@@ -62,7 +62,7 @@ def test_gelu_comes_first():
 @pytest.mark.parametrize(("block", "warps"), [(2048, 4), (16384, 16)])
 @pytest.mark.parametrize("gelu", [False, True])
 def test_it_compiles_and_rounds_by_the_hardware(block, warps, gelu):
-    """To the nearest even number, and to 448 beyond it; and the scale's reciprocal is exactly rounded."""
+    """It rounds to nearest even and saturates at 448. The scale's reciprocal is correctly rounded."""
     from longtake.platform.kernels.quantize_rows import quantize_rows_kernel
 
     made = assembly(quantize_rows_kernel, TYPES, CONSTANTS | {"gelu": gelu, "block": block}, warps)

@@ -1,4 +1,4 @@
-"""The rotation kernel gives what `rope.rotate` gives, from and to any strides, and compiles for an H100."""
+"""The rotation kernel equals `rope.rotate`, from and to any strides, and compiles for an H100."""
 
 import pytest
 import torch
@@ -10,7 +10,7 @@ from tests.platform.kernels.compiled import cubin_bytes, interpreted
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize(("tokens", "heads", "dim"), [(40, 3, 128), (5, 2, 12), (64, 1, 64)])
 def test_it_is_the_plain_rotation(dtype, tokens, heads, dim):
-    """Queries lie in a product three times as wide; keys go to a span of a longer buffer of every layer."""
+    """Queries are part of a product three times as wide; keys go to a slice of a longer buffer of all layers."""
     torch.manual_seed(0)
     wide = torch.randn(2, tokens, 3, heads, dim).to(dtype)
     buffer = torch.full((2, heads, tokens + 7, dim), 9.0, dtype=dtype)
@@ -19,7 +19,7 @@ def test_it_is_the_plain_rotation(dtype, tokens, heads, dim):
     for rotation in (turns, turns[:1]):
         interpreted("rotate", "rotate_into", wide[:, :, 1], rotation, buffer[:, :, 4 : 4 + tokens])
         plain = rotate(wide[:, :, 1], rotation).transpose(1, 2)
-        # float32: the two products of a pair round in another order; bf16: a number between two may round either way
+        # float32: the products of a pair round in another order; bf16: a number near the middle may round either way
         near = 1e-6 * plain.abs().max() if dtype == torch.float32 else 2**-7 * plain.abs().max()
         assert (buffer[:, :, 4 : 4 + tokens].float() - plain.float()).abs().max() <= near
     assert (buffer[:, :, :4] == 9).all()

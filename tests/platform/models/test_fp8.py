@@ -1,4 +1,4 @@
-"""Linear layers in 8 bits, on a CPU: torch's scaled product there is the same operator as on a GPU."""
+"""Linear layers in 8 bits, on a CPU, where torch's scaled product is the same operator as on a GPU."""
 
 import dataclasses
 
@@ -35,19 +35,19 @@ def new_linear(inputs, outputs):
 
 
 def error(ours, theirs):
-    """Of all numbers together, relative."""
+    """The relative error, over all numbers together."""
     return float((ours.double() - theirs.double()).norm() / theirs.double().norm())
 
 
 def dequantised(linear, x):
-    """What an Fp8Linear computes, by numbers that are 8 bits wide and arithmetic that is not."""
+    """The result of an Fp8Linear, computed from its 8-bit numbers in wider arithmetic."""
     (values, scales), weight = quantize_rows(x), linear.weight.double() * linear.weight_scale.double().t()
     return (values.double() * scales) @ weight.t() + linear.bias.double()
 
 
 def test_a_row_is_scaled_by_its_largest_number():
-    """448 stands for it: 896 / 448 = 2, 7 / 448 = 1 / 64. Between 8 and 16 e4m3 has whole numbers: 19 / 2 = 9.5 lies
-    half way between 9 and 10, of which 10 is even; 1.75 times 64 is 112."""
+    """The largest becomes 448: 896 / 448 = 2, 7 / 448 = 1 / 64. Between 8 and 16, e4m3 has whole numbers: 19 / 2 = 9.5
+    is half way between 9 and 10, of which 10 is even. 1.75 times 64 is 112."""
     values, scales = quantize_rows(torch.tensor([[896.0, -19.0, 4.0], [1.75, -7.0, 0.0], [0.0, 0.0, 0.0]]))
     assert scales.flatten()[:2].tolist() == pytest.approx([2.0, 1 / 64])
     assert values.float().tolist() == [[448.0, -10.0, 2.0], [112.0, -448.0, 0.0], [0.0, 0.0, 0.0]]
@@ -61,7 +61,7 @@ def test_a_number_that_is_none_stays_none():
 
 @pytest.mark.parametrize(("inputs", "outputs"), [(1536, 1536), (1536, 8960), (8960, 1536)])
 def test_the_product_is_that_of_the_quantised_numbers(inputs, outputs):
-    """But for the rounding of the result to bf16, 2^-8 of a number at most."""
+    """Except for the rounding of the result to bf16, at most 2^-8 of a number."""
     linear, x = Fp8Linear(new_linear(inputs, outputs)), torch.randn(2, 3, inputs).bfloat16()
     ours, theirs = linear(x), dequantised(linear, x.flatten(0, 1)).view(2, 3, outputs)
     assert ours.dtype == torch.bfloat16
@@ -69,7 +69,7 @@ def test_the_product_is_that_of_the_quantised_numbers(inputs, outputs):
 
 
 def test_what_8_bits_cost_one_layer():
-    """A number of 4 significant bits is off by 2.6 % (the root of the mean square), a product of two by 3.7 %."""
+    """A number of 4 significant bits has an error of 2.6 % (root mean square), a product of two 3.7 %."""
     linear, x = new_linear(1536, 1536), torch.randn(64, 1536).bfloat16()
     exact = F.linear(x.double(), linear.weight.double(), linear.bias.double())
     assert error(linear(x), exact) == pytest.approx(0.0017, abs=2e-4)
@@ -107,8 +107,8 @@ def test_any_name_of_a_linear_layer_will_do():
 
 
 def test_what_8_bits_cost_a_rollout():
-    """Of random weights, 6 layers, 8 blocks. To float32 bf16 is off by 0.43 % of the latents, fp8 by 1.1 %; and GELU is
-    there: without it the error would be of the order of 1."""
+    """Random weights, 6 layers, 8 blocks. Against float32, bf16 differs by 0.43 % of the latents, fp8 by 1.1 %. Without
+    GELU the error would be of the order of 1."""
     exact = latents(start(new_network().float(), Native()), 8)
     half = error(latents(start(new_network(), Native()), 8), exact)
     eight = error(latents(start(quantize_linears(new_network()), Native()), 8), exact)
@@ -117,7 +117,7 @@ def test_what_8_bits_cost_a_rollout():
 
 
 def test_compiled_it_is_the_same_and_compiled_once():
-    """Three pieces, as in bf16: the product breaks no graph, and layers share them."""
+    """Three pieces, as in bf16: the product does not break a graph, and all layers share the pieces."""
     torch._dynamo.reset()
     counters.clear()
     compiled = quantize_linears(new_network()).compile_parts("aot_eager")

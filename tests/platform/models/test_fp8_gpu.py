@@ -1,4 +1,4 @@
-"""Linear layers in 8 bits on a GPU: the kernel that quantises, the product of the tensor cores, and both compiled."""
+"""Linear layers in 8 bits on a GPU: the quantising kernel, the product on tensor cores, and both compiled."""
 
 import pytest
 import torch
@@ -19,7 +19,7 @@ CUDA = torch.device("cuda", 0)
 
 
 def on_gpu():
-    """As a backbone puts its network there."""
+    """Place a network on the GPU as a backbone does."""
     return new_network().to(CUDA).lay_out()
 
 
@@ -32,7 +32,7 @@ def tokens(columns, rows=4680):
 
 @pytest.mark.parametrize("columns", [96, 1536, 8960])
 def test_the_kernel_is_the_plain_form(columns):
-    """Bit for bit: a maximum, two exactly rounded operations and one rounding to the nearest even number."""
+    """Bit for bit: a maximum, two correctly rounded operations and one rounding to nearest even."""
     from longtake.platform.kernels import quantize_rows as kernel
 
     assert has_triton()
@@ -44,8 +44,8 @@ def test_the_kernel_is_the_plain_form(columns):
 
 
 def test_gelu_in_the_kernel_is_that_of_the_plain_form():
-    """The exponential is an approximation of a few units in the last place of float32, so one number in thousands lies
-    on the other side of the middle between two e4m3 numbers: at most a step of 2^-3 from it."""
+    """The exponential has an error of a few units in the last place of float32, so one number in thousands rounds to
+    the neighbouring e4m3 number, at most a step of 2^-3 away."""
     from longtake.platform.kernels import quantize_rows as kernel
 
     x = 3 * torch.randn(4680, 8960, device=CUDA, generator=torch.Generator(CUDA).manual_seed(0)).bfloat16()
@@ -59,9 +59,9 @@ def test_gelu_in_the_kernel_is_that_of_the_plain_form():
 
 @pytest.mark.parametrize(("inputs", "outputs", "most"), [(1536, 1536, 0.01), (1536, 8960, 0.01), (8960, 1536, 0.03)])
 def test_the_product_is_that_of_the_quantised_numbers(inputs, outputs, most):
-    """Fast accumulation keeps about 13 bits behind the point of the running sum, over K / 32 steps: cut off each time,
-    that is up to K / 32 * 2^-13 of it (0.6 % for 1536, 3.4 % for 8960), and a third of that on average, while the sum
-    grows; rounding to bf16 adds 0.17 %. A wrong scale, layout or bias would be off by tens of percent."""
+    """Fast accumulation keeps about 13 fractional bits of the running sum, over K / 32 steps. Truncation in each step
+    gives an error of up to K / 32 * 2^-13 of the sum (0.6 % for 1536, 3.4 % for 8960), on average a third of that,
+    since the sum grows. Rounding to bf16 adds 0.17 %. A wrong scale, layout or bias would give tens of percent."""
     linear = Fp8Linear(new_linear(inputs, outputs)).to(CUDA)
     x = torch.randn(4680, inputs, device=CUDA, generator=torch.Generator(CUDA).manual_seed(0)).bfloat16()
     ours, theirs = linear(x), dequantised(linear, x)
@@ -70,14 +70,14 @@ def test_the_product_is_that_of_the_quantised_numbers(inputs, outputs, most):
 
 
 def test_a_rollout_stays_near_bf16():
-    """On a CPU 1.05 % of the latents lie between the two; a GPU adds its own rounding and fast accumulation."""
+    """On a CPU the two differ by 1.05 % of the latents. A GPU adds its own rounding and fast accumulation."""
     half, eight = on_gpu(), quantize_linears(on_gpu())
     ours, theirs = (latents(start(net, Native()), 8).cpu() for net in (eight, half))
     assert 0.001 < error(ours, theirs) < 0.03
 
 
 def test_compiled_it_is_the_same_and_compiled_once():
-    """Inductor fuses the plain form with what comes before; numbers in the middle between two round otherwise."""
+    """Inductor fuses the plain form with preceding code, so numbers half way between two may round differently."""
     torch._dynamo.reset()
     counters.clear()
     compiled = quantize_linears(on_gpu()).compile_parts()

@@ -1,4 +1,4 @@
-"""The forms of a layer that are fast on a GPU compute what the plain ones do."""
+"""The fast forms of a layer on a GPU compute the same as the plain ones."""
 
 import copy
 
@@ -33,7 +33,7 @@ def test_one_product_of_queries_keys_and_values_is_the_three():
 
 @pytest.mark.parametrize("backend", [None, "aot_eager"])
 def test_a_fused_network_makes_the_same_latents(backend):
-    """Six blocks, 30 passes: sums of 24 products in another order, 1e-7 each."""
+    """Six blocks, 30 passes: sums of 24 products in another order differ by 1e-7 each."""
     network = fused(new_network())
     if backend:
         torch._dynamo.reset()
@@ -49,7 +49,7 @@ def test_the_activation_in_the_product_is_the_tanh_form():
 
 
 def test_torchs_own_operator_has_another_form_on_a_cpu():
-    """The reason why it is used on CUDA alone: here it is the erf form, which the tanh form misses by up to 5e-4."""
+    """It is used on CUDA only: on a CPU it is the erf form, which differs from the tanh form by up to 5e-4."""
     x, weight, bias = torch.linspace(-4, 4, 1001)[:, None], torch.ones(1, 1), torch.zeros(1)
     theirs = torch._addmm_activation(bias, x, weight.t(), use_gelu=True)
     torch.testing.assert_close(theirs, F.gelu(x), rtol=0, atol=1e-6)

@@ -33,7 +33,7 @@ def vae():
 
 @pytest.fixture(scope="module")
 def wide():
-    """8 channels or more: the norm of 2 divides by lengths near zero, so that rounding alone moves pixels by 1e-3."""
+    """8 channels or more: with 2, the norm divides by lengths near zero, so rounding alone moves pixels by 1e-3."""
     return random_vae(small_config(8))
 
 
@@ -97,12 +97,16 @@ def test_what_is_kept_of_the_past_does_not_grow(vae):
     convolutions = decoder.network.convolutions
     assert len(convolutions) == 1 + 4 + 24 + 2 + 1
     buffers = [conv.buffer for conv in convolutions]
-    assert all(buffer.untyped_storage().nbytes() == buffer.nbytes for buffer in buffers)  # and hold no larger tensor
-    # A kernel of 3 frames looks back at 2; behind them are the new ones, 1 up to the first doubling, then 2, then 4.
+    assert all(
+        buffer.untyped_storage().nbytes() == buffer.nbytes for buffer in buffers
+    )  # and keep no larger tensor alive
+    # A kernel of 3 frames needs 2 past ones; after them come the new ones: 1 up to the first doubling, then 2, then 4.
     assert [buffer.shape[2] - 2 for buffer in buffers] == [1] * (1 + 4 + 6 + 1) + [2] * (6 + 1) + [4] * (12 + 1)
     decoder.push(draw(4))
     assert all(conv.buffer is buffer for conv, buffer in zip(convolutions, buffers, strict=True))
-    assert sum(buffer is None for buffer in first) == 2  # the first frame does not enter those that double the rate
+    assert (
+        sum(buffer is None for buffer in first) == 2
+    )  # the first frame does not enter convolutions that double the rate
     assert all(one is None or one is buffer for one, buffer in zip(first, buffers, strict=True))
 
 

@@ -1,4 +1,4 @@
-"""Our decoder over diffusers' weights: the frames of Wan2.1's own code, in every memory layout and cut of the video."""
+"""Our decoder gives the frames of Wan2.1's own code, in every memory layout and for every split of the video."""
 
 import gc
 import json
@@ -23,13 +23,13 @@ H, W = 480, 832
 
 @pytest.fixture(scope="module")
 def wide():
-    """32 channels at full size, 128 at the smallest: the published ratio of widths, a third of the widths."""
+    """32 channels at full size, 128 at the smallest: a third of the published widths."""
     return random_vae(small_config(32))
 
 
 @pytest.fixture(scope="module")
 def golden():
-    """Weights of a Wan2.1 decoder (the encoder's are not part of the case), latents and the frames of Wan2.1's code."""
+    """Weights of a Wan2.1 decoder (without the encoder), latents, and the frames of Wan2.1's code."""
     facts, tensors = json.loads(GOLDEN.with_suffix(".json").read_text()), load_file(GOLDEN.with_suffix(".safetensors"))
     weights = {name.removeprefix("weights."): x for name, x in tensors.items() if name.startswith("weights.")}
     config = small_config(facts["base_dim"])
@@ -61,7 +61,7 @@ def test_where_a_push_ends_changes_no_bit(wide, layout):
 
 
 def test_bfloat16_is_no_further_from_float32_than_that_of_diffusers(wide):
-    """Ours rounds once between two convolutions where diffusers rounds up to six times."""
+    """Between two convolutions, our decoder rounds once and diffusers up to six times."""
     latents = draw(3)
     exact = one_shot(wide, latents)
     half = random_vae(small_config(32)).bfloat16()
@@ -86,14 +86,14 @@ def test_an_enlarged_frame_is_that_of_nearest_exact():
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_all_between_two_convolutions_has_their_memory_layout(wide, layout):
-    """What a convolution reads is its buffer, so nothing is copied in front of it."""
+    """A convolution reads its own buffer, so nothing is copied before it."""
     decoder = WanDecoder(wide, layout)
     decoder.decode(draw(2))
     wanted = torch.channels_last_3d if layout == "channels-last" else torch.contiguous_format
     for conv in decoder.network.convolutions:
         assert conv.buffer.is_contiguous(memory_format=wanted)
         assert conv.weight.is_contiguous(memory_format=wanted)
-        if layout == "channels-last":  # also the part that a take's first frame uses
+        if layout == "channels-last":  # including the part that a take's first frame uses
             assert conv.buffer[:, :, :3].is_contiguous(memory_format=wanted)
 
 

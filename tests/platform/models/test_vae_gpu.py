@@ -1,4 +1,4 @@
-"""The decoder on CUDA: no further from float32 on a CPU than diffusers is, in bounded memory, pixels on the host."""
+"""The decoder on CUDA: as close to float32 on a CPU as diffusers, in bounded memory, with pixels on the host."""
 
 import gc
 
@@ -33,19 +33,19 @@ def latents():
 
 @pytest.fixture(scope="module")
 def exact(folder, latents):
-    """Frames in float32 on a CPU."""
+    """The frames in float32 on a CPU."""
     return one_shot(load_vae(folder), latents)
 
 
 @pytest.fixture
 def full_float32(monkeypatch):
-    """TF32 is on by default in cuDNN; it keeps 10 bits, an error of 1e-3 a product."""
+    """Turn TF32 off, which cuDNN uses by default: it keeps 10 bits, an error of 1e-3 per product."""
     monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_float32_is_that_of_a_cpu(folder, latents, exact, layout, full_float32):
-    """Sums in another order are 3e-6 apart on a CPU; cuDNN may also choose Winograd or FFT, which lose a digit more."""
+    """Sums in another order differ by 3e-6 on a CPU. cuDNN may choose Winograd or FFT, which lose one more digit."""
     decoder = WanDecoder(load_vae(folder, CUDA), layout)
     torch.testing.assert_close(decoder.decode(latents).clamp(-1, 1).cpu(), exact, rtol=0, atol=2e-4)
 
@@ -68,8 +68,8 @@ def test_it_uses_the_kernel_and_cudnns_layout_and_shares_weights(folder):
 
 
 def test_all_that_a_norm_reads_and_writes_is_in_channels_last(folder, latents):
-    """But for what the attention hands on, which is the smallest; a convolution that returned another layout would cost
-    twice its traffic."""
+    """Except for the output of the attention, the smallest. A convolution with another output layout would double its
+    traffic."""
     vae, apart = load_vae(folder, CUDA, torch.bfloat16), []
     _, norm_silu = norm_silu_for(CUDA)
 
@@ -85,7 +85,7 @@ def test_all_that_a_norm_reads_and_writes_is_in_channels_last(folder, latents):
 
 
 def test_pushes_are_arrays_of_their_own_with_the_pixels_of_a_decode(folder, latents):
-    """Equal to the bit: the same kernels for the same shapes."""
+    """Bit for bit equal: the same kernels run for the same shapes."""
     vae = load_vae(folder, CUDA, torch.bfloat16)
     decoder = WanDecoder(vae)
     pushed = [decoder.push(part) for part in latents.split([1, 2, 1])]
@@ -101,7 +101,7 @@ def test_nan_becomes_no_picture(folder, latents):
 
 
 def test_device_memory_at_the_published_size():
-    """5.3 GB of buffers, 1.1 GB of activations, 0.25 GB of weights; the rest is for cuDNN. It all comes back."""
+    """5.3 GB of buffers, 1.1 GB of activations, 0.25 GB of weights; the rest is for cuDNN. All of it is freed."""
     vae = random_vae(WAN_VAE_CONFIG).bfloat16().to(CUDA)
     gc.collect()
     torch.cuda.reset_peak_memory_stats(CUDA)
@@ -113,4 +113,4 @@ def test_device_memory_at_the_published_size():
     assert torch.cuda.max_memory_allocated(CUDA) - before < buffers + 4e9
     del decoder
     gc.collect()
-    assert torch.cuda.memory_allocated(CUDA) - before < 0.1e9  # a workspace of cuBLAS stays
+    assert torch.cuda.memory_allocated(CUDA) - before < 0.1e9  # cuBLAS keeps a workspace
