@@ -15,9 +15,6 @@ ROWS = {
     "machine": ["date", "commit", "code", "python, torch", "device"],
     "kernels": ["self-attention, as the code does", "linear ffn up", "rotation, plain"],
     "blocks": ["native, eager: block", "native, compiled: device busy", "rag, eager: block", "rag, compiled: block"],
-    "tests": ["passed", "failed", "skipped"],
-    "vae": ["decode a block", "decode: device busy", "decode, diffusers' own", "decode, contiguous"],
-    "host": ["pin a frame of the bank, huge pages", "frame to the host, pinned", "x264 of noise", "noise of a block"],
     "bench": [
         "denoise, rag: frames a second",
         "decode: frames a second",
@@ -25,9 +22,12 @@ ROWS = {
         "peak RSS GiB: rag",
     ],
     "bench-compiled": ["denoise fps: native", "denoise fps: rag"],
+    "long": ["block near 5 s", "late over early", "given block", "bank", "host memory"],
+    "tests": ["passed", "failed", "skipped"],
+    "vae": ["decode a block", "decode: device busy", "decode, diffusers' own", "decode, contiguous"],
+    "host": ["pin a frame of the bank, huge pages", "frame to the host, pinned", "x264 of noise", "noise of a block"],
     "embedder": ["step, float32, ZeRO 0, gloo", "step, bf16, ZeRO 1, gloo"],
     "vbench": ["in batches", "a frame at a time", "scores: largest difference"],
-    "long": ["block near 5 s", "late over early", "given block", "bank", "host memory"],
     "fp8": ["native, fp8"],
 }
 
