@@ -17,6 +17,7 @@ from torch import Tensor
 
 from longtake.jobs.bench.options import BenchOptions
 from longtake.jobs.bench.stand_in import stand_in
+from longtake.platform.generation.rollout import Rollout
 from longtake.platform.generation.sampler import Sampler
 from longtake.platform.process import set_up_computing
 from longtake.platform.takes import Take
@@ -101,13 +102,18 @@ def take_turns(options: BenchOptions, tick: Callable[[int, int], None]) -> Turns
             for label in rotated(list(rollouts), index):
                 with clock.running():
                     block = next(blocks[label])
-                bank = rollouts[label].cache.bank
-                held, attended = bank.num_bytes if bank else 0, len(block.plan.rows[0])
+                held, attended = held_bytes(rollouts[label]), len(block.plan.rows[0])
                 turns.readings.append(Reading(label, index, attended, clock.wall, clock.cpu, held))
                 if label == options.methods[0] and index < DECODED_BLOCKS:
                     stages.push(block.latents[0])
             tick(index + 1, total)
     return turns
+
+
+def held_bytes(rollout: Rollout) -> int:
+    """What the bank holds now."""
+    bank = rollout.cache.bank
+    return bank.num_bytes if bank else 0
 
 
 def rotated(labels: list[str], index: int) -> list[str]:
