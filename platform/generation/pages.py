@@ -57,7 +57,11 @@ class CudaPinning:
 
     def register(self, pages: Tensor) -> int:
         with torch.cuda.device(self.device):
-            return int(torch.cuda.cudart().cudaHostRegister(pages.data_ptr(), pages.nbytes, PORTABLE))
+            code = int(torch.cuda.cudart().cudaHostRegister(pages.data_ptr(), pages.nbytes, PORTABLE))
+            if code:  # the driver reports it once more, to the next launch of this thread
+                with suppress(RuntimeError):
+                    torch.zeros(1, device=self.device)
+        return code
 
     def unregister(self, pages: list[Tensor]) -> None:
         torch.cuda.synchronize(self.device)

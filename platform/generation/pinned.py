@@ -1,7 +1,7 @@
 """Host memory for a bank, pinned in advance by a helper thread.
 
 Pinning an entry of 288 MB in small pages is estimated to take 0.1 s or more, too long for the thread that launches the
-network. So a helper thread pins pieces of a few entries and keeps some ready: no more than the room allows and, once a
+network. So a helper thread pins pieces of an entry and keeps some ready: no more than the room allows and, once a
 take has reserved its bank, no more than it needs. The launching thread waits only when the helper is too slow
 (`waited_seconds`). Pieces stay pinned between takes and are divided again for entries of another size.
 
@@ -22,8 +22,9 @@ from longtake.platform.generation.pages import HUGE_PAGE, PinnedPages, Pinning
 from longtake.platform.generation.shelf import ALIGNED, Fetched, Shelf, Stored
 from longtake.platform.generation.streams import Event, Streams
 
-PIECE_ENTRIES, READY_ENTRIES = 4, 8
-"""Entries that are pinned at a time, and entries that are kept ready. A block evicts three per row."""
+PIECE_ENTRIES, READY_ENTRIES = 1, 8
+"""Entries that are pinned at a time, few because other threads cannot launch while the driver registers memory, and
+entries that are kept ready. A block evicts three per row."""
 
 
 @dataclass(frozen=True)

@@ -20,9 +20,10 @@ if TYPE_CHECKING:
 @cache
 def has_triton() -> bool:
     """Whether kernels can be launched. This needs Triton, which CUDA builds of torch include, and a C compiler and
-    Python's headers, with which Triton builds a launcher for each kernel."""
-    compiler = os.environ.get("CC") or next(filter(None, map(shutil.which, ("cc", "gcc", "clang"))), None)
-    headers = Path(sysconfig.get_paths()["include"]) / "Python.h"
+    Python's headers, with which Triton builds a launcher for each kernel; both are looked for where Triton looks."""
+    compiler = os.environ.get("CC") or shutil.which("gcc") or shutil.which("clang")
+    scheme = sysconfig.get_default_scheme().replace("posix_local", "posix_prefix")  # Debian's own Python
+    headers = Path(sysconfig.get_paths(scheme)["include"]) / "Python.h"
     return find_spec("triton") is not None and compiler is not None and headers.is_file()
 
 

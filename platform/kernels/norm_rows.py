@@ -9,7 +9,7 @@ import triton.language as tl
 from torch import Tensor
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["rows"])
 def norm_rows_kernel(  # type: ignore[no-untyped-def]
     x, weight, out, rows, row_stride, part_stride, eps, DIM: tl.constexpr, WIDTH: tl.constexpr
 ):

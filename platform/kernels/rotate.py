@@ -13,7 +13,7 @@ TOKENS = 32
 """Tokens of one head per program: 32 x 128 numbers."""
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["tokens"])  # runs of one, two or three frames are one program
 def rotate_kernel(  # type: ignore[no-untyped-def]
     x,
     rotation,

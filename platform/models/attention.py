@@ -29,12 +29,12 @@ class Kernel:
 
 
 def cudnn(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-    out: Tensor = torch.ops.aten._scaled_dot_product_cudnn_attention(query, key, value, None, False)[0]
+    out: Tensor = torch.ops.aten._scaled_dot_product_cudnn_attention.default(query, key, value, None, False)[0]
     return out
 
 
 def flash(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-    out: Tensor = torch.ops.aten._scaled_dot_product_flash_attention(query, key, value)[0]
+    out: Tensor = torch.ops.aten._scaled_dot_product_flash_attention.default(query, key, value)[0]
     return out
 
 

@@ -89,16 +89,17 @@ def linears(report: Report) -> None:
         )  # a commit pass merged with the first pass of the next block
         report.measure("   of twice as many rows", partial(device_ms, twice), 2 * tflop)
         if on_gpu():
-            scaled_linears(report, x, weight, tflop)
+            scaled_linears(report, x, weight, bias, tflop)
 
 
-def scaled_linears(report: Report, x: Tensor, weight: Tensor, tflop: float) -> None:
+def scaled_linears(report: Report, x: Tensor, weight: Tensor, bias: Tensor, tflop: float) -> None:
     """The same product in fp8, with a scale per row or per tensor, on inputs that are already quantised."""
     left, right = x.to(torch.float8_e4m3fn), weight.to(torch.float8_e4m3fn).t()
     ones = partial(torch.ones, device=DEVICE)
     scales = {"row": (ones(len(x), 1), ones(1, len(weight))), "tensor": (ones(()), ones(()))}
+    product_of = partial(torch._scaled_mm, left, right, bias=bias, out_dtype=DTYPE, use_fast_accum=True)
     for name, (of_left, of_right) in scales.items():
-        product = partial(torch._scaled_mm, left, right, of_left, of_right, out_dtype=DTYPE, use_fast_accum=True)
+        product = partial(product_of, scale_a=of_left, scale_b=of_right)
         report.measure(f"   in fp8, a scale per {name}", partial(device_ms, product), tflop)
 
 

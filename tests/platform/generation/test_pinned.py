@@ -11,12 +11,12 @@ from longtake.platform.errors import StorageError
 from longtake.platform.generation import pages
 from longtake.platform.generation.disk import StagedDiskShelf
 from longtake.platform.generation.pages import HUGE_PAGE, NoPinning, PinnedPages, present_pages
-from longtake.platform.generation.pinned import PIECE_ENTRIES, READY_ENTRIES, PinnedShelf, cut
+from longtake.platform.generation.pinned import READY_ENTRIES, PinnedShelf, cut
 from longtake.platform.generation.shelves import reserve
 
 CPU = torch.device("cpu")
-ENTRY = HUGE_PAGE // 2
-"""Large enough that a piece has exactly PIECE_ENTRIES of them and rounding adds none."""
+ENTRY = HUGE_PAGE
+"""Large enough that a piece has exactly PIECE_ENTRIES = 1 of them and rounding adds none."""
 
 
 class Ledger(NoPinning):
@@ -65,14 +65,14 @@ def test_buffers_are_disjoint_aligned_and_all_of_the_room():
 
 
 def test_a_few_entries_are_pinned_ahead_by_the_helper_alone():
-    """Pieces of 4 entries until at least 8 are ready: 8 at first, 12 once three are taken."""
+    """Entry by entry until 8 are ready: 8 at first, 11 once three are taken."""
     ledger = Ledger()
     shelf = shelf_of(100, ledger)
     shelf.reserve(90, ENTRY)
     assert pinned_entries(shelf) == READY_ENTRIES
     for _ in range(3):
         shelf.take(ENTRY)
-    assert pinned_entries(shelf) == READY_ENTRIES + PIECE_ENTRIES
+    assert pinned_entries(shelf) == READY_ENTRIES + 3
     assert ledger.threads == {"bank-pinning"}
 
 
@@ -124,7 +124,7 @@ def test_what_cannot_be_pinned_is_one_line_at_the_next_take_and_then_forgotten()
     with pytest.raises(StorageError) as raised:
         shelf.take(ENTRY)
     assert str(raised.value) == (
-        "bank: 4.2 MB of host memory after 0.0 GiB cannot be pinned (CUDA error 2); lower workers.bank.host_gib"
+        "bank: 2.1 MB of host memory after 0.0 GiB cannot be pinned (CUDA error 2); lower workers.bank.host_gib"
     )
     assert shelf.used == used, "no buffer was handed out"
     ledger.code = 0
@@ -163,7 +163,7 @@ def test_more_than_the_address_space_is_one_line():
 
 
 def test_pinned_pieces_serve_entries_of_another_size():
-    """Twelve entries in pieces of 4 become 24 halves, and back. Nothing is pinned again."""
+    """Twelve entries become 24 halves, and back. Nothing is pinned again."""
     ledger = Ledger()
     shelf = shelf_of(12, ledger)
     for size, count in ((ENTRY, 12), (ENTRY // 2, 24), (ENTRY, 12)):
@@ -175,7 +175,7 @@ def test_pinned_pieces_serve_entries_of_another_size():
         for buffer in buffers:
             shelf.give_back(buffer)
         shelf.reserve(-count, size)
-        assert len(known) == 3
+        assert len(known) == 12
     assert ledger.known == known
 
 
@@ -202,7 +202,7 @@ def test_a_promise_that_a_shelf_cannot_prepare_for_is_no_promise(tmp_path):
 
 
 def test_pieces_that_would_cost_the_take_its_room_are_unpinned():
-    """A piece of 4 units holds one entry of 3 and wastes one unit. Room for 4 entries needs new pieces."""
+    """A piece of one unit holds no entry of three. Room for 4 entries needs new pieces."""
     ledger = Ledger()
     shelf = shelf_of(12, ledger)
     for buffer in [shelf.take(ENTRY) for _ in range(12)]:
