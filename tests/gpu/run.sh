@@ -30,7 +30,7 @@ done
 torch=$("$PYTHON" -c 'import torch; print(torch.__version__, torch.cuda.is_available())' 2> /dev/null) ||
   fail "$PYTHON has no torch; name another: PYTHON=/path/to/python tests/gpu/run.sh"
 [ -n "$SMOKE" ] || [ "${torch#* }" = True ] ||
-  fail "no CUDA device for torch ${torch% *}; a CPU can try the steps at tiny sizes, in 2 minutes: SMOKE=1 make gpu"
+  fail "no CUDA device for torch ${torch% *}; run it on a machine with one (docs/gpu.md), or try the steps on this CPU: SMOKE=1 make gpu"
 
 mkdir -p "$OUT" && OUT=$(cd "$OUT" && pwd) || fail "OUT: $OUT cannot be written"
 work=$(mktemp -d) || fail "no temporary folder; set TMPDIR"
