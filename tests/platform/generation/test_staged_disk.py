@@ -4,6 +4,7 @@ import gc
 import os
 import resource
 import threading
+from contextlib import contextmanager
 
 import pytest
 import torch
@@ -81,23 +82,27 @@ def test_the_launching_thread_waits_for_a_slot_alone(shelf):
     assert all(torch.equal(bank.entry((0, frame)), entry(frame)) for frame in (0, 1, 2, 3, 9))
 
 
-@pytest.fixture
+@contextmanager
 def small_files():
-    """Limit the files of this process to 4 KiB, so that writes really fail."""
+    """Limit the files of this process to 4 KiB, so that writes really fail. The report of the tests may be a file, so no
+    test ends inside."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    yield lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (4096, before[1]))
-    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
-def test_a_write_that_fails_is_one_line_at_the_next_entry_once(shelf, small_files):
+def test_a_write_that_fails_is_one_line_at_the_next_entry_once(shelf):
     bank, gate = bank_on(shelf, frames=2), threading.Event()
     shelf.finish()
     shelf.writer.submit(gate.wait, 30)
     bank.put((0, 2), entry(2))
     bank.settle()
-    small_files()
-    gate.set()
-    shelf.writes[-1].exception()
+    with small_files():
+        gate.set()
+        shelf.writes[-1].exception()
     bank.put((0, 3), entry(3))
     with pytest.raises(StorageError) as raised:
         bank.settle()
@@ -107,19 +112,18 @@ def test_a_write_that_fails_is_one_line_at_the_next_entry_once(shelf, small_file
     assert torch.equal(bank.entry((0, 1)), entry(1))
 
 
-def test_an_entry_that_was_not_written_cannot_be_read_and_the_next_take_can(shelf, small_files):
+def test_an_entry_that_was_not_written_cannot_be_read_and_the_next_take_can(shelf):
     bank, gate = bank_on(shelf, frames=2), threading.Event()
     shelf.finish()
     shelf.writer.submit(gate.wait, 30)
     bank.put((0, 2), entry(2))
     bank.settle()
-    small_files()
-    gate.set()
-    with pytest.raises(StorageError, match="the bank cannot be written"):
-        bank.entry((0, 2))
+    with small_files():
+        gate.set()
+        with pytest.raises(StorageError, match="the bank cannot be written"):
+            bank.entry((0, 2))
     bank.close()
     assert shelf.used == 0
-    resource.setrlimit(resource.RLIMIT_FSIZE, (resource.getrlimit(resource.RLIMIT_FSIZE)[1],) * 2)
     again = bank_on(shelf, frames=3)
     assert all(torch.equal(again.entry((0, frame)), entry(frame)) for frame in range(3))
 
