@@ -84,8 +84,8 @@ def test_the_launching_thread_waits_for_a_slot_alone(shelf):
 
 @contextmanager
 def small_files():
-    """Limit the files of this process to 4 KiB, so that writes really fail. The report of the tests may be a file, so no
-    test ends inside."""
+    """Limit the files of this process to 4 KiB, so that writes really fail. pytest's report may be such a file, so a
+    test must not end inside."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (4096, before[1]))
     try:
