@@ -4,17 +4,19 @@ It starts with the first call and ends when its owner is collected or Python exi
 calls alive. At the end it finishes the running call and cancels the waiting ones.
 """
 
+import atexit
 import threading
 import weakref
 from collections.abc import Callable
 from concurrent.futures import Future
+from dataclasses import dataclass, field
 from queue import SimpleQueue
 from typing import Any
 
 import torch
 
 END_SECONDS = 10.0
-"""How long to wait at the end for the running call."""
+"""How long to wait at exit for the calls that are running."""
 
 
 class Call:
@@ -34,36 +36,56 @@ class Call:
             self.future.set_exception(error)
 
 
+@dataclass(frozen=True, eq=False)
+class Helper:
+    """A thread and its queue, without a reference to the owner."""
+
+    prepare: Callable[[], None]
+    waiting: "SimpleQueue[Call | None]" = field(default_factory=SimpleQueue)
+    closed: threading.Event = field(default_factory=threading.Event)
+
+    def serve(self) -> None:
+        """In the thread: make calls until the end."""
+        with torch.inference_mode():  # tensors created here can be written only in inference mode
+            while (call := self.waiting.get()) is not None:
+                if self.closed.is_set():
+                    call.future.cancel()
+                call.make(self.prepare)
+                del call  # otherwise it would keep its tensors and its owner alive until the next call
+
+    def end(self) -> None:
+        """Let the running call finish and start no other."""
+        self.closed.set()
+        self.waiting.put(None)
+
+
 class Background:
     """`prepare` runs in the thread before every call; it selects the CUDA device and must not refer to the owner."""
 
     def __init__(self, name: str, prepare: Callable[[], None]):
-        self.waiting: SimpleQueue[Call | None] = SimpleQueue()
-        self.closed = threading.Event()
-        self.thread = threading.Thread(target=serve, args=(self.waiting, self.closed, prepare), name=name, daemon=True)
-        weakref.finalize(self, end, self.waiting, self.closed, self.thread)
+        self.helper = Helper(prepare)
+        self.thread = threading.Thread(target=self.helper.serve, name=name, daemon=True)
+        # The collector may run inside any lock of this thread, so that waiting for another thread there could block.
+        weakref.finalize(self, self.helper.end).atexit = False
 
     def submit(self, function: Callable[..., Any], *args: Any) -> "Future[Any]":
         """Queue `function(*args)`. The future returns its result or raises its error."""
         if self.thread.ident is None:
+            STARTED[self.thread] = self.helper
             self.thread.start()
         call = Call(function, args)
-        self.waiting.put(call)
+        self.helper.waiting.put(call)
         return call.future
 
 
-def serve(waiting: "SimpleQueue[Call | None]", closed: threading.Event, prepare: Callable[[], None]) -> None:
-    with torch.inference_mode():  # tensors created here can be written only in inference mode
-        while (call := waiting.get()) is not None:
-            if closed.is_set():
-                call.future.cancel()
-            call.make(prepare)
-            del call  # otherwise it would keep its tensors and its owner alive until the next call
+STARTED: "weakref.WeakKeyDictionary[threading.Thread, Helper]" = weakref.WeakKeyDictionary()
 
 
-def end(waiting: "SimpleQueue[Call | None]", closed: threading.Event, thread: threading.Thread) -> None:
-    """Let the running call finish and start no other: at exit, no call may be inside a driver that is shutting down."""
-    closed.set()
-    waiting.put(None)
-    if thread.is_alive() and thread is not threading.current_thread():
+@atexit.register
+def end_all() -> None:
+    """At exit no call may be inside a driver that is shutting down."""
+    alive = [(thread, helper) for thread, helper in STARTED.items() if thread.is_alive()]
+    for _, helper in alive:
+        helper.end()
+    for thread, _ in alive:
         thread.join(END_SECONDS)

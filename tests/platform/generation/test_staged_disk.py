@@ -74,11 +74,11 @@ def test_the_launching_thread_waits_for_a_slot_alone(shelf):
     for frame in range(WRITING_SLOTS):
         bank.put((0, frame), entry(frame))
     bank.settle()
-    assert shelf.waited_seconds < 0.02
-    threading.Timer(0.1, gate.set).start()
+    assert shelf.waited_seconds < 0.5
+    threading.Timer(1.0, gate.set).start()
     bank.put((0, 9), entry(9))
     bank.settle()
-    assert shelf.waited_seconds > 0.05
+    assert shelf.waited_seconds > 0.5
     assert all(torch.equal(bank.entry((0, frame)), entry(frame)) for frame in (0, 1, 2, 3, 9))
 
 
