@@ -105,10 +105,10 @@ def test_taking_waits_only_while_the_helper_is_behind():
     ledger.gate.clear()
     for _ in range(READY_ENTRIES):
         shelf.take(ENTRY)
-    assert shelf.waited_seconds < 0.01
-    threading.Timer(0.1, ledger.gate.set).start()
+    assert shelf.waited_seconds < 0.5
+    threading.Timer(1.0, ledger.gate.set).start()
     assert shelf.take(ENTRY) is not None
-    assert shelf.waited_seconds > 0.05
+    assert shelf.waited_seconds > 0.5
 
 
 def test_what_cannot_be_pinned_is_one_line_at_the_next_take_and_then_forgotten():
