@@ -10,8 +10,8 @@ Shapes: frames_NHWC is uint8 RGB [n, height, width, 3].
 
 import errno
 import hashlib
-from collections.abc import Iterator
-from contextlib import nullcontext, suppress
+from collections.abc import Generator, Iterator
+from contextlib import closing, nullcontext, suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -163,16 +163,17 @@ def _batches(path: Path, batch: int, threads: int = 1, skip: int = 0) -> Iterato
         header = _header(container, path)
         frames: list[np.ndarray] = []
         num_frames, clock = 0, _Clock(header, path) if _has_times(container) else None
-        for frame in _decoded(container, path, threads):
-            _check_frame(frame, num_frames, header, path)
-            if clock is not None:
-                clock.check(frame.time, num_frames)
-            num_frames += 1
-            if num_frames > skip:
-                frames.append(frame.to_ndarray(format="rgb24"))
-            if len(frames) == batch:
-                yield np.stack(frames)
-                frames = []
+        with closing(_decoded(container, path, threads)) as decoded:
+            for frame in decoded:
+                _check_frame(frame, num_frames, header, path)
+                if clock is not None:
+                    clock.check(frame.time, num_frames)
+                num_frames += 1
+                if num_frames > skip:
+                    frames.append(frame.to_ndarray(format="rgb24"))
+                if len(frames) == batch:
+                    yield np.stack(frames)
+                    frames = []
         cut_short = num_frames < header.num_frames
         if frames and not (cut_short and threads > 1):  # threads may lose an error at the end, and one thread finds it
             yield np.stack(frames)
@@ -180,7 +181,7 @@ def _batches(path: Path, batch: int, threads: int = 1, skip: int = 0) -> Iterato
             raise VideoError(f"{path}: only {num_frames} of {header.num_frames} frames can be read; it is cut short")
 
 
-def _decoded(container: Any, path: Path, threads: int) -> Iterator[Any]:
+def _decoded(container: Any, path: Path, threads: int) -> Generator[Any, None, None]:
     """The frames of the first video stream; VideoError at the first packet that shows damage."""
     stream = container.streams.video[0]
     codec = stream.codec_context
@@ -188,16 +189,19 @@ def _decoded(container: Any, path: Path, threads: int) -> Iterator[Any]:
     codec.options = damage.STOP_OPTIONS if several else damage.CHECK_OPTIONS
     codec.thread_type, codec.thread_count = ("FRAME", threads) if several else ("SLICE", 1)
     length_size = damage.length_bytes(codec.name, codec.extradata or b"")
-    for index, packet in enumerate(container.demux(stream)):
-        if packet.is_corrupt or (length_size and damage.is_damaged(bytes(packet), length_size)):
-            raise VideoError(f"{path}: packet {index} is damaged; make the video again")
-        # H.264 has no checksums to watch for. Watching needs Python's lock, and a decoder thread that waits for that
-        # lock while its container is closed would wait forever.
-        with nullcontext() if several else damage.wrong_checksums() as wrong:
-            frames = packet.decode()
-        if wrong:
-            raise VideoError(f"{path}: packet {index} is damaged ({wrong[0]}); make the video again")
-        yield from frames
+    try:
+        for index, packet in enumerate(container.demux(stream)):
+            if packet.is_corrupt or (length_size and damage.is_damaged(bytes(packet), length_size)):
+                raise VideoError(f"{path}: packet {index} is damaged; make the video again")
+            # H.264 has no checksums to watch for, and watching costs the decoder threads Python's lock.
+            with nullcontext() if several else damage.wrong_checksums() as wrong:
+                frames = packet.decode()
+            if wrong:
+                raise VideoError(f"{path}: packet {index} is damaged ({wrong[0]}); make the video again")
+            yield from frames
+    finally:
+        if several:  # its threads may log, which takes Python's lock, and freeing the decoder holds that lock
+            codec.flush_buffers()
 
 
 class _Reading:
@@ -237,9 +241,9 @@ class _Reading:
     def _as_video_error(self, error: Exception) -> VideoError:
         if isinstance(error, VideoError):
             return error
-        return VideoError(
-            f"{self.path}: cannot be read as a video: {' '.join(str(error).split()) or type(error).__name__}"
-        )
+        # PyAV adds the last log line only where it is new to the process; a reason must not depend on earlier videos.
+        reason = " ".join(str(error).partition("; last error log")[0].split())
+        return VideoError(f"{self.path}: cannot be read as a video: {reason or type(error).__name__}")
 
 
 def _header(container: Any, path: Path) -> VideoHeader:
