@@ -20,13 +20,14 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import FileResponse, Response, StreamingResponse
 
-from longtake.dashboards import board, frames, live, take_view, training_view
+from longtake.dashboards import frames, live, take_view, training_view
+from longtake.dashboards import leaderboard as board
 from longtake.dashboards.guard import Guard
 from longtake.dashboards.store_index import Missing, StoreIndex, stamp_of
-from longtake.platform import durable
 from longtake.platform.errors import ConfigError, LongtakeError
-from longtake.platform.records import TakeResult
-from longtake.platform.store import SweepStore
+from longtake.platform.store import durable
+from longtake.platform.store.records import TakeResult
+from longtake.platform.store.sweep import SweepStore
 
 if TYPE_CHECKING:
     from fastapi import FastAPI

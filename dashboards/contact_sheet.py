@@ -12,14 +12,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from longtake.platform import durable, video
 from longtake.platform.errors import VideoError
+from longtake.platform.store import durable
 from longtake.platform.takes import Take
+from longtake.platform.video.reading import probe, read_frames
 
 if TYPE_CHECKING:
     from PIL import Image
 
-    from longtake.platform.store import SweepStore
+    from longtake.platform.store.sweep import SweepStore
 
 COLUMNS = 9
 FRAME_HEIGHT_PX = 96
@@ -65,9 +66,9 @@ def choose(takes: list[Take]) -> list[Take]:
 def read_row(take: Take, path: Path, columns: int) -> Row:
     label = f"{take.backbone}\n{take.method.label}\n{take.seconds} s"
     try:
-        header = video.probe(path)
+        header = probe(path)
         wanted = [round(i * (header.num_frames - 1) / max(1, columns - 1)) for i in range(columns)]
-        frames = pick(video.read_frames(path), wanted)
+        frames = pick(read_frames(path), wanted)
     except VideoError as error:
         return Row(label, printable(str(error)), take.seconds, [], [])
     return Row(label, "", take.seconds, frames, [index / header.fps for index in wanted])

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from longtake.platform import durable
+from longtake.platform.store import durable
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -13,13 +13,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from longtake.platform import video
 from longtake.platform.errors import ConfigError, LongtakeError, VideoError
+from longtake.platform.video.reading import probe
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-    from longtake.platform.records import TakeResult
+    from longtake.platform.store.records import TakeResult
 
 KEPT_BYTES = 64 << 20
 QUALITY = 85
@@ -69,7 +69,7 @@ def images(path: Path, wanted: list[int], width: int) -> list[Image]:
     """The frames of the rising indices, scaled. Raises VideoError with the reason."""
     import av
 
-    video.probe(path)  # the header is checked before anything is decoded
+    probe(path)  # the header is checked before anything is decoded
     try:
         with av.open(str(path.absolute()), format="mp4", options={"protocol_whitelist": "file"}) as container:
             return [scaled(seek(container, index), width) for index in wanted]

@@ -9,9 +9,9 @@ from functools import partial
 from typing import Any
 
 from longtake.dashboards.store_index import StoreIndex, is_alive
-from longtake.platform import durable
 from longtake.platform.errors import LongtakeError
-from longtake.platform.store import SweepStore
+from longtake.platform.store import durable
+from longtake.platform.store.sweep import SweepStore
 
 POLL_SECONDS = 1.0
 QUIET_SECONDS = 15.0

@@ -21,11 +21,13 @@ from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit, urlunsplit
 
-from longtake.platform import commit, durable, strict_yaml
+from longtake.platform import strict_yaml
 from longtake.platform.errors import ConfigError, LongtakeError
-from longtake.platform.store import NAME, TAKE_ID, SweepStore, sweep_names
+from longtake.platform.names import NAME
+from longtake.platform.store import commit, durable
+from longtake.platform.store.sweep import TAKE_ID, SweepStore, sweep_names
+from longtake.platform.store.training import TrainingFolder
 from longtake.platform.takes import Take
-from longtake.platform.training import TrainingFolder
 
 T = TypeVar("T")
 Stamp = tuple[int, int, int]

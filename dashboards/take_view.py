@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from longtake.dashboards.store_index import PLANNED, STATES, Missing, StoreIndex, take_suites
-from longtake.platform import commit, durable
 from longtake.platform.errors import ConfigError
-from longtake.platform.store import SweepStore
+from longtake.platform.store import commit, durable
+from longtake.platform.store.sweep import SweepStore
 from longtake.platform.takes import FRAMES_PER_LATENT, Take
 
 MAX_PAGE = 1000

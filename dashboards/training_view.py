@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from longtake.dashboards.store_index import StoreIndex
-from longtake.platform.training import TrainingFolder
+from longtake.platform.store.training import TrainingFolder
 
 MAX_ROWS = 2000
 

@@ -18,8 +18,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from longtake.evaluators.equipment import Equipment
+from longtake.evaluators.model_pool import Equipment
 from longtake.platform import config
+from longtake.platform.entries import read_entries
 from longtake.platform.errors import ConfigError
 from longtake.platform.registry import Registry
 
@@ -178,6 +179,11 @@ class SuiteEntry:
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> SuiteEntry:
         return cls(data["name"], data["label"], data["params"], data["weights"])
+
+
+def suite_entries(entries: list[Any]) -> list[SuiteEntry]:
+    """The list `suites` of a sweep file. Raises ConfigError for a bad entry, or for two with one label."""
+    return [SuiteEntry(*parts) for parts in read_entries("suites", entries, "suite")]
 
 
 def weights_stamp(weights: Mapping[str, str]) -> dict[str, str]:

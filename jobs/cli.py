@@ -13,7 +13,7 @@ from typing import Annotated
 
 import typer
 
-from longtake.jobs.bench import options as bench_options
+from longtake.jobs.bench import sampler_command
 from longtake.platform.errors import LongtakeError
 
 app = typer.Typer(
@@ -48,7 +48,7 @@ Names = Annotated[
 @app.command()
 def run(sweep: SweepFile, overrides: Overrides = None) -> int:
     """Plan, generate, score, rank and publish a sweep; resumes by itself."""
-    from longtake.jobs.run import run as run_sweep
+    from longtake.jobs.sweep.run import run as run_sweep
 
     return run_sweep(sweep, overrides or [])
 
@@ -56,11 +56,11 @@ def run(sweep: SweepFile, overrides: Overrides = None) -> int:
 @app.command()
 def plan(sweep: SweepFile, overrides: Overrides = None) -> int:
     """Print a sweep's grid and what it will cost; changes nothing."""
-    from longtake.jobs import leaderboard
-    from longtake.jobs import plan as plans
-    from longtake.jobs.grid import expand
+    from longtake.jobs.console import console_for
+    from longtake.jobs.sweep import plan as plans
+    from longtake.jobs.sweep.grid import expand
 
-    plans.show(expand(sweep, overrides or [], need_weights=False), leaderboard.console_for())
+    plans.show(expand(sweep, overrides or [], need_weights=False), console_for())
     return 0
 
 
@@ -71,7 +71,7 @@ def corpus(
     verify: Annotated[bool, typer.Option("--verify", help="Only hash every shard again.")] = False,
 ) -> int:
     """Make a corpus of latents, one entry per prompt, or import one; resumes by itself."""
-    from longtake.jobs import corpus as job
+    from longtake.jobs.corpus import make as job
 
     return job.verify(spec, overrides or []) if verify else job.make(spec, overrides or [])
 
@@ -108,7 +108,7 @@ def evaluate(
     ] = None,
 ) -> int:
     """Score every video of a folder. Ends with 3 when something could not be scored."""
-    from longtake.jobs.eval_folder import EvalOptions, eval_folder
+    from longtake.jobs.folder_eval.run import EvalOptions, eval_folder
 
     files = (prompts, out, table, vbench_out)
     return eval_folder(
@@ -127,9 +127,11 @@ def leaderboard(
     length: Annotated[int | None, typer.Option(metavar="SECONDS", help="Only videos of this length.")] = None,
 ) -> int:
     """Show the ranks of every sweep in a folder, how they move with length and over runs, and drift."""
-    from longtake.jobs import leaderboard as boards
+    from longtake.jobs.console import console_for
+    from longtake.jobs.results.leaderboard import View
+    from longtake.jobs.results.show import show_folder
 
-    return boards.show_folder(runs, sweep, boards.View(rank_unit, suite, length), boards.console_for())
+    return show_folder(runs, sweep, View(rank_unit, suite, length), console_for())
 
 
 @app.command()
@@ -155,7 +157,7 @@ def show_traces(
     out: Annotated[Path | None, typer.Option(metavar="FILE.csv", help="Write every number to this CSV file.")] = None,
 ) -> int:
     """What the methods of a made sweep attended: frames, similarity, age, places, attention."""
-    from longtake.jobs.traces import traces
+    from longtake.jobs.results.traces import traces
 
     return traces(folder, out)
 
@@ -168,7 +170,7 @@ def compare(
     out: Annotated[Path | None, typer.Option(help="Write every number to this CSV file.")] = None,
 ) -> int:
     """Every method's scores against one method's, paired over prompts, with intervals."""
-    from longtake.jobs.compare import compare as compare_sweep
+    from longtake.jobs.results.compare import compare as compare_sweep
 
     return compare_sweep(folder, base, metric, out)
 
@@ -178,10 +180,10 @@ def doctor(
     output: Annotated[str, typer.Option(help="The folder that results would go to.")] = "runs",
 ) -> int:
     """What can run here, and the command for what is missing; ends with 1 when nothing can."""
-    from longtake.jobs import leaderboard
+    from longtake.jobs.console import console_for
     from longtake.jobs.doctor import doctor as examine
 
-    return examine(output, leaderboard.console_for())
+    return examine(output, console_for())
 
 
 @app.command()
@@ -208,7 +210,7 @@ def bench_engine(
     return engine(frames, out)
 
 
-bench_app.command("sampler")(bench_options.command)
+bench_app.command("sampler")(sampler_command.command)
 
 
 @bench_app.command("embedder")
@@ -234,7 +236,7 @@ def train_pocket(
     config: Annotated[Path, typer.Argument(metavar="CONFIG", help="A training config.")], overrides: Overrides = None
 ) -> int:
     """Make a pocket backbone again from a seed; resumes by itself."""
-    from longtake.jobs.train import pocket
+    from longtake.jobs.pocket import pocket
 
     return pocket(config, overrides or [])
 
@@ -244,7 +246,7 @@ def train_embedder(
     config: Annotated[Path, typer.Argument(metavar="CONFIG", help="A training config.")], overrides: Overrides = None
 ) -> int:
     """Train a retrieval embedder on a corpus, with as many workers as there are; resumes by itself."""
-    from longtake.jobs.train_embedder import embedder
+    from longtake.jobs.embedder.train import embedder
 
     return embedder(config, overrides or [])
 
@@ -269,8 +271,8 @@ def train_eval_embedder(
     tracking: Annotated[str | None, typer.Option(metavar="URI", help="MLflow's address, or disabled.")] = None,
 ) -> int:
     """Measure what descriptors retrieve on videos whose truth is known, beside controls; figures go to MLflow."""
-    from longtake.jobs.embedder_candidates import EvalOptions
-    from longtake.jobs.eval_embedder import evaluate
+    from longtake.jobs.embedder.candidates import EvalOptions
+    from longtake.jobs.embedder.evaluate import evaluate
 
     asked = (backbone, prompts, limit, seconds, seed, noise, top_k, recency_guard, base, out, output, tracking)
     return evaluate(EvalOptions(tuple(descriptors or ()), *asked))
@@ -284,10 +286,10 @@ def weights() -> None:
 @weights_app.command("list")
 def weights_list() -> int:
     """Show every artefact: where it comes from, what of it is here, what needs it."""
-    from longtake.jobs import leaderboard
     from longtake.jobs import weights as job
+    from longtake.jobs.console import console_for
 
-    return job.show(leaderboard.console_for())
+    return job.show(console_for())
 
 
 @weights_app.command("pull")

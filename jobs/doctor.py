@@ -16,7 +16,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from longtake.jobs.abilities import Ability, backbones, declared, dimensions, uninstalled
+from longtake.jobs.capabilities import Ability, backbones, declared, dimensions, uninstalled
 
 if TYPE_CHECKING:
     from rich.console import Console

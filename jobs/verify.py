@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
+from longtake.platform.checkpoints.files import load_safetensors, load_strict, read_json
 from longtake.platform.errors import ConfigError, LongtakeError, WeightsError
 from longtake.platform.generation.rollout import Block, Rollout
 from longtake.platform.methods.base import MethodConfig, RolloutInfo, Window
@@ -20,7 +21,6 @@ from longtake.platform.methods.descriptors import avg_pool
 from longtake.platform.methods.native import Native
 from longtake.platform.methods.rag import Rag, RetrievalMemory
 from longtake.platform.models.causal_dit import CausalDiT, DiTSpec
-from longtake.platform.models.checkpoints import load_safetensors, load_strict, read_json
 from longtake.platform.models.schedule import FlowSchedule
 
 TOLERANCE = 5e-5

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from torch import nn
 
-    from longtake.platform.models.keys import Shape
+    from longtake.platform.checkpoints.keys import Shape
 
 Say = Callable[[str], None]
 

@@ -61,10 +61,10 @@ def wan_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def migrated_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A new MLflow database, made once: its migrations take 10 s."""
-    from longtake.platform import tracking
+    from longtake.platform.tracking.client import warm_up
 
     path = tmp_path_factory.mktemp("mlflow") / "mlflow.db"
-    tracking.warm_up(f"sqlite:///{path}")
+    warm_up(f"sqlite:///{path}")
     return path
 
 

@@ -14,11 +14,11 @@ ROOT = Path(__file__).resolve().parent.parent
 FOLDERS = ("platform", "trainers", "evaluators", "jobs", "dashboards")
 # Heavy library -> the one file that imports it, and only when used.
 ONE_IMPORTER = {
-    "ray": "platform/cluster.py",
-    "mlflow": "platform/tracking.py",
+    "ray": "platform/workers/ray_",
+    "mlflow": "platform/tracking/",
     "deepspeed": "trainers/embedder.py",
-    "transformers": "platform/models/text.py",
-    "diffusers": "platform/models/vae.py",
+    "transformers": "platform/models/text/encoder.py",
+    "diffusers": "platform/models/vae/wan.py",
     "huggingface_hub": "platform/weights/hub.py",
     "flash_attn": "platform/models/attention.py",
     "matplotlib": "dashboards/embedder_figures.py",

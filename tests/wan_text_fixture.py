@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from longtake.platform.models.umt5 import spec_of, umt5_from_original
+from longtake.platform.models.text.umt5 import spec_of, umt5_from_original
 
 ORIGINAL = "models_t5_umt5-xxl-enc-bf16.pth"
 HEADS, HEAD_DIM, LAYERS, BUCKETS = 4, 8, 2, 32

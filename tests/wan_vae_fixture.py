@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from longtake.platform.models.vae import CONFIG, WAN_VAE_CONFIG, WEIGHTS, random_vae
+from longtake.platform.models.vae.wan import CONFIG, WAN_VAE_CONFIG, WEIGHTS, random_vae
 
 RESIDUAL = {"norm1": "residual.0", "conv1": "residual.2", "norm2": "residual.3", "conv2": "residual.6"}
 

@@ -23,14 +23,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from longtake.platform import durable
-from longtake.platform.corpus import Corpus
-from longtake.platform.crew import Seat, member_device
+from longtake.platform.checkpoints.pickles import first_line
+from longtake.platform.corpus.reader import Corpus
 from longtake.platform.errors import ConfigError, LongtakeError, StorageError
 from longtake.platform.models.embedder import LatentAutoencoder, fresh_embedder, save_embedder
-from longtake.platform.models.pickles import first_line
 from longtake.platform.process import rss_bytes, set_up_computing
-from longtake.platform.training import TrainingFolder, checkpoint_tag
+from longtake.platform.store import durable
+from longtake.platform.store.training import TrainingFolder, checkpoint_tag
+from longtake.platform.workers.group import Seat, member_device
 from longtake.trainers.chunks import Place, Prefetch, read_chunks
 from longtake.trainers.embedder_config import EmbedderConfig, plan_chunks
 from longtake.trainers.losses import LossConfig, LossParts, embedder_loss

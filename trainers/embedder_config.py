@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 
 import torch
 
-from longtake.platform.corpus import Corpus
+from longtake.platform.corpus.reader import Corpus
 from longtake.platform.errors import ConfigError
 from longtake.platform.models.embedder import EmbedderSpec
 from longtake.trainers.chunks import ChunkPlan, split

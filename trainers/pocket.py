@@ -1,6 +1,6 @@
 """Training of the pocket backbones: flow matching with teacher forcing, from a seed, resumable.
 
-Owns the loss, the optimisers and the state on disk; jobs/train.py gives it a folder and shows what it yields. A step
+Owns the loss, the optimisers and the state on disk; jobs/pocket.py gives it a folder and shows what it yields. A step
 is a pure function of (state, seed, step): interrupted and resumed, a training ends with the weights of an undisturbed
 one.
 
@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from longtake.platform.backbones.pocket_network import NETWORK, SCHEDULE
 from longtake.platform.errors import ConfigError
 from longtake.platform.models.causal_dit import CausalDiT
-from longtake.platform.store import check_name
+from longtake.platform.names import check_name
 from longtake.trainers.muon import Muon
 from longtake.trainers.pocket_clips import Clips, Streets, draw_clips, make_streets
 from longtake.trainers.teacher_forcing import TeacherForcing
@@ -51,7 +51,7 @@ class PocketConfig:
     checkpoint_every: int = 250
 
     def __post_init__(self) -> None:
-        check_name(self.name, "training name")
+        check_name("training name", self.name)
         for field in ("steps", "streets", "clips", "checkpoint_every"):
             if getattr(self, field) < 1:
                 raise ConfigError(f"{field} = {getattr(self, field)}: must be 1 or more")

@@ -12,8 +12,8 @@ from abc import abstractmethod
 from typing import ClassVar
 
 from longtake.evaluators.base import Metric, MetricRun, VideoContext, metrics
-from longtake.evaluators.metrics.revisit_run import RevisitRun
-from longtake.evaluators.metrics.revisit_walk import Tally
+from longtake.evaluators.revisit.run import RevisitRun
+from longtake.evaluators.revisit.walk import Tally
 
 MAX_DB = 60.0
 MIN_SQUARE = 255.0**2 / 10 ** (MAX_DB / 10)

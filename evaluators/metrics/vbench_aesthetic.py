@@ -11,7 +11,7 @@ from longtake.evaluators.vbench.metric import RatedFrames, VBenchMetric, run_ove
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from longtake.evaluators.equipment import Equipment
+    from longtake.evaluators.model_pool import Equipment
     from longtake.evaluators.views import ClipView
 
 HIGHEST = 10

@@ -16,7 +16,7 @@ from longtake.evaluators.vbench.metric import VBenchMetric, in_batches
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from longtake.evaluators.equipment import Equipment
+    from longtake.evaluators.model_pool import Equipment
     from longtake.evaluators.views import ClipView
 
 SAMPLES_PER_SECOND = 8

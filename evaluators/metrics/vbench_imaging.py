@@ -9,7 +9,7 @@ from longtake.evaluators.base import MetricRun, VideoContext, metrics
 from longtake.evaluators.vbench.metric import RatedFrames, VBenchMetric, in_batches, run_over
 
 if TYPE_CHECKING:
-    from longtake.evaluators.equipment import Equipment
+    from longtake.evaluators.model_pool import Equipment
     from longtake.evaluators.views import ClipView
 
 HIGHEST = 100

@@ -13,7 +13,7 @@ from longtake.evaluators.vbench.settings import Settings
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from longtake.evaluators.equipment import Equipment
+    from longtake.evaluators.model_pool import Equipment
     from longtake.evaluators.views import ClipView
 
 

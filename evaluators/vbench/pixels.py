@@ -18,8 +18,8 @@ from torch import Tensor
 from longtake.evaluators.vbench.metric import in_batches
 
 if TYPE_CHECKING:
-    from longtake.evaluators.equipment import Equipment
-    from longtake.evaluators.vbench.clip_frames import ClipFrames
+    from longtake.evaluators.clip_frames import ClipFrames
+    from longtake.evaluators.model_pool import Equipment
     from longtake.evaluators.views import ClipView
 
 Statistics = tuple[tuple[float, ...], tuple[float, ...]]

@@ -21,7 +21,7 @@ from longtake.platform.generation.rollout import Rollout
 from longtake.platform.generation.sampler import Sampler
 from longtake.platform.process import set_up_computing
 from longtake.platform.takes import Take
-from longtake.platform.video import VideoWriter
+from longtake.platform.video.writing import VideoWriter
 
 DECODED_BLOCKS = 10
 GEMM = {"cpu": 1024, "cuda": 8192}

@@ -21,15 +21,15 @@ from torch import Tensor
 
 from longtake.jobs.bench.apart import check_out
 from longtake.jobs.bench.figures import Spread
-from longtake.jobs.leaderboard import console_for
-from longtake.jobs.train_embedder import EmbedderJob, find_corpus
+from longtake.jobs.console import console_for
+from longtake.jobs.embedder.train import EmbedderJob, find_corpus
 from longtake.platform import config as configs
-from longtake.platform.cluster import LOCAL, Cluster, connect
-from longtake.platform.corpus import Corpus
-from longtake.platform.crew import CrewSize, sit_alone
+from longtake.platform.corpus.reader import Corpus
 from longtake.platform.models.embedder import fresh_embedder
 from longtake.platform.process import set_up_computing
-from longtake.platform.training import TrainingFolder
+from longtake.platform.store.training import TrainingFolder
+from longtake.platform.workers.group import CrewSize, sit_alone
+from longtake.platform.workers.ray_cluster import LOCAL, Cluster, connect
 from longtake.trainers.chunks import read_chunks
 from longtake.trainers.embedder import EmbedderTraining, EmbedderWork, LossModule
 from longtake.trainers.embedder_config import EmbedderConfig, plan_chunks

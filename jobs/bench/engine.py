@@ -18,9 +18,9 @@ from rich.table import Table
 from torch import Tensor
 
 from longtake.jobs.bench.apart import apart, check_out
-from longtake.platform.generation.packing import FP8
+from longtake.platform.generation.bank.packing import FP8
+from longtake.platform.generation.bank.tiers import Shelf, build_shelves
 from longtake.platform.generation.rollout import Rollout
-from longtake.platform.generation.shelves import Shelf, build_shelves
 from longtake.platform.methods.base import MethodConfig, RolloutInfo, Window
 from longtake.platform.methods.native import Native, NativeRelative
 from longtake.platform.methods.rag import Rag

@@ -4,8 +4,8 @@ Random weights decode to noise, which takes three times as long to encode. These
 with a power-law spectrum, in layers that occlude each other, bend slightly and move at different subpixel speeds, and
 some sensor grain.
 
-CPU time of the encoder in platform/video.py per frame of 832x480 px: 12.0 ms (17.9 kB) for these frames, 11.6 and
-12.0 ms (14.3 and 14.0 kB) for two real videos, decoded and encoded again, and 36.4 ms (253 kB) for uniform noise.
+CPU time of the encoder (platform/video/writing.py) per frame of 832x480 px: 12.0 ms (17.9 kB) for these frames, 11.6
+and 12.0 ms (14.3 and 14.0 kB) for two real videos, decoded and encoded again, and 36.4 ms (253 kB) for uniform noise.
 Medians of 15 interleaved rounds on one core of a shared Xeon: `python -m tests.bench.encoder_cost VIDEO ...`.
 """
 

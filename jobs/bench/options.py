@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import Field, dataclass, fields
 from inspect import Parameter, signature
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, get_args, get_type_hints
 
 import typer
@@ -107,16 +106,3 @@ def from_words(words: dict[str, Any]) -> BenchOptions:
     names = [field.name for field in fields(BenchOptions) if isinstance(field.default, tuple)]
     split = {name: tuple(part.strip() for part in words[name].split(",")) for name in names}
     return BenchOptions(**(words | split))
-
-
-@with_bench_options
-def command(
-    *,
-    end_to_end: Annotated[bool, typer.Option(help="Also make whole videos, as `longtake run` does.")] = True,
-    out: Annotated[Path | None, typer.Option(help="Write every block's reading to this CSV file.")] = None,
-    **words: Any,
-) -> int:
-    """Measure speed and memory of a backbone with random weights; downloads nothing."""
-    from longtake.jobs.bench.sampler import sampler
-
-    return sampler(from_words(words), end_to_end, out)

@@ -21,8 +21,8 @@ from longtake.platform.backbones.base import Backbone, BackboneSpec, Condition, 
 from longtake.platform.backbones.wan import Wan
 from longtake.platform.errors import ConfigError
 from longtake.platform.models.causal_dit import CausalDiT, DiTSpec
-from longtake.platform.models.umt5 import UMT5_XXL, UMT5Spec
-from longtake.platform.models.vae import WAN_VAE_CONFIG, random_vae
+from longtake.platform.models.text.umt5 import UMT5_XXL, UMT5Spec
+from longtake.platform.models.vae.wan import WAN_VAE_CONFIG, random_vae
 from longtake.platform.process import set_up_computing
 from longtake.platform.resources import Resources, find_device
 
@@ -160,7 +160,7 @@ def text_seconds(options: BenchOptions) -> float:
 
 
 def random_text(spec: UMT5Spec, device: torch.device, dtype: torch.dtype) -> nn.Module:
-    from longtake.platform.models.text import CONFIG, empty_network
+    from longtake.platform.models.text.encoder import CONFIG, empty_network
 
     with TemporaryDirectory() as folder:
         (Path(folder) / CONFIG).write_text(json.dumps(asdict(spec)))

@@ -16,10 +16,10 @@ from torch import Tensor
 from longtake.jobs.bench.clocks import latent_frames
 from longtake.jobs.bench.options import BenchOptions
 from longtake.jobs.bench.stand_in import stand_in
-from longtake.jobs.generate import SamplerWorker
+from longtake.jobs.workers.sampling import SamplerWorker
 from longtake.platform.backbones.base import Decoder
 from longtake.platform.generation.sampler import Sampler
-from longtake.platform.store import SweepStore
+from longtake.platform.store.sweep import SweepStore
 from longtake.platform.takes import Take
 
 STAGES = ("generate", "decode", "encode")

@@ -19,8 +19,8 @@ from longtake.platform.models.causal_dit import CausalDiT, DiTSpec
 from longtake.platform.models.schedule import FlowSchedule
 from longtake.platform.registry import Registry
 from longtake.platform.resources import Resources
+from longtake.platform.store.text_cache import TextSource
 from longtake.platform.takes import Take
-from longtake.platform.text_cache import TextSource
 
 ENGINE = "1"
 """Part of every take's identity; it changes when the same weights and inputs would give other pixels."""

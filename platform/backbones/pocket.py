@@ -14,9 +14,9 @@ from torch import Tensor
 
 from longtake.platform.backbones.base import ENGINE, Backbone, BackboneSpec, Condition, backbones, settled
 from longtake.platform.backbones.pocket_network import NETWORK, SCHEDULE, WINDOW
+from longtake.platform.checkpoints.files import load_safetensors, load_strict, sha256
 from longtake.platform.errors import ConfigError
 from longtake.platform.models.causal_dit import CausalDiT
-from longtake.platform.models.checkpoints import load_safetensors, load_strict, sha256
 from longtake.platform.pocket.codec import PocketCodec, StreamingDecoder
 from longtake.platform.pocket.prompts import parse
 from longtake.platform.pocket.world import COLUMNS, HEIGHT_PX, TRAINING_SEEDS_FROM, VIEW_COLUMNS, VIEW_PX, panorama

@@ -10,15 +10,15 @@ from typing import ClassVar
 import torch
 
 from longtake.platform.backbones.base import ENGINE, Backbone, BackboneSpec, Condition, Decoder, backbones, settled
+from longtake.platform.checkpoints.files import check_header, check_lora_header, load_into
 from longtake.platform.errors import ConfigError, WeightsError
 from longtake.platform.methods.base import Window
 from longtake.platform.models.causal_dit import CausalDiT, DiTSpec
-from longtake.platform.models.checkpoints import check_header, check_lora_header, load_into
 from longtake.platform.models.schedule import FlowSchedule
-from longtake.platform.models.text import check_text, check_width
-from longtake.platform.models.vae import WanDecoder, check_vae, load_vae
+from longtake.platform.models.text.encoder import check_text, check_width
+from longtake.platform.models.vae.wan import WanDecoder, check_vae, load_vae
 from longtake.platform.resources import Resources
-from longtake.platform.text_cache import TextCache, TextSource
+from longtake.platform.store.text_cache import TextCache, TextSource
 from longtake.platform.weights.artefacts import (
     ABSENT,
     artefact_file,

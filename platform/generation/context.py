@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from longtake.platform.generation.attention_share import AttentionShares
-from longtake.platform.generation.bank import Key
+from longtake.platform.generation.bank.bank import Key
 from longtake.platform.generation.kv_cache import KVCache
 from longtake.platform.methods.base import Attended, Plan
 from longtake.platform.models import rope

@@ -12,7 +12,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from longtake.platform.generation.bank import Bank, Key
+from longtake.platform.generation.bank.bank import Bank, Key
 from longtake.platform.methods.base import Window
 
 

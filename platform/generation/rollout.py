@@ -18,10 +18,10 @@ import torch
 from torch import Tensor
 
 from longtake.platform.generation.attention_share import AttentionShares
-from longtake.platform.generation.bank import Bank
+from longtake.platform.generation.bank.bank import Bank
+from longtake.platform.generation.bank.tiers import Shelf, build_shelves
 from longtake.platform.generation.context import ContextBuffer
 from longtake.platform.generation.kv_cache import KVCache
-from longtake.platform.generation.shelves import Shelf, build_shelves
 from longtake.platform.methods.base import Method, Plan
 from longtake.platform.models.causal_dit import CausalDiT, Modulation
 from longtake.platform.models.schedule import FlowSchedule

@@ -17,8 +17,8 @@ from torch import Tensor
 
 from longtake.platform import config, kernels
 from longtake.platform.backbones.base import Backbone, BackboneSpec, Condition, Decoder, backbones, check_precision
+from longtake.platform.generation.bank.tiers import build_shelves
 from longtake.platform.generation.rollout import Block, Rollout
-from longtake.platform.generation.shelves import build_shelves
 from longtake.platform.methods.base import BANK_DTYPES, Method, MethodConfig, RolloutInfo, methods
 from longtake.platform.models import attention, fp8
 from longtake.platform.resources import Resources

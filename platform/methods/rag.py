@@ -38,14 +38,14 @@ class Rag(MemoryConfig):
     def load_descriptor(self) -> Descriptor:
         if self.descriptor == "avg-pool":
             return avg_pool
-        from longtake.platform.models.embedder import load_embedder
+        from longtake.platform.weights.embedder_catalog import load_embedder
 
         return load_embedder(self.descriptor)
 
     def fingerprint(self) -> dict[str, str]:
         if self.descriptor == "avg-pool":
             return {}
-        from longtake.platform.models.embedder import embedder_sha256
+        from longtake.platform.weights.embedder_catalog import embedder_sha256
 
         return {"method.descriptor": embedder_sha256(self.descriptor)}
 
@@ -53,7 +53,7 @@ class Rag(MemoryConfig):
         super().check(window, latent)
         if self.descriptor == "avg-pool":
             return
-        from longtake.platform.models.embedder import embedder_spec
+        from longtake.platform.weights.embedder_catalog import embedder_spec
 
         spec = embedder_spec(self.descriptor)
         made_for = (spec.in_channels, spec.spatial_h, spec.spatial_w)

@@ -9,7 +9,6 @@ Shapes: B frames, C channels, H x W latent size, E latent_dim.
 
 import os
 from dataclasses import asdict, dataclass
-from functools import lru_cache
 from itertools import pairwise
 from math import prod
 from pathlib import Path
@@ -19,15 +18,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from longtake.platform.durable import json_bytes, replace_file, storage_errors, temp_path
+from longtake.platform.checkpoints.files import check_header, read_json, sha256
+from longtake.platform.checkpoints.writer import write_safetensors
 from longtake.platform.errors import WeightsError
-from longtake.platform.models.checkpoints import check_header, load_into, read_json, sha256
-from longtake.platform.models.safetensors_writer import write_safetensors
-from longtake.platform.registry import did_you_mean
-from longtake.platform.weights.artefacts import artefact_file
-from longtake.platform.weights.catalog import ARTEFACTS
-
-SHIPPED = Path(__file__).parent / "embedders"
+from longtake.platform.store.durable import json_bytes, replace_file, storage_errors, temp_path
 
 
 @dataclass(frozen=True)
@@ -158,41 +152,6 @@ def save_embedder(
     return sha256(path)
 
 
-def shipped_embedders() -> list[str]:
-    return sorted(path.stem for path in SHIPPED.glob("*.safetensors"))
-
-
-def published_embedders() -> list[str]:
-    return sorted(one.name for one in ARTEFACTS.values() if one.kind == "embedder")
-
-
-def embedder_file(name: str | Path) -> Path:
-    """The safetensors file behind a descriptor's name. Raises WeightsError, one line, when there is none."""
-    if name in shipped_embedders():
-        return SHIPPED / f"{name}.safetensors"
-    if name in published_embedders():
-        return artefact_file(str(name), "embedder.safetensors")
-    path = Path(name)
-    found = sorted(path.glob("*.safetensors")) if path.is_dir() else [path] if path.is_file() else []
-    if len(found) != 1 or found[0].suffix != ".safetensors":
-        known = did_you_mean(str(name), ["avg-pool", *shipped_embedders(), *published_embedders()])
-        raise WeightsError(
-            f"descriptor {name}: is no embedder, no .safetensors file and no folder with just one; {known}; "
-            "take one of these, or train one with longtake train embedder"
-        )
-    return found[0]
-
-
-def embedder_sha256(name: str | Path) -> str:
-    return sha256(embedder_file(name))
-
-
-def embedder_spec(name: str | Path) -> EmbedderSpec:
-    """Sizes from `config` of the .json beside the weights."""
-    path = embedder_file(name).with_suffix(".json")
-    return spec_from(read_json(path).get("config"), path)
-
-
 def spec_from(sizes: Any, origin: Path) -> EmbedderSpec:
     """Sizes out of a training's config; keys that are no sizes are ignored. Raises WeightsError that names `origin`."""
     fields = EmbedderSpec.__dataclass_fields__
@@ -216,23 +175,11 @@ def empty_embedder(spec: EmbedderSpec) -> LatentAutoencoder:
         return LatentAutoencoder(spec)
 
 
+def spec_beside(path: Path) -> EmbedderSpec:
+    """Sizes from `config` of the .json beside the weights."""
+    return spec_from(read_json(path.with_suffix(".json")).get("config"), path.with_suffix(".json"))
+
+
 def check_embedder(path: Path) -> None:
     """WeightsError unless the weights' header fits the sizes in the json beside them; reads no numbers."""
-    check_header(path, empty_embedder(embedder_spec(path)))
-
-
-def load_embedder(name: str | Path) -> LatentAutoencoder:
-    """The embedder, one for all of a process that ask for the same weights: move it, but change nothing in it.
-
-    Every weight of the file and of the model must be matched.
-    """
-    path = embedder_file(name)
-    return loaded(path, embedder_spec(path), sha256(path))
-
-
-@lru_cache(maxsize=2)
-def loaded(path: Path, spec: EmbedderSpec, digest: str) -> LatentAutoencoder:
-    """`digest` is a key only: a file of other weights is another embedder."""
-    model = empty_embedder(spec)
-    load_into(model, path, torch.float32)
-    return model.eval().requires_grad_(False)
+    check_header(path, empty_embedder(spec_beside(path)))

@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from zlib import error as ZlibError
 
-from longtake.platform.durable import storage_errors, temp_path
 from longtake.platform.errors import WeightsError
+from longtake.platform.store.durable import storage_errors, temp_path
 from longtake.platform.weights.hub import check_space
 
 MAX_BYTES = 4 << 30

@@ -10,10 +10,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
+from longtake.platform.checkpoints.files import check_header, check_lora_header, header_shapes, sha256
+from longtake.platform.checkpoints.keys import Shape, check_fit, shapes_of
+from longtake.platform.checkpoints.lora import check_pairs, lora_pairs
 from longtake.platform.errors import WeightsError
-from longtake.platform.models.checkpoints import check_header, check_lora_header, header_shapes, sha256
-from longtake.platform.models.keys import Shape, check_fit, shapes_of
-from longtake.platform.models.lora import check_pairs, lora_pairs
 from longtake.platform.weights import manifest as manifests
 from longtake.platform.weights.artefacts import (
     PULLED,
@@ -58,7 +58,7 @@ def check_artefact(artefact: Artefact, networks: Networks) -> None:
     elif artefact.kind == "lora":
         fits_one(users, lambda one: check_lora_header(folder / "lora.safetensors", cast("nn.Module", one)))
     elif artefact.kind == "text":
-        from longtake.platform.models.text import check_text, check_width
+        from longtake.platform.models.text.encoder import check_text, check_width
 
         check_text(folder)
         fits_one(users, lambda one: check_width(folder, cast("CausalDiT", one).spec.text_dim))
@@ -67,7 +67,7 @@ def check_artefact(artefact: Artefact, networks: Networks) -> None:
 
         check_embedder(folder / "embedder.safetensors")
     elif artefact.kind == "vae":
-        from longtake.platform.models.vae import check_vae
+        from longtake.platform.models.vae.wan import check_vae
 
         check_vae(folder)
 

@@ -10,12 +10,12 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from longtake.platform.durable import json_bytes, replace_file, storage_errors, temp_path
+from longtake.platform.checkpoints.files import published_state, sha256
+from longtake.platform.checkpoints.keys import check_fit, shapes_of
+from longtake.platform.checkpoints.pickles import load_pickle
+from longtake.platform.checkpoints.writer import write_safetensors
 from longtake.platform.errors import WeightsError
-from longtake.platform.models.checkpoints import published_state, sha256
-from longtake.platform.models.keys import check_fit, shapes_of
-from longtake.platform.models.pickles import load_pickle
-from longtake.platform.models.safetensors_writer import write_safetensors
+from longtake.platform.store.durable import json_bytes, replace_file, storage_errors, temp_path
 from longtake.platform.weights import manifest as manifests
 from longtake.platform.weights.artefacts import folder_of, pickle_of, require
 from longtake.platform.weights.entries import Artefact, Pickle
@@ -88,7 +88,7 @@ def final_weights(
         return metric_weights(source, pickle)
     weights = published_state(source, pickle.keys)
     if artefact.kind == "text":
-        from longtake.platform.models.umt5 import spec_of, umt5_from_original
+        from longtake.platform.models.text.umt5 import spec_of, umt5_from_original
 
         weights = umt5_from_original(weights)
         return weights, spec_of(weights).to_json()

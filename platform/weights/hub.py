@@ -19,8 +19,8 @@ from typing import Any
 from urllib.error import URLError
 from urllib.parse import urlsplit
 
-from longtake.platform.durable import fsync_file, make_folder, storage_errors
 from longtake.platform.errors import StorageError, WeightsError
+from longtake.platform.store.durable import fsync_file, make_folder, storage_errors
 
 HUB = "https://huggingface.co"
 PART = ".part"

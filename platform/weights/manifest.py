@@ -11,8 +11,8 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
-from longtake.platform.durable import json_bytes, make_folder, read_json, replace_file, storage_errors
 from longtake.platform.errors import WeightsError
+from longtake.platform.store.durable import json_bytes, make_folder, read_json, replace_file, storage_errors
 
 MANIFEST = "manifest.json"
 LOCK = ".lock"

@@ -8,8 +8,8 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from longtake.platform.checkpoints.files import published_state, sha256
 from longtake.platform.errors import WeightsError
-from longtake.platform.models.checkpoints import published_state, sha256
 from longtake.platform.weights.archive import member
 from longtake.platform.weights.entries import Pickle
 from longtake.platform.weights.vbench import ADAPTER_CONFIG
@@ -50,7 +50,7 @@ def check_member(file: Path, source: Path, pickle: Pickle) -> None:
 
 
 def dreamsim(source: Path) -> "tuple[dict[str, Tensor], dict[str, Any]]":
-    from longtake.platform.models.checkpoints import opened
+    from longtake.platform.checkpoints.files import opened
 
     weights: dict[str, Tensor] = {}
     for part, name in TOWERS.items():

@@ -11,9 +11,9 @@ from dataclasses import replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from longtake.platform.durable import make_folder, storage_errors, temp_path
+from longtake.platform.checkpoints.files import sha256
 from longtake.platform.errors import ConfigError, WeightsError
-from longtake.platform.models.checkpoints import sha256
+from longtake.platform.store.durable import make_folder, storage_errors, temp_path
 from longtake.platform.weights import hub, web
 from longtake.platform.weights import manifest as manifests
 from longtake.platform.weights.artefacts import PULLED, READY, folder_of, state

@@ -21,12 +21,12 @@ from pathlib import Path
 from starlette.testclient import TestClient
 
 from longtake.dashboards.app import make_app
-from longtake.evaluators.aggregate import table
 from longtake.evaluators.base import SuiteEntry
-from longtake.jobs import rank
-from longtake.platform import durable
-from longtake.platform.records import TakeResult, VideoScores
-from longtake.platform.store import SweepStore
+from longtake.evaluators.results.table import table
+from longtake.jobs.results import ranks as rank
+from longtake.platform.store import durable
+from longtake.platform.store.records import TakeResult, VideoScores
+from longtake.platform.store.sweep import SweepStore
 from longtake.platform.takes import MethodSpec, Take
 
 LIMIT_SECONDS = 2.0

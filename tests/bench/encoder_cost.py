@@ -1,4 +1,4 @@
-"""Cost of a frame in the encoder of platform/video.py: real videos, the frames that the bench encodes, and noise.
+"""Cost of a frame in the encoder (platform/video/writing.py): real videos, the frames that the bench encodes, noise.
 
     python -m tests.bench.encoder_cost VIDEO ...      videos of 832x480 px, at least 48 frames long
 
@@ -19,7 +19,8 @@ from pathlib import Path
 import numpy as np
 
 from longtake.jobs.bench.natural_frames import FRAMES, natural_frames
-from longtake.platform.video import VideoWriter, read_frames
+from longtake.platform.video.reading import read_frames
+from longtake.platform.video.writing import VideoWriter
 
 WIDTH, HEIGHT = 832, 480
 ROUNDS = 15

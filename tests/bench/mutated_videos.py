@@ -19,8 +19,9 @@ import av
 import numpy as np
 
 from longtake.evaluators.base import SuiteEntry
-from longtake.evaluators.scorer import score_video_suites
-from longtake.platform import video
+from longtake.evaluators.scoring.scorer import score_video_suites
+from longtake.platform.video.reading import read_frames
+from longtake.platform.video.writing import VideoWriter
 from tests.evaluators.bad_videos import picture
 from tests.evaluators.stand_ins import stand_ins
 
@@ -30,7 +31,7 @@ KINDS = ("bits", "bytes", "zeros", "cut", "insert", "remove")
 
 
 def good_video(path: Path) -> Path:
-    with video.VideoWriter(path, width=WIDTH, height=HEIGHT) as writer:
+    with VideoWriter(path, width=WIDTH, height=HEIGHT) as writer:
         writer.write(np.stack([picture(index, WIDTH, HEIGHT) for index in range(FRAMES)]))
     return path
 
@@ -86,7 +87,7 @@ def run(count: int, folder: Path) -> Counter[str]:
 
 
 def read(path: Path) -> np.ndarray:
-    return np.concatenate(list(video.read_frames(path)))
+    return np.concatenate(list(read_frames(path)))
 
 
 def decodes(path: Path) -> bool:

@@ -28,6 +28,7 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor, nn
 
+from longtake.platform.checkpoints.lora import merge_lora
 from longtake.platform.generation.kv_cache import KVCache
 from longtake.platform.generation.rollout import Rollout
 from longtake.platform.methods.base import Attended, MethodConfig, Plan, RolloutInfo, Window
@@ -35,7 +36,6 @@ from longtake.platform.methods.native import Native
 from longtake.platform.methods.rag import Rag
 from longtake.platform.models.attention import attention
 from longtake.platform.models.causal_dit import CausalDiT, DiTSpec
-from longtake.platform.models.lora import merge_lora
 from longtake.platform.models.rope import frame_rotation
 from longtake.platform.models.schedule import FlowSchedule
 from longtake.platform.process import set_up_computing

@@ -19,9 +19,9 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from longtake.platform.models.vae import WAN_VAE_CONFIG, random_vae
-from longtake.platform.models.vae_decoder import StreamingDecoder
-from longtake.platform.models.vae_norm import plain_norm_silu
+from longtake.platform.models.vae.decoder import StreamingDecoder
+from longtake.platform.models.vae.norm import plain_norm_silu
+from longtake.platform.models.vae.wan import WAN_VAE_CONFIG, random_vae
 
 WRITE_ONLY = ("copy_", "fill_", "zero_")
 FREE = ("empty", "detach", "_unsafe_view")

@@ -24,13 +24,13 @@ import torch
 
 from longtake.evaluators.base import VideoContext
 from longtake.evaluators.clips import clip_frames, iter_clips
-from longtake.evaluators.equipment import ready_made
 from longtake.evaluators.metrics.vbench_dynamic import DynamicDegree, pairs_needed, step_of, threshold_px
+from longtake.evaluators.model_pool import ready_made
 from longtake.evaluators.models.bare import bare_attribute
 from longtake.evaluators.models.base import load
 from longtake.evaluators.models.published import published_shapes
 from longtake.evaluators.views import ClipView
-from longtake.platform import video
+from longtake.platform.video.reading import probe, read_frames
 from tests.parity.seeded import published
 
 LAST = ("update_block.flow_head.conv2.weight", "update_block.flow_head.conv2.bias")
@@ -38,8 +38,8 @@ CASES = {"still": 0.0, "moving": 3.0, "as seeded": 1.0}
 
 
 def clips_of(path: Path, count: int, width: int) -> list[ClipView]:
-    head = video.probe(path)
-    views = iter_clips(video.read_frames(path), head.fps, clip_frames(head.fps, head.width, head.height, path), path)
+    head = probe(path)
+    views = iter_clips(read_frames(path), head.fps, clip_frames(head.fps, head.width, head.height, path), path)
     size = width, round(width * head.height / head.width / 2) * 2
     found = []
     for view in views:

@@ -34,7 +34,7 @@ def stubs() -> Any:
     """Networks that read their input once and answer with the right shape."""
     import torch
 
-    from longtake.evaluators.equipment import ready_made
+    from longtake.evaluators.model_pool import ready_made
 
     def features(width: int) -> Any:
         return lambda frames: frames.mean(dim=(2, 3)).repeat(1, width // 3)
@@ -65,9 +65,9 @@ def measure(path: Path, params: dict[str, Any]) -> dict[str, Any]:
     import torch
 
     from longtake.evaluators.base import SuiteEntry
-    from longtake.evaluators.scorer import score_video
+    from longtake.evaluators.scoring.scorer import score_video
     from longtake.evaluators.vbench import exact
-    from longtake.platform import video
+    from longtake.platform.video import reading as video
 
     torch.set_num_threads(1)
     counts = {"decoded": 0, "encoded": 0}
@@ -101,13 +101,14 @@ def measure(path: Path, params: dict[str, Any]) -> dict[str, Any]:
 
 def repeated(path: Path, times: int, folder: Path) -> Path:
     """The video's frames `times` over, in one file."""
-    from longtake.platform import video
+    from longtake.platform.video.reading import probe, read_frames
+    from longtake.platform.video.writing import VideoWriter
 
-    head = video.probe(path)
+    head = probe(path)
     longer = folder / f"x{times}.mp4"
-    with video.VideoWriter(longer, int(head.fps), head.width, head.height) as writer:
+    with VideoWriter(longer, int(head.fps), head.width, head.height) as writer:
         for _ in range(times):
-            for batch in video.read_frames(path):
+            for batch in read_frames(path):
                 writer.write(batch)
     return longer
 

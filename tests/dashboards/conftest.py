@@ -12,8 +12,8 @@ from starlette.testclient import TestClient
 
 from longtake.dashboards.app import make_app
 from longtake.jobs.cli import execute
-from longtake.platform.store import SweepStore
-from longtake.platform.training import TrainingFolder
+from longtake.platform.store.sweep import SweepStore
+from longtake.platform.store.training import TrainingFolder
 from tests.jobs import tiny
 
 Open = Callable[..., TestClient]

@@ -14,10 +14,13 @@ import pytest
 from PIL import Image
 from starlette.testclient import TestClient
 
-from longtake.dashboards import board, frames, training_view
-from longtake.platform import durable, video
+from longtake.dashboards import frames, training_view
+from longtake.dashboards import leaderboard as board
 from longtake.platform.errors import VideoError
-from longtake.platform.store import SweepStore
+from longtake.platform.store import durable
+from longtake.platform.store.sweep import SweepStore
+from longtake.platform.video.reading import read_frames
+from longtake.platform.video.writing import VideoWriter
 
 from .conftest import Open
 
@@ -126,7 +129,7 @@ def test_a_video_comes_in_ranges(client: TestClient, small: SweepStore) -> None:
 def test_every_frame_is_the_one_asked_for(client: TestClient, small: SweepStore) -> None:
     take = small.plan()[0]
     at = f"{SMALL}/takes/{take.id}/frame"
-    wanted = np.concatenate(list(video.read_frames(small.video(take.id))))
+    wanted = np.concatenate(list(read_frames(small.video(take.id))))
     for index in (0, 1, 15, 16, 17, 31, take.num_frames - 1):
         found = frames.images(small.video(take.id), [index], 128)[0]
         assert np.array_equal(np.asarray(found), wanted[index])
@@ -140,7 +143,7 @@ def test_every_frame_is_the_one_asked_for(client: TestClient, small: SweepStore)
 def test_neighbouring_frames_differ_where_each_is_marked(tmp_path: Path) -> None:
     """A video whose frame n is the grey of 4n: what is sought is what is found, over key frames and between."""
     path = tmp_path / "marked.mp4"
-    with video.VideoWriter(path, fps=8, width=64, height=32) as writer:
+    with VideoWriter(path, fps=8, width=64, height=32) as writer:
         for n in range(40):
             writer.write(np.full((1, 32, 64, 3), 4 * n, np.uint8))
     means = [np.asarray(frames.images(path, [n], 64)[0]).mean() for n in range(40)]

@@ -21,7 +21,7 @@ import pytest
 from longtake.jobs import dashboard
 from longtake.jobs.cli import execute
 from longtake.platform.errors import ConfigError
-from longtake.platform.store import SweepStore
+from longtake.platform.store.sweep import SweepStore
 
 LONGTAKE = Path(sys.executable).with_name("longtake")
 SECONDS = 30

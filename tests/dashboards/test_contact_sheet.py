@@ -6,10 +6,10 @@ import numpy as np
 from PIL import Image
 
 from longtake.dashboards import contact_sheet
-from longtake.platform.records import TakeResult
-from longtake.platform.store import SweepStore
+from longtake.platform.store.records import TakeResult
+from longtake.platform.store.sweep import SweepStore
 from longtake.platform.takes import MethodSpec, Take
-from longtake.platform.video import VideoWriter
+from longtake.platform.video.writing import VideoWriter
 
 
 def make(store: SweepStore, label: str, seconds: int, prompt: str = "dusk") -> Take:

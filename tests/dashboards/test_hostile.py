@@ -21,7 +21,7 @@ from longtake.dashboards import live, store_index
 from longtake.dashboards.app import json_text, make_app
 from longtake.dashboards.guard import Guard
 from longtake.dashboards.store_index import StoreIndex
-from longtake.platform.store import SweepStore
+from longtake.platform.store.sweep import SweepStore
 from longtake.platform.takes import MethodSpec, Take
 
 from .conftest import Open

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from longtake.evaluators.equipment import Equipment, ready_made
+from longtake.evaluators.model_pool import Equipment, ready_made
 
 GRID = 4
 

@@ -17,12 +17,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from longtake.evaluators.base import SuiteEntry
-from longtake.evaluators.equipment import FRAME_BYTES, MOST_FRAMES, Equipment, pair_bytes
+from longtake.evaluators.clip_frames import PREPARED_BYTES, OnDevice, OnHost, Upload
 from longtake.evaluators.metrics.vbench_motion import differences
+from longtake.evaluators.model_pool import FRAME_BYTES, MOST_FRAMES, Equipment, pair_bytes
 from longtake.evaluators.models.base import networks
-from longtake.evaluators.scorer import score_video
+from longtake.evaluators.scoring.scorer import score_video
 from longtake.evaluators.vbench import pixels
-from longtake.evaluators.vbench.clip_frames import PREPARED_BYTES, OnDevice, OnHost, Upload
 from longtake.evaluators.views import ClipView, Frames
 from tests.evaluators.live_bytes import LiveBytes
 from tests.evaluators.stand_ins import stand_ins

@@ -13,11 +13,11 @@ from torch import Tensor
 
 from longtake.evaluators import gpu
 from longtake.evaluators.base import SuiteEntry
-from longtake.evaluators.equipment import HALF_ON_CUDA, Equipment
+from longtake.evaluators.clip_frames import OnHost, Upload
+from longtake.evaluators.model_pool import HALF_ON_CUDA, Equipment
 from longtake.evaluators.models.base import load
-from longtake.evaluators.scorer import score_video
+from longtake.evaluators.scoring.scorer import score_video
 from longtake.evaluators.vbench import pixels
-from longtake.evaluators.vbench.clip_frames import OnHost, Upload
 from longtake.evaluators.views import Frames
 from longtake.platform.process import compute_exactly
 from tests.evaluators.models.conftest import LORA, weights_for

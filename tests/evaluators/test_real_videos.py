@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from longtake.evaluators.base import SuiteEntry
-from longtake.evaluators.scorer import score_video
+from longtake.evaluators.scoring.scorer import score_video
 
 VIDEOS = Path(__file__).resolve().parents[3] / "shared" / "videos"
 

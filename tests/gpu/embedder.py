@@ -16,7 +16,7 @@ from tests.gpu.setting import DEVICE, on_gpu, sized
 from tests.trainers.small_corpus import make_corpus
 
 if TYPE_CHECKING:
-    from longtake.platform.corpus import Corpus
+    from longtake.platform.corpus.reader import Corpus
     from longtake.trainers.embedder import EmbedderTraining
     from longtake.trainers.embedder_config import EmbedderConfig
 
@@ -47,8 +47,8 @@ def steps(training: EmbedderTraining) -> tuple[list[float], float]:
 
 def train(report: Report, corpus: Corpus, folder: Path, precision: str, zero_stage: int) -> None:
     """A short complete training: steps, a validation, a checkpoint."""
-    from longtake.platform.crew import sit_alone
-    from longtake.platform.training import TrainingFolder
+    from longtake.platform.store.training import TrainingFolder
+    from longtake.platform.workers.group import sit_alone
     from longtake.trainers.embedder import EmbedderTraining
 
     config = config_of(precision, zero_stage)
@@ -64,7 +64,7 @@ def train(report: Report, corpus: Corpus, folder: Path, precision: str, zero_sta
 
 
 def main() -> int:
-    from longtake.platform.corpus import Corpus
+    from longtake.platform.corpus.reader import Corpus
 
     report = Report("embedder")
     with tempfile.TemporaryDirectory() as folder:

@@ -91,7 +91,7 @@ def pictures(kind: str) -> np.ndarray:
 
 
 def encoding(report: Report) -> None:
-    from longtake.platform.video import VideoWriter
+    from longtake.platform.video.writing import VideoWriter
 
     for kind in ("natural frames", "noise"):
         frames = pictures(kind)

@@ -15,7 +15,7 @@ from tests.gpu.report import Report
 from tests.gpu.setting import DEVICE, DTYPE, on_gpu, sized
 
 if TYPE_CHECKING:
-    from longtake.platform.models.vae_conv import Layout
+    from longtake.platform.models.vae.conv import Layout
 
 FRAMES = 3
 """Latent frames of a block: 12 frames of video, except in a take's first block."""
@@ -24,8 +24,8 @@ SHAPE = sized((FRAMES, 16, 60, 104), (FRAMES, 16, 4, 4))
 
 def network(dtype: torch.dtype = DTYPE) -> Any:
     """Wan's VAE at its published width, with random weights."""
-    from longtake.platform.models.vae import WAN_VAE_CONFIG, random_vae
-    from longtake.platform.models.vae_conv import arrange_weights, default_layout
+    from longtake.platform.models.vae.conv import arrange_weights, default_layout
+    from longtake.platform.models.vae.wan import WAN_VAE_CONFIG, random_vae
 
     config = WAN_VAE_CONFIG | {"base_dim": sized(WAN_VAE_CONFIG["base_dim"], 4)}
     vae = nn.Module.to(random_vae(config), DEVICE, dtype)  # the `to` of diffusers warns
@@ -35,7 +35,7 @@ def network(dtype: torch.dtype = DTYPE) -> Any:
 
 def decoder(vae: Any, latents: Tensor, layout: Layout | None = None) -> Any:
     """A decoder with a full history, so that all later pushes cost the same."""
-    from longtake.platform.models.vae import WanDecoder
+    from longtake.platform.models.vae.wan import WanDecoder
 
     streaming = WanDecoder(vae, layout)
     for _ in range(2):
@@ -82,7 +82,7 @@ def diffusers_own(latents: Tensor) -> float:
 
 def rounding(latents: Tensor) -> float:
     """The largest difference between bf16 and float32, for frames in -1 .. 1."""
-    from longtake.platform.models.vae import WanDecoder
+    from longtake.platform.models.vae.wan import WanDecoder
 
     frames = [WanDecoder(network(dtype)).decode(latents[:2]) for dtype in (torch.float32, torch.bfloat16)]
     return (frames[0] - frames[1]).abs().max().item()

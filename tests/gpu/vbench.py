@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from longtake.evaluators.equipment import Equipment
+from longtake.evaluators.model_pool import Equipment
 from tests.gpu.kernel_table import tabulate
 from tests.gpu.report import Report
 from tests.gpu.setting import DEVICE, on_gpu, sized, synchronize
 
 if TYPE_CHECKING:
     from longtake.evaluators.base import SuiteEntry
-    from longtake.platform.records import VideoScores
+    from longtake.platform.store.records import VideoScores
 
 FRAMES, HEIGHT, WIDTH = sized((161, 480, 832), (9, 144, 144))
 CLIP = sized(33, 9)
@@ -53,7 +53,7 @@ def seeded(name: str, device: str) -> Any:
 
 def write_video(path: Path, frames: int) -> Path:
     """Waves that move 5 pixels a frame."""
-    from longtake.platform.video import VideoWriter
+    from longtake.platform.video.writing import VideoWriter
 
     rows, columns, colours = np.mgrid[:HEIGHT, :WIDTH, :3]
     with VideoWriter(path, 16, WIDTH, HEIGHT) as video:
@@ -77,7 +77,7 @@ class Meter:
 
 
 def score(path: Path, entry: SuiteEntry, equipment: Equipment, meter: Meter) -> VideoScores:
-    from longtake.evaluators.scorer import score_video_suites
+    from longtake.evaluators.scoring.scorer import score_video_suites
 
     scores = score_video_suites(path, [entry], equipment=equipment, tell=meter)
     synchronize()

@@ -13,8 +13,8 @@ import pytest
 from longtake.jobs.cli import execute
 from longtake.platform.errors import ConfigError
 from longtake.platform.free_memory import free_bytes
-from longtake.platform.store import SweepStore
-from longtake.platform.video import VideoWriter
+from longtake.platform.store.sweep import SweepStore
+from longtake.platform.video.writing import VideoWriter
 
 from . import tiny
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from longtake.jobs.abilities import backbones, declared, dimensions
+from longtake.jobs.capabilities import backbones, declared, dimensions
 from longtake.jobs.cli import execute
 from longtake.platform.weights import manifest as manifests
 from longtake.platform.weights.artefacts import folder_of

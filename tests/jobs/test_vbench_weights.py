@@ -12,9 +12,9 @@ from safetensors.torch import save_file
 from longtake.evaluators.base import SuiteEntry
 from longtake.evaluators.models.published import published_shapes
 from longtake.jobs.cli import execute
-from longtake.jobs.evaluate import Scorer, with_weights
+from longtake.jobs.workers.scoring import Scorer, with_weights
+from longtake.platform.checkpoints.files import sha256
 from longtake.platform.errors import WeightsError
-from longtake.platform.models.checkpoints import sha256
 from longtake.platform.weights import manifest as manifests
 from tests.parity.seeded import published
 

@@ -5,11 +5,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from longtake.platform.commit import TakeWriter
-from longtake.platform.records import TakeResult
-from longtake.platform.store import SweepStore
+from longtake.platform.store.commit import TakeWriter
+from longtake.platform.store.records import TakeResult
+from longtake.platform.store.sweep import SweepStore
 from longtake.platform.takes import MethodSpec, Take
-from longtake.platform.video import VideoWriter
+from longtake.platform.video.writing import VideoWriter
 
 
 def make_take(seed: int = 0, label: str = "rag", seconds: int = 1, prompt: str = "dusk", **params: object) -> Take:

@@ -5,8 +5,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from longtake.platform.corpus import Corpus
-from longtake.platform.corpus_writer import CorpusStore
+from longtake.platform.corpus.reader import Corpus
+from longtake.platform.corpus.writer import CorpusStore
 from longtake.platform.takes import MethodSpec, Take
 
 Latent = tuple[int, int, int]

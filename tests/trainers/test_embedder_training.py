@@ -8,12 +8,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from longtake.platform.corpus import Corpus
-from longtake.platform.crew import Seat, sit_alone, work_alone
+from longtake.platform.checkpoints.files import load_safetensors
+from longtake.platform.corpus.reader import Corpus
 from longtake.platform.errors import ConfigError, LongtakeError, StorageError
-from longtake.platform.models.checkpoints import load_safetensors
-from longtake.platform.models.embedder import EmbedderSpec, LatentAutoencoder, load_embedder
-from longtake.platform.training import TrainingFolder
+from longtake.platform.models.embedder import EmbedderSpec, LatentAutoencoder
+from longtake.platform.store.training import TrainingFolder
+from longtake.platform.weights.embedder_catalog import load_embedder
+from longtake.platform.workers.group import Seat, sit_alone, work_alone
 from longtake.trainers.embedder import EmbedderTraining, EmbedderWork, LossModule, build_engine
 from longtake.trainers.embedder_config import EmbedderConfig, ModelConfig
 from longtake.trainers.losses import LossConfig

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, sync_playwright
 
-from longtake.platform.store import SweepStore
+from longtake.platform.store.sweep import SweepStore
 from longtake.platform.takes import Take
 
 from . import stores

@@ -11,17 +11,17 @@ from pathlib import Path
 
 import numpy as np
 
-from longtake.evaluators.aggregate import table
 from longtake.evaluators.base import SuiteEntry
-from longtake.jobs import rank
+from longtake.evaluators.results.table import table
 from longtake.jobs.cli import execute
-from longtake.jobs.sweep import PACKAGED_SWEEPS
-from longtake.platform import durable
-from longtake.platform.records import TakeResult, VideoScores
-from longtake.platform.store import SweepStore
+from longtake.jobs.results import ranks as rank
+from longtake.jobs.sweep.spec import PACKAGED_SWEEPS
+from longtake.platform.store import durable
+from longtake.platform.store.records import TakeResult, VideoScores
+from longtake.platform.store.sweep import SweepStore
+from longtake.platform.store.training import TrainingFolder
 from longtake.platform.takes import MethodSpec, Take
-from longtake.platform.training import TrainingFolder
-from longtake.platform.video import VideoWriter
+from longtake.platform.video.writing import VideoWriter
 
 from ..test_embedder_figures import report as embedder_report
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from longtake.platform.store import SweepStore
+from longtake.platform.store.sweep import SweepStore
 
 from .conftest import Open
 from .watched import Watched

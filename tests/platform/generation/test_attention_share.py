@@ -13,7 +13,7 @@ from longtake.platform.methods.native import NativeRelative
 from longtake.platform.methods.rag import Rag
 from longtake.platform.methods.random_memory import RandomMemory
 from longtake.platform.models import rope
-from longtake.platform.store import SweepStore
+from longtake.platform.store.sweep import SweepStore
 from tests.jobs import tiny
 from tests.platform.rollouts import latents, new_network, start
 

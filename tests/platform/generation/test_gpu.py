@@ -8,12 +8,12 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from longtake.platform.generation.bank import Bank
-from longtake.platform.generation.disk import StagedDiskShelf
-from longtake.platform.generation.pages import CudaPinning
-from longtake.platform.generation.pinned import PinnedShelf
-from longtake.platform.generation.shelves import build_shelves
-from longtake.platform.generation.streams import streams_of
+from longtake.platform.generation.bank.bank import Bank
+from longtake.platform.generation.bank.disk import StagedDiskShelf
+from longtake.platform.generation.bank.pages import CudaPinning
+from longtake.platform.generation.bank.pinned import PinnedShelf
+from longtake.platform.generation.bank.streams import streams_of
+from longtake.platform.generation.bank.tiers import build_shelves
 from longtake.platform.methods.base import BANK_DTYPES as DTYPES
 from longtake.platform.methods.base import Window
 from longtake.platform.methods.native import Native

@@ -8,20 +8,20 @@ import pytest
 import torch
 
 from longtake.jobs.verify import build_rollout, case_files, verify, verify_case
+from longtake.platform.checkpoints.files import load_safetensors, read_json
 from longtake.platform.errors import ConfigError
+from longtake.platform.generation.bank.disk import StagedDiskShelf
+from longtake.platform.generation.bank.pages import NoPinning
+from longtake.platform.generation.bank.pinned import PinnedShelf
+from longtake.platform.generation.bank.tiers import build_shelves
 from longtake.platform.generation.context import ContextBuffer
-from longtake.platform.generation.disk import StagedDiskShelf
-from longtake.platform.generation.pages import NoPinning
-from longtake.platform.generation.pinned import PinnedShelf
-from longtake.platform.generation.shelves import build_shelves
 from longtake.platform.methods.base import BANK_DTYPES as DTYPES
 from longtake.platform.methods.base import Window, methods
 from longtake.platform.methods.native import Native, NativeRelative
 from longtake.platform.methods.rag import Rag
 from longtake.platform.methods.random_memory import RandomMemory
-from longtake.platform.models.checkpoints import load_safetensors, read_json
 from longtake.platform.resources import GIB, BankRoom
-from tests.platform.generation.lagging_stream import streams_beside_the_host
+from tests.platform.generation.bank.lagging_stream import streams_beside_the_host
 from tests.platform.rollouts import ENTRY_VALUES, SPEC, latents, new_network, start
 
 GOLDEN = Path(__file__).parents[2] / "golden"

@@ -9,8 +9,8 @@ import importlib
 import pytest
 import torch
 
-from longtake.platform.models.vae_conv import FORMATS
-from longtake.platform.models.vae_norm import norm_silu_for, plain_norm_silu
+from longtake.platform.models.vae.conv import FORMATS
+from longtake.platform.models.vae.norm import norm_silu_for, plain_norm_silu
 from tests.platform.kernels.compiled import assembly, cubin_bytes, interpreted
 
 LAYOUTS = ["channels-last", "contiguous"]

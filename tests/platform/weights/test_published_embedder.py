@@ -12,11 +12,12 @@ import torch
 from longtake.platform.errors import WeightsError
 from longtake.platform.methods.base import Window
 from longtake.platform.methods.rag import Rag
-from longtake.platform.models.embedder import EmbedderSpec, LatentAutoencoder, fresh_embedder, load_embedder
+from longtake.platform.models.embedder import EmbedderSpec, LatentAutoencoder, fresh_embedder
 from longtake.platform.weights.artefacts import READY, folder_of, state
 from longtake.platform.weights.catalog import artefact
 from longtake.platform.weights.check import check_weights, verify
 from longtake.platform.weights.convert import convert
+from longtake.platform.weights.embedder_catalog import load_embedder
 from longtake.platform.weights.pull import take
 
 NAME = "longlive-rag-embedder"

@@ -1,0 +1,150 @@
+"""Ranks of cells, with intervals.
+
+Cell score = mean over prompts and seeds. Within one suite, length and prompt set: rank per metric (1 is best, ties
+share the mean rank), average over metrics; once within each backbone, once over all cells. Scores and ranks carry a
+95 % interval from a paired bootstrap over prompts (one prompt: no interval). A missing score is left out and counted.
+`average_rank` ranks cell scores; `average_rank_per_prompt` ranks within each prompt first and then averages: papers
+do either, and the two are not to be compared with each other. Scores of two protocols, settings or weights are refused.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from longtake.evaluators import bootstrap as boot
+from longtake.evaluators.results.table import WEIGHTS, Grid, cells_of, grid
+from longtake.platform.errors import ConfigError
+from longtake.platform.takes import Cell
+
+
+def rank_cells(
+    df: pd.DataFrame,
+    suite: str,
+    directions: Mapping[str, str],
+    seed: int = 0,
+    *,
+    value: str = "value",
+    resamples: int = boot.RESAMPLES,
+) -> dict[str, Any]:
+    """Ranks as plain JSON. `df`: aggregate.table; `directions`: metric -> 'higher' or 'lower', the metrics to rank;
+    `value`: the column that is ranked ('value', or a drift column such as 'quarter_diff').
+    """
+    mine = df[(df["suite"] == suite) & df["metric"].isin(list(directions))]
+    protocols = sorted(mine["protocol"].unique())
+    if len(protocols) > 1:
+        raise ConfigError(f"suite {suite!r}: protocols {', '.join(protocols)} in one table; score all takes with one")
+    made_with = _made_with(mine, suite)
+    lengths = [_length(part, directions, value, seed, resamples) for _, part in mine.groupby("seconds", sort=True)]
+    return {
+        "suite": suite,
+        "protocol": protocols[0] if protocols else None,
+        "settings": json.loads(made_with.get("settings", "{}")),
+        "weights": {key.removeprefix(WEIGHTS): text for key, text in made_with.items() if key.startswith(WEIGHTS)},
+        "ranked_column": value,
+        "directions": dict(directions),
+        "bootstrap": {"over": "prompts", "resamples": resamples, "seed": seed, "interval": boot.INTERVAL},
+        "lengths": lengths,
+    }
+
+
+def _made_with(mine: pd.DataFrame, suite: str) -> dict[str, str]:
+    """What all rows were made with; ConfigError, naming what differs, where they were not all made with the same."""
+    found: list[dict[str, str]] = [json.loads(text) for text in sorted(mine["made_with"].unique())]
+    keys = sorted({key for one in found for key in one})
+    for key in keys:
+        kinds = sorted({one.get(key, "none") for one in found})
+        if len(kinds) > 1:
+            raise ConfigError(
+                f"suite {suite!r}: {key} {' and '.join(kinds)} in one table; score all takes with one, under one label"
+            )
+    return found[0] if found else {}
+
+
+def _length(part: pd.DataFrame, directions: Mapping[str, str], value: str, seed: int, resamples: int) -> dict[str, Any]:
+    prompts = sorted(part["prompt"].unique())
+    weights_BP = boot.resample_weights(len(prompts), resamples, seed)
+    cells = cells_of(part)
+    expected = len(part[["prompt", "seed"]].drop_duplicates())
+    scores = grid(part, cells, prompts, list(directions), value)
+
+    def rows(chosen: Sequence[Cell]) -> list[dict[str, Any]]:
+        index = [cells.index(cell) for cell in chosen]
+        mine = Grid(scores.sums_MCP[:, index], scores.counts_MCP[:, index])
+        return _rows(chosen, mine, directions, weights_BP, expected)
+
+    backbones = sorted({cell.backbone for cell in cells})
+    return {
+        "seconds": cells[0].seconds,
+        "prompts": len(prompts),
+        "prompt_set": hashlib.sha256(json.dumps(prompts).encode()).hexdigest()[:16],
+        "overall": rows(cells),
+        "within": {name: rows([c for c in cells if c.backbone == name]) for name in backbones},
+    }
+
+
+def _rows(
+    cells: Sequence[Cell], scores: Grid, directions: Mapping[str, str], weights_BP: boot.Array, expected: int
+) -> list[dict[str, Any]]:
+    """One row per cell, best average rank first."""
+    higher = [direction == "higher" for direction in directions.values()]
+    once = np.ones((1, weights_BP.shape[1]))
+    draws = list(zip(scores.sums_MCP, scores.counts_MCP, strict=True))
+    scores_MC = np.stack([boot.weighted_means(once, s, n)[0] for s, n in draws])
+    scores_MBC = np.stack([boot.weighted_means(weights_BP, s, n) for s, n in draws])
+    ranks_MC = np.stack([boot.mean_ranks(v[None], up)[0] for v, up in zip(scores_MC, higher, strict=True)])
+    ranks_MBC = np.stack([boot.mean_ranks(v, up) for v, up in zip(scores_MBC, higher, strict=True)])
+    per_prompt_PC = _ranks_per_prompt(scores, higher)
+    known_PC = ~np.isnan(per_prompt_PC)
+    unit = np.where(known_PC, per_prompt_PC, 0.0).T, known_PC.T.astype(np.float64)
+    average_C, average_BC = boot.nan_mean(ranks_MC, 0), boot.nan_mean(ranks_MBC, 0)
+    prompt_C, prompt_BC = boot.weighted_means(once, *unit)[0], boot.weighted_means(weights_BP, *unit)
+    spread = boot.interval if weights_BP.shape[1] > 1 else _no_interval
+    counts_MC = scores.counts_MCP.sum(axis=2).astype(int)
+    prompts_MC = (scores.counts_MCP > 0).sum(axis=2)
+    rows = [
+        {
+            "cell": str(cell),
+            "backbone": cell.backbone,
+            "method": cell.method,
+            "seconds": cell.seconds,
+            "average_rank": _number(average_C[c]),
+            "average_rank_interval": spread(average_BC[:, c]),
+            "average_rank_per_prompt": _number(prompt_C[c]),
+            "average_rank_per_prompt_interval": spread(prompt_BC[:, c]),
+            "metrics": {
+                name: {
+                    "score": _number(scores_MC[m, c]),
+                    "score_interval": spread(scores_MBC[m, :, c]) if prompts_MC[m, c] > 1 else None,
+                    "rank": _number(ranks_MC[m, c]),
+                    "rank_interval": spread(ranks_MBC[m, :, c]),
+                    "scored": int(counts_MC[m, c]),
+                    "missing": expected - int(counts_MC[m, c]),
+                }
+                for m, name in enumerate(directions)
+            },
+        }
+        for c, cell in enumerate(cells)
+    ]
+    return sorted(rows, key=lambda r: (r["average_rank"] is None, r["average_rank"], r["cell"]))
+
+
+def _ranks_per_prompt(scores: Grid, higher: list[bool]) -> boot.Array:
+    """[P, C]: ranks of the cells within each prompt, averaged over metrics."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        means_MPC = (scores.sums_MCP / scores.counts_MCP).transpose(0, 2, 1)
+    return boot.nan_mean(np.stack([boot.mean_ranks(v, up) for v, up in zip(means_MPC, higher, strict=True)]), 0)
+
+
+def _number(value: float) -> float | None:
+    return None if math.isnan(value) else float(value)
+
+
+def _no_interval(_: boot.Array) -> None:
+    return None

@@ -1,0 +1,126 @@
+"""From scores of videos to one long table, and from the table to means per cell with their intervals. Reads no files.
+
+`made_with` says what can change a score beside the video and its protocol: the suite's version, its settings and its
+weights, as JSON. Rows that differ in it are not to be compared.
+
+Legend: M metrics, C cells, P prompts, B resamples.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from longtake.evaluators import bootstrap as boot
+from longtake.evaluators.drift import DIFF, RATIO, SLOPE
+from longtake.platform.store.records import VideoScores
+from longtake.platform.takes import Cell, Take
+
+COLUMNS = [
+    "take_id", "backbone", "method", "seconds", "prompt", "seed", "suite", "protocol", "made_with", "metric", "value",
+    SLOPE, DIFF, RATIO, "clips", "clips_missing", "error",
+]  # fmt: skip
+NUMBERS = ["value", SLOPE, DIFF, RATIO]
+CELL = ["backbone", "method", "seconds"]
+STAMPS = ("suite", "settings", "device")
+WEIGHTS = "weights."
+
+
+def table(scored: Iterable[tuple[Take, VideoScores]]) -> pd.DataFrame:
+    """One row per take and metric, in a fixed order; a missing number is NaN with its reason in `error`."""
+    df = pd.DataFrame([row for take, scores in scored for row in _rows(take, scores)], columns=COLUMNS)
+    df[NUMBERS] = df[NUMBERS].astype("float64")
+    df[["seconds", "seed", "clips", "clips_missing"]] = df[["seconds", "seed", "clips", "clips_missing"]].astype(
+        "int64"
+    )
+    return df.sort_values(["suite", *CELL, "prompt", "seed", "take_id", "metric"], ignore_index=True)
+
+
+def _rows(take: Take, scores: VideoScores) -> Iterator[dict[str, Any]]:
+    made_with = made_with_of(scores)
+    for metric, value in scores.metrics.items():
+        clips = scores.clips.get(metric, [])
+        yield {
+            "take_id": take.id,
+            "backbone": take.backbone,
+            "method": take.method.label,
+            "seconds": take.seconds,
+            "prompt": take.prompt,
+            "seed": take.seed,
+            "suite": scores.suite,
+            "protocol": scores.protocol,
+            "made_with": made_with,
+            "metric": metric,
+            "value": value,
+            **{name: scores.drift.get(f"{metric}.{name}") for name in (SLOPE, DIFF, RATIO)},
+            "clips": len(clips),
+            "clips_missing": sum(c is None for c in clips),
+            "error": scores.errors.get(metric, ""),
+        }
+
+
+def made_with_of(scores: VideoScores) -> str:
+    """The part of a record's versions that says whether two scores may meet in a table, as JSON."""
+    chosen = {name: text for name, text in scores.versions.items() if name in STAMPS or name.startswith(WEIGHTS)}
+    return json.dumps(chosen, sort_keys=True)
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Sums and counts of the scores that exist, per metric, cell and prompt (seeds summed)."""
+
+    sums_MCP: boot.Array
+    counts_MCP: boot.Array
+
+
+def cells_of(part: pd.DataFrame) -> list[Cell]:
+    return [Cell(str(b), str(m), int(s)) for b, m, s in sorted(set(part[CELL].itertuples(index=False, name=None)))]
+
+
+def grid(part: pd.DataFrame, cells: Sequence[Cell], prompts: Sequence[str], names: Sequence[str], value: str) -> Grid:
+    """The column `value` of a table on a grid of metrics `names`, cells and prompts; NaN is left out."""
+    sums = np.zeros((len(names), len(cells), len(prompts)))
+    counts = np.zeros_like(sums)
+    at_metric, at_prompt = ({key: i for i, key in enumerate(keys)} for keys in (names, prompts))
+    at_cell = {(c.backbone, c.method, c.seconds): i for i, c in enumerate(cells)}
+    known = part[np.isfinite(part[value])].sort_values(["seed", "take_id"])
+    for row in known[["metric", *CELL, "prompt", value]].itertuples(index=False, name=None):
+        place = at_metric[row[0]], at_cell[row[1:4]], at_prompt[row[4]]
+        sums[place] += row[5]
+        counts[place] += 1
+    return Grid(sums, counts)
+
+
+def cell_means(df: pd.DataFrame, seed: int = 0, resamples: int = boot.RESAMPLES) -> list[dict[str, Any]]:
+    """A plain row per suite, cell and metric, unranked ones too: the mean over prompts and seeds of each of NUMBERS,
+    and its 95 % interval as '<name>_interval' (None where fewer than two prompts have a value).
+
+    Within a suite and length the resamples are those of the ranks. `scored` and `missing` count the takes behind the
+    value, `drift_scored` those behind the drift.
+    """
+    return [row for _, part in df.groupby(["suite", "seconds"], sort=True) for row in _means(part, seed, resamples)]
+
+
+def _means(part: pd.DataFrame, seed: int, resamples: int) -> Iterator[dict[str, Any]]:
+    prompts, names, cells = sorted(part["prompt"].unique()), sorted(part["metric"].unique()), cells_of(part)
+    weights_BP = boot.resample_weights(len(prompts), resamples, seed)
+    grids = {number: grid(part, cells, prompts, names, number) for number in NUMBERS}
+    takes = part.groupby([*CELL, "metric"]).size().to_dict()
+    for c, cell in enumerate(cells):
+        for m, name in enumerate(names):
+            count = takes.get((cell.backbone, cell.method, cell.seconds, name), 0)
+            if not count:
+                continue
+            row: dict[str, Any] = {"suite": str(part["suite"].iloc[0]), "backbone": cell.backbone}
+            row |= {"method": cell.method, "seconds": cell.seconds, "metric": name}
+            for number, found in grids.items():
+                sums_P, counts_P = found.sums_MCP[m, c], found.counts_MCP[m, c]
+                row[number], row[f"{number}_interval"] = boot.mean_and_interval(sums_P, counts_P, weights_BP)
+            scored = int(grids["value"].counts_MCP[m, c].sum())
+            drifting = int(grids[SLOPE].counts_MCP[m, c].sum())
+            yield row | {"scored": scored, "missing": count - scored, "drift_scored": drifting}

@@ -1,0 +1,107 @@
+"""From blocks to rows of a report: a value per prompt, then means over prompts, and differences to one descriptor.
+
+Every prompt counts the same, however many of its blocks could be answered. Rows are flat and plain, so that the JSON,
+the CSV files, the figures and the table are the same numbers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from longtake.evaluators.retrieval.drive import Driven, Found, distances, measure, similarity
+from longtake.evaluators.retrieval.world import Array, Scene, TrueVideos
+from longtake.platform.methods.base import Window
+from longtake.platform.spread import draws, mean_known, spread
+
+ENDS = (30, 60, 120, 240, 480, 960, 1920, 3600)
+"""Seconds at which a part of a video ends."""
+
+Span = tuple[float, float]
+Row = dict[str, Any]
+
+
+def spans(seconds: float) -> list[Span]:
+    """The whole video first, then its parts, which end at ENDS or with it."""
+    ends = [*[float(end) for end in ENDS if end < seconds], float(seconds)]
+    parts = list(zip([0.0, *ends], ends, strict=False))
+    return [(0.0, float(seconds)), *parts] if len(parts) > 1 else parts
+
+
+@dataclass
+class Tally:
+    """One descriptor's values, one per prompt; grows video by video."""
+
+    label: str
+    window: Window
+    seconds: float
+    latent_fps: int
+    measures: dict[tuple[str, Span], list[float]] = field(default_factory=dict)
+    by_distance: list[Array] = field(default_factory=list)
+    by_shared: list[Array] = field(default_factory=list)
+
+    def add(self, driven: Driven, videos: TrueVideos) -> None:
+        for row, scene in enumerate(videos.scenes):
+            self.add_blocks(driven.found[row], scene)
+            if driven.described is None:
+                continue
+            found = similarity(driven.described[row], scene, self.window.size)
+            self.by_distance.append(found.by_distance_D)
+            self.by_shared.append(found.by_shared)
+            self.put("local_redundancy", self.whole, found.local_redundancy)
+            self.put("overlap_gap", self.whole, found.overlap_gap)
+
+    def add_blocks(self, found: Found, scene: Scene) -> None:
+        begins_N = found.firsts_N / self.latent_fps
+        for name, values_N in measure(found, scene, self.window.block).items():
+            for span in spans(self.seconds):
+                inside_N = (span[0] <= begins_N) & (begins_N < span[1])
+                self.put(name, span, mean_known(values_N[inside_N]))
+
+    def put(self, name: str, span: Span, value: float) -> None:
+        self.measures.setdefault((name, span), []).append(value)
+
+    @property
+    def whole(self) -> Span:
+        return spans(self.seconds)[0]
+
+
+def measure_rows(tallies: Sequence[Tally], base: str, seed: int) -> list[Row]:
+    """A row per descriptor, measure and part of the video; `difference`: to the descriptor `base`, paired by prompt."""
+    against = next(tally.measures for tally in tallies if tally.label == base)
+    rows = []
+    for tally in tallies:
+        for key, values in tally.measures.items():
+            values_P = np.array(values)
+            draws_BP = draws(len(values_P), seed)
+            paired = tally.label != base and key in against
+            rows.append(
+                {
+                    "descriptor": tally.label,
+                    "measure": key[0],
+                    "from_s": key[1][0],
+                    "to_s": key[1][1],
+                    **spread(values_P, draws_BP).to_json(),
+                    "difference": spread(values_P - np.array(against[key]), draws_BP).to_json() if paired else None,
+                }
+            )
+    return rows
+
+
+def similarity_rows(tallies: Sequence[Tally], frames: int, seed: int) -> list[Row]:
+    """Mean cosine of two frames: by their distance in frames, and by how many columns both show."""
+    rows = []
+    for tally in tallies:
+        if not tally.by_distance:
+            continue
+        by_distance, by_shared = np.stack(tally.by_distance), np.stack(tally.by_shared)
+        draws_BP = draws(len(by_distance), seed)
+        levels = [(level, level) for level in range(by_shared.shape[1])]
+        for by, edges, values_PD in (("distance", distances(frames), by_distance), ("shared", levels, by_shared)):
+            for (low, high), values_P in zip(edges, values_PD.T, strict=True):
+                row = {"descriptor": tally.label, "by": by, "from": low, "to": high}
+                rows.append(row | spread(values_P, draws_BP).to_json())
+    return rows

@@ -1,0 +1,94 @@
+"""TODO."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Self
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.live import Live
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+from rich.text import Text
+
+if TYPE_CHECKING:
+    pass
+if TYPE_CHECKING:
+    from types import TracebackType
+
+PLAIN_WIDTH = 176
+
+
+def console_for(stream: Any = None) -> Console:
+    """A console that does not cut tables to 80 columns when nobody's terminal is behind it."""
+    console = Console(file=stream, highlight=False)
+    return console if console.is_terminal else Console(file=stream, highlight=False, width=PLAIN_WIDTH)
+
+
+def new_table(title: str) -> Table:
+    return Table(title=title, title_justify="left", title_style="bold", box=SIMPLE_HEAD, pad_edge=False)
+
+
+def heading(metric: str) -> str:
+    """A metric's name, a word a line."""
+    return escape(metric.replace("_", "\n"))
+
+
+def number(value: float | None, digits: int | None = None) -> str:
+    """'-' is 'could not be scored', which is not 0."""
+    if value is None:
+        return "-"
+    return f"{value:.{digits}f}" if digits is not None else f"{value:.4g}"
+
+
+def interval(bounds: list[float] | None, digits: int) -> str:
+    return f" \\[{bounds[0]:.{digits}f}, {bounds[1]:.{digits}f}]" if bounds else ""
+
+
+def say(console: Console, line: str) -> None:
+    console.print(line, soft_wrap=True, markup=False, highlight=False)
+
+
+@contextmanager
+def bar(console: Console) -> Iterator[Progress]:
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, TextColumn("{task.fields[note]}"), console=console) as progress:
+        yield progress
+
+
+class Screen:
+    """A live display on a terminal, lines elsewhere. Use as a context manager."""
+
+    def __init__(self, console: Console):
+        self.console = console
+        self.live: Live | None = None
+
+    def __enter__(self) -> Self:
+        if self.console.is_terminal:
+            self.live = Live(Text("starting"), console=self.console, auto_refresh=False, transient=True)
+            self.live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self.live is not None:
+            self.live.stop()
+
+    def say(self, line: str) -> None:
+        """A line that stays."""
+        self.console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def table_bytes(rows: Sequence[dict[str, Any]], columns: list[str]) -> bytes:
+    """CSV; an empty field is 'no value'."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, extrasaction="ignore", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue().encode()

@@ -1,0 +1,106 @@
+"""`LatentWorker` makes one shard of a corpus at a time: the takes that the plan put there, sampled or read from files.
+
+A plain class that keeps its backbone loaded. Nothing is decoded. It looks at the store first, so that a shard that is
+done is not made again, whoever asks; of a shard that fails nothing is kept.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from contextlib import closing
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from longtake.jobs.corpus import imports
+from longtake.jobs.workers.sampling import LoadedSampler
+from longtake.platform.corpus.records import corpus_dtype
+from longtake.platform.resources import Resources
+from longtake.platform.takes import Take
+from longtake.platform.workers.fleet import Report
+
+if TYPE_CHECKING:
+    from torch import Tensor, dtype
+
+    from longtake.platform.corpus.writer import CorpusStore
+
+VERSIONS_OF = ("longtake", "torch", "numpy")
+
+
+class Source(Protocol):
+    """Where the latents of takes come from: take id -> [T, C, H, W] on the CPU."""
+
+    def latents(self, takes: list[Take], kind: dtype, report: Report) -> dict[str, Tensor]: ...
+
+    @property
+    def computed_on(self) -> dict[str, str]: ...
+
+
+class Sampled:
+    """Makes them, a few takes together; on a CPU their number changes no bit."""
+
+    def __init__(self, resources: Resources, batch: int):
+        self.batch, self.loaded = batch, LoadedSampler(resources)
+
+    @property
+    def computed_on(self) -> dict[str, str]:
+        return dict(self.loaded.sampler.computed_on)
+
+    def latents(self, takes: list[Take], kind: dtype, report: Report) -> dict[str, Tensor]:
+        self.loaded.ensure(takes[0].backbone)
+        made: dict[str, Tensor] = {}
+        batches = [takes[at : at + self.batch] for at in range(0, len(takes), self.batch)]
+        for number, batch in enumerate(batches):
+            made |= self.together(batch, kind, report, number, len(batches))
+        return made
+
+    def together(
+        self, takes: Sequence[Take], kind: dtype, report: Report, number: int, batches: int
+    ) -> dict[str, Tensor]:
+        """Batch `number` of so many."""
+        import torch
+
+        parts: list[list[Tensor]] = [[] for _ in takes]
+        with closing(self.loaded.sampler.generate_together(takes)) as blocks:
+            for rows in blocks:
+                for part, block in zip(parts, rows, strict=True):
+                    part.append(block.latents.to("cpu", kind, copy=True))
+                index, total = rows[0].index, rows[0].total
+                report({"done": number * total + index + 1, "total": batches * total, "unit": "block"})
+        return {take.id: torch.cat(part) for take, part in zip(takes, parts, strict=True)}
+
+
+class Imported:
+    """Reads them from a folder of files; a take's prompt is its file's name."""
+
+    computed_on: dict[str, str] = {}
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+
+    def latents(self, takes: list[Take], kind: dtype, report: Report) -> dict[str, Tensor]:
+        found: dict[str, Tensor] = {}
+        for number, take in enumerate(takes, 1):
+            found[take.id] = imports.read(self.folder / take.prompt).to(kind, copy=True).contiguous()
+            report({"done": number, "total": len(takes), "unit": "file"})
+        return found
+
+
+class LatentWorker:
+    """One shard at a time, committed through the store only."""
+
+    def __init__(self, store: CorpusStore, source: Source):
+        self.store, self.source = store, source
+
+    def run(self, payload: dict[str, Any], report: Report) -> dict[str, Any]:
+        """{"shard", "takes" as JSON} in, the shard's record as JSON out."""
+        number, takes = payload["shard"], [Take.from_json(one) for one in payload["takes"]]
+        record = self.store.record(number, takes)
+        if record is None:
+            self.store.clear(number)
+            started = time.perf_counter()
+            latents = self.source.latents(takes, corpus_dtype(self.store.dtype), report)
+            versions = {name: version(name) for name in VERSIONS_OF} | self.source.computed_on
+            record = self.store.commit(number, takes, latents, time.perf_counter() - started, versions)
+        return record.to_json()

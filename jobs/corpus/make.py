@@ -1,0 +1,228 @@
+"""`longtake corpus`: plan, make or import the latents of every prompt, list them. Running it again resumes.
+
+A piece of work is a shard of the plan, so that a corpus has one entry per prompt however many samplers made it and
+whatever was killed meanwhile. Exit codes: 0 done, 1 `--verify` found damage, 3 done but for recorded failures,
+75 stopped by a signal (run again to resume); errors carry their own.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+
+from rich.console import Console
+
+from longtake.jobs.console import console_for, say
+from longtake.jobs.corpus import spec as corpus_spec
+from longtake.jobs.corpus.latents import Imported, LatentWorker, Sampled, Source
+from longtake.jobs.corpus.spec import CorpusPlan
+from longtake.jobs.sweep.placement import places
+from longtake.jobs.sweep.plan import check_room
+from longtake.jobs.sweep.progress import View
+from longtake.jobs.sweep.scheduler import MAX_FAILURES, NOBODYS_FAULT, SAMPLERS, Snapshot, reason_of
+from longtake.jobs.workers.run_loop import drain
+from longtake.jobs.workers.text import encode_prompts
+from longtake.platform.corpus.reader import Corpus, read_spec
+from longtake.platform.corpus.records import ShardRecord
+from longtake.platform.corpus.writer import CORPORA, CorpusStore, damaged
+from longtake.platform.errors import ConfigError, Interrupted
+from longtake.platform.takes import Take
+from longtake.platform.workers.fleet import Fleet, Group, Item, Outcome
+from longtake.platform.workers.ray_cluster import Cluster, connect
+
+
+def make(file: Path, overrides: Sequence[str], console: Console | None = None) -> int:
+    """The whole corpus; returns the exit code. Raises LongtakeError for what a user can mend."""
+    console = console or console_for()
+    plan = corpus_spec.expand(file, overrides)
+    if plan.grid:
+        check_room(plan.grid)
+    store = CorpusStore(Path(plan.spec.output).absolute(), plan.spec.name, plan.spec.dtype, plan.latent)
+    with store.lock():
+        store.sweep_leftovers()
+        shards = store.write_plan(plan.spec_yaml, plan.takes, plan.spec.shard_takes)
+        with View(console, store.name) as view:
+            desk = ShardDesk(store, shards, view.say)
+            announce(plan, desk, view.say)
+            if desk.unfinished:
+                work(plan, desk, view)
+        store.sweep_leftovers()
+        return finish(desk, console)
+
+
+def verify(file: Path, overrides: Sequence[str]) -> int:
+    """Hash every shard again; 1 when one is not what its record says."""
+    spec = corpus_spec.load(file, overrides)
+    folder = Path(spec.output).absolute() / CORPORA / spec.name
+    read_spec(folder)
+    lines = damaged(folder)
+    for line in lines or [f"{folder}: {len(Corpus.open(folder))} entries, every shard is what its record says"]:
+        print(line)
+    return 1 if lines else 0
+
+
+def announce(plan: CorpusPlan, desk: ShardDesk, say: Callable[[str], None]) -> None:
+    """What is about to happen, and what was adjusted."""
+    before = f", {desk.takes_done} of them made before" if desk.done else ""
+    say(f"{plan.spec.name}: {len(plan.takes)} takes in {len(desk.shards)} shards{before}, into {desk.store.folder}")
+    for note in plan.notes:
+        say(f"note: {note}")
+
+
+class ShardDesk:
+    """Which shards are done and what comes of each attempt; one that failed MAX_FAILURES times is set aside until the
+    next run."""
+
+    def __init__(self, store: CorpusStore, shards: list[list[Take]], say: Callable[[str], None]):
+        self.store, self.shards, self.say = store, shards, say
+        records = {number: store.record(number, takes) for number, takes in enumerate(shards)}
+        self.done = {number: record for number, record in records.items() if record is not None}
+        self.failures: dict[int, list[str]] = {}
+        self.fleet: Fleet | None = None
+        self.started, self.before = time.monotonic(), self.takes_done
+
+    @property
+    def missing(self) -> list[int]:
+        """Shards that are neither done nor set aside."""
+        return [number for number in range(len(self.shards)) if number not in self.done and not self.is_aside(number)]
+
+    @property
+    def unfinished(self) -> int:
+        return len(self.missing)
+
+    @property
+    def takes_done(self) -> int:
+        return sum(len(self.shards[number]) for number in self.done)
+
+    def is_aside(self, number: int) -> bool:
+        return len(self.failures.get(number, [])) >= MAX_FAILURES
+
+    def open(self, fleet: Fleet) -> None:
+        self.fleet, self.started = fleet, time.monotonic()
+        for number in self.missing:
+            fleet.submit(SAMPLERS, self.item(number))
+
+    def item(self, number: int) -> Item:
+        takes = self.shards[number]
+        payload = {"shard": number, "takes": [take.to_json() for take in takes]}
+        label = f"shard {number} ({len(takes)} takes)"
+        return Item(str(number), payload, float(sum(take.latent_frames for take in takes)), label=label)
+
+    def book(self, outcome: Outcome) -> None:
+        number = int(outcome.item.key)
+        if isinstance(outcome.error, NOBODYS_FAULT):
+            raise outcome.error
+        if outcome.error is None:
+            self.done[number] = ShardRecord.from_json(outcome.value)
+            return
+        reasons = self.failures.setdefault(number, [])
+        reasons.append(reason_of(outcome.error))
+        if self.is_aside(number):
+            self.say(f"shard {number}: set aside after {MAX_FAILURES} failed attempts; the last: {reasons[-1]}")
+            return
+        self.say(f"shard {number}: tried again after {reasons[-1]}")
+        assert self.fleet is not None
+        self.fleet.submit(SAMPLERS, outcome.item)
+
+    def snapshot(self) -> Snapshot:
+        total, made = sum(map(len, self.shards)), self.takes_done
+        seconds, new = time.monotonic() - self.started, made - self.before
+        return Snapshot(
+            total=total,
+            made=made,
+            scored=None,
+            failed=sum(len(self.shards[number]) for number in self.failures if self.is_aside(number)),
+            new_made=new,
+            seconds=seconds,
+            takes_per_minute=60 * new / seconds if new else None,
+            seconds_left=(total - made) * seconds / new if new else None,
+            running=self.fleet.running() if self.fleet else [],
+        )
+
+
+def work(plan: CorpusPlan, desk: ShardDesk, view: View) -> None:
+    """Make what is missing. Raises Interrupted when a signal ended it early."""
+    with connect(plan.spec.workers.cluster) as cluster:
+        if plan.grid:
+            unmade = [take for number in desk.missing for take in desk.shards[number]]
+            encode_prompts(unmade, desk.store.texts, cluster, view.say, plan.spec.workers.device)
+
+        def show() -> None:
+            view.update(desk.snapshot())
+
+        fleet = cluster.fleet([group(plan, desk, cluster)], lambda _group, _item: None, show)
+        try:
+            desk.open(fleet)
+            drain(fleet, cluster.stop, lambda: desk.unfinished, desk.book, show, view.say)
+        finally:
+            fleet.close()
+    if desk.unfinished:
+        total = sum(map(len, desk.shards))
+        raise Interrupted(f"stopped: {desk.takes_done} of {total} takes made; run again to resume")
+
+
+def group(plan: CorpusPlan, desk: ShardDesk, cluster: Cluster) -> Group:
+    """The samplers, or the readers of files, for these nodes; no more than there are shards to make."""
+    gpus = plan.grid.gpus if plan.grid else 0.0
+    told = plan.spec.workers.samplers
+    count = told if told != "auto" else places(cluster.nodes, gpus)
+    return Group(
+        SAMPLERS, partial(LatentWorker, desk.store, source_of(plan, desk)), min(count, desk.unfinished), 1.0, gpus
+    )
+
+
+def source_of(plan: CorpusPlan, desk: ShardDesk) -> Source:
+    if plan.grid:
+        return Sampled(plan.grid.resources(desk.store.texts), plan.grid.batch)
+    return Imported(Path(str(plan.spec.latents)).absolute())
+
+
+def finish(desk: ShardDesk, console: Console) -> int:
+    """The index, and what a user sees at the end."""
+    for number in sorted(desk.failures):
+        if desk.is_aside(number):
+            say(console, f"failed: shard {number}: {desk.failures[number][-1]}")
+    if len(desk.done) < len(desk.shards):
+        aside = len(desk.shards) - len(desk.done)
+        say(console, f"{aside} of {len(desk.shards)} shards are missing, so the index was not written; run again")
+        return 3
+    records = [desk.done[number] for number in range(len(desk.shards))]
+    left_out = report_left_out(desk, records, console)
+    if not any(record.entries for record in records):
+        raise ConfigError(
+            f"{desk.store.folder}: no take gave latents that are kept, so the corpus is empty; choose other prompts"
+        )
+    desk.store.write_index(records)
+    report(Corpus.open(desk.store.folder), records, console)
+    report_pace(desk, console)
+    return 3 if left_out else 0
+
+
+def report_left_out(desk: ShardDesk, records: list[ShardRecord], console: Console) -> int:
+    takes = {take.id: take for shard in desk.shards for take in shard}
+    reasons = {take_id: reason for record in records for take_id, reason in record.left_out.items()}
+    for take_id, reason in list(reasons.items())[:5]:
+        say(console, f"left out: {takes[take_id].prompt[:60]!r} [{take_id}]: {reason}")
+    if len(reasons) > 5:
+        say(console, f"and {len(reasons) - 5} more; the records of the shards keep their reasons")
+    return len(reasons)
+
+
+def report(corpus: Corpus, records: list[ShardRecord], console: Console) -> None:
+    entries = corpus.entries
+    frames, size = sum(entry.frames for entry in entries), sum(record.bytes for record in records)
+    mean = sum(entry.mean * entry.frames for entry in entries) / frames
+    square = sum((entry.std**2 + entry.mean**2) * entry.frames for entry in entries) / frames
+    low, high = min(entry.minimum for entry in entries), max(entry.maximum for entry in entries)
+    shape = " x ".join(map(str, corpus.latent))
+    say(console, f"{len(entries)} entries, {frames} latent frames of {shape} {records[0].dtype}, {size / 1e6:.1f} MB")
+    say(console, f"mean {mean:.4f}, std {max(0.0, square - mean**2) ** 0.5:.4f}, from {low:.3f} to {high:.3f}")
+    say(console, f"corpus: {corpus.folder} (digest {corpus.digest[:16]})")
+
+
+def report_pace(desk: ShardDesk, console: Console) -> None:
+    now = desk.snapshot()
+    if now.new_made:
+        say(console, f"made {now.new_made} takes in {now.seconds:.0f} s, {now.new_made / now.seconds:.2f} a second")

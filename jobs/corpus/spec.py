@@ -1,0 +1,156 @@
+"""A corpus spec: its schema, its rules, and the takes that it comes to, made by a backbone or imported from files.
+
+Owns what a user may write and what it means; makes nothing and writes nothing. What a spec shares with a sweep
+(prompts, method, workers) is read by the sweep's own code: a corpus is a sweep of one cell and seed that keeps latents.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from longtake.jobs.corpus import imports
+from longtake.jobs.sweep import spec as sweeps
+from longtake.jobs.sweep.grid import (
+    Grid,
+    check_prompts,
+    check_seeds,
+    checked,
+    find_backbone,
+    fingerprint_of,
+    resolve_method,
+    rounded_frames,
+)
+from longtake.jobs.sweep.spec import (
+    SweepConfig,
+    WorkersConfig,
+    check_output,
+    check_range,
+    check_sweep_name,
+    read_method,
+)
+from longtake.platform import config
+from longtake.platform.corpus.records import DTYPES
+from longtake.platform.errors import ConfigError
+from longtake.platform.registry import did_you_mean
+from longtake.platform.takes import Take
+
+
+@dataclass(frozen=True)
+class CorpusConfig:
+    """A corpus: latents of one backbone and method for every prompt, or those of the files in the folder `latents`
+    (`backbone` may then say what made them). `start_s` seconds of each take are the world's real frames."""
+
+    name: str
+    backbone: str | None = None
+    method: Any = "native"
+    seconds: float = 22.5
+    prompts: Any = None
+    seed: int = 0
+    start_s: float = 0.0
+    latents: str | None = None
+    dtype: str = "bf16"
+    shard_takes: int = 16
+    output: str = "runs"
+    workers: WorkersConfig = field(default_factory=WorkersConfig)
+
+    def __post_init__(self) -> None:
+        check_sweep_name("name", self.name)
+        check_output(self.output)
+        check_range("seconds", self.seconds, 0.05, sweeps.MAX_SECONDS)
+        check_range("seed", self.seed, 0, 2**31 - 1)
+        check_range("start_s", self.start_s, 0, sweeps.MAX_SECONDS)
+        check_range("shard_takes", self.shard_takes, 1, 4096)
+        if self.dtype not in DTYPES:
+            raise ConfigError(f"dtype: unknown type {self.dtype!r}; {did_you_mean(self.dtype, list(DTYPES))}")
+        if self.latents is not None:
+            if not self.latents or self.prompts is not None:
+                raise ConfigError("latents: names a folder of latent_*.pt, and needs no prompts; give one of the two")
+            return
+        if self.backbone is None:
+            raise ConfigError("backbone: must be given, or latents (a folder of latent_*.pt to import)")
+        if self.start_s >= self.seconds:
+            raise ConfigError(f"start_s: {self.start_s:g} leaves nothing of {self.seconds:g} s to generate; lower it")
+        sweeps.check_prompts_key(self.prompts)
+        read_method("method", self.method)
+
+
+@dataclass(frozen=True)
+class CorpusPlan:
+    """A spec's takes in its order, the shape of a frame, and what had to be adjusted (`notes`). `grid` is the sweep of
+    one cell that makes them; None when they are imported."""
+
+    spec: CorpusConfig
+    takes: list[Take]
+    latent: tuple[int, int, int]
+    notes: list[str]
+    grid: Grid | None = None
+
+    @property
+    def spec_yaml(self) -> str:
+        """The resolved spec, prompts spelled out."""
+        prompts = self.grid.prompts if self.grid else None
+        return config.dump(replace(self.spec, prompts=prompts))
+
+
+def load(file: str | Path, overrides: Sequence[str] = ()) -> CorpusConfig:
+    """The spec after `key=value` overrides. Raises ConfigError that names the file and the key."""
+    return config.load(file, CorpusConfig, list(overrides))
+
+
+def expand(file: str | Path, overrides: Sequence[str] = ()) -> CorpusPlan:
+    """Read, check and expand a spec. Raises ConfigError (file, key, value, rule) or WeightsError."""
+    file = Path(file)
+    spec = load(file, overrides)
+    return imported(spec, file) if spec.latents is not None else generated(spec, file)
+
+
+def imported(spec: CorpusConfig, file: Path) -> CorpusPlan:
+    assert spec.latents is not None
+    takes, latent = imports.find(Path(spec.latents), spec.backbone or imports.IMPORTED)
+    if spec.backbone is not None:
+        due = find_backbone(spec.backbone, file).spec.latent
+        if due != latent:
+            raise ConfigError(
+                f"{spec.latents}: holds frames {list(latent)} where backbone {spec.backbone!r} makes {list(due)}; "
+                "name the backbone that made them, or none"
+            )
+    return CorpusPlan(spec, takes, latent, [])
+
+
+def generated(spec: CorpusConfig, file: Path) -> CorpusPlan:
+    assert spec.backbone is not None
+    backbone, sweep, notes = find_backbone(spec.backbone, file), as_sweep(spec), list[str]()
+    prompts = sweeps.read_prompts(sweep, file)
+    check_prompts(backbone, prompts, file)
+    check_seeds(backbone, [spec.seed], file)
+    if spec.start_s and not backbone.spec.provides_start:
+        raise ConfigError(f"{file}: start_s: {spec.backbone} has no real frames to start from; set start_s to 0")
+    frames = rounded_frames("seconds", spec.seconds, backbone.spec, notes)
+    start = rounded_frames("start_s", spec.start_s, backbone.spec, notes) if spec.start_s else 0
+    if start >= frames:
+        raise ConfigError(f"{file}: start_s: {spec.start_s:g} s leave nothing to generate; lower it")
+    method, method_prints = resolve_method(read_method("method", spec.method), backbone, file)
+    prints = fingerprint_of(backbone, notes, True, spec.workers.precision)
+    marks = tuple(sorted({**prints, **method_prints}.items()))
+    seconds = sweep.lengths_s[0]
+    takes = [Take(spec.backbone, method, seconds, frames, text, spec.seed, start, marks) for text in prompts]
+    return CorpusPlan(spec, takes, backbone.spec.latent, notes, checked(Grid(sweep, file, prompts, takes, [], notes)))
+
+
+def as_sweep(spec: CorpusConfig) -> SweepConfig:
+    """The sweep of one cell whose prompts, resources and room are those of the corpus."""
+    return SweepConfig(
+        spec.name,
+        [str(spec.backbone)],
+        [spec.method],
+        [math.ceil(spec.seconds)],
+        spec.prompts,
+        [spec.seed],
+        start_s=spec.start_s,
+        output=spec.output,
+        workers=spec.workers,
+    )

@@ -1,0 +1,181 @@
+"""`longtake train eval-embedder DESCRIPTOR...`: does a descriptor retrieve frames that show the same, and what is next?
+
+Named steps: read, gather the descriptors and their controls, measure, write, draw, publish, tell. The videos are true
+views of streets along a known camera, so what a frame shows is known; no video model samples. The same arguments give
+the same files, and publishing them again changes nothing. Exit codes: 0 done, 2 bad input, 3 MLflow was not reached.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+
+from longtake.jobs.console import bar, console_for, say
+from longtake.jobs.embedder import report as embedder_report
+from longtake.jobs.embedder.candidates import Candidate, EvalOptions, gather
+from longtake.jobs.results.publisher import ui_command_of
+from longtake.jobs.sweep.grid import check_prompts, check_seeds, find_backbone, rounded_frames
+from longtake.jobs.sweep.spec import PACKAGED_CORPORA, PACKAGED_SWEEPS, checked_prompts
+from longtake.platform.errors import ConfigError
+from longtake.platform.store import durable
+from longtake.platform.tracking import publish as tracking
+from longtake.platform.tracking.client import TrackingError
+
+if TYPE_CHECKING:
+    from longtake.evaluators.retrieval.summary import Tally
+    from longtake.platform.methods.base import Window
+
+WHERE = Path("eval-embedder")
+VIDEOS_AT_ONCE = 16
+SHOW_SECONDS = 5.0
+
+
+def evaluate(options: EvalOptions, console: Console | None = None) -> int:
+    """The whole job; returns the exit code. Raises LongtakeError for what a user can mend."""
+    from longtake.dashboards import embedder_figures
+    from longtake.platform.process import set_up_computing
+
+    set_up_computing()
+    console = console or console_for()
+    notes: list[str] = []
+    backbone = find_backbone(options.backbone, WHERE)
+    prompts = read_prompts(options, backbone)
+    frames = rounded_frames("--seconds", options.seconds, backbone.spec, notes)
+    check_length(options, backbone.spec, frames)
+    with tempfile.TemporaryDirectory(prefix="longtake-") as scratch:
+        candidates = gather(options, backbone.spec, Path(scratch), notes)
+        for line in notes:
+            say(console, line)
+        durable.make_folder(options.out or Path(options.output) / "embedders")
+        tallies = measure(options, backbone, prompts, frames, candidates, console)
+        report = embedder_report.build(facts(options, backbone, prompts, frames, candidates), tallies, options.base)
+    folder = options.out or Path(options.output) / "embedders" / f"eval-{report['id']}"
+    durable.make_folder(folder)
+    files = [*embedder_report.write(report, folder), *embedder_figures.draw(report, folder)]
+    for table in embedder_report.tables(report):
+        console.print(table)
+    say(console, embedder_report.legend(report))
+    say(console, f"report and figures: {folder}")
+    return publish(options, report, files, console)
+
+
+def read_prompts(options: EvalOptions, backbone: Any) -> list[str]:
+    """The prompts, checked against the backbone. Raises ConfigError that names the file and the prompt."""
+    if not (backbone.spec.has_camera and backbone.spec.provides_start):
+        raise ConfigError(
+            f"--backbone {options.backbone}: has no known camera, so nobody can say what a frame shows; use pocket"
+        )
+    check_seeds(backbone, [options.seed], WHERE)
+    places = [folder / options.prompts for folder in (Path(), PACKAGED_SWEEPS, PACKAGED_CORPORA)]
+    path = next((place for place in places if place.is_file()), None)
+    if path is None:
+        raise ConfigError(f"--prompts {options.prompts}: there is no such file; give one with a prompt a line")
+    try:
+        lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"--prompts {options.prompts}: cannot be read: {error}") from error
+    told = [line for line in lines if line and not line.startswith("#")][: options.limit]
+    prompts = checked_prompts(told, options.prompts)
+    check_prompts(backbone, prompts, Path(options.prompts))
+    return prompts
+
+
+def check_length(options: EvalOptions, spec: Any, frames: int) -> None:
+    """ConfigError for videos that end before anything may be retrieved."""
+    window: Window = spec.window
+    starts = range(0, frames, window.block)
+    if not any(len(window.evicted(first)) > options.recency_guard for first in starts):
+        needed = window.size + options.recency_guard + window.block
+        raise ConfigError(
+            f"--seconds {options.seconds:g}: nothing may be retrieved yet with a window of {window.size} frames and "
+            f"--recency-guard {options.recency_guard}; give more than {needed / spec.latent_fps:g} s"
+        )
+
+
+def measure(
+    options: EvalOptions,
+    backbone: Any,
+    prompts: Sequence[str],
+    frames: int,
+    candidates: Sequence[Candidate],
+    console: Console,
+) -> list[Tally]:
+    """Every candidate along every video; some videos at a time, so that memory does not grow with the prompts."""
+    from longtake.evaluators.retrieval.drive import drive
+    from longtake.evaluators.retrieval.summary import Tally
+    from longtake.evaluators.retrieval.world import film
+    from longtake.platform.resources import Resources
+
+    spec = backbone.spec
+    tallies = [Tally(one.label, spec.window, frames / spec.latent_fps, spec.latent_fps) for one in candidates]
+    loaded = backbone(Resources(device="cpu"))
+    groups = [prompts[start : start + VIDEOS_AT_ONCE] for start in range(0, len(prompts), VIDEOS_AT_ONCE)]
+    with shown(console, frames * len(groups) * len(candidates)) as tell:
+        done = 0
+        for number, group in enumerate(groups, 1):
+            videos = film(loaded, group, options.seed, frames, options.noise)
+            for one, tally in zip(candidates, tallies, strict=True):
+                note = f"{one.label}, {number} of {len(groups)} groups of videos"
+                driven = drive(one.method, videos, spec.window, lambda n, d=done, w=note: tell(d + n, w))  # type: ignore[misc]
+                tally.add(driven, videos)
+                done += frames
+    return tallies
+
+
+@contextmanager
+def shown(console: Console, total: int) -> Iterator[Callable[[int, str], None]]:
+    """A bar on a terminal; elsewhere a line now and then."""
+    if console.is_terminal:
+        with bar(console) as progress:
+            task = progress.add_task("frames", total=total, note="")
+            yield lambda done, note: progress.update(task, completed=done, note=note)
+        return
+    last = time.monotonic()
+
+    def line(done: int, note: str) -> None:
+        nonlocal last
+        if time.monotonic() - last >= SHOW_SECONDS:
+            last = time.monotonic()
+            say(console, f"eval-embedder: {100 * done // total} %: {note}")
+
+    yield line
+
+
+def facts(
+    options: EvalOptions, backbone: Any, prompts: Sequence[str], frames: int, candidates: Sequence[Candidate]
+) -> dict[str, Any]:
+    """What decides the numbers."""
+    spec = backbone.spec
+    return {
+        "backbone": spec.name,
+        "fingerprint": backbone.fingerprint(),
+        "prompts": list(prompts),
+        "seconds": frames / spec.latent_fps,
+        "latent_frames": frames,
+        "latent_fps": spec.latent_fps,
+        "window": {"size": spec.window.size, "sink": spec.window.sink, "block": spec.window.block},
+        "seed": options.seed,
+        "noise": options.noise,
+        "top_k": options.top_k,
+        "recency_guard": options.recency_guard,
+        "descriptors": {one.label: {"descriptor": one.told, "sha256": one.sha256} for one in candidates},
+    }
+
+
+def publish(options: EvalOptions, report: dict[str, Any], files: list[Path], console: Console) -> int:
+    """One run in MLflow; 3 when it was not reached, and then the files say what it would have."""
+    if options.uri is None:
+        return 0
+    try:
+        published = tracking.publish(embedder_report.publication(report, files), options.uri)
+    except TrackingError as error:
+        say(console, str(error))
+        return error.exit_code
+    say(console, f"MLflow: {'published' if published.changed else 'is up to date'}; {ui_command_of(options.uri)}")
+    return 0

@@ -1,0 +1,209 @@
+"""What `longtake train eval-embedder` leaves: eval.json, two CSV files, tables on the screen, and a run in MLflow.
+
+eval.json holds every number and what decided them; all else is made from it. Its id hashes what decided the numbers
+and not how a descriptor was named, so that the same question has one folder and one run.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.markup import escape
+from rich.table import Table
+
+from longtake.jobs.console import interval, new_table, number, table_bytes
+from longtake.platform.store import durable
+from longtake.platform.takes import canonical_json
+from longtake.platform.tracking.publish import Publication, RunRecord
+
+if TYPE_CHECKING:
+    from longtake.evaluators.retrieval.summary import Tally
+
+EXPERIMENT = "eval-embedder"
+PROTOCOL = 1
+"""Part of a report's id; it changes when the same inputs would give other numbers."""
+SPREAD = ("mean", "low", "high", "prompts")
+Report = dict[str, Any]
+Row = dict[str, Any]
+
+
+def build(facts: dict[str, Any], tallies: Sequence[Tally], base: str) -> Report:
+    """The report as plain JSON; differences are to the descriptor `base`."""
+    from longtake.evaluators.retrieval.summary import measure_rows, similarity_rows
+    from longtake.platform.spread import RESAMPLES
+
+    seed = facts["seed"]
+    hashed = {label: one["sha256"] or label for label, one in facts["descriptors"].items()}
+    identity = [PROTOCOL, base, {**facts, "descriptors": hashed}]
+    return {
+        "id": hashlib.sha256(canonical_json(identity).encode()).hexdigest()[:12],
+        "protocol": PROTOCOL,
+        "config": facts,
+        "bootstrap": {"over": "prompts", "resamples": RESAMPLES, "seed": seed, "interval": 0.95},
+        "base": base,
+        "measures": measure_rows(tallies, base, seed),
+        "similarity": similarity_rows(tallies, facts["latent_frames"], seed),
+    }
+
+
+def write(report: Report, folder: Path) -> list[Path]:
+    """eval.json, recall.csv and similarity.csv, each replaced whole. Raises StorageError."""
+    differences = [f"difference_{key}" for key in SPREAD[:3]]
+    recall = [row | flat_difference(row, report["base"]) for row in report["measures"]]
+    files = {
+        "eval.json": durable.json_bytes(report),
+        "recall.csv": table_bytes(recall, ["descriptor", "measure", "from_s", "to_s", *SPREAD, *differences]),
+        "similarity.csv": table_bytes(report["similarity"], ["descriptor", "by", "from", "to", *SPREAD]),
+    }
+    for name, data in files.items():
+        durable.replace_file(folder / name, data)
+    return [folder / name for name in files]
+
+
+def flat_difference(row: Row, base: str) -> dict[str, float | None]:
+    difference = row["difference"] or {}
+    return {f"difference_{key}": difference.get(key) for key in SPREAD[:3]}
+
+
+# The screen
+
+
+def tables(report: Report) -> list[Table]:
+    """Similarity and recall of the whole videos; then coverage, the whole and its parts."""
+    return [recall_table(report), coverage_table(report)]
+
+
+def recall_table(report: Report) -> Table:
+    config, k = report["config"], report["config"]["top_k"]
+    count = len(config["prompts"])
+    table = new_table(
+        f"{config['backbone']}: retrieval on {count} true video{'s' * (count > 1)} of {config['seconds']:g} s "
+        f"(95 % intervals over prompts; difference to {report['base']})"
+    )
+    table.add_column("descriptor", no_wrap=True)
+    heads = {
+        "local_redundancy": "local\nredundancy",
+        "overlap_gap": "overlap\ngap",
+        "recall": f"recall@{k}",
+        "shifted_recall": f"shifted\nrecall@{k}",
+        "precision": f"precision@{k}",
+        "shifted_precision": f"shifted\nprecision@{k}",
+    }
+    for head in heads.values():
+        table.add_column(head, justify="right")
+    for label in config["descriptors"]:
+        cells = [told(whole(report, label, name), name not in ("overlap_gap", "precision")) for name in heads]
+        table.add_row(escape(label), *cells)
+    return table
+
+
+def coverage_table(report: Report) -> Table:
+    table = new_table(f"what the {report['config']['top_k']} frames show of the columns that come into view next")
+    table.add_column("descriptor", no_wrap=True)
+    for head in ("places\namong K", "coverage", *[f"{a:g} to\n{b:g} s" for a, b in parts(report)]):
+        table.add_column(head, justify="right")
+    for label in report["config"]["descriptors"]:
+        over_time = [told(find(report, label, "coverage", span), False) for span in parts(report)]
+        places = told(whole(report, label, "places"), False)
+        table.add_row(escape(label), places, told(whole(report, label, "coverage"), True), *over_time)
+    return table
+
+
+def told(row: Row | None, differs: bool) -> str:
+    """A mean with its interval, and below it the difference to the base."""
+    if row is None or row["mean"] is None:
+        return "-"
+    text = number(row["mean"], 3) + bounds(row)
+    difference = row["difference"]
+    if not differs or difference is None or difference["mean"] is None:
+        return text
+    return f"{text}\n{difference['mean']:+.3f}{bounds(difference)}"
+
+
+def bounds(row: Row) -> str:
+    return interval([row["low"], row["high"]], 3) if row["low"] is not None else ""
+
+
+def legend(report: Report) -> str:
+    return (
+        "local redundancy: mean cosine of frames 1 to 3 apart. overlap gap: mean cosine of the same view seen again "
+        "minus that of views that share nothing. recall: blocks with a frame among the K that shows half or more of "
+        "the query's columns; shifted: the same without copies of the query's own view, which every descriptor finds. "
+        "coverage: share of the columns new to a block and known to the bank that the K frames show"
+    )
+
+
+def parts(report: Report) -> list[tuple[float, float]]:
+    """The parts of the videos in order, without the whole unless that is all there is."""
+    spans = sorted({(row["from_s"], row["to_s"]) for row in report["measures"]})
+    return spans if len(spans) == 1 else [span for span in spans if span != (0.0, report["config"]["seconds"])]
+
+
+def whole(report: Report, label: str, measure: str) -> Row | None:
+    return find(report, label, measure, (0.0, report["config"]["seconds"]))
+
+
+def find(report: Report, label: str, measure: str, span: tuple[float, float]) -> Row | None:
+    wanted = (label, measure, *span)
+    for row in report["measures"]:
+        if (row["descriptor"], row["measure"], row["from_s"], row["to_s"]) == wanted:
+            return dict(row)
+    return None
+
+
+# MLflow
+
+
+def publication(report: Report, files: list[Path]) -> Publication:
+    """One run: what was asked as params, the whole videos' numbers as metrics, distance and parts as series."""
+    config = report["config"]
+    kept = ("backbone", "seconds", "seed", "noise", "top_k", "recency_guard")
+    params = {name: str(config[name]) for name in kept} | {
+        "base": report["base"],
+        "prompts": str(len(config["prompts"])),
+        "prompts_sha256": hashlib.sha256(canonical_json(config["prompts"]).encode()).hexdigest()[:16],
+    }
+    for label, one in config["descriptors"].items():
+        params[f"descriptor.{label}"] = one["sha256"] or label
+    record = RunRecord(
+        key=f"{EXPERIMENT}:{report['id']}",
+        name=f"eval-{report['id']}",
+        params=params,
+        tags={"longtake.kind": EXPERIMENT},
+        metrics=metrics_of(report),
+        series=series_of(report),
+        artifacts=[(path, "figures" if path.suffix == ".png" else "") for path in files],
+    )
+    return Publication(EXPERIMENT, record, [])
+
+
+def metrics_of(report: Report) -> dict[str, float]:
+    found: dict[str, float] = {}
+    for row in report["measures"]:
+        if (row["from_s"], row["to_s"]) != (0.0, report["config"]["seconds"]) or row["mean"] is None:
+            continue
+        name = f"{row['descriptor']}/{row['measure']}"
+        found[name] = row["mean"]
+        if row["low"] is not None:
+            found |= {f"{name}.low": row["low"], f"{name}.high": row["high"]}
+        if row["difference"] and row["difference"]["mean"] is not None:
+            found[f"{name}.to_{report['base']}"] = row["difference"]["mean"]
+    return found
+
+
+def series_of(report: Report) -> dict[str, list[tuple[int, float]]]:
+    """Similarity with the distance in frames, or the shared columns, as the step; coverage with the seconds."""
+    found: dict[str, list[tuple[int, float]]] = {}
+    for row in report["similarity"]:
+        if row["mean"] is not None:
+            name = f"{row['descriptor']}/similarity.by_{row['by']}"
+            found.setdefault(name, []).append((row["from"], row["mean"]))
+    for label in report["config"]["descriptors"]:
+        for name in ("recall", "coverage"):
+            rows = [find(report, label, name, span) for span in parts(report)]
+            told = [(round(row["to_s"]), row["mean"]) for row in rows if row and row["mean"] is not None]
+            found[f"{label}/{name}.over_time"] = told
+    return found

@@ -1,0 +1,204 @@
+"""`longtake compare SWEEP_FOLDER`: every method's scores against one method's, paired over prompts.
+
+Named steps: open, read the scores, compare, write the CSV, print. Two cells of a backbone and length are compared on
+the prompts that both have a value for, so that what is common to a prompt falls out. Writes nothing to the store.
+
+Shapes: P prompts.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from longtake.evaluators.base import SuiteEntry, suite_entries
+from longtake.jobs.console import console_for, heading, new_table, say
+from longtake.jobs.results.traces import open_sweep, prompts_of
+from longtake.jobs.workers.scoring import current_scores
+from longtake.platform import config
+from longtake.platform.errors import ConfigError
+from longtake.platform.registry import did_you_mean
+from longtake.platform.spread import Array, Spread, draws, spread
+from longtake.platform.store import durable
+from longtake.platform.store.sweep import SweepStore
+from longtake.platform.takes import Cell, Take
+
+SEED = 0
+"""Of the bootstrap."""
+WHOLE = "whole"
+PART = ".at_"
+COLUMNS = (
+    *("suite", "backbone", "method", "seconds", "metric", "part", "prompts", "mean", "low", "high"),
+    *("base", "pairs", "difference", "difference_low", "difference_high"),
+)
+
+Row = dict[str, Any]
+Measure = tuple[str, str, str]
+"""Suite, metric, and part of the video: `whole`, or as the metric's parts are called."""
+
+
+@dataclass
+class Scores:
+    """Per cell and measure, the values of each prompt, seeds together."""
+
+    prompts: list[str]
+    values: dict[Cell, dict[Measure, dict[str, list[float]]]] = field(default_factory=dict)
+
+    def add(self, take: Take, measure: Measure, value: float | None) -> None:
+        if value is not None:
+            found = self.values.setdefault(take.cell, {}).setdefault(measure, {})
+            found.setdefault(take.prompt, []).append(value)
+
+    def of(self, cell: Cell, measure: Measure) -> Array:
+        """[P]; NaN where a prompt has none."""
+        found = self.values.get(cell, {}).get(measure, {})
+        return np.array([np.mean(found[prompt]) if prompt in found else np.nan for prompt in self.prompts])
+
+
+def compare(
+    folder: Path, base: str | None, metric: str | None, out: Path | None, console: Console | None = None
+) -> int:
+    """The whole job; returns 0. Raises ConfigError for a sweep, method or metric that is not there."""
+    console = console or console_for()
+    store, plan, made = open_sweep(folder)
+    base = chosen_base(base, plan, folder)
+    scores = read(store, made, prompts_of(plan))
+    measures = list(dict.fromkeys(measure for found in scores.values.values() for measure in found))
+    if not measures:
+        suites = ", ".join(entry.label for entry in suites_of(store))
+        raise ConfigError(
+            f"{folder}: none of its {len(made)} made takes is scored under its suites ({suites}); run the sweep again"
+        )
+    check_metric(metric, measures)
+    cells = [cell for cell in dict.fromkeys(take.cell for take in plan) if cell in scores.values]
+    rows = [row for cell in cells for measure in measures for row in compared(scores, cell, measure, base)]
+    if out is not None:
+        durable.make_folder(out.parent)
+        durable.replace_file(out, csv_bytes(rows))
+    for table in tables(store.name, rows, metric):
+        console.print(table)
+    say(console, f"means over prompts; below, the difference to {base} [95 % interval, paired over prompts]")
+    if len(made) < len(plan):
+        say(console, f"note: {len(made)} of {len(plan)} takes are made; what is not is left out")
+    if out is not None:
+        say(console, f"every number: {out}")
+    return 0
+
+
+def suites_of(store: SweepStore) -> list[SuiteEntry]:
+    """The suites of the sweep, as its latest run had them."""
+    return suite_entries(config.load_yaml(store.sweep_file)["suites"])
+
+
+def chosen_base(base: str | None, plan: list[Take], folder: Path) -> str:
+    """The label that differences are to: the sweep's first method unless another is named."""
+    labels = list(dict.fromkeys(take.method.label for take in plan))
+    if base is not None and base not in labels:
+        raise ConfigError(f"--base: {folder} has no method {base!r}; {did_you_mean(base, labels)}")
+    return base or labels[0]
+
+
+def check_metric(metric: str | None, measures: list[Measure]) -> None:
+    known = list(dict.fromkeys(name for _, name, _ in measures))
+    if metric is not None and metric not in known:
+        raise ConfigError(f"--metric: no take has a score {metric!r}; {did_you_mean(metric, known)}")
+
+
+def read(store: SweepStore, made: list[Take], prompts: list[str]) -> Scores:
+    """What the takes' scores say, of ranked metrics alone: their values, and those of parts of the video."""
+    from longtake.evaluators.base import directions
+    from longtake.evaluators.results.table import made_with_of
+
+    scores = Scores(prompts)
+    for entry in suites_of(store):
+        suite, metrics, made_with = entry.label, directions(entry), set[str]()
+        for take in made:
+            found = current_scores(store, take.id, entry)
+            if found is not None:
+                made_with.add(made_with_of(found))
+            if len(made_with) > 1:
+                raise ConfigError(f"{store.folder}: {suite}: scores of other weights or devices; run the sweep again")
+            for metric in metrics if found else []:
+                assert found is not None
+                scores.add(take, (suite, metric, WHOLE), found.metrics.get(metric))
+                for name, value in found.drift.items():
+                    if name.startswith(metric + PART):
+                        scores.add(take, (suite, metric, name.removeprefix(metric + PART)), value)
+    return scores
+
+
+def compared(scores: Scores, cell: Cell, measure: Measure, base: str) -> list[Row]:
+    """The row of a cell and measure; none where it has no value."""
+    mine = scores.of(cell, measure)
+    if np.isnan(mine).all():
+        return []
+    suite, metric, part = measure
+    drawn, is_base = draws(len(mine), SEED), cell.method == base
+    gain = mine - scores.of(Cell(cell.backbone, base, cell.seconds), measure)
+    own, other = spread(mine, drawn), Spread(None, None, None, 0) if is_base else spread(gain, drawn)
+    return [
+        {
+            **{"suite": suite, "backbone": cell.backbone, "method": cell.method, "seconds": cell.seconds},
+            **{"metric": metric, "part": part, "prompts": own.prompts},
+            **{"mean": own.mean, "low": own.low, "high": own.high, "base": base, "pairs": other.prompts},
+            **{"difference": other.mean, "difference_low": other.low, "difference_high": other.high},
+        }
+    ]
+
+
+def tables(sweep: str, rows: list[Row], metric: str | None) -> list[Table]:
+    """One per suite and length: a column per metric, or per part of the video for the one that was asked for."""
+    key = "metric" if metric is None else "part"
+    shown = [row for row in rows if (row["part"] == WHOLE if metric is None else row["metric"] == metric)]
+    made = []
+    for suite, seconds in dict.fromkeys((row["suite"], row["seconds"]) for row in shown):
+        found = [row for row in shown if (row["suite"], row["seconds"]) == (suite, seconds)]
+        title = f"{escape(sweep)}: {suite}, {seconds} s" + (f", {metric}" if metric else "")
+        names = list(dict.fromkeys(row[key] for row in found))
+        for start in range(0, len(names), MOST_COLUMNS):
+            part = names[start : start + MOST_COLUMNS]
+            made.append(table_of(title, [row for row in found if row[key] in part], key))
+    return made
+
+
+MOST_COLUMNS = 5  # with intervals, as many as stand beside each other on a wide page
+
+
+def table_of(title: str, rows: list[Row], key: str) -> Table:
+    names = list(dict.fromkeys(row[key] for row in rows))
+    table = new_table(title)
+    for head in ("backbone", "method"):
+        table.add_column(head, no_wrap=True)
+    for name in names:
+        table.add_column(heading(name), justify="right", no_wrap=True)
+    for backbone, method in dict.fromkeys((row["backbone"], row["method"]) for row in rows):
+        cells = {row[key]: cell_text(row) for row in rows if (row["backbone"], row["method"]) == (backbone, method)}
+        table.add_row(escape(backbone), escape(method), *(cells.get(name, "-") for name in names))
+    return table
+
+
+def cell_text(row: Row) -> str:
+    """'0.508' and, below it, '+0.142 [0.110, 0.173]'."""
+    text = f"{row['mean']:.4g}"
+    if row["difference"] is None:
+        return text
+    low, high = row["difference_low"], row["difference_high"]
+    spread_text = "" if low is None else escape(f" [{low:+.3g}, {high:+.3g}]")
+    return f"{text}\n{row['difference']:+.3g}{spread_text}"
+
+
+def csv_bytes(rows: list[Row]) -> bytes:
+    text = io.StringIO()
+    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    for row in rows:
+        writer.writerow({key: f"{value:.6g}" if isinstance(value, float) else value for key, value in row.items()})
+    return text.getvalue().encode()

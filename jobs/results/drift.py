@@ -1,0 +1,116 @@
+"""How metrics move over a video, per suite and length: the means of cells with their intervals, from ranks.json.
+
+'loss' and 'gain' stand where the 95 % interval excludes 0; of what is neither, the prompts at hand cannot tell.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich.cells import cell_len
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from longtake.jobs.console import heading, new_table
+from longtake.jobs.results.leaderboard import View, title_of
+
+DRIFTS = {"quarter_diff": "last quarter minus first", "slope_per_min": "slope per minute"}
+FEW_PROMPTS = 6
+COLUMN_GAP = 3
+
+Row = dict[str, Any]
+
+
+def show_drift(ranks: Row, console: Console, view: View) -> None:
+    """Print two tables per suite and length: the ranked metrics alone, and only where some video was long enough."""
+    for suite, ranked in view.suites(ranks).items():
+        for length in view.lengths(ranked):
+            rows = drift_rows(ranks, suite, ranked, length)
+            if not any(row[field] is not None for row in rows for field in DRIFTS):
+                continue
+            hidden: dict[str, None] = {}
+            for field, words in DRIFTS.items():
+                title = f"{title_of(ranks['sweep'], suite, ranked, length)}: drift, {words}"
+                table, left_out = drift_table(title, ranked["directions"], rows, field, console.width)
+                console.print(table)
+                hidden |= dict.fromkeys(left_out)
+            for note in notes_of(rows, [*hidden], length["prompts"]):
+                console.print(note)
+
+
+def drift_rows(ranks: Row, suite: str, ranked: Row, length: Row) -> list[Row]:
+    """Rows of the suite and length, of ranked metrics."""
+    mine = [row for row in ranks["drift"] if (row["suite"], row["seconds"]) == (suite, length["seconds"])]
+    return [row for row in mine if row["metric"] in ranked["directions"]]
+
+
+def drift_table(
+    title: str, directions: dict[str, str], rows: list[Row], field: str, width: int
+) -> tuple[Table, list[str]]:
+    """The table of one kind of drift, and the metrics that did not fit."""
+    cells = list(dict.fromkeys((row["backbone"], row["method"]) for row in rows))
+    found = {(row["backbone"], row["method"], row["metric"]): row for row in rows}
+    table = new_table(f"{title} (loss, gain: \\[95 % interval] excludes 0)")
+    columns = {"backbone": [cell[0] for cell in cells], "method": [cell[1] for cell in cells]}
+    for name, texts in columns.items():
+        table.add_column(name, no_wrap=True)
+        width -= width_of([name, *texts])
+    shown: list[list[str]] = []
+    left_out: list[str] = []
+    for name in [name for name in directions if any(row["metric"] == name for row in rows)]:
+        texts = [drift_cell(found.get((*cell, name)), field, directions[name]) for cell in cells]
+        width -= width_of([*name.split("_"), f"({directions[name]})", *texts])
+        if shown and width < 0:
+            left_out.append(name)
+            continue
+        table.add_column(f"{heading(name)}\n({directions[name]})", justify="right", no_wrap=True)
+        shown.append([escape(text) for text in texts])
+    for index, cell in enumerate(cells):
+        table.add_row(*map(escape, cell), *[texts[index] for texts in shown])
+    return table, left_out
+
+
+def width_of(texts: list[str]) -> int:
+    """Characters that a column takes."""
+    return COLUMN_GAP + max(cell_len(line) for text in texts for line in text.split("\n"))
+
+
+def drift_cell(row: Row | None, field: str, direction: str) -> str:
+    """'-0.012 loss' and, below it, '[-0.015, -0.0096]'."""
+    if row is None or row[field] is None:
+        return "-"
+    bounds = row.get(f"{field}_interval")
+    text = f"{row[field]:+.2g}" + "*" * incomplete(row)
+    if bounds is None:
+        return text
+    return f"{text}{verdict(bounds, direction)}\n[{bounds[0]:.2g}, {bounds[1]:.2g}]"
+
+
+def incomplete(row: Row) -> bool:
+    """Whether some take has no drift; ranks.json of an earlier version does not say."""
+    takes = row["scored"] + row["missing"]
+    return bool(row.get("drift_scored", takes) < takes)
+
+
+def verdict(bounds: list[float], direction: str) -> str:
+    if bounds[0] <= 0 <= bounds[1]:
+        return ""
+    return " gain" if (bounds[0] > 0) == (direction == "higher") else " loss"
+
+
+def notes_of(rows: list[Row], hidden: list[str], prompts: int) -> list[str]:
+    """What a reader of the tables must know."""
+    notes = []
+    if any(incomplete(row) for row in rows):
+        notes.append("* some takes have no drift for this metric; the mean is over the others")
+    if hidden:
+        notes.append(f"not shown, for want of width, but in ranks.json: {', '.join(hidden)}")
+    if prompts == 1:
+        notes.append("one prompt: no intervals")
+    elif prompts < FEW_PROMPTS:
+        notes.append(
+            f"{prompts} prompts: an interval over fewer than {FEW_PROMPTS} is too narrow; without any drift, "
+            f"all {prompts} point one way by chance in 1 of {2 ** (prompts - 1)} cases"
+        )
+    return notes

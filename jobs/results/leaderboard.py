@@ -1,0 +1,238 @@
+"""Leaderboards as text: one sweep's ranks, and how ranks moved between runs. Reads ranks, computes none.
+
+A table holds one suite under one protocol and one setting, one length and one rank unit, all named in its title.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from longtake.jobs.console import heading, interval, new_table, number
+from longtake.platform.errors import ConfigError
+from longtake.platform.registry import did_you_mean
+
+FIXED_WIDTH = 72
+METRIC_WIDTH = 13
+NO_MOVE = 5e-3
+UNITS = {"cell": "average_rank", "prompt": "average_rank_per_prompt"}
+
+Floors = dict[tuple[str, str], float | None]
+"""(cell, metric) -> the metric's floor."""
+
+
+@dataclass(frozen=True)
+class View:
+    """What of the ranks is shown. `unit`: cell ranks the cells' means, prompt ranks within each prompt and averages."""
+
+    unit: str = "cell"
+    suite: str | None = None
+    seconds: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.unit not in UNITS:
+            raise ConfigError(f"--rank-unit: unknown unit {self.unit!r}; {did_you_mean(self.unit, [*UNITS])}")
+
+    @property
+    def field(self) -> str:
+        return UNITS[self.unit]
+
+    def suites(self, ranks: dict[str, Any]) -> dict[str, dict[str, Any]]:
+        return {name: ranked for name, ranked in ranks["suites"].items() if self.suite in (None, name)}
+
+    def lengths(self, ranked: dict[str, Any]) -> list[dict[str, Any]]:
+        return [length for length in ranked["lengths"] if self.seconds in (None, length["seconds"])]
+
+    def sorted(self, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Best first, by the unit."""
+        return sorted(rows, key=lambda row: (row[self.field] is None, row[self.field], row["cell"]))
+
+
+def show(
+    ranks: dict[str, Any], console: Console, before: dict[str, float] | None = None, view: View | None = None
+) -> None:
+    """Print one table per suite and length. `before`: average ranks (unit cell) of an earlier run, by `rank_key`."""
+    view = view or View()
+    for suite, ranked in view.suites(ranks).items():
+        cover = ranks["coverage"][suite]
+        for length in view.lengths(ranked):
+            floors = floors_of(ranks, suite, length["seconds"])
+            title = title_of(ranks["sweep"], suite, ranked, length)
+            console.print(length_table(title, suite, ranked, length, console.width, before or {}, floors, view))
+            for note in notes_of(ranked, length, console.width):
+                console.print(note)
+        for note in notes_of_suite(suite, ranked, cover):
+            console.print(note, markup=False, soft_wrap=True)
+
+
+def title_of(sweep: str, suite: str, ranked: dict[str, Any], length: dict[str, Any] | None = None) -> str:
+    """'demo: vbench-long (exact, long range, compat all, made in fp8), 30 s, 12 prompts', safe to print as markup."""
+    precision = [f"made in {ranked['precision']}"] if "precision" in ranked else []
+    made = [ranked["protocol"] or "nothing scored", *settings_texts(ranked), *precision]
+    where = f", {length['seconds']} s, {length['prompts']} prompts" if length else ""
+    return escape(f"{sweep}: {suite} ({', '.join(made)}){where}")
+
+
+def settings_texts(ranked: dict[str, Any]) -> list[str]:
+    """The settings that the scores were made with, but for what the table shows anyhow: protocol and metrics."""
+    texts = []
+    for name, value in ranked.get("settings", {}).items():
+        words = name.replace("_", " ")
+        if isinstance(value, bool):
+            texts.append(words if value else f"no {words}")
+        elif isinstance(value, list) and not set(value) <= set(ranked["directions"]):
+            texts.append(f"{words} {' + '.join(value)}")
+    return texts
+
+
+def notes_of_suite(suite: str, ranked: dict[str, Any], cover: dict[str, int]) -> list[str]:
+    """Takes without scores, and videos with cuts."""
+    notes = []
+    if cover["scored"] < cover["takes"]:
+        notes.append(f"{suite}: {cover['scored']} of {cover['takes']} takes are scored")
+    cuts = ranked.get("cuts")
+    if cuts and cuts["with_cuts"]:
+        most = ", ".join(f"{one['cuts']} in take {one['take_id']} of {one['cell']}" for one in cuts["most"])
+        more = ", .." if cuts["with_cuts"] > len(cuts["most"]) else ""
+        notes.append(
+            f"{suite}: scene cuts in {cuts['with_cuts']} of {cuts['videos']} videos ({most}{more}); "
+            "a cut lowers consistency and is no drift"
+        )
+    return notes
+
+
+def floors_of(ranks: dict[str, Any], suite: str, seconds: int) -> Floors:
+    """What chance alone gives, for the metrics that measure it."""
+    mine = [row for row in ranks["drift"] if (row["suite"], row["seconds"]) == (suite, seconds)]
+    return {
+        (f"{row['backbone']}/{row['method']}/{seconds}s", row["metric"].removesuffix("_floor")): row["value"]
+        for row in mine
+        if row["metric"].endswith("_floor")
+    }
+
+
+def scored_metrics(ranked: dict[str, Any], length: dict[str, Any]) -> list[str]:
+    """Metrics that have a value in some cell; what applies to no take of a sweep is not a column."""
+    rows = length["overall"]
+    return [name for name in ranked["directions"] if any(row["metrics"][name]["score"] is not None for row in rows)]
+
+
+def notes_of(ranked: dict[str, Any], length: dict[str, Any], width: int) -> list[str]:
+    """What a reader of the table must know: columns that did not fit, and means over fewer takes than the others'."""
+    names = scored_metrics(ranked, length)
+    hidden = names[shown_metrics(width) :]
+    some_missing = any(row["metrics"][name]["missing"] for row in length["overall"] for name in names)
+    starred = "* some takes have no value for this metric; the mean, and the rank, are over the others"
+    wider = f"not shown, for want of width, but in ranks.json and in the ranks: {', '.join(hidden)}"
+    return [note for note, needed in ((starred, some_missing), (wider, hidden)) if needed]
+
+
+def shown_metrics(width: int) -> int:
+    """How many metrics' columns a table of this width holds."""
+    return max(1, (width - FIXED_WIDTH) // METRIC_WIDTH)
+
+
+def length_table(
+    title: str,
+    suite: str,
+    ranked: dict[str, Any],
+    length: dict[str, Any],
+    width: int,
+    before: dict[str, float],
+    floors: Floors,
+    view: View,
+) -> Table:
+    before = before if view.unit == "cell" else {}
+    table = new_table(f"{title} (rank unit: {view.unit}; rank 1 is best; [95 % interval])")
+    for name, justify in (("#", "right"), ("backbone", "left"), ("method", "left")):
+        table.add_column(name, justify=justify, no_wrap=True)  # type: ignore[arg-type]
+    table.add_column("average rank", no_wrap=True)
+    table.add_column("in backbone", no_wrap=True)
+    if before:
+        table.add_column("was", justify="right", no_wrap=True)
+    metrics = scored_metrics(ranked, length)[: shown_metrics(width)]
+    floored = {name for _, name in floors}
+    for name in metrics:
+        arrow = ranked["directions"][name] + (", floor" if name in floored else "")
+        table.add_column(f"{heading(name)}\n({arrow})", justify="right", no_wrap=True)
+    within = {row["cell"]: row for rows in length["within"].values() for row in rows}
+    for place, row in enumerate(view.sorted(length["overall"]), 1):
+        moved = [movement(row["average_rank"], before.get(rank_key(suite, row["cell"])))] if before else []
+        scores = [
+            number(row["metrics"][name]["score"])
+            + ("*" if row["metrics"][name]["missing"] else "")
+            + floor_text(floors.get((row["cell"], name)))
+            for name in metrics
+        ]
+        best = within[row["cell"]]
+        places = [ranked_text(row, view.field), ranked_text(best, view.field)]
+        table.add_row(str(place), row["backbone"], row["method"], *places, *moved, *scores)
+    return table
+
+
+def floor_text(floor: float | None) -> str:
+    return "" if floor is None else f" ({floor:.3g})"
+
+
+def ranked_text(row: dict[str, Any], field: str) -> str:
+    return number(row[field], 2) + interval(row[f"{field}_interval"], 2)
+
+
+def movement(now: float | None, before: float | None) -> str:
+    if before is None:
+        return "new"
+    if now is None or abs(now - before) < NO_MOVE:
+        return f"{before:.2f} ="
+    return f"{before:.2f} {'up' if now < before else 'down'}"
+
+
+def rank_key(suite: str, cell: str) -> str:
+    return f"{suite}:{cell}"
+
+
+def average_ranks(ranks: dict[str, Any]) -> dict[str, float]:
+    """Every cell's overall average rank, by `rank_key`."""
+    return {rank_key(suite, row["cell"]): row["average_rank"] for suite, row in rows_of(ranks, View())}
+
+
+def rows_of(ranks: dict[str, Any], view: View) -> Iterator[tuple[str, dict[str, Any]]]:
+    for suite, ranked in view.suites(ranks).items():
+        for length in view.lengths(ranked):
+            for row in length["overall"]:
+                if row["average_rank"] is not None:
+                    yield suite, row
+
+
+def folder_table(report: dict[str, Any], folder: str) -> Table:
+    """The scores of `longtake eval`, a row per video."""
+    return video_table(report, f"{folder}: {report['suite']}", lambda entry, name: number(entry["metrics"].get(name)))
+
+
+def drift_table(report: dict[str, Any], folder: str) -> Table:
+    """How each metric moved over each video: last quarter minus first, and their ratio where the metric tells it."""
+    title = f"{folder}: drift, last quarter minus first (x: last over first)"
+    return video_table(report, title, lambda entry, name: drift_text(entry["drift"], name))
+
+
+def video_table(report: dict[str, Any], title: str, cell: Callable[[dict[str, Any], str], str]) -> Table:
+    """A row per video, a column per metric."""
+    names = list(dict.fromkeys(name for entry in report["videos"].values() for name in entry["metrics"]))
+    table = new_table(escape(title))
+    table.add_column("video", overflow="fold")
+    for name in names:
+        table.add_column(heading(name), justify="right", no_wrap=True)
+    for video, entry in report["videos"].items():
+        table.add_row(escape(video), *[cell(entry, name) for name in names])
+    return table
+
+
+def drift_text(drift: dict[str, float | None], name: str) -> str:
+    moved, ratio = drift.get(f"{name}.quarter_diff"), drift.get(f"{name}.quarter_ratio")
+    if moved is None:
+        return "-"
+    return f"{moved:+.3g}" + ("" if ratio is None else f" (x{ratio:.2f})")

@@ -1,0 +1,75 @@
+"""A suite's average ranks, length beside length: which method holds when videos get longer.
+
+Ranks at two lengths are places among the cells of that length; where those are not the same cells, a note says so.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from longtake.jobs.console import interval, new_table, number
+from longtake.jobs.results.leaderboard import NO_MOVE, View, title_of
+
+Cells = dict[tuple[str, str], dict[str, Any]]
+"""(backbone, method) -> the row of a rank table."""
+
+
+def show_lengths(ranks: dict[str, Any], console: Console, view: View) -> None:
+    """Print a table per suite that was ranked at more than one length."""
+    for suite, ranked in view.suites(ranks).items():
+        lengths = view.lengths(ranked)
+        if len(lengths) < 2:
+            continue
+        console.print(lengths_table(title_of(ranks["sweep"], suite, ranked), lengths, view))
+        if len({frozenset(cells_of(length["overall"])) for length in lengths}) > 1:
+            console.print("the lengths were not made with the same cells: a rank is a place among those of its length")
+        if len({length["prompt_set"] for length in lengths}) > 1:
+            console.print("the lengths were not made with the same prompts")
+
+
+def lengths_table(title: str, lengths: list[dict[str, Any]], view: View) -> Table:
+    """A row per cell; per length its rank among all and in its backbone; and the way from the shortest to the longest,
+    in its backbone."""
+    table = new_table(f"{title}: average rank by length (rank unit: {view.unit}; rank 1 is best; \\[95 % interval])")
+    table.add_column("backbone", no_wrap=True)
+    table.add_column("method", no_wrap=True)
+    for scope in ("overall", "in backbone"):
+        for length in lengths:
+            table.add_column(f"{scope}\n{length['seconds']} s", no_wrap=True)
+    first, last = lengths[0]["seconds"], lengths[-1]["seconds"]
+    table.add_column(f"in backbone,\n{first} s to {last} s", justify="right", no_wrap=True)
+    overall = [cells_of(length["overall"]) for length in lengths]
+    within = [cells_of([row for rows in length["within"].values() for row in rows]) for length in lengths]
+    for cell in in_order(overall, view):
+        places = [place_text(found.get(cell), view) for found in [*overall, *within]]
+        ends = [found[cell][view.field] if cell in found else None for found in (within[0], within[-1])]
+        table.add_row(*map(escape, cell), *places, way(*ends))
+    return table
+
+
+def place_text(row: dict[str, Any] | None, view: View) -> str:
+    """'1.14' and, below it, '[1.00, 1.43]'."""
+    return "-" if row is None else f"{number(row[view.field], 2)}\n{interval(row[f'{view.field}_interval'], 2).strip()}"
+
+
+def way(first: float | None, last: float | None) -> str:
+    """'1.00 to 1.14 down'; '-' where the cell was not ranked at both."""
+    if first is None or last is None:
+        return "-"
+    word = "=" if abs(last - first) < NO_MOVE else "up" if last < first else "down"
+    return f"{first:.2f} to {last:.2f} {word}"
+
+
+def cells_of(rows: list[dict[str, Any]]) -> Cells:
+    return {(row["backbone"], row["method"]): row for row in rows}
+
+
+def in_order(overall: list[Cells], view: View) -> list[tuple[str, str]]:
+    """Backbone by backbone, best first at the longest length; what was not made there comes last."""
+    best = {cell: place for found in overall for place, cell in enumerate(cells_of(view.sorted([*found.values()])))}
+    longest = {cell: place for place, cell in enumerate(cells_of(view.sorted([*overall[-1].values()])))}
+    return sorted(best, key=lambda cell: (cell[0], cell not in longest, longest.get(cell, 0), cell[1]))

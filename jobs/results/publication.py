@@ -1,0 +1,167 @@
+"""What the tracking store is told of a sweep: a parent run, and a child run per cell that has a made take.
+
+Builds records from the store and talks to nobody. A child run's key holds a hash of its parameters, so that another
+cell under the same label is another run.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+from longtake.evaluators.base import SuiteEntry
+from longtake.jobs.results.ranks import DRIFT_COLUMNS
+from longtake.jobs.workers.scoring import current_scores
+from longtake.platform.store.sweep import SweepStore
+from longtake.platform.takes import Cell, Take, canonical_json
+from longtake.platform.tracking.publish import Publication, RunRecord
+
+RANK_FIELDS = {"average_rank": "rank", "average_rank_per_prompt": "rank_per_prompt"}
+
+
+def build(store: SweepStore, takes: list[Take], suites: list[SuiteEntry], experiment: str) -> Publication:
+    """The publication of what the store holds now."""
+    ranks = store.ranks() or {"suites": {}, "drift": []}
+    cells: dict[Cell, list[Take]] = {}
+    for take in takes:
+        cells.setdefault(take.cell, []).append(take)
+    done = store.done_ids()
+    children = [
+        cell_record(store, cell, mine, suites, ranks)
+        for cell, mine in cells.items()
+        if any(take.id in done for take in mine)
+    ]
+    return Publication(experiment, sweep_record(store, takes, suites), children)
+
+
+def sweep_record(store: SweepStore, takes: list[Take], suites: list[SuiteEntry]) -> RunRecord:
+    done, failures = store.done_ids(), store.failures()
+    files = [store.folder / name for name in ("sweep.yaml", "ranks.json", "table.parquet")]
+    files.append(store.contact_sheet_path)
+    return RunRecord(
+        key=f"sweep:{store.name}",
+        name=store.name,
+        tags={
+            "longtake.kind": "sweep",
+            "longtake.sweep": store.name,
+            "longtake.backbones": listed(take.backbone for take in takes),
+            "longtake.methods": listed(take.method.label for take in takes),
+            "longtake.lengths_s": listed(str(take.seconds) for take in takes),
+            "longtake.suites": listed(entry.label for entry in suites),
+        },
+        metrics={
+            "takes.planned": float(len(takes)),
+            "takes.made": float(sum(take.id in done for take in takes)),
+            "takes.with_failures": float(sum(take.id in failures for take in takes)),
+        },
+        artifacts=[(path, "") for path in files if path.is_file()],
+    )
+
+
+def cell_record(
+    store: SweepStore, cell: Cell, takes: list[Take], suites: list[SuiteEntry], ranks: dict[str, Any]
+) -> RunRecord:
+    params = cell_params(takes[0])
+    mark = hashlib.sha256(canonical_json([params, takes[0].fingerprint]).encode()).hexdigest()[:12]
+    metrics, missing = cell_metrics(cell, ranks)
+    results = [result for take in takes if (result := store.result(take.id)) is not None]
+    for stage in sorted({stage for result in results for stage in result.timings}):
+        metrics[f"seconds/{stage}"] = mean([r.timings[stage] for r in results if stage in r.timings])
+    metrics["bytes/bank"] = max((float(r.bank_bytes) for r in results), default=0.0)
+    metrics["bytes/peak_rss"] = max((float(r.peak_rss_bytes) for r in results), default=0.0)
+    made = [take for take in takes if store.result(take.id) is not None]
+    return RunRecord(
+        key=f"cell:{store.name}:{cell}:{mark}",
+        name=str(cell),
+        params=params,
+        tags={
+            "longtake.kind": "cell",
+            "longtake.sweep": store.name,
+            "longtake.cell": str(cell),
+            "longtake.takes": f"{len(results)} of {len(takes)}",
+            **{f"longtake.sha256.{name}": digest for name, digest in takes[0].fingerprint},
+            **({"longtake.unscored": ", ".join(missing)} if missing else {}),
+        },
+        metrics=metrics,
+        series=over_time(store, takes, suites),
+        artifacts=[(path, "video") for path in sample_videos(store, made)],
+    )
+
+
+def cell_params(take: Take) -> dict[str, str]:
+    """What a cell is: the same under every publication."""
+    fixed = {
+        "backbone": take.backbone,
+        "method": take.method.name,
+        "label": take.method.label,
+        "seconds": str(take.seconds),
+        "latent_frames": str(take.latent_frames),
+        "start_frames": str(take.start_frames),
+    }
+    return fixed | {f"method.{name}": str(value) for name, value in sorted(take.method.params.items())}
+
+
+def cell_metrics(cell: Cell, ranks: dict[str, Any]) -> tuple[dict[str, float], list[str]]:
+    """(scores, ranks and drift, with their intervals; names of the metrics without a value)."""
+    found: dict[str, float | None] = {}
+    for suite, ranked in ranks["suites"].items():
+        for length in ranked["lengths"]:
+            for scope, rows in [("overall", length["overall"]), ("within", length["within"].get(cell.backbone, []))]:
+                for row in rows:
+                    if row["cell"] == str(cell):
+                        found |= row_metrics(suite, scope, row)
+    for row in ranks["drift"]:
+        if (row["backbone"], row["method"], row["seconds"]) == (cell.backbone, cell.method, cell.seconds):
+            name = f"{row['suite']}/{row['metric']}"
+            found = with_interval(name, row["value"], row.get("value_interval")) | found
+            for part in DRIFT_COLUMNS:
+                if row[part] is not None:
+                    found |= with_interval(f"{name}.{part}", row[part], row.get(f"{part}_interval"))
+    missing = sorted(name for name, value in found.items() if value is None)
+    return {name: value for name, value in found.items() if value is not None}, missing
+
+
+def row_metrics(suite: str, scope: str, row: dict[str, Any]) -> dict[str, float | None]:
+    found: dict[str, float | None] = {}
+    for name, short in RANK_FIELDS.items():
+        found |= with_interval(f"{suite}/{short}_{scope}", row[name], row[f"{name}_interval"])
+    for metric, values in row["metrics"].items():
+        found |= with_interval(f"{suite}/{metric}.rank_{scope}", values["rank"], values["rank_interval"])
+        if scope == "overall":
+            found |= with_interval(f"{suite}/{metric}", values["score"], values["score_interval"])
+            found[f"{suite}/{metric}.missing"] = float(values["missing"])
+    return found
+
+
+def with_interval(name: str, value: float | None, bounds: list[float] | None) -> dict[str, float | None]:
+    low_high = {f"{name}.low": bounds[0], f"{name}.high": bounds[1]} if bounds and value is not None else {}
+    return {name: value, **low_high}
+
+
+def over_time(store: SweepStore, takes: list[Take], suites: list[SuiteEntry]) -> dict[str, list[tuple[int, float]]]:
+    """Per metric, the mean over takes of the clip scores at each clip's start second (step = second)."""
+    sums: dict[str, dict[int, list[float]]] = {}
+    for take in takes:
+        for entry in suites:
+            scores = current_scores(store, take.id, entry)
+            for metric, clips in scores.clips.items() if scores else ():
+                for second, value in zip(scores.seconds.get(metric, []), clips, strict=False):  # type: ignore[union-attr]
+                    if value is not None:
+                        sums.setdefault(f"{entry.label}/{metric}.over_time", {}).setdefault(round(second), []).append(
+                            value
+                        )
+    return {name: [(step, mean(values)) for step, values in sorted(steps.items())] for name, steps in sums.items()}
+
+
+def sample_videos(store: SweepStore, made: list[Take]) -> list[Path]:
+    """One video per cell, that of the plan's first take."""
+    return [store.video(made[0].id)] if made else []
+
+
+def mean(values: list[float]) -> float:
+    return sum(values) / len(values)
+
+
+def listed(values: Any) -> str:
+    return ", ".join(dict.fromkeys(values))

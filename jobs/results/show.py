@@ -1,0 +1,72 @@
+"""`longtake leaderboard`: the ranks of every sweep in a folder, how they move with length and over runs, and drift."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from longtake.jobs.console import new_table, number
+from longtake.jobs.results.drift import show_drift
+from longtake.jobs.results.leaderboard import View, average_ranks, rank_key, rows_of, show
+from longtake.jobs.results.lengths import show_lengths
+from longtake.platform.errors import ConfigError
+from longtake.platform.registry import did_you_mean
+from longtake.platform.store.sweep import SweepStore, sweep_names
+
+MAX_RUNS = 6
+
+
+def show_folder(runs: Path, only: str | None, view: View, console: Console) -> int:
+    """`longtake leaderboard`: every sweep of a folder with its ranks, how they move with length and moved since the run
+    before, and drift."""
+    names = sweep_names(runs) if only is None else [name for name in sweep_names(runs) if name == only]
+    if not names:
+        what = f"no sweep {only!r}" if only else "no sweep"
+        raise ConfigError(f"{runs}: {what} in this folder; name the folder that `longtake run` wrote to")
+    stores = [SweepStore(runs, name) for name in names]
+    found = {store.name: (store.ranks(), store.history()) for store in stores}
+    check_view(view, [ranks for ranks, _ in found.values() if ranks is not None])
+    for name, (ranks, history) in found.items():
+        if ranks is None:
+            console.print(f"{name}: nothing is ranked yet")
+            continue
+        show(ranks, console, earlier(ranks, history), view)
+        show_lengths(ranks, console, view)
+        show_drift(ranks, console, view)
+        if len(history) > 1 and view.unit == "cell":
+            console.print(history_table(name, ranks, history[-MAX_RUNS:], view))
+    return 0
+
+
+def check_view(view: View, found: list[dict[str, Any]]) -> None:
+    """A suite or length that is in no sweep is a mistake, not an empty answer."""
+    suites = list(dict.fromkeys(name for ranks in found for name in ranks["suites"]))
+    if view.suite is not None and view.suite not in suites:
+        raise ConfigError(f"--suite: nothing is ranked under {view.suite!r}; {did_you_mean(view.suite, suites)}")
+    chosen = [ranked for ranks in found for ranked in view.suites(ranks).values()]
+    lengths = sorted({length["seconds"] for ranked in chosen for length in ranked["lengths"]})
+    if view.seconds is not None and view.seconds not in lengths:
+        known = ", ".join(map(str, lengths)) or "none"
+        raise ConfigError(f"--length: nothing is ranked at {view.seconds} s; lengths in seconds: {known}")
+
+
+def earlier(ranks: dict[str, Any], history: list[dict[str, Any]]) -> dict[str, float]:
+    """The average ranks of the latest run that differs from what stands now; empty when there is none."""
+    now = average_ranks(ranks)
+    past = [row["average_rank"] for row in history if row["average_rank"] != now]
+    return past[-1] if past else {}
+
+
+def history_table(sweep: str, ranks: dict[str, Any], history: list[dict[str, Any]], view: View) -> Table:
+    """Average rank of each cell over the runs that changed something, oldest first."""
+    table = new_table(f"{sweep}: average ranks over runs (rank unit: cell)")
+    table.add_column("suite and cell", no_wrap=True)
+    for row in history:
+        table.add_column(str(row["at"])[:16].replace("T", " "), justify="right", no_wrap=True)
+    for suite, row in rows_of(ranks, view):
+        key = rank_key(suite, row["cell"])
+        table.add_row(f"{suite} {row['cell']}", *[number(past["average_rank"].get(key), 2) for past in history])
+    return table

@@ -1,0 +1,157 @@
+"""`longtake traces SWEEP_FOLDER`: what the methods of a made sweep attended, from the traces of its takes.
+
+Named steps: open, read take by take, write the CSV, print a table per length. Reads the store and writes nothing to it,
+so it may look at a sweep that is still running; takes that are not made are counted. Where a backbone has a known
+camera its prompts say what a frame shows; no video is read and nothing is sampled.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+
+from longtake.jobs.console import bar, console_for, say
+from longtake.jobs.results import trace_table
+from longtake.platform.errors import ConfigError, StorageError
+from longtake.platform.store import durable
+from longtake.platform.store.sweep import SweepStore
+from longtake.platform.takes import Cell, Take
+
+if TYPE_CHECKING:
+    from longtake.evaluators.retrieval.trace_measures import Filmed
+    from longtake.evaluators.retrieval.trace_summary import CellSums
+    from longtake.evaluators.retrieval.world import Scene
+
+SEED = 0
+"""Of the bootstrap."""
+SHOW_SECONDS = 2.0
+
+
+def traces(folder: Path, out: Path | None = None, console: Console | None = None) -> int:
+    """The whole job; returns 0. Raises ConfigError where there is nothing to read, StorageError for a damaged trace."""
+    console = console or console_for()
+    store, plan, made = open_sweep(folder)
+    rows = rows_of(plan, read(store, plan, watched(made, console)))
+    if out is not None:
+        durable.make_folder(out.parent)
+        durable.replace_file(out, trace_table.csv_bytes(rows))
+    for table in trace_table.tables(store.name, rows):
+        console.print(table)
+    for line in trace_table.notes(rows, len(made), len(plan)):
+        say(console, line)
+    if out is not None:
+        say(console, f"every number with its 95 % interval: {out}")
+    return 0
+
+
+def open_sweep(folder: Path) -> tuple[SweepStore, list[Take], list[Take]]:
+    """The store, its plan, and the takes that are done: those of one video's length and prompt follow each other."""
+    where = folder.resolve()
+    store = SweepStore(where.parent, where.name)
+    plan, done = store.plan(), store.done_ids()
+    if not plan:
+        raise ConfigError(f"{folder}: holds no sweep; name a folder that `longtake run` wrote, such as runs/NAME")
+    made = [take for take in plan if take.id in done]
+    if not made:
+        raise ConfigError(f"{folder}: none of its {len(plan)} takes is made yet; `longtake run` makes them")
+    return store, plan, sorted(made, key=lambda take: (take.backbone, take.latent_frames, take.prompt))
+
+
+def read(store: SweepStore, plan: Sequence[Take], made: Iterator[Take]) -> dict[Cell, CellSums]:
+    """What every cell attended; one take's trace is held at a time."""
+    from longtake.evaluators.retrieval.trace_measures import measure_blocks
+    from longtake.evaluators.retrieval.trace_rows import read_blocks
+    from longtake.evaluators.retrieval.trace_summary import CellSums
+
+    numbers = {prompt: number for number, prompt in enumerate(prompts_of(plan))}
+    world, cells = World(), dict[Cell, CellSums]()
+    for take in made:
+        filmed, rows = world.filmed(take), store.trace(take.id)
+        if not rows:
+            raise StorageError(f"{store.folder}: take {take.id} has no trace; {REMADE}")
+        try:
+            blocks = read_blocks(rows, take.latent_frames // filmed.window.block)
+        except ValueError as error:
+            raise StorageError(f"{store.folder}: take {take.id}: trace.jsonl: {error}; {REMADE}") from error
+        cell = cells.setdefault(take.cell, CellSums(len(numbers), take.latent_frames / filmed.latent_fps))
+        cell.add(numbers[take.prompt], *measure_blocks(blocks, filmed))
+    return cells
+
+
+REMADE = "remove the take's folder, and the next run makes it again"
+
+
+def prompts_of(plan: Sequence[Take]) -> list[str]:
+    return list(dict.fromkeys(take.prompt for take in plan))
+
+
+def rows_of(plan: Sequence[Take], cells: dict[Cell, CellSums]) -> list[dict[str, Any]]:
+    """A row per cell, part of the video and measure, in the order of the plan."""
+    from longtake.platform.spread import draws
+
+    drawn = draws(len(prompts_of(plan)), SEED)
+    return [
+        {"backbone": cell.backbone, "method": cell.method, "seconds": cell.seconds, **row}
+        for cell in dict.fromkeys(take.cell for take in plan)
+        if cell in cells
+        for row in cells[cell].rows(drawn)
+    ]
+
+
+@dataclass
+class World:
+    """What the backbones know of their takes: the window, and what a frame shows. Keeps the latest street alone."""
+
+    loaded: dict[str, Any] = field(default_factory=dict)
+    latest: tuple[Any, Scene] | None = None
+
+    def filmed(self, take: Take) -> Filmed:
+        from longtake.evaluators.retrieval.trace_measures import Filmed
+        from longtake.platform.backbones.base import backbones
+        from longtake.platform.methods.base import Window, methods
+
+        spec, params = backbones.get(take.backbone).spec, take.method.params
+        looks_back = methods.get(take.method.name).keeps_evicted
+        return Filmed(
+            window=Window(params["window"], params["sink"], spec.window.block),
+            latent_fps=spec.latent_fps,
+            latent_frames=take.latent_frames,
+            start_frames=take.start_frames,
+            recency_guard=params.get("recency_guard", 0) if looks_back else None,
+            scene=self.scene(take) if looks_back and spec.has_camera else None,
+        )
+
+    def scene(self, take: Take) -> Scene:
+        import numpy as np
+
+        from longtake.evaluators.retrieval.world import Scene
+        from longtake.platform.backbones.base import backbones
+        from longtake.platform.resources import Resources
+
+        key = (take.backbone, take.latent_frames, take.prompt)
+        if self.latest is None or self.latest[0] != key:
+            if take.backbone not in self.loaded:
+                self.loaded[take.backbone] = backbones.get(take.backbone)(Resources(device="cpu"))
+            told = self.loaded[take.backbone].condition(take.prompt, take.latent_frames)
+            scene = Scene(np.asarray(told.columns, np.int64), told.view_columns, told.world_columns)
+            self.latest = key, scene
+        return self.latest[1]
+
+
+def watched(made: Sequence[Take], console: Console) -> Iterator[Take]:
+    """The takes one by one; a bar on a terminal, elsewhere a line now and then, once it has taken a while."""
+    if console.is_terminal:
+        with bar(console) as progress:
+            yield from progress.track(made, task_id=progress.add_task("takes", total=len(made), note=""))
+        return
+    last = time.monotonic()
+    for number, take in enumerate(made):
+        if time.monotonic() - last >= SHOW_SECONDS:
+            last = time.monotonic()
+            say(console, f"traces: {number} of {len(made)} takes are read")
+        yield take

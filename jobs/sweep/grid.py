@@ -1,0 +1,323 @@
+"""A sweep file expanded: backbones x methods x lengths x prompts x seeds -> takes.
+
+Owns the resolution of names and parameters and the rounding of lengths; makes nothing and writes nothing. Whatever
+would make a take fail for a reason that can be known beforehand (a prompt, a parameter, missing weights) fails here.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from longtake.evaluators.base import SuiteEntry
+from longtake.jobs.sweep import spec as sweeps
+from longtake.jobs.sweep.spec import MethodEntry, SweepConfig
+from longtake.platform import config
+from longtake.platform.errors import ConfigError, LongtakeError, WeightsError
+from longtake.platform.resources import BankRoom, Resources
+from longtake.platform.takes import MethodSpec, Take
+from longtake.platform.tracking import model_registry
+from longtake.platform.tracking.client import OFF, default_uri, without_password
+
+CPU_BATCH = 4
+INLINE = "inline"
+HERE = ("local", INLINE)
+"""Clusters that are this machine."""
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A sweep's takes in the order of its file, and what had to be adjusted (`notes`, one line each)."""
+
+    sweep: SweepConfig
+    file: Path
+    prompts: list[str]
+    takes: list[Take]
+    suites: list[SuiteEntry]
+    notes: list[str]
+
+    @property
+    def gpus(self) -> float:
+        """GPUs that a sampler of this sweep computes on: as told, or the most that any of its backbones asks for."""
+        from longtake.platform.backbones.base import backbones
+
+        workers = self.sweep.workers
+        if workers.gpus_per_sampler != "auto":
+            return float(workers.gpus_per_sampler)
+        if workers.device == "cpu":
+            return float(workers.gpus_named)
+        return max(workers.gpus_named, *(backbones.get(name).spec.gpus for name in self.sweep.backbones))
+
+    @property
+    def on_gpu(self) -> bool:
+        return self.gpus > 0 and self.sweep.workers.device != "cpu"
+
+    @property
+    def samplers_here(self) -> int:
+        """The number of samplers on this machine, if the sweep runs here."""
+        workers = self.sweep.workers
+        if workers.cluster == INLINE:
+            return 1
+        if workers.samplers != "auto":
+            return min(int(workers.samplers), len(self.takes))
+        if not self.on_gpu:
+            return min(os.cpu_count() or 1, len(self.takes))
+        import torch
+
+        return max(1, min(int(torch.cuda.device_count() / self.gpus), len(self.takes)))
+
+    @cached_property
+    def bank(self) -> BankRoom:
+        """The room for a sampler's banks. If the sweep runs on this machine, the share of its memory is computed once,
+        so that the plan, the check and the run use the same number."""
+        room = self.sweep.workers.bank
+        return room.on_this_machine(self.samplers_here) if self.sweep.workers.cluster in HERE else room
+
+    def resources(self, texts: Path) -> Resources:
+        """What each sampler may use. One that asked for no GPU computes on the CPU, whatever the machine has."""
+        workers = self.sweep.workers
+        device = workers.device if self.on_gpu or workers.device != "auto" else "cpu"
+        disk = self.bank.disk and str(Path(self.bank.disk).absolute())
+        bank = replace(self.bank, disk=disk)
+        return Resources(
+            device,
+            workers.decode_device,
+            workers.compile,
+            bank,
+            texts,
+            attention_shares=workers.attention_shares,
+            precision=workers.precision,
+        )
+
+    def check_precision(self) -> None:
+        """Raises ConfigError, in the driver, for a precision that the samplers of this sweep cannot compute in."""
+        from longtake.platform.backbones.base import backbones, check_precision
+
+        precision = self.sweep.workers.precision
+        for name in self.sweep.backbones:
+            check_precision(backbones.get(name).spec, precision)
+        if precision == "fp8" and not self.on_gpu:
+            raise ConfigError(
+                "workers.precision: 'fp8' needs a GPU, but the samplers compute on the CPU (see workers.device, "
+                "workers.gpus_per_sampler); set bf16 or null"
+            )
+
+    @property
+    def batch(self) -> int:
+        """How many takes a sampler may make together: one fills a GPU; on a CPU, a few of a small network do better."""
+        told = self.sweep.workers.batch
+        return told if told != "auto" else 1 if self.on_gpu else CPU_BATCH
+
+    @property
+    def config_yaml(self) -> str:
+        """The resolved sweep, prompts spelled out, as kept beside the results; no password of a URL is in it."""
+        tracking = replace(self.sweep.tracking, uri=without_password(self.sweep.tracking.uri))
+        return config.dump(replace(self.sweep, prompts=self.prompts, tracking=tracking))
+
+
+def expand(file: str | Path, overrides: Sequence[str] = (), need_weights: bool = True) -> Grid:
+    """Read, check and expand a sweep file. Raises ConfigError (file, key, value, rule) or WeightsError.
+
+    Without `need_weights`, a backbone whose weights are not there is a note, and its takes have no true id yet.
+    """
+    file = Path(file)
+    sweep = sweeps.load(file, overrides)
+    prompts = sweeps.read_prompts(sweep, file)
+    notes: list[str] = []
+    suites = find_suites(sweep, file, notes, need_weights)
+    takes: list[Take] = []
+    entries = [pinned(entry, sweep, file) for entry in sweep.method_entries()]
+    for name in sweep.backbones:
+        takes += backbone_takes(name, sweep, entries, prompts, file, notes, need_weights)
+    check_unique(takes, file)
+    return checked(Grid(sweep, file, prompts, takes, suites, notes))
+
+
+def checked(grid: Grid) -> Grid:
+    """The grid, if its samplers can compute in its precision. Raises ConfigError."""
+    try:
+        grid.check_precision()
+    except ConfigError as error:
+        raise ConfigError(f"{grid.file}: {error}") from error
+    if grid.sweep.workers.precision == "fp8":
+        grid.notes.append(
+            "workers.precision: fp8 changes pixels beyond rounding; takes in fp8 and bf16 have different ids"
+        )
+    return grid
+
+
+Pinned = tuple[MethodEntry, dict[str, str]]
+"""A method's entry with registered models as files, and which versions they are, by `method.<parameter>.version`."""
+
+
+def pinned(entry: MethodEntry, sweep: SweepConfig, file: Path) -> Pinned:
+    """Looks up parameters that say `models:/NAME@ALIAS`: an alias may move, the takes of a sweep may not."""
+    params, versions = dict(entry.params), dict[str, str]()
+    for key, value in entry.params.items():
+        if isinstance(value, str) and value.startswith(model_registry.SCHEME):
+            where = f"{file}: methods.{entry.label}.{key}"
+            if sweep.tracking.uri == OFF:
+                raise ConfigError(f"{where}: {value!r} needs a tracking store; set tracking.uri, or name a file")
+            uri = sweep.tracking.uri or default_uri(Path(sweep.output))
+            try:
+                found = model_registry.resolve(value, uri, Path(sweep.output).absolute() / "models")
+            except LongtakeError as error:
+                raise ConfigError(f"{where}: {error}") from error
+            params[key] = str(found.weights)
+            versions[f"method.{key}.version"] = found.label
+    return replace(entry, params=params), versions
+
+
+def backbone_takes(
+    name: str,
+    sweep: SweepConfig,
+    entries: list[Pinned],
+    prompts: list[str],
+    file: Path,
+    notes: list[str],
+    need_weights: bool,
+) -> list[Take]:
+    """The takes of one backbone; appends to `notes` when a length was rounded or weights are missing."""
+    backbone = find_backbone(name, file)
+    check_prompts(backbone, prompts, file)
+    check_seeds(backbone, sweep.seeds, file)
+    if sweep.start_s and not backbone.spec.provides_start:
+        raise ConfigError(f"{file}: start_s: backbone {name!r} has no real frames to start from; set start_s to 0")
+    prints = fingerprint_of(backbone, notes, need_weights, sweep.workers.precision)
+    start = rounded_frames("start_s", sweep.start_s, backbone.spec, notes) if sweep.start_s else 0
+    lengths = [(seconds, rounded_frames("lengths_s", seconds, backbone.spec, notes)) for seconds in sweep.lengths_s]
+    if start >= min(frames for _, frames in lengths):
+        raise ConfigError(f"{file}: start_s: {sweep.start_s:g} s leave nothing to generate; lower it")
+    takes = []
+    for entry, versions in entries:
+        spec, method_prints = resolve_method(entry, backbone, file)
+        marks = tuple(sorted({**prints, **method_prints, **versions}.items()))
+        takes += [
+            Take(name, spec, seconds, frames, prompt, seed, start, marks)
+            for seconds, frames in lengths
+            for prompt in prompts
+            for seed in sweep.seeds
+        ]
+    return takes
+
+
+def fingerprint_of(backbone: Any, notes: list[str], need_weights: bool, precision: str | None) -> dict[str, str]:
+    """What a backbone's pixels depend on. fp8 is included, since it changes them beyond rounding; bf16 is not."""
+    added = {"precision": precision} if precision == "fp8" else {}
+    try:
+        return backbone.fingerprint() | added
+    except WeightsError as error:
+        if need_weights:
+            raise
+        notes.append(f"{backbone.spec.name} cannot run yet: {error}")
+        return added
+
+
+def find_backbone(name: str, file: Path) -> Any:
+    from longtake.platform.backbones.base import backbones
+
+    try:
+        return backbones.get(name)
+    except ConfigError as error:
+        raise ConfigError(f"{file}: backbones: {error}") from error
+
+
+def resolve_method(entry: MethodEntry, backbone: Any, file: Path) -> tuple[MethodSpec, dict[str, str]]:
+    """The method with every default written out, the backbone's window too, and the sha256 of weights it carries."""
+    from longtake.platform.methods.base import methods
+
+    try:
+        kind = methods.get(entry.name)
+    except ConfigError as error:
+        raise ConfigError(f"{file}: methods: {error}") from error
+    where = f"{file}: methods.{entry.label}"
+    built = config.build(kind, entry.params, where)
+    window = built.window_in(backbone.spec.window)
+    try:
+        built.check(window, backbone.spec.latent)
+        built.budget(backbone.spec.frame)
+        marks = built.fingerprint()
+    except (ConfigError, WeightsError) as error:
+        raise ConfigError(f"{where}: {error}") from error
+    if built.needs_camera and not backbone.spec.has_camera:
+        raise ConfigError(
+            f"{where}: needs a world with a known camera, which {backbone.spec.name} has not; leave it out"
+        )
+    params = asdict(built) | {"window": window.size, "sink": window.sink}  # type: ignore[call-overload]
+    for key in (mark.removeprefix("method.") for mark in marks):
+        if Path(str(params[key])).exists():  # workers have folders of their own
+            params[key] = str(Path(params[key]).absolute())
+    return MethodSpec(entry.name, entry.label, params), marks
+
+
+def check_prompts(backbone: Any, prompts: list[str], file: Path) -> None:
+    for number, prompt in enumerate(prompts, 1):
+        try:
+            backbone.check_prompt(prompt)
+        except ConfigError as error:
+            raise ConfigError(f"{file}: prompt {number}: {error}") from error
+
+
+def check_seeds(backbone: Any, seeds: list[int], file: Path) -> None:
+    for seed in seeds:
+        try:
+            backbone.check_seed(seed)
+        except ConfigError as error:
+            raise ConfigError(f"{file}: seeds: {error}") from error
+
+
+def find_suites(sweep: SweepConfig, file: Path, notes: list[str], need_weights: bool) -> list[SuiteEntry]:
+    """The sweep's suites, with the hashes of the weights that they score with. Raises ConfigError, WeightsError."""
+    from longtake.jobs.workers.scoring import with_weights
+
+    found = []
+    for entry in sweep.suite_entries():
+        try:
+            suite = entry.open()
+        except ConfigError as error:
+            raise ConfigError(f"{file}: suites: {error}") from error
+        if suite.of_folders():
+            told = ", ".join(suite.of_folders())
+            raise ConfigError(f"{file}: suites.{entry.label}: {told}: is of folders (longtake eval); leave it out here")
+        if suite.networks() and not sweep.workers.gpus_per_evaluator:
+            notes.append(f"suites.{entry.label}: its networks run on CPUs; a GPU: workers.gpus_per_evaluator=1")
+        try:
+            found.append(with_weights(entry))
+        except WeightsError as error:
+            if need_weights:
+                raise WeightsError(f"{file}: suites: {error}") from error
+            notes.append(f"suites.{entry.label}: {error}")
+            found.append(entry)
+    return found
+
+
+def rounded_frames(key: str, seconds: float, spec: Any, notes: list[str]) -> int:
+    """Latent frames for so many seconds, rounded up to whole blocks; `notes` says when that changes the length."""
+    exact = seconds * spec.latent_fps
+    blocks = math.ceil(exact / spec.frames_per_block - 1e-9)
+    frames = blocks * spec.frames_per_block
+    if abs(frames - exact) > 1e-6:
+        note = (
+            f"{key}: {seconds:g} s is not a whole number of blocks ({spec.frames_per_block} latent frames at "
+            f"{spec.latent_fps:g} a second); rounded up to {frames / spec.latent_fps:g} s ({frames} latent frames)"
+        )
+        if note not in notes:
+            notes.append(note)
+    return frames
+
+
+def check_unique(takes: list[Take], file: Path) -> None:
+    """Two takes with the same pixels are one; under two names they would be made once and counted twice."""
+    seen: dict[str, Take] = {}
+    for take in takes:
+        if take.id in seen:
+            raise ConfigError(
+                f"{file}: methods: {seen[take.id].method.label!r} and {take.method.label!r} come to the same "
+                f"parameters; remove one"
+            )
+        seen[take.id] = take

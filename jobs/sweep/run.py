@@ -1,0 +1,185 @@
+"""`longtake run`: plan, generate, score, rank and publish, as a list of named steps. Running it again resumes.
+
+Everything it knows is in the store at every moment, so that it may be killed at any of them. Exit codes: 0 done, 3 done
+with recorded failures, 75 stopped by a signal (run again to resume); errors carry their own.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import time
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from longtake.jobs.console import console_for, say
+from longtake.jobs.results import leaderboard
+from longtake.jobs.results import ranks as rank
+from longtake.jobs.results.publisher import Publisher, Target, ui_command_of
+from longtake.jobs.sweep.grid import Grid, expand
+from longtake.jobs.sweep.placement import batch_of, groups
+from longtake.jobs.sweep.plan import bank_line, check_room, room_of
+from longtake.jobs.sweep.progress import View
+from longtake.jobs.sweep.report import report_failures, report_memory, report_numerics, report_times, report_unscored
+from longtake.jobs.sweep.scheduler import TOGETHER, Desk, Snapshot
+from longtake.jobs.workers.run_loop import drain
+from longtake.jobs.workers.text import encode_prompts
+from longtake.platform.errors import Interrupted
+from longtake.platform.store.sweep import SweepStore
+from longtake.platform.tracking.client import OFF, default_uri
+from longtake.platform.workers.fleet import Fleet
+from longtake.platform.workers.ray_cluster import INLINE, Cluster, connect
+
+RANK_EVERY_SECONDS = 30.0
+PROGRESS_SECONDS = 1.0
+
+
+def run(file: Path, overrides: Sequence[str], console: Console | None = None) -> int:
+    """The whole sweep; returns the exit code. Raises LongtakeError for what a user can mend."""
+    console = console or console_for()
+    started = time.perf_counter()
+    grid = expand(file, overrides)
+    check_room(grid)
+    store = SweepStore(Path(grid.sweep.output).absolute(), grid.sweep.name)
+    with store.lock():
+        store.sweep_leftovers()
+        store.write_plan(grid.config_yaml, grid.takes)
+        announce(grid, store, console)
+        with Publisher(target_of(grid, store)) as publisher:
+            desk = work(grid, store, publisher, console)
+            store.sweep_leftovers()
+            return finish(grid, store, desk, publisher, console, started)
+
+
+def announce(grid: Grid, store: SweepStore, console: Console) -> None:
+    """What is about to happen, and what was adjusted."""
+    done = len(store.done_ids() & {take.id for take in grid.takes})
+    before = f", {done} of them made before" if done else ""
+    console.print(f"{store.name}: {len(grid.takes)} takes{before}, into {store.folder}", soft_wrap=True, markup=False)
+    for note in grid.notes:
+        console.print(f"note: {note}", soft_wrap=True, markup=False)
+    if room_of(grid):
+        console.print(bank_line(grid), soft_wrap=True, markup=False)
+
+
+def target_of(grid: Grid, store: SweepStore) -> Target | None:
+    """Where results are published; None when tracking is off."""
+    settings = grid.sweep.tracking
+    if settings.uri == OFF:
+        return None
+    uri = settings.uri or default_uri(store.folder.parent)
+    return Target(store, grid.suites, uri, settings.experiment or store.name)
+
+
+def work(grid: Grid, store: SweepStore, publisher: Publisher, console: Console) -> Desk:
+    """Make and score what is missing. Raises Interrupted when a signal ended it early."""
+    with View(console, store.name) as view:
+        desk = Desk(store, grid.takes, grid.suites, view.say, grid.sweep.workers.evaluator_parts)
+        items = desk.read()
+        if not items:
+            return desk
+        with connect(grid.sweep.workers.cluster) as cluster:
+            watch = Watch(grid, store, desk, view, publisher)
+            unmade = [take for take in grid.takes if take.id not in desk.made | desk.failed]
+            encode_prompts(unmade, store.texts, cluster, view.say, grid.sweep.workers.device)
+            wanted = groups(grid.sweep.workers, cluster, store, len(grid.takes), grid.gpus, grid.resources(store.texts))
+            fleet = cluster.fleet(wanted, desk.on_start, watch.show)
+            try:
+                desk.open(
+                    fleet,
+                    desk.gather(
+                        items, batch_of(grid, len(unmade), 1 if cluster.address == INLINE else wanted[0].count)
+                    ),
+                )
+                drive(fleet, cluster, desk, watch)
+            finally:
+                fleet.close()
+                watch.show(force=True)
+    return desk
+
+
+def drive(fleet: Fleet, cluster: Cluster, desk: Desk, watch: Watch) -> None:
+    """Until nothing is unfinished. Raises Interrupted when a signal ended it early."""
+    drain(fleet, cluster.stop, lambda: desk.unfinished, desk.book, watch.between, watch.view.say)
+    if desk.unfinished:
+        now = desk.snapshot()
+        raise Interrupted(f"stopped: {now.made} of {now.total} takes made, {now.scored} scored; run again to resume")
+
+
+class Watch:
+    """What happens beside the work: the display, progress.json, ranks of what is scored so far, publication."""
+
+    def __init__(self, grid: Grid, store: SweepStore, desk: Desk, view: View, publisher: Publisher):
+        self.grid, self.store, self.desk, self.view, self.publisher = grid, store, desk, view, publisher
+        self.noted_at = 0.0
+        self.ranked_at = time.monotonic()
+        self.ranked = 0
+
+    def show(self, force: bool = False) -> None:
+        snapshot = self.desk.snapshot()
+        self.view.update(snapshot)
+        if force or time.monotonic() - self.noted_at >= PROGRESS_SECONDS:
+            self.noted_at = time.monotonic()
+            self.store.write_progress(progress_row(snapshot))
+
+    def between(self) -> None:
+        self.show()
+        self.publisher.now_and_then()
+        scored = len(self.desk.scored)
+        if scored > self.ranked and time.monotonic() - self.ranked_at > RANK_EVERY_SECONDS:
+            rank.refresh(self.store, self.grid.takes, self.grid.suites)
+            self.ranked, self.ranked_at = scored, time.monotonic()
+
+
+def progress_row(snapshot: Snapshot) -> dict[str, Any]:
+    """progress.json: where the sweep stands, for whoever watches from outside."""
+    row = asdict(snapshot)
+    row["running"] = [
+        {"group": r.group, "worker": r.worker, "takes": r.item.key.split(TOGETHER), "report": r.report}
+        for r in snapshot.running
+    ]
+    return row | {"updated_at": datetime.now(UTC).isoformat(timespec="seconds"), "pid": os.getpid()}
+
+
+def finish(grid: Grid, store: SweepStore, desk: Desk, publisher: Publisher, console: Console, started: float) -> int:
+    """Ranks, contact sheet, publication, and what a user sees at the end."""
+    from longtake.dashboards import contact_sheet
+
+    clocks = {"making and scoring": time.perf_counter() - started}
+    ranks = timed(clocks, "ranks", lambda: rank.refresh(store, grid.takes, grid.suites))
+    before = remember(store, ranks)
+    sheet = timed(clocks, "contact sheet", lambda: contact_sheet.write(store, grid.takes))
+    problem = timed(clocks, "MLflow", publisher.finish)
+    leaderboard.show(ranks, console, before)
+    report_unscored(desk, console)
+    report_failures(desk, console)
+    report_times(desk, clocks, time.perf_counter() - started, console)
+    report_memory(desk, console)
+    report_numerics(store, grid, console)
+    if sheet:
+        say(console, f"contact sheet: {sheet}")
+    say(console, f"dashboard: longtake dashboard {shlex.quote(str(grid.sweep.output))}")
+    if publisher.target:
+        say(console, problem or f"MLflow: {ui_command_of(publisher.target.uri)}")
+    return 3 if desk.failed or problem else 0
+
+
+def timed(clocks: dict[str, float], name: str, step: Any) -> Any:
+    started = time.perf_counter()
+    value = step()
+    clocks[name] = time.perf_counter() - started
+    return value
+
+
+def remember(store: SweepStore, ranks: dict[str, Any]) -> dict[str, float]:
+    """Note this run's average ranks if they changed; returns those of the run before, empty when there is none."""
+    now, past = leaderboard.average_ranks(ranks), store.history()
+    if not past or past[-1]["average_rank"] != now:
+        store.append_history({"at": datetime.now(UTC).isoformat(timespec="seconds"), "average_rank": now})
+        past = store.history()
+    return past[-2]["average_rank"] if len(past) > 1 else {}

@@ -1,0 +1,246 @@
+"""A sweep file: its schema, its rules, and the prompts it names.
+
+Owns what a user may write and what it means; knows no backbone, no path of the store and no cluster. Every rule that
+needs only the file itself is checked here, so that a bad file fails before anything heavy is imported.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from longtake.evaluators.base import SuiteEntry, suite_entries
+from longtake.platform import config
+from longtake.platform.entries import read_entries, read_entry
+from longtake.platform.errors import ConfigError
+from longtake.platform.names import check_name
+from longtake.platform.registry import did_you_mean
+from longtake.platform.resources import BankRoom, check_precision
+from longtake.platform.weights.artefacts import weights_root
+from longtake.platform.weights.catalog import ARTEFACTS
+
+RESERVED = ("scores", "training", "mlartifacts", "mlflow.db", "texts", "corpora", "models", "embedders")
+DEVICE = re.compile(r"auto|cpu|cuda(:\d{1,2})?")
+MAX_SECONDS = 3600
+MAX_PROMPT_CHARS = 10_000
+PACKAGED_SWEEPS = Path(__file__).parents[1] / "sweeps"
+PACKAGED_CORPORA = Path(__file__).parents[1] / "corpora"
+
+
+@dataclass(frozen=True)
+class MethodEntry:
+    """One entry of `methods`: a registered name, its parameters as written, and the label it goes by."""
+
+    name: str
+    label: str
+    params: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class TrackingConfig:
+    """Where results go. uri: null is sqlite under output, `disabled` nowhere; experiment: null is the name."""
+
+    uri: str | None = None
+    experiment: str | None = None
+
+
+@dataclass(frozen=True)
+class WorkersConfig:
+    """How many workers run, where, and what a sampler may use. Only `precision: fp8` is part of a take's identity.
+
+    `auto` is derived from the cluster's nodes.
+    """
+
+    samplers: Any = "auto"
+    evaluators: Any = "auto"
+    gpus_per_sampler: Any = "auto"
+    cluster: str = "local"  # local, inline, or the address of a running Ray cluster
+    batch: Any = "auto"
+    device: str = "auto"
+    decode_device: str | None = None
+    compile: bool = False
+    precision: str | None = None
+    bank: BankRoom = field(default_factory=BankRoom)
+    attention_shares: bool = False
+    gpus_per_evaluator: float = 0.0
+    evaluator_parts: int = 1
+    evaluator_python: str | None = None
+    evaluator_image: str | None = None
+
+    @property
+    def gpus_named(self) -> int:
+        """How many GPUs a sampler must see for the devices that are named: cuda:1 is the second."""
+        names = [name for name in (self.device, self.decode_device) if name and name.startswith("cuda")]
+        return max((int(name.partition(":")[2] or 0) + 1 for name in names), default=0)
+
+    def __post_init__(self) -> None:
+        for key in ("samplers", "evaluators", "batch"):
+            value = getattr(self, key)
+            if value != "auto" and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
+                raise ConfigError(f"workers.{key}: {value!r} is not 'auto' or a whole number from 1")
+        gpus = self.gpus_per_sampler
+        if gpus != "auto" and (not isinstance(gpus, int | float) or isinstance(gpus, bool) or not 0 <= gpus <= 64):
+            raise ConfigError(f"workers.gpus_per_sampler: {gpus!r} is not 'auto' or a number from 0 to 64")
+        if not 0 <= self.gpus_per_evaluator <= 64:
+            raise ConfigError(f"workers.gpus_per_evaluator: {self.gpus_per_evaluator:g} is not a number from 0 to 64")
+        if not 1 <= self.evaluator_parts <= 64:
+            raise ConfigError(f"workers.evaluator_parts: {self.evaluator_parts} is not a whole number from 1 to 64")
+        if self.evaluator_python and self.evaluator_image:
+            raise ConfigError("workers.evaluator_python: an image has its own Python; give this or evaluator_image")
+        for key in ("device", "decode_device"):
+            value = getattr(self, key)
+            if value is not None and not DEVICE.fullmatch(value):
+                raise ConfigError(f"workers.{key}: {value!r} is not auto, cpu, cuda or cuda:N")
+        check_precision(self.precision)
+        if gpus != "auto" and gpus < self.gpus_named:
+            raise ConfigError(
+                f"workers.gpus_per_sampler: {gpus:g} is too few for the devices named; {self.gpus_named} or auto"
+            )
+        if not self.cluster:
+            raise ConfigError("workers.cluster: is empty; write local, inline or the address of a Ray cluster")
+        for key in ("evaluator_python", "evaluator_image"):
+            if getattr(self, key) and self.cluster == "inline":
+                raise ConfigError(f"workers.{key}: needs workers of their own; set workers.cluster to local")
+
+
+@dataclass(frozen=True)
+class SweepConfig:
+    """One experiment: every backbone x method x length x prompt x seed is a take. `start_s` seconds of the world's real
+    frames are given to every take before generation starts (they count into its length)."""
+
+    name: str
+    backbones: list[str]
+    methods: list[Any]
+    lengths_s: list[int]
+    prompts: Any
+    seeds: list[int] = field(default_factory=lambda: [0])
+    suites: list[Any] = field(default_factory=lambda: ["weightless"])
+    start_s: float = 0.0
+    output: str = "runs"
+    tracking: TrackingConfig = field(default_factory=TrackingConfig)
+    workers: WorkersConfig = field(default_factory=WorkersConfig)
+
+    def __post_init__(self) -> None:
+        check_sweep_name("name", self.name)
+        for key in ("backbones", "methods", "lengths_s", "seeds", "suites"):
+            check_list(key, getattr(self, key))
+        for seconds in self.lengths_s:
+            check_range("lengths_s", seconds, 1, MAX_SECONDS)
+        for seed in self.seeds:
+            check_range("seeds", seed, 0, 2**31 - 1)
+        check_range("start_s", self.start_s, 0, MAX_SECONDS)
+        if self.start_s >= min(self.lengths_s):
+            raise ConfigError(
+                f"start_s: {self.start_s:g} leaves nothing of {min(self.lengths_s)} s to generate; lower it"
+            )
+        check_output(self.output)
+        self.method_entries()
+        self.suite_entries()
+        check_prompts_key(self.prompts)
+
+    def method_entries(self) -> list[MethodEntry]:
+        """`methods` in order; ConfigError on a bad entry or on two with one label."""
+        return [MethodEntry(*parts) for parts in read_entries("methods", self.methods, "method")]
+
+    def suite_entries(self) -> list[SuiteEntry]:
+        """`suites` in order, likewise."""
+        return suite_entries(self.suites)
+
+
+def load(path: str | Path, overrides: Sequence[str] = ()) -> SweepConfig:
+    """The sweep file after `key=value` overrides. Raises ConfigError that names the file and the key."""
+    return config.load(path, SweepConfig, list(overrides))
+
+
+def check_sweep_name(key: str, value: str) -> None:
+    """Raises ConfigError for what cannot be the name of a sweep's folder under `output`."""
+    if check_name(key, value) in RESERVED:
+        raise ConfigError(f"{key}: {value!r} is kept for Longtake's own files under output; choose another name")
+
+
+def check_list(key: str, values: list[Any]) -> None:
+    if not values:
+        raise ConfigError(f"{key}: is empty; give at least one")
+    seen: set[str] = set()
+    for value in values:
+        if repr(value) in seen:
+            raise ConfigError(f"{key}: {value!r} is there twice; once is enough")
+        seen.add(repr(value))
+
+
+def check_range(key: str, value: float, low: float, high: float) -> None:
+    if not low <= value <= high:
+        raise ConfigError(f"{key}: {value:g} is not from {low:g} to {high:g}")
+
+
+def check_output(output: str) -> None:
+    if not output:
+        raise ConfigError("output: is empty; give the folder that results go to, such as runs")
+    if "://" in output:
+        raise ConfigError(f"output: {output!r} is a URL, and the store needs a folder; mount it and give the folder")
+
+
+def read_method(key: str, entry: Any) -> MethodEntry:
+    return MethodEntry(*read_entry(key, entry, "method"))
+
+
+def check_prompts_key(prompts: Any) -> None:
+    form = "give a list of texts, or {file: FILE, limit: N}"
+    if isinstance(prompts, list):
+        if not prompts or not all(isinstance(text, str) for text in prompts):
+            raise ConfigError(f"prompts: {prompts!r:.80} is not a list of texts; {form}")
+        return
+    if not isinstance(prompts, dict):
+        raise ConfigError(f"prompts: {prompts!r:.80} is not understood; {form}")
+    for key in prompts:
+        if key not in ("file", "limit"):
+            raise ConfigError(f"prompts.{key}: unknown key {key!r}; {did_you_mean(str(key), ['file', 'limit'])}")
+    if not isinstance(prompts.get("file"), str) or not prompts["file"]:
+        raise ConfigError(f"prompts.file: {prompts.get('file')!r} is not the name of a file; {form}")
+    limit = prompts.get("limit")
+    if limit is not None and (not isinstance(limit, int) or isinstance(limit, bool) or limit < 1):
+        raise ConfigError(f"prompts.limit: {limit!r} is not a whole number from 1")
+
+
+def read_prompts(sweep: SweepConfig, sweep_file: Path) -> list[str]:
+    """The prompts, from the list or the file, which is looked for beside the sweep file, among the packaged ones, and
+    among what `longtake weights` has pulled (ARTEFACT/FILE)."""
+    if isinstance(sweep.prompts, list):
+        return checked_prompts([text.strip() for text in sweep.prompts], f"{sweep_file}: prompts")
+    path = find_prompt_file(sweep.prompts["file"], sweep_file)
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{sweep_file}: prompts.file: {path} cannot be read: {error}") from error
+    prompts = [line.strip() for line in lines if line.strip() and not line.lstrip().startswith("#")]
+    return checked_prompts(prompts[: sweep.prompts.get("limit")], str(path))
+
+
+def find_prompt_file(name: str, sweep_file: Path) -> Path:
+    places = [folder / name for folder in (sweep_file.parent, PACKAGED_SWEEPS, PACKAGED_CORPORA, weights_root())]
+    for place in places:
+        if place.is_file():
+            return place
+    artefact = name.partition("/")[0]
+    if artefact in ARTEFACTS:
+        raise ConfigError(f"{sweep_file}: prompts.file: no {places[-1]}; run longtake weights pull {artefact}")
+    raise ConfigError(
+        f"{sweep_file}: prompts.file: no file {name!r} in {sweep_file.parent} or among the packaged sweeps or corpora; "
+        "give a path relative to the sweep file"
+    )
+
+
+def checked_prompts(prompts: list[str], where: str) -> list[str]:
+    if not prompts:
+        raise ConfigError(f"{where}: holds no prompt; write one a line")
+    seen: set[str] = set()
+    for text in prompts:
+        if not text or len(text) > MAX_PROMPT_CHARS:
+            raise ConfigError(f"{where}: a prompt has {len(text)} characters; give 1 to {MAX_PROMPT_CHARS}")
+        if text in seen:
+            raise ConfigError(f"{where}: the prompt {text!r:.80} is there twice; once is enough")
+        seen.add(text)
+    return prompts

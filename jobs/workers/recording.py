@@ -1,0 +1,80 @@
+"""Records a take while it is generated: every block is written to its video and its trace.
+
+Only a few blocks are in memory at a time. Each take has a decode thread and an encode thread.
+"""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from dataclasses import dataclass
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from longtake.jobs.workers.video_pipeline import VideoPipeline
+from longtake.platform.errors import LongtakeError
+from longtake.platform.process import rss_bytes
+from longtake.platform.takes import Take, canonical_json
+
+if TYPE_CHECKING:
+    from longtake.platform.backbones.base import BackboneSpec, Decoder
+    from longtake.platform.generation.sampler import BlockOutput
+    from longtake.platform.store.commit import TakeWriter
+    from longtake.platform.video.writing import VideoInfo
+
+
+@dataclass(frozen=True)
+class Recording:
+    """A written video: its facts, the rows of its trace, peak memory (sampled after each block), seconds by stage."""
+
+    info: VideoInfo
+    trace_rows: int
+    peak_rss_bytes: int
+    timings: dict[str, float]
+
+
+class TakeRecorder:
+    """Add every block inside its `with` block. When that ends without an error, `recording` is set."""
+
+    recording: Recording
+
+    def __init__(self, take: Take, writer: TakeWriter, decoder: Decoder, spec: BackboneSpec):
+        from longtake.platform.video.writing import VideoWriter
+
+        self.take, self.writer = take, writer
+        self.video = VideoWriter(writer.video_path, fps=spec.fps, width=spec.width, height=spec.height)
+        self.pipeline = VideoPipeline(decoder, self.video)
+        self.rows, self.peak = 0, rss_bytes()
+
+    def __enter__(self) -> TakeRecorder:
+        with ExitStack() as failing:
+            failing.callback(self.video.abort)
+            self.trace = failing.enter_context(self.writer.trace_path.open("w", encoding="utf-8"))
+            self.pipeline.__enter__()
+            failing.pop_all()
+        return self
+
+    def add(self, block: BlockOutput) -> None:
+        """Hand over the next block. Raises the error of an earlier block that could not be decoded or encoded."""
+        self.pipeline.put(block.latents)
+        self.trace.write(canonical_json(block.trace) + "\n")
+        self.rows, self.peak = self.rows + 1, max(self.peak, rss_bytes())
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with ExitStack() as failing:
+            failing.callback(self.video.abort)
+            with self.trace:
+                self.pipeline.__exit__(kind, error, trace)
+            if kind is not None:
+                return
+            self.recording = self.finished()
+            failing.pop_all()
+
+    def finished(self) -> Recording:
+        with self.pipeline.encode.running():
+            info = self.video.close()
+        due = self.take.num_frames
+        if info.num_frames != due:
+            raise LongtakeError(f"take {self.take.id}: {info.num_frames} frames were decoded instead of {due}")
+        return Recording(info, self.rows, self.peak, self.pipeline.timings)

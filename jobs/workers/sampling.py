@@ -1,0 +1,142 @@
+"""Makes and records takes, one or a few of a cell at a time: a plain class with its backbone loaded.
+
+Commits through the store only, and looks there first: a take that is done is not made again, whoever asks.
+Deterministic on a CPU: every sum is done by one thread, so that pixels do not depend on the machine.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import platform
+import socket
+import time
+from collections.abc import Callable
+from contextlib import ExitStack, closing
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+from longtake.jobs.workers.recording import Recording, TakeRecorder
+from longtake.platform.errors import LongtakeError, SetupError
+from longtake.platform.process import set_up_computing
+from longtake.platform.resources import Resources
+from longtake.platform.store.records import TakeResult
+from longtake.platform.takes import Take
+from longtake.platform.workers.fleet import Report
+
+if TYPE_CHECKING:
+    from longtake.platform.store.commit import TakeWriter
+    from longtake.platform.store.sweep import SweepStore
+
+LoadSampler = Callable[[str, Resources], Any]
+VERSIONS_OF = ("longtake", "torch", "numpy", "av")
+
+
+def load_sampler(backbone: str, resources: Resources) -> Any:
+    from longtake.platform.generation.sampler import Sampler
+
+    return Sampler(backbone, resources)
+
+
+class LoadedSampler:
+    """The sampler of one backbone; another backbone replaces the one that is loaded."""
+
+    def __init__(self, resources: Resources, load: LoadSampler = load_sampler):
+        self.resources, self.load = resources, load
+        self.backbone = ""
+        self.sampler: Any = None
+
+    def ensure(self, backbone: str) -> float:
+        """Seconds that loading took; 0 when it was there."""
+        if backbone == self.backbone:
+            return 0.0
+        started = time.perf_counter()
+        set_up_computing()
+        self.sampler, self.backbone = None, ""
+        gc.collect()  # a compiled network is a cycle; its memory is needed now
+        try:
+            self.sampler, self.backbone = self.load(backbone, self.resources), backbone
+        except LongtakeError:
+            raise
+        except Exception as error:
+            reason = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+            raise SetupError(f"backbone {backbone} cannot be loaded ({reason}); mend it and run again") from error
+        return time.perf_counter() - started
+
+
+class SamplerWorker:
+    """One item (takes of one cell) at a time."""
+
+    def __init__(self, store: SweepStore, resources: Resources | None = None, load: LoadSampler = load_sampler):
+        self.store, self.loaded = store, LoadedSampler(resources or Resources(), load)
+
+    @property
+    def sampler(self) -> Any:
+        return self.loaded.sampler
+
+    def run(self, payload: list[dict[str, Any]], report: Report) -> list[dict[str, Any]]:
+        """Make takes of one cell together (take JSON in, TakeResult JSON out, in the same order).
+
+        Of takes that fail in the making none is committed: a failure leaves nothing behind but the attempt counters.
+        """
+        takes = [Take.from_json(one) for one in payload]
+        found = {take.id: self.store.result(take.id) for take in takes if self.store.is_done(take)}
+        missing = [take for take in takes if found.get(take.id) is None]
+        results = {take_id: result for take_id, result in found.items() if result is not None}
+        if missing:
+            results |= self.make(missing, report)
+        return [results[take.id].to_json() for take in takes]
+
+    def make(self, takes: list[Take], report: Report) -> dict[str, TakeResult]:
+        started = time.perf_counter()
+        loading = self.loaded.ensure(takes[0].backbone)
+        with ExitStack() as opened:
+            writers = [opened.enter_context(self.store.open_take(take)) for take in takes]
+            recordings = self.record(takes, writers, report)
+            share = {"load": loading / len(takes), "wall": (time.perf_counter() - started) / len(takes)}
+            stats = self.sampler.stats | {"computed_on": self.sampler.computed_on}
+            return {
+                take.id: writer.commit(make_result(take, recording, stats, recording.timings | share))
+                for take, writer, recording in zip(takes, writers, recordings, strict=True)
+            }
+
+    def record(self, takes: list[Take], writers: list[TakeWriter], report: Report) -> list[Recording]:
+        """Generate block by block; what is made goes to the videos meanwhile."""
+        from longtake.platform.backbones.base import backbones
+
+        spec = backbones.get(takes[0].backbone).spec
+        with ExitStack() as opened:
+            blocks = opened.enter_context(closing(self.sampler.generate_together(takes)))
+            recorders = [
+                opened.enter_context(TakeRecorder(take, writer, self.sampler.decoder(take), spec))
+                for take, writer in zip(takes, writers, strict=True)
+            ]
+            for rows in blocks:
+                for recorder, block in zip(recorders, rows, strict=True):
+                    recorder.add(block)
+                report({"done": rows[0].index + 1, "total": rows[0].total, "unit": "block"})
+        return [recorder.recording for recorder in recorders]
+
+
+def make_result(take: Take, recording: Recording, stats: dict[str, Any], timings: dict[str, float]) -> TakeResult:
+    """The record of a take; `stats` and `timings` are the sampler's and ours, in seconds."""
+    info, seconds = recording.info, {**stats.get("timings", {}), **timings}
+    return TakeResult(
+        take_id=take.id,
+        video_sha256=info.sha256,
+        video_bytes=info.bytes,
+        num_frames=info.num_frames,
+        fps=float(info.fps),
+        width=info.width,
+        height=info.height,
+        timings={key: round(float(value), 4) for key, value in seconds.items()},
+        bank_bytes=int(stats.get("bank_bytes", 0)),
+        peak_rss_bytes=recording.peak_rss_bytes,
+        trace_rows=recording.trace_rows,
+        versions={
+            "python": platform.python_version(),
+            **{name: version(name) for name in VERSIONS_OF},
+            **stats.get("computed_on", {}),
+        },
+        worker=f"{socket.gethostname()}:{os.getpid()}",
+    )

@@ -1,0 +1,159 @@
+"""Weights from files into networks: key clean-up, strict loading, hashes.
+
+Every weight that the network has must be in the file and every weight in the file must be used; anything else is an
+error that lists both sides. Networks are filled from safetensors alone: they hold numbers and cannot hold code. A
+published pickle is read once, by `published_state`, to be written as safetensors.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from longtake.platform.checkpoints.keys import Shape, check_fit, clean_key, listing, shapes_of
+from longtake.platform.checkpoints.lora import check_pairs, lora_pairs, merge_lora, merged
+from longtake.platform.checkpoints.pickles import check_tensors, load_pickle
+from longtake.platform.errors import WeightsError
+
+__all__ = [
+    "check_header",
+    "check_lora_header",
+    "clean_key",
+    "listing",
+    "load_into",
+    "load_safetensors",
+    "load_strict",
+    "merge_lora",
+    "published_state",
+    "read_json",
+    "sha256",
+]
+
+
+def load_safetensors(path: Path) -> dict[str, Tensor]:
+    """All tensors of a file, by clean key."""
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        return {clean_key(key): value for key, value in load_file(path).items()}
+    except (OSError, SafetensorError) as error:
+        raise WeightsError(f"{path}: cannot be read as safetensors ({error}); fetch or convert it again") from error
+
+
+def load_strict(network: nn.Module, weights: dict[str, Tensor], origin: Path) -> None:
+    """Copy `weights` into `network`, in the network's dtype; WeightsError on any difference in names or shapes."""
+    check_fit(shapes_of(weights), shapes_of(network.state_dict()), str(origin))
+    for key, value in weights.items():
+        check_finite(value, key, origin)
+    network.load_state_dict(weights)
+
+
+def load_into(
+    network: nn.Module,
+    path: Path,
+    dtype: torch.dtype | None = None,
+    device: torch.device | str = "cpu",
+    lora: Path | None = None,
+    alpha_over_r: float = 1.0,
+) -> None:
+    """Give `network`, which may be on the meta device, the weights of a safetensors file, one tensor at a time.
+
+    `dtype` None keeps each weight's own. A LoRA is merged in float32 before the cast. Never holds a second copy of the
+    file. Raises WeightsError on any difference in names or shapes and for numbers that are not finite.
+    """
+    check_header(path, network)
+    if lora is not None:
+        check_lora_header(lora, network)
+    loaded: dict[str, Tensor] = {}
+    updates: Any = opened(lora) if lora else nullcontext()
+    with opened(path) as base, updates as update:
+        pairs = lora_pairs(update.keys(), str(lora)) if lora else {}
+        for key in base.keys():  # noqa: SIM118  the file is no dict
+            name, value = clean_key(key), base.get_tensor(key).to(device)
+            if name in pairs:
+                a, b = (update.get_tensor(side).to(device) for side in (pairs[name].a, pairs[name].b))
+                value = merged(value, a, b, alpha_over_r)
+            check_finite(value, name, lora if name in pairs and lora else path)
+            loaded[name] = value.to(dtype) if dtype else value
+    network.load_state_dict(loaded, assign=True)
+
+
+def check_header(path: Path, network: nn.Module, renames: Callable[[str], str] = clean_key) -> None:
+    """WeightsError unless names and shapes in a safetensors header are the network's; reads no numbers."""
+    check_fit(header_shapes(path, renames), shapes_of(network.state_dict()), str(path))
+
+
+def check_lora_header(path: Path, network: nn.Module) -> None:
+    """WeightsError unless a LoRA file is pairs alone, each for a weight of the network that its product fits."""
+    shapes = header_shapes(path, str)
+    check_pairs(lora_pairs(shapes, str(path)), shapes, shapes_of(network.state_dict()), str(path))
+
+
+def header_shapes(path: Path, renames: Callable[[str], str]) -> dict[str, Shape]:
+    """Name -> shape of every tensor of a safetensors file, from its header alone."""
+    with opened(path) as file:
+        keys = file.keys()
+        shapes = {renames(key): tuple(file.get_slice(key).get_shape()) for key in keys}
+    if len(shapes) < len(keys):
+        raise WeightsError(f"{path}: two of its weights have the same clean name; take another file")
+    return shapes
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[Any]:
+    """A safetensors file, mapped; WeightsError when it is missing, cut short or something else."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, "pt") as file:
+            yield file
+    except (OSError, SafetensorError) as error:
+        raise WeightsError(f"{path}: cannot be read as safetensors ({error}); fetch or convert it again") from error
+
+
+def check_finite(value: Tensor, key: str, origin: Path) -> None:
+    if not value.isfinite().all():
+        raise WeightsError(f"{origin}: {key} holds numbers that are not finite; fetch the file again")
+
+
+def published_state(path: Path, keys: tuple[str, ...]) -> dict[str, Tensor]:
+    """The weights under the first of `keys` that a published pickle has, by clean key, mapped and not yet read.
+
+    No keys: the pickle itself is the table. Runs nothing of the file: whatever is not a tensor in plain containers is
+    refused. Raises WeightsError for that, for a file without any of the keys, and for two names that clean to one.
+    """
+    state = load_pickle(path)
+    if keys:
+        have = sorted(map(str, state)) if isinstance(state, dict) else []
+        key = next((key for key in keys if key in have), None)
+        if key is None:
+            raise WeightsError(f"{path}: has no {' or '.join(keys)} but {listing(have)}; take another file")
+        state = state[key]
+    check_tensors(state, str(path))
+    cleaned = {clean_key(name): value.detach() for name, value in state.items()}
+    if len(cleaned) < len(state):
+        raise WeightsError(f"{path}: two of its weights have the same clean name; take another file")
+    return cleaned
+
+
+def sha256(path: Path) -> str:
+    """Hash of a weights file; WeightsError names the file if it is not there."""
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise WeightsError(f"{path}: {error.strerror}; the backbone cannot run without it") from error
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A json file that goes with weights."""
+    try:
+        return json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise WeightsError(f"{path}: cannot be read as json ({error})") from error

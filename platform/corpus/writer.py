@@ -1,0 +1,246 @@
+"""Makes a corpus on disk: the plan, its parts (shards), the commit of one shard, the index at the end.
+
+    <root>/corpora/<name>/  corpus.yaml plan.jsonl index.jsonl .lock .epoch
+                            shards/NNNNN.safetensors shards/NNNNN.json
+
+The plan says which takes a shard holds, so that neither the number of workers nor their order decides; a plan may only
+grow, and what is added goes to new shards. A shard is done if and only if its record, linked last, matches its file.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from torch import Tensor
+
+from longtake.platform import config
+from longtake.platform.corpus.reader import INDEX, PLAN, SHARDS, SPEC, read_shard, record_file, shard_file
+from longtake.platform.corpus.records import CorpusEntry, ShardRecord, corpus_dtype, describe, unfit
+from longtake.platform.errors import ConfigError, StorageError
+from longtake.platform.names import check_name
+from longtake.platform.store import durable, locking
+from longtake.platform.store.plans import check_extension
+from longtake.platform.takes import Take
+
+CORPORA = "corpora"
+Latent = tuple[int, int, int]
+
+
+class CorpusStore:
+    """One corpus' files. Plain data, so it pickles; `epoch` is the lock's epoch that commits are checked against."""
+
+    def __init__(self, root: Path | str, name: str, dtype: str, latent: Latent) -> None:
+        """`dtype` and `latent` (C, H, W): what frames are kept in, and the shape of one. Makes nothing."""
+        self.name = check_name("corpus name", name)
+        self.root, self.folder = Path(root), Path(root) / CORPORA / name
+        self.dtype, self.latent = dtype, latent
+        self.epoch: int | None = None
+
+    @property
+    def texts(self) -> Path:
+        """The folder of text embeddings, which everything of a root shares."""
+        return self.root / "texts"
+
+    @contextmanager
+    def lock(self) -> Iterator[CorpusStore]:
+        """Holds the corpus for writing, making its folder. Raises LockedError that names the holder, StorageError."""
+        durable.make_folder(self.folder / SHARDS)
+        with locking.hold(self.folder) as epoch:
+            self.epoch = epoch
+            try:
+                yield self
+            finally:
+                self.epoch = None
+
+    def sweep_leftovers(self) -> None:
+        """Removes what crashed attempts left. Only under the lock, while nobody works."""
+        with durable.storage_errors(self.folder, "remove leftovers"):
+            for path in list(self.folder.rglob(f"{durable.TEMP_PREFIX}*")):
+                path.unlink(missing_ok=True)
+
+    # The plan
+
+    def plan(self) -> list[list[Take]]:
+        """The takes of each shard. Raises StorageError when the plan is damaged."""
+        path = self.folder / PLAN
+        with durable.storage_errors(path, "read the plan"):
+            try:
+                lines = path.read_bytes().splitlines()
+            except FileNotFoundError:
+                return []
+        shards: list[list[Take]] = []
+        for number, line in enumerate(lines, 1):
+            try:
+                told = json.loads(line)
+                shard, take = told.pop("shard"), Take.from_json(told)
+                if shard == len(shards):
+                    shards.append([])
+                if shard != len(shards) - 1:
+                    raise ValueError("shards are numbered in order")
+            except (ValueError, TypeError, KeyError, AttributeError) as error:
+                raise StorageError(f"{path}: line {number} is damaged; remove {self.folder} to begin anew") from error
+            shards[shard].append(take)
+        return shards
+
+    def write_plan(self, spec_yaml: str, takes: list[Take], shard_takes: int) -> list[list[Take]]:
+        """Writes corpus.yaml and plan.jsonl; returns the takes of each shard, those of an earlier plan as they were.
+
+        Raises ConfigError when takes of an earlier plan are gone or changed, or the kept type is.
+        """
+        shards = self.plan()
+        before = [take for shard in shards for take in shard]
+        check_extension(self.folder, before, takes)
+        self._check_dtype()
+        known = {take.id for take in before}
+        new = [take for take in takes if take.id not in known]
+        shards += [new[at : at + shard_takes] for at in range(0, len(new), shard_takes)]
+        rows = [{"shard": number, **take.to_json()} for number, shard in enumerate(shards) for take in shard]
+        durable.replace_file(self.folder / SPEC, spec_yaml.encode())
+        durable.replace_file(self.folder / PLAN, durable.json_lines(rows))
+        return shards
+
+    def _check_dtype(self) -> None:
+        path = self.folder / SPEC
+        before = config.load_yaml(path).get("dtype") if path.is_file() else None
+        if before not in (None, self.dtype):
+            raise ConfigError(
+                f"{path}: dtype: {before} -> {self.dtype}; give the corpus another name, or undo the change"
+            )
+
+    # Shards
+
+    def record(self, number: int, takes: list[Take]) -> ShardRecord | None:
+        """The shard's record if it is done with these takes."""
+        record = read_shard(self.folder, number)
+        same = record is not None and record.take_ids == {take.id for take in takes}
+        return record if same and record and (record.dtype, record.latent) == (self.dtype, self.latent) else None
+
+    def clear(self, number: int) -> None:
+        """Removes a shard that is not done, its record first, so that it can be made again. Raises StorageError when a
+        newer run holds the corpus."""
+        self._check_epoch()
+        with durable.storage_errors(shard_file(self.folder, number), "remove the unfinished shard"):
+            record_file(self.folder, number).unlink(missing_ok=True)
+            shard_file(self.folder, number).unlink(missing_ok=True)
+
+    def commit(
+        self,
+        number: int,
+        takes: list[Take],
+        latents: Mapping[str, Tensor],
+        seconds: float = 0.0,
+        versions: dict[str, str] | None = None,
+    ) -> ShardRecord:
+        """Makes a shard done: `latents` has each take's [T, C, H, W] by id, in the kept type, on the CPU.
+
+        Takes with numbers that are not finite are left out, with the reason. Raises StorageError when the disk fails,
+        when the latents have another shape, or when a newer run holds the corpus; nothing is then done.
+        """
+        left_out = {take.id: reason for take in takes if (reason := unfit(latents[take.id])) is not None}
+        kept = [take for take in takes if take.id not in left_out]
+        path = shard_file(self.folder, number)
+        for take in kept:
+            self._check_shape(path, take, latents[take.id])
+        entries = [entry_of(take, number, latents[take.id]) for take in kept]
+        size, digest = self._link(path, {take.id: latents[take.id] for take in kept})
+        worker = f"{socket.gethostname()}:{os.getpid()}"
+        record = ShardRecord(
+            number, size, digest, self.dtype, self.latent, entries, left_out, round(seconds, 3), worker, versions or {}
+        )
+        return self._link_record(record, takes)
+
+    def _check_shape(self, path: Path, take: Take, latents: Tensor) -> None:
+        due, kind = (take.latent_frames, *self.latent), corpus_dtype(self.dtype)
+        if tuple(latents.shape) != due or latents.dtype != kind:
+            came = f"{list(latents.shape)} {latents.dtype}"
+            raise StorageError(f"{path}: take {take.id} came as {came}, {list(due)} {kind} were due; run again")
+
+    def _link(self, path: Path, latents: dict[str, Tensor]) -> tuple[int, str]:
+        """Writes, syncs, reads back and links the file; returns its bytes and sha256."""
+        from longtake.platform.checkpoints.files import sha256
+        from longtake.platform.checkpoints.writer import write_safetensors
+
+        temp = durable.temp_path(path.parent, path.name)
+        with durable.storage_errors(path, "write the shard"):
+            try:
+                write_safetensors(latents, temp)
+                size, digest = temp.stat().st_size, sha256(temp)
+                read_back(temp, latents)
+                self._check_epoch()
+                if not durable.link_new(temp, path) and sha256(path) != digest:
+                    raise StorageError(f"{path}: another attempt made other numbers; run again")
+            finally:
+                temp.unlink(missing_ok=True)
+            durable.fsync_folder(path.parent)
+        return size, digest
+
+    def _link_record(self, record: ShardRecord, takes: list[Take]) -> ShardRecord:
+        path = record_file(self.folder, record.shard)
+        temp = durable.temp_path(path.parent, path.name)
+        with durable.storage_errors(path, "write the record"):
+            try:
+                durable.write_synced(temp, durable.json_bytes(record.to_json()))
+                durable.link_new(temp, path)
+            finally:
+                temp.unlink(missing_ok=True)
+            durable.fsync_folder(path.parent)
+        done = self.record(record.shard, takes)
+        if done is None or done.sha256 != record.sha256:
+            raise StorageError(f"{path}: does not match its shard after the commit; run again")
+        return done
+
+    def _check_epoch(self) -> None:
+        current = locking.read_epoch(self.folder)
+        if self.epoch is not None and current != self.epoch:
+            raise StorageError(f"{self.folder}: a newer run holds the corpus (epoch {current}, ours {self.epoch})")
+
+    # The index
+
+    def write_index(self, records: list[ShardRecord]) -> None:
+        """One line per entry, in the order of the plan."""
+        order = {take.id: place for place, take in enumerate(take for shard in self.plan() for take in shard)}
+        entries = sorted((entry for record in records for entry in record.entries), key=lambda e: order[e.take_id])
+        durable.replace_file(self.folder / INDEX, durable.json_lines([entry.to_json() for entry in entries]))
+
+
+def entry_of(take: Take, shard: int, latents: Tensor) -> CorpusEntry:
+    return CorpusEntry(take.id, take.prompt, take.seed, take.latent_frames, shard, take.id, **describe(latents))
+
+
+def read_back(path: Path, latents: dict[str, Tensor]) -> None:
+    """StorageError unless the file holds exactly these numbers."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, "pt") as file:
+            same = set(file.keys()) == set(latents) and all(
+                file.get_tensor(key).equal(value) for key, value in latents.items()
+            )
+    except SafetensorError as error:
+        raise StorageError(f"{path}: cannot be read back ({error}); check the disk and run again") from error
+    if not same:
+        raise StorageError(f"{path}: reads back as other numbers; check the disk and run again")
+
+
+def damaged(folder: Path) -> list[str]:
+    """Reads every shard again; a line for each that is not what its record says."""
+    paths = sorted({path.with_suffix("") for path in (folder / SHARDS).glob("[0-9]*.*")})
+    return [line for path in paths if (line := damage(folder, int(path.name))) is not None]
+
+
+def damage(folder: Path, number: int) -> str | None:
+    from longtake.platform.checkpoints.files import sha256
+
+    path, record = shard_file(folder, number), read_shard(folder, number)
+    if record is None:
+        return f"{path}: does not fit its record; run again to make it anew"
+    digest = sha256(path)
+    if digest == record.sha256:
+        return None
+    again = f"remove {record_file(folder, number)} and run again to make it anew"
+    return f"{path}: sha256 {digest[:12]} where its record says {record.sha256[:12]}; {again}"

@@ -1,0 +1,155 @@
+"""Packed keys and values of frames that have left the window, on shelves: the only part that grows with a video.
+
+Entries move once per block, during the block's last pass: evicted entries go to a shelf, entries that the next block
+will attend come back. On a GPU each direction has its own stream for copies (streams.py); on a CPU they are plain
+copies. An entry can be read at any time, also while it moves.
+
+Entry shape: [2 (key, value), L layers, T tokens, h heads, d head dim]; one per (batch row, frame).
+
+Rules of order, in addition to those of the shelves (shelf.py, disk.py):
+a. `out` copies an entry after all work that computed it, read the previous content of its new buffer, or read a buffer
+   in place: `mark`, after the block's context is loaded.
+b. `out` writes to a returned buffer after all copies that were queued on `into` before.
+c. The computing stream reads an entry after its `written` or `arrived` event.
+d. The computing stream overwrites an evicted frame's tensor after all work on `out`: `join`.
+e. If a stream reads memory that was allocated for another one, it is recorded there, so that freeing waits for both.
+"""
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor
+
+from longtake.platform.generation.bank.packing import pack, packed_bytes, unpack
+from longtake.platform.generation.bank.streams import Event, Streams, streams_of
+from longtake.platform.generation.bank.tier import Fetched, Shelf, Stored
+from longtake.platform.generation.bank.tiers import place, release, reserve
+
+Key = tuple[int, int]
+"""Batch row and frame."""
+
+
+class Bank:
+    """Evicted entries of one rollout by (row, frame). `dtype` is that of storage, `compute` that of attention."""
+
+    def __init__(
+        self,
+        shelves: list[Shelf],
+        dtype: torch.dtype,
+        compute: torch.dtype,
+        device: torch.device,
+        streams: Streams | None = None,
+    ):
+        self.shelves, self.dtype, self.compute, self.device = shelves, dtype, compute, device
+        self.streams = streams or streams_of(device)
+        self.stored: dict[Key, Stored] = {}
+        self.leaving: dict[Key, Tensor] = {}
+        self.staged: dict[Key, Fetched] = {}
+        self.touched: list[Stored] = []
+        self.marked: Event | None = None
+        self.promised: list[tuple[Shelf, int]] = []
+        self.promised_bytes = 0
+        self.num_bytes = self.peak_bytes = 0
+
+    def __contains__(self, key: Key) -> bool:
+        return key in self.stored or key in self.leaving
+
+    def __len__(self) -> int:
+        return len(self.stored) + len(self.leaving)
+
+    @property
+    def waited_seconds(self) -> float:
+        """How long the launching thread has waited for the shelves, over all takes so far."""
+        return sum(shelf.waited_seconds for shelf in self.shelves)
+
+    def reserve(self, entries: int, shape: tuple[int, ...]) -> None:
+        """Reserve room for `entries` of `shape` until `close`. Call once. Raises ConfigError for too little room."""
+        self.promised_bytes = packed_bytes(shape, self.compute, self.dtype)
+        self.promised = reserve(self.shelves, entries, self.promised_bytes)
+
+    def fill(self) -> None:
+        """Have all reserved memory ready before the first block; a take that is not measured gets it as it goes."""
+        for shelf in self.shelves:
+            shelf.fill(self.promised_bytes)
+
+    def put(self, key: Key, entry: Tensor) -> None:
+        """Add an entry. `entry` must not change until the `join` that follows `settle`."""
+        self.leaving[key] = entry
+        self.marked = None
+
+    def mark(self) -> None:
+        """Let moves begin after the work that is queued now. Without a mark since the last `put` or `entry`, they begin
+        after all work that is queued when `settle` is called."""
+        self.marked = self.streams.computing.record()
+
+    def settle(self) -> None:
+        """Move added entries to the shelves. Raises ConfigError when they are full, StorageError when one fails."""
+        for stored in self.touched:
+            stored.released()
+        self.touched.clear()
+        out = self.streams.out
+        out.wait(self.marked or self.streams.computing.record())  # rule a
+        out.wait(self.streams.into.record())  # rule b
+        with out.opened():
+            for key in list(self.leaving):
+                self.stored[key] = self.store(self.leaving[key])
+                del self.leaving[key]
+        self.peak_bytes = max(self.peak_bytes, self.num_bytes)
+
+    def store(self, entry: Tensor) -> Stored:
+        packed = pack(entry, self.dtype)
+        shelf, buffer = place(self.shelves, packed.num_bytes)
+        stored = shelf.store(packed, buffer, self.streams)
+        self.streams.out.uses(entry)  # rule e
+        self.num_bytes += packed.num_bytes
+        self.touched.append(stored)
+        return stored
+
+    def join(self) -> None:
+        """Make the computing stream wait for all entries that are moving out. The host does not wait."""
+        self.streams.computing.wait(self.streams.out.record())  # rule d
+
+    def drop(self, key: Key) -> None:
+        """Drop an entry, whose buffer the next `settle` can use. Raises KeyError if it is not in the bank."""
+        if key in self.leaving:
+            del self.leaving[key]
+            return
+        stored = self.stored.pop(key)
+        if key in self.staged:
+            self.staged.pop(key).cancel()
+        self.num_bytes -= stored.packed.num_bytes
+        stored.shelf.give_back(stored.buffer)
+
+    def prefetch(self, keys: Iterable[Key]) -> None:
+        """Start to bring entries to the device, in the order of `keys`."""
+        for key in keys:
+            if key in self.stored and key not in self.staged:
+                self.staged[key] = self.stored[key].fetch(self.streams)
+
+    def entry(self, key: Key) -> Tensor:
+        """The entry on the device, in the compute dtype. Raises KeyError if it is not in the bank, and StorageError."""
+        self.marked = None
+        if key in self.leaving:
+            return unpack(pack(self.leaving[key], self.dtype), self.compute)
+        stored = self.stored[key]
+        fetched = self.staged.pop(key, None) or stored.fetch(self.streams)
+        computing = self.streams.computing
+        computing.wait(fetched.arrived())  # rule c
+        computing.uses(fetched.packed.data)  # rule e; a scale is part of the same memory
+        self.touched.append(stored)
+        return unpack(fetched.packed, self.compute)
+
+    def close(self) -> None:
+        """Return all buffers and reserved room to the shelves. Waits for every move."""
+        for fetched in self.staged.values():
+            fetched.cancel()
+        for shelf in self.shelves:
+            shelf.finish()
+        for stream in (self.streams.out, self.streams.into):
+            stream.record().synchronize()
+        for held in (self.leaving, self.staged, self.touched):
+            held.clear()
+        for key in list(self.stored):
+            self.drop(key)
+        release(self.promised, self.promised_bytes)
+        self.promised = []

@@ -1,0 +1,183 @@
+"""A shelf: one kind of memory for the bank's entries.
+
+It hands out buffers, up to its room, and takes them back. Returned buffers are kept for the next entry of the same
+size, since pinning memory and growing a file are slow. It also moves entries there and back: in place, by a copy on a
+side stream, or through a helper thread. Shelves belong to a sampler and outlive its takes. They never interpret or
+change the content of a buffer.
+
+Rules of order (streams.py defines the streams; bank.py and disk.py have more rules):
+1. An entry is read after its `written` event, on every stream.
+2. A returned buffer is written on `out` only, after all copies that were queued on `into` before.
+"""
+
+import mmap
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from longtake.platform.generation.bank.packing import Packed
+from longtake.platform.generation.bank.streams import Event, Streams
+
+PIECE, ALIGNED = 2**24, 64
+
+
+class Fetched(ABC):
+    """An entry on its way to the device. `packed` is complete after `arrived`."""
+
+    packed: Packed
+
+    @abstractmethod
+    def arrived(self) -> Event:
+        """The event after the copy. Waits until the copy is launched, if a helper thread launches it."""
+
+    @abstractmethod
+    def cancel(self) -> None:
+        """Return once nothing reads the entry's buffer any more, except work that is queued on `into`."""
+
+
+class Stored(ABC):
+    """A packed entry in `buffer` of `shelf`."""
+
+    packed: Packed
+    buffer: Tensor
+    shelf: "Shelf"
+
+    @abstractmethod
+    def fetch(self, streams: Streams) -> Fetched:
+        """Start to bring the entry to the device."""
+
+    def released(self) -> None:
+        """Called when the block that requested the entry no longer reads the buffer."""
+
+
+class Shelf(ABC):
+    """Buffers of uint8, at most `room` bytes in all: `held` bytes are allocated and `used` of them are in use;
+    `reserved` bytes are reserved by running takes. `waited_seconds`: how long `take` and reads have waited for a
+    thread."""
+
+    name: str
+
+    def __init__(self, room: float):
+        self.room = room
+        self.held = self.used = self.reserved = 0
+        self.waited_seconds = 0.0
+        self.spare: dict[int, list[Tensor]] = {}
+
+    def take(self, num_bytes: int) -> Tensor | None:
+        """A buffer, or None when the shelf is full."""
+        if self.resizes(num_bytes):
+            self.clear(num_bytes)
+        kept = self.spare.setdefault(num_bytes, [])
+        if not kept:
+            if self.held + num_bytes > self.room:
+                return None
+            kept.append(self.make(num_bytes))
+            self.held += num_bytes
+        self.used += num_bytes
+        return kept.pop()
+
+    def resizes(self, num_bytes: int) -> bool:
+        """Whether no buffer is in use and those kept are not all of this size."""
+        return self.used == 0 and list(self.spare) != [num_bytes]
+
+    def give_back(self, buffer: Tensor) -> None:
+        self.used -= buffer.nbytes
+        self.spare[buffer.nbytes].append(buffer)
+
+    def clear(self, num_bytes: int) -> None:
+        """Free all buffers, none of which is in use, before entries of `num_bytes`."""
+        self.spare.clear()
+        self.held = 0
+
+    def fits(self, num_bytes: int) -> int:
+        """How many more entries of this size can be reserved."""
+        return int(max(0.0, self.capacity() - self.reserved) // num_bytes)
+
+    def capacity(self) -> float:
+        """Bytes that the shelf can hold in total."""
+        return self.room
+
+    def reserve(self, entries: int, num_bytes: int) -> None:
+        """Reserve room at the start of a take; `entries` is negative at its end. May start to allocate in advance."""
+        self.reserved += entries * num_bytes
+
+    def fill(self, num_bytes: int) -> None:
+        """Get all that is reserved now, instead of ahead of its use: for measurements of what comes after."""
+
+    @abstractmethod
+    def make(self, num_bytes: int) -> Tensor: ...
+
+    @abstractmethod
+    def store(self, packed: Packed, buffer: Tensor, streams: Streams) -> Stored:
+        """Copy an entry from the device to `buffer`, which came from `take`. `packed` must not change until
+        `streams.out` has passed the copy."""
+
+    def finish(self) -> None:
+        """Wait until no thread uses any buffer."""
+
+
+class Here(Fetched):
+    """An entry that is read in place."""
+
+    def __init__(self, packed: Packed, written: Event):
+        self.packed, self.written = packed, written
+
+    def arrived(self) -> Event:
+        return self.written
+
+    def cancel(self) -> None:
+        pass
+
+
+@dataclass(frozen=True)
+class StoredHere(Stored):
+    """An entry in memory that the device can read, or in a mapped file."""
+
+    packed: Packed
+    buffer: Tensor
+    shelf: "InPlaceShelf"
+    written: Event
+
+    def fetch(self, streams: Streams) -> Fetched:
+        return Here(self.packed, self.written)
+
+    def released(self) -> None:
+        self.shelf.release_pages(self.buffer)
+
+
+class InPlaceShelf(Shelf):
+    """A shelf whose buffers the device reads in place."""
+
+    def store(self, packed: Packed, buffer: Tensor, streams: Streams) -> Stored:
+        held = packed.laid_out(buffer)
+        for target, source in zip(held.tensors, packed.tensors, strict=True):
+            streams.out.copy(target, source)
+        return StoredHere(held, buffer, self, streams.out.record())
+
+    def release_pages(self, buffer: Tensor) -> None:
+        """Allow the buffer to leave memory if its content is also stored elsewhere."""
+
+
+class MemoryShelf(InPlaceShelf):
+    """Memory of one device. Host memory is mapped from the system in pieces: on the heap, between the temporary tensors
+    of packing, gaps would make an entry cost half as much again."""
+
+    def __init__(self, device: torch.device, room: float):
+        super().__init__(room)
+        self.device = device
+        self.name = "host" if device.type == "cpu" else "gpu"
+        self.piece = torch.empty(0, dtype=torch.uint8)
+
+    def make(self, num_bytes: int) -> Tensor:
+        if self.device.type != "cpu":
+            return torch.empty(num_bytes, dtype=torch.uint8, device=self.device)
+        if len(self.piece) < num_bytes:
+            self.piece = torch.frombuffer(mmap.mmap(-1, max(PIECE, num_bytes)), dtype=torch.uint8)
+        buffer, self.piece = self.piece[:num_bytes], self.piece[-(-num_bytes // ALIGNED) * ALIGNED :]
+        return buffer
+
+    def clear(self, num_bytes: int) -> None:
+        super().clear(num_bytes)
+        self.piece = self.piece[:0]

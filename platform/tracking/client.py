@@ -1,0 +1,130 @@
+"""The only importer of MLflow: publishes what the store holds, so that publishing twice changes nothing.
+
+Every run carries a key and is looked up by it before one is created; what it holds is hashed, and an equal hash ends
+the matter. Points have fixed timestamps (the run's start plus a revision), so that repeating an interrupted publication
+writes the same rows. One process at a time initialises and writes a sqlite store, held by a lock file beside it.
+Nothing here is a source of truth: the tracking store can be deleted and published again.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from longtake.platform.errors import LongtakeError
+from longtake.platform.store.durable import TEMP_PREFIX, temp_path
+
+SQLITE = "sqlite:///"
+
+
+class TrackingError(LongtakeError):
+    """The tracking server or its database does not take the results; they are safe in the store."""
+
+    exit_code = 3
+
+
+def default_uri(output: Path) -> str:
+    """sqlite beside the sweeps' folders."""
+    return f"{SQLITE}{(output / 'mlflow.db').absolute()}"
+
+
+@contextmanager
+def writing(uri: str, advice: str = "run it again to publish") -> Iterator[Any]:
+    """A client for a store, whose errors are TrackingErrors of one line; one writer at a time."""
+    with quiet_mlflow():
+        try:
+            with write_lock(uri):
+                yield open_client(uri)
+        except LongtakeError:
+            raise
+        except Exception as error:  # MLflow, SQLAlchemy, requests and the file system each have their own
+            reason = without_secrets(str(error), uri)[:300]
+            raise TrackingError(f"tracking: {type(error).__name__}: {reason}; {advice}") from error
+
+
+def without_secrets(text: str, uri: str) -> str:
+    """One line, without the 'user:password@' that the URI may hold."""
+    secret = uri.partition("://")[2].rpartition("@")[0]
+    return " ".join((text.replace(f"{secret}@", "") if secret else text).split())
+
+
+def open_client(uri: str) -> Any:
+    """A client for the store at `uri`; makes the database of a new sqlite store (10 s of migrations)."""
+    from mlflow.tracking import MlflowClient
+
+    if uri.startswith(SQLITE):
+        make_database(Path(uri.removeprefix(SQLITE)))
+    return MlflowClient(tracking_uri=uri, registry_uri=uri)
+
+
+def make_database(path: Path) -> None:
+    """A new database, made beside and renamed when it is whole: half of the migrations could not be repeated."""
+    from mlflow.tracking import MlflowClient
+
+    if path.exists():
+        return
+    for leftover in path.parent.glob(f"{TEMP_PREFIX}*-{path.name}*"):
+        leftover.unlink(missing_ok=True)
+    part = temp_path(path.parent, path.name)
+    MlflowClient(tracking_uri=f"{SQLITE}{part}").search_experiments(max_results=1)  # the first call makes it
+    os.replace(part, path)
+
+
+def warm_up(uri: str) -> None:
+    """Import MLflow and open the store, both slow, ahead of the first publication; a failure is left to that one."""
+    with suppress(Exception), quiet_mlflow(), write_lock(uri):
+        open_client(uri).search_experiments(max_results=1)
+
+
+@contextmanager
+def write_lock(uri: str) -> Iterator[None]:
+    """One writer at a time for a sqlite store; four processes that open a fresh one together would crash three."""
+    if not uri.startswith(SQLITE):
+        yield
+        return
+    database = Path(uri.removeprefix(SQLITE))
+    database.parent.mkdir(parents=True, exist_ok=True)
+    with database.with_name(f".{database.name}.lock").open("w") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+
+
+@contextmanager
+def quiet_mlflow() -> Iterator[None]:
+    """Bounded waits for a server that is away, and no migration log on the user's terminal."""
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
+    os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "ERROR")  # importing MLflow would set its loggers back
+    loggers = [logging.getLogger(name) for name in ("alembic", "mlflow", "sqlalchemy")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+
+
+def file_digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+OFF = "disabled"
+
+
+def without_password(uri: str | None) -> str | None:
+    """The URI without 'user:password@' (a password may hold any sign but @) and without what follows a '?'."""
+    if uri is None or "://" not in uri or uri.startswith("sqlite:"):
+        return uri
+    scheme, rest = uri.split("://", 1)
+    return f"{scheme}://{rest.partition('?')[0].rpartition('@')[2]}"

@@ -1,0 +1,149 @@
+"""TODO."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from longtake.platform.takes import canonical_json
+from longtake.platform.tracking.client import SQLITE, TrackingError, file_digest, writing
+
+KEY, CONTENT, REVISION = "longtake.key", "longtake.content", "longtake.revision"
+PARAM_LIMIT, TAG_LIMIT, BATCH = 6000, 5000, 1000
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """One run. `key` identifies it for ever; params never change under one key; `series` is (step, value) per name."""
+
+    key: str
+    name: str
+    params: dict[str, str] = field(default_factory=dict)
+    tags: dict[str, str] = field(default_factory=dict)
+    metrics: dict[str, float] = field(default_factory=dict)
+    series: dict[str, list[tuple[int, float]]] = field(default_factory=dict)
+    artifacts: list[tuple[Path, str]] = field(default_factory=list)  # (file, folder in the run)
+
+    def digest(self) -> str:
+        """sha256 of everything in it, the files' bytes included."""
+        files = [[path.name, folder, file_digest(path)] for path, folder in self.artifacts]
+        content = [self.params, self.tags, finite(self.metrics), self.points(), files]
+        return hashlib.sha256(canonical_json(content).encode()).hexdigest()
+
+    def points(self) -> list[tuple[str, float, int]]:
+        """(name, value, step) of everything that is a number; MLflow has no NaN, and missing is not zero."""
+        singles = [(name, value, 0) for name, value in self.metrics.items()]
+        series = [(name, value, step) for name, points in self.series.items() for step, value in points]
+        return [point for point in singles + series if math.isfinite(point[1])]
+
+
+@dataclass(frozen=True)
+class Publication:
+    """A parent run and its children, in one experiment."""
+
+    experiment: str
+    parent: RunRecord
+    children: list[RunRecord]
+
+
+@dataclass(frozen=True)
+class Published:
+    """What publishing did: runs in the publication, and how many of them were new or different."""
+
+    runs: int
+    changed: int
+
+
+def publish(publication: Publication, uri: str) -> Published:
+    """Bring the tracking store to what the publication says. Raises TrackingError."""
+    with writing(uri) as client:
+        return put_all(client, publication, artifact_root(uri))
+
+
+def artifact_root(uri: str) -> str | None:
+    """Where a local store keeps its files; a server decides for itself."""
+    if not uri.startswith(SQLITE):
+        return None
+    return (Path(uri.removeprefix(SQLITE)).parent / "mlartifacts").absolute().as_uri()
+
+
+def put_all(client: Any, publication: Publication, root: str | None) -> Published:
+    experiment = ensure_experiment(client, publication.experiment, root)
+    parent, changed = put_run(client, experiment, publication.parent, {})
+    for record in publication.children:
+        changed += put_run(client, experiment, record, {"mlflow.parentRunId": parent})[1]
+    return Published(1 + len(publication.children), changed)
+
+
+def ensure_experiment(client: Any, name: str, root: str | None) -> str:
+    """The experiment's id; a deleted one of that name is an error that says so."""
+    found = client.get_experiment_by_name(name)
+    if found is None:
+        location = f"{root}/{name}" if root else None
+        return str(client.create_experiment(name, artifact_location=location))
+    if found.lifecycle_stage != "active":
+        raise TrackingError(f"tracking: the experiment {name!r} is deleted; restore it, or set tracking.experiment")
+    return str(found.experiment_id)
+
+
+def put_run(client: Any, experiment: str, record: RunRecord, links: dict[str, str]) -> tuple[str, int]:
+    """(run id, 1 if anything was written). The content tag comes last: without it the run is written again."""
+    run = find_run(client, experiment, record.key)
+    digest = record.digest()
+    if run is None:
+        run = create_run(client, experiment, record, links)
+    elif run.data.tags.get(CONTENT) == digest:
+        return str(run.info.run_id), 0
+    revision = int(run.data.tags.get(REVISION, "0")) + 1
+    log_points(client, run.info.run_id, record, run.info.start_time + revision)
+    for path, folder in record.artifacts:
+        client.log_artifact(run.info.run_id, str(path), folder or None)
+    log_texts(client, run, record, {REVISION: str(revision), CONTENT: digest})
+    client.set_terminated(run.info.run_id, status="FINISHED")
+    return str(run.info.run_id), 1
+
+
+def find_run(client: Any, experiment: str, key: str) -> Any:
+    """The run with this key, the oldest if there are several; None when there is none."""
+    query = f"tags.`{KEY}` = '{key}'"
+    found = client.search_runs([experiment], filter_string=query, max_results=1, order_by=["attributes.start_time ASC"])
+    return found[0] if found else None
+
+
+def create_run(client: Any, experiment: str, record: RunRecord, links: dict[str, str]) -> Any:
+    tags = {KEY: record.key, "mlflow.runName": record.name, **links}
+    return client.create_run(experiment, tags=tags, run_name=record.name)
+
+
+def log_points(client: Any, run_id: str, record: RunRecord, timestamp_ms: int) -> None:
+    from mlflow.entities import Metric
+
+    points = [Metric(name, value, timestamp_ms, step) for name, value, step in record.points()]
+    for start in range(0, len(points), BATCH):
+        client.log_batch(run_id, metrics=points[start : start + BATCH])
+
+
+def log_texts(client: Any, run: Any, record: RunRecord, marks: dict[str, str]) -> None:
+    """Params that the run does not have yet, then tags; both cut where MLflow would cut them without a word."""
+    from mlflow.entities import Param, RunTag
+
+    new = {name: value for name, value in record.params.items() if name not in run.data.params}
+    params = [Param(name, clipped(value, PARAM_LIMIT)) for name, value in new.items()]
+    for start in range(0, len(params), 100):
+        client.log_batch(run.info.run_id, params=params[start : start + 100])
+    tags = [RunTag(name, clipped(value, TAG_LIMIT)) for name, value in (record.tags | marks).items()]
+    client.log_batch(run.info.run_id, tags=tags)
+
+
+def clipped(text: str, limit: int) -> str:
+    """Cut visibly, with the checksum of the whole."""
+    if len(text) <= limit:
+        return text
+    return f"{text[: limit - 40]}... (cut; sha256 {hashlib.sha256(text.encode()).hexdigest()[:16]})"
+
+
+def finite(numbers: dict[str, float]) -> dict[str, float]:
+    return {name: value for name, value in numbers.items() if math.isfinite(value)}

@@ -1,0 +1,110 @@
+"""TODO."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from longtake.platform.takes import canonical_json
+from longtake.platform.tracking.client import default_uri, open_client, quiet_mlflow, without_secrets, write_lock
+from longtake.platform.tracking.publish import (
+    BATCH,
+    RunRecord,
+    artifact_root,
+    create_run,
+    ensure_experiment,
+    find_run,
+    log_texts,
+)
+
+LAST = "longtake.last."
+"""Tags of a training's run: the last step of each kind that it has."""
+
+
+def log_each(client: Any, run_id: str, points: list[tuple[str, float, int]], start_ms: int) -> None:
+    """Points (name, value, step) with the timestamp that their step gives them."""
+    from mlflow.entities import Metric
+
+    metrics = [Metric(name, value, start_ms + step, step) for name, value, step in points if math.isfinite(value)]
+    for start in range(0, len(metrics), BATCH):
+        client.log_batch(run_id, metrics=metrics[start : start + BATCH])
+
+
+@contextmanager
+def training_run(
+    output: Path, experiment: str, name: str, params: dict[str, Any], uri: str | None = None
+) -> Iterator[TrainingLog]:
+    """A run that a training logs to while it goes; the same name resumes the same run. The training never waits long:
+    when the tracking store fails, logging ends with one warning and the training goes on."""
+    log = TrainingLog(uri or default_uri(output), experiment, name, {key: str(value) for key, value in params.items()})
+    try:
+        yield log
+    except BaseException:
+        log.end("KILLED")
+        raise
+    log.end("FINISHED")
+
+
+class TrainingLog:
+    """Points of one training, written as they come."""
+
+    def __init__(self, uri: str, experiment: str, name: str, params: dict[str, str]):
+        self.uri, self.failed, self.start_time = uri, False, 0
+        key = f"training:{name}:{hashlib.sha256(canonical_json(params).encode()).hexdigest()[:12]}"
+        self.record = RunRecord(key, name, params, {"longtake.kind": "training"})
+        self.client: Any = None
+        self.run_id = ""
+        self.last: dict[str, int] = {}
+        self.attempt(lambda: self.open(experiment))
+
+    def __call__(self, step: int, numbers: dict[str, float]) -> None:
+        self.rows([(step, numbers)])
+
+    def rows(self, rows: list[tuple[int, dict[str, float]]], kind: str = "") -> None:
+        """The numbers of several steps at once. With a `kind`, the last of them is remembered beside the run, and steps
+        up to it are not written again, in whatever process."""
+        rows = [row for row in rows if not kind or row[0] > self.last.get(kind, -1)]
+        if rows:
+            self.attempt(lambda: self.write(rows, kind))
+
+    def write(self, rows: list[tuple[int, dict[str, float]]], kind: str) -> None:
+        log_each(
+            self.client, self.run_id, [(k, v, step) for step, row in rows for k, v in row.items()], self.start_time
+        )
+        if kind:
+            self.last[kind] = rows[-1][0]
+            self.client.set_tag(self.run_id, LAST + kind, str(rows[-1][0]))
+
+    def keep(self, path: Path, folder: str) -> None:
+        """A file, in a folder of the run; one of the same name is replaced."""
+        self.attempt(lambda: self.client.log_artifact(self.run_id, str(path), folder))
+
+    def end(self, status: str) -> None:
+        self.attempt(lambda: self.client.set_terminated(self.run_id, status=status))
+
+    def open(self, experiment: str) -> None:
+        self.client = open_client(self.uri)
+        experiment_id = ensure_experiment(self.client, experiment, artifact_root(self.uri))
+        run = find_run(self.client, experiment_id, self.record.key)
+        run = run or create_run(self.client, experiment_id, self.record, {})
+        self.run_id, self.start_time = str(run.info.run_id), int(run.info.start_time)
+        tags = {name.removeprefix(LAST): value for name, value in run.data.tags.items() if name.startswith(LAST)}
+        self.last = {kind: int(step) for kind, step in tags.items()}
+        self.client.update_run(self.run_id, status="RUNNING")
+        log_texts(self.client, run, self.record, {})
+
+    def attempt(self, write: Callable[[], object]) -> None:
+        if self.failed:
+            return
+        try:
+            with quiet_mlflow(), write_lock(self.uri):
+                write()
+        except Exception as error:  # whatever the tracking store says, the training goes on
+            self.failed = True
+            reason = without_secrets(str(error), self.uri)[:200]
+            warnings.warn(f"tracking: nothing more is logged: {reason}", stacklevel=2)

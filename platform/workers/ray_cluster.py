@@ -1,0 +1,173 @@
+"""The only importer of Ray: start or join a cluster, run items on a fleet of actors, or a crew in step.
+
+One item in flight per actor; an actor that dies, stalls or cannot be reached is replaced by a new one, and its item
+comes back as a failed Outcome. A Ray error does not mean that the work was not done: workers look at the store first,
+and whether to try again is the caller's decision. Ray itself never retries anything here.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from longtake.platform.errors import Interrupted, LongtakeError
+from longtake.platform.workers.fleet import (
+    Fleet,
+    Group,
+    Node,
+    OnStart,
+    check_requests,
+)
+from longtake.platform.workers.group import CrewSize, Seat, Work, backend_for, end_of, note_end, watched, work_alone
+from longtake.platform.workers.inline import InlineFleet
+from longtake.platform.workers.ray_fleet import ClusterError, RayFleet, WorkerDied
+from longtake.platform.workers.signals import StopFlag, handlers_restored
+
+OBJECT_STORE_BYTES = 128 * 2**20  # items and results are small; videos go through the store
+INLINE, LOCAL = "inline", "local"
+
+
+@dataclass
+class Cluster:
+    """A place to run workers, and the flag that says that it is time to stop."""
+
+    address: str
+    nodes: list[Node]
+    stop: StopFlag
+
+    def fleet(self, groups: list[Group], on_start: OnStart, on_report: Callable[[], None] | None = None) -> Fleet:
+        """Workers for `groups`; ConfigError if they do not fit. `on_report` is called by inline workers only."""
+        if self.address == INLINE:
+            return InlineFleet(groups, on_start, self.stop, on_report)
+        check_requests(groups, self.nodes)
+        return RayFleet(groups, on_start, self.nodes)
+
+    def work_together(self, work: Work, size: CrewSize, scratch: Path, watch: Callable[[], None]) -> None:
+        """A crew's work from beginning to end; `watch` is called all the while. `scratch`: a folder that all nodes see.
+
+        Raises ConfigError if the crew does not fit, what a member raised, and WorkerDied when members died too often.
+        """
+        if self.address == INLINE:
+            watched(partial(work_alone, work), watch, self.stop)
+            return
+        members = Group("count", object, size.workers, 1.0, size.gpus, gpus_key="gpus_per_worker")  # type: ignore[arg-type]
+        check_requests([members], self.nodes)
+        ends = scratch / f"crew-{uuid.uuid4().hex[:8]}"
+        ends.mkdir(parents=True)
+
+        def look() -> None:
+            error = end_of(ends)
+            if error is not None:
+                raise error
+            watch()
+
+        watched(partial(_crew_on_ray, work, size, ends), look, self.stop)
+
+
+@contextmanager
+def connect(address: str) -> Iterator[Cluster]:
+    """`inline`: this process; `local`: a Ray of our own, ended with the block; else the address of a running cluster.
+    A Ray that this process has already joined is used as it is, and left running."""
+    stop = StopFlag()
+    with handlers_restored():
+        if address == INLINE:
+            stop.install()
+            yield Cluster(INLINE, [Node(float(os.cpu_count() or 1), 0.0)], stop)
+            return
+        ours = _start_ray(address)
+        stop.install()  # over Ray's own handler, which ends in a native trace
+        try:
+            yield Cluster(address, _nodes(), stop)
+        finally:
+            if ours:
+                _stop_ray()
+
+
+def _nodes() -> list[Node]:
+    import ray
+
+    offers = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    return [Node(float(offer.get("CPU", 0)), float(offer.get("GPU", 0))) for offer in offers]
+
+
+def _stop_ray() -> None:
+    import ray
+
+    ray.shutdown()
+
+
+def _start_ray(address: str) -> bool:
+    """Join or start Ray; True if this process has to end it. Our own cluster takes a token that nobody else knows."""
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "1")  # a worker that asked for no GPU sees none
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
+    if address == LOCAL and "RAY_AUTH_MODE" not in os.environ:
+        os.environ.update(RAY_AUTH_MODE="token", RAY_AUTH_TOKEN=secrets.token_hex(32))
+    import ray
+
+    if ray.is_initialized():
+        return False
+    own: dict[str, Any] = {"include_dashboard": False, "object_store_memory": OBJECT_STORE_BYTES}
+    try:
+        ray.init(address=address, log_to_driver=False, logging_level="ERROR", **(own if address == LOCAL else {}))
+    except (SystemExit, KeyboardInterrupt) as error:  # what Ray and Python make of a signal
+        ray.shutdown()
+        raise Interrupted("stopped while Ray was starting; run again to resume") from error
+    except Exception as error:
+        reason = " ".join(str(error).split())[:300]
+        doing = "start Ray" if address == LOCAL else f"join the Ray cluster at {address!r}"
+        raise ClusterError(
+            f"workers.cluster: cannot {doing}: {reason}; "
+            "check the address and RAY_AUTH_TOKEN, or use workers.cluster=inline"
+        ) from error
+    return True
+
+
+def _crew_on_ray(work: Work, size: CrewSize, ends: Path) -> None:
+    """Ray Train starts the members and their process group, and starts all of them again when one is lost."""
+    for name in ("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "RAY_CHDIR_TO_TRIAL_DIR"):
+        os.environ.setdefault(name, "0")
+    from ray.train import FailureConfig, RunConfig, ScalingConfig, TrainingFailedError
+    from ray.train.torch import TorchConfig, TorchTrainer
+
+    each = {"CPU": 1.0} | ({"GPU": size.gpus} if size.gpus else {})
+    trainer = TorchTrainer(
+        _take_seat,
+        train_loop_config={"work": work, "ends": ends},
+        torch_config=TorchConfig(backend=backend_for("cuda" if size.gpus else "cpu")),
+        scaling_config=ScalingConfig(num_workers=size.workers, use_gpu=size.gpus > 0, resources_per_worker=each),
+        run_config=RunConfig(
+            name=ends.name,
+            storage_path=str(ends),
+            failure_config=FailureConfig(max_failures=size.restarts),
+            # Ray Train computes in a thread, whose own arena would give freed memory back after every step
+            worker_runtime_env={"env_vars": {"MALLOC_ARENA_MAX": "1"}},
+        ),
+    )
+    try:
+        trainer.fit()
+    except TrainingFailedError as error:
+        reason = " ".join(str(error).split())[:400]
+        raise end_of(ends) or WorkerDied(f"workers: ended {size.restarts + 1} times: {reason}") from error
+
+
+def _take_seat(config: dict[str, Any]) -> None:
+    """What Ray Train runs in each member. An error of ours is final: it is noted where the driver looks for it."""
+    from ray.train import get_context
+
+    context, ends = get_context(), config["ends"]
+    error = end_of(ends)
+    if error is not None:
+        raise error
+    try:
+        config["work"](Seat(context.get_world_rank(), context.get_world_size()))
+    except LongtakeError as found:
+        note_end(ends, found)
+        raise

@@ -1,0 +1,70 @@
+"""Prompts of a folder of videos: VBench's JSON, or CSV; a video by its path, file name or stem."""
+
+from pathlib import Path
+
+import pytest
+
+from longtake.jobs.folder_eval.prompts import from_names, match, read_prompts
+from longtake.platform.errors import ConfigError
+
+VIDEOS = ["a.mp4", "deep/b.mkv", "deep/a.b.mp4"]
+
+
+def prompts(tmp_path: Path, text: str, name: str = "prompts.json") -> tuple[dict[str, str], list[str]]:
+    file = tmp_path / name
+    file.write_text(text, encoding="utf-8")
+    return match(read_prompts(file), VIDEOS, file)
+
+
+def test_json_and_csv_say_the_same(tmp_path: Path) -> None:
+    expected = {"a.mp4": 'a "wall", white', "deep/b.mkv": "ein Fluß", "deep/a.b.mp4": "x"}
+    json = '{"a.mp4": "a \\"wall\\", white", "b": "ein Fluß", "./deep/a.b.mp4": "x", "gone.mp4": "y"}'
+    assert prompts(tmp_path, json) == (expected, ["gone.mp4"])
+    csv = '\ufeffvideo,seed,prompt\na,0,"a ""wall"", white"\nb.mkv,1,ein Fluß\na.b,2,x\ngone.mp4,3,y\n'
+    assert prompts(tmp_path, csv, "prompts.csv") == (expected, ["gone.mp4"])
+
+
+def test_a_path_wins_over_a_stem_and_a_name_of_two_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "p.json"
+    videos = ["v.mp4", "v.mkv", "deep/v.mp4"]
+    found, unknown = match([("v.mp4", "1"), ("v.mkv", "2"), ("deep/v.mp4", "3")], videos, file)
+    assert (found, unknown) == ({"v.mp4": "1", "v.mkv": "2", "deep/v.mp4": "3"}, [])
+    with pytest.raises(ConfigError, match=r"p\.json: 'v' can be v\.mp4 or v\.mkv; write the path"):
+        match([("v", "1")], videos, file)
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "reason"),
+    [
+        ('{"a": "1", "a.mp4": "2", "b": "", "a.b": ""}', "p.json", "a.mp4 has two prompts"),
+        ('["a", "b"]', "p.json", "not one object"),
+        ('"a"', "p.json", "not one object"),
+        ('{"a": 1}', "p.json", "its prompt is not a text"),
+        ('{"a": {}}', "p.json", "its prompt is not a text"),
+        ('{"a": ', "p.json", "is not JSON"),
+        ("[" * 100_000, "p.json", "is not JSON"),
+        ("name,prompt\na,b\n", "p.csv", "line 1 does not name"),
+        ("", "p.csv", "line 1 does not name"),
+        ("video,prompt\na,one, two\n", "p.csv", "line 2 has another number of columns"),
+        ("video,prompt\na\n", "p.csv", "line 2 has another number of columns"),
+        ('video,prompt\na,"one" two\n', "p.csv", "line 2 is not CSV"),
+    ],
+)
+def test_mistakes_are_one_line(tmp_path: Path, text: str, name: str, reason: str) -> None:
+    with pytest.raises(ConfigError, match=reason) as caught:
+        prompts(tmp_path, text, name)
+    assert str(caught.value).startswith(str(tmp_path / name))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_file_that_is_not_there_or_no_text(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="No such file"):
+        read_prompts(tmp_path / "gone.json")
+    (tmp_path / "p.json").write_bytes(b'{"a": "\xff"}')
+    with pytest.raises(ConfigError, match="byte 7 is not UTF-8"):
+        read_prompts(tmp_path / "p.json")
+
+
+def test_videos_named_by_their_prompts() -> None:
+    named = from_names(["a dog runs-0.mp4", "deep/a cat, 2-4 legs-12.mkv", "plain.mp4"])
+    assert list(named.values()) == ["a dog runs", "a cat, 2-4 legs", "plain"]

@@ -1,0 +1,111 @@
+"""The driver killed at any moment, or told to stop: each take is made once, and the ranks are the undisturbed ones."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from longtake.jobs.cli import execute
+from longtake.platform.store.sweep import SweepStore
+from tests.jobs import tiny
+
+LAUNCH = str(Path(__file__).parents[1] / "launch.py")
+SEED = 20260
+MORE = ["seeds=[0, 1]", "lengths_s=[3, 6]"]
+
+
+def start(sweep: Path) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, LAUNCH, "run", str(sweep), *MORE], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+
+
+def wait_for(store: SweepStore, count: int, process: subprocess.Popen[str]) -> None:
+    """Until so many takes are done, or the process has ended."""
+    while process.poll() is None and len(store.done_ids()) < count:
+        time.sleep(0.02)
+
+
+def facts(store: SweepStore) -> tuple[dict[str, str], bytes]:
+    results = [store.result(take.id) for take in store.plan()]
+    return {r.take_id: r.video_sha256 for r in results if r}, (store.folder / "ranks.json").read_bytes()
+
+
+def test_a_killed_driver_resumes_to_the_undisturbed_leaderboard(tmp_path: Path) -> None:
+    (tmp_path / "calm").mkdir()
+    (tmp_path / "killed").mkdir()
+    assert execute(["run", str(tiny.write_sweep(tmp_path / "calm")), *MORE]) == 0
+    sweep, store = tiny.write_sweep(tmp_path / "killed"), SweepStore(tmp_path / "killed" / "runs", "small")
+    chance = random.Random(SEED)
+    made: dict[str, int] = {}
+    for count in (2, 6, 11):
+        process = start(sweep)
+        wait_for(store, count, process)
+        time.sleep(chance.random() * 0.2)
+        process.kill()
+        process.communicate()
+        for take_id in store.done_ids():
+            made.setdefault(take_id, (store.video(take_id)).stat().st_mtime_ns)
+    last = start(sweep)
+    out, err = last.communicate(timeout=120)
+    assert last.returncode == 0, (SEED, out, err)
+    assert facts(store) == facts(SweepStore(tmp_path / "calm" / "runs", "small")), SEED
+    assert all(store.video(take_id).stat().st_mtime_ns == at for take_id, at in made.items()), SEED
+    assert not list(store.folder.rglob(".tmp-*"))
+    assert store.failures() == {}
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_with_75_and_the_run_resumes(tmp_path: Path, number: signal.Signals) -> None:
+    sweep, store = tiny.write_sweep(tmp_path), SweepStore(tmp_path / "runs", "small")
+    process = start(sweep)
+    wait_for(store, 2, process)
+    process.send_signal(number)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 75, err
+    assert "run again to resume" in err
+    assert "Traceback" not in err
+    assert 2 <= len(store.done_ids()) < 16
+    assert not list(store.folder.rglob(".tmp-*"))
+    assert execute(["run", str(sweep), *MORE]) == 0
+    assert len(store.done_ids()) == 16
+
+
+@pytest.mark.usefixtures("ray_local")
+def test_a_killed_sampler_is_replaced_and_its_take_made_again(tmp_path: Path) -> None:
+    """A thread kills the first worker that it sees at work on an item."""
+    store = SweepStore(tmp_path / "runs", "small")
+    killed: list[int] = []
+
+    def kill_one() -> None:
+        while not killed:
+            for process in psutil.process_iter(["name", "cmdline"]):
+                if "Shell.run" in " ".join(process.info["cmdline"] or []):
+                    os.kill(process.pid, signal.SIGKILL)
+                    killed.append(process.pid)
+                    return
+            time.sleep(0.01)
+
+    thread = threading.Thread(target=kill_one, daemon=True)
+    thread.start()
+    words = [
+        "run",
+        str(tiny.write_sweep(tmp_path)),
+        "lengths_s=[45]",
+        "methods=[native]",
+        "workers={samplers: 1, evaluators: 1, batch: 1, cluster: local}",
+    ]
+    assert execute(words) == 0
+    assert killed
+    assert len(store.done_ids()) == 2
+    assert len(store.failures()) == 1
+    reasons = next(iter(store.failures().values()))
+    assert len(reasons) == 1
+    assert "died" in reasons[0]

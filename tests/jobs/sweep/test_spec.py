@@ -1,0 +1,126 @@
+"""Sweep files: every shipped one loads, every broken one is one line that names the file, the key and the rule."""
+
+from pathlib import Path
+
+import pytest
+
+from longtake.jobs.sweep import spec as sweeps
+from longtake.jobs.sweep.grid import expand, rounded_frames
+from longtake.platform.errors import ConfigError
+from longtake.platform.tracking.client import without_password
+from tests.jobs import tiny
+
+SHIPPED = sorted(sweeps.PACKAGED_SWEEPS.glob("*.yaml"))
+
+
+@pytest.mark.usefixtures("wan_weights")
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
+def test_every_shipped_sweep_loads_and_names_what_exists(path: Path) -> None:
+    from longtake.platform.backbones.base import backbones
+    from longtake.platform.methods.base import methods
+
+    sweep = sweeps.load(path)
+    for backbone in sweep.backbones:
+        assert backbones.get(backbone).spec.name == backbone
+    assert all(methods.get(entry.name) for entry in sweep.method_entries())
+    assert all(entry.open() for entry in sweep.suite_entries())
+    prompts = sweeps.read_prompts(sweep, path)
+    for prompt in prompts:
+        backbones.get(sweep.backbones[0]).check_prompt(prompt)
+
+
+def test_the_grid_is_the_product_and_lengths_are_whole_blocks(tmp_path: Path) -> None:
+    path = tiny.write_sweep(tmp_path)
+    grid = expand(path, ["lengths_s=[3, 7]", "seeds=[0, 5]"])
+    assert len(grid.takes) == 1 * 2 * 2 * 2 * 2
+    assert len({take.id for take in grid.takes}) == 16
+    # 3 s are 12 latent frames, 4 whole blocks; 7 s are 28, rounded up to 30 = 7.5 s
+    assert sorted({(take.seconds, take.latent_frames) for take in grid.takes}) == [(3, 12), (7, 30)]
+    assert len(grid.notes) == 1
+    assert "7 s" in grid.notes[0]
+    assert "7.5 s (30 latent frames)" in grid.notes[0]
+
+
+@pytest.mark.parametrize("seconds", [30, 60, 120, 240])
+def test_the_usual_lengths_need_no_rounding(seconds: int) -> None:
+    notes: list[str] = []
+    assert rounded_frames("lengths_s", seconds, tiny.Tiny.spec, notes) == seconds * 4
+    assert notes == []
+
+
+def test_a_method_is_resolved_with_its_defaults_and_keeps_its_label(tmp_path: Path) -> None:
+    path = tiny.write_sweep(tmp_path)
+    grid = expand(path, ["methods=[{rag: {top_k: 3}, as: rag-k3}, rag]"])
+    specs = {take.method.label: take.method for take in grid.takes}
+    assert specs["rag-k3"].params["top_k"] == 3
+    assert specs["rag-k3"].params["descriptor"] == specs["rag"].params["descriptor"] == "avg-pool"
+    assert specs["rag-k3"].name == "rag"
+
+
+def test_start_seconds_become_given_latent_frames(tmp_path: Path) -> None:
+    grid = expand(tiny.write_sweep(tmp_path), ["start_s=1.5"])
+    assert {take.start_frames for take in grid.takes} == {6}
+
+
+def test_the_resolved_sweep_reads_back_and_keeps_no_password(tmp_path: Path) -> None:
+    path = tiny.write_sweep(tmp_path)
+    grid = expand(path, ["tracking.uri='https://me:secret@mlflow.example/x'"])
+    assert "secret" not in grid.config_yaml
+    again = tmp_path / "again.yaml"
+    again.write_text(grid.config_yaml)
+    assert [take.id for take in expand(again).takes] == [take.id for take in grid.takes]
+    assert without_password("https://me:secret@host/x?y=@") == "https://host/x"
+    assert without_password("postgresql://u:p/w@host/db") == "postgresql://host/db"
+    assert without_password("sqlite:////a@b/c") == "sqlite:////a@b/c"
+
+
+BAD = [
+    ("name=Bad", "name", "'Bad'"),
+    ("backbone=[x]", "backbone", "did you mean 'backbones'"),
+    ("backbones=[tinny]", "backbones", "did you mean 'tiny'"),
+    ("backbones=[]", "backbones", "empty"),
+    ("methods=[ragg]", "methods", "did you mean 'rag'"),
+    ("methods=[{rag: {topk: 3}}]", "methods.rag", "did you mean 'top_k'"),
+    ("methods=[{rag: {top_k: many}}]", "methods.rag", "top_k"),
+    ("methods=[{rag: {top_k: 99}}]", "methods.rag", "at most"),
+    ("methods=[{rag: {descriptor: none.safetensors}}]", "methods.rag", "none.safetensors"),
+    ("methods=[rag, {rag: {top_k: 3}}]", "methods", "twice"),
+    ("methods=[{rag: {descriptor: none.safetensors}}]", "methods.rag", "none.safetensors"),
+    ("methods=[rag, {rag: {}, as: other}]", "methods", "same"),
+    ("methods=[{rag: {}, native: {}}]", "methods[0]", "not one method"),
+    ("methods=[{rag: {}, as: ../x}]", "methods[0].as", "not a name"),
+    ("lengths_s=[0]", "lengths_s", "1 to 3600"),
+    ("lengths_s=[thirty]", "lengths_s", "thirty"),
+    ("lengths_s=[3, 3]", "lengths_s", "twice"),
+    ("seeds=[-1]", "seeds", "0 to"),
+    ("suites=[weightles]", "suites", "did you mean 'weightless'"),
+    ("prompts=[]", "prompts", "list of texts"),
+    ("prompts={file: none.txt}", "prompts.file", "none.txt"),
+    ("prompts={fil: none.txt}", "prompts.fil", "did you mean 'file'"),
+    ("prompts=['dusk, brick; jump']", "prompt 1", "dusk"),
+    ("output='s3://bucket/x'", "output", "URL"),
+    ("start_s=3", "start_s", "nothing"),
+    ("workers.samplers=0", "workers.samplers", "whole number"),
+    ("workers.gpus_per_sampler=-1", "workers.gpus_per_sampler", "0 to 64"),
+    ("workers.sampler=2", "workers.sampler", "did you mean 'samplers'"),
+    ("tracking.url=x", "tracking.url", "did you mean 'uri'"),
+    ("nothing", "nothing", "key=value"),
+]
+
+
+@pytest.mark.parametrize(("override", "key", "rule"), BAD, ids=[bad[0] for bad in BAD])
+def test_a_bad_value_is_one_line_with_file_key_and_rule(tmp_path: Path, override: str, key: str, rule: str) -> None:
+    path = tiny.write_sweep(tmp_path)
+    with pytest.raises(ConfigError) as caught:
+        expand(path, [override])
+    message = str(caught.value)
+    assert message.startswith(str(path))
+    assert key in message
+    assert rule in message
+    assert "\n" not in message
+
+
+def test_prompts_are_looked_for_beside_the_sweep_first(tmp_path: Path) -> None:
+    (tmp_path / "mine.txt").write_text("# mine\n\ndusk, brick; pan right 3 s\nnoon, stone; pan left 3 s\n")
+    grid = expand(tiny.write_sweep(tmp_path), ["prompts={file: mine.txt, limit: 1}"])
+    assert grid.prompts == ["dusk, brick; pan right 3 s"]

@@ -1,0 +1,200 @@
+"""Suites with settings and labels, scoring in parts, and what is kept so that nothing is scored twice."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from longtake.evaluators.scoring import scorer
+from longtake.jobs.cli import execute
+from longtake.jobs.sweep.grid import expand
+from longtake.jobs.sweep.scheduler import Desk, making_of
+from longtake.jobs.workers.sampling import SamplerWorker
+from longtake.jobs.workers.scoring import ScoreWorker, StorageDamage, metric_groups
+from longtake.platform.errors import ConfigError, WeightsError
+from longtake.platform.store.score_cache import ScoreCache
+from longtake.platform.store.sweep import SweepStore
+from longtake.platform.workers.fleet import Outcome
+from tests.jobs import tiny
+
+SHORT = ["lengths_s=[3]", "methods=[native]"]
+FLICKERING = "{vbench-long: {dimensions: [temporal_flickering], protocol: exact}, as: flickering}"
+
+
+def scores_of(runs: Path) -> dict:
+    files = sorted((runs / "small" / "takes").glob("*/scores/*.json"))
+    return {f"{file.parent.parent.name}/{file.stem}": json.loads(file.read_text()) for file in files}
+
+
+def test_a_labelled_suite_with_settings_is_scored_ranked_and_stored_under_its_label(tmp_path: Path) -> None:
+    sweep = tiny.write_sweep(tmp_path)
+    assert execute(["run", str(sweep), *SHORT, f"suites=[weightless, {FLICKERING}]"]) == 0
+    found = scores_of(tmp_path / "runs")
+    assert {name.partition("/")[2] for name in found} == {"weightless", "flickering"}
+    for name, scores in found.items():
+        if name.endswith("flickering"):
+            assert scores["protocol"] == "exact"
+            assert set(scores["metrics"]) == {"temporal_flickering", "scene_cuts"}
+            assert json.loads(scores["versions"]["settings"])["protocol"] == "exact"
+    ranks = json.loads((tmp_path / "runs" / "small" / "ranks.json").read_text())
+    assert ranks["suites"]["flickering"]["protocol"] == "exact"
+    assert ranks["suites"]["flickering"]["directions"] == {"temporal_flickering": "higher"}
+
+
+def test_other_settings_under_the_same_label_are_scored_again(tmp_path: Path) -> None:
+    sweep = tiny.write_sweep(tmp_path)
+    assert execute(["run", str(sweep), *SHORT, f"suites=[{FLICKERING}]"]) == 0
+    before = scores_of(tmp_path / "runs")
+    assert execute(["run", str(sweep), *SHORT, f"suites=[{FLICKERING.replace('exact', 'direct')}]"]) == 0
+    after = scores_of(tmp_path / "runs")
+    assert before.keys() == after.keys()
+    for name, scores in after.items():
+        assert scores["protocol"] == "direct"
+        assert scores["metrics"]["temporal_flickering"] != before[name]["metrics"]["temporal_flickering"]
+
+
+@pytest.mark.parametrize(
+    ("suite", "told"),
+    [
+        ("vbench-lon", "did you mean 'vbench-long'"),
+        ("{vbench-long: {protocol: exakt}}", "did you mean 'exact'"),
+        ("{vbench-long: {dimensions: [motion_smothness]}}", "did you mean 'motion_smoothness'"),
+        ("{vbench-long: {compat: [clip-oder]}}", "did you mean 'clip-order'"),
+        ("{vbench-long: {dimension: [x]}}", "unknown key 'dimension'"),
+        ("{weightless: {protocol: exact}}", "has no settings"),
+        ("{vbench-long: {dimensions: [temporal_flickering], compat: [mean-over-clips]}}", "is of folders"),
+    ],
+)
+def test_a_wrong_suite_is_one_line(tmp_path: Path, suite: str, told: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        expand(tiny.write_sweep(tmp_path), [f"suites=[{suite}]"])
+    assert told in str(caught.value)
+    assert "small.yaml" in str(caught.value)
+
+
+def test_missing_weights_stop_the_sweep_before_it_starts_and_the_plan_only_says_so(tmp_path: Path) -> None:
+    sweep = tiny.write_sweep(tmp_path)
+    with pytest.raises(WeightsError, match=r"longtake weights pull .*dimensions"):
+        expand(sweep, ["suites=[vbench-long]"])
+    assert not (tmp_path / "runs").exists()
+    notes = expand(sweep, ["suites=[vbench-long]"], need_weights=False).notes
+    assert any("longtake weights pull" in note for note in notes)
+
+
+def test_parts_of_the_metrics_on_several_evaluators_give_the_same_scores(tmp_path: Path) -> None:
+    suites = f"suites=[weightless, {FLICKERING}]"
+    for name, parts in [("whole", "workers.evaluator_parts=1"), ("parts", "workers.evaluator_parts=3")]:
+        folder = tmp_path / name
+        folder.mkdir()
+        assert execute(["run", str(tiny.write_sweep(folder)), *SHORT, suites, parts]) == 0
+    whole, parts = scores_of(tmp_path / "whole" / "runs"), scores_of(tmp_path / "parts" / "runs")
+    for found in (*whole.values(), *parts.values()):
+        found["metrics"] = dict(sorted(found["metrics"].items()))
+    assert parts == whole
+
+
+def test_a_part_that_fails_is_tried_again_and_the_others_are_not(tmp_path: Path) -> None:
+    grid = expand(tiny.write_sweep(tmp_path), SHORT)
+    store = SweepStore(tmp_path / "runs", "small")
+    assert execute(["run", str(grid.file), *SHORT, "suites=[{vbench-long: {dimensions: [temporal_flickering]}}]"]) == 0
+    desk = Desk(store, grid.takes[:1], grid.suites, lambda line: None, parts=2)
+    queue = []
+
+    class Fleet:
+        def submit(self, group, item):
+            queue.append((group, item))
+
+    first, second = (item for _, item in desk.read())
+    desk.fleet = Fleet()
+    worker = ScoreWorker(store)
+    desk.book(Outcome("evaluators", first, error=RuntimeError("no memory")))
+    assert [item.key for _, item in queue] == [first.key]
+    for item in (second, first):
+        desk.book(Outcome("evaluators", item, value=worker.run(item.payload, lambda report: None)))
+    assert desk.scored == {grid.takes[0].id}
+    assert set(store.scores(grid.takes[0].id, "weightless").metrics) == {
+        name for names in metric_groups(grid.suites, 1) for name in names
+    }
+
+
+def test_suites_that_ask_for_the_same_number_compute_it_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from longtake.evaluators.metrics import flickering
+
+    clips = []
+    clip = flickering._Run.clip
+    monkeypatch.setattr(flickering._Run, "clip", lambda self, view: clips.append(view.start_frame) or clip(self, view))
+    other = FLICKERING.replace("as: flickering", "as: again")
+    sweep = tiny.write_sweep(tmp_path)
+    short = [*SHORT, "prompts={file: prompts/pocket.txt, limit: 1}", f"suites=[{FLICKERING}, {other}]"]
+    assert execute(["run", str(sweep), *short]) == 0
+    first, second = scores_of(tmp_path / "runs").values()
+    assert len(clips) == len(first["clips"]["temporal_flickering"])
+    assert first["metrics"] == second["metrics"]
+
+
+def test_parts_of_a_round_that_ended_count_for_nothing(tmp_path: Path) -> None:
+    """The video of a made take is damaged: one failure, one remake, and no score of the old video."""
+    grid = expand(tiny.write_sweep(tmp_path), SHORT)
+    store, take = SweepStore(tmp_path / "runs", "small"), grid.takes[0]
+    assert execute(["run", str(grid.file), *SHORT, "suites=[{vbench-long: {dimensions: [temporal_flickering]}}]"]) == 0
+    desk, queue = Desk(store, [take], grid.suites, lambda line: None, parts=3), []
+
+    class Fleet:
+        def submit(self, group, item):
+            queue.append((group, item))
+
+    old = [item for _, item in desk.read()]
+    desk.fleet = Fleet()
+    stale = ScoreWorker(store).run(old[2].payload, lambda report: None)
+    video = store.video(take.id)
+    video.write_bytes(video.read_bytes() + b"x")
+    for item in old[:2]:
+        with pytest.raises(StorageDamage) as caught:
+            ScoreWorker(store).run(item.payload, lambda report: None)
+        desk.book(Outcome("evaluators", item, error=caught.value))
+    assert [group for group, _ in queue] == ["samplers"]
+    assert len(desk.failures[take.id]) == 1
+    with store.lock():
+        made = SamplerWorker(store).run(queue.pop()[1].payload, lambda report: None)
+    desk.book(Outcome("samplers", making_of([take]), value=made))
+    desk.book(Outcome("evaluators", old[2], value=stale))
+    assert take.id not in desk.scored
+    for _, item in list(queue):
+        desk.book(Outcome("evaluators", item, value=ScoreWorker(store).run(item.payload, lambda report: None)))
+    assert desk.scored == {take.id}
+
+
+def test_scores_on_a_gpu_that_is_not_there_end_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    sweep = tiny.write_sweep(tmp_path)
+    assert execute(["run", str(sweep), *SHORT, "workers.gpus_per_evaluator=1"]) == 2
+    assert scores_of(tmp_path / "runs") == {}
+
+
+def test_what_was_scored_once_is_not_scored_again_even_for_another_sweep(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sweep = tiny.write_sweep(tmp_path)
+    assert execute(["run", str(sweep), *SHORT]) == 0
+    watched = []
+    watch = scorer._watch
+    monkeypatch.setattr(scorer, "_watch", lambda *arguments: watched.append(arguments) or watch(*arguments))
+    assert execute(["run", str(sweep), *SHORT, "name=second"]) == 0
+    assert watched == []
+    first, second = (json.loads((tmp_path / "runs" / name / "ranks.json").read_text()) for name in ("small", "second"))
+    assert first["suites"] == second["suites"]
+
+
+def test_the_cache_gives_only_what_was_put_under_the_very_key(tmp_path: Path) -> None:
+    cache = ScoreCache(tmp_path / "scores")
+    assert cache.get("ab" * 32, "key") is None
+    cache.put("ab" * 32, "key", {"value": 1.5})
+    assert cache.get("ab" * 32, "key") == {"value": 1.5}
+    assert cache.get("ab" * 32, "other") is None
+    assert cache.get("cd" * 32, "key") is None
+    file = next((tmp_path / "scores").rglob("*.json"))
+    file.write_text('{"key": "another", "result": {}}')
+    assert cache.get("ab" * 32, "key") is None
+    file.write_bytes(file.read_bytes()[:10])
+    assert cache.get("ab" * 32, "key") is None
