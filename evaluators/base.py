@@ -18,7 +18,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from longtake.evaluators.model_pool import Equipment
+from longtake.evaluators.model_pool import ModelPool
 from longtake.platform import config
 from longtake.platform.entries import read_entries
 from longtake.platform.errors import ConfigError
@@ -45,9 +45,9 @@ class VideoContext:
     num_frames: int
     prompt: str | None = None
     seed: int | None = None
-    start_frames: int = 0  # latent frames that were given, not generated
+    prefix_frames: int = 0  # latent frames that were given, not generated
     latent_frames: int | None = None
-    equipment: Equipment = field(default_factory=Equipment)
+    model_pool: ModelPool = field(default_factory=ModelPool)
 
 
 @dataclass
@@ -78,7 +78,7 @@ class Metric(ABC):
     name: ClassVar[str]
     unit: ClassVar[str]
     direction: ClassVar[Direction]
-    departs: ClassVar[str]  # where it differs from its source, or what it stands in for
+    deviations: ClassVar[str]  # where it differs from its source, or what it stands in for
     floor_of: ClassVar[str | None] = None  # this metric is what chance alone gives for that one
     needs_take: ClassVar[bool] = False  # cannot be computed without prompt and seed
     ranked: ClassVar[bool] = True
@@ -95,7 +95,7 @@ class Metric(ABC):
         """Published networks that it runs, by their names in evaluators/models."""
         return ()
 
-    def marks(self) -> dict[str, Any]:
+    def cache_settings(self) -> dict[str, Any]:
         """The settings that its number depends on."""
         return {}
 

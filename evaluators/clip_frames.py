@@ -69,15 +69,15 @@ class Upload:
 
     def __call__(self, frames: Frames) -> OnDevice:
         """Queue the copy on the device's current stream, without waiting for it."""
-        room = self.room(frames.size)
-        np.copyto(room.numpy().reshape(frames.shape), frames)
-        moved = room.view(frames.shape).to(self.device, non_blocking=True, copy=True)
+        buffer = self.pinned(frames.size)
+        np.copyto(buffer.numpy().reshape(frames.shape), frames)
+        moved = buffer.view(frames.shape).to(self.device, non_blocking=True, copy=True)
         if self.device.type == "cuda":
             self.copied = torch.cuda.Event()
             self.copied.record(torch.cuda.current_stream(self.device))
         return OnDevice(moved)
 
-    def room(self, size: int) -> Tensor:
+    def pinned(self, size: int) -> Tensor:
         """The first `size` bytes of the buffer, once the last copy from it is done."""
         if self.copied is not None:
             self.copied.synchronize()

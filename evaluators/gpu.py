@@ -15,7 +15,7 @@ def is_gpu(device: str) -> bool:
     return device.partition(":")[0] == "cuda"
 
 
-def marks(device: str) -> dict[str, str]:
+def device_versions(device: str) -> dict[str, str]:
     """The device as recorded in the `versions` of a score. Needs no GPU, so any machine can plan for one."""
     return {"device": "cuda", "tf32": "off"} if is_gpu(device) else {"device": device.partition(":")[0]}
 

@@ -43,7 +43,7 @@ def pair_bytes(height: int, width: int) -> float:
 
 
 @dataclass
-class Equipment:
+class ModelPool:
     """`device`: cpu, cuda or cuda:N. `load`: (name, device) -> the network, ready to run."""
 
     device: str = "cpu"
@@ -76,22 +76,22 @@ class Equipment:
         return Upload(self.device) if self.on_gpu else OnHost
 
     @cached_property
-    def room_bytes(self) -> float:
+    def max_pass_bytes(self) -> float:
         """GPU memory that one pass of a network may use. Computed once, so batch sizes stay the same in a process."""
         return SHARE_OF_FREE * gpu.free_bytes(self.device)
 
     @property
     def batch(self) -> int:
         """Frames per pass of a network. Larger batches gain nothing on a CPU."""
-        return max(1, min(MOST_FRAMES, int(self.room_bytes / FRAME_BYTES))) if self.on_gpu else 8
+        return max(1, min(MOST_FRAMES, int(self.max_pass_bytes / FRAME_BYTES))) if self.on_gpu else 8
 
     def pairs(self, height: int, width: int) -> int:
         """Pairs of frames of this size per pass of a network."""
         if not self.on_gpu:
             return 1
-        return max(1, min(MOST_PAIRS, int(self.room_bytes / pair_bytes(height, width))))
+        return max(1, min(MOST_PAIRS, int(self.max_pass_bytes / pair_bytes(height, width))))
 
 
-def ready_made(networks: Mapping[str, Any], device: str = "cpu") -> Equipment:
-    """Equipment that has these networks and no others."""
-    return Equipment(device, lambda name, _: networks[name])
+def pool_of(networks: Mapping[str, Any], device: str = "cpu") -> ModelPool:
+    """A pool that has these networks and no others."""
+    return ModelPool(device, lambda name, _: networks[name])

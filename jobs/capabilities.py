@@ -21,15 +21,15 @@ WAN = "wan"
 
 
 @dataclass(frozen=True)
-class Ability:
-    """`lacks`: one line for each thing that is missing, with its command; none: it can run."""
+class Capability:
+    """`missing`: one line for each thing that is missing, with its command; none: it can run."""
 
     group: str
     name: str
-    lacks: tuple[str, ...] = ()
+    missing: tuple[str, ...] = ()
 
 
-def dimensions() -> Iterator[Ability]:
+def dimensions() -> Iterator[Capability]:
     """A row for each metric of each suite; for one that can look further, also for what only that needs."""
     from longtake.evaluators.base import suites
 
@@ -44,30 +44,30 @@ def dimensions() -> Iterator[Ability]:
             yield from (dimension(f"{name} {LONG_RANGE}", further, key) for key in changed)
 
 
-def dimension(group: str, suite: Suite, key: str) -> Ability:
+def dimension(group: str, suite: Suite, key: str) -> Capability:
     from longtake.evaluators.models.base import missing
 
-    lacks = (short(line) for network in networks(suite, key) for line in missing(network))
-    return Ability(group, suite.metric(key).name, tuple(dict.fromkeys(lacks)))
+    lines = (short(line) for network in networks(suite, key) for line in missing(network))
+    return Capability(group, suite.metric(key).name, tuple(dict.fromkeys(lines)))
 
 
 def networks(suite: Suite, key: str) -> list[str]:
     return list(suite.metric(key).networks())
 
 
-def backbones() -> Iterator[Ability]:
+def backbones() -> Iterator[Capability]:
     """A row for each backbone: the packages that its weights are read with, and the weights themselves."""
     from longtake.platform.backbones.base import backbones as known
 
     for name in known.names():
-        user, lacks = known.get(name), list[str]()
+        user, missing = known.get(name), list[str]()
         if hasattr(user, "artefacts"):
-            lacks += [f"{one} is not installed; run pip install 'longtake[{WAN}]'" for one in uninstalled(WAN)]
+            missing += [f"{one} is not installed; run pip install 'longtake[{WAN}]'" for one in uninstalled(WAN)]
         try:
             user.fingerprint()
         except WeightsError as error:
-            lacks.append(short(str(error)))
-        yield Ability("backbones", name, tuple(lacks))
+            missing.append(short(str(error)))
+        yield Capability("backbones", name, tuple(missing))
 
 
 def uninstalled(extra: str = "") -> list[str]:

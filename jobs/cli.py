@@ -108,11 +108,11 @@ def evaluate(
     ] = None,
 ) -> int:
     """Score every video of a folder. Ends with 3 when something could not be scored."""
-    from longtake.jobs.folder_eval.run import EvalOptions, eval_folder
+    from longtake.jobs.folder_eval.run import FolderEvalOptions, eval_folder
 
     files = (prompts, out, table, vbench_out)
     return eval_folder(
-        EvalOptions(folder, suite, settings or (), *files, evaluators, device, gpus_per_evaluator, cache)
+        FolderEvalOptions(folder, suite, settings or (), *files, evaluators, device, gpus_per_evaluator, cache)
     )
 
 
@@ -128,10 +128,10 @@ def leaderboard(
 ) -> int:
     """Show the ranks of every sweep in a folder, how they move with length and over runs, and drift."""
     from longtake.jobs.console import console_for
-    from longtake.jobs.results.leaderboard import View
+    from longtake.jobs.results.leaderboard import RankFilter
     from longtake.jobs.results.show import show_folder
 
-    return show_folder(runs, sweep, View(rank_unit, suite, length), console_for())
+    return show_folder(runs, sweep, RankFilter(rank_unit, suite, length), console_for())
 
 
 @app.command()
@@ -271,11 +271,11 @@ def train_eval_embedder(
     tracking: Annotated[str | None, typer.Option(metavar="URI", help="MLflow's address, or disabled.")] = None,
 ) -> int:
     """Measure what descriptors retrieve on videos whose truth is known, beside controls; figures go to MLflow."""
-    from longtake.jobs.embedder.candidates import EvalOptions
+    from longtake.jobs.embedder.candidates import EmbedderEvalOptions
     from longtake.jobs.embedder.evaluate import evaluate
 
     asked = (backbone, prompts, limit, seconds, seed, noise, top_k, recency_guard, base, out, output, tracking)
-    return evaluate(EvalOptions(tuple(descriptors or ()), *asked))
+    return evaluate(EmbedderEvalOptions(tuple(descriptors or ()), *asked))
 
 
 @weights_app.callback()

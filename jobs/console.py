@@ -61,7 +61,7 @@ def bar(console: Console) -> Iterator[Progress]:
         yield progress
 
 
-class Screen:
+class LiveDisplay:
     """A live display on a terminal, lines elsewhere. Use as a context manager."""
 
     def __init__(self, console: Console):

@@ -16,7 +16,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from longtake.jobs.capabilities import Ability, backbones, declared, dimensions, uninstalled
+from longtake.jobs.capabilities import Capability, backbones, declared, dimensions, uninstalled
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -51,10 +51,10 @@ def doctor(output: str, console: Console) -> int:
     found = [*core(), *places(output), *extras()]
     able = [*dimensions(), *backbones()]
     console.print(findings_table(found))
-    console.print(abilities_table(able))
+    console.print(capabilities_table(able))
     faults = [one for one in found if one.is_fault]
     told = "the core is fine" if not faults else f"{len(faults)} to mend: {', '.join(one.what for one in faults)}"
-    can = sum(not one.lacks for one in able)
+    can = sum(not one.missing for one in able)
     console.print(f"{told}; {can} of {len(able)} dimensions and backbones can run", soft_wrap=True)
     return 1 if faults else 0
 
@@ -136,7 +136,7 @@ def findings_table(found: list[Finding]) -> object:
     return table
 
 
-def abilities_table(able: list[Ability]) -> object:
+def capabilities_table(able: list[Capability]) -> object:
     """A row for each dimension and backbone; one for a group of which all can run."""
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
@@ -146,11 +146,11 @@ def abilities_table(able: list[Ability]) -> object:
         table.add_column(name, overflow="fold", no_wrap=name != "it lacks")
     for group, rows in groupby(able, lambda one: one.group):
         members = list(rows)
-        if not any(one.lacks for one in members):
+        if not any(one.missing for one in members):
             table.add_row(group, f"all {len(members)}", "yes", "")
             continue
         for one in members:
-            table.add_row(group, one.name, "no" if one.lacks else "yes", plain("\n".join(one.lacks)))
+            table.add_row(group, one.name, "no" if one.missing else "yes", plain("\n".join(one.missing)))
     return table
 
 

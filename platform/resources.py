@@ -30,7 +30,7 @@ HOST_SHARE = 0.5
 
 
 @dataclass(frozen=True)
-class BankRoom:
+class BankCapacity:
     """Room for evicted keys and values of one sampler, filled in this order.
 
     `gpu_gib`: device memory, not used on a CPU. `host_gib`: host memory, pinned if the device is a GPU; None: the
@@ -50,7 +50,7 @@ class BankRoom:
         if self.disk == "":
             raise ConfigError("workers.bank.disk: is empty; give a folder on a fast disk, or null")
 
-    def on_this_machine(self, samplers: int) -> "BankRoom":
+    def on_this_machine(self, samplers: int) -> "BankCapacity":
         """The same room with `host_gib` set; the default is half of the free memory, divided by `samplers`."""
         if self.host_gib is not None:
             return self
@@ -68,7 +68,7 @@ class Resources:
     device: str = "auto"
     decode_device: str | None = None
     compile: bool = False
-    bank: BankRoom = field(default_factory=BankRoom)
+    bank: BankCapacity = field(default_factory=BankCapacity)
     texts: Path | None = None
     attention_shares: bool = False
     precision: str | None = None

@@ -45,7 +45,7 @@ class MethodSpec:
 
 @dataclass(frozen=True)
 class Take:
-    """One video to make. `latent_frames` counts the `start_frames` that are given rather than generated."""
+    """One video to make. `latent_frames` counts the `prefix_frames` that are given rather than generated."""
 
     backbone: str
     method: MethodSpec
@@ -53,7 +53,7 @@ class Take:
     latent_frames: int
     prompt: str
     seed: int
-    start_frames: int = 0
+    prefix_frames: int = 0
     fingerprint: tuple[tuple[str, str], ...] = ()
 
     @cached_property
@@ -88,7 +88,7 @@ class Take:
             "latent_frames": self.latent_frames,
             "prompt": self.prompt,
             "seed": self.seed,
-            "start_frames": self.start_frames,
+            "start_frames": self.prefix_frames,
             "fingerprint": [list(pair) for pair in self.fingerprint],
         }
 
@@ -96,6 +96,7 @@ class Take:
     def from_json(cls, data: Mapping[str, Any]) -> "Take":
         """The inverse of to_json. Raises KeyError or TypeError when a field is missing or unknown."""
         fields = dict(data)
+        fields["prefix_frames"] = fields.pop("start_frames")
         fields["method"] = MethodSpec(**fields["method"])
         fields["fingerprint"] = tuple((name, digest) for name, digest in fields["fingerprint"])
         return cls(**fields)

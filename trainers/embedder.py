@@ -30,7 +30,7 @@ from longtake.platform.models.embedder import LatentAutoencoder, fresh_embedder,
 from longtake.platform.process import rss_bytes, set_up_computing
 from longtake.platform.store import durable
 from longtake.platform.store.training import TrainingFolder, checkpoint_tag
-from longtake.platform.workers.group import Seat, member_device
+from longtake.platform.workers.group import RankContext, member_device
 from longtake.trainers.chunks import Place, Prefetch, read_chunks
 from longtake.trainers.embedder_config import EmbedderConfig, plan_chunks
 from longtake.trainers.losses import LossConfig, LossParts, embedder_loss
@@ -104,21 +104,21 @@ class EmbedderWork:
     corpus: Path
     folder: TrainingFolder
 
-    def __call__(self, seat: Seat) -> None:
+    def __call__(self, context: RankContext) -> None:
         set_up_computing()
-        training = EmbedderTraining(self.config, Corpus.open(self.corpus), self.folder, seat)
+        training = EmbedderTraining(self.config, Corpus.open(self.corpus), self.folder, context)
         training.run()
 
 
 class EmbedderTraining:
     """One worker's part of a training."""
 
-    def __init__(self, config: EmbedderConfig, corpus: Corpus, folder: TrainingFolder, seat: Seat):
-        self.config, self.corpus, self.folder, self.seat = config, corpus, folder, seat
+    def __init__(self, config: EmbedderConfig, corpus: Corpus, folder: TrainingFolder, context: RankContext):
+        self.config, self.corpus, self.folder, self.context = config, corpus, folder, context
         self.train_plan, self.held_plan = plan_chunks(config, corpus)
-        self.micro = config.micro_batch(seat.world)
+        self.micro = config.micro_batch(context.world)
         module = LossModule(fresh_embedder(config.spec(corpus.latent), config.seed), config.loss)
-        self.engine = build_engine(module, config, seat.world)
+        self.engine = build_engine(module, config, context.world)
         self.device = torch.device(self.engine.device)
         self.step, self.best = 0, math.inf
         self.resume()
@@ -144,7 +144,7 @@ class EmbedderTraining:
     def items(self) -> Iterator[list[Place]]:
         """This worker's chunks of every micro step, from the current step on."""
         for step in range(self.step, self.config.steps):
-            mine = self.train_plan.places(step)[self.seat.rank :: self.seat.world]
+            mine = self.train_plan.places(step)[self.context.rank :: self.context.world]
             yield from (mine[i : i + self.micro] for i in range(0, len(mine), self.micro))
 
     def read(self, places: list[Place]) -> Tensor:
@@ -181,11 +181,11 @@ class EmbedderTraining:
 
     def mean_of_all(self, numbers: Tensor) -> Tensor:
         torch.distributed.all_reduce(numbers)
-        return numbers / self.seat.world
+        return numbers / self.context.world
 
     def note(self, losses: dict[str, float], seconds: float, waited: float) -> None:
         """The step's row, by the first worker: what it cost is that worker's."""
-        if self.seat.rank:
+        if self.context.rank:
             return
         self.folder.check_epoch()
         gpu = torch.cuda.max_memory_allocated(self.device) if self.device.type == "cuda" else 0
@@ -198,7 +198,7 @@ class EmbedderTraining:
             "chunks_per_second": self.config.batch_chunks / seconds,
             "rss_bytes": rss_bytes(),
             "gpu_bytes": gpu,
-            "workers": self.seat.world,
+            "workers": self.context.world,
             "worker": f"{socket.gethostname()}:{os.getpid()}",
         }
         self.folder.add_step(row)
@@ -218,9 +218,9 @@ class EmbedderTraining:
         self.folder.check_epoch()
         self.engine.eval()
         every = self.held_plan.all_once()
-        mine = every[self.seat.rank :: self.seat.world]
+        mine = every[self.context.rank :: self.context.world]
         sums = torch.zeros(4, device=self.device)
-        rounds = -(-len(every) // (self.seat.world * self.micro))  # the same for all: ZeRO 3 gathers weights in each
+        rounds = -(-len(every) // (self.context.world * self.micro))  # the same for all: ZeRO 3 gathers weights in each
         for start in range(0, rounds * self.micro, self.micro):
             part = mine[start : start + self.micro]
             found = self.engine.module(self.read(part or every[:1]).to(self.device))
@@ -231,13 +231,13 @@ class EmbedderTraining:
         better = losses["total"] < self.best
         self.best = min(self.best, losses["total"])
         sha256 = self.export(losses) if better else None
-        if self.seat.rank == 0:
+        if self.context.rank == 0:
             self.folder.add_validation({"step": self.step, **losses, "best": better, "sha256": sha256})
 
     def export(self, losses: dict[str, float]) -> str | None:
         """Write the embedder as it is now to `best`; the first worker does, all take part."""
         with self.whole_weights():
-            if self.seat.rank:
+            if self.context.rank:
                 return None
             durable.make_folder(self.folder.best.parent)
             facts = {
@@ -266,9 +266,9 @@ class EmbedderTraining:
                 raise StorageError(f"{where / tag}: cannot be saved ({first_line(error)}); free some space") from error
             self.folder.settle(self.step)
         torch.distributed.barrier()
-        if self.seat.rank == 0:
+        if self.context.rank == 0:
             self.folder.record_checkpoint(
-                {"step": self.step, "workers": self.seat.world, "zero_stage": self.config.zero_stage}
+                {"step": self.step, "workers": self.context.world, "zero_stage": self.config.zero_stage}
             )
         torch.distributed.barrier()
 
@@ -295,16 +295,16 @@ class EmbedderTraining:
         self.folder.check_epoch()
         record = self.folder.newest_checkpoint()
         torch.distributed.barrier()
-        if self.seat.rank == 0:
+        if self.context.rank == 0:
             self.folder.clear_unrecorded()
             self.folder.take_back(record["step"] if record else 0)
         torch.distributed.barrier()
         if record is None:
             return
-        if record["workers"] != self.seat.world and self.config.zero_stage:
+        if record["workers"] != self.context.world and self.config.zero_stage:
             raise ConfigError(
-                f"{self.folder.checkpoints}: was saved by {record['workers']} workers with zero_stage "
-                f"{record['zero_stage']}, which {self.seat.world} cannot read; set workers.count to {record['workers']}"
+                f"{self.folder.checkpoints}: saved by {record['workers']} workers with zero_stage "
+                f"{record['zero_stage']}; {self.context.world} cannot read it; set workers.count to {record['workers']}"
             )
         state = self.load(record["step"])["longtake"]
         self.step, self.best = state["step"], state["best"]

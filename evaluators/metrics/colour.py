@@ -55,7 +55,7 @@ class PaletteConsistency(Metric):
     name = "palette_consistency"
     unit = "0..1"
     direction = "higher"
-    departs = "Not in VBench: joint Lab histogram (8 x 16 x 16 bins), frames at shorter side <= 256 px."
+    deviations = "Not in VBench: joint Lab histogram (8 x 16 x 16 bins), frames at shorter side <= 256 px."
     still_value = 1.0
     ratio_drift = True
 
@@ -80,7 +80,7 @@ class ChromaNoise(Metric):
     name = "chroma_noise"
     unit = "squared 8-bit levels"
     direction = "lower"
-    departs = "Not in VBench."
+    deviations = "Not in VBench."
     ratio_drift = True
 
     def open(self, ctx: VideoContext) -> MetricRun:

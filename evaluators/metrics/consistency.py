@@ -54,7 +54,7 @@ class _Consistency(Metric):
     unit = "0..1"
     direction = "higher"
     still_value = 1.0
-    departs = (
+    deviations = (
         "Stand-in: edge directions and colour layout instead of {}; no mapping of the clip-to-clip part, "
         "and the overlapping last clip takes no part in it. In-clip and clip-to-clip weigh .5 each."
     )
@@ -65,7 +65,7 @@ class SubjectConsistency(_Consistency):
     """On the central quarter of the picture."""
 
     name = "subject_consistency"
-    departs = _Consistency.departs.format("DINO (in clip) and DINOv2 (clip to clip), on the central quarter")
+    deviations = _Consistency.deviations.format("DINO (in clip) and DINOv2 (clip to clip), on the central quarter")
 
     def open(self, ctx: VideoContext) -> MetricRun:
         return _Run(subject_features)
@@ -76,7 +76,9 @@ class BackgroundConsistency(_Consistency):
     """On the picture without its central quarter."""
 
     name = "background_consistency"
-    departs = _Consistency.departs.format("CLIP (in clip) and DreamSim (clip to clip), without the central quarter")
+    deviations = _Consistency.deviations.format(
+        "CLIP (in clip) and DreamSim (clip to clip), without the central quarter"
+    )
 
     def open(self, ctx: VideoContext) -> MetricRun:
         return _Run(background_features)

@@ -26,7 +26,7 @@ class TemporalFlickering(Metric):
     name = "temporal_flickering"
     unit = "0..1"
     direction = "higher"
-    departs = "VBench scores clips that were encoded a second time; here they are under the protocol `exact` alone."
+    deviations = "VBench scores clips that were encoded a second time; here they are under the protocol `exact` alone."
     still_value = 1.0
 
     def open(self, ctx: VideoContext) -> MetricRun:

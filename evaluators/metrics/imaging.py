@@ -66,7 +66,7 @@ class ImagingQuality(Metric):
     name = "imaging_quality"
     unit = "0..1"
     direction = "higher"
-    departs = "Stand-in: sharpness, noise and exposure instead of MUSIQ; a formula is easier to please than an eye."
+    deviations = "Stand-in: sharpness, noise and exposure instead of MUSIQ; a formula is easier to please than an eye."
 
     def open(self, ctx: VideoContext) -> MetricRun:
         return _Run()

@@ -46,7 +46,7 @@ class MotionSmoothness(Metric):
     name = "motion_smoothness"
     unit = "0..1"
     direction = "higher"
-    departs = "Stand-in: flow warping (DIS, shorter side <= 256 px) instead of AMT-S interpolation at full size."
+    deviations = "Stand-in: flow warping (DIS, shorter side <= 256 px) instead of AMT-S interpolation at full size."
     still_value = 1.0
 
     def open(self, ctx: VideoContext) -> MetricRun:
@@ -84,7 +84,7 @@ class DynamicDegree(Metric):
     name = "dynamic_degree"
     unit = "share of clips"
     direction = "higher"
-    departs = (
+    deviations = (
         "Stand-in: DIS flow (shorter side <= 256 px) instead of RAFT at full size, VBench's thresholds; "
         "at least one pair must move, where VBench calls any two sampled frames dynamic."
     )

@@ -23,7 +23,7 @@ class Revisit(Metric):
     """truth: against the panorama, else the first sight; rolled: the floor."""
 
     direction = "higher"
-    departs = (
+    deviations = (
         "Longtake's own measure, for pocket videos alone (their model is told the camera's column, as no Wan backbone "
         "is). Latent frame i is video frame 4 i, 4x4 px averaged back to one, single columns compared; read from the "
         "encoded video, so H.264 costs some PSNR; PSNR is pooled over a clip and ends at 60 dB."
@@ -35,7 +35,7 @@ class Revisit(Metric):
     @classmethod
     def applies(cls, ctx: VideoContext) -> bool:
         """Only a take with a given start shares places with the true panorama."""
-        return not cls.truth or ctx.prompt is None or ctx.start_frames > 0
+        return not cls.truth or ctx.prompt is None or ctx.prefix_frames > 0
 
     @staticmethod
     @abstractmethod

@@ -64,7 +64,7 @@ class SceneCuts(Metric):
     name = "scene_cuts"
     unit = "cuts"
     direction = "lower"
-    departs = "PySceneDetect counts cuts of a file; here a clip counts those among its own new frames."
+    deviations = "PySceneDetect counts cuts of a file; here a clip counts those among its own new frames."
     ranked = False
     sees_source = True
     still_value = 0.0

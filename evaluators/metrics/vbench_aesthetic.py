@@ -11,7 +11,7 @@ from longtake.evaluators.vbench.metric import RatedFrames, VBenchMetric, run_ove
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from longtake.evaluators.model_pool import Equipment
+    from longtake.evaluators.model_pool import ModelPool
     from longtake.evaluators.views import ClipView
 
 HIGHEST = 10
@@ -20,15 +20,15 @@ HIGHEST = 10
 class _Run(RatedFrames):
     highest = HIGHEST
 
-    def __init__(self, equipment: Equipment) -> None:
-        super().__init__(equipment)
-        self.clip_network, self.head = equipment.network("clip-l"), equipment.network("aesthetic")
+    def __init__(self, model_pool: ModelPool) -> None:
+        super().__init__(model_pool)
+        self.clip_network, self.head = model_pool.network("clip-l"), model_pool.network("aesthetic")
 
     def scores(self, view: ClipView, missing: list[int]) -> list[float]:
         from longtake.evaluators.vbench import pixels
 
-        inputs = pixels.inputs_of(self.equipment, view, missing, "clip", pixels.for_clip)
-        return [float(score) for score in run_over(self.rated, inputs.split(self.equipment.batch))]
+        inputs = pixels.inputs_of(self.model_pool, view, missing, "clip", pixels.for_clip)
+        return [float(score) for score in run_over(self.rated, inputs.split(self.model_pool.batch))]
 
     def rated(self, inputs: Tensor) -> Tensor:
         import torch.nn.functional as F
@@ -48,4 +48,4 @@ class AestheticQuality(VBenchMetric):
         return ("clip-l", "aesthetic")
 
     def open(self, ctx: VideoContext) -> MetricRun:
-        return _Run(ctx.equipment)
+        return _Run(ctx.model_pool)

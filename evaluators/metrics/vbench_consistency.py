@@ -20,7 +20,7 @@ from longtake.evaluators.vbench.settings import Settings
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from longtake.evaluators.model_pool import Equipment
+    from longtake.evaluators.model_pool import ModelPool
     from longtake.evaluators.vbench.exact import Encoder
     from longtake.evaluators.views import ClipView, Frames
 
@@ -40,10 +40,10 @@ class Eyes:
 
 
 class _Run(MetricRun):
-    def __init__(self, eyes: Eyes, settings: Settings, equipment: Equipment) -> None:
-        self.eyes, self.settings, self.equipment = eyes, settings, equipment
-        self.network = equipment.network(eyes.network)
-        self.first_frames = FirstFrames(eyes, settings, equipment) if settings.long_range else None
+    def __init__(self, eyes: Eyes, settings: Settings, model_pool: ModelPool) -> None:
+        self.eyes, self.settings, self.model_pool = eyes, settings, model_pool
+        self.network = model_pool.network(eyes.network)
+        self.first_frames = FirstFrames(eyes, settings, model_pool) if settings.long_range else None
         self.known: Known[Tensor] = Known()
 
     def clip(self, view: ClipView) -> float:
@@ -61,8 +61,8 @@ class _Run(MetricRun):
     def features(self, view: ClipView, missing: list[int]) -> list[Tensor]:
         from longtake.evaluators.vbench.pixels import inputs_of
 
-        inputs = inputs_of(self.equipment, view, missing, self.eyes.product, self.eyes.prepare)
-        return run_over(self.network, inputs.split(self.equipment.batch))
+        inputs = inputs_of(self.model_pool, view, missing, self.eyes.product, self.eyes.prepare)
+        return run_over(self.network, inputs.split(self.model_pool.batch))
 
     def finish(self, clips: list[float | None]) -> VideoValue:
         in_clip = mean_of(clips)
@@ -87,9 +87,9 @@ class _Run(MetricRun):
 class FirstFrames:
     """The clips' first frames, as features; under the exact protocol, as the video that official code makes of them."""
 
-    def __init__(self, eyes: Eyes, settings: Settings, equipment: Equipment) -> None:
-        self.eyes, self.settings, self.equipment = eyes, settings, equipment
-        self.network = equipment.network(eyes.between)
+    def __init__(self, eyes: Eyes, settings: Settings, model_pool: ModelPool) -> None:
+        self.eyes, self.settings, self.model_pool = eyes, settings, model_pool
+        self.network = model_pool.network(eyes.between)
         self.features: list[Tensor] = []
         self.encoder: Encoder | None = None
         self.clips = 0
@@ -107,9 +107,9 @@ class FirstFrames:
     def see(self, frames: Frames) -> list[Tensor]:
         import torch
 
-        moved = torch.tensor(frames).to(self.equipment.device)
+        moved = torch.tensor(frames).to(self.model_pool.device)
         inputs = self.eyes.prepare_between(moved, self.settings.antialias)
-        return run_over(self.network, inputs.split(self.equipment.batch))
+        return run_over(self.network, inputs.split(self.model_pool.batch))
 
     def score(self) -> float | None:
         """None when there are not two clips to compare."""
@@ -120,7 +120,7 @@ class FirstFrames:
         if self.clips < 2:
             return None
         if self.encoder is not None:
-            parts = self.encoder.decoded(self.equipment.batch)
+            parts = self.encoder.decoded(self.model_pool.batch)
             self.features = [feature for part in parts for feature in self.see(part)]
         order = official_order(self.clips) if self.settings.allows("clip-order") else range(self.clips)
         return consistency(torch.stack([self.features[index] for index in order]))
@@ -132,8 +132,8 @@ class _Consistency(VBenchMetric):
     still_value = 1.0
     compat = ("overlapping-clip", "clip-order", "missing-clip-to-clip")
 
-    def marks(self) -> dict[str, Any]:
-        chosen = {"long_range": True, "antialias": self.settings.antialias, **super().marks()}
+    def cache_settings(self) -> dict[str, Any]:
+        chosen = {"long_range": True, "antialias": self.settings.antialias, **super().cache_settings()}
         return chosen if self.settings.long_range else {}
 
     @abstractmethod
@@ -145,7 +145,7 @@ class _Consistency(VBenchMetric):
         return (eyes.network, eyes.between) if self.settings.long_range else (eyes.network,)
 
     def open(self, ctx: VideoContext) -> MetricRun:
-        return _Run(self.eyes(), self.settings, ctx.equipment)
+        return _Run(self.eyes(), self.settings, ctx.model_pool)
 
 
 @metrics.register("vbench/subject_consistency")

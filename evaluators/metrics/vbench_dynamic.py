@@ -16,7 +16,7 @@ from longtake.evaluators.vbench.metric import VBenchMetric, in_batches
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from longtake.evaluators.model_pool import Equipment
+    from longtake.evaluators.model_pool import ModelPool
     from longtake.evaluators.views import ClipView
 
 SAMPLES_PER_SECOND = 8
@@ -41,9 +41,9 @@ def threshold_px(height: int, width: int) -> float:
 
 
 class _Run(MetricRun):
-    def __init__(self, equipment: Equipment, official: bool) -> None:
-        self.equipment, self.official = equipment, official
-        self.network = equipment.network("raft")
+    def __init__(self, model_pool: ModelPool, official: bool) -> None:
+        self.model_pool, self.official = model_pool, official
+        self.network = model_pool.network("raft")
         self.known: Known[float] = Known()
         self.last: tuple[int, Tensor] | None = None  # the features of the frame at this place of the view
 
@@ -56,7 +56,7 @@ class _Run(MetricRun):
         if not left:
             raise Unscorable("one sampled frame has no motion")
         limit, moving, self.last = threshold_px(*view.frames.shape[1:3]), 0, None
-        for places in in_batches(sampled[:-1], self.equipment.pairs(*view.frames.shape[1:3])):
+        for places in in_batches(sampled[:-1], self.model_pool.pairs(*view.frames.shape[1:3])):
             speeds = self.known.of(view, places, lambda missing: self.speeds(view, missing, step))
             moving += sum(speed > limit for speed in speeds)
             left -= len(places)
@@ -72,7 +72,7 @@ class _Run(MetricRun):
 
         ends = [place + step for place in places]
         shown = list(dict.fromkeys([*places, *ends]))
-        pixels = dict(zip(shown, pad_to(raw(self.equipment.frames(view).at(shown)), DIVISOR)[0], strict=True))
+        pixels = dict(zip(shown, pad_to(raw(self.model_pool.frames(view).at(shown)), DIVISOR)[0], strict=True))
         features = dict([self.last]) if self.last is not None else {}
         new = [place for place in shown if place not in features]
         with torch.inference_mode():
@@ -105,4 +105,4 @@ class DynamicDegree(VBenchMetric):
         return ("raft",)
 
     def open(self, ctx: VideoContext) -> MetricRun:
-        return _Run(ctx.equipment, self.settings.allows("two-frames-dynamic"))
+        return _Run(ctx.model_pool, self.settings.allows("two-frames-dynamic"))

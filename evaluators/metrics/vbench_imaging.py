@@ -9,7 +9,7 @@ from longtake.evaluators.base import MetricRun, VideoContext, metrics
 from longtake.evaluators.vbench.metric import RatedFrames, VBenchMetric, in_batches, run_over
 
 if TYPE_CHECKING:
-    from longtake.evaluators.model_pool import Equipment
+    from longtake.evaluators.model_pool import ModelPool
     from longtake.evaluators.views import ClipView
 
 HIGHEST = 100
@@ -18,15 +18,15 @@ HIGHEST = 100
 class _Run(RatedFrames):
     highest = HIGHEST
 
-    def __init__(self, equipment: Equipment) -> None:
-        super().__init__(equipment)
-        self.network = equipment.network("musiq")
+    def __init__(self, model_pool: ModelPool) -> None:
+        super().__init__(model_pool)
+        self.network = model_pool.network("musiq")
 
     def scores(self, view: ClipView, missing: list[int]) -> list[float]:
         from longtake.evaluators.vbench import pixels
 
-        frames = self.equipment.frames(view)
-        parts = (pixels.each(pixels.for_musiq, frames, part) for part in in_batches(missing, self.equipment.batch))
+        frames = self.model_pool.frames(view)
+        parts = (pixels.each(pixels.for_musiq, frames, part) for part in in_batches(missing, self.model_pool.batch))
         return [float(score) for score in run_over(self.network, parts)]
 
 
@@ -42,4 +42,4 @@ class ImagingQuality(VBenchMetric):
         return ("musiq",)
 
     def open(self, ctx: VideoContext) -> MetricRun:
-        return _Run(ctx.equipment)
+        return _Run(ctx.model_pool)

@@ -12,16 +12,16 @@ from longtake.evaluators.vbench.metric import VBenchMetric, in_batches
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from longtake.evaluators.model_pool import Equipment
+    from longtake.evaluators.model_pool import ModelPool
     from longtake.evaluators.views import ClipView
 
 DIVISOR = 16
 
 
 class _Run(MetricRun):
-    def __init__(self, equipment: Equipment) -> None:
-        self.equipment = equipment
-        self.network = equipment.network("amt")
+    def __init__(self, model_pool: ModelPool) -> None:
+        self.model_pool = model_pool
+        self.network = model_pool.network("amt")
         self.known: Known[float] = Known()
 
     def clip(self, view: ClipView) -> float:
@@ -35,8 +35,8 @@ class _Run(MetricRun):
         """Mean absolute difference, in levels, of the frame after each place and what its neighbours foretell."""
         import torch
 
-        frames, sums = self.equipment.frames(view), []
-        for places in in_batches(missing, self.equipment.pairs(*view.frames.shape[1:3])):
+        frames, sums = self.model_pool.frames(view), []
+        for places in in_batches(missing, self.model_pool.pairs(*view.frames.shape[1:3])):
             before, truth, after = (frames.at([place + step for place in places]) for step in range(3))
             sums.append(differences(self.between(before, after), truth))
         return [total / view.frames[0].size for total in torch.cat(sums).tolist()]
@@ -74,4 +74,4 @@ class MotionSmoothness(VBenchMetric):
         return ("amt",)
 
     def open(self, ctx: VideoContext) -> MetricRun:
-        return _Run(ctx.equipment)
+        return _Run(ctx.model_pool)

@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 
 from longtake.evaluators import bootstrap as boot
-from longtake.evaluators.results.table import WEIGHTS, Grid, cells_of, grid
+from longtake.evaluators.results.table import WEIGHTS, ScoreGrid, cells_of, grid
 from longtake.platform.errors import ConfigError
 from longtake.platform.takes import Cell
 
@@ -76,7 +76,7 @@ def _length(part: pd.DataFrame, directions: Mapping[str, str], value: str, seed:
 
     def rows(chosen: Sequence[Cell]) -> list[dict[str, Any]]:
         index = [cells.index(cell) for cell in chosen]
-        mine = Grid(scores.sums_MCP[:, index], scores.counts_MCP[:, index])
+        mine = ScoreGrid(scores.sums_MCP[:, index], scores.counts_MCP[:, index])
         return _rows(chosen, mine, directions, weights_BP, expected)
 
     backbones = sorted({cell.backbone for cell in cells})
@@ -90,7 +90,7 @@ def _length(part: pd.DataFrame, directions: Mapping[str, str], value: str, seed:
 
 
 def _rows(
-    cells: Sequence[Cell], scores: Grid, directions: Mapping[str, str], weights_BP: boot.Array, expected: int
+    cells: Sequence[Cell], scores: ScoreGrid, directions: Mapping[str, str], weights_BP: boot.Array, expected: int
 ) -> list[dict[str, Any]]:
     """One row per cell, best average rank first."""
     higher = [direction == "higher" for direction in directions.values()]
@@ -135,7 +135,7 @@ def _rows(
     return sorted(rows, key=lambda r: (r["average_rank"] is None, r["average_rank"], r["cell"]))
 
 
-def _ranks_per_prompt(scores: Grid, higher: list[bool]) -> boot.Array:
+def _ranks_per_prompt(scores: ScoreGrid, higher: list[bool]) -> boot.Array:
     """[P, C]: ranks of the cells within each prompt, averaged over metrics."""
     with np.errstate(invalid="ignore", divide="ignore"):
         means_MPC = (scores.sums_MCP / scores.counts_MCP).transpose(0, 2, 1)

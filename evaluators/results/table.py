@@ -71,7 +71,7 @@ def made_with_of(scores: VideoScores) -> str:
 
 
 @dataclass(frozen=True)
-class Grid:
+class ScoreGrid:
     """Sums and counts of the scores that exist, per metric, cell and prompt (seeds summed)."""
 
     sums_MCP: boot.Array
@@ -82,7 +82,9 @@ def cells_of(part: pd.DataFrame) -> list[Cell]:
     return [Cell(str(b), str(m), int(s)) for b, m, s in sorted(set(part[CELL].itertuples(index=False, name=None)))]
 
 
-def grid(part: pd.DataFrame, cells: Sequence[Cell], prompts: Sequence[str], names: Sequence[str], value: str) -> Grid:
+def grid(
+    part: pd.DataFrame, cells: Sequence[Cell], prompts: Sequence[str], names: Sequence[str], value: str
+) -> ScoreGrid:
     """The column `value` of a table on a grid of metrics `names`, cells and prompts; NaN is left out."""
     sums = np.zeros((len(names), len(cells), len(prompts)))
     counts = np.zeros_like(sums)
@@ -93,7 +95,7 @@ def grid(part: pd.DataFrame, cells: Sequence[Cell], prompts: Sequence[str], name
         place = at_metric[row[0]], at_cell[row[1:4]], at_prompt[row[4]]
         sums[place] += row[5]
         counts[place] += 1
-    return Grid(sums, counts)
+    return ScoreGrid(sums, counts)
 
 
 def cell_means(df: pd.DataFrame, seed: int = 0, resamples: int = boot.RESAMPLES) -> list[dict[str, Any]]:

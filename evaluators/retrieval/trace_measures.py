@@ -29,7 +29,7 @@ MEASURES = (*LOOKS_BACK, *(f"attention_{name}" for name in SHARES), "attention_r
 
 NO_MEMORY = "no memory method"
 NO_SIMILARITY = "the method compares no frames"
-NO_START = "no frames were given"
+NO_PREFIX = "no frames were given"
 NO_ATTENTION = "no attention measured"
 NO_CAMERA = "no known camera"
 
@@ -38,13 +38,13 @@ Measured = dict[str, Array | str]
 
 
 @dataclass(frozen=True)
-class Filmed:
+class TraceContext:
     """What a trace does not say of its video. `recency_guard`: None without memory; `scene`: None without a camera."""
 
     window: Window
     latent_fps: int
     latent_frames: int
-    start_frames: int
+    prefix_frames: int
     recency_guard: int | None
     scene: Scene | None
 
@@ -54,21 +54,21 @@ class Filmed:
         return evicted[: max(0, len(evicted) - (self.recency_guard or 0))]
 
 
-def measure_blocks(blocks: Sequence[Block], filmed: Filmed) -> tuple[Array, Measured]:
+def measure_blocks(blocks: Sequence[Block], context: TraceContext) -> tuple[Array, Measured]:
     """Seconds [N] at which the generated blocks begin, and every measure of them."""
     made = [block for block in blocks if not block.given]
-    measured = memory(blocks, filmed) | attention(made, filmed.recency_guard is not None) | world(made, filmed)
-    return np.array([block.first / filmed.latent_fps for block in made]), measured
+    measured = memory(blocks, context) | attention(made, context.recency_guard is not None) | world(made, context)
+    return np.array([block.first / context.latent_fps for block in made]), measured
 
 
-def memory(blocks: Sequence[Block], filmed: Filmed) -> Measured:
+def memory(blocks: Sequence[Block], context: TraceContext) -> Measured:
     """How many frames were retrieved, how alike they are, from when, and whether the next block keeps them."""
-    if filmed.recency_guard is None:
+    if context.recency_guard is None:
         return dict.fromkeys(LOOKS_BACK, NO_MEMORY)
     made = [block for block in blocks if not block.given]
     taken = [np.array(block.retrieved) for block in made]
     alike = [np.array(block.similarities) for block in made]
-    ages = [(block.first - frames) / filmed.latent_fps for block, frames in zip(made, taken, strict=True)]
+    ages = [(block.first - frames) / context.latent_fps for block, frames in zip(made, taken, strict=True)]
     before = {block.end: block.retrieved for block in blocks}
     again = [np.isin(before.get(block.first, []), block.retrieved) for block in made]
     no_similarity = any(map(len, taken)) and not any(map(len, alike))
@@ -77,9 +77,9 @@ def memory(blocks: Sequence[Block], filmed: Filmed) -> Measured:
         "similarity": NO_SIMILARITY if no_similarity else np.array([mean_known(values) for values in alike]),
         "best_similarity": NO_SIMILARITY if no_similarity else np.array([largest(values) for values in alike]),
         "age_s": np.array([float(np.median(age)) if age.size else np.nan for age in ages]),
-        "from_start": np.array([share_true(frames < filmed.start_frames) for frames in taken])
-        if filmed.start_frames
-        else NO_START,
+        "from_start": np.array([share_true(frames < context.prefix_frames) for frames in taken])
+        if context.prefix_frames
+        else NO_PREFIX,
         "again": np.array([share_true(kept) for kept in again]),
     }
 
@@ -109,16 +109,16 @@ def attention(made: Sequence[Block], looks_back: bool) -> Measured:
     return found | {"attention_ratio": ratio}
 
 
-def world(made: Sequence[Block], filmed: Filmed) -> Measured:
+def world(made: Sequence[Block], context: TraceContext) -> Measured:
     """What the retrieved frames show, as `retrieval.measure` counts it: NaN where nothing was eligible."""
-    if filmed.recency_guard is None:
+    if context.recency_guard is None:
         return dict.fromkeys(WORLD, NO_MEMORY)
-    if filmed.scene is None:
+    if context.scene is None:
         return dict.fromkeys(WORLD, NO_CAMERA)
     most = max((len(block.retrieved) for block in made), default=0)
-    notes: list[Note] = [(block.first, list(filmed.eligible(block.first)), block.retrieved, []) for block in made]
+    notes: list[Note] = [(block.first, list(context.eligible(block.first)), block.retrieved, []) for block in made]
     asked = np.array([bool(eligible) for _, eligible, _, _ in notes], dtype=bool)
-    counted = measure(together(notes, filmed.latent_frames, most), filmed.scene, filmed.window.block)
+    counted = measure(together(notes, context.latent_frames, most), context.scene, context.window.block)
     found: Measured = {}
     for ours, theirs in WORLD.items():
         values = np.full(len(made), np.nan)

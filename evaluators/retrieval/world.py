@@ -76,13 +76,13 @@ class TrueVideos:
         return RolloutInfo(window, len(self.scenes), self.seeds, camera, first.view_columns, first.world_columns)
 
 
-def film(backbone: Backbone, prompts: Sequence[str], seed: int, frames: int, noise: float = 0.0) -> TrueVideos:
+def true_videos(backbone: Backbone, prompts: Sequence[str], seed: int, frames: int, noise: float = 0.0) -> TrueVideos:
     """The true views of `frames` latent frames a prompt, each with Gaussian noise of its own. The backbone must have a
     known camera; a video does not depend on which others are made."""
     told = [backbone.condition(prompt, frames) for prompt in prompts]
     scenes = [Scene(np.asarray(one.columns, np.int64), one.view_columns, one.world_columns) for one in told]
     keys = tuple(key_of(prompt, seed) for prompt in prompts)
-    latents = [backbone.start_latents(prompt, seed, frames) for prompt in prompts]
+    latents = [backbone.prefix_latents(prompt, seed, frames) for prompt in prompts]
     if noise:
         latents = [clean + noise * noise_like(clean, key) for clean, key in zip(latents, keys, strict=True)]
     return TrueVideos(torch.stack(latents), tuple(scenes), keys)

@@ -42,7 +42,7 @@ class RevisitRun(MetricRun):
             raise Unscorable(f"a pocket video is 128x128, this one is {ctx.width}x{ctx.height}")
         self._score, self._rolled, self._ctx = score, rolled, ctx
         latent_frames = max(ctx.latent_frames or 0, 1 + ctx.num_frames // VIDEO_FRAMES_PER_LATENT)
-        self._walk = Walk(prompt.camera(latent_frames), ctx.start_frames)
+        self._walk = Walk(prompt.camera(latent_frames), ctx.prefix_frames)
         self._truth = true_columns(prompt, ctx) if truth else None
         self._clips: list[Tally] = []
         self._segments = {end: Tally() for end in SEGMENTS_S if ctx.num_frames / ctx.fps >= end - SLACK_S}
@@ -93,6 +93,6 @@ def pocket_prompt(ctx: VideoContext) -> PocketPrompt:
 
 def true_columns(prompt: PocketPrompt, ctx: VideoContext) -> Columns:
     """float64 [96, 384]: the street of the take. Raises Unscorable when the take was shown nothing of it."""
-    if not ctx.start_frames or ctx.seed is None:
+    if not ctx.prefix_frames or ctx.seed is None:
         raise Unscorable("no true frames were given (start_frames is 0), so the true panorama binds nothing")
     return split_columns(panorama(prompt.sky, prompt.material, ctx.seed))

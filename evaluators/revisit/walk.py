@@ -65,8 +65,8 @@ class Sighting:
 class Walk:
     """The places of one video so far. A place is revisited while it is in view again after it had left the view."""
 
-    def __init__(self, camera_F: NDArray[np.int64], start_frames: int) -> None:
-        self._camera, self._start_frames = camera_F, start_frames
+    def __init__(self, camera_F: NDArray[np.int64], prefix_frames: int) -> None:
+        self._camera, self._start_frames = camera_F, prefix_frames
         self.next_latent = 0
         self.first_sights = np.zeros((COLUMNS, DIMS))
         self.seen = np.zeros(COLUMNS, dtype=bool)

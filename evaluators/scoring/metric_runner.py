@@ -45,7 +45,7 @@ class Result:
 
 
 @dataclass
-class Track:
+class MetricRunner:
     """One metric on one video, with every failure turned into None and a reason. What no video is to blame for (missing
     weights or packages, no memory, a GPU's error) is raised."""
 

@@ -23,9 +23,9 @@ import numpy as np
 from longtake.evaluators.base import Suite, SuiteEntry, VideoContext
 from longtake.evaluators.clips import clip_frames, iter_clips
 from longtake.evaluators.drift import Timeline
-from longtake.evaluators.gpu import decoder_threads, marks
-from longtake.evaluators.model_pool import Equipment
-from longtake.evaluators.scoring.metric_runner import Result, Track, is_machines
+from longtake.evaluators.gpu import decoder_threads, device_versions
+from longtake.evaluators.model_pool import ModelPool
+from longtake.evaluators.scoring.metric_runner import MetricRunner, Result, is_machines
 from longtake.evaluators.scoring.read_ahead import read_ahead
 from longtake.evaluators.views import ClipView, Frames, set_one_thread
 from longtake.platform.errors import StorageError, VideoError
@@ -50,35 +50,35 @@ def context_of(path: Path, take: Take | None = None) -> VideoContext:
     if take is None:
         return known
     return replace(
-        known, prompt=take.prompt, seed=take.seed, start_frames=take.start_frames, latent_frames=take.latent_frames
+        known, prompt=take.prompt, seed=take.seed, prefix_frames=take.prefix_frames, latent_frames=take.latent_frames
     )
 
 
 @dataclass
-class Sought:
+class MetricTask:
     """A metric of a suite on one video: its track, or what the cache held; `key` is its place there."""
 
     suite: Suite
     name: str
-    track: Track
+    runner: MetricRunner
     key: str | None = None
     result: Result | None = None
 
     @property
     def protocol(self) -> str:
-        return DIRECT if self.track.metric.sees_source else self.suite.protocol
+        return DIRECT if self.runner.metric.sees_source else self.suite.protocol
 
 
-def score_video(path: Path, entry: SuiteEntry, equipment: Equipment | None = None) -> VideoScores:
+def score_video(path: Path, entry: SuiteEntry, model_pool: ModelPool | None = None) -> VideoScores:
     """One suite; see score_video_suites."""
-    return score_video_suites(path, [entry], equipment=equipment)[entry.label]
+    return score_video_suites(path, [entry], model_pool=model_pool)[entry.label]
 
 
 def score_video_suites(
     path: Path,
     entries: Sequence[SuiteEntry],
     take: Take | None = None,
-    equipment: Equipment | None = None,
+    model_pool: ModelPool | None = None,
     cache: ScoreCache | None = None,
     only: Sequence[str] | None = None,
     tell: Tell | None = None,
@@ -88,22 +88,22 @@ def score_video_suites(
     Raises ConfigError for an unknown suite, WeightsError for weights that are not there or are others than the entry
     says, and StorageError when there is no such file; a broken video is recorded.
     """
-    equipment = equipment or Equipment()
+    model_pool = model_pool or ModelPool()
     digest, before = file_sha256(path), changed_at(path)
-    sought = {entry.label: seek(entry, digest, cache, only, equipment.device) for entry in entries}
-    everyone = [one for part in sought.values() for one in part]
-    score(path, everyone, take, equipment, tell)
+    tasks = {entry.label: find_tasks(entry, digest, cache, only, model_pool.device) for entry in entries}
+    everyone = [one for part in tasks.values() for one in part]
+    score(path, everyone, take, model_pool, tell)
     if changed_at(path) != before:
         raise StorageError(f"{path}: changed while it was scored; score it again once it is whole")
     if cache is not None:
         keep(everyone, digest, cache)
-    return {entry.label: _record(entry, digest, sought[entry.label], equipment.device) for entry in entries}
+    return {entry.label: _record(entry, digest, tasks[entry.label], model_pool.device) for entry in entries}
 
 
-def keep(sought: Iterable[Sought], digest: str, cache: ScoreCache) -> None:
+def keep(tasks: Iterable[MetricTask], digest: str, cache: ScoreCache) -> None:
     """What is whole goes into the cache. A cache that cannot be written costs time later, and no score now."""
     with suppress(StorageError):
-        for one in sought:
+        for one in tasks:
             if one.key is not None and one.result is not None and one.result.is_whole:
                 cache.put(digest, one.key, one.result.to_json())
 
@@ -115,18 +115,18 @@ def changed_at(path: Path) -> tuple[int, int]:
     return found.st_size, found.st_mtime_ns
 
 
-def seek(
+def find_tasks(
     entry: SuiteEntry, digest: str, cache: ScoreCache | None, only: Sequence[str] | None, device: str
-) -> list[Sought]:
+) -> list[MetricTask]:
     """The metrics of a suite, with the results that the cache has."""
     suite = entry.open()
     found = []
     for name in suite.metrics:
-        track = Track(suite.metric(name))
-        if only is not None and track.metric.name not in only:
+        runner = MetricRunner(suite.metric(name))
+        if only is not None and runner.metric.name not in only:
             continue
-        one = Sought(suite, name, track)
-        if not track.metric.needs_take:
+        one = MetricTask(suite, name, runner)
+        if not runner.metric.needs_take:
             one.key = cache_key(one, entry, device)
             held = cache.get(digest, one.key) if cache is not None else None
             one.result = Result.from_json(held) if held is not None else None
@@ -134,11 +134,11 @@ def seek(
     return found
 
 
-def cache_key(one: Sought, entry: SuiteEntry, device: str) -> str:
+def cache_key(one: MetricTask, entry: SuiteEntry, device: str) -> str:
     """What the value of a metric depends on beside the video."""
-    metric, suite = one.track.metric, one.suite
+    metric, suite = one.runner.metric, one.suite
     weights = {artefact: entry.weights.get(artefact) for artefact in artefacts_of(metric.networks())}
-    told = [one.name, f"{suite.name}-{suite.version}", one.protocol, metric.marks(), weights]
+    told = [one.name, f"{suite.name}-{suite.version}", one.protocol, metric.cache_settings(), weights]
     return json.dumps([*told, libraries(metric.networks(), device)], sort_keys=True)
 
 
@@ -151,28 +151,30 @@ def artefacts_of(names: Sequence[str]) -> list[str]:
     return list(dict.fromkeys(artefact for name in names for artefact in networks.get(name).artefacts))
 
 
-def score(path: Path, sought: list[Sought], take: Take | None, equipment: Equipment, tell: Tell | None = None) -> None:
+def score(
+    path: Path, tasks: list[MetricTask], take: Take | None, model_pool: ModelPool, tell: Tell | None = None
+) -> None:
     """Fill in the results that are missing, all in one decode; what does not apply to the video stays without one."""
-    asked = [one for one in sought if one.result is None]
+    asked = [one for one in tasks if one.result is None]
     if not asked:
         return
     try:
-        ctx = replace(context_of(path, take), equipment=equipment)
-        asked = [one for one in asked if one.track.metric.applies(ctx)]
+        ctx = replace(context_of(path, take), model_pool=model_pool)
+        asked = [one for one in asked if one.runner.metric.applies(ctx)]
         once = {one.key or str(id(one)): one for one in asked}  # what two suites ask for alike is computed once
         timeline = _watch(path, ctx, list(once.values()), tell)
     except VideoError as error:
         for one in asked:
-            one.result = one.track.unreadable(str(error))
+            one.result = one.runner.unreadable(str(error))
         return
-    results = {key: one.track.result(timeline) for key, one in once.items()}
+    results = {key: one.runner.result(timeline) for key, one in once.items()}
     for one in asked:
         one.result = results[one.key or str(id(one))]
 
 
-def _watch(path: Path, ctx: VideoContext, sought: list[Sought], tell: Tell | None) -> Timeline:
+def _watch(path: Path, ctx: VideoContext, tasks: list[MetricTask], tell: Tell | None) -> Timeline:
     set_one_thread()
-    ctx.equipment.set_up()
+    ctx.model_pool.set_up()
     length = clip_frames(ctx.fps, ctx.width, ctx.height, path)
     starts, seen = [], 0
 
@@ -180,31 +182,31 @@ def _watch(path: Path, ctx: VideoContext, sought: list[Sought], tell: Tell | Non
         if tell is not None:
             tell(seen, ctx.num_frames, metric)
 
-    for one in sought:
-        now(one.track.metric.name)
-        one.track.open(ctx)
-    with closing(_decoded(path, ctx.equipment, length)) as frames:
+    for one in tasks:
+        now(one.runner.metric.name)
+        one.runner.open(ctx)
+    with closing(_decoded(path, ctx.model_pool, length)) as frames:
         for view in iter_clips(frames, ctx.fps, length, path):
             starts.append(view.start_frame)
-            _show(view, sought, now)
+            _show(view, tasks, now)
             seen = view.start_frame + len(view)
             now("")
     _check_count(path, ctx, seen)
     return Timeline(tuple(starts), length, seen, ctx.fps)
 
 
-def _decoded(path: Path, equipment: Equipment, clip_length: int) -> Generator[Frames]:
+def _decoded(path: Path, model_pool: ModelPool, clip_length: int) -> Generator[Frames]:
     """Yield the frames, a few at a time. On a GPU machine, threads decode up to one clip ahead."""
-    batches = video.read_frames(path, READ_FRAMES, decoder_threads(equipment.device))
-    yield from read_ahead(batches, max(1, clip_length // READ_FRAMES)) if equipment.on_gpu else batches
+    batches = video.read_frames(path, READ_FRAMES, decoder_threads(model_pool.device))
+    yield from read_ahead(batches, max(1, clip_length // READ_FRAMES)) if model_pool.on_gpu else batches
 
 
-def _show(view: ClipView, sought: list[Sought], now: Callable[[str], None]) -> None:
+def _show(view: ClipView, tasks: list[MetricTask], now: Callable[[str], None]) -> None:
     """A clip to every metric: as it was decoded, or encoded and decoded once more where the protocol says so."""
-    again = [one for one in sought if one.protocol == EXACT]
-    for one in [one for one in sought if one.protocol != EXACT]:
-        now(one.track.metric.name)
-        one.track.clip(view)
+    again = [one for one in tasks if one.protocol == EXACT]
+    for one in [one for one in tasks if one.protocol != EXACT]:
+        now(one.runner.metric.name)
+        one.runner.clip(view)
     if again:
         from longtake.evaluators.vbench.exact import encoded_again
 
@@ -214,11 +216,11 @@ def _show(view: ClipView, sought: list[Sought], now: Callable[[str], None]) -> N
             if is_machines(error):
                 raise
             for one in again:
-                one.track.lost(view, error)
+                one.runner.lost(view, error)
             return
         for one in again:
-            now(one.track.metric.name)
-            one.track.clip(other)
+            now(one.runner.metric.name)
+            one.runner.clip(other)
 
 
 def _check_count(path: Path, ctx: VideoContext, seen: int) -> None:
@@ -229,8 +231,8 @@ def _check_count(path: Path, ctx: VideoContext, seen: int) -> None:
         )
 
 
-def _record(entry: SuiteEntry, digest: str, sought: Iterable[Sought], device: str) -> VideoScores:
-    mine = {one.track.metric.name: one.result for one in sought if one.result is not None}
+def _record(entry: SuiteEntry, digest: str, tasks: Iterable[MetricTask], device: str) -> VideoScores:
+    mine = {one.runner.metric.name: one.result for one in tasks if one.result is not None}
     return VideoScores(
         suite=entry.label,
         protocol=entry.open().protocol,
@@ -262,7 +264,7 @@ def libraries(names: Sequence[str], device: str) -> dict[str, str]:
 
     packages = dict.fromkeys(package for name in names for package in ("torch", *networks.get(name).packages))
     versions = {package: version(DISTRIBUTIONS.get(package, package)) for package in packages}
-    return found | versions | marks(device)
+    return found | versions | device_versions(device)
 
 
 def file_sha256(path: Path) -> str:

@@ -13,21 +13,23 @@ from longtake.evaluators.vbench.settings import Settings
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from longtake.evaluators.model_pool import Equipment
+    from longtake.evaluators.model_pool import ModelPool
     from longtake.evaluators.views import ClipView
 
 
 class VBenchMetric(Metric):
     """Built with the settings of its suite."""
 
-    departs = "What the protocol and `compat` say; docs/vbench.md has every difference, and what is not brought back."
+    deviations = (
+        "What the protocol and `compat` say; docs/vbench.md has every difference, and what is not brought back."
+    )
 
     def __init__(self, settings: Settings | None = None) -> None:
         self.settings = settings or Settings()
 
     compat: ClassVar[tuple[str, ...]] = ()  # the official defects that it can show
 
-    def marks(self) -> dict[str, Any]:
+    def cache_settings(self) -> dict[str, Any]:
         return {"compat": [name for name in self.compat if self.settings.allows(name)]}
 
 
@@ -36,8 +38,8 @@ class RatedFrames(MetricRun):
 
     highest: ClassVar[float]
 
-    def __init__(self, equipment: Equipment) -> None:
-        self.equipment = equipment
+    def __init__(self, model_pool: ModelPool) -> None:
+        self.model_pool = model_pool
         self.known: Known[float] = Known()
 
     def clip(self, view: ClipView) -> float:

@@ -19,7 +19,7 @@ from longtake.evaluators.vbench.metric import in_batches
 
 if TYPE_CHECKING:
     from longtake.evaluators.clip_frames import ClipFrames
-    from longtake.evaluators.model_pool import Equipment
+    from longtake.evaluators.model_pool import ModelPool
     from longtake.evaluators.views import ClipView
 
 Statistics = tuple[tuple[float, ...], tuple[float, ...]]
@@ -37,10 +37,10 @@ def each(prepare: Callable[[Tensor], Tensor], frames: ClipFrames, places: Sequen
 
 
 def inputs_of(
-    equipment: Equipment, view: ClipView, places: list[int], name: str, prepare: Callable[[Tensor], Tensor]
+    model_pool: ModelPool, view: ClipView, places: list[int], name: str, prepare: Callable[[Tensor], Tensor]
 ) -> Tensor:
     """The prepared frames at these places of a clip. What is new in it is prepared once for all who ask by `name`."""
-    frames = equipment.frames(view)
+    frames = model_pool.frames(view)
     if min(places) < view.shared:
         return each(prepare, frames, places)
     new = view.product(name, lambda: each(prepare, frames, range(view.shared, len(view))))

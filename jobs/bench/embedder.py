@@ -28,7 +28,7 @@ from longtake.platform.corpus.reader import Corpus
 from longtake.platform.models.embedder import fresh_embedder
 from longtake.platform.process import set_up_computing
 from longtake.platform.store.training import TrainingFolder
-from longtake.platform.workers.group import CrewSize, sit_alone
+from longtake.platform.workers.group import GroupSize, single_rank
 from longtake.platform.workers.ray_cluster import LOCAL, Cluster, connect
 from longtake.trainers.chunks import read_chunks
 from longtake.trainers.embedder import EmbedderTraining, EmbedderWork, LossModule
@@ -54,7 +54,7 @@ def bench(file: Path, overrides: list[str], workers: int, out: Path | None) -> i
         with connect(LOCAL) as cluster:
             for round_ in range(ROUNDS):
                 for count in (1, workers):
-                    rows = crew(cluster, corpus, replace(config, name=f"w{count}-{round_}"), folder, count)
+                    rows = train_with(cluster, corpus, replace(config, name=f"w{count}-{round_}"), folder, count)
                     found = [(int(row["step"]), row["seconds"], row["waited_seconds"]) for row in rows[WARM:]]
                     readings += [(f"{count} workers", *one) for one in found]
                     middle = statistics.median(seconds for _, seconds, _ in found)
@@ -73,7 +73,7 @@ def in_turns(corpus: Path, config: EmbedderConfig, folder: Path) -> dict[str, li
     spent: dict[str, list[float]] = {"DeepSpeed": [], "PyTorch": []}
     training_folder = TrainingFolder(folder, config.name)
     with training_folder.lock():
-        training = EmbedderTraining(config, source, training_folder, sit_alone())
+        training = EmbedderTraining(config, source, training_folder, single_rank())
         ways: list[tuple[str, Callable[[list[Tensor]], object]]] = [
             ("DeepSpeed", lambda parts: training.advance(iter(parts))),
             ("PyTorch", plain_step(config, source)),
@@ -103,12 +103,14 @@ def plain_step(config: EmbedderConfig, corpus: Corpus) -> Callable[[list[Tensor]
     return step
 
 
-def crew(cluster: Cluster, corpus: Path, config: EmbedderConfig, output: str, workers: int) -> list[dict[str, float]]:
+def train_with(
+    cluster: Cluster, corpus: Path, config: EmbedderConfig, output: str, workers: int
+) -> list[dict[str, float]]:
     """The rows of a training by so many workers."""
     folder = TrainingFolder(output, config.name)
     with folder.lock():
         work = EmbedderWork(replace(config, validate_every=config.steps, checkpoint_every=config.steps), corpus, folder)
-        cluster.work_together(work, CrewSize(workers, 0.0, 0), folder.scratch, lambda: None)
+        cluster.run_group(work, GroupSize(workers, 0.0, 0), folder.scratch, lambda: None)
     return folder.steps()
 
 

@@ -19,7 +19,8 @@ from torch import Tensor
 
 from longtake.jobs.bench.apart import apart, check_out
 from longtake.platform.generation.bank.packing import FP8
-from longtake.platform.generation.bank.tiers import Shelf, build_shelves
+from longtake.platform.generation.bank.tier import Tier
+from longtake.platform.generation.bank.tiers import build_tiers
 from longtake.platform.generation.rollout import Rollout
 from longtake.platform.methods.base import MethodConfig, RolloutInfo, Window
 from longtake.platform.methods.native import Native, NativeRelative
@@ -27,7 +28,7 @@ from longtake.platform.methods.rag import Rag
 from longtake.platform.models.causal_dit import CausalDiT, DiTSpec
 from longtake.platform.models.schedule import FlowSchedule
 from longtake.platform.process import set_up_computing
-from longtake.platform.resources import BankRoom
+from longtake.platform.resources import BankCapacity
 
 SPEC = DiTSpec(
     dim=384,
@@ -54,9 +55,9 @@ class Case:
     bank: torch.dtype = torch.float32
     on_disk: bool = False
 
-    def shelves(self) -> list[Shelf]:
-        room = BankRoom(host_gib=0, disk=tempfile.gettempdir()) if self.on_disk else BankRoom()
-        return build_shelves(room, torch.device("cpu"))
+    def tiers(self) -> list[Tier]:
+        capacity = BankCapacity(host_gib=0, disk=tempfile.gettempdir()) if self.on_disk else BankCapacity()
+        return build_tiers(capacity, torch.device("cpu"))
 
 
 CASES = (
@@ -139,7 +140,7 @@ def start(case: Case) -> Rollout:
         noise,
         keep_evicted=case.config.keeps_evicted,
         bank_dtype=case.bank,
-        shelves=case.shelves(),
+        tiers=case.tiers(),
     )
 
 

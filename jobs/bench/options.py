@@ -67,9 +67,9 @@ class BenchOptions:
 
     @property
     def resources(self) -> Resources:
-        from longtake.platform.resources import BankRoom, Resources
+        from longtake.platform.resources import BankCapacity, Resources
 
-        bank = BankRoom(gpu_gib=self.gpu_gib, host_gib=self.host_gib, disk=self.disk)
+        bank = BankCapacity(gpu_gib=self.gpu_gib, host_gib=self.host_gib, disk=self.disk)
         return Resources(self.device, compile=self.compile, precision=self.precision, bank=bank)
 
     def take(self, method: str, latent_frames: int, seed: int = 0) -> Take:

@@ -110,6 +110,6 @@ def computing(options: BenchOptions, spec: BackboneSpec, device: torch.device) -
 
 def bank_room(options: BenchOptions) -> str:
     """The room for the bank, as written in a sweep's `workers.bank`."""
-    room = options.resources.bank
-    host = "null" if room.host_gib is None else f"{room.host_gib:g}"
-    return f"workers.bank: gpu_gib {room.gpu_gib:g}, host_gib {host}, disk {room.disk or 'null'}"
+    capacity = options.resources.bank
+    host = "null" if capacity.host_gib is None else f"{capacity.host_gib:g}"
+    return f"workers.bank: gpu_gib {capacity.gpu_gib:g}, host_gib {host}, disk {capacity.disk or 'null'}"

@@ -17,7 +17,7 @@ from torch import nn
 
 from longtake.jobs.bench.natural_frames import NaturalDecoder
 from longtake.jobs.bench.options import PROMPT, BenchOptions
-from longtake.platform.backbones.base import Backbone, BackboneSpec, Condition, Decoder, backbones, settled
+from longtake.platform.backbones.base import Backbone, BackboneSpec, Condition, Decoder, backbones, prepare_network
 from longtake.platform.backbones.wan import Wan
 from longtake.platform.errors import ConfigError
 from longtake.platform.models.causal_dit import CausalDiT, DiTSpec
@@ -40,7 +40,7 @@ def stand_in(options: BenchOptions) -> type[Backbone]:
 
         def __init__(self, resources: Resources) -> None:
             super().__init__(resources)
-            self.network = settled(random_network(small, resources.compute_device()), resources)
+            self.network = prepare_network(random_network(small, resources.compute_device()), resources)
 
         def decoder(self, prompt: str, latent_frames: int) -> Decoder:
             return NaturalDecoder(super().decoder(prompt, latent_frames), small)

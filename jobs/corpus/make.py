@@ -19,10 +19,10 @@ from longtake.jobs.corpus import spec as corpus_spec
 from longtake.jobs.corpus.latents import Imported, LatentWorker, Sampled, Source
 from longtake.jobs.corpus.spec import CorpusPlan
 from longtake.jobs.sweep.placement import places
-from longtake.jobs.sweep.plan import check_room
-from longtake.jobs.sweep.progress import View
+from longtake.jobs.sweep.plan import check_capacity
+from longtake.jobs.sweep.progress import SweepProgress
 from longtake.jobs.sweep.scheduler import MAX_FAILURES, NOBODYS_FAULT, SAMPLERS, Snapshot, reason_of
-from longtake.jobs.workers.run_loop import drain
+from longtake.jobs.workers.run_loop import run_until_done
 from longtake.jobs.workers.text import encode_prompts
 from longtake.platform.corpus.reader import Corpus, read_spec
 from longtake.platform.corpus.records import ShardRecord
@@ -38,18 +38,18 @@ def make(file: Path, overrides: Sequence[str], console: Console | None = None) -
     console = console or console_for()
     plan = corpus_spec.expand(file, overrides)
     if plan.grid:
-        check_room(plan.grid)
+        check_capacity(plan.grid)
     store = CorpusStore(Path(plan.spec.output).absolute(), plan.spec.name, plan.spec.dtype, plan.latent)
     with store.lock():
         store.sweep_leftovers()
         shards = store.write_plan(plan.spec_yaml, plan.takes, plan.spec.shard_takes)
-        with View(console, store.name) as view:
-            desk = ShardDesk(store, shards, view.say)
-            announce(plan, desk, view.say)
-            if desk.unfinished:
-                work(plan, desk, view)
+        with SweepProgress(console, store.name) as view:
+            scheduler = ShardScheduler(store, shards, view.say)
+            announce(plan, scheduler, view.say)
+            if scheduler.unfinished:
+                work(plan, scheduler, view)
         store.sweep_leftovers()
-        return finish(desk, console)
+        return finish(scheduler, console)
 
 
 def verify(file: Path, overrides: Sequence[str]) -> int:
@@ -63,15 +63,16 @@ def verify(file: Path, overrides: Sequence[str]) -> int:
     return 1 if lines else 0
 
 
-def announce(plan: CorpusPlan, desk: ShardDesk, say: Callable[[str], None]) -> None:
+def announce(plan: CorpusPlan, scheduler: ShardScheduler, say: Callable[[str], None]) -> None:
     """What is about to happen, and what was adjusted."""
-    before = f", {desk.takes_done} of them made before" if desk.done else ""
-    say(f"{plan.spec.name}: {len(plan.takes)} takes in {len(desk.shards)} shards{before}, into {desk.store.folder}")
+    before = f", {scheduler.takes_done} of them made before" if scheduler.done else ""
+    shards, folder = len(scheduler.shards), scheduler.store.folder
+    say(f"{plan.spec.name}: {len(plan.takes)} takes in {shards} shards{before}, into {folder}")
     for note in plan.notes:
         say(f"note: {note}")
 
 
-class ShardDesk:
+class ShardScheduler:
     """Which shards are done and what comes of each attempt; one that failed MAX_FAILURES times is set aside until the
     next run."""
 
@@ -110,7 +111,7 @@ class ShardDesk:
         label = f"shard {number} ({len(takes)} takes)"
         return Item(str(number), payload, float(sum(take.latent_frames for take in takes)), label=label)
 
-    def book(self, outcome: Outcome) -> None:
+    def record_outcome(self, outcome: Outcome) -> None:
         number = int(outcome.item.key)
         if isinstance(outcome.error, NOBODYS_FAULT):
             raise outcome.error
@@ -142,66 +143,70 @@ class ShardDesk:
         )
 
 
-def work(plan: CorpusPlan, desk: ShardDesk, view: View) -> None:
+def work(plan: CorpusPlan, scheduler: ShardScheduler, view: SweepProgress) -> None:
     """Make what is missing. Raises Interrupted when a signal ended it early."""
     with connect(plan.spec.workers.cluster) as cluster:
         if plan.grid:
-            unmade = [take for number in desk.missing for take in desk.shards[number]]
-            encode_prompts(unmade, desk.store.texts, cluster, view.say, plan.spec.workers.device)
+            unmade = [take for number in scheduler.missing for take in scheduler.shards[number]]
+            encode_prompts(unmade, scheduler.store.texts, cluster, view.say, plan.spec.workers.device)
 
         def show() -> None:
-            view.update(desk.snapshot())
+            view.update(scheduler.snapshot())
 
-        fleet = cluster.fleet([group(plan, desk, cluster)], lambda _group, _item: None, show)
+        fleet = cluster.fleet([group(plan, scheduler, cluster)], lambda _group, _item: None, show)
         try:
-            desk.open(fleet)
-            drain(fleet, cluster.stop, lambda: desk.unfinished, desk.book, show, view.say)
+            scheduler.open(fleet)
+            run_until_done(fleet, cluster.stop, lambda: scheduler.unfinished, scheduler.record_outcome, show, view.say)
         finally:
             fleet.close()
-    if desk.unfinished:
-        total = sum(map(len, desk.shards))
-        raise Interrupted(f"stopped: {desk.takes_done} of {total} takes made; run again to resume")
+    if scheduler.unfinished:
+        total = sum(map(len, scheduler.shards))
+        raise Interrupted(f"stopped: {scheduler.takes_done} of {total} takes made; run again to resume")
 
 
-def group(plan: CorpusPlan, desk: ShardDesk, cluster: Cluster) -> Group:
+def group(plan: CorpusPlan, scheduler: ShardScheduler, cluster: Cluster) -> Group:
     """The samplers, or the readers of files, for these nodes; no more than there are shards to make."""
     gpus = plan.grid.gpus if plan.grid else 0.0
     told = plan.spec.workers.samplers
     count = told if told != "auto" else places(cluster.nodes, gpus)
     return Group(
-        SAMPLERS, partial(LatentWorker, desk.store, source_of(plan, desk)), min(count, desk.unfinished), 1.0, gpus
+        SAMPLERS,
+        partial(LatentWorker, scheduler.store, source_of(plan, scheduler)),
+        min(count, scheduler.unfinished),
+        1.0,
+        gpus,
     )
 
 
-def source_of(plan: CorpusPlan, desk: ShardDesk) -> Source:
+def source_of(plan: CorpusPlan, scheduler: ShardScheduler) -> Source:
     if plan.grid:
-        return Sampled(plan.grid.resources(desk.store.texts), plan.grid.batch)
+        return Sampled(plan.grid.resources(scheduler.store.texts), plan.grid.batch)
     return Imported(Path(str(plan.spec.latents)).absolute())
 
 
-def finish(desk: ShardDesk, console: Console) -> int:
+def finish(scheduler: ShardScheduler, console: Console) -> int:
     """The index, and what a user sees at the end."""
-    for number in sorted(desk.failures):
-        if desk.is_aside(number):
-            say(console, f"failed: shard {number}: {desk.failures[number][-1]}")
-    if len(desk.done) < len(desk.shards):
-        aside = len(desk.shards) - len(desk.done)
-        say(console, f"{aside} of {len(desk.shards)} shards are missing, so the index was not written; run again")
+    for number in sorted(scheduler.failures):
+        if scheduler.is_aside(number):
+            say(console, f"failed: shard {number}: {scheduler.failures[number][-1]}")
+    if len(scheduler.done) < len(scheduler.shards):
+        aside = len(scheduler.shards) - len(scheduler.done)
+        say(console, f"{aside} of {len(scheduler.shards)} shards are missing, so the index was not written; run again")
         return 3
-    records = [desk.done[number] for number in range(len(desk.shards))]
-    left_out = report_left_out(desk, records, console)
+    records = [scheduler.done[number] for number in range(len(scheduler.shards))]
+    left_out = report_left_out(scheduler, records, console)
     if not any(record.entries for record in records):
         raise ConfigError(
-            f"{desk.store.folder}: no take gave latents that are kept, so the corpus is empty; choose other prompts"
+            f"{scheduler.store.folder}: the corpus is empty, since no take gave usable latents; choose other prompts"
         )
-    desk.store.write_index(records)
-    report(Corpus.open(desk.store.folder), records, console)
-    report_pace(desk, console)
+    scheduler.store.write_index(records)
+    report(Corpus.open(scheduler.store.folder), records, console)
+    report_pace(scheduler, console)
     return 3 if left_out else 0
 
 
-def report_left_out(desk: ShardDesk, records: list[ShardRecord], console: Console) -> int:
-    takes = {take.id: take for shard in desk.shards for take in shard}
+def report_left_out(scheduler: ShardScheduler, records: list[ShardRecord], console: Console) -> int:
+    takes = {take.id: take for shard in scheduler.shards for take in shard}
     reasons = {take_id: reason for record in records for take_id, reason in record.left_out.items()}
     for take_id, reason in list(reasons.items())[:5]:
         say(console, f"left out: {takes[take_id].prompt[:60]!r} [{take_id}]: {reason}")
@@ -222,7 +227,7 @@ def report(corpus: Corpus, records: list[ShardRecord], console: Console) -> None
     say(console, f"corpus: {corpus.folder} (digest {corpus.digest[:16]})")
 
 
-def report_pace(desk: ShardDesk, console: Console) -> None:
-    now = desk.snapshot()
+def report_pace(scheduler: ShardScheduler, console: Console) -> None:
+    now = scheduler.snapshot()
     if now.new_made:
         say(console, f"made {now.new_made} takes in {now.seconds:.0f} s, {now.new_made / now.seconds:.2f} a second")

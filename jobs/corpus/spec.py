@@ -42,7 +42,7 @@ from longtake.platform.takes import Take
 @dataclass(frozen=True)
 class CorpusConfig:
     """A corpus: latents of one backbone and method for every prompt, or those of the files in the folder `latents`
-    (`backbone` may then say what made them). `start_s` seconds of each take are the world's real frames."""
+    (`backbone` may then say what made them). `prefix_s` seconds of each take are the world's real frames."""
 
     name: str
     backbone: str | None = None
@@ -50,7 +50,7 @@ class CorpusConfig:
     seconds: float = 22.5
     prompts: Any = None
     seed: int = 0
-    start_s: float = 0.0
+    prefix_s: float = 0.0
     latents: str | None = None
     dtype: str = "bf16"
     shard_takes: int = 16
@@ -62,7 +62,7 @@ class CorpusConfig:
         check_output(self.output)
         check_range("seconds", self.seconds, 0.05, sweeps.MAX_SECONDS)
         check_range("seed", self.seed, 0, 2**31 - 1)
-        check_range("start_s", self.start_s, 0, sweeps.MAX_SECONDS)
+        check_range("prefix_s", self.prefix_s, 0, sweeps.MAX_SECONDS)
         check_range("shard_takes", self.shard_takes, 1, 4096)
         if self.dtype not in DTYPES:
             raise ConfigError(f"dtype: unknown type {self.dtype!r}; {did_you_mean(self.dtype, list(DTYPES))}")
@@ -72,8 +72,8 @@ class CorpusConfig:
             return
         if self.backbone is None:
             raise ConfigError("backbone: must be given, or latents (a folder of latent_*.pt to import)")
-        if self.start_s >= self.seconds:
-            raise ConfigError(f"start_s: {self.start_s:g} leaves nothing of {self.seconds:g} s to generate; lower it")
+        if self.prefix_s >= self.seconds:
+            raise ConfigError(f"prefix_s: {self.prefix_s:g} leaves nothing of {self.seconds:g} s to generate; lower it")
         sweeps.check_prompts_key(self.prompts)
         read_method("method", self.method)
 
@@ -127,17 +127,17 @@ def generated(spec: CorpusConfig, file: Path) -> CorpusPlan:
     prompts = sweeps.read_prompts(sweep, file)
     check_prompts(backbone, prompts, file)
     check_seeds(backbone, [spec.seed], file)
-    if spec.start_s and not backbone.spec.provides_start:
-        raise ConfigError(f"{file}: start_s: {spec.backbone} has no real frames to start from; set start_s to 0")
+    if spec.prefix_s and not backbone.spec.provides_prefix:
+        raise ConfigError(f"{file}: prefix_s: {spec.backbone} has no real frames to start from; set prefix_s to 0")
     frames = rounded_frames("seconds", spec.seconds, backbone.spec, notes)
-    start = rounded_frames("start_s", spec.start_s, backbone.spec, notes) if spec.start_s else 0
+    start = rounded_frames("prefix_s", spec.prefix_s, backbone.spec, notes) if spec.prefix_s else 0
     if start >= frames:
-        raise ConfigError(f"{file}: start_s: {spec.start_s:g} s leave nothing to generate; lower it")
+        raise ConfigError(f"{file}: prefix_s: {spec.prefix_s:g} s leave nothing to generate; lower it")
     method, method_prints = resolve_method(read_method("method", spec.method), backbone, file)
     prints = fingerprint_of(backbone, notes, True, spec.workers.precision)
-    marks = tuple(sorted({**prints, **method_prints}.items()))
+    fingerprint = tuple(sorted({**prints, **method_prints}.items()))
     seconds = sweep.lengths_s[0]
-    takes = [Take(spec.backbone, method, seconds, frames, text, spec.seed, start, marks) for text in prompts]
+    takes = [Take(spec.backbone, method, seconds, frames, text, spec.seed, start, fingerprint) for text in prompts]
     return CorpusPlan(spec, takes, backbone.spec.latent, notes, checked(Grid(sweep, file, prompts, takes, [], notes)))
 
 
@@ -150,7 +150,7 @@ def as_sweep(spec: CorpusConfig) -> SweepConfig:
         [math.ceil(spec.seconds)],
         spec.prompts,
         [spec.seed],
-        start_s=spec.start_s,
+        prefix_s=spec.prefix_s,
         output=spec.output,
         workers=spec.workers,
     )

@@ -29,7 +29,7 @@ GENERIC = ("embedder", "best", "model")
 
 
 @dataclass(frozen=True)
-class EvalOptions:
+class EmbedderEvalOptions:
     """What is asked. `seed`: which streets; `base`: the label that differences are to; `noise`: standard deviation of
     what is added to every latent (mean square 1), because frames that a model made are never the same twice."""
 
@@ -75,7 +75,7 @@ class Candidate:
         return self.method.fingerprint().get("method.descriptor")
 
 
-def gather(options: EvalOptions, spec: Any, scratch: Path, notes: list[str]) -> list[Candidate]:
+def gather(options: EmbedderEvalOptions, spec: Any, scratch: Path, notes: list[str]) -> list[Candidate]:
     """Those asked for, then the controls; appends to `notes`. Raises ConfigError or WeightsError."""
     from longtake.platform.methods.oracle import Oracle
     from longtake.platform.methods.rag import Rag
@@ -114,7 +114,7 @@ def shipped_for(latent: tuple[int, int, int]) -> list[str]:
     return [name for name, one in specs.items() if (one.in_channels, one.spatial_h, one.spatial_w) == latent]
 
 
-def resolve(name: str, options: EvalOptions) -> tuple[str, str, str]:
+def resolve(name: str, options: EmbedderEvalOptions) -> tuple[str, str, str]:
     """(label, descriptor as told, what a method takes) of `DESCRIPTOR` or `LABEL=DESCRIPTOR`."""
     label, equals, told = name.partition("=")
     if not equals or not NAME.fullmatch(label):

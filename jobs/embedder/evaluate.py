@@ -18,7 +18,7 @@ from rich.console import Console
 
 from longtake.jobs.console import bar, console_for, say
 from longtake.jobs.embedder import report as embedder_report
-from longtake.jobs.embedder.candidates import Candidate, EvalOptions, gather
+from longtake.jobs.embedder.candidates import Candidate, EmbedderEvalOptions, gather
 from longtake.jobs.results.publisher import ui_command_of
 from longtake.jobs.sweep.grid import check_prompts, check_seeds, find_backbone, rounded_frames
 from longtake.jobs.sweep.spec import PACKAGED_CORPORA, PACKAGED_SWEEPS, checked_prompts
@@ -36,7 +36,7 @@ VIDEOS_AT_ONCE = 16
 SHOW_SECONDS = 5.0
 
 
-def evaluate(options: EvalOptions, console: Console | None = None) -> int:
+def evaluate(options: EmbedderEvalOptions, console: Console | None = None) -> int:
     """The whole job; returns the exit code. Raises LongtakeError for what a user can mend."""
     from longtake.dashboards import embedder_figures
     from longtake.platform.process import set_up_computing
@@ -65,9 +65,9 @@ def evaluate(options: EvalOptions, console: Console | None = None) -> int:
     return publish(options, report, files, console)
 
 
-def read_prompts(options: EvalOptions, backbone: Any) -> list[str]:
+def read_prompts(options: EmbedderEvalOptions, backbone: Any) -> list[str]:
     """The prompts, checked against the backbone. Raises ConfigError that names the file and the prompt."""
-    if not (backbone.spec.has_camera and backbone.spec.provides_start):
+    if not (backbone.spec.has_camera and backbone.spec.provides_prefix):
         raise ConfigError(
             f"--backbone {options.backbone}: has no known camera, so nobody can say what a frame shows; use pocket"
         )
@@ -86,7 +86,7 @@ def read_prompts(options: EvalOptions, backbone: Any) -> list[str]:
     return prompts
 
 
-def check_length(options: EvalOptions, spec: Any, frames: int) -> None:
+def check_length(options: EmbedderEvalOptions, spec: Any, frames: int) -> None:
     """ConfigError for videos that end before anything may be retrieved."""
     window: Window = spec.window
     starts = range(0, frames, window.block)
@@ -99,7 +99,7 @@ def check_length(options: EvalOptions, spec: Any, frames: int) -> None:
 
 
 def measure(
-    options: EvalOptions,
+    options: EmbedderEvalOptions,
     backbone: Any,
     prompts: Sequence[str],
     frames: int,
@@ -109,7 +109,7 @@ def measure(
     """Every candidate along every video; some videos at a time, so that memory does not grow with the prompts."""
     from longtake.evaluators.retrieval.drive import drive
     from longtake.evaluators.retrieval.summary import Tally
-    from longtake.evaluators.retrieval.world import film
+    from longtake.evaluators.retrieval.world import true_videos
     from longtake.platform.resources import Resources
 
     spec = backbone.spec
@@ -119,7 +119,7 @@ def measure(
     with shown(console, frames * len(groups) * len(candidates)) as tell:
         done = 0
         for number, group in enumerate(groups, 1):
-            videos = film(loaded, group, options.seed, frames, options.noise)
+            videos = true_videos(loaded, group, options.seed, frames, options.noise)
             for one, tally in zip(candidates, tallies, strict=True):
                 note = f"{one.label}, {number} of {len(groups)} groups of videos"
                 driven = drive(one.method, videos, spec.window, lambda n, d=done, w=note: tell(d + n, w))  # type: ignore[misc]
@@ -148,7 +148,7 @@ def shown(console: Console, total: int) -> Iterator[Callable[[int, str], None]]:
 
 
 def facts(
-    options: EvalOptions, backbone: Any, prompts: Sequence[str], frames: int, candidates: Sequence[Candidate]
+    options: EmbedderEvalOptions, backbone: Any, prompts: Sequence[str], frames: int, candidates: Sequence[Candidate]
 ) -> dict[str, Any]:
     """What decides the numbers."""
     spec = backbone.spec
@@ -168,7 +168,7 @@ def facts(
     }
 
 
-def publish(options: EvalOptions, report: dict[str, Any], files: list[Path], console: Console) -> int:
+def publish(options: EmbedderEvalOptions, report: dict[str, Any], files: list[Path], console: Console) -> int:
     """One run in MLflow; 3 when it was not reached, and then the files say what it would have."""
     if options.uri is None:
         return 0

@@ -22,7 +22,7 @@ SHOW_SECONDS = 10.0
 LOG_SECONDS = 2.0
 
 
-class Book:
+class TrainingMonitor:
     """Reads the training's rows as they come: to the screen, and to MLflow."""
 
     def __init__(self, total: int, folder: TrainingFolder, console: Console, log: TrainingLog | None):
@@ -35,18 +35,18 @@ class Book:
         self.looked = self.shown = time.monotonic()
         self.pace: tuple[float, int] | None = None
 
-    def __enter__(self) -> Book:
+    def __enter__(self) -> TrainingMonitor:
         if self.console.is_terminal:
             self.progress = self.shows.enter_context(bar(self.console))
             self.task = self.progress.add_task(self.name, total=self.total, note="starting")
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.keep_books(force=True)
+        self.update(force=True)
         self.progress = None
         self.shows.close()
 
-    def keep_books(self, force: bool = False) -> None:
+    def update(self, force: bool = False) -> None:
         """Called several times a second; looks at the folder now and then."""
         now = time.monotonic()
         if not force and now - self.looked < LOG_SECONDS:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 
 from longtake.jobs.console import console_for, say
-from longtake.jobs.embedder.monitor import Book
+from longtake.jobs.embedder.monitor import TrainingMonitor
 from longtake.jobs.results.publisher import ui_command_of
 from longtake.jobs.sweep.spec import TrackingConfig, check_output
 from longtake.platform import config as configs
@@ -30,7 +30,7 @@ from longtake.platform.store.training import TrainingFolder
 from longtake.platform.tracking import model_registry
 from longtake.platform.tracking.client import OFF, TrackingError, default_uri
 from longtake.platform.tracking.training_log import training_run
-from longtake.platform.workers.group import CrewSize
+from longtake.platform.workers.group import GroupSize
 from longtake.platform.workers.ray_cluster import INLINE, Cluster, connect
 from longtake.trainers.embedder import EmbedderWork
 from longtake.trainers.embedder_config import EmbedderConfig, plan_chunks
@@ -43,7 +43,7 @@ RESERVED_ALIAS = re.compile(r"latest|v[0-9]+")
 
 
 @dataclass(frozen=True)
-class CrewConfig:
+class GroupConfig:
     """Who computes; `auto` is one worker a GPU, or a core where there are none. `restarts`: how often a crew that lost
     a worker is started again."""
 
@@ -62,16 +62,16 @@ class CrewConfig:
         if not self.cluster:
             raise ConfigError("workers.cluster: is empty; write local, inline or the address of a Ray cluster")
 
-    def size(self, cluster: Cluster, batch: int) -> CrewSize:
+    def size(self, cluster: Cluster, batch: int) -> GroupSize:
         """The crew for these nodes: no more workers than share the batch evenly."""
         gpus = sum(node.gpus for node in cluster.nodes)
         each = (1.0 if gpus else 0.0) if self.gpus_per_worker == "auto" else float(self.gpus_per_worker)
         if cluster.address == INLINE:
-            return CrewSize(1, 0.0)
+            return GroupSize(1, 0.0)
         if self.count != "auto":
-            return CrewSize(int(self.count), each, self.restarts)
+            return GroupSize(int(self.count), each, self.restarts)
         places = int(gpus / each) if each else int(sum(node.cpus for node in cluster.nodes))
-        return CrewSize(max(n for n in range(1, max(1, places) + 1) if batch % n == 0), each, self.restarts)
+        return GroupSize(max(n for n in range(1, max(1, places) + 1) if batch % n == 0), each, self.restarts)
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,7 @@ class EmbedderJob(EmbedderConfig):
     output: str = "runs"
     register: RegisterConfig = field(default_factory=RegisterConfig)
     tracking: TrackingConfig = field(default_factory=TrackingConfig)
-    workers: CrewConfig = field(default_factory=CrewConfig)
+    workers: GroupConfig = field(default_factory=GroupConfig)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -141,10 +141,14 @@ def embedder(file: Path, overrides: list[str], console: Console | None = None) -
             f"{len(train.entries)} entries of {corpus_folder} to train on, {len(held.entries)} held out",
         )
         with tracked(job, corpus) as log:
-            begun, book, due = time.perf_counter(), Book(job.steps, folder, console, log), not finished(folder, job)
+            begun, monitor, due = (
+                time.perf_counter(),
+                TrainingMonitor(job.steps, folder, console, log),
+                not finished(folder, job),
+            )
             if due:
-                work(job, corpus_folder, folder, book, console)
-            book.keep_books(force=True)
+                work(job, corpus_folder, folder, monitor, console)
+            monitor.update(force=True)
             problem, address = register(job, folder, log, due)
         tell(job, folder, console, address, time.perf_counter() - begun)
         if problem:
@@ -190,7 +194,7 @@ def finished(folder: TrainingFolder, job: EmbedderJob) -> bool:
     return True
 
 
-def work(job: EmbedderJob, corpus: Path, folder: TrainingFolder, book: Book, console: Console) -> None:
+def work(job: EmbedderJob, corpus: Path, folder: TrainingFolder, monitor: TrainingMonitor, console: Console) -> None:
     """Train to the last step. Raises Interrupted when a signal ended it early."""
     record = folder.newest_checkpoint()
     if record:
@@ -208,11 +212,11 @@ def work(job: EmbedderJob, corpus: Path, folder: TrainingFolder, book: Book, con
                 asked = True
                 folder.ask_to_stop()
                 say(console, f"{cluster.stop.signal_name}: saving a checkpoint; a second signal does not wait for it")
-            book.keep_books()
+            monitor.update()
 
-        with book:
+        with monitor:
             task = EmbedderWork(job.computed, corpus, copy.copy(folder))  # the epoch of this run, also after its end
-            cluster.work_together(task, size, folder.scratch, watch)
+            cluster.run_group(task, size, folder.scratch, watch)
         if not finished(folder, job):
             newest = folder.newest_checkpoint()
             raise Interrupted(

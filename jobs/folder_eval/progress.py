@@ -7,7 +7,7 @@ import time
 from rich.console import Console
 from rich.text import Text
 
-from longtake.jobs.console import Screen
+from longtake.jobs.console import LiveDisplay
 from longtake.jobs.sweep.progress import describe
 from longtake.platform.workers.fleet import Running
 
@@ -16,7 +16,7 @@ PLAIN_SECONDS = 10.0
 LIVE_SECONDS = 0.25
 
 
-class EvalView(Screen):
+class EvalProgress(LiveDisplay):
     """`update` may be called as often as one likes."""
 
     def __init__(self, console: Console):

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from longtake.evaluators.base import SuiteEntry, suites
-from longtake.jobs.workers.run_loop import drain
+from longtake.jobs.workers.run_loop import run_until_done
 from longtake.jobs.workers.scoring import Scorer, tell, with_weights
 from longtake.platform import strict_yaml
 from longtake.platform.errors import ConfigError, Interrupted, LongtakeError, SetupError, WeightsError
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from longtake.evaluators.results.folder import FolderReport
-    from longtake.jobs.folder_eval.progress import EvalView
+    from longtake.jobs.folder_eval.progress import EvalProgress
     from longtake.platform.workers.ray_cluster import Cluster
 
 EVALUATORS = "evaluators"
@@ -38,7 +38,7 @@ ENDS_THE_RUN = (WeightsError, ConfigError, SetupError)
 
 
 @dataclasses.dataclass(frozen=True)
-class EvalOptions:
+class FolderEvalOptions:
     """The command line of `longtake eval`. `settings`: key=value of the suite."""
 
     folder: Path
@@ -72,7 +72,7 @@ class FolderWorker:
         return found[entry.label].to_json()
 
 
-def eval_folder(options: EvalOptions, console: Console | None = None) -> int:
+def eval_folder(options: FolderEvalOptions, console: Console | None = None) -> int:
     """3 when something could not be scored, else 0. Raises LongtakeError; Interrupted when a signal ended it early."""
     from longtake.evaluators.results.folder import FolderReport, check_writable, find_videos, skipped
     from longtake.jobs.console import console_for
@@ -146,7 +146,7 @@ def prompts_of(file: Path | None, videos: list[str], console: Console) -> dict[s
     return found
 
 
-def device_of(options: EvalOptions, entry: SuiteEntry) -> str:
+def device_of(options: FolderEvalOptions, entry: SuiteEntry) -> str:
     """cpu, cuda or cuda:N; a suite without networks computes on the CPU. Raises ConfigError."""
     from longtake.jobs.sweep.spec import DEVICE
     from longtake.platform.resources import find_device
@@ -164,12 +164,12 @@ def device_of(options: EvalOptions, entry: SuiteEntry) -> str:
     return options.device if options.device.startswith("cuda:") else device.type
 
 
-def score(report: FolderReport, options: EvalOptions, device: str, console: Console) -> None:
+def score(report: FolderReport, options: FolderEvalOptions, device: str, console: Console) -> None:
     """What is not known yet is scored and booked. Raises Interrupted."""
-    from longtake.jobs.folder_eval.progress import EvalView
+    from longtake.jobs.folder_eval.progress import EvalProgress
     from longtake.platform.workers.ray_cluster import INLINE, LOCAL, connect
 
-    with EvalView(console) as view:
+    with EvalProgress(console) as view:
         work = FolderWork(report, view)
         work.keep_what_is_known()
         if not work.left:
@@ -178,7 +178,7 @@ def score(report: FolderReport, options: EvalOptions, device: str, console: Cons
             work.run(cluster, group_of(options, device, len(work.left)))
 
 
-def group_of(options: EvalOptions, device: str, videos: int) -> Group:
+def group_of(options: FolderEvalOptions, device: str, videos: int) -> Group:
     alone = options.evaluators == 1
     gpus = options.gpus_per_evaluator if options.gpus_per_evaluator is not None else 1.0
     cache = options.cache.absolute() if options.cache is not None else None
@@ -195,7 +195,7 @@ def group_of(options: EvalOptions, device: str, videos: int) -> Group:
 class FolderWork:
     """The videos of a folder on their way: hands them to a fleet and books what comes back."""
 
-    def __init__(self, report: FolderReport, view: EvalView):
+    def __init__(self, report: FolderReport, view: EvalProgress):
         self.report, self.view = report, view
         self.left = dict.fromkeys(report.paths, 0)  # how many attempts have been made
 
@@ -214,9 +214,9 @@ class FolderWork:
         try:
             for name in self.left:
                 fleet.submit(EVALUATORS, self.item(name))
-            book = partial(self.book, fleet)
+            record_outcome = partial(self.record_outcome, fleet)
             between = partial(self.between, fleet)
-            drain(fleet, cluster.stop, lambda: len(self.left), book, between, self.view.say)
+            run_until_done(fleet, cluster.stop, lambda: len(self.left), record_outcome, between, self.view.say)
         finally:
             fleet.close()
             self.report.save()
@@ -232,7 +232,7 @@ class FolderWork:
     def between(self, fleet: Fleet) -> None:
         self.view.update(fleet.running())
 
-    def book(self, fleet: Fleet, outcome: Outcome) -> None:
+    def record_outcome(self, fleet: Fleet, outcome: Outcome) -> None:
         """Take note; raises what no video is to blame for."""
         from longtake.platform.store.records import VideoScores
 
@@ -265,7 +265,7 @@ def reason_of(error: Exception) -> str:
     return text if isinstance(error, LongtakeError) else f"{type(error).__name__}: {text}"
 
 
-def write(report: FolderReport, options: EvalOptions) -> None:
+def write(report: FolderReport, options: FolderEvalOptions) -> None:
     from longtake.evaluators.results.folder import write_file
     from longtake.evaluators.results.folder_table import parquet
     from longtake.platform.store.durable import json_bytes
@@ -281,7 +281,7 @@ def has_drift(entry: dict[str, Any]) -> bool:
     return any(value is not None for name, value in entry["drift"].items() if name.endswith(".quarter_diff"))
 
 
-def show(report: FolderReport, options: EvalOptions, console: Console) -> None:
+def show(report: FolderReport, options: FolderEvalOptions, console: Console) -> None:
     from longtake.jobs.console import number
     from longtake.jobs.results.leaderboard import drift_table, folder_table
 

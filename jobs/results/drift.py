@@ -13,7 +13,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from longtake.jobs.console import heading, new_table
-from longtake.jobs.results.leaderboard import View, title_of
+from longtake.jobs.results.leaderboard import RankFilter, title_of
 
 DRIFTS = {"quarter_diff": "last quarter minus first", "slope_per_min": "slope per minute"}
 FEW_PROMPTS = 6
@@ -22,7 +22,7 @@ COLUMN_GAP = 3
 Row = dict[str, Any]
 
 
-def show_drift(ranks: Row, console: Console, view: View) -> None:
+def show_drift(ranks: Row, console: Console, view: RankFilter) -> None:
     """Print two tables per suite and length: the ranked metrics alone, and only where some video was long enough."""
     for suite, ranked in view.suites(ranks).items():
         for length in view.lengths(ranked):

@@ -27,7 +27,7 @@ Floors = dict[tuple[str, str], float | None]
 
 
 @dataclass(frozen=True)
-class View:
+class RankFilter:
     """What of the ranks is shown. `unit`: cell ranks the cells' means, prompt ranks within each prompt and averages."""
 
     unit: str = "cell"
@@ -54,10 +54,10 @@ class View:
 
 
 def show(
-    ranks: dict[str, Any], console: Console, before: dict[str, float] | None = None, view: View | None = None
+    ranks: dict[str, Any], console: Console, before: dict[str, float] | None = None, view: RankFilter | None = None
 ) -> None:
     """Print one table per suite and length. `before`: average ranks (unit cell) of an earlier run, by `rank_key`."""
-    view = view or View()
+    view = view or RankFilter()
     for suite, ranked in view.suites(ranks).items():
         cover = ranks["coverage"][suite]
         for length in view.lengths(ranked):
@@ -145,7 +145,7 @@ def length_table(
     width: int,
     before: dict[str, float],
     floors: Floors,
-    view: View,
+    view: RankFilter,
 ) -> Table:
     before = before if view.unit == "cell" else {}
     table = new_table(f"{title} (rank unit: {view.unit}; rank 1 is best; [95 % interval])")
@@ -197,10 +197,10 @@ def rank_key(suite: str, cell: str) -> str:
 
 def average_ranks(ranks: dict[str, Any]) -> dict[str, float]:
     """Every cell's overall average rank, by `rank_key`."""
-    return {rank_key(suite, row["cell"]): row["average_rank"] for suite, row in rows_of(ranks, View())}
+    return {rank_key(suite, row["cell"]): row["average_rank"] for suite, row in rows_of(ranks, RankFilter())}
 
 
-def rows_of(ranks: dict[str, Any], view: View) -> Iterator[tuple[str, dict[str, Any]]]:
+def rows_of(ranks: dict[str, Any], view: RankFilter) -> Iterator[tuple[str, dict[str, Any]]]:
     for suite, ranked in view.suites(ranks).items():
         for length in view.lengths(ranked):
             for row in length["overall"]:

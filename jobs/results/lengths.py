@@ -12,13 +12,13 @@ from rich.markup import escape
 from rich.table import Table
 
 from longtake.jobs.console import interval, new_table, number
-from longtake.jobs.results.leaderboard import NO_MOVE, View, title_of
+from longtake.jobs.results.leaderboard import NO_MOVE, RankFilter, title_of
 
 Cells = dict[tuple[str, str], dict[str, Any]]
 """(backbone, method) -> the row of a rank table."""
 
 
-def show_lengths(ranks: dict[str, Any], console: Console, view: View) -> None:
+def show_lengths(ranks: dict[str, Any], console: Console, view: RankFilter) -> None:
     """Print a table per suite that was ranked at more than one length."""
     for suite, ranked in view.suites(ranks).items():
         lengths = view.lengths(ranked)
@@ -31,7 +31,7 @@ def show_lengths(ranks: dict[str, Any], console: Console, view: View) -> None:
             console.print("the lengths were not made with the same prompts")
 
 
-def lengths_table(title: str, lengths: list[dict[str, Any]], view: View) -> Table:
+def lengths_table(title: str, lengths: list[dict[str, Any]], view: RankFilter) -> Table:
     """A row per cell; per length its rank among all and in its backbone; and the way from the shortest to the longest,
     in its backbone."""
     table = new_table(f"{title}: average rank by length (rank unit: {view.unit}; rank 1 is best; \\[95 % interval])")
@@ -51,7 +51,7 @@ def lengths_table(title: str, lengths: list[dict[str, Any]], view: View) -> Tabl
     return table
 
 
-def place_text(row: dict[str, Any] | None, view: View) -> str:
+def place_text(row: dict[str, Any] | None, view: RankFilter) -> str:
     """'1.14' and, below it, '[1.00, 1.43]'."""
     return "-" if row is None else f"{number(row[view.field], 2)}\n{interval(row[f'{view.field}_interval'], 2).strip()}"
 
@@ -68,7 +68,7 @@ def cells_of(rows: list[dict[str, Any]]) -> Cells:
     return {(row["backbone"], row["method"]): row for row in rows}
 
 
-def in_order(overall: list[Cells], view: View) -> list[tuple[str, str]]:
+def in_order(overall: list[Cells], view: RankFilter) -> list[tuple[str, str]]:
     """Backbone by backbone, best first at the longest length; what was not made there comes last."""
     best = {cell: place for found in overall for place, cell in enumerate(cells_of(view.sorted([*found.values()])))}
     longest = {cell: place for place, cell in enumerate(cells_of(view.sorted([*overall[-1].values()])))}

@@ -97,7 +97,7 @@ def cell_params(take: Take) -> dict[str, str]:
         "label": take.method.label,
         "seconds": str(take.seconds),
         "latent_frames": str(take.latent_frames),
-        "start_frames": str(take.start_frames),
+        "start_frames": str(take.prefix_frames),
     }
     return fixed | {f"method.{name}": str(value) for name, value in sorted(take.method.params.items())}
 

@@ -10,7 +10,7 @@ from rich.table import Table
 
 from longtake.jobs.console import new_table, number
 from longtake.jobs.results.drift import show_drift
-from longtake.jobs.results.leaderboard import View, average_ranks, rank_key, rows_of, show
+from longtake.jobs.results.leaderboard import RankFilter, average_ranks, rank_key, rows_of, show
 from longtake.jobs.results.lengths import show_lengths
 from longtake.platform.errors import ConfigError
 from longtake.platform.registry import did_you_mean
@@ -19,7 +19,7 @@ from longtake.platform.store.sweep import SweepStore, sweep_names
 MAX_RUNS = 6
 
 
-def show_folder(runs: Path, only: str | None, view: View, console: Console) -> int:
+def show_folder(runs: Path, only: str | None, view: RankFilter, console: Console) -> int:
     """`longtake leaderboard`: every sweep of a folder with its ranks, how they move with length and moved since the run
     before, and drift."""
     names = sweep_names(runs) if only is None else [name for name in sweep_names(runs) if name == only]
@@ -41,7 +41,7 @@ def show_folder(runs: Path, only: str | None, view: View, console: Console) -> i
     return 0
 
 
-def check_view(view: View, found: list[dict[str, Any]]) -> None:
+def check_view(view: RankFilter, found: list[dict[str, Any]]) -> None:
     """A suite or length that is in no sweep is a mistake, not an empty answer."""
     suites = list(dict.fromkeys(name for ranks in found for name in ranks["suites"]))
     if view.suite is not None and view.suite not in suites:
@@ -60,7 +60,7 @@ def earlier(ranks: dict[str, Any], history: list[dict[str, Any]]) -> dict[str, f
     return past[-1] if past else {}
 
 
-def history_table(sweep: str, ranks: dict[str, Any], history: list[dict[str, Any]], view: View) -> Table:
+def history_table(sweep: str, ranks: dict[str, Any], history: list[dict[str, Any]], view: RankFilter) -> Table:
     """Average rank of each cell over the runs that changed something, oldest first."""
     table = new_table(f"{sweep}: average ranks over runs (rank unit: cell)")
     table.add_column("suite and cell", no_wrap=True)

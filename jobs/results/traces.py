@@ -23,7 +23,7 @@ from longtake.platform.store.sweep import SweepStore
 from longtake.platform.takes import Cell, Take
 
 if TYPE_CHECKING:
-    from longtake.evaluators.retrieval.trace_measures import Filmed
+    from longtake.evaluators.retrieval.trace_measures import TraceContext
     from longtake.evaluators.retrieval.trace_summary import CellSums
     from longtake.evaluators.retrieval.world import Scene
 
@@ -71,15 +71,15 @@ def read(store: SweepStore, plan: Sequence[Take], made: Iterator[Take]) -> dict[
     numbers = {prompt: number for number, prompt in enumerate(prompts_of(plan))}
     world, cells = World(), dict[Cell, CellSums]()
     for take in made:
-        filmed, rows = world.filmed(take), store.trace(take.id)
+        context, rows = world.context(take), store.trace(take.id)
         if not rows:
             raise StorageError(f"{store.folder}: take {take.id} has no trace; {REMADE}")
         try:
-            blocks = read_blocks(rows, take.latent_frames // filmed.window.block)
+            blocks = read_blocks(rows, take.latent_frames // context.window.block)
         except ValueError as error:
             raise StorageError(f"{store.folder}: take {take.id}: trace.jsonl: {error}; {REMADE}") from error
-        cell = cells.setdefault(take.cell, CellSums(len(numbers), take.latent_frames / filmed.latent_fps))
-        cell.add(numbers[take.prompt], *measure_blocks(blocks, filmed))
+        cell = cells.setdefault(take.cell, CellSums(len(numbers), take.latent_frames / context.latent_fps))
+        cell.add(numbers[take.prompt], *measure_blocks(blocks, context))
     return cells
 
 
@@ -110,18 +110,18 @@ class World:
     loaded: dict[str, Any] = field(default_factory=dict)
     latest: tuple[Any, Scene] | None = None
 
-    def filmed(self, take: Take) -> Filmed:
-        from longtake.evaluators.retrieval.trace_measures import Filmed
+    def context(self, take: Take) -> TraceContext:
+        from longtake.evaluators.retrieval.trace_measures import TraceContext
         from longtake.platform.backbones.base import backbones
         from longtake.platform.methods.base import Window, methods
 
         spec, params = backbones.get(take.backbone).spec, take.method.params
         looks_back = methods.get(take.method.name).keeps_evicted
-        return Filmed(
+        return TraceContext(
             window=Window(params["window"], params["sink"], spec.window.block),
             latent_fps=spec.latent_fps,
             latent_frames=take.latent_frames,
-            start_frames=take.start_frames,
+            prefix_frames=take.prefix_frames,
             recency_guard=params.get("recency_guard", 0) if looks_back else None,
             scene=self.scene(take) if looks_back and spec.has_camera else None,
         )

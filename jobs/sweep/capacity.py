@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from longtake.platform.errors import ConfigError
-from longtake.platform.resources import GIB, BankRoom
+from longtake.platform.resources import GIB, BankCapacity
 
 MEND = "name workers.bank.disk, {}, or give the method bank_frames or bank_dtype: fp8"
 
@@ -22,15 +22,15 @@ class Need:
         return self.entries * self.entry_bytes
 
 
-def spread(need: Need, room: BankRoom, on_gpu: bool, host_limit: str = "") -> dict[str, int]:
+def allocate(need: Need, capacity: BankCapacity, on_gpu: bool, host_limit: str = "") -> dict[str, int]:
     """Bytes by shelf (gpu, host, disk), in whole entries. Raises ConfigError when there is too little room.
 
     `host_limit`: where the limit of host memory comes from, if the sweep does not set it; added to the error.
     """
-    limits: dict[str, float | None] = {"host": None if room.host_gib is None else room.host_gib * GIB}
+    limits: dict[str, float | None] = {"host": None if capacity.host_gib is None else capacity.host_gib * GIB}
     if on_gpu:
-        limits = {"gpu": room.gpu_gib * GIB, **limits}
-    if room.disk is not None:
+        limits = {"gpu": capacity.gpu_gib * GIB, **limits}
+    if capacity.disk is not None:
         limits["disk"] = None
     found, left = dict[str, int](), need.entries
     for name, limit in limits.items():

@@ -19,7 +19,7 @@ from longtake.jobs.sweep import spec as sweeps
 from longtake.jobs.sweep.spec import MethodEntry, SweepConfig
 from longtake.platform import config
 from longtake.platform.errors import ConfigError, LongtakeError, WeightsError
-from longtake.platform.resources import BankRoom, Resources
+from longtake.platform.resources import BankCapacity, Resources
 from longtake.platform.takes import MethodSpec, Take
 from longtake.platform.tracking import model_registry
 from longtake.platform.tracking.client import OFF, default_uri, without_password
@@ -72,11 +72,11 @@ class Grid:
         return max(1, min(int(torch.cuda.device_count() / self.gpus), len(self.takes)))
 
     @cached_property
-    def bank(self) -> BankRoom:
+    def bank(self) -> BankCapacity:
         """The room for a sampler's banks. If the sweep runs on this machine, the share of its memory is computed once,
         so that the plan, the check and the run use the same number."""
-        room = self.sweep.workers.bank
-        return room.on_this_machine(self.samplers_here) if self.sweep.workers.cluster in HERE else room
+        capacity = self.sweep.workers.bank
+        return capacity.on_this_machine(self.samplers_here) if self.sweep.workers.cluster in HERE else capacity
 
     def resources(self, texts: Path) -> Resources:
         """What each sampler may use. One that asked for no GPU computes on the CPU, whatever the machine has."""
@@ -186,19 +186,19 @@ def backbone_takes(
     backbone = find_backbone(name, file)
     check_prompts(backbone, prompts, file)
     check_seeds(backbone, sweep.seeds, file)
-    if sweep.start_s and not backbone.spec.provides_start:
-        raise ConfigError(f"{file}: start_s: backbone {name!r} has no real frames to start from; set start_s to 0")
+    if sweep.prefix_s and not backbone.spec.provides_prefix:
+        raise ConfigError(f"{file}: prefix_s: backbone {name!r} has no real frames to start from; set prefix_s to 0")
     prints = fingerprint_of(backbone, notes, need_weights, sweep.workers.precision)
-    start = rounded_frames("start_s", sweep.start_s, backbone.spec, notes) if sweep.start_s else 0
+    start = rounded_frames("prefix_s", sweep.prefix_s, backbone.spec, notes) if sweep.prefix_s else 0
     lengths = [(seconds, rounded_frames("lengths_s", seconds, backbone.spec, notes)) for seconds in sweep.lengths_s]
     if start >= min(frames for _, frames in lengths):
-        raise ConfigError(f"{file}: start_s: {sweep.start_s:g} s leave nothing to generate; lower it")
+        raise ConfigError(f"{file}: prefix_s: {sweep.prefix_s:g} s leave nothing to generate; lower it")
     takes = []
     for entry, versions in entries:
         spec, method_prints = resolve_method(entry, backbone, file)
-        marks = tuple(sorted({**prints, **method_prints, **versions}.items()))
+        fingerprint = tuple(sorted({**prints, **method_prints, **versions}.items()))
         takes += [
-            Take(name, spec, seconds, frames, prompt, seed, start, marks)
+            Take(name, spec, seconds, frames, prompt, seed, start, fingerprint)
             for seconds, frames in lengths
             for prompt in prompts
             for seed in sweep.seeds
@@ -241,7 +241,7 @@ def resolve_method(entry: MethodEntry, backbone: Any, file: Path) -> tuple[Metho
     try:
         built.check(window, backbone.spec.latent)
         built.budget(backbone.spec.frame)
-        marks = built.fingerprint()
+        fingerprint = built.fingerprint()
     except (ConfigError, WeightsError) as error:
         raise ConfigError(f"{where}: {error}") from error
     if built.needs_camera and not backbone.spec.has_camera:
@@ -249,10 +249,10 @@ def resolve_method(entry: MethodEntry, backbone: Any, file: Path) -> tuple[Metho
             f"{where}: needs a world with a known camera, which {backbone.spec.name} has not; leave it out"
         )
     params = asdict(built) | {"window": window.size, "sink": window.sink}  # type: ignore[call-overload]
-    for key in (mark.removeprefix("method.") for mark in marks):
+    for key in (mark.removeprefix("method.") for mark in fingerprint):
         if Path(str(params[key])).exists():  # workers have folders of their own
             params[key] = str(Path(params[key]).absolute())
-    return MethodSpec(entry.name, entry.label, params), marks
+    return MethodSpec(entry.name, entry.label, params), fingerprint
 
 
 def check_prompts(backbone: Any, prompts: list[str], file: Path) -> None:

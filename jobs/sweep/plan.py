@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from longtake.jobs.console import new_table
-from longtake.jobs.sweep.capacity import Need, check_machine, memory, size, spread
+from longtake.jobs.sweep.capacity import Need, allocate, check_machine, memory, size
 from longtake.jobs.sweep.grid import HERE, Grid
 from longtake.platform import config
 from longtake.platform.errors import ConfigError
@@ -59,9 +59,9 @@ def need_of(grid: Grid) -> Need:
     return max(needs, key=lambda need: need.num_bytes)
 
 
-def room_of(grid: Grid) -> dict[str, int]:
+def capacity_of(grid: Grid) -> dict[str, int]:
     """Bytes by shelf of a sampler's largest banks. Raises ConfigError when they do not fit `workers.bank`."""
-    return spread(need_of(grid), grid.bank, grid.on_gpu, host_limit(grid))
+    return allocate(need_of(grid), grid.bank, grid.on_gpu, host_limit(grid))
 
 
 def host_limit(grid: Grid) -> str:
@@ -74,10 +74,10 @@ def host_limit(grid: Grid) -> str:
     return f"host_gib: {grid.bank.host_gib:g}, half of the free memory{shared}"
 
 
-def check_room(grid: Grid) -> None:
+def check_capacity(grid: Grid) -> None:
     """Raises ConfigError when a sampler would run out of room, or all of them of this machine's memory or disk."""
     try:
-        held = room_of(grid)
+        held = capacity_of(grid)
         if grid.sweep.workers.cluster in HERE:
             check_gpus(grid)
             check_capability(grid)
@@ -182,7 +182,7 @@ def bank_lines(grid: Grid) -> list[str]:
     lines = []
     try:
         lines.append(bank_line(grid))
-        check_room(grid)
+        check_capacity(grid)
     except ConfigError as error:
         lines.append(f"does not run here: {error}")
     return lines
@@ -190,7 +190,7 @@ def bank_lines(grid: Grid) -> list[str]:
 
 def bank_line(grid: Grid) -> str:
     """Where a sampler's largest banks will lie. Raises ConfigError when they do not fit."""
-    held = room_of(grid)
+    held = capacity_of(grid)
     if not held:
         return "bank: none"
     parts = [f"{memory(part)} of {name}" for name, part in held.items()]

@@ -10,7 +10,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from longtake.jobs.console import Screen
+from longtake.jobs.console import LiveDisplay
 from longtake.jobs.sweep.scheduler import SAMPLERS, Snapshot
 from longtake.platform.workers.fleet import Running
 
@@ -23,7 +23,7 @@ LIVE_SECONDS = 0.25
 MAX_ROWS = 16
 
 
-class View(Screen):
+class SweepProgress(LiveDisplay):
     """A running sweep. `update` may be called as often as one likes."""
 
     def __init__(self, console: Console, title: str):

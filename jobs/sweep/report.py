@@ -8,17 +8,17 @@ from rich.console import Console
 
 from longtake.jobs.console import say
 from longtake.jobs.sweep.grid import Grid
-from longtake.jobs.sweep.scheduler import Desk, name_of
+from longtake.jobs.sweep.scheduler import Scheduler, name_of
 from longtake.platform.store.sweep import SweepStore
 
 # without precision: a sweep never mixes bf16 and fp8, whose takes have different ids
 NUMERICS = ("device", "dtype", "attention", "kernels", "compiled")
 
 
-def report_unscored(desk: Desk, console: Console) -> None:
+def report_unscored(scheduler: Scheduler, console: Console) -> None:
     """Which metrics had no value in how many takes, with one reason; means leave them out, they are not 0."""
     found: dict[str, list[str]] = {}
-    for suites in desk.unscored:
+    for suites in scheduler.unscored:
         for suite, reasons in suites.items():
             for metric, reason in reasons.items():
                 found.setdefault(f"{suite}/{metric}", []).append(reason)
@@ -26,31 +26,31 @@ def report_unscored(desk: Desk, console: Console) -> None:
         say(console, f"no value: {name} in {len(whys)} takes: {whys[0]}")
 
 
-def report_failures(desk: Desk, console: Console) -> None:
-    for take_id in sorted(desk.failed)[:5]:
-        say(console, f"failed: {name_of(desk.takes[take_id])}: {desk.failures[take_id][-1]}")
-    if len(desk.failed) > 5:
-        say(console, f"and {len(desk.failed) - 5} more; each take's folder keeps its failures")
+def report_failures(scheduler: Scheduler, console: Console) -> None:
+    for take_id in sorted(scheduler.failed)[:5]:
+        say(console, f"failed: {name_of(scheduler.takes[take_id])}: {scheduler.failures[take_id][-1]}")
+    if len(scheduler.failed) > 5:
+        say(console, f"and {len(scheduler.failed) - 5} more; each take's folder keeps its failures")
 
 
-def report_times(desk: Desk, clocks: dict[str, float], total: float, console: Console) -> None:
+def report_times(scheduler: Scheduler, clocks: dict[str, float], total: float, console: Console) -> None:
     """Wall time by stage; the samplers' own seconds add up over workers."""
     stages: dict[str, float] = {}
-    for result in desk.results:
+    for result in scheduler.results:
         for stage, seconds in result.timings.items():
             stages[stage] = stages.get(stage, 0.0) + seconds
     parts = ", ".join(f"{name} {seconds:.0f} s" for name, seconds in clocks.items())
     say(console, f"time: {total:.0f} s ({parts})")
     if stages:
         inner = ", ".join(f"{name} {seconds:.0f} s" for name, seconds in stages.items())
-        say(console, f"samplers, summed over {len(desk.results)} takes: {inner}")
+        say(console, f"samplers, summed over {len(scheduler.results)} takes: {inner}")
 
 
-def report_memory(desk: Desk, console: Console) -> None:
+def report_memory(scheduler: Scheduler, console: Console) -> None:
     """Per length, the largest bank and the most that a sampler held; only the bank may grow with the length."""
     peaks: dict[int, tuple[int, int]] = {}
-    for result in desk.results:
-        seconds = desk.takes[result.take_id].seconds
+    for result in scheduler.results:
+        seconds = scheduler.takes[result.take_id].seconds
         bank, held = peaks.get(seconds, (0, 0))
         peaks[seconds] = max(bank, result.bank_bytes), max(held, result.peak_rss_bytes)
     parts = [

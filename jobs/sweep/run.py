@@ -23,11 +23,11 @@ from longtake.jobs.results import ranks as rank
 from longtake.jobs.results.publisher import Publisher, Target, ui_command_of
 from longtake.jobs.sweep.grid import Grid, expand
 from longtake.jobs.sweep.placement import batch_of, groups
-from longtake.jobs.sweep.plan import bank_line, check_room, room_of
-from longtake.jobs.sweep.progress import View
+from longtake.jobs.sweep.plan import bank_line, capacity_of, check_capacity
+from longtake.jobs.sweep.progress import SweepProgress
 from longtake.jobs.sweep.report import report_failures, report_memory, report_numerics, report_times, report_unscored
-from longtake.jobs.sweep.scheduler import TOGETHER, Desk, Snapshot
-from longtake.jobs.workers.run_loop import drain
+from longtake.jobs.sweep.scheduler import TOGETHER, Scheduler, Snapshot
+from longtake.jobs.workers.run_loop import run_until_done
 from longtake.jobs.workers.text import encode_prompts
 from longtake.platform.errors import Interrupted
 from longtake.platform.store.sweep import SweepStore
@@ -44,16 +44,16 @@ def run(file: Path, overrides: Sequence[str], console: Console | None = None) ->
     console = console or console_for()
     started = time.perf_counter()
     grid = expand(file, overrides)
-    check_room(grid)
+    check_capacity(grid)
     store = SweepStore(Path(grid.sweep.output).absolute(), grid.sweep.name)
     with store.lock():
         store.sweep_leftovers()
         store.write_plan(grid.config_yaml, grid.takes)
         announce(grid, store, console)
         with Publisher(target_of(grid, store)) as publisher:
-            desk = work(grid, store, publisher, console)
+            scheduler = work(grid, store, publisher, console)
             store.sweep_leftovers()
-            return finish(grid, store, desk, publisher, console, started)
+            return finish(grid, store, scheduler, publisher, console, started)
 
 
 def announce(grid: Grid, store: SweepStore, console: Console) -> None:
@@ -63,7 +63,7 @@ def announce(grid: Grid, store: SweepStore, console: Console) -> None:
     console.print(f"{store.name}: {len(grid.takes)} takes{before}, into {store.folder}", soft_wrap=True, markup=False)
     for note in grid.notes:
         console.print(f"note: {note}", soft_wrap=True, markup=False)
-    if room_of(grid):
+    if capacity_of(grid):
         console.print(bank_line(grid), soft_wrap=True, markup=False)
 
 
@@ -76,52 +76,54 @@ def target_of(grid: Grid, store: SweepStore) -> Target | None:
     return Target(store, grid.suites, uri, settings.experiment or store.name)
 
 
-def work(grid: Grid, store: SweepStore, publisher: Publisher, console: Console) -> Desk:
+def work(grid: Grid, store: SweepStore, publisher: Publisher, console: Console) -> Scheduler:
     """Make and score what is missing. Raises Interrupted when a signal ended it early."""
-    with View(console, store.name) as view:
-        desk = Desk(store, grid.takes, grid.suites, view.say, grid.sweep.workers.evaluator_parts)
-        items = desk.read()
+    with SweepProgress(console, store.name) as view:
+        scheduler = Scheduler(store, grid.takes, grid.suites, view.say, grid.sweep.workers.evaluator_parts)
+        items = scheduler.read()
         if not items:
-            return desk
+            return scheduler
         with connect(grid.sweep.workers.cluster) as cluster:
-            watch = Watch(grid, store, desk, view, publisher)
-            unmade = [take for take in grid.takes if take.id not in desk.made | desk.failed]
+            watch = SweepMonitor(grid, store, scheduler, view, publisher)
+            unmade = [take for take in grid.takes if take.id not in scheduler.made | scheduler.failed]
             encode_prompts(unmade, store.texts, cluster, view.say, grid.sweep.workers.device)
             wanted = groups(grid.sweep.workers, cluster, store, len(grid.takes), grid.gpus, grid.resources(store.texts))
-            fleet = cluster.fleet(wanted, desk.on_start, watch.show)
+            fleet = cluster.fleet(wanted, scheduler.on_start, watch.show)
             try:
-                desk.open(
+                scheduler.open(
                     fleet,
-                    desk.gather(
+                    scheduler.gather(
                         items, batch_of(grid, len(unmade), 1 if cluster.address == INLINE else wanted[0].count)
                     ),
                 )
-                drive(fleet, cluster, desk, watch)
+                drive(fleet, cluster, scheduler, watch)
             finally:
                 fleet.close()
                 watch.show(force=True)
-    return desk
+    return scheduler
 
 
-def drive(fleet: Fleet, cluster: Cluster, desk: Desk, watch: Watch) -> None:
+def drive(fleet: Fleet, cluster: Cluster, scheduler: Scheduler, watch: SweepMonitor) -> None:
     """Until nothing is unfinished. Raises Interrupted when a signal ended it early."""
-    drain(fleet, cluster.stop, lambda: desk.unfinished, desk.book, watch.between, watch.view.say)
-    if desk.unfinished:
-        now = desk.snapshot()
+    run_until_done(
+        fleet, cluster.stop, lambda: scheduler.unfinished, scheduler.record_outcome, watch.between, watch.view.say
+    )
+    if scheduler.unfinished:
+        now = scheduler.snapshot()
         raise Interrupted(f"stopped: {now.made} of {now.total} takes made, {now.scored} scored; run again to resume")
 
 
-class Watch:
+class SweepMonitor:
     """What happens beside the work: the display, progress.json, ranks of what is scored so far, publication."""
 
-    def __init__(self, grid: Grid, store: SweepStore, desk: Desk, view: View, publisher: Publisher):
-        self.grid, self.store, self.desk, self.view, self.publisher = grid, store, desk, view, publisher
+    def __init__(self, grid: Grid, store: SweepStore, scheduler: Scheduler, view: SweepProgress, publisher: Publisher):
+        self.grid, self.store, self.scheduler, self.view, self.publisher = grid, store, scheduler, view, publisher
         self.noted_at = 0.0
         self.ranked_at = time.monotonic()
         self.ranked = 0
 
     def show(self, force: bool = False) -> None:
-        snapshot = self.desk.snapshot()
+        snapshot = self.scheduler.snapshot()
         self.view.update(snapshot)
         if force or time.monotonic() - self.noted_at >= PROGRESS_SECONDS:
             self.noted_at = time.monotonic()
@@ -130,7 +132,7 @@ class Watch:
     def between(self) -> None:
         self.show()
         self.publisher.now_and_then()
-        scored = len(self.desk.scored)
+        scored = len(self.scheduler.scored)
         if scored > self.ranked and time.monotonic() - self.ranked_at > RANK_EVERY_SECONDS:
             rank.refresh(self.store, self.grid.takes, self.grid.suites)
             self.ranked, self.ranked_at = scored, time.monotonic()
@@ -146,7 +148,9 @@ def progress_row(snapshot: Snapshot) -> dict[str, Any]:
     return row | {"updated_at": datetime.now(UTC).isoformat(timespec="seconds"), "pid": os.getpid()}
 
 
-def finish(grid: Grid, store: SweepStore, desk: Desk, publisher: Publisher, console: Console, started: float) -> int:
+def finish(
+    grid: Grid, store: SweepStore, scheduler: Scheduler, publisher: Publisher, console: Console, started: float
+) -> int:
     """Ranks, contact sheet, publication, and what a user sees at the end."""
     from longtake.dashboards import contact_sheet
 
@@ -156,17 +160,17 @@ def finish(grid: Grid, store: SweepStore, desk: Desk, publisher: Publisher, cons
     sheet = timed(clocks, "contact sheet", lambda: contact_sheet.write(store, grid.takes))
     problem = timed(clocks, "MLflow", publisher.finish)
     leaderboard.show(ranks, console, before)
-    report_unscored(desk, console)
-    report_failures(desk, console)
-    report_times(desk, clocks, time.perf_counter() - started, console)
-    report_memory(desk, console)
+    report_unscored(scheduler, console)
+    report_failures(scheduler, console)
+    report_times(scheduler, clocks, time.perf_counter() - started, console)
+    report_memory(scheduler, console)
     report_numerics(store, grid, console)
     if sheet:
         say(console, f"contact sheet: {sheet}")
     say(console, f"dashboard: longtake dashboard {shlex.quote(str(grid.sweep.output))}")
     if publisher.target:
         say(console, problem or f"MLflow: {ui_command_of(publisher.target.uri)}")
-    return 3 if desk.failed or problem else 0
+    return 3 if scheduler.failed or problem else 0
 
 
 def timed(clocks: dict[str, float], name: str, step: Any) -> Any:

@@ -53,7 +53,7 @@ class Round:
     values: dict[int, dict[str, Any]] = field(default_factory=dict)
 
 
-class Desk:
+class Scheduler:
     """Hands items to the fleet and books their outcomes. `say` receives a line for what a user should know."""
 
     def __init__(
@@ -141,7 +141,7 @@ class Desk:
         for take in self.takes_of(item) if group == SAMPLERS else []:
             self.store.begin_attempt(take)
 
-    def book(self, outcome: Outcome) -> None:
+    def record_outcome(self, outcome: Outcome) -> None:
         """Take note of one outcome and queue what follows from it."""
         takes = self.takes_of(outcome.item)
         if isinstance(outcome.error, NOBODYS_FAULT):
@@ -151,32 +151,32 @@ class Desk:
         if outcome.error is not None and len(takes) > 1:
             self.part(takes, outcome.error)
         elif outcome.error is not None:
-            self.book_failure(takes[0], outcome.error, outcome)
+            self.record_failure(takes[0], outcome.error, outcome)
         elif outcome.group == SAMPLERS:
             for take, result in zip(takes, outcome.value, strict=True):
-                self.book_made(take, TakeResult.from_json(result))
+                self.record_made(take, TakeResult.from_json(result))
         elif PART in outcome.item.key:
-            self.book_part(takes[0], outcome)
+            self.record_part(takes[0], outcome)
         else:
-            self.book_scored(takes[0], outcome.value)
+            self.record_scored(takes[0], outcome.value)
 
     def is_current(self, item: Item) -> bool:
         """Whether a part is of its take's latest round of scoring: what comes of an earlier one is of no use."""
         take_id, is_part, rest = item.key.partition(PART)
         return not is_part or (take_id in self.rounds and self.rounds[take_id].number == numbers_of(rest)[0])
 
-    def book_made(self, take: Take, result: TakeResult) -> None:
+    def record_made(self, take: Take, result: TakeResult) -> None:
         self.made.add(take.id)
         self.results.append(result)
         self.size_made += take.latent_frames
         self.submit_next(take)
 
-    def book_scored(self, take: Take, unscored: dict[str, dict[str, str]]) -> None:
+    def record_scored(self, take: Take, unscored: dict[str, dict[str, str]]) -> None:
         self.scored.add(take.id)
         self.size_scored += take.latent_frames
         self.unscored.append(unscored)
 
-    def book_part(self, take: Take, outcome: Outcome) -> None:
+    def record_part(self, take: Take, outcome: Outcome) -> None:
         """Once all parts of a round are there, they are the take's scores."""
         now = self.rounds[take.id]
         now.values[numbers_of(outcome.item.key.partition(PART)[2])[1]] = outcome.value
@@ -184,7 +184,7 @@ class Desk:
             whole = joined(list(now.values.values()))
             for scores in whole.values():
                 self.store.write_scores(take.id, scores)
-            self.book_scored(take, {label: unscored(scores) for label, scores in whole.items()})
+            self.record_scored(take, {label: unscored(scores) for label, scores in whole.items()})
 
     def part(self, takes: list[Take], error: Exception) -> None:
         """Takes that failed together go on one by one: whose fault it was shows then, and counts then."""
@@ -192,7 +192,7 @@ class Desk:
         for take in takes:
             self.submit_next(take)
 
-    def book_failure(self, take: Take, error: Exception, outcome: Outcome) -> None:
+    def record_failure(self, take: Take, error: Exception, outcome: Outcome) -> None:
         scoring = outcome.group == EVALUATORS
         reason = f"{SCORING if scoring else ''}{reason_of(error)}"
         self.store.record_failure(take, reason)

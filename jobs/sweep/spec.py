@@ -18,7 +18,7 @@ from longtake.platform.entries import read_entries, read_entry
 from longtake.platform.errors import ConfigError
 from longtake.platform.names import check_name
 from longtake.platform.registry import did_you_mean
-from longtake.platform.resources import BankRoom, check_precision
+from longtake.platform.resources import BankCapacity, check_precision
 from longtake.platform.weights.artefacts import weights_root
 from longtake.platform.weights.catalog import ARTEFACTS
 
@@ -63,7 +63,7 @@ class WorkersConfig:
     decode_device: str | None = None
     compile: bool = False
     precision: str | None = None
-    bank: BankRoom = field(default_factory=BankRoom)
+    bank: BankCapacity = field(default_factory=BankCapacity)
     attention_shares: bool = False
     gpus_per_evaluator: float = 0.0
     evaluator_parts: int = 1
@@ -108,8 +108,8 @@ class WorkersConfig:
 
 @dataclass(frozen=True)
 class SweepConfig:
-    """One experiment: every backbone x method x length x prompt x seed is a take. `start_s` seconds of the world's real
-    frames are given to every take before generation starts (they count into its length)."""
+    """One experiment: every backbone x method x length x prompt x seed is a take. The first `prefix_s` seconds of each
+    take are real frames of the world rather than generated; they count into its length."""
 
     name: str
     backbones: list[str]
@@ -118,7 +118,7 @@ class SweepConfig:
     prompts: Any
     seeds: list[int] = field(default_factory=lambda: [0])
     suites: list[Any] = field(default_factory=lambda: ["weightless"])
-    start_s: float = 0.0
+    prefix_s: float = 0.0
     output: str = "runs"
     tracking: TrackingConfig = field(default_factory=TrackingConfig)
     workers: WorkersConfig = field(default_factory=WorkersConfig)
@@ -131,10 +131,10 @@ class SweepConfig:
             check_range("lengths_s", seconds, 1, MAX_SECONDS)
         for seed in self.seeds:
             check_range("seeds", seed, 0, 2**31 - 1)
-        check_range("start_s", self.start_s, 0, MAX_SECONDS)
-        if self.start_s >= min(self.lengths_s):
+        check_range("prefix_s", self.prefix_s, 0, MAX_SECONDS)
+        if self.prefix_s >= min(self.lengths_s):
             raise ConfigError(
-                f"start_s: {self.start_s:g} leaves nothing of {min(self.lengths_s)} s to generate; lower it"
+                f"prefix_s: {self.prefix_s:g} leaves nothing of {min(self.lengths_s)} s to generate; lower it"
             )
         check_output(self.output)
         self.method_entries()

@@ -16,18 +16,18 @@ POLL_SECONDS = 0.25
 DRAIN_SECONDS = 10.0
 
 
-def drain(
+def run_until_done(
     fleet: Fleet,
     stop: StopFlag,
     unfinished: Callable[[], int],
-    book: Callable[[Outcome], None],
+    record_outcome: Callable[[Outcome], None],
     between: Callable[[], None],
     say: Callable[[str], None],
 ) -> None:
     """Mutates the fleet; `between` is called after every poll. The caller sees by `unfinished` how it ended."""
     while unfinished() and not stop.is_set:
         for outcome in fleet.poll(POLL_SECONDS):
-            book(outcome)
+            record_outcome(outcome)
         between()
     if not stop.is_set:
         return
@@ -36,6 +36,6 @@ def drain(
     say(f"{stop.signal_name}: waiting up to {DRAIN_SECONDS:.0f} s for what is running")
     while fleet.running() and time.monotonic() < deadline and stop.count < 2:
         for outcome in fleet.poll(POLL_SECONDS):
-            book(outcome)
+            record_outcome(outcome)
         fleet.clear()  # booking may have queued a next step
         between()

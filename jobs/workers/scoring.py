@@ -17,7 +17,7 @@ from longtake.platform.takes import Take
 from longtake.platform.workers.fleet import Report
 
 if TYPE_CHECKING:
-    from longtake.evaluators.model_pool import Equipment
+    from longtake.evaluators.model_pool import ModelPool
     from longtake.evaluators.scoring.scorer import Tell
     from longtake.platform.store.records import VideoScores
     from longtake.platform.store.sweep import SweepStore
@@ -35,7 +35,7 @@ class Scorer:
 
     def __init__(self, device: str, cache: Path | None):
         self.device, self.folder = device, cache
-        self.equipment: Equipment | None = None
+        self.model_pool: ModelPool | None = None
         self.checked: set[str] = set()
 
     def score(
@@ -47,17 +47,17 @@ class Scorer:
         tell: Tell | None = None,
     ) -> dict[str, VideoScores]:
         """Label -> scores. Raises WeightsError when this process has other weights than the entries say."""
-        from longtake.evaluators.model_pool import Equipment
+        from longtake.evaluators.model_pool import ModelPool
         from longtake.evaluators.scoring.scorer import score_video_suites
         from longtake.platform.store.score_cache import ScoreCache
 
         for entry in entries:
             self.check(entry)
-        if self.equipment is None:
+        if self.model_pool is None:
             self.set_up()
-            self.equipment = Equipment(self.device)
+            self.model_pool = ModelPool(self.device)
         cache = ScoreCache(self.folder) if self.folder is not None else None
-        return score_video_suites(path, entries, take, self.equipment, cache, only, tell)
+        return score_video_suites(path, entries, take, self.model_pool, cache, only, tell)
 
     def set_up(self) -> None:
         """Raises SetupError where the GPU is not that scores should be computed on."""

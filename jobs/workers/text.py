@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from longtake.jobs.workers.run_loop import drain
+from longtake.jobs.workers.run_loop import run_until_done
 from longtake.platform.errors import ConfigError, Interrupted, LongtakeError, StorageError, WeightsError
 from longtake.platform.process import set_up_computing
 from longtake.platform.resources import find_device
@@ -132,7 +132,7 @@ class Encoding:
         return Item(prompt, payload, label=prompt[:40])
 
     def drive(self, fleet: Fleet, cluster: Cluster) -> None:
-        drain(fleet, cluster.stop, lambda: len(self.left), self.book, self.tell, self.say)
+        run_until_done(fleet, cluster.stop, lambda: len(self.left), self.record_outcome, self.tell, self.say)
         if self.left:
             raise Interrupted(f"stopped: {self.done} of {self.total} prompts encoded; run again to resume")
         self.say(f"encoded {self.total} prompts in {time.monotonic() - self.started:.0f} s")
@@ -141,7 +141,7 @@ class Encoding:
     def done(self) -> int:
         return self.total - len(self.left)
 
-    def book(self, outcome: Outcome) -> None:
+    def record_outcome(self, outcome: Outcome) -> None:
         """Take note; raises what ended an attempt."""
         if outcome.error is not None:
             raise self.failure(outcome)

@@ -43,7 +43,7 @@ class BackboneSpec:
     height: int
     latent_fps: int = 4
     fps: int = 16
-    provides_start: bool = False
+    provides_prefix: bool = False
     has_camera: bool = False
     gpus: float = 0.0
     dtype: torch.dtype = torch.float32
@@ -123,9 +123,9 @@ class Backbone(ABC):
     @abstractmethod
     def decoder(self, prompt: str, latent_frames: int) -> Decoder: ...
 
-    def start_latents(self, prompt: str, seed: int, frames: int) -> Tensor:
+    def prefix_latents(self, prompt: str, seed: int, frames: int) -> Tensor:
         """Real latents [F, C, H, W] that a take may start from. Raises ConfigError where there are none."""
-        raise ConfigError(f"backbone {self.spec.name} has no real frames to start from; set start_s to 0")
+        raise ConfigError(f"backbone {self.spec.name} has no real frames to start from; set prefix_s to 0")
 
     @classmethod
     def text_source(cls) -> TextSource | None:
@@ -160,7 +160,7 @@ def check_precision(spec: BackboneSpec, precision: str | None) -> None:
         fp8.check_sizes(spec.network)
 
 
-def settled(network: CausalDiT, resources: Resources) -> CausalDiT:
+def prepare_network(network: CausalDiT, resources: Resources) -> CausalDiT:
     """The loaded network where and how it will compute, without gradients. Mutates it."""
     network = network.to(resources.compute_device()).eval().requires_grad_(False).lay_out()
     if resources.precision == "fp8":

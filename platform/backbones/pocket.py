@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from longtake.platform.backbones.base import ENGINE, Backbone, BackboneSpec, Condition, backbones, settled
+from longtake.platform.backbones.base import ENGINE, Backbone, BackboneSpec, Condition, backbones, prepare_network
 from longtake.platform.backbones.pocket_network import NETWORK, SCHEDULE, WINDOW
 from longtake.platform.checkpoints.files import load_safetensors, load_strict, sha256
 from longtake.platform.errors import ConfigError
@@ -35,7 +35,7 @@ def pocket_spec(name: str) -> BackboneSpec:
         WINDOW,
         width=VIEW_PX * scale,
         height=HEIGHT_PX * scale,
-        provides_start=True,
+        provides_prefix=True,
         has_camera=True,
         cpu_gflops=8.0,
         finishing_seconds=0.17,
@@ -53,7 +53,7 @@ class Pocket(Backbone):
         network = CausalDiT(NETWORK)
         weights = {key: value.float() for key, value in load_safetensors(self.weights_file()).items()}
         load_strict(network, weights, self.weights_file())
-        self.network = settled(network, resources)
+        self.network = prepare_network(network, resources)
         self.codec = PocketCodec()
 
     @classmethod
@@ -81,7 +81,7 @@ class Pocket(Backbone):
     def decoder(self, prompt: str, latent_frames: int) -> StreamingDecoder:
         return StreamingDecoder(self.codec, parse(prompt).camera(latent_frames))
 
-    def start_latents(self, prompt: str, seed: int, frames: int) -> Tensor:
+    def prefix_latents(self, prompt: str, seed: int, frames: int) -> Tensor:
         """True views of the street of (prompt, seed) along the prompt's camera: [F, 48, 1, 8]."""
         told = parse(prompt)
         street = self.codec.encode_panorama(panorama(told.sky, told.material, seed))

@@ -9,7 +9,15 @@ from typing import ClassVar
 
 import torch
 
-from longtake.platform.backbones.base import ENGINE, Backbone, BackboneSpec, Condition, Decoder, backbones, settled
+from longtake.platform.backbones.base import (
+    ENGINE,
+    Backbone,
+    BackboneSpec,
+    Condition,
+    Decoder,
+    backbones,
+    prepare_network,
+)
 from longtake.platform.checkpoints.files import check_header, check_lora_header, load_into
 from longtake.platform.errors import ConfigError, WeightsError
 from longtake.platform.methods.base import Window
@@ -79,7 +87,7 @@ class Wan(Backbone):
         load_into(
             network, artefact_file(self.generator, "generator.safetensors"), self.spec.dtype, device, lora or None
         )
-        self.network = settled(network, resources)
+        self.network = prepare_network(network, resources)
         self.vae = load_vae(artefact_folder("wan-vae"), resources.decoding_device(), self.spec.dtype)
         self.texts = TextCache(resources.texts) if resources.texts else None
         self.text_sha256 = recorded_sha256("wan-text")

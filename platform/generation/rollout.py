@@ -19,13 +19,14 @@ from torch import Tensor
 
 from longtake.platform.generation.attention_share import AttentionShares
 from longtake.platform.generation.bank.bank import Bank
-from longtake.platform.generation.bank.tiers import Shelf, build_shelves
+from longtake.platform.generation.bank.tier import Tier
+from longtake.platform.generation.bank.tiers import build_tiers
 from longtake.platform.generation.context import ContextBuffer
 from longtake.platform.generation.kv_cache import KVCache
 from longtake.platform.methods.base import Method, Plan
 from longtake.platform.models.causal_dit import CausalDiT, Modulation
 from longtake.platform.models.schedule import FlowSchedule
-from longtake.platform.resources import BankRoom
+from longtake.platform.resources import BankCapacity
 
 
 class Noise(Protocol):
@@ -77,7 +78,7 @@ class Rollout:
         commit_timestep: float = 0.0,
         keep_evicted: bool = True,
         bank_dtype: torch.dtype | None = None,
-        shelves: list[Shelf] | None = None,
+        tiers: list[Tier] | None = None,
         attention_shares: bool = False,
         keep_flow: bool = False,
     ):
@@ -87,8 +88,8 @@ class Rollout:
         self.attention_shares, self.keep_flow = attention_shares, keep_flow
         bank = None
         if keep_evicted:
-            shelves = build_shelves(BankRoom(), device) if shelves is None else shelves
-            bank = Bank(shelves, bank_dtype or dtype, dtype, device)
+            tiers = build_tiers(BankCapacity(), device) if tiers is None else tiers
+            bank = Bank(tiers, bank_dtype or dtype, dtype, device)
         entry = (2, spec.layers, batch, spec.frame_tokens, spec.heads, spec.head_dim)
         self.cache = KVCache(entry, window, bank, dtype, device)
         self.context = ContextBuffer(spec, batch, window.size, dtype, device)

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from longtake.platform import config, kernels
 from longtake.platform.backbones.base import Backbone, BackboneSpec, Condition, Decoder, backbones, check_precision
-from longtake.platform.generation.bank.tiers import build_shelves
+from longtake.platform.generation.bank.tiers import build_tiers
 from longtake.platform.generation.rollout import Block, Rollout
 from longtake.platform.methods.base import BANK_DTYPES, Method, MethodConfig, RolloutInfo, methods
 from longtake.platform.models import attention, fp8
@@ -68,8 +68,8 @@ class Sampler:
         self.resources = resources or Resources()
         self.check(backbones.get(backbone).spec)
         self.backbone: Backbone = backbones.get(backbone)(self.resources)
-        room = self.resources.bank.on_this_machine(self.resources.samplers_per_machine)
-        self.shelves = build_shelves(room, self.backbone.network.device)
+        capacity = self.resources.bank.on_this_machine(self.resources.samplers_per_machine)
+        self.tiers = build_tiers(capacity, self.backbone.network.device)
         self.stats: dict[str, Any] = {}
 
     def check(self, spec: BackboneSpec) -> None:
@@ -138,8 +138,8 @@ class Sampler:
         conditions = [backbone.condition(take.prompt, take.latent_frames) for take in takes]
         chosen = chosen_method(takes[0])
         prefix = None
-        if takes[0].start_frames:
-            prefix = torch.stack([backbone.start_latents(t.prompt, t.seed, t.start_frames) for t in takes])
+        if takes[0].prefix_frames:
+            prefix = torch.stack([backbone.prefix_latents(t.prompt, t.seed, t.prefix_frames) for t in takes])
         rollout = Rollout(
             backbone.network,
             spec.schedule,
@@ -148,7 +148,7 @@ class Sampler:
             TakeNoise(takes, spec),
             keep_evicted=chosen.keeps_evicted,
             bank_dtype=BANK_DTYPES[chosen.bank_dtype] if chosen.bank_dtype else None,
-            shelves=self.shelves,
+            tiers=self.tiers,
             attention_shares=self.resources.attention_shares,
         )
         window = chosen.window_in(spec.window)

@@ -154,8 +154,8 @@ class MethodConfig(ABC):
     def check(self, window: Window, latent: Latent) -> None:
         """Raise ConfigError if the parameters do not fit the window or the backbone's latents."""
         if window.sink < 0 or window.size < window.sink + window.block:
-            room = f"at least sink {window.sink} + block {window.block}"
-            raise ConfigError(f"window = {window.size}, sink = {window.sink}: the window must hold {room} frames")
+            least = f"at least sink {window.sink} + block {window.block}"
+            raise ConfigError(f"window = {window.size}, sink = {window.sink}: the window must hold {least} frames")
 
 
 methods: Registry[type[MethodConfig]] = Registry("method", "longtake.platform.methods")

@@ -80,11 +80,11 @@ class MemoryConfig(MethodConfig):
 
     def check(self, window: Window, latent: Latent) -> None:
         super().check(window, latent)
-        room = window.size - window.sink - window.block
-        if self.top_k > room:
+        least = window.size - window.sink - window.block
+        if self.top_k > least:
             rule = f"window {window.size} - sink {window.sink} - block {window.block}"
             raise ConfigError(
-                f"top_k = {self.top_k}: must be at most {room} ({rule}), or the block loses its own frames"
+                f"top_k = {self.top_k}: must be at most {least} ({rule}), or the block loses its own frames"
             )
 
 

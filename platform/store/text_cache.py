@@ -46,7 +46,7 @@ class TextCache:
         path = self.path(encoder_sha256, prompt)
         if not path.is_file():
             raise StorageError(f"{path}: no embedding of prompt {prompt[:60]!r}; longtake run makes it before sampling")
-        text = read(path, marks_of(encoder_sha256, prompt))
+        text = read(path, metadata_of(encoder_sha256, prompt))
         if text is None:
             raise StorageError(f"{path}: not the embedding that was written; run again, which makes it anew")
         return text
@@ -54,19 +54,19 @@ class TextCache:
     def has(self, encoder_sha256: str, prompt: str) -> bool:
         """Whether `get` would give it. Reads and checks the file."""
         path = self.path(encoder_sha256, prompt)
-        return path.is_file() and read(path, marks_of(encoder_sha256, prompt)) is not None
+        return path.is_file() and read(path, metadata_of(encoder_sha256, prompt)) is not None
 
     def put(self, encoder_sha256: str, prompt: str, text_RD: "Tensor") -> Path:
         """Keep an embedding [rows, width], unless a sound one is there. Raises StorageError; leaves no half a file."""
         from safetensors.torch import save
 
         path, text_RD = self.path(encoder_sha256, prompt), text_RD.detach().cpu().contiguous()
-        marks = marks_of(encoder_sha256, prompt) | {"numbers": hash_of_tensor(text_RD)}
+        metadata = metadata_of(encoder_sha256, prompt) | {"numbers": hash_of_tensor(text_RD)}
         make_folder(path.parent)
         temp = temp_path(path.parent, path.name)
         with storage_errors(path, "write the file"):
             try:
-                temp.write_bytes(save({NAME: text_RD}, marks))
+                temp.write_bytes(save({NAME: text_RD}, metadata))
                 fsync_file(temp)
                 if not link_new(temp, path) and not self.has(encoder_sha256, prompt):
                     os.replace(temp, path)
@@ -76,12 +76,12 @@ class TextCache:
         return path
 
 
-def marks_of(encoder_sha256: str, prompt: str) -> dict[str, str]:
+def metadata_of(encoder_sha256: str, prompt: str) -> dict[str, str]:
     """What a file says of where it is from."""
     return {"format": FORMAT, "encoder": encoder_sha256, "prompt": hash_of(prompt.encode())}
 
 
-def read(path: Path, marks: dict[str, str]) -> "Tensor | None":
+def read(path: Path, metadata: dict[str, str]) -> "Tensor | None":
     """The file's embedding; None if the file is damaged or of something else. StorageError if it cannot be read."""
     from safetensors import SafetensorError, safe_open
 
@@ -92,7 +92,7 @@ def read(path: Path, marks: dict[str, str]) -> "Tensor | None":
                 text_RD: Tensor = file.get_tensor(NAME).clone()
         except SafetensorError:
             return None
-    sound = told == marks | {"numbers": hash_of_tensor(text_RD)}
+    sound = told == metadata | {"numbers": hash_of_tensor(text_RD)}
     return text_RD if sound else None
 
 

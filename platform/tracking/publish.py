@@ -126,7 +126,7 @@ def log_points(client: Any, run_id: str, record: RunRecord, timestamp_ms: int) -
         client.log_batch(run_id, metrics=points[start : start + BATCH])
 
 
-def log_texts(client: Any, run: Any, record: RunRecord, marks: dict[str, str]) -> None:
+def log_texts(client: Any, run: Any, record: RunRecord, tags: dict[str, str]) -> None:
     """Params that the run does not have yet, then tags; both cut where MLflow would cut them without a word."""
     from mlflow.entities import Param, RunTag
 
@@ -134,8 +134,8 @@ def log_texts(client: Any, run: Any, record: RunRecord, marks: dict[str, str]) -
     params = [Param(name, clipped(value, PARAM_LIMIT)) for name, value in new.items()]
     for start in range(0, len(params), 100):
         client.log_batch(run.info.run_id, params=params[start : start + 100])
-    tags = [RunTag(name, clipped(value, TAG_LIMIT)) for name, value in (record.tags | marks).items()]
-    client.log_batch(run.info.run_id, tags=tags)
+    all_tags = [RunTag(name, clipped(value, TAG_LIMIT)) for name, value in (record.tags | tags).items()]
+    client.log_batch(run.info.run_id, tags=all_tags)
 
 
 def clipped(text: str, limit: int) -> str:

@@ -25,7 +25,7 @@ WATCH_SECONDS = 0.25
 
 
 @dataclass(frozen=True)
-class Seat:
+class RankContext:
     """A member's place: `rank` of `world`. Its process group is up when work begins."""
 
     rank: int
@@ -35,11 +35,11 @@ class Seat:
 class Work(Protocol):
     """What every member calls; it pickles, and its errors end the crew."""
 
-    def __call__(self, seat: Seat) -> None: ...
+    def __call__(self, context: RankContext) -> None: ...
 
 
 @dataclass(frozen=True)
-class CrewSize:
+class GroupSize:
     """How many members, and what each is given."""
 
     workers: int
@@ -47,11 +47,11 @@ class CrewSize:
     restarts: int = 3
 
 
-class Effort(threading.Thread):
+class WatchedThread(threading.Thread):
     """Runs `action` beside the watching thread and keeps how it ended."""
 
     def __init__(self, action: Callable[[], Any]):
-        super().__init__(daemon=True, name="crew")
+        super().__init__(daemon=True, name="worker-group")
         self.action = action
         self.error: BaseException | None = None
 
@@ -64,21 +64,21 @@ class Effort(threading.Thread):
 
 def watched(action: Callable[[], Any], watch: Callable[[], None], stop: StopFlag) -> None:
     """Calls `watch` while `action` runs, and once after; raises what either raises. A second signal waits no longer."""
-    effort = Effort(action)
-    effort.start()
-    while effort.is_alive() and stop.count < 2:
-        effort.join(WATCH_SECONDS)
+    thread = WatchedThread(action)
+    thread.start()
+    while thread.is_alive() and stop.count < 2:
+        thread.join(WATCH_SECONDS)
         watch()
-    if effort.error is not None:
-        raise effort.error
+    if thread.error is not None:
+        raise thread.error
 
 
-def note_end(folder: Path, error: LongtakeError) -> None:
+def record_error(folder: Path, error: LongtakeError) -> None:
     """Keeps the error that ends a crew: starting again would not mend it."""
     durable.replace_file(folder / "error.json", durable.json_bytes({"kind": type(error).__name__, "line": str(error)}))
 
 
-def end_of(folder: Path) -> LongtakeError | None:
+def recorded_error(folder: Path) -> LongtakeError | None:
     """The error that ended the crew, if one did."""
     found = durable.read_json(folder / "error.json")
     return getattr(errors, found["kind"], LongtakeError)(found["line"]) if found else None
@@ -101,7 +101,7 @@ def member_device() -> "torch.device":
     return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
 
 
-def sit_alone() -> Seat:
+def single_rank() -> RankContext:
     """The only seat of a process group of one. The group stays for the life of the process: DeepSpeed keeps what it has
     found of it in globals, and a second group would not be the one that it knows."""
     import torch
@@ -113,9 +113,9 @@ def sit_alone() -> Seat:
         if device.type == "cuda":
             torch.cuda.set_device(device)  # NCCL uses the current device
         dist.init_process_group(backend_for(device.type), store=dist.HashStore(), rank=0, world_size=1)  # type: ignore[attr-defined]
-    return Seat(0, 1)
+    return RankContext(0, 1)
 
 
-def work_alone(work: Work) -> None:
+def run_single_rank(work: Work) -> None:
     """A crew of one, right here."""
-    work(sit_alone())
+    work(single_rank())

@@ -25,7 +25,16 @@ from longtake.platform.workers.fleet import (
     OnStart,
     check_requests,
 )
-from longtake.platform.workers.group import CrewSize, Seat, Work, backend_for, end_of, note_end, watched, work_alone
+from longtake.platform.workers.group import (
+    GroupSize,
+    RankContext,
+    Work,
+    backend_for,
+    record_error,
+    recorded_error,
+    run_single_rank,
+    watched,
+)
 from longtake.platform.workers.inline import InlineFleet
 from longtake.platform.workers.ray_fleet import ClusterError, RayFleet, WorkerDied
 from longtake.platform.workers.signals import StopFlag, handlers_restored
@@ -49,13 +58,13 @@ class Cluster:
         check_requests(groups, self.nodes)
         return RayFleet(groups, on_start, self.nodes)
 
-    def work_together(self, work: Work, size: CrewSize, scratch: Path, watch: Callable[[], None]) -> None:
+    def run_group(self, work: Work, size: GroupSize, scratch: Path, watch: Callable[[], None]) -> None:
         """A crew's work from beginning to end; `watch` is called all the while. `scratch`: a folder that all nodes see.
 
         Raises ConfigError if the crew does not fit, what a member raised, and WorkerDied when members died too often.
         """
         if self.address == INLINE:
-            watched(partial(work_alone, work), watch, self.stop)
+            watched(partial(run_single_rank, work), watch, self.stop)
             return
         members = Group("count", object, size.workers, 1.0, size.gpus, gpus_key="gpus_per_worker")  # type: ignore[arg-type]
         check_requests([members], self.nodes)
@@ -63,12 +72,12 @@ class Cluster:
         ends.mkdir(parents=True)
 
         def look() -> None:
-            error = end_of(ends)
+            error = recorded_error(ends)
             if error is not None:
                 raise error
             watch()
 
-        watched(partial(_crew_on_ray, work, size, ends), look, self.stop)
+        watched(partial(_run_group_on_ray, work, size, ends), look, self.stop)
 
 
 @contextmanager
@@ -130,7 +139,7 @@ def _start_ray(address: str) -> bool:
     return True
 
 
-def _crew_on_ray(work: Work, size: CrewSize, ends: Path) -> None:
+def _run_group_on_ray(work: Work, size: GroupSize, ends: Path) -> None:
     """Ray Train starts the members and their process group, and starts all of them again when one is lost."""
     for name in ("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "RAY_CHDIR_TO_TRIAL_DIR"):
         os.environ.setdefault(name, "0")
@@ -139,7 +148,7 @@ def _crew_on_ray(work: Work, size: CrewSize, ends: Path) -> None:
 
     each = {"CPU": 1.0} | ({"GPU": size.gpus} if size.gpus else {})
     trainer = TorchTrainer(
-        _take_seat,
+        _run_rank,
         train_loop_config={"work": work, "ends": ends},
         torch_config=TorchConfig(backend=backend_for("cuda" if size.gpus else "cpu")),
         scaling_config=ScalingConfig(num_workers=size.workers, use_gpu=size.gpus > 0, resources_per_worker=each),
@@ -155,19 +164,19 @@ def _crew_on_ray(work: Work, size: CrewSize, ends: Path) -> None:
         trainer.fit()
     except TrainingFailedError as error:
         reason = " ".join(str(error).split())[:400]
-        raise end_of(ends) or WorkerDied(f"workers: ended {size.restarts + 1} times: {reason}") from error
+        raise recorded_error(ends) or WorkerDied(f"workers: ended {size.restarts + 1} times: {reason}") from error
 
 
-def _take_seat(config: dict[str, Any]) -> None:
+def _run_rank(config: dict[str, Any]) -> None:
     """What Ray Train runs in each member. An error of ours is final: it is noted where the driver looks for it."""
     from ray.train import get_context
 
     context, ends = get_context(), config["ends"]
-    error = end_of(ends)
+    error = recorded_error(ends)
     if error is not None:
         raise error
     try:
-        config["work"](Seat(context.get_world_rank(), context.get_world_size()))
+        config["work"](RankContext(context.get_world_rank(), context.get_world_size()))
     except LongtakeError as found:
-        note_end(ends, found)
+        record_error(ends, found)
         raise

@@ -67,13 +67,13 @@ def run(count: int, folder: Path) -> Counter[str]:
     """refused, same and silent, which together are `count`; then decodes, unexplained (a missing score without a
     reason) and silent.KIND."""
     good = good_video(folder / "good.mp4")
-    frames_NHWC, equipment = read(good), stand_ins()
+    frames_NHWC, model_pool = read(good), stand_ins()
     found: Counter[str] = Counter()
     path = folder / "mutated.mp4"
     for kind, data in mutations(good.read_bytes(), count):
         path.write_bytes(data)
         found["decodes"] += decodes(path)
-        scores = score_video_suites(path, SUITES, equipment=equipment).values()
+        scores = score_video_suites(path, SUITES, model_pool=model_pool).values()
         metrics = [(one, name, value) for one in scores for name, value in one.metrics.items()]
         found["unexplained"] += any(value is None and not one.errors.get(name) for one, name, value in metrics)
         if all(value is None for _, _, value in metrics):

@@ -25,7 +25,7 @@ import torch
 from longtake.evaluators.base import VideoContext
 from longtake.evaluators.clips import clip_frames, iter_clips
 from longtake.evaluators.metrics.vbench_dynamic import DynamicDegree, pairs_needed, step_of, threshold_px
-from longtake.evaluators.model_pool import ready_made
+from longtake.evaluators.model_pool import pool_of
 from longtake.evaluators.models.bare import bare_attribute
 from longtake.evaluators.models.base import load
 from longtake.evaluators.models.published import published_shapes
@@ -86,7 +86,7 @@ def main() -> None:
         raft.load_state_dict(weights)
         network = load("raft", weights={"raft-things": weights})
         height, width = views[0].frames.shape[1:3]
-        context = VideoContext(told.video, views[0].fps, width, height, 0, equipment=ready_made({"raft": network}))
+        context = VideoContext(told.video, views[0].fps, width, height, 0, model_pool=pool_of({"raft": network}))
         run = DynamicDegree().open(context)
         seconds, answers, moving = {"official": 0.0, "ours": 0.0}, [], []
         for view in views:

@@ -34,7 +34,7 @@ def stubs() -> Any:
     """Networks that read their input once and answer with the right shape."""
     import torch
 
-    from longtake.evaluators.model_pool import ready_made
+    from longtake.evaluators.model_pool import pool_of
 
     def features(width: int) -> Any:
         return lambda frames: frames.mean(dim=(2, 3)).repeat(1, width // 3)
@@ -49,7 +49,7 @@ def stubs() -> Any:
             return torch.zeros(len(first), 2, first.shape[-2] * 8, first.shape[-1] * 8)
 
     widths = {"dino": 768, "clip-b": 512 // 3 * 3, "clip-l": 768, "dinov2": 768, "dreamsim": 1792 // 3 * 3}
-    return ready_made(
+    return pool_of(
         {name: features(width) for name, width in widths.items()}
         | {
             "aesthetic": lambda found: found.sum(dim=1, keepdim=True),
@@ -85,9 +85,9 @@ def measure(path: Path, params: dict[str, Any]) -> dict[str, Any]:
     video.read_frames = lambda *arguments, **named: counted(read(*arguments, **named))
     exact.Encoder.decoded = lambda self, batch: counted(decoded(self, batch))
     exact.Encoder.add = count_add
-    frames, equipment = video.probe(path).num_frames, stubs()
+    frames, model_pool = video.probe(path).num_frames, stubs()
     before = time.process_time()
-    scores = score_video(path, SuiteEntry("vbench-long", "vbench-long", params), equipment)
+    scores = score_video(path, SuiteEntry("vbench-long", "vbench-long", params), model_pool)
     seconds = time.process_time() - before
     assert all(value is not None for value in scores.metrics.values()), scores.errors
     return {

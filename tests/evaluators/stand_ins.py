@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from longtake.evaluators.model_pool import Equipment, ready_made
+from longtake.evaluators.model_pool import ModelPool, pool_of
 
 GRID = 4
 
@@ -34,8 +34,8 @@ class Flow:
         return (second - first).abs().mean(dim=1, keepdim=True).repeat(1, 2, 1, 1)
 
 
-def stand_ins() -> Equipment:
-    return ready_made(
+def stand_ins() -> ModelPool:
+    return pool_of(
         {
             "dino": features,
             "clip-b": features,

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from longtake.evaluators.base import SuiteEntry
 from longtake.evaluators.clip_frames import PREPARED_BYTES, OnDevice, OnHost, Upload
 from longtake.evaluators.metrics.vbench_motion import differences
-from longtake.evaluators.model_pool import FRAME_BYTES, MOST_FRAMES, Equipment, pair_bytes
+from longtake.evaluators.model_pool import FRAME_BYTES, MOST_FRAMES, ModelPool, pair_bytes
 from longtake.evaluators.models.base import networks
 from longtake.evaluators.scoring.scorer import score_video
 from longtake.evaluators.vbench import pixels
@@ -114,7 +114,7 @@ def test_a_clip_moves_once_for_all_metrics_and_scores_as_on_the_host(
 
 
 def test_views_of_one_clip_share_what_was_moved() -> None:
-    there, view = Equipment(), ClipView(frames_of((4, 8, 6, 3)), 0, 2.0)
+    there, view = ModelPool(), ClipView(frames_of((4, 8, 6, 3)), 0, 2.0)
     assert there.frames(view) is there.frames(view)
     assert there.frames(ClipView(view.frames, 0, 2.0)) is not there.frames(view)
 
@@ -191,12 +191,12 @@ def test_a_tensor_of_another_device_is_an_error_there() -> None:
 def test_batches_follow_the_memory_that_is_free(free_gb: int, pairs: list[int], batch: int) -> None:
     """Half of the memory is used. A pair of 480x832 takes 10.8 * 6240^2 + 800 * 399360 = 740 MB, of 720x1280 3.0 GB,
     of 1080x1920 13 GB; a frame 117.4 MB."""
-    there = Equipment("cuda")
-    there.room_bytes = free_gb * 1e9 / 2
+    there = ModelPool("cuda")
+    there.max_pass_bytes = free_gb * 1e9 / 2
     assert [there.pairs(*size) for size in ((480, 832), (720, 1280), (1080, 1920), (2160, 3840))] == pairs
     assert there.batch == batch
 
 
 def test_a_cpu_takes_few_frames_and_asks_no_driver() -> None:
-    assert (Equipment("cpu").batch, Equipment("cpu").pairs(64, 64)) == (8, 1)
+    assert (ModelPool("cpu").batch, ModelPool("cpu").pairs(64, 64)) == (8, 1)
     assert MOST_FRAMES * FRAME_BYTES < 8 << 30  # next to 3 GB of networks, a card of 24 GB holds two full batches

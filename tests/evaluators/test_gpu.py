@@ -14,7 +14,7 @@ from torch import Tensor
 from longtake.evaluators import gpu
 from longtake.evaluators.base import SuiteEntry
 from longtake.evaluators.clip_frames import OnHost, Upload
-from longtake.evaluators.model_pool import HALF_ON_CUDA, Equipment
+from longtake.evaluators.model_pool import HALF_ON_CUDA, ModelPool
 from longtake.evaluators.models.base import load
 from longtake.evaluators.scoring.scorer import score_video
 from longtake.evaluators.vbench import pixels
@@ -93,7 +93,7 @@ def test_free_memory_is_that_of_the_device() -> None:
     assert 0 < gpu.free_bytes(DEVICE) <= total
 
 
-class OneByOne(Equipment):
+class OneByOne(ModelPool):
     batch = property(lambda self: 1)  # type: ignore[assignment]
 
     def pairs(self, height: int, width: int) -> int:
@@ -128,12 +128,12 @@ def clip_scores(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str,
     path = _write(tmp_path_factory.mktemp("video") / "v.mkv", waves(9, 144, 176), 16, "ffv1", "bgr0")
     entry = SuiteEntry("vbench-long", "v", {"dimensions": list(TOLERANCES)})
     shared: dict[str, Any] = {}
-    equipment = {
-        "batches": Equipment(DEVICE, seeded, shared),
+    model_pool = {
+        "batches": ModelPool(DEVICE, seeded, shared),
         "one by one": OneByOne(DEVICE, seeded, shared),
-        "cpu": Equipment("cpu", seeded),
+        "cpu": ModelPool("cpu", seeded),
     }
-    return {who: score_video(path, entry, what).clips for who, what in equipment.items()}
+    return {who: score_video(path, entry, what).clips for who, what in model_pool.items()}
 
 
 @pytest.mark.parametrize("other", ["one by one", "cpu"])
@@ -152,8 +152,8 @@ def test_speeds_of_several_pairs_are_those_of_single_ones() -> None:
     from longtake.evaluators.views import ClipView
 
     compute_exactly()
-    equipment = Equipment(DEVICE, seeded)
+    model_pool = ModelPool(DEVICE, seeded)
     view = ClipView(waves(9, 144, 176), 0, 16.0)
-    together = _Run(equipment, False).speeds(view, [0, 2, 4, 6], 2)
-    alone = [_Run(equipment, False).speeds(view, [place], 2)[0] for place in (0, 2, 4, 6)]
+    together = _Run(model_pool, False).speeds(view, [0, 2, 4, 6], 2)
+    alone = [_Run(model_pool, False).speeds(view, [place], 2)[0] for place in (0, 2, 4, 6)]
     assert together == pytest.approx(alone, rel=1e-3)

@@ -48,13 +48,13 @@ def steps(training: EmbedderTraining) -> tuple[list[float], float]:
 def train(report: Report, corpus: Corpus, folder: Path, precision: str, zero_stage: int) -> None:
     """A short complete training: steps, a validation, a checkpoint."""
     from longtake.platform.store.training import TrainingFolder
-    from longtake.platform.workers.group import sit_alone
+    from longtake.platform.workers.group import single_rank
     from longtake.trainers.embedder import EmbedderTraining
 
     config = config_of(precision, zero_stage)
     where, name = TrainingFolder(folder, config.name), f"{precision}, ZeRO {zero_stage}, {BACKEND}"
     with where.lock():
-        training = EmbedderTraining(config, corpus, where, sit_alone())
+        training = EmbedderTraining(config, corpus, where, single_rank())
         spent, loss = steps(training)
         training.step = STEPS
         training.validate()

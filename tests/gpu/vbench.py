@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from longtake.evaluators.model_pool import Equipment
+from longtake.evaluators.model_pool import ModelPool
 from tests.gpu.kernel_table import tabulate
 from tests.gpu.report import Report
 from tests.gpu.setting import DEVICE, on_gpu, sized, synchronize
@@ -31,7 +31,7 @@ HALF = ("clip-b", "clip-l")
 """Networks in half precision on a GPU, as in scoring."""
 
 
-class OneAtATime(Equipment):
+class OneAtATime(ModelPool):
     """One frame, or one pair of frames, per pass of a network."""
 
     batch = property(lambda self: 1)
@@ -76,25 +76,25 @@ class Meter:
         self.metric, self.since = metric, now
 
 
-def score(path: Path, entry: SuiteEntry, equipment: Equipment, meter: Meter) -> VideoScores:
+def score(path: Path, entry: SuiteEntry, model_pool: ModelPool, meter: Meter) -> VideoScores:
     from longtake.evaluators.scoring.scorer import score_video_suites
 
-    scores = score_video_suites(path, [entry], equipment=equipment, tell=meter)
+    scores = score_video_suites(path, [entry], model_pool=model_pool, tell=meter)
     synchronize()
     return scores[entry.label]
 
 
-def load_all(report: Report, entry: SuiteEntry, equipment: Equipment) -> None:
+def load_all(report: Report, entry: SuiteEntry, model_pool: ModelPool) -> None:
     started = time.perf_counter()
     for name in entry.open().networks():
         with report.guard(f"network {name}"):
-            equipment.network(name)
+            model_pool.network(name)
     report.row("networks drawn and loaded", time.perf_counter() - started, "s")
 
 
 def compare(report: Report, path: Path, clip: Path, entry: SuiteEntry, shared: dict[str, Any]) -> None:
     """Score the same video in both ways, each after a warm-up clip, and compare the scores."""
-    kinds, values = {"in batches": Equipment, "a frame at a time": OneAtATime}, []
+    kinds, values = {"in batches": ModelPool, "a frame at a time": OneAtATime}, []
     for kind in kinds.values():
         score(clip, entry, kind(DEVICE.type, seeded, shared), Meter())  # kernels are chosen here
     for name, kind in kinds.items():
@@ -122,13 +122,13 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         path = write_video(Path(folder) / "video-0.mp4", FRAMES)
         clip = write_video(Path(folder) / "clip-0.mp4", CLIP)
-        load_all(report, entry, Equipment(DEVICE.type, seeded, shared))
+        load_all(report, entry, ModelPool(DEVICE.type, seeded, shared))
         with report.guard("scores"):
             compare(report, path, clip, entry, shared)
         if on_gpu():
             report.row("peak device memory", torch.cuda.max_memory_allocated(DEVICE) / 2**30, "GiB")
             tabulate(
-                report, "scoring a clip", lambda: score(clip, entry, Equipment(DEVICE.type, seeded, shared), Meter())
+                report, "scoring a clip", lambda: score(clip, entry, ModelPool(DEVICE.type, seeded, shared), Meter())
             )
     return report.exit_code()
 

@@ -31,8 +31,8 @@ def bring(artefact: str) -> None:
     manifests.write(folder, Manifest(artefact, "owner/name", None, None, "here", {"metric.safetensors": record}))
 
 
-def lacks() -> dict[tuple[str, str], tuple[str, ...]]:
-    return {(one.group, one.name): one.lacks for one in (*dimensions(), *backbones())}
+def missing() -> dict[tuple[str, str], tuple[str, ...]]:
+    return {(one.group, one.name): one.missing for one in (*dimensions(), *backbones())}
 
 
 def command(artefact: str) -> str:
@@ -64,13 +64,13 @@ def test_what_is_there_and_what_each_row_lacks(tmp_path: Path, root: Path, capfd
 
 
 def test_a_dimension_can_run_once_all_that_its_networks_read_is_there() -> None:
-    before = lacks()
+    before = missing()
     assert before[LONG, "aesthetic_quality"] == (command("clip-vit-l-14"), command("aesthetic-linear"))
     bring("aesthetic-linear")
-    assert lacks()[LONG, "aesthetic_quality"] == (command("clip-vit-l-14"),)
+    assert missing()[LONG, "aesthetic_quality"] == (command("clip-vit-l-14"),)
     bring("clip-vit-l-14")
     bring("dino-vitb16")
-    after = lacks()
+    after = missing()
     assert after[LONG, "aesthetic_quality"] == ()
     assert after[LONG, "subject_consistency"] == ()
     assert after[f"{LONG} long_range", "subject_consistency"] == (command("dinov2-vitb14"),)
@@ -78,7 +78,7 @@ def test_a_dimension_can_run_once_all_that_its_networks_read_is_there() -> None:
 
 
 def test_a_backbone_names_the_weights_that_it_lacks() -> None:
-    found = lacks()
+    found = missing()
     assert found["backbones", "pocket-mem"] == ()
     assert found["backbones", "longlive"] == (
         "longlive-base longlive-lora wan-vae wan-text not there; "

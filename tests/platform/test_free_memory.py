@@ -4,7 +4,7 @@ import psutil
 import pytest
 
 from longtake.platform.free_memory import NO_LIMIT, free_bytes, group_free_bytes
-from longtake.platform.resources import GIB, BankRoom, Resources
+from longtake.platform.resources import GIB, BankCapacity, Resources
 
 
 def tree(root, files):
@@ -56,8 +56,10 @@ def test_a_group_below_the_machine_counts(tmp_path):
 
 
 def test_a_share_is_half_of_it_by_sampler_and_a_number_is_kept():
-    alone, among_four = (BankRoom().on_this_machine(samplers).host_gib for samplers in (1, 4))
+    alone, among_four = (BankCapacity().on_this_machine(samplers).host_gib for samplers in (1, 4))
     assert alone == pytest.approx(free_bytes() / 2 / GIB, rel=0.2)
     assert among_four == pytest.approx(alone / 4, rel=0.2)
-    assert BankRoom(gpu_gib=2, host_gib=3, disk="d").on_this_machine(4) == BankRoom(gpu_gib=2, host_gib=3, disk="d")
+    assert BankCapacity(gpu_gib=2, host_gib=3, disk="d").on_this_machine(4) == BankCapacity(
+        gpu_gib=2, host_gib=3, disk="d"
+    )
     assert Resources().bank.host_gib is None, "resolved where the sampler runs"

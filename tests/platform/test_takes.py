@@ -18,7 +18,7 @@ TAKE = Take("pocket", RAG, 30, 120, "dusk, brick; pan right 6 s, left 6 s, repea
         {"latent_frames": 123},
         {"prompt": "noon, brick; pan right 6 s, left 6 s, repeat"},
         {"seed": 1},
-        {"start_frames": 90},
+        {"prefix_frames": 90},
         {"fingerprint": (("method.descriptor", "d1"), ("weights", "w2"))},
         {"fingerprint": (("method.descriptor", "d2"), ("weights", "w1"))},
         {"method": MethodSpec("rag", "rag", {**RAG.params, "top_k": 5})},

@@ -14,7 +14,7 @@ from longtake.platform.errors import ConfigError, LongtakeError, StorageError
 from longtake.platform.models.embedder import EmbedderSpec, LatentAutoencoder
 from longtake.platform.store.training import TrainingFolder
 from longtake.platform.weights.embedder_catalog import load_embedder
-from longtake.platform.workers.group import Seat, sit_alone, work_alone
+from longtake.platform.workers.group import RankContext, run_single_rank, single_rank
 from longtake.trainers.embedder import EmbedderTraining, EmbedderWork, LossModule, build_engine
 from longtake.trainers.embedder_config import EmbedderConfig, ModelConfig
 from longtake.trainers.losses import LossConfig
@@ -41,7 +41,7 @@ def corpus(tmp_path_factory):
 def run(config: EmbedderConfig, corpus: Path, output: Path) -> TrainingFolder:
     folder = TrainingFolder(output, config.name)
     with folder.lock():
-        work_alone(EmbedderWork(config, corpus, folder))
+        run_single_rank(EmbedderWork(config, corpus, folder))
     return folder
 
 
@@ -58,7 +58,7 @@ def test_deepspeed_takes_the_golden_steps():
     embedder = LatentAutoencoder(EmbedderSpec(**sizes | {"hidden_dims": tuple(sizes["hidden_dims"])}))
     embedder.load_state_dict({k.removeprefix("weights."): v for k, v in tensors.items() if k.startswith("weights.")})
     chunk = tensors["chunk_drift"]
-    sit_alone()
+    single_rank()
     config = replace(CONFIG, batch_chunks=len(chunk), model=ModelConfig(sizes["latent_dim"], sizes["hidden_dims"]))
     engine = build_engine(LossModule(embedder, LossConfig()), config, 1)
     for golden in facts["adamw"]["trajectory"]:
@@ -116,10 +116,10 @@ def test_a_stop_saves_and_the_rest_follows(corpus, tmp_path):
     folder = TrainingFolder(tmp_path, config.name)
     with folder.lock():
         folder.ask_to_stop()
-        work_alone(EmbedderWork(config, corpus, folder))
+        run_single_rank(EmbedderWork(config, corpus, folder))
         assert folder.recorded() == [1]
         folder.clear_stop()
-        work_alone(EmbedderWork(config, corpus, folder))
+        run_single_rank(EmbedderWork(config, corpus, folder))
     assert totals(folder) == straight
 
 
@@ -130,7 +130,7 @@ def test_zero_is_not_read_by_another_crew(corpus, tmp_path):
     record = {"step": 12, "workers": 2, "zero_stage": 1}
     folder.record_checkpoint(record)
     with pytest.raises(ConfigError, match=r"saved by 2 workers with zero_stage 1, which 1 cannot read"):
-        EmbedderTraining(config, Corpus.open(corpus), folder, Seat(0, 1))
+        EmbedderTraining(config, Corpus.open(corpus), folder, RankContext(0, 1))
 
 
 def test_a_worker_that_was_replaced_writes_no_more(corpus, tmp_path):
@@ -138,7 +138,7 @@ def test_a_worker_that_was_replaced_writes_no_more(corpus, tmp_path):
     with folder.lock():
         (folder.path / ".epoch").write_text("7\n")
         with pytest.raises(StorageError, match="a newer run holds the training"):
-            work_alone(EmbedderWork(CONFIG, corpus, folder))
+            run_single_rank(EmbedderWork(CONFIG, corpus, folder))
         assert folder.steps() == []
 
 

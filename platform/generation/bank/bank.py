@@ -22,7 +22,7 @@ from torch import Tensor
 
 from longtake.platform.generation.bank.packing import pack, packed_bytes, unpack
 from longtake.platform.generation.bank.streams import Event, Streams, streams_of
-from longtake.platform.generation.bank.tier import Fetched, Shelf, Stored
+from longtake.platform.generation.bank.tier import Fetched, Stored, Tier
 from longtake.platform.generation.bank.tiers import place, release, reserve
 
 Key = tuple[int, int]
@@ -34,20 +34,20 @@ class Bank:
 
     def __init__(
         self,
-        shelves: list[Shelf],
+        tiers: list[Tier],
         dtype: torch.dtype,
         compute: torch.dtype,
         device: torch.device,
         streams: Streams | None = None,
     ):
-        self.shelves, self.dtype, self.compute, self.device = shelves, dtype, compute, device
+        self.tiers, self.dtype, self.compute, self.device = tiers, dtype, compute, device
         self.streams = streams or streams_of(device)
         self.stored: dict[Key, Stored] = {}
         self.leaving: dict[Key, Tensor] = {}
         self.staged: dict[Key, Fetched] = {}
         self.touched: list[Stored] = []
         self.marked: Event | None = None
-        self.promised: list[tuple[Shelf, int]] = []
+        self.promised: list[tuple[Tier, int]] = []
         self.promised_bytes = 0
         self.num_bytes = self.peak_bytes = 0
 
@@ -60,17 +60,17 @@ class Bank:
     @property
     def waited_seconds(self) -> float:
         """How long the launching thread has waited for the shelves, over all takes so far."""
-        return sum(shelf.waited_seconds for shelf in self.shelves)
+        return sum(tier.waited_seconds for tier in self.tiers)
 
     def reserve(self, entries: int, shape: tuple[int, ...]) -> None:
         """Reserve room for `entries` of `shape` until `close`. Call once. Raises ConfigError for too little room."""
         self.promised_bytes = packed_bytes(shape, self.compute, self.dtype)
-        self.promised = reserve(self.shelves, entries, self.promised_bytes)
+        self.promised = reserve(self.tiers, entries, self.promised_bytes)
 
     def fill(self) -> None:
         """Have all reserved memory ready before the first block; a take that is not measured gets it as it goes."""
-        for shelf in self.shelves:
-            shelf.fill(self.promised_bytes)
+        for tier in self.tiers:
+            tier.fill(self.promised_bytes)
 
     def put(self, key: Key, entry: Tensor) -> None:
         """Add an entry. `entry` must not change until the `join` that follows `settle`."""
@@ -98,8 +98,8 @@ class Bank:
 
     def store(self, entry: Tensor) -> Stored:
         packed = pack(entry, self.dtype)
-        shelf, buffer = place(self.shelves, packed.num_bytes)
-        stored = shelf.store(packed, buffer, self.streams)
+        tier, buffer = place(self.tiers, packed.num_bytes)
+        stored = tier.store(packed, buffer, self.streams)
         self.streams.out.uses(entry)  # rule e
         self.num_bytes += packed.num_bytes
         self.touched.append(stored)
@@ -118,7 +118,7 @@ class Bank:
         if key in self.staged:
             self.staged.pop(key).cancel()
         self.num_bytes -= stored.packed.num_bytes
-        stored.shelf.give_back(stored.buffer)
+        stored.tier.give_back(stored.buffer)
 
     def prefetch(self, keys: Iterable[Key]) -> None:
         """Start to bring entries to the device, in the order of `keys`."""
@@ -143,8 +143,8 @@ class Bank:
         """Return all buffers and reserved room to the shelves. Waits for every move."""
         for fetched in self.staged.values():
             fetched.cancel()
-        for shelf in self.shelves:
-            shelf.finish()
+        for tier in self.tiers:
+            tier.finish()
         for stream in (self.streams.out, self.streams.into):
             stream.record().synchronize()
         for held in (self.leaving, self.staged, self.touched):

@@ -35,7 +35,7 @@ from longtake.platform.generation.bank.packing import Packed
 from longtake.platform.generation.bank.pages import PinnedPages, Pinning
 from longtake.platform.generation.bank.pinned import cut, slot_bytes
 from longtake.platform.generation.bank.streams import REACHED, Event, SideStream, Streams
-from longtake.platform.generation.bank.tier import Fetched, InPlaceShelf, Stored
+from longtake.platform.generation.bank.tier import Fetched, InPlaceTier, Stored
 from longtake.platform.resources import GIB
 
 MADV_DONTNEED = getattr(mmap, "MADV_DONTNEED", None)
@@ -46,7 +46,7 @@ WRITING_SLOTS, READING_SLOTS = 4, 2
 STAGING_ENTRIES = WRITING_SLOTS + READING_SLOTS
 
 
-class DiskShelf(InPlaceShelf):
+class DiskTier(InPlaceTier):
     """Pieces of one mapped file."""
 
     name = "disk"
@@ -74,7 +74,7 @@ class DiskShelf(InPlaceShelf):
     def capacity(self) -> float:
         """Bytes of disk that the file uses, plus those that are free."""
         disk = os.statvfs(self.file.fileno())
-        return min(self.room, os.fstat(self.file.fileno()).st_blocks * 512 + disk.f_bavail * disk.f_frsize)
+        return min(self.max_bytes, os.fstat(self.file.fileno()).st_blocks * 512 + disk.f_bavail * disk.f_frsize)
 
     def release_pages(self, buffer: Tensor) -> None:
         """Release the pages. Their content stays in the file, and in the page cache while there is memory."""
@@ -90,12 +90,12 @@ class Coming(Fetched):
 
     packed: Packed
     launched: "Future[Event]"
-    shelf: "StagedDiskShelf"
+    tier: "StagedDiskTier"
 
     def arrived(self) -> Event:
         started = time.perf_counter()
         event = self.launched.result()
-        self.shelf.waited_seconds += time.perf_counter() - started
+        self.tier.waited_seconds += time.perf_counter() - started
         return event
 
     def cancel(self) -> None:
@@ -109,17 +109,17 @@ class StoredOnDisk(Stored):
 
     packed: Packed
     buffer: Tensor
-    shelf: "StagedDiskShelf"
+    tier: "StagedDiskTier"
     written: "Future[None]"
 
     def fetch(self, streams: Streams) -> Fetched:
         with streams.into.opened():
-            target = torch.empty_like(self.buffer, device=self.shelf.device)
-        launched = self.shelf.reader.submit(self.shelf.read, self, target, streams.into)
-        return Coming(self.packed.laid_out(target), launched, self.shelf)
+            target = torch.empty_like(self.buffer, device=self.tier.device)
+        launched = self.tier.reader.submit(self.tier.read, self, target, streams.into)
+        return Coming(self.packed.laid_out(target), launched, self.tier)
 
 
-class StagedDiskShelf(DiskShelf):
+class StagedDiskTier(DiskTier):
     """The file for the entries of `device`, with staging slots of one entry each, which are allocated once."""
 
     def __init__(self, folder: str, device: torch.device, pinning: Pinning):

@@ -20,7 +20,7 @@ from longtake.platform.generation.bank.background import Background
 from longtake.platform.generation.bank.packing import Packed
 from longtake.platform.generation.bank.pages import HUGE_PAGE, PinnedPages, Pinning
 from longtake.platform.generation.bank.streams import Event, Streams
-from longtake.platform.generation.bank.tier import ALIGNED, Fetched, Shelf, Stored
+from longtake.platform.generation.bank.tier import ALIGNED, Fetched, Stored, Tier
 
 PIECE_ENTRIES, READY_ENTRIES = 1, 8
 """Entries that are pinned at a time, few because other threads cannot launch while the driver registers memory, and
@@ -47,24 +47,24 @@ class StoredPinned(Stored):
 
     packed: Packed
     buffer: Tensor
-    shelf: "PinnedShelf"
+    tier: "PinnedTier"
     written: Event
 
     def fetch(self, streams: Streams) -> Fetched:
         with streams.into.opened():
-            target = torch.empty_like(self.buffer, device=self.shelf.device)
+            target = torch.empty_like(self.buffer, device=self.tier.device)
         streams.into.wait(self.written)  # rule 1: the copy to the host may still be running
         streams.into.copy(target, self.buffer)
         return Copied(self.packed.laid_out(target), streams.into.record())
 
 
-class PinnedShelf(Shelf):
+class PinnedTier(Tier):
     """Host memory for the entries of `device`."""
 
     name = "host"
 
-    def __init__(self, device: torch.device, room: float, pinning: Pinning):
-        super().__init__(room)
+    def __init__(self, device: torch.device, max_bytes: float, pinning: Pinning):
+        super().__init__(max_bytes)
         self.device = device
         self.pages = PinnedPages(pinning)
         self.thread = Background("bank-pinning", pinning.prepare)
@@ -118,7 +118,7 @@ class PinnedShelf(Shelf):
         """Entries of the next piece; 0 when enough are ready, the take has all it needs, or the room is full."""
         if len(self.ready[num_bytes]) >= READY_ENTRIES:
             return 0
-        left = int((self.room - self.charged) // num_bytes)
+        left = int((self.max_bytes - self.charged) // num_bytes)
         if self.reserved:
             left = min(left, self.reserved // num_bytes - self.cut.get(num_bytes, 0))
         return max(0, min(left, max(PIECE_ENTRIES, HUGE_PAGE // num_bytes)))
@@ -151,10 +151,10 @@ class PinnedShelf(Shelf):
         """Divide pinned pieces into buffers of `num_bytes`, or unpin them if too few buffers fit that way."""
         self.end_growing()
         super().clear(num_bytes)
-        most = int(self.room // num_bytes)
+        most = int(self.max_bytes // num_bytes)
         wanted = min(most, self.reserved // num_bytes) if self.reserved else most
         buffers = [buffer for piece in self.pages.pieces for buffer in cut(piece, num_bytes)][:most]
-        if len(buffers) + int((self.room - self.charged) // num_bytes) < wanted:
+        if len(buffers) + int((self.max_bytes - self.charged) // num_bytes) < wanted:
             buffers.clear()
             self.ready.clear()
             self.pages.release()

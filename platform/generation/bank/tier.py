@@ -38,11 +38,11 @@ class Fetched(ABC):
 
 
 class Stored(ABC):
-    """A packed entry in `buffer` of `shelf`."""
+    """A packed entry in `buffer` of `tier`."""
 
     packed: Packed
     buffer: Tensor
-    shelf: "Shelf"
+    tier: "Tier"
 
     @abstractmethod
     def fetch(self, streams: Streams) -> Fetched:
@@ -52,15 +52,15 @@ class Stored(ABC):
         """Called when the block that requested the entry no longer reads the buffer."""
 
 
-class Shelf(ABC):
-    """Buffers of uint8, at most `room` bytes in all: `held` bytes are allocated and `used` of them are in use;
+class Tier(ABC):
+    """Buffers of uint8, at most `max_bytes` bytes in all: `held` bytes are allocated and `used` of them are in use;
     `reserved` bytes are reserved by running takes. `waited_seconds`: how long `take` and reads have waited for a
     thread."""
 
     name: str
 
-    def __init__(self, room: float):
-        self.room = room
+    def __init__(self, max_bytes: float):
+        self.max_bytes = max_bytes
         self.held = self.used = self.reserved = 0
         self.waited_seconds = 0.0
         self.spare: dict[int, list[Tensor]] = {}
@@ -71,7 +71,7 @@ class Shelf(ABC):
             self.clear(num_bytes)
         kept = self.spare.setdefault(num_bytes, [])
         if not kept:
-            if self.held + num_bytes > self.room:
+            if self.held + num_bytes > self.max_bytes:
                 return None
             kept.append(self.make(num_bytes))
             self.held += num_bytes
@@ -97,7 +97,7 @@ class Shelf(ABC):
 
     def capacity(self) -> float:
         """Bytes that the shelf can hold in total."""
-        return self.room
+        return self.max_bytes
 
     def reserve(self, entries: int, num_bytes: int) -> None:
         """Reserve room at the start of a take; `entries` is negative at its end. May start to allocate in advance."""
@@ -137,17 +137,17 @@ class StoredHere(Stored):
 
     packed: Packed
     buffer: Tensor
-    shelf: "InPlaceShelf"
+    tier: "InPlaceTier"
     written: Event
 
     def fetch(self, streams: Streams) -> Fetched:
         return Here(self.packed, self.written)
 
     def released(self) -> None:
-        self.shelf.release_pages(self.buffer)
+        self.tier.release_pages(self.buffer)
 
 
-class InPlaceShelf(Shelf):
+class InPlaceTier(Tier):
     """A shelf whose buffers the device reads in place."""
 
     def store(self, packed: Packed, buffer: Tensor, streams: Streams) -> Stored:
@@ -160,12 +160,12 @@ class InPlaceShelf(Shelf):
         """Allow the buffer to leave memory if its content is also stored elsewhere."""
 
 
-class MemoryShelf(InPlaceShelf):
+class MemoryTier(InPlaceTier):
     """Memory of one device. Host memory is mapped from the system in pieces: on the heap, between the temporary tensors
     of packing, gaps would make an entry cost half as much again."""
 
-    def __init__(self, device: torch.device, room: float):
-        super().__init__(room)
+    def __init__(self, device: torch.device, max_bytes: float):
+        super().__init__(max_bytes)
         self.device = device
         self.name = "host" if device.type == "cpu" else "gpu"
         self.piece = torch.empty(0, dtype=torch.uint8)

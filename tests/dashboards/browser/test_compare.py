@@ -55,7 +55,7 @@ def seen(demo_url: str, painted_takes: list[Take], opened: Open) -> Watched:
     page = seen.open(link(painted_takes, t=5))
     page.wait_for_selector("#view[data-ready=compare]")
     page.evaluate(READER)
-    settled(seen, 5 * FPS)
+    prepare_network(seen, 5 * FPS)
     return seen
 
 
@@ -69,7 +69,7 @@ def numbers(page: Page) -> list[int | None]:
     return found
 
 
-def settled(seen: Watched, frame: int) -> None:
+def prepare_network(seen: Watched, frame: int) -> None:
     """All four show this very frame, and the page says so."""
     seen.until(lambda: numbers(seen.page) == [frame] * 4, f"frame {frame} in all videos")
     seen.until(lambda: label(seen.page) == frame, f"frame {frame} in words")
@@ -107,7 +107,7 @@ def test_ten_seconds_of_play_stay_within_one_frame(seen: Watched) -> None:
     assert read[-1][0] - read[0][0] == pytest.approx(PLAY_SECONDS * FPS, abs=0.2 * PLAY_SECONDS * FPS)
     assert max(apart) <= 1
     seen.page.click("#play")
-    settled(seen, stopped(seen))
+    prepare_network(seen, stopped(seen))
     seen.check()
 
 
@@ -133,7 +133,7 @@ def scrub(seen: Watched, frame: int) -> None:
         }""",
         frame / 476,
     )
-    settled(seen, frame)
+    prepare_network(seen, frame)
 
 
 def test_keys_play_stop_and_step(seen: Watched) -> None:
@@ -148,13 +148,13 @@ def test_keys_play_stop_and_step(seen: Watched) -> None:
         ("Home", 0),
     ]:
         keys.press(key)
-        settled(seen, frame)
+        prepare_network(seen, frame)
     keys.press("Space")
     seen.until(lambda: (numbers(seen.page)[0] or 0) > FPS, "the videos to play")
     keys.press("Space")
     frame = stopped(seen)
     seen.page.wait_for_timeout(300)
-    settled(seen, frame)
+    prepare_network(seen, frame)
     seen.check()
 
 
@@ -166,14 +166,14 @@ def test_keys_go_on_once_the_scrubber_has_the_focus(seen: Watched) -> None:
     middle = stopped(seen)
     assert middle == pytest.approx(238, abs=3)
     page.keyboard.press("ArrowRight")
-    settled(seen, middle + 1)
+    prepare_network(seen, middle + 1)
     page.keyboard.press("ArrowLeft")
-    settled(seen, middle)
+    prepare_network(seen, middle)
     assert page.input_value("#scrub") == str(middle)
     page.keyboard.press("Space")
     seen.until(lambda: (numbers(page)[0] or 0) > middle + 4, "the videos to play")
     page.keyboard.press("Space")
-    settled(seen, stopped(seen))
+    prepare_network(seen, stopped(seen))
     seen.check()
 
 
@@ -182,7 +182,7 @@ def test_w_goes_to_the_worst_second_with_caps_lock_too(seen: Watched) -> None:
     seen.page.locator("#videos").click(position={"x": 1, "y": 1})
     seen.page.evaluate("document.activeElement.blur()")
     seen.page.keyboard.press("W")
-    settled(seen, WORST[PAINTED_METHODS[0]][0] * CLIP_SECONDS * FPS)
+    prepare_network(seen, WORST[PAINTED_METHODS[0]][0] * CLIP_SECONDS * FPS)
     seen.check()
 
 
@@ -207,13 +207,13 @@ def test_the_focus_stays_on_a_link_while_the_address_follows_the_time(seen: Watc
 def test_a_link_shows_the_same_view_again(seen: Watched, painted_takes: list[Take]) -> None:
     """What the address says after some moves is all that another page needs."""
     seen.page.keyboard.press("Shift+ArrowRight")
-    settled(seen, 96)
+    prepare_network(seen, 96)
     seen.until(lambda: "t=6" in seen.page.url, "the time in the address")
     other = Watched(seen.page.context, seen.url)
     other.open(seen.page.url.partition("#")[2])
     other.page.wait_for_selector("#view[data-ready=compare]")
     other.page.evaluate(READER)
-    settled(other, 96)
+    prepare_network(other, 96)
     takes = other.page.eval_on_selector_all("video[data-take]", "(all) => all.map((v) => v.dataset.take)")
     assert takes == [take.id for take in painted_takes]
     other.check()
@@ -228,7 +228,7 @@ def test_the_worst_second_is_where_the_scores_say(
     page = seen.open(link(painted_takes, metric=f"weightless/{metric}"))
     page.wait_for_selector("#view[data-ready=compare]")
     page.evaluate(READER)
-    settled(seen, 0)
+    prepare_network(seen, 0)
     first = WORST[PAINTED_METHODS[0]][which] * CLIP_SECONDS * FPS
     page.click("#worst")
     seen.until(lambda: first <= (numbers(page)[0] or 0) < first + CLIP_SECONDS * FPS, f"a frame of the clip at {first}")

@@ -27,7 +27,7 @@ def test_it_declares_what_its_number_means(name: str) -> None:
     assert name in (metric.name, f"vbench/{metric.name}")
     assert metric.unit
     assert metric.direction in ("higher", "lower")
-    assert metric.departs
+    assert metric.deviations
     if metric.floor_of is not None:
         assert metrics.get(metric.floor_of).unit == metric.unit
         assert not metric.ranked, "a floor is shown beside its metric, it is no rival of it"
@@ -116,7 +116,7 @@ def test_a_run_keeps_features_and_not_frames(name: str, run_metric: RunMetric) -
 
     def held_bytes(clips: int) -> int:
         path = Path("v.mp4")
-        run = metrics.get(name)().open(VideoContext(path, 2.0, 64, 64, 4 * clips, equipment=stand_ins()))
+        run = metrics.get(name)().open(VideoContext(path, 2.0, 64, 64, 4 * clips, model_pool=stand_ins()))
         tracemalloc.start()
         for view in iter_clips((noise for _ in range(clips)), 2.0, 4, path):
             run.clip(view)

@@ -58,11 +58,11 @@ def videos(scenes, latents):
     return TrueVideos(torch.stack([latents(scene) for scene in scenes]), tuple(scenes), tuple(range(len(scenes))))
 
 
-def means(config, filmed):
-    driven = drive(config, filmed, WINDOW, lambda done: None)
+def means(config, context):
+    driven = drive(config, context, WINDOW, lambda done: None)
     return [
         {name: mean_known(values) for name, values in measure(of, scene, WINDOW.block).items()}
-        for of, scene in zip(driven.found, filmed.scenes, strict=True)
+        for of, scene in zip(driven.found, context.scenes, strict=True)
     ]
 
 
@@ -179,9 +179,9 @@ def test_one_hot_of_the_column_reaches_recall_1():
     Alike are copies alone, so that once it has six of them it shows one place."""
     driven = drive(Rag(top_k=6, recency_guard=2), videos([sweep(6)], one_hot), WINDOW, lambda done: None)
     values = measure(driven.found[0], sweep(6), 3)
-    settled = driven.found[0].firsts_N >= 33
+    prepare_network = driven.found[0].firsts_N >= 33
     assert values["strict_recall"][~np.isnan(values["strict_recall"])].min() == 1.0
-    assert values["recall"][settled].min() == 1.0
+    assert values["recall"][prepare_network].min() == 1.0
     assert values["places"][-1] == 1.0
     assert values["coverage"][-1] == 0.0  # the last block goes on in one direction: nothing of it is in one view
 
@@ -195,8 +195,8 @@ def test_columns_as_descriptor_never_miss():
 def test_random_is_near_its_expectation():
     """K of n without replacement hit one of r with 1 - C(n-r, K) / C(n, K), and r / n of them are relevant."""
     scenes = [sweep(period, frames=240) for period in (6, 9, 12, 15, 18, 21, 24, 30)]
-    filmed = videos(scenes, one_hot)
-    driven = drive(RandomMemory(top_k=4, recency_guard=2), filmed, WINDOW, lambda done: None)
+    context = videos(scenes, one_hot)
+    driven = drive(RandomMemory(top_k=4, recency_guard=2), context, WINDOW, lambda done: None)
     recall, precision, expected = [], [], []
     for of, scene in zip(driven.found, scenes, strict=True):
         values = measure(of, scene, 3)
@@ -276,11 +276,11 @@ def test_rows_pair_prompts_and_leave_out_what_compares_nothing():
 
 def test_a_tally_puts_blocks_into_the_part_in_which_they_begin():
     """4 frames a second, 300 frames: parts of 30, 30 and 15 s, and the whole; blocks from 18 on."""
-    filmed = videos([sweep(9, frames=300)], shown_columns)
+    context = videos([sweep(9, frames=300)], shown_columns)
     tally = Tally("columns", WINDOW, 75.0, 4)
-    driven = drive(Rag(top_k=4, recency_guard=5), filmed, WINDOW, lambda done: None)
-    tally.add(driven, filmed)
-    values = measure(driven.found[0], filmed.scenes[0], 3)["places"]
+    driven = drive(Rag(top_k=4, recency_guard=5), context, WINDOW, lambda done: None)
+    tally.add(driven, context)
+    values = measure(driven.found[0], context.scenes[0], 3)["places"]
     first = driven.found[0].firsts_N
     assert tally.measures["places", (0.0, 30.0)] == [pytest.approx(np.nanmean(values[first < 120]))]
     assert tally.measures["places", (60.0, 75.0)] == [pytest.approx(np.nanmean(values[first >= 240]))]

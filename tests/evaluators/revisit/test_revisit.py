@@ -43,13 +43,13 @@ def video_of(latents: torch.Tensor) -> np.ndarray:
     return StreamingDecoder(PocketCodec(), parse(PROMPT).camera(len(latents))).push(latents)
 
 
-def context(frames: np.ndarray, start_frames: int = 0, prompt: str = PROMPT) -> VideoContext:
+def context(frames: np.ndarray, prefix_frames: int = 0, prompt: str = PROMPT) -> VideoContext:
     height, width = frames.shape[1:3]
-    return VideoContext(Path("made.mp4"), 16.0, width, height, len(frames), prompt, SEED, start_frames)
+    return VideoContext(Path("made.mp4"), 16.0, width, height, len(frames), prompt, SEED, prefix_frames)
 
 
-def score(name: str, frames: np.ndarray, start_frames: int = 0) -> VideoValue:
-    ctx = context(frames, start_frames)
+def score(name: str, frames: np.ndarray, prefix_frames: int = 0) -> VideoValue:
+    ctx = context(frames, prefix_frames)
     run = metrics.get(name)().open(ctx)
     clips: list[float | None] = []
     for view in iter_clips([frames], 16.0, clip_frames(16.0, 128, 128, ctx.path), ctx.path):
@@ -63,7 +63,7 @@ def score(name: str, frames: np.ndarray, start_frames: int = 0) -> VideoValue:
 def test_which_columns_are_revisited() -> None:
     # Frame 23 shows columns 23..30. Frame 24 turns back to 22..29: 22 had left the view, the others never did. One more
     # each frame until all 8 at frame 31; frame 47 shows -1..6, and -1 is new.
-    walk = Walk(parse(PROMPT).camera(LATENTS), start_frames=0)
+    walk = Walk(parse(PROMPT).camera(LATENTS), prefix_frames=0)
     counts = [len(walk.step(np.zeros((8, 384))).places) for _ in range(LATENTS)]
     assert counts[:24] == [0] * 24
     assert counts[24:48] == [1, 2, 3, 4, 5, 6, 7] + [8] * 16 + [7]
@@ -73,7 +73,7 @@ def test_which_columns_are_revisited() -> None:
 
 
 def test_given_frames_teach_first_sights_and_never_count() -> None:
-    walk = Walk(parse(PROMPT).camera(LATENTS), start_frames=30)
+    walk = Walk(parse(PROMPT).camera(LATENTS), prefix_frames=30)
     counts = [len(walk.step(np.zeros((8, 384))).places) for _ in range(32)]
     assert counts == [0] * 30 + [7, 8]
     assert walk.given.nonzero()[0].tolist() == list(range(31))
@@ -81,7 +81,7 @@ def test_given_frames_teach_first_sights_and_never_count() -> None:
 
 def test_a_walk_round_the_circle_revisits_modulo_96() -> None:
     # 96 steps to the right come back to column 0; frame 89 shows 89..96, and 96 is place 0 again.
-    walk = Walk(parse("noon, stone; pan right 24 s").camera(100), start_frames=0)
+    walk = Walk(parse("noon, stone; pan right 24 s").camera(100), prefix_frames=0)
     counts = [len(walk.step(np.zeros((8, 384))).places) for _ in range(100)]
     assert counts == [0] * 89 + [1, 2, 3, 4, 5, 6, 7] + [8] * 4
 
@@ -112,10 +112,10 @@ def test_a_perfect_video_repeats_itself_exactly(true_latents: torch.Tensor) -> N
 
 def test_against_the_truth_a_perfect_video_has_the_codecs_error(true_latents: torch.Tensor) -> None:
     frames = video_of(true_latents)
-    assert score("revisit_hit_true", frames, start_frames=24).value == 1.0
-    assert 30 < score("revisit_psnr_true", frames, start_frames=24).value < 38
-    assert score("revisit_hit_true_floor", frames, start_frames=24).value == 0.0
-    assert score("revisit_psnr_true_floor", frames, start_frames=24).value < 18
+    assert score("revisit_hit_true", frames, prefix_frames=24).value == 1.0
+    assert 30 < score("revisit_psnr_true", frames, prefix_frames=24).value < 38
+    assert score("revisit_hit_true_floor", frames, prefix_frames=24).value == 0.0
+    assert score("revisit_psnr_true_floor", frames, prefix_frames=24).value < 18
 
 
 def test_shuffled_columns_fall_to_the_floor(true_latents: torch.Tensor) -> None:

@@ -20,10 +20,10 @@ SUITES = [
 
 
 def test_every_bad_file_has_a_reason_and_costs_no_other_its_score(tmp_path: Path) -> None:
-    equipment = stand_ins()
+    model_pool = stand_ins()
 
     def scored(path: Path) -> dict[str, VideoScores]:
-        return score_video_suites(path, SUITES, equipment=equipment)
+        return score_video_suites(path, SUITES, model_pool=model_pool)
 
     good = tmp_path / "good.mp4"
     good.write_bytes(bad_videos.video(tmp_path / "made.mp4"))
@@ -46,7 +46,7 @@ def test_what_can_be_scored_of_a_poor_video_is(tmp_path: Path) -> None:
     for name, data in bad_videos.poor(tmp_path / "scratch").items():
         path = tmp_path / name
         path.write_bytes(data)
-        found[name] = score_video_suites(path, SUITES, equipment=stand_ins())
+        found[name] = score_video_suites(path, SUITES, model_pool=stand_ins())
         for scores in found[name].values():
             assert all(scores.errors[metric] for metric, value in scores.metrics.items() if value is None)
     one = found["one-frame.mp4"]["vbench-long"]

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from longtake.evaluators.base import SuiteEntry
-from longtake.evaluators.model_pool import Equipment
+from longtake.evaluators.model_pool import ModelPool
 from longtake.evaluators.scoring import scorer
 from longtake.evaluators.scoring.scorer import score_video, score_video_suites
 from longtake.evaluators.views import Frames
@@ -68,7 +68,7 @@ def test_libraries_of_networks_and_the_device_are_told_with_every_score(
 
 
 def test_a_clip_that_failed_costs_its_neighbour_nothing(tmp_path: Path, textured: Frames, lossless: Write) -> None:
-    equipment, calls = stand_ins.stand_ins(), []
+    model_pool, calls = stand_ins.stand_ins(), []
 
     def fails_once(frames):  # type: ignore[no-untyped-def]
         calls.append(len(frames))
@@ -76,10 +76,10 @@ def test_a_clip_that_failed_costs_its_neighbour_nothing(tmp_path: Path, textured
             raise ValueError("for once")
         return stand_ins.features(frames)
 
-    equipment.loaded["dino"] = fails_once
+    model_pool.loaded["dino"] = fails_once
     entry = SuiteEntry("vbench-long", "v", {"dimensions": ["subject_consistency"]})
     path = lossless(tmp_path / "v.mkv", textured)
-    found = score_video(path, entry, equipment).clips["subject_consistency"]
+    found = score_video(path, entry, model_pool).clips["subject_consistency"]
     whole = score_video(path, entry, stand_ins.stand_ins()).clips["subject_consistency"]
     assert found == [whole[0], None, pytest.approx(whole[2], abs=1e-12)]
 
@@ -98,11 +98,11 @@ def test_cuts_are_those_of_the_source_under_every_protocol(tmp_path: Path, lossl
 def test_the_cache_key_of_a_score_on_a_cpu() -> None:
     """The key is written out, so that scores from before a release are found after it."""
     entry = SuiteEntry("vbench-long", "v", {"dimensions": ["motion_smoothness"]}, {"amt-s": "0" * 64})
-    (smoothness, *_) = scorer.seek(entry, "", None, None, "cpu")
+    (smoothness, *_) = scorer.find_tasks(entry, "", None, None, "cpu")
     versions = {name: version(name) for name in ("av", "numpy", "torch", "vbench")}
     libraries = {**versions, "PIL": version("pillow"), "opencv": scorer.cv2.__version__, "device": "cpu"}
-    marks, weights = {"compat": []}, {"amt-s": "0" * 64}
-    expected = ["vbench/motion_smoothness", "vbench-long-1", "direct", marks, weights, libraries]
+    cache_settings, weights = {"compat": []}, {"amt-s": "0" * 64}
+    expected = ["vbench/motion_smoothness", "vbench-long-1", "direct", cache_settings, weights, libraries]
     assert smoothness.key == json.dumps(expected, sort_keys=True)
 
 
@@ -136,7 +136,7 @@ def test_tf32_is_off_once_a_video_is_scored_on_a_gpu_and_untouched_by_a_cpu(
     tmp_path: Path, textured: Frames, lossless: Write
 ) -> None:
     path, entry = lossless(tmp_path / "v.mkv", textured), SuiteEntry("vbench-long", "v", FLICKERING)
-    score_video(path, entry, Equipment("cpu"))
+    score_video(path, entry, ModelPool("cpu"))
     assert [getattr(owner, flag) for owner, flag in FLAGS] == [True] * 3
-    score_video(path, entry, Equipment("cuda"))  # flickering uses no network, so no GPU is needed
+    score_video(path, entry, ModelPool("cuda"))  # flickering uses no network, so no GPU is needed
     assert [getattr(owner, flag) for owner, flag in FLAGS] == [False] * 3

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from longtake.evaluators import gpu
-from longtake.evaluators.model_pool import Equipment
+from longtake.evaluators.model_pool import ModelPool
 from longtake.evaluators.scoring import scorer
 from longtake.evaluators.scoring.read_ahead import read_ahead
 from longtake.evaluators.views import Frames
@@ -63,7 +63,7 @@ def test_frames_beside_a_gpu_are_those_beside_a_cpu(
     tmp_path: Path, textured: Frames, lossless: Callable[..., Path]
 ) -> None:
     path = lossless(tmp_path / "v.mkv", textured)
-    beside_gpu, beside_cpu = (scorer._decoded(path, Equipment(device), 32) for device in ("cuda", "cpu"))
+    beside_gpu, beside_cpu = (scorer._decoded(path, ModelPool(device), 32) for device in ("cuda", "cpu"))
     for one, other in zip(beside_gpu, beside_cpu, strict=True):
         assert np.array_equal(one, other)
 
@@ -74,7 +74,7 @@ def test_a_cut_video_ends_alike_beside_a_gpu(tmp_path: Path, textured: Frames, e
     reasons = []
     for device in ("cuda", "cpu"):
         with pytest.raises(video.VideoError) as caught:
-            list(scorer._decoded(path, Equipment(device), 32))
+            list(scorer._decoded(path, ModelPool(device), 32))
         reasons.append(str(caught.value))
     assert reasons[0] == reasons[1]
 

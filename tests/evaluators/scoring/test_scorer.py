@@ -13,7 +13,7 @@ import torch
 
 from longtake.evaluators.base import Metric, MetricRun, SuiteEntry, VideoContext, VideoValue
 from longtake.evaluators.drift import Timeline, drift_of
-from longtake.evaluators.scoring.metric_runner import Track
+from longtake.evaluators.scoring.metric_runner import MetricRunner
 from longtake.evaluators.scoring.scorer import context_of, score_video, score_video_suites
 from longtake.evaluators.views import ClipView, Frames
 from longtake.platform.errors import ConfigError, SetupError, StorageError
@@ -88,7 +88,7 @@ def test_a_missing_file_and_an_unknown_suite_are_one_line(tmp_path: Path) -> Non
 class _Fragile(Metric):
     """Answers with what it was given, clip by clip."""
 
-    name, unit, direction, departs = "fragile", "1", "higher", "made for a test"
+    name, unit, direction, deviations = "fragile", "1", "higher", "made for a test"
 
     def __init__(self, answers: list[float | Exception]) -> None:
         self.answers = answers
@@ -107,11 +107,11 @@ class _Fragile(Metric):
 
 
 def scored(answers: list[float | Exception]) -> tuple[float | None, list[float | None], dict[str, str]]:
-    track = Track(_Fragile(answers))
-    track.open(VideoContext(Path("v.mp4"), 1.0, 2, 2, 2 * len(answers)))
+    runner = MetricRunner(_Fragile(answers))
+    runner.open(VideoContext(Path("v.mp4"), 1.0, 2, 2, 2 * len(answers)))
     for i in range(len(answers)):
-        track.clip(ClipView(np.zeros((2, 2, 2, 3), np.uint8), 2 * i, 1.0))
-    result = track.result(Timeline(tuple(range(0, 2 * len(answers), 2)), 2, 2 * len(answers), 1.0))
+        runner.clip(ClipView(np.zeros((2, 2, 2, 3), np.uint8), 2 * i, 1.0))
+    result = runner.result(Timeline(tuple(range(0, 2 * len(answers), 2)), 2, 2 * len(answers), 1.0))
     return result.value, result.clips, result.errors
 
 
@@ -156,16 +156,16 @@ def test_a_pocket_take_is_scored_under_both_suites_from_its_video_file(tmp_path:
     assert pocket.metrics["revisit_psnr"] > pocket.metrics["revisit_psnr_floor"] + 10
     assert pocket.metrics["revisit_hit"] > 0.9
     assert "revisit_psnr_true" not in pocket.metrics, "no start was given, so the truth does not apply"
-    given = score_video_suites(tmp_path / "video.mp4", [POCKET], replace(take, start_frames=24))["pocket"]
+    given = score_video_suites(tmp_path / "video.mp4", [POCKET], replace(take, prefix_frames=24))["pocket"]
     assert given.metrics["revisit_hit_true"] == 1.0
 
 
 def test_the_context_of_a_take_knows_its_prompt(tmp_path: Path, textured: Frames, lossless: Write) -> None:
     path = lossless(tmp_path / "v.mkv", textured[:33])
-    take = Take("pocket", MethodSpec("native", "native", {}), 2, 9, "dusk, brick", 3, start_frames=3)
+    take = Take("pocket", MethodSpec("native", "native", {}), 2, 9, "dusk, brick", 3, prefix_frames=3)
     ctx = context_of(path, take)
     assert (ctx.num_frames, ctx.width, ctx.height, ctx.fps) == (33, 48, 40, 16.0)
-    assert (ctx.prompt, ctx.seed, ctx.start_frames, ctx.latent_frames) == ("dusk, brick", 3, 3, 9)
+    assert (ctx.prompt, ctx.seed, ctx.prefix_frames, ctx.latent_frames) == ("dusk, brick", 3, 3, 9)
 
 
 def test_drift_by_hand() -> None:

@@ -16,7 +16,7 @@ import pytest
 
 from longtake.evaluators.base import SuiteEntry
 from longtake.evaluators.clips import clip_frames, iter_clips
-from longtake.evaluators.model_pool import Equipment
+from longtake.evaluators.model_pool import ModelPool
 from longtake.evaluators.models.base import load
 from longtake.evaluators.scoring.scorer import score_video
 from longtake.evaluators.suites.vbench_long import DIMENSIONS, VBenchLong
@@ -37,9 +37,9 @@ EXACT_OF = {"aesthetic_quality": ("fast",), "dynamic_degree": ("real", "fast")}
 
 
 @pytest.fixture(scope="module")
-def equipment() -> Equipment:
+def model_pool() -> ModelPool:
     lora = SCORES["provenance"]["lora"]
-    return Equipment("cpu", lambda name, device: load(name, device, weights_for(name), lora))
+    return ModelPool("cpu", lambda name, device: load(name, device, weights_for(name), lora))
 
 
 def sha256(frames: Any) -> str:
@@ -63,11 +63,11 @@ def test_the_clips_are_the_same_pixels(name: str, protocol: str, golden_video: C
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 @pytest.mark.parametrize("name", VIDEOS)
 def test_every_clip_of_every_dimension_scores_the_same(
-    name: str, protocol: str, golden_video: Callable[[str], Path], equipment: Equipment
+    name: str, protocol: str, golden_video: Callable[[str], Path], model_pool: ModelPool
 ) -> None:
     wanted = [one for one in DIMENSIONS if protocol == "direct" or name in EXACT_OF.get(one, VIDEOS)]
     entry = SuiteEntry("vbench-long", "vbench-long", {"protocol": protocol, "dimensions": wanted})
-    found = score_video(golden_video(name), entry, equipment)
+    found = score_video(golden_video(name), entry, model_pool)
     for dimension in wanted:
         if dimension in TOO_SMALL.get(name, ()):
             assert found.metrics[dimension] is None
@@ -84,7 +84,12 @@ def test_every_clip_of_every_dimension_scores_the_same(
 @pytest.mark.parametrize("name", sorted(SCORES["direct_between_clips"]))
 @pytest.mark.parametrize("dimension", FUSED)
 def test_first_frames_are_the_same_pixels_and_score_the_same(
-    dimension: str, name: str, protocol: str, antialias: bool, golden_video: Callable[[str], Path], equipment: Equipment
+    dimension: str,
+    name: str,
+    protocol: str,
+    antialias: bool,
+    golden_video: Callable[[str], Path],
+    model_pool: ModelPool,
 ) -> None:
     from longtake.evaluators.metrics.vbench_consistency import FirstFrames
 
@@ -95,7 +100,7 @@ def test_first_frames_are_the_same_pixels_and_score_the_same(
 
     settings = VBenchLong(protocol=protocol, long_range=True, antialias=antialias, compat=["overlapping-clip"])
     seen: list[Any] = []
-    row = Watched(settings.metric(f"vbench/{dimension}").eyes(), settings, equipment)
+    row = Watched(settings.metric(f"vbench/{dimension}").eyes(), settings, model_pool)
     for view in clips_of(golden_video(name), protocol):
         row.add(view)
     score, official = row.score(), SCORES[f"{protocol}_between_clips"][name]

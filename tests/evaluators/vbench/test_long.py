@@ -19,7 +19,7 @@ from torch import Tensor
 
 from longtake.evaluators.base import SuiteEntry, VideoContext
 from longtake.evaluators.clips import iter_clips
-from longtake.evaluators.model_pool import Equipment, ready_made
+from longtake.evaluators.model_pool import ModelPool, pool_of
 from longtake.evaluators.scoring.scorer import score_video
 from longtake.evaluators.suites.vbench_long import DIMENSIONS
 from longtake.evaluators.vbench.pixels import CLIP, IMAGENET
@@ -37,9 +37,9 @@ Score = Callable[..., VideoScores]
 def score(tmp_path: Path, lossless: Callable[..., Path]) -> Score:
     """(frames, equipment, settings of the suite) -> scores; every clip of every dimension has one."""
 
-    def scored(frames: Frames, equipment: Equipment | None = None, **settings: Any) -> VideoScores:
+    def scored(frames: Frames, model_pool: ModelPool | None = None, **settings: Any) -> VideoScores:
         path = lossless(tmp_path / f"{len(list(tmp_path.iterdir()))}.mkv", frames, FPS)
-        found = score_video(path, SuiteEntry("vbench-long", "vbench-long", settings), equipment or stand_ins())
+        found = score_video(path, SuiteEntry("vbench-long", "vbench-long", settings), model_pool or stand_ins())
         assert [name for name in found.errors if "." not in name] == []
         return found
 
@@ -99,11 +99,11 @@ def directions_of(statistics: tuple[tuple[float, ...], tuple[float, ...]]) -> Ca
     return network
 
 
-def exact_eyes() -> Equipment:
+def exact_eyes() -> ModelPool:
     """Networks whose answers for flat frames are known: the cosine of two frames, one of them white, is the other's
     level; the rating is ten times the level."""
     plain = directions_of(((0.0,) * 3, (1.0,) * 3))
-    return ready_made(
+    return pool_of(
         {
             "dino": directions_of(IMAGENET),
             "dinov2": directions_of(IMAGENET),
@@ -239,8 +239,8 @@ def test_a_longer_video_leaves_features_of_first_frames_behind_and_nothing_else(
     noise = np.random.default_rng(2).integers(0, 256, (CLIP_FRAMES, 64, 64, 3), dtype=np.uint8)
 
     def held(clips: int) -> dict[str, int]:
-        path, equipment = Path("v.mkv"), stand_ins()
-        ctx = VideoContext(path, FPS, 64, 64, clips * CLIP_FRAMES, equipment=equipment)
+        path, model_pool = Path("v.mkv"), stand_ins()
+        ctx = VideoContext(path, FPS, 64, 64, clips * CLIP_FRAMES, model_pool=model_pool)
         runs = {key: suite.metric(key).open(ctx) for key in suite.metrics}
         for view in iter_clips((noise for _ in range(clips)), FPS, CLIP_FRAMES, path):
             for run in runs.values():

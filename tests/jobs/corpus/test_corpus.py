@@ -31,7 +31,7 @@ SPEC = f"""
 name: few
 backbone: tiny
 seconds: 6
-start_s: 1.5
+prefix_s: 1.5
 dtype: float16
 shard_takes: 5
 prompts: {json.dumps(PROMPTS)}
@@ -71,7 +71,7 @@ def test_every_shipped_spec_loads(path: Path) -> None:
     plan = corpus_spec.expand(path)
     assert plan.spec.name == path.stem
     assert len({take.id for take in plan.takes}) == 512
-    assert {(take.latent_frames, take.start_frames) for take in plan.takes} == {(90, 0)}
+    assert {(take.latent_frames, take.prefix_frames) for take in plan.takes} == {(90, 0)}
 
 
 def test_the_pool_is_of_every_pair_and_none_of_the_sweeps() -> None:
@@ -98,7 +98,7 @@ def test_latents_are_those_of_the_sampler_in_the_order_of_the_prompts(calm: Path
     assert len(alone) == 24
     assert corpus.entries[6].take_id == take.id
     assert corpus.frames(6, 0, 24).equal(alone.half())
-    assert corpus.frames(6, 0, 6).equal(tiny.Tiny(None).start_latents(take.prompt, 0, 6).half())  # type: ignore[arg-type]
+    assert corpus.frames(6, 0, 6).equal(tiny.Tiny(None).prefix_latents(take.prompt, 0, 6).half())  # type: ignore[arg-type]
 
 
 def test_running_again_makes_nothing_and_verify_finds_no_fault(
@@ -314,7 +314,7 @@ BAD = [
     ("backbone=null", "backbone: must be given, or latents"),
     ("dtype=bf32", "dtype: unknown type 'bf32'; known: bf16, float16, float32"),
     ("shard_takes=0", "shard_takes: 0 is not from 1 to 4096"),
-    ("start_s=6", "start_s: 6 leaves nothing of 6 s to generate"),
+    ("prefix_s=6", "prefix_s: 6 leaves nothing of 6 s to generate"),
     ("method=[native]", "method: ['native'] is not one method"),
     ("method={rag: {topk: 2}}", "did you mean 'top_k'"),
     ("prompts=null", "prompts: None is not understood"),

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from longtake.jobs.cli import execute
-from longtake.jobs.embedder.candidates import EvalOptions, label_of, resolve
+from longtake.jobs.embedder.candidates import EmbedderEvalOptions, label_of, resolve
 from longtake.platform.models.embedder import EmbedderSpec, fresh_embedder, save_embedder
 
 POCKET = EmbedderSpec(48, 1, 8, latent_dim=16, hidden_dims=(64, 64))
@@ -162,7 +162,7 @@ def test_a_label_is_what_tells_descriptors_apart() -> None:
     assert label_of("runs/training/pocket-embedder/best/embedder.safetensors") == "pocket-embedder"
     assert label_of("somewhere/Large One.safetensors") == "large-one"
     assert label_of("oracle/embedder.safetensors") == "oracle-embedder"
-    options = EvalOptions((), tracking="disabled")
+    options = EmbedderEvalOptions((), tracking="disabled")
     assert resolve("avg-pool", options) == ("avg-pool", "avg-pool", "avg-pool")
     assert resolve("mine=runs/a=b", options) == ("mine", "runs/a=b", "runs/a=b")
     assert resolve("runs/a=b", options) == ("a-b", "runs/a=b", "runs/a=b")

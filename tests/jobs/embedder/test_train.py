@@ -283,10 +283,10 @@ def refused(capsys, config: Path, *overrides: str) -> str:
         ("loss.margin=2", "loss.margin = 2"),
         ("optimizer=adam", "unknown key 'optimizer'"),
         ("workers={count: 3}", "batch_chunks = 8: must be a multiple of 3"),
-        ("register.name=Best One", "is no valid name"),
+        ("register.name=Best One", "is not a name"),
         ("register.alias=latest", "register.alias: 'latest' is kept by MLflow"),
         ("workers.gpus_per_worker=0.5", "workers.gpus_per_worker: 0.5 is not 'auto', 0 or 1"),
-        ("name=Bad Name", "is no valid name"),
+        ("name=Bad Name", "is not a name"),
     ],
 )
 def test_bad_input_is_one_line(tmp_path, capsys, override, told):

@@ -21,8 +21,8 @@ from rich.console import Console
 from longtake.evaluators.base import SuiteEntry
 from longtake.evaluators.results.folder import FolderReport, find_videos
 from longtake.jobs.cli import execute
-from longtake.jobs.folder_eval.progress import EvalView
-from longtake.jobs.folder_eval.run import EvalOptions, FolderWork, device_of, eval_folder, group_of
+from longtake.jobs.folder_eval.progress import EvalProgress
+from longtake.jobs.folder_eval.run import FolderEvalOptions, FolderWork, device_of, eval_folder, group_of
 from longtake.platform.errors import ConfigError
 from longtake.platform.video.writing import VideoWriter
 from longtake.platform.workers.fleet import Item, Outcome, Running
@@ -134,10 +134,10 @@ def test_a_dead_worker_is_tried_three_times_and_is_a_reason_for_this_run(tmp_pat
     out = io.StringIO()
     paths = find_videos(videos(tmp_path / "videos", 1))
     report = FolderReport(paths, SuiteEntry("weightless", "weightless"), tmp_path / "s.json")
-    work = FolderWork(report, EvalView(Console(file=out, width=200)))
+    work = FolderWork(report, EvalProgress(Console(file=out, width=200)))
     died = Outcome("evaluators", work.item("v0.mp4"), error=WorkerDied("evaluators-1 died"), died=True)
     for _ in range(3):
-        work.book(Queue(), died)  # type: ignore[arg-type]
+        work.record_outcome(Queue(), died)  # type: ignore[arg-type]
     assert Queue.submitted == ["v0.mp4"] * 2
     assert not work.left
     entry = read(tmp_path / "s.json")["videos"]["v0.mp4"]
@@ -147,7 +147,7 @@ def test_a_dead_worker_is_tried_three_times_and_is_a_reason_for_this_run(tmp_pat
 
 def test_progress_of_one_long_video_is_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
     out = io.StringIO()
-    view = EvalView(Console(file=out, width=200))
+    view = EvalProgress(Console(file=out, width=200))
     running = Running("evaluators", "evaluators-1", Item("long.mp4", {}, label="long.mp4"))
     running.report = {"done": 64, "total": 480, "unit": "frame"}
     view.update([running])
@@ -191,13 +191,13 @@ def test_an_output_that_cannot_be_written_is_5_before_anything_is_scored(tmp_pat
 
 def test_options_of_the_function_are_those_of_the_command(tmp_path: Path) -> None:
     console = Console(file=io.StringIO(), width=200)
-    options = EvalOptions(videos(tmp_path / "videos", 1), "vbench-long", ["dimensions=[temporal_flickering]"])
+    options = FolderEvalOptions(videos(tmp_path / "videos", 1), "vbench-long", ["dimensions=[temporal_flickering]"])
     assert eval_folder(options, console) == 0
 
 
 def test_a_gpu_is_for_networks_and_one_evaluator_takes_it_without_asking_a_cluster() -> None:
     networks = SuiteEntry("vbench-long", "vbench-long", weights={"musiq-spaq": "12"})
-    options = EvalOptions(Path("videos"), "vbench-long", device="cpu", evaluators=4)
+    options = FolderEvalOptions(Path("videos"), "vbench-long", device="cpu", evaluators=4)
     assert device_of(options, networks) == "cpu"
     assert device_of(replace(options, device="cuda:7"), SuiteEntry("weightless", "weightless")) == "cpu"
     with pytest.raises(ConfigError, match=r"^--device: 'gpu' is not auto, cpu, cuda or cuda:N"):

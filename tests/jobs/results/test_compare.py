@@ -65,7 +65,7 @@ def test_cell_without_a_value_has_no_row():
 
 def test_a_sweep_is_compared_and_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     sweep = write_sweep(tmp_path)
-    assert execute(["run", str(sweep), "lengths_s=[36]", "suites=[pocket]", "start_s=3"]) == 0
+    assert execute(["run", str(sweep), "lengths_s=[36]", "suites=[pocket]", "prefix_s=3"]) == 0
     capsys.readouterr()
     out = tmp_path / "compare.csv"
     assert execute(["compare", str(tmp_path / "runs" / "small"), "--out", str(out)]) == 0

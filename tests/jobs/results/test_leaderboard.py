@@ -15,7 +15,7 @@ from longtake.jobs.cli import execute
 from longtake.jobs.results import leaderboard
 from longtake.jobs.results import ranks as rank
 from longtake.jobs.results.drift import show_drift
-from longtake.jobs.results.leaderboard import View
+from longtake.jobs.results.leaderboard import RankFilter
 from longtake.jobs.results.lengths import show_lengths
 from longtake.jobs.results.publication import cell_metrics
 from longtake.platform.store.records import VideoScores
@@ -52,10 +52,10 @@ def swapped() -> dict[str, Any]:
     )  # fmt: skip
 
 
-def printed(show: Any, ranks: dict[str, Any], view: View | None = None, width: int = 176) -> str:
+def printed(show: Any, ranks: dict[str, Any], view: RankFilter | None = None, width: int = 176) -> str:
     out = io.StringIO()
     console = Console(file=out, width=width, highlight=False)
-    show(ranks, console, None, view) if show is leaderboard.show else show(ranks, console, view or View())
+    show(ranks, console, None, view) if show is leaderboard.show else show(ranks, console, view or RankFilter())
     return out.getvalue()
 
 
@@ -73,7 +73,7 @@ def test_titles_name_protocol_settings_length_and_unit() -> None:
     out = unwrapped(printed(leaderboard.show, swapped()))
     assert "demo: vb (direct, antialias, compat all, long range), 30 s, 2 prompts (rank unit: cell; rank 1 is" in out
     assert out.count("rank unit: cell") == 2
-    assert "rank unit: prompt" in unwrapped(printed(leaderboard.show, swapped(), View("prompt")))
+    assert "rank unit: prompt" in unwrapped(printed(leaderboard.show, swapped(), RankFilter("prompt")))
     plain = ranks_of(scored("rag", 30, "p", 0.5))["suites"]["vb"] | {"settings": {"long_range": False, "compat": []}}
     assert leaderboard.title_of("demo", "vb", plain) == "demo: vb (direct, no long range)"
 
@@ -82,7 +82,7 @@ def test_the_rank_unit_is_the_one_asked_for() -> None:
     # good on the mean, a is last; within prompts a wins two of three
     lucky = [scored("a", 30, "p", 0.5), scored("a", 30, "q", 0.5), scored("a", 30, "r", 0.0)]
     ranks = ranks_of(*lucky, *[scored("b", 30, p, 0.4) for p in "pqr"])
-    by_cell, by_prompt = printed(leaderboard.show, ranks), printed(leaderboard.show, ranks, View("prompt"))
+    by_cell, by_prompt = printed(leaderboard.show, ranks), printed(leaderboard.show, ranks, RankFilter("prompt"))
     assert line_with(by_cell, " a ").split()[:4] == ["2", "pocket", "a", "2.00"]
     assert line_with(by_prompt, " a ").split()[:4] == ["1", "pocket", "a", "1.33"]  # (1 + 1 + 2) / 3
 
@@ -106,7 +106,7 @@ def test_ranks_stand_length_beside_length() -> None:
     assert native.split() == ["pocket", "native", "2.00", "1.00", "2.00", "1.00", "2.00", "to", "1.00", "up"]
     assert rag.split() == ["pocket", "rag", "1.00", "2.00", "1.00", "2.00", "1.00", "to", "2.00", "down"]
     assert out.index("native") < out.index("rag "), "best at the longest length comes first"
-    assert printed(show_lengths, swapped(), View(seconds=30)) == ""
+    assert printed(show_lengths, swapped(), RankFilter(seconds=30)) == ""
 
 
 def test_a_cell_that_was_not_made_at_every_length_is_said() -> None:
@@ -119,7 +119,7 @@ def test_a_cell_that_was_not_made_at_every_length_is_said() -> None:
 
 
 def test_drift_is_marked_where_its_interval_excludes_0() -> None:
-    out = printed(show_drift, swapped(), View(seconds=30))
+    out = printed(show_drift, swapped(), RankFilter(seconds=30))
     assert "30 s, 2 prompts: drift, slope per minute (loss, gain: [95 % interval] excludes 0)" in unwrapped(out)
     slopes = out[out.rindex("demo: ") :]
     assert "-0.3 loss" in line_with(slopes, "native")  # (-.2 - .4) / 2, higher is better
@@ -131,7 +131,7 @@ def test_drift_is_marked_where_its_interval_excludes_0() -> None:
 
 
 def test_drift_that_is_missing_or_around_0_is_not_marked() -> None:
-    out = printed(show_drift, swapped(), View(seconds=60))
+    out = printed(show_drift, swapped(), RankFilter(seconds=60))
     slopes = out[out.rindex("demo: ") :]
     native, rag = line_with(slopes, "native"), line_with(slopes, "rag ")
     assert native.split()[2:] == ["+0", "+0"]  # +.1 and -.1
@@ -152,7 +152,7 @@ def test_lower_is_better_turns_loss_and_gain_around() -> None:
 
 
 def test_a_narrow_terminal_names_what_does_not_fit() -> None:
-    out = printed(show_drift, swapped(), View(seconds=30), width=40)
+    out = printed(show_drift, swapped(), RankFilter(seconds=30), width=40)
     assert "not shown, for want of width, but in ranks.json: temporal_flickering" in unwrapped(out)
     assert max(len(line) for line in out.splitlines() if "[-0.4" in line) <= 40
 

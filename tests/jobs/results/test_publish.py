@@ -10,7 +10,7 @@ from longtake.evaluators.base import SuiteEntry
 from longtake.jobs.cli import execute
 from longtake.jobs.results.publication import build
 from longtake.platform.store.sweep import SweepStore
-from longtake.platform.tracking import client as tracking
+from longtake.platform.tracking import publish as publishing
 from longtake.platform.tracking.client import TrackingError
 from longtake.platform.tracking.publish import Publication, RunRecord, clipped, publish
 from longtake.platform.tracking.training_log import training_run
@@ -76,7 +76,7 @@ def test_a_publication_that_was_cut_off_is_completed(mlflow_db: str, monkeypatch
         raise OSError("the disk is gone")
 
     with monkeypatch.context() as patch:
-        patch.setattr(tracking, "log_texts", broken)
+        patch.setattr(publishing, "log_texts", broken)
         with pytest.raises(TrackingError, match="the disk is gone"):
             publish(publication, mlflow_db)
     assert publish(publication, mlflow_db).changed == 1

@@ -2,34 +2,37 @@
 
 import pytest
 
-from longtake.jobs.sweep.capacity import Need, check_machine, free_bytes, memory, size, spread
+from longtake.jobs.sweep.capacity import Need, allocate, check_machine, free_bytes, memory, size
 from longtake.platform.errors import ConfigError
-from longtake.platform.resources import GIB, BankRoom
+from longtake.platform.resources import GIB, BankCapacity
 
 HALF = GIB // 2
 
 
 def test_memory_without_a_limit_takes_all() -> None:
-    assert spread(Need(6, HALF), BankRoom(), on_gpu=False) == {"host": 3 * GIB}
+    assert allocate(Need(6, HALF), BankCapacity(), on_gpu=False) == {"host": 3 * GIB}
 
 
 def test_shelves_are_filled_in_order() -> None:
-    room = BankRoom(gpu_gib=8, host_gib=24, disk="d")
+    capacity = BankCapacity(gpu_gib=8, host_gib=24, disk="d")
     need = Need(508, HALF)
-    assert spread(need, room, on_gpu=True) == {"gpu": 8 * GIB, "host": 24 * GIB, "disk": 222 * GIB}
-    assert spread(need, room, on_gpu=False) == {"host": 24 * GIB, "disk": 230 * GIB}
-    assert spread(Need(10, HALF), room, on_gpu=True) == {"gpu": 5 * GIB}
+    assert allocate(need, capacity, on_gpu=True) == {"gpu": 8 * GIB, "host": 24 * GIB, "disk": 222 * GIB}
+    assert allocate(need, capacity, on_gpu=False) == {"host": 24 * GIB, "disk": 230 * GIB}
+    assert allocate(Need(10, HALF), capacity, on_gpu=True) == {"gpu": 5 * GIB}
 
 
 def test_a_shelf_takes_whole_entries() -> None:
     """1.2 GiB hold two entries of half a GiB, so that five of them need a third place."""
-    assert spread(Need(5, HALF), BankRoom(gpu_gib=1.2, host_gib=1.7), on_gpu=True) == {"gpu": GIB, "host": 3 * HALF}
+    assert allocate(Need(5, HALF), BankCapacity(gpu_gib=1.2, host_gib=1.7), on_gpu=True) == {
+        "gpu": GIB,
+        "host": 3 * HALF,
+    }
     with pytest.raises(ConfigError, match=r"a bank of 3.0 GiB exceeds the available room by 512.0 MiB"):
-        spread(Need(6, HALF), BankRoom(gpu_gib=1.2, host_gib=1.7), on_gpu=True)
+        allocate(Need(6, HALF), BankCapacity(gpu_gib=1.2, host_gib=1.7), on_gpu=True)
 
 
 def test_no_bank_needs_no_room() -> None:
-    assert spread(Need(0, HALF), BankRoom(host_gib=0), on_gpu=False) == {}
+    assert allocate(Need(0, HALF), BankCapacity(host_gib=0), on_gpu=False) == {}
 
 
 def test_more_than_the_machine_has_is_refused() -> None:
@@ -48,14 +51,14 @@ def test_more_than_the_disk_has_free_is_refused(tmp_path: pytest.TempPathFactory
 
 def test_too_little_room_says_how_much_and_what_to_do() -> None:
     with pytest.raises(ConfigError, match=r"254.0 GiB exceeds the available room by 230.0 GiB; name workers.bank.disk"):
-        spread(Need(508, HALF), BankRoom(host_gib=24), on_gpu=False)
+        allocate(Need(508, HALF), BankCapacity(host_gib=24), on_gpu=False)
 
 
 def test_a_limit_that_the_sweep_does_not_say_is_named() -> None:
     with pytest.raises(
         ConfigError, match=r"3.0 GiB exceeds the available room by 1.0 GiB \(host_gib: 2, half of it\); name"
     ):
-        spread(Need(6, HALF), BankRoom(host_gib=2), on_gpu=False, host_limit="host_gib: 2, half of it")
+        allocate(Need(6, HALF), BankCapacity(host_gib=2), on_gpu=False, host_limit="host_gib: 2, half of it")
 
 
 def test_sizes_read_well() -> None:

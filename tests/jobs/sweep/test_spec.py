@@ -58,8 +58,8 @@ def test_a_method_is_resolved_with_its_defaults_and_keeps_its_label(tmp_path: Pa
 
 
 def test_start_seconds_become_given_latent_frames(tmp_path: Path) -> None:
-    grid = expand(tiny.write_sweep(tmp_path), ["start_s=1.5"])
-    assert {take.start_frames for take in grid.takes} == {6}
+    grid = expand(tiny.write_sweep(tmp_path), ["prefix_s=1.5"])
+    assert {take.prefix_frames for take in grid.takes} == {6}
 
 
 def test_the_resolved_sweep_reads_back_and_keeps_no_password(tmp_path: Path) -> None:
@@ -99,7 +99,7 @@ BAD = [
     ("prompts={fil: none.txt}", "prompts.fil", "did you mean 'file'"),
     ("prompts=['dusk, brick; jump']", "prompt 1", "dusk"),
     ("output='s3://bucket/x'", "output", "URL"),
-    ("start_s=3", "start_s", "nothing"),
+    ("prefix_s=3", "prefix_s", "nothing"),
     ("workers.samplers=0", "workers.samplers", "whole number"),
     ("workers.gpus_per_sampler=-1", "workers.gpus_per_sampler", "0 to 64"),
     ("workers.sampler=2", "workers.sampler", "did you mean 'samplers'"),

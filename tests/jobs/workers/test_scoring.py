@@ -9,7 +9,7 @@ import torch
 from longtake.evaluators.scoring import scorer
 from longtake.jobs.cli import execute
 from longtake.jobs.sweep.grid import expand
-from longtake.jobs.sweep.scheduler import Desk, making_of
+from longtake.jobs.sweep.scheduler import Scheduler, making_of
 from longtake.jobs.workers.sampling import SamplerWorker
 from longtake.jobs.workers.scoring import ScoreWorker, StorageDamage, metric_groups
 from longtake.platform.errors import ConfigError, WeightsError
@@ -98,21 +98,21 @@ def test_a_part_that_fails_is_tried_again_and_the_others_are_not(tmp_path: Path)
     grid = expand(tiny.write_sweep(tmp_path), SHORT)
     store = SweepStore(tmp_path / "runs", "small")
     assert execute(["run", str(grid.file), *SHORT, "suites=[{vbench-long: {dimensions: [temporal_flickering]}}]"]) == 0
-    desk = Desk(store, grid.takes[:1], grid.suites, lambda line: None, parts=2)
+    scheduler = Scheduler(store, grid.takes[:1], grid.suites, lambda line: None, parts=2)
     queue = []
 
     class Fleet:
         def submit(self, group, item):
             queue.append((group, item))
 
-    first, second = (item for _, item in desk.read())
-    desk.fleet = Fleet()
+    first, second = (item for _, item in scheduler.read())
+    scheduler.fleet = Fleet()
     worker = ScoreWorker(store)
-    desk.book(Outcome("evaluators", first, error=RuntimeError("no memory")))
+    scheduler.record_outcome(Outcome("evaluators", first, error=RuntimeError("no memory")))
     assert [item.key for _, item in queue] == [first.key]
     for item in (second, first):
-        desk.book(Outcome("evaluators", item, value=worker.run(item.payload, lambda report: None)))
-    assert desk.scored == {grid.takes[0].id}
+        scheduler.record_outcome(Outcome("evaluators", item, value=worker.run(item.payload, lambda report: None)))
+    assert scheduler.scored == {grid.takes[0].id}
     assert set(store.scores(grid.takes[0].id, "weightless").metrics) == {
         name for names in metric_groups(grid.suites, 1) for name in names
     }
@@ -138,31 +138,33 @@ def test_parts_of_a_round_that_ended_count_for_nothing(tmp_path: Path) -> None:
     grid = expand(tiny.write_sweep(tmp_path), SHORT)
     store, take = SweepStore(tmp_path / "runs", "small"), grid.takes[0]
     assert execute(["run", str(grid.file), *SHORT, "suites=[{vbench-long: {dimensions: [temporal_flickering]}}]"]) == 0
-    desk, queue = Desk(store, [take], grid.suites, lambda line: None, parts=3), []
+    scheduler, queue = Scheduler(store, [take], grid.suites, lambda line: None, parts=3), []
 
     class Fleet:
         def submit(self, group, item):
             queue.append((group, item))
 
-    old = [item for _, item in desk.read()]
-    desk.fleet = Fleet()
+    old = [item for _, item in scheduler.read()]
+    scheduler.fleet = Fleet()
     stale = ScoreWorker(store).run(old[2].payload, lambda report: None)
     video = store.video(take.id)
     video.write_bytes(video.read_bytes() + b"x")
     for item in old[:2]:
         with pytest.raises(StorageDamage) as caught:
             ScoreWorker(store).run(item.payload, lambda report: None)
-        desk.book(Outcome("evaluators", item, error=caught.value))
+        scheduler.record_outcome(Outcome("evaluators", item, error=caught.value))
     assert [group for group, _ in queue] == ["samplers"]
-    assert len(desk.failures[take.id]) == 1
+    assert len(scheduler.failures[take.id]) == 1
     with store.lock():
         made = SamplerWorker(store).run(queue.pop()[1].payload, lambda report: None)
-    desk.book(Outcome("samplers", making_of([take]), value=made))
-    desk.book(Outcome("evaluators", old[2], value=stale))
-    assert take.id not in desk.scored
+    scheduler.record_outcome(Outcome("samplers", making_of([take]), value=made))
+    scheduler.record_outcome(Outcome("evaluators", old[2], value=stale))
+    assert take.id not in scheduler.scored
     for _, item in list(queue):
-        desk.book(Outcome("evaluators", item, value=ScoreWorker(store).run(item.payload, lambda report: None)))
-    assert desk.scored == {take.id}
+        scheduler.record_outcome(
+            Outcome("evaluators", item, value=ScoreWorker(store).run(item.payload, lambda report: None))
+        )
+    assert scheduler.scored == {take.id}
 
 
 def test_scores_on_a_gpu_that_is_not_there_end_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

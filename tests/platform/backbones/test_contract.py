@@ -29,7 +29,7 @@ def take(backbone, method="rag", frames=27, start=0, seed=0):
     return Take(backbone, spec, frames // 4, frames, PROMPT, seed, start, marks)
 
 
-def film(sampler, one):
+def true_videos(sampler, one):
     blocks, decoder = list(sampler.generate(one)), sampler.decoder(one)
     frames = [decoder.push(block.latents) for block in blocks]
     return np.concatenate(frames), torch.cat([block.latents for block in blocks]), blocks
@@ -44,7 +44,7 @@ def samplers():
 @pytest.mark.parametrize("name", SHIPPED)
 class TestEveryBackbone:
     def test_frames_are_those_of_the_take(self, samplers, name):
-        frames, latents, blocks = film(samplers[name], take(name))
+        frames, latents, blocks = true_videos(samplers[name], take(name))
         spec = backbones.get(name).spec
         assert frames.shape == (take(name).num_frames, spec.height, spec.width, 3)
         assert frames.dtype == np.uint8
@@ -53,9 +53,9 @@ class TestEveryBackbone:
         assert samplers[name].stats["bank_bytes"] == (27 - 12) * (spec.frame.values * spec.frame.value_bytes)
 
     def test_order_and_company_change_no_pixel(self, samplers, name):
-        alone, _, _ = film(Sampler(name), take(name))
-        film(samplers[name], take(name, "native", seed=5))
-        after_another, _, _ = film(samplers[name], take(name))
+        alone, _, _ = true_videos(Sampler(name), take(name))
+        true_videos(samplers[name], take(name, "native", seed=5))
+        after_another, _, _ = true_videos(samplers[name], take(name))
         one, two = samplers[name].generate(take(name)), samplers[name].generate(take(name, seed=3))
         decoder = samplers[name].decoder(take(name))
         interleaved = np.concatenate([decoder.push(first.latents) for first, _ in zip(one, two, strict=True)])
@@ -67,27 +67,27 @@ class TestEveryBackbone:
         """Takes of one cell as rows of a batch, among other prompts and seeds and in another place each time."""
         cell = [take(name, method, frames=24, seed=seed, start=12) for seed in range(3)]
         cell[1] = replace(cell[1], prompt="noon, stone; pan left 3 s, right 3 s, repeat")
-        alone = [film(samplers[name], one)[1] for one in cell]
+        alone = [true_videos(samplers[name], one)[1] for one in cell]
         for rows in ([0, 1, 2], [2, 1]):
             together = list(samplers[name].generate_together([cell[row] for row in rows]))
             for place, row in enumerate(rows):
                 assert torch.equal(torch.cat([outputs[place].latents for outputs in together]), alone[row])
 
     def test_longer_begins_like_shorter(self, samplers, name):
-        short, _, _ = film(samplers[name], take(name, frames=18))
-        long, _, _ = film(samplers[name], take(name, frames=27))
+        short, _, _ = true_videos(samplers[name], take(name, frames=18))
+        long, _, _ = true_videos(samplers[name], take(name, frames=27))
         assert np.array_equal(long[: len(short)], short)
 
     def test_methods_meet_the_same_noise(self, samplers, name):
         """Before the first eviction can matter, blocks 0 and 1 are equal under every method."""
-        first = {m: film(samplers[name], take(name, m, frames=6))[0].tobytes() for m in methods.names()}
+        first = {m: true_videos(samplers[name], take(name, m, frames=6))[0].tobytes() for m in methods.names()}
         assert len(set(first.values())) == 1
 
     def test_seeds_differ(self, samplers, name):
-        assert not np.array_equal(*(film(samplers[name], take(name, frames=3, seed=s))[0] for s in (0, 1)))
+        assert not np.array_equal(*(true_videos(samplers[name], take(name, frames=3, seed=s))[0] for s in (0, 1)))
 
     def test_given_start_is_the_true_street(self, samplers, name):
-        frames, _, blocks = film(samplers[name], take(name, start=12, frames=15))
+        frames, _, blocks = true_videos(samplers[name], take(name, start=12, frames=15))
         street = panorama("dusk", "brick", 0)
         camera = parse(PROMPT).camera(12)
         true = PocketCodec().encode(np.stack([crop(street, COLUMN_PX * int(c)) for c in camera]))

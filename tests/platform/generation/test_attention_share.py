@@ -145,7 +145,7 @@ def test_a_sweep_writes_them_and_makes_the_same_videos(tmp_path):
     for told in ("false", "true"):
         (tmp_path / told).mkdir()
         file = tiny.write_sweep(tmp_path / told)
-        assert execute(["run", str(file), "lengths_s=[6]", "start_s=0.5", f"workers.attention_shares={told}"]) == 0
+        assert execute(["run", str(file), "lengths_s=[6]", "prefix_s=0.5", f"workers.attention_shares={told}"]) == 0
         made.append(SweepStore(tmp_path / told / "runs", "small"))
     plain, measured = made
     for take in measured.plan():

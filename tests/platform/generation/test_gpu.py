@@ -9,11 +9,11 @@ import torch
 from safetensors.torch import save_file
 
 from longtake.platform.generation.bank.bank import Bank
-from longtake.platform.generation.bank.disk import StagedDiskShelf
+from longtake.platform.generation.bank.disk import StagedDiskTier
 from longtake.platform.generation.bank.pages import CudaPinning
-from longtake.platform.generation.bank.pinned import PinnedShelf
+from longtake.platform.generation.bank.pinned import PinnedTier
 from longtake.platform.generation.bank.streams import streams_of
-from longtake.platform.generation.bank.tiers import build_shelves
+from longtake.platform.generation.bank.tiers import build_tiers
 from longtake.platform.methods.base import BANK_DTYPES as DTYPES
 from longtake.platform.methods.base import Window
 from longtake.platform.methods.native import Native
@@ -22,7 +22,7 @@ from longtake.platform.methods.random_memory import RandomMemory
 from longtake.platform.models import attention
 from longtake.platform.models.embedder import EmbedderSpec, LatentAutoencoder
 from longtake.platform.process import compute_exactly
-from longtake.platform.resources import GIB, BankRoom
+from longtake.platform.resources import GIB, BankCapacity
 from tests.platform.rollouts import ENTRY_VALUES, SPEC, latents, new_network, start
 
 pytestmark = [
@@ -53,10 +53,10 @@ def rooms(tmp_path):
     """All on the device, all in pinned memory, all in a file, and 5 entries of float32 each before the file."""
     few = 5.5 * 4 * ENTRY_VALUES / GIB
     return [
-        BankRoom(gpu_gib=1),
-        BankRoom(),
-        BankRoom(host_gib=0, disk=str(tmp_path)),
-        BankRoom(few, few, str(tmp_path)),
+        BankCapacity(gpu_gib=1),
+        BankCapacity(),
+        BankCapacity(host_gib=0, disk=str(tmp_path)),
+        BankCapacity(few, few, str(tmp_path)),
     ]
 
 
@@ -65,13 +65,13 @@ def rooms(tmp_path):
 def test_where_the_bank_lies_changes_no_bit(network, rooms, name, config):
     """A budget frees buffers while copies are under way. Shelves are kept for a second take, whose buffers are used."""
     made = []
-    for room in rooms:
-        shelves = build_shelves(room, CUDA)
+    for capacity in rooms:
+        tiers = build_tiers(capacity, CUDA)
         for _ in range(2):
-            rollout = start(network, config, seeds=(1, 2), bank_dtype=DTYPES[name], shelves=shelves)
+            rollout = start(network, config, seeds=(1, 2), bank_dtype=DTYPES[name], tiers=tiers)
             made.append(latents(rollout, 24).cpu())
             rollout.close()
-        assert not any(shelf.used for shelf in shelves)
+        assert not any(tier.used for tier in tiers)
     assert all(torch.equal(made[0], other) for other in made[1:])
 
 
@@ -82,9 +82,9 @@ def test_prefetching_changes_no_bit(network, monkeypatch):
     assert torch.equal(latents(plain, 24), latents(start(network, RandomMemory()), 24))
 
 
-def take_while_waiting_is_an_error(network, config, shelves, warm):
+def take_while_waiting_is_an_error(network, config, tiers, warm):
     """Make twenty blocks. After the first take, torch raises at any call that waits for the device."""
-    rollout = start(network, config, shelves=shelves)
+    rollout = start(network, config, tiers=tiers)
     rollout.cache.reserve(60)
     for index in range(20):
         rollout.prepared[index] = rollout.prepare(index)
@@ -98,30 +98,32 @@ def take_while_waiting_is_an_error(network, config, shelves, warm):
 
 
 @pytest.mark.parametrize("config", [Native(), Rag(), RandomMemory(), Rag(bank_frames=11)])
-@pytest.mark.parametrize("room", [BankRoom(gpu_gib=1, host_gib=0), BankRoom(host_gib=1)], ids=["gpu", "host"])
-def test_the_host_never_waits_inside_a_block(network, config, room):
+@pytest.mark.parametrize(
+    "capacity", [BankCapacity(gpu_gib=1, host_gib=0), BankCapacity(host_gib=1)], ids=["gpu", "host"]
+)
+def test_the_host_never_waits_inside_a_block(network, config, capacity):
     """Holds for the second take, which has all buffers. On these shelves the host waits for no helper thread either."""
-    shelves = build_shelves(room, CUDA)
+    tiers = build_tiers(capacity, CUDA)
     for warm in (False, True):
-        waited = sum(shelf.waited_seconds for shelf in shelves)
-        take_while_waiting_is_an_error(network, config, shelves, warm)
-    assert sum(shelf.waited_seconds for shelf in shelves) == waited
+        waited = sum(tier.waited_seconds for tier in tiers)
+        take_while_waiting_is_an_error(network, config, tiers, warm)
+    assert sum(tier.waited_seconds for tier in tiers) == waited
 
 
 def test_with_the_bank_on_disk_the_host_waits_for_helper_threads_alone(network, tmp_path):
     """The host may wait for a slot or for a late entry, never for the device: helper threads do that."""
-    shelves = build_shelves(BankRoom(host_gib=0, disk=str(tmp_path)), CUDA)
+    tiers = build_tiers(BankCapacity(host_gib=0, disk=str(tmp_path)), CUDA)
     for warm in (False, True):
-        take_while_waiting_is_an_error(network, Rag(), shelves, warm)
-    assert isinstance(shelves[-1], StagedDiskShelf)
-    assert shelves[-1].held == (60 - 12) * 4 * ENTRY_VALUES
+        take_while_waiting_is_an_error(network, Rag(), tiers, warm)
+    assert isinstance(tiers[-1], StagedDiskTier)
+    assert tiers[-1].held == (60 - 12) * 4 * ENTRY_VALUES
 
 
 def test_entries_come_back_whole_while_both_directions_are_busy():
     """Copies of 32 MB take long enough to overlap: out, back, and out again into the same buffers."""
     shape, generator = (2, 2, 1024, 16, 128), torch.Generator(CUDA).manual_seed(0)
-    streams, shelf = streams_of(CUDA), PinnedShelf(CUDA, GIB, CudaPinning(CUDA))
-    bank = Bank([shelf], torch.float32, torch.float32, CUDA, streams)
+    streams, tier = streams_of(CUDA), PinnedTier(CUDA, GIB, CudaPinning(CUDA))
+    bank = Bank([tier], torch.float32, torch.float32, CUDA, streams)
     live = [torch.empty(shape, device=CUDA) for _ in range(3)]
     expected, wrong = {}, torch.zeros((), device=CUDA)
     for block in range(12):
@@ -138,23 +140,23 @@ def test_entries_come_back_whole_while_both_directions_are_busy():
         bank.mark()
         bank.settle()
         bank.prefetch(list(expected)[-6:])
-    assert shelf.held == 9 * live[0].nbytes
+    assert tier.held == 9 * live[0].nbytes
     bank.close()
     assert wrong.item() == 0
 
 
 def test_the_helper_pins_on_the_device_of_the_shelf():
     """Memory is pinned in advance, torch sees it as pinned, and the launching thread registers nothing."""
-    shelf = build_shelves(BankRoom(host_gib=1), CUDA)[1]
-    assert isinstance(shelf, PinnedShelf)
-    shelf.reserve(20, 2**22)
-    assert shelf.growing is not None
-    shelf.growing.result()
-    assert len(shelf.ready[2**22]) == 8
-    buffer = shelf.take(2**22)
+    tier = build_tiers(BankCapacity(host_gib=1), CUDA)[1]
+    assert isinstance(tier, PinnedTier)
+    tier.reserve(20, 2**22)
+    assert tier.growing is not None
+    tier.growing.result()
+    assert len(tier.ready[2**22]) == 8
+    buffer = tier.take(2**22)
     assert buffer is not None
     assert buffer.is_pinned()
-    assert shelf.waited_seconds < 0.05
+    assert tier.waited_seconds < 0.05
 
 
 def test_float32_agrees_with_the_cpu(network):

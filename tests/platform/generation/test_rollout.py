@@ -10,17 +10,17 @@ import torch
 from longtake.jobs.verify import build_rollout, case_files, verify, verify_case
 from longtake.platform.checkpoints.files import load_safetensors, read_json
 from longtake.platform.errors import ConfigError
-from longtake.platform.generation.bank.disk import StagedDiskShelf
+from longtake.platform.generation.bank.disk import StagedDiskTier
 from longtake.platform.generation.bank.pages import NoPinning
-from longtake.platform.generation.bank.pinned import PinnedShelf
-from longtake.platform.generation.bank.tiers import build_shelves
+from longtake.platform.generation.bank.pinned import PinnedTier
+from longtake.platform.generation.bank.tiers import build_tiers
 from longtake.platform.generation.context import ContextBuffer
 from longtake.platform.methods.base import BANK_DTYPES as DTYPES
 from longtake.platform.methods.base import Window, methods
 from longtake.platform.methods.native import Native, NativeRelative
 from longtake.platform.methods.rag import Rag
 from longtake.platform.methods.random_memory import RandomMemory
-from longtake.platform.resources import GIB, BankRoom
+from longtake.platform.resources import GIB, BankCapacity
 from tests.platform.generation.bank.lagging_stream import streams_beside_the_host
 from tests.platform.rollouts import ENTRY_VALUES, SPEC, latents, new_network, start
 
@@ -157,31 +157,31 @@ def test_where_the_bank_lies_changes_no_bit(network, tmp_path, name, config):
     entry, held = ENTRY_VALUES * DTYPES[name].itemsize + scales, 2 * (config.bank_frames or 48)
     made = []
     for host_entries in (held, 0, 7):
-        shelves = build_shelves(room(host_entries, entry, tmp_path), network.device)
-        rollout = start(network, config, seeds=(1, 2), bank_dtype=DTYPES[name], shelves=shelves)
+        tiers = build_tiers(capacity(host_entries, entry, tmp_path), network.device)
+        rollout = start(network, config, seeds=(1, 2), bank_dtype=DTYPES[name], tiers=tiers)
         made.append(latents(rollout, 20))
         assert len(rollout.cache.bank) == held
-        assert [shelf.used for shelf in shelves] == [host_entries * entry, (held - host_entries) * entry]
+        assert [tier.used for tier in tiers] == [host_entries * entry, (held - host_entries) * entry]
         rollout.close()
-        assert [shelf.used for shelf in shelves] == [0, 0]
+        assert [tier.used for tier in tiers] == [0, 0]
         assert list(tmp_path.iterdir()) == []
     assert torch.equal(made[0], made[1])
     assert torch.equal(made[0], made[2])
 
 
-def room(host_entries, entry, folder):
+def capacity(host_entries, entry, folder):
     """Room for so many entries in memory, and a file for the others."""
-    return BankRoom(host_gib=(host_entries + 0.5) * entry / GIB, disk=str(folder))
+    return BankCapacity(host_gib=(host_entries + 0.5) * entry / GIB, disk=str(folder))
 
 
 def test_a_second_take_uses_the_same_buffers(network, tmp_path):
     """Whatever its budget was: 11 of the first take's 48 buffers serve the second, whose bank is smaller."""
-    shelves = build_shelves(room(20, 4 * ENTRY_VALUES, tmp_path), network.device)
+    tiers = build_tiers(capacity(20, 4 * ENTRY_VALUES, tmp_path), network.device)
     for frames in (None, 11):
-        rollout = start(network, Rag(bank_frames=frames), shelves=shelves)
+        rollout = start(network, Rag(bank_frames=frames), tiers=tiers)
         latents(rollout, 20)
         rollout.close()
-        assert [shelf.held // (4 * ENTRY_VALUES) for shelf in shelves] == [20, 28]
+        assert [tier.held // (4 * ENTRY_VALUES) for tier in tiers] == [20, 28]
 
 
 def test_a_budget_bounds_the_bank_from_block_to_block(network):
@@ -203,21 +203,21 @@ def test_shelves_as_beside_a_gpu_change_no_bit(network, tmp_path, name, config):
     expected = latents(start(network, config, **kwargs), 20)
     few = 5.5 * ENTRY_VALUES * DTYPES[name].itemsize
     device = torch.device("cpu")
-    shelves = [PinnedShelf(device, few, NoPinning()), StagedDiskShelf(str(tmp_path), device, NoPinning())]
+    tiers = [PinnedTier(device, few, NoPinning()), StagedDiskTier(str(tmp_path), device, NoPinning())]
     for _ in range(2):
-        rollout = start(network, config, shelves=shelves, **kwargs)
+        rollout = start(network, config, tiers=tiers, **kwargs)
         rollout.cache.reserve(48)
         rollout.cache.bank.streams = streams_beside_the_host()
         assert torch.equal(latents(rollout, 20), expected)
-        assert all(shelf.used for shelf in shelves)
+        assert all(tier.used for tier in tiers)
         rollout.close()
-        assert not any(shelf.used or shelf.reserved for shelf in shelves)
+        assert not any(tier.used or tier.reserved for tier in tiers)
 
 
 def test_full_shelves_end_the_take_in_one_line_and_are_free_for_the_next(network):
     """Room for 10 entries: block 7 evicts frames 10 to 12."""
-    shelves = build_shelves(BankRoom(host_gib=10 * 4 * ENTRY_VALUES / GIB), network.device)
-    rollout = start(network, Rag(), shelves=shelves)
+    tiers = build_tiers(BankCapacity(host_gib=10 * 4 * ENTRY_VALUES / GIB), network.device)
+    rollout = start(network, Rag(), tiers=tiers)
     for index in range(7):
         rollout.block(index)
     with pytest.raises(ConfigError) as raised:
@@ -227,7 +227,7 @@ def test_full_shelves_end_the_take_in_one_line_and_are_free_for_the_next(network
         "name workers.bank.disk, or give the method bank_frames or bank_dtype: fp8"
     )
     rollout.close()
-    assert shelves[0].used == 0
+    assert tiers[0].used == 0
 
 
 def test_verify_says_no(tmp_path, capsys):

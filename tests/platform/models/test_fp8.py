@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import nn
 from torch._dynamo.utils import counters
 
-from longtake.platform.backbones.base import settled
+from longtake.platform.backbones.base import prepare_network
 from longtake.platform.backbones.pocket import Pocket
 from longtake.platform.errors import ConfigError
 from longtake.platform.generation.sampler import Sampler
@@ -137,7 +137,7 @@ def test_what_cannot_be_in_8_bits_is_refused():
     with pytest.raises(ConfigError, match=r"multiples of 16, but dim is 24; set bf16"):
         quantize_linears(new_network(SPEC))
     with pytest.raises(ConfigError, match=r"'fp8' needs a CUDA device, but this is cpu; set bf16 or null"):
-        settled(new_network(), Resources("cpu", precision="fp8"))
+        prepare_network(new_network(), Resources("cpu", precision="fp8"))
 
 
 @pytest.mark.parametrize("precision", ["bf16", "fp8"])

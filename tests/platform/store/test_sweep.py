@@ -194,7 +194,7 @@ def test_table_ranks_and_progress_read_back(store: SweepStore) -> None:
 
 @pytest.mark.parametrize("name", ["", "..", ".hidden", "a/b", "A", "a" * 65, "a\n", "é"])
 def test_names_that_are_no_folder_names_are_refused(tmp_path: Path, name: str) -> None:
-    with pytest.raises(ConfigError, match="no valid name"):
+    with pytest.raises(ConfigError, match="is not a name"):
         SweepStore(tmp_path, name)
 
 
@@ -203,7 +203,7 @@ def test_ids_never_lead_out_of_the_store(store: SweepStore, take_id: str) -> Non
     for read in (store.video, store.result, store.trace, store.attempts, lambda i: store.scores(i, "weightless")):
         with pytest.raises(ConfigError, match="no take id"):
             read(take_id)
-    with pytest.raises(ConfigError, match="no valid name"):
+    with pytest.raises(ConfigError, match="is not a name"):
         store.scores("0" * 16, "../result")
 
 

@@ -81,12 +81,12 @@ def test_files_of_something_else_are_refused(texts: TextCache) -> None:
     path.write_bytes(other.read_bytes())  # another encoder's, whole
     assert not texts.has(ENCODER, "dusk")
     with safe_open(other, "pt") as file:
-        marks = file.metadata() | {"encoder": ENCODER}
-    save_file({"text": embedding()}, path, marks | {"format": "0"})  # an older format
+        metadata = file.metadata() | {"encoder": ENCODER}
+    save_file({"text": embedding()}, path, metadata | {"format": "0"})  # an older format
     assert not texts.has(ENCODER, "dusk")
     save_file({"latents": embedding()}, path)
     assert not texts.has(ENCODER, "dusk")
-    save_file({"text": embedding()}, path, marks)
+    save_file({"text": embedding()}, path, metadata)
     assert texts.has(ENCODER, "dusk")
 
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.distributed as dist
 
-from longtake.platform.workers.group import Seat, backend_for, member_device, sit_alone
+from longtake.platform.workers.group import RankContext, backend_for, member_device, single_rank
 
 
 def test_each_kind_of_tensor_has_a_backend():
@@ -26,7 +26,7 @@ def test_ray_takes_the_name_for_nccl():
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="is about processes that see no GPU")
 def test_a_crew_of_one_without_a_gpu(monkeypatch):
-    assert sit_alone() == Seat(0, 1)
+    assert single_rank() == RankContext(0, 1)
     assert dist.get_backend() == "gloo"
     numbers = torch.arange(3.0)
     dist.all_reduce(numbers)
@@ -40,7 +40,7 @@ def test_a_crew_of_one_without_a_gpu(monkeypatch):
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_a_crew_of_one_on_a_gpu():
     """Tensors are exchanged on their own device, and a barrier gives no warning about a device."""
-    assert sit_alone() == Seat(0, 1)
+    assert single_rank() == RankContext(0, 1)
     assert torch.cuda.current_device() == member_device().index
     for device in ("cpu", member_device()):
         numbers, found = torch.arange(3.0, device=device), [torch.empty(3, device=device)]

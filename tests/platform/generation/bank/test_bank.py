@@ -5,9 +5,9 @@ import torch
 
 from longtake.platform.generation.bank.bank import Bank
 from longtake.platform.generation.bank.packing import FP8, pack, unpack
-from longtake.platform.generation.bank.tiers import build_shelves
+from longtake.platform.generation.bank.tiers import build_tiers
 from longtake.platform.methods.base import BANK_DTYPES as DTYPES
-from longtake.platform.resources import BankRoom
+from longtake.platform.resources import BankCapacity
 
 CPU = torch.device("cpu")
 SHAPE = (2, 3, 5, 4, 8)
@@ -17,8 +17,8 @@ def entry(frame):
     return torch.randn(SHAPE, generator=torch.Generator().manual_seed(frame))
 
 
-def bank_of(dtype=torch.float32, compute=torch.float32, shelves=None):
-    return Bank(build_shelves(BankRoom(), CPU) if shelves is None else shelves, dtype, compute, CPU)
+def bank_of(dtype=torch.float32, compute=torch.float32, tiers=None):
+    return Bank(build_tiers(BankCapacity(), CPU) if tiers is None else tiers, dtype, compute, CPU)
 
 
 def filled(frames, **kwargs):
@@ -87,22 +87,22 @@ def test_a_dropped_entry_makes_room_for_the_next():
     bank.drop((0, 2))
     bank.put((0, 4), entry(4))
     bank.settle()
-    assert bank.shelves[0].held == 4 * 3840
+    assert bank.tiers[0].held == 4 * 3840
     assert all(torch.equal(bank.entry((0, frame)), entry(frame)) for frame in (0, 1, 3, 4))
 
 
 def test_close_gives_everything_back_and_the_next_bank_uses_it(tmp_path):
-    shelves = build_shelves(BankRoom(host_gib=0, disk=str(tmp_path)), CPU)
-    bank = filled(4, shelves=shelves)
+    tiers = build_tiers(BankCapacity(host_gib=0, disk=str(tmp_path)), CPU)
+    bank = filled(4, tiers=tiers)
     places = {stored.buffer.data_ptr() for stored in bank.stored.values()}
     bank.close()
-    assert (shelves[1].used, bank.num_bytes, len(bank)) == (0, 0, 0)
-    again = filled(4, shelves=shelves)
+    assert (tiers[1].used, bank.num_bytes, len(bank)) == (0, 0, 0)
+    again = filled(4, tiers=tiers)
     assert {stored.buffer.data_ptr() for stored in again.stored.values()} == places
 
 
 def test_a_bank_in_8_bits_follows_one_of_16_on_the_same_shelf():
     """Room for 4 entries of 1,920 bytes, or 8 of 960 with 24 scales: the first take's are not in the second's way."""
-    shelves = build_shelves(BankRoom(host_gib=8 * (960 + 24 * 4) / 2**30), CPU)
-    filled(4, dtype=torch.bfloat16, shelves=shelves).close()
-    assert len(filled(8, dtype=FP8, shelves=shelves)) == 8
+    tiers = build_tiers(BankCapacity(host_gib=8 * (960 + 24 * 4) / 2**30), CPU)
+    filled(4, dtype=torch.bfloat16, tiers=tiers).close()
+    assert len(filled(8, dtype=FP8, tiers=tiers)) == 8

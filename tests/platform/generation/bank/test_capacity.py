@@ -8,7 +8,7 @@ from longtake.platform.backbones.pocket import Pocket
 from longtake.platform.errors import ConfigError
 from longtake.platform.generation.sampler import Sampler
 from longtake.platform.methods.base import methods
-from longtake.platform.resources import GIB, BankRoom, Resources
+from longtake.platform.resources import GIB, BankCapacity, Resources
 from longtake.platform.takes import MethodSpec, Take
 
 PROMPT = "dusk, brick; pan right 6 s, left 6 s, repeat"
@@ -22,7 +22,7 @@ def take(method="rag", frames=27, seed=0, **params):
 
 def sampler_of(entries):
     """A sampler with room for `entries` frames of float32, and half a frame."""
-    return Sampler("pocket", Resources(device="cpu", bank=BankRoom(host_gib=(entries + 0.5) * ENTRY / GIB)))
+    return Sampler("pocket", Resources(device="cpu", bank=BankCapacity(host_gib=(entries + 0.5) * ENTRY / GIB)))
 
 
 def test_a_take_that_will_not_fit_is_refused_before_its_first_block():
@@ -40,7 +40,7 @@ def test_a_take_that_just_fits_is_made_and_leaves_the_room_to_the_next():
     sampler = sampler_of(15)
     for _ in range(2):
         assert len(list(sampler.generate(take()))) == 9
-    assert (sampler.shelves[0].used, sampler.shelves[0].reserved) == (0, 0)
+    assert (sampler.tiers[0].used, sampler.tiers[0].reserved) == (0, 0)
 
 
 def test_takes_made_together_need_room_together():
@@ -52,6 +52,6 @@ def test_takes_made_together_need_room_together():
 
 def test_a_sampler_without_a_number_takes_its_share_of_the_machine():
     alone, among_eight = (
-        Sampler("pocket", Resources(device="cpu", samplers_per_machine=count)).shelves[0].room for count in (1, 8)
+        Sampler("pocket", Resources(device="cpu", samplers_per_machine=count)).tiers[0].max_bytes for count in (1, 8)
     )
     assert alone / 8 == pytest.approx(among_eight, rel=0.2)

@@ -12,12 +12,12 @@ import pytest
 import torch
 
 from longtake.platform.generation.bank.bank import Bank
-from longtake.platform.generation.bank.disk import DiskShelf, StagedDiskShelf
+from longtake.platform.generation.bank.disk import DiskTier, StagedDiskTier
 from longtake.platform.generation.bank.packing import pack, packed_bytes, unpack
 from longtake.platform.generation.bank.pages import NoPinning
-from longtake.platform.generation.bank.pinned import PinnedShelf
+from longtake.platform.generation.bank.pinned import PinnedTier
 from longtake.platform.generation.bank.streams import streams_of
-from longtake.platform.generation.bank.tier import MemoryShelf
+from longtake.platform.generation.bank.tier import MemoryTier
 from longtake.platform.methods.base import BANK_DTYPES as DTYPES
 from tests.platform.generation.bank.lagging_stream import LaggingStream, lagging_streams, streams_beside_the_host
 
@@ -26,14 +26,14 @@ SHAPE = (2, 3, 5, 4, 8)
 ROOMS = ("memory", "host", "host+disk", "disk", "all", "mapped")
 
 
-def shelves_of(room, entry_bytes, folder):
+def shelves_of(max_bytes, entry_bytes, folder):
     """Shelves as on a GPU machine, without the driver: `memory` is read in place, `host` and `disk` are copied."""
     few = 6.5 * entry_bytes
-    memory = MemoryShelf(CPU, few if room == "all" else 1e9)
-    host = PinnedShelf(CPU, 1e9 if room == "host" else few, NoPinning())
-    disk = DiskShelf(str(folder)) if room == "mapped" else StagedDiskShelf(str(folder), CPU, NoPinning())
+    memory = MemoryTier(CPU, few if max_bytes == "all" else 1e9)
+    host = PinnedTier(CPU, 1e9 if max_bytes == "host" else few, NoPinning())
+    disk = DiskTier(str(folder)) if max_bytes == "mapped" else StagedDiskTier(str(folder), CPU, NoPinning())
     wanted = {"memory": [memory], "host": [host], "host+disk": [host, disk], "disk": [disk], "mapped": [disk]}
-    return wanted.get(room, [memory, host, disk])
+    return wanted.get(max_bytes, [memory, host, disk])
 
 
 def work():
@@ -98,10 +98,10 @@ class Trial:
         del self.expected[key]
 
     def keep_threads_busy(self):
-        for shelf in self.bank.shelves:
+        for tier in self.bank.tiers:
             for name in ("writer", "reader"):
-                if hasattr(shelf, name) and self.random.random() < 0.2:
-                    getattr(shelf, name).submit(work)
+                if hasattr(tier, name) and self.random.random() < 0.2:
+                    getattr(tier, name).submit(work)
 
     def step(self):
         known = list(self.expected)
@@ -132,49 +132,51 @@ class Trial:
 
 def end(bank):
     bank.close()
-    assert not any(shelf.used for shelf in bank.shelves)
+    assert not any(tier.used for tier in bank.tiers)
     for stream in (bank.streams.computing, bank.streams.out, bank.streams.into):
         if isinstance(stream, LaggingStream):
             stream.end()
 
 
-@pytest.mark.parametrize("room", ROOMS)
+@pytest.mark.parametrize("max_bytes", ROOMS)
 @pytest.mark.parametrize("seed", range(2))
-def test_every_read_is_right_while_all_streams_lag(room, seed, tmp_path):
-    shelves = shelves_of(room, 4 * 960, tmp_path)
+def test_every_read_is_right_while_all_streams_lag(max_bytes, seed, tmp_path):
+    tiers = shelves_of(max_bytes, 4 * 960, tmp_path)
     for take in range(2):  # the second take reuses the buffers of the first
-        bank = Bank(shelves, torch.float32, torch.float32, CPU, lagging_streams())
+        bank = Bank(tiers, torch.float32, torch.float32, CPU, lagging_streams())
         trial = Trial(bank, 10 * seed + take, rows=1 + seed, budget=12)
         assert trial.run(160) == []
         assert trial.reads > 20
         end(bank)
 
 
-@pytest.mark.parametrize("room", ROOMS)
+@pytest.mark.parametrize("max_bytes", ROOMS)
 @pytest.mark.parametrize("name", DTYPES)
-def test_every_read_is_right_in_every_dtype(room, name, tmp_path):
+def test_every_read_is_right_in_every_dtype(max_bytes, name, tmp_path):
     """Packing and unpacking run in the calling thread, so only copies lag. Takes with two dtypes share the shelves."""
     dtype = DTYPES[name]
-    shelves = shelves_of(room, packed_bytes(SHAPE, torch.bfloat16, dtype), tmp_path)
+    tiers = shelves_of(max_bytes, packed_bytes(SHAPE, torch.bfloat16, dtype), tmp_path)
     for take, stored in enumerate((dtype, torch.float32)):
-        bank = Bank(shelves, stored, torch.bfloat16, CPU, streams_beside_the_host())
+        bank = Bank(tiers, stored, torch.bfloat16, CPU, streams_beside_the_host())
         assert Trial(bank, take, rows=2, budget=12).run(80) == []
         end(bank)
 
 
-@pytest.mark.parametrize("room", ROOMS)
-def test_every_read_is_right_as_a_cpu_runs_it(room, tmp_path):
-    bank = Bank(shelves_of(room, 4 * 960, tmp_path), torch.float32, torch.float32, CPU, streams_of(CPU))
+@pytest.mark.parametrize("max_bytes", ROOMS)
+def test_every_read_is_right_as_a_cpu_runs_it(max_bytes, tmp_path):
+    bank = Bank(shelves_of(max_bytes, 4 * 960, tmp_path), torch.float32, torch.float32, CPU, streams_of(CPU))
     assert Trial(bank, 5, rows=2, budget=9).run(200) == []
     end(bank)
 
 
 @pytest.mark.parametrize(
-    ("deaf", "room"), [("computing", "host"), ("out", "memory"), ("out", "host"), ("into", "host")]
+    ("deaf", "max_bytes"), [("computing", "host"), ("out", "memory"), ("out", "host"), ("into", "host")]
 )
-def test_a_stream_that_does_not_wait_is_noticed(deaf, room, tmp_path):
+def test_a_stream_that_does_not_wait_is_noticed(deaf, max_bytes, tmp_path):
     """Every wait is needed: without those of one stream, reads are wrong."""
-    bank = Bank(shelves_of(room, 4 * 960, tmp_path), torch.float32, torch.float32, CPU, lagging_streams(deaf=[deaf]))
+    bank = Bank(
+        shelves_of(max_bytes, 4 * 960, tmp_path), torch.float32, torch.float32, CPU, lagging_streams(deaf=[deaf])
+    )
     assert Trial(bank, 0, rows=1, budget=8).run(300)
     end(bank)
 
@@ -186,8 +188,8 @@ def held(stream):
     return gate
 
 
-def bank_with_an_entry(shelf):
-    bank = Bank([shelf], torch.float32, torch.float32, CPU, lagging_streams())
+def bank_with_an_entry(tier):
+    bank = Bank([tier], torch.float32, torch.float32, CPU, lagging_streams())
     bank.put((0, 0), torch.full(SHAPE, 1.0))
     bank.settle()
     bank.join()
@@ -196,7 +198,7 @@ def bank_with_an_entry(shelf):
 
 def test_a_buffer_is_not_written_while_it_is_read_in_place():
     """The read is queued after the mark, and the next entry gets the same buffer."""
-    bank = bank_with_an_entry(MemoryShelf(CPU, 1e9))
+    bank = bank_with_an_entry(MemoryTier(CPU, 1e9))
     bank.put((0, 1), torch.full(SHAPE, 2.0))
     bank.mark()
     gate, seen = held(bank.streams.computing), []
@@ -211,14 +213,14 @@ def test_a_buffer_is_not_written_while_it_is_read_in_place():
 
 
 def test_a_buffer_is_not_written_while_it_is_fetched():
-    bank = bank_with_an_entry(PinnedShelf(CPU, 1e9, NoPinning()))
+    bank = bank_with_an_entry(PinnedTier(CPU, 1e9, NoPinning()))
     gate = held(bank.streams.into)
     bank.prefetch([(0, 0)])
     fetched = bank.staged[0, 0]
     bank.drop((0, 0))
     bank.put((0, 1), torch.full(SHAPE, 2.0))
     bank.settle()
-    assert bank.shelves[0].held == 4 * 960, "the second entry reuses the buffer of the first"
+    assert bank.tiers[0].held == 4 * 960, "the second entry reuses the buffer of the first"
     time.sleep(0.05)
     gate.set()
     end(bank)
@@ -227,9 +229,9 @@ def test_a_buffer_is_not_written_while_it_is_fetched():
 
 def test_a_place_in_the_file_is_not_given_back_while_it_is_read(tmp_path):
     """The reading thread waits for the write of the entry, which is blocked."""
-    shelf = StagedDiskShelf(str(tmp_path), CPU, NoPinning())
-    gate = held(shelf.writer)
-    bank = bank_with_an_entry(shelf)
+    tier = StagedDiskTier(str(tmp_path), CPU, NoPinning())
+    gate = held(tier.writer)
+    bank = bank_with_an_entry(tier)
     bank.prefetch([(0, 0)])
     while not bank.staged[0, 0].launched.running():
         time.sleep(0.001)
@@ -237,20 +239,20 @@ def test_a_place_in_the_file_is_not_given_back_while_it_is_read(tmp_path):
     dropping.start()
     dropping.join(0.05)
     assert dropping.is_alive()
-    assert shelf.used == 4 * 960
+    assert tier.used == 4 * 960
     gate.set()
     dropping.join(30)
-    assert shelf.used == 0
+    assert tier.used == 0
     end(bank)
 
 
 def test_an_entry_on_its_way_to_the_file_is_read_right(tmp_path):
-    shelf = StagedDiskShelf(str(tmp_path), CPU, NoPinning())
-    gate = held(shelf.writer)
-    bank = bank_with_an_entry(shelf)
+    tier = StagedDiskTier(str(tmp_path), CPU, NoPinning())
+    gate = held(tier.writer)
+    bank = bank_with_an_entry(tier)
     threading.Timer(0.5, gate.set).start()
     entry = bank.entry((0, 0))
     bank.streams.computing.record().synchronize()
     assert torch.equal(entry, torch.full(SHAPE, 1.0))
-    assert shelf.waited_seconds > 0.1
+    assert tier.waited_seconds > 0.1
     end(bank)

@@ -11,7 +11,7 @@ import torch
 
 from longtake.platform.errors import StorageError
 from longtake.platform.generation.bank.bank import Bank
-from longtake.platform.generation.bank.disk import STAGING_ENTRIES, WRITING_SLOTS, StagedDiskShelf, transfer
+from longtake.platform.generation.bank.disk import STAGING_ENTRIES, WRITING_SLOTS, StagedDiskTier, transfer
 from longtake.platform.generation.bank.pages import HUGE_PAGE, NoPinning
 
 CPU = torch.device("cpu")
@@ -23,62 +23,62 @@ def entry(frame):
 
 
 @pytest.fixture
-def shelf(tmp_path):
-    return StagedDiskShelf(str(tmp_path), CPU, NoPinning())
+def tier(tmp_path):
+    return StagedDiskTier(str(tmp_path), CPU, NoPinning())
 
 
-def bank_on(shelf, frames=0):
-    bank = Bank([shelf], torch.float32, torch.float32, CPU)
+def bank_on(tier, frames=0):
+    bank = Bank([tier], torch.float32, torch.float32, CPU)
     for frame in range(frames):
         bank.put((0, frame), entry(frame))
     bank.settle()
     return bank
 
 
-def test_entries_pass_through_staging_allocated_once(shelf):
+def test_entries_pass_through_staging_allocated_once(tier):
     """More entries than slots are stored and fetched, twice."""
     for _ in range(2):
-        bank = bank_on(shelf, frames=20)
+        bank = bank_on(tier, frames=20)
         bank.prefetch([(0, frame) for frame in range(20)])
         assert all(torch.equal(bank.entry((0, frame)), entry(frame)) for frame in range(20))
         bank.close()
     assert STAGING_ENTRIES < 20
-    assert len(shelf.staging.pieces) == 1
-    assert shelf.staging.num_bytes == HUGE_PAGE
-    assert (shelf.used, shelf.held) == (0, 20 * 3840)
+    assert len(tier.staging.pieces) == 1
+    assert tier.staging.num_bytes == HUGE_PAGE
+    assert (tier.used, tier.held) == (0, 20 * 3840)
 
 
-def test_larger_entries_get_larger_slots(shelf):
-    bank_on(shelf, frames=3).close()
-    bank = Bank([shelf], torch.float32, torch.float32, CPU)
+def test_larger_entries_get_larger_slots(tier):
+    bank_on(tier, frames=3).close()
+    bank = Bank([tier], torch.float32, torch.float32, CPU)
     large = torch.arange(2.0 * 960).view(2, 6, 5, 4, 8)
     bank.put((0, 0), large)
     bank.settle()
     assert torch.equal(bank.entry((0, 0)), large)
-    assert shelf.slot_bytes == large.nbytes
+    assert tier.slot_bytes == large.nbytes
 
 
-def test_staging_is_there_when_a_take_has_its_room(shelf):
-    bank = bank_on(shelf)
+def test_staging_is_there_when_a_take_has_its_room(tier):
+    bank = bank_on(tier)
     bank.reserve(5, SHAPE)
-    assert (shelf.slot_bytes, shelf.reserved) == (3840, 5 * 3840)
+    assert (tier.slot_bytes, tier.reserved) == (3840, 5 * 3840)
     bank.close()
-    assert shelf.reserved == 0
+    assert tier.reserved == 0
 
 
-def test_the_launching_thread_waits_for_a_slot_alone(shelf):
+def test_the_launching_thread_waits_for_a_slot_alone(tier):
     """While the disk is blocked, four entries get slots. The fifth waits, and the wait is counted."""
-    bank, gate = bank_on(shelf), threading.Event()
-    shelf.stage(3840)
-    shelf.writer.submit(gate.wait, 30)
+    bank, gate = bank_on(tier), threading.Event()
+    tier.stage(3840)
+    tier.writer.submit(gate.wait, 30)
     for frame in range(WRITING_SLOTS):
         bank.put((0, frame), entry(frame))
     bank.settle()
-    assert shelf.waited_seconds < 0.5
+    assert tier.waited_seconds < 0.5
     threading.Timer(1.0, gate.set).start()
     bank.put((0, 9), entry(9))
     bank.settle()
-    assert shelf.waited_seconds > 0.5
+    assert tier.waited_seconds > 0.5
     assert all(torch.equal(bank.entry((0, frame)), entry(frame)) for frame in (0, 1, 2, 3, 9))
 
 
@@ -94,28 +94,28 @@ def small_files():
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
-def test_a_write_that_fails_is_one_line_at_the_next_entry_once(shelf):
-    bank, gate = bank_on(shelf, frames=2), threading.Event()
-    shelf.finish()
-    shelf.writer.submit(gate.wait, 30)
+def test_a_write_that_fails_is_one_line_at_the_next_entry_once(tier):
+    bank, gate = bank_on(tier, frames=2), threading.Event()
+    tier.finish()
+    tier.writer.submit(gate.wait, 30)
     bank.put((0, 2), entry(2))
     bank.settle()
     with small_files():
         gate.set()
-        shelf.writes[-1].exception()
+        tier.writes[-1].exception()
     bank.put((0, 3), entry(3))
     with pytest.raises(StorageError) as raised:
         bank.settle()
-    assert str(raised.value) == f"{shelf.folder}: the bank cannot be written (File too large)"
-    assert shelf.used == 3 * 3840
-    shelf.take(3840)  # already has a place in the file: the error is not raised again
+    assert str(raised.value) == f"{tier.folder}: the bank cannot be written (File too large)"
+    assert tier.used == 3 * 3840
+    tier.take(3840)  # already has a place in the file: the error is not raised again
     assert torch.equal(bank.entry((0, 1)), entry(1))
 
 
-def test_an_entry_that_was_not_written_cannot_be_read_and_the_next_take_can(shelf):
-    bank, gate = bank_on(shelf, frames=2), threading.Event()
-    shelf.finish()
-    shelf.writer.submit(gate.wait, 30)
+def test_an_entry_that_was_not_written_cannot_be_read_and_the_next_take_can(tier):
+    bank, gate = bank_on(tier, frames=2), threading.Event()
+    tier.finish()
+    tier.writer.submit(gate.wait, 30)
     bank.put((0, 2), entry(2))
     bank.settle()
     with small_files():
@@ -123,25 +123,25 @@ def test_an_entry_that_was_not_written_cannot_be_read_and_the_next_take_can(shel
         with pytest.raises(StorageError, match="the bank cannot be written"):
             bank.entry((0, 2))
     bank.close()
-    assert shelf.used == 0
-    again = bank_on(shelf, frames=3)
+    assert tier.used == 0
+    again = bank_on(tier, frames=3)
     assert all(torch.equal(again.entry((0, frame)), entry(frame)) for frame in range(3))
 
 
-def test_a_file_that_is_shorter_than_its_bank_is_an_error(shelf):
-    bank = bank_on(shelf, frames=2)
-    shelf.finish()
-    os.ftruncate(shelf.file.fileno(), 3840)
+def test_a_file_that_is_shorter_than_its_bank_is_an_error(tier):
+    bank = bank_on(tier, frames=2)
+    tier.finish()
+    os.ftruncate(tier.file.fileno(), 3840)
     with pytest.raises(StorageError, match=r"the bank cannot be read \(the file has ended\)"):
         bank.entry((0, 1))
     assert torch.equal(bank.entry((0, 0)), entry(0)), "the slot is free again"
 
 
 def test_threads_file_and_staging_go_with_the_shelf(tmp_path):
-    shelf = StagedDiskShelf(str(tmp_path), CPU, NoPinning())
-    bank_on(shelf, frames=9)
-    helpers, before = [shelf.writer.thread, shelf.reader.thread], len(os.listdir("/proc/self/fd"))
-    del shelf
+    tier = StagedDiskTier(str(tmp_path), CPU, NoPinning())
+    bank_on(tier, frames=9)
+    helpers, before = [tier.writer.thread, tier.reader.thread], len(os.listdir("/proc/self/fd"))
+    del tier
     gc.collect()
     for helper in helpers:
         if helper.ident is not None:

@@ -9,17 +9,17 @@ import pytest
 import torch
 
 from longtake.platform.errors import ConfigError, StorageError
-from longtake.platform.generation.bank.disk import DiskShelf
-from longtake.platform.generation.bank.tier import MemoryShelf
-from longtake.platform.generation.bank.tiers import build_shelves, place, reserve
-from longtake.platform.resources import GIB, BankRoom
+from longtake.platform.generation.bank.disk import DiskTier
+from longtake.platform.generation.bank.tier import MemoryTier
+from longtake.platform.generation.bank.tiers import build_tiers, place, reserve
+from longtake.platform.resources import GIB, BankCapacity
 
 CPU = torch.device("cpu")
 
 
 @pytest.fixture(params=["memory", "disk"])
-def shelf(request, tmp_path):
-    return MemoryShelf(CPU, 10_000) if request.param == "memory" else DiskShelf(str(tmp_path))
+def tier(request, tmp_path):
+    return MemoryTier(CPU, 10_000) if request.param == "memory" else DiskTier(str(tmp_path))
 
 
 def fill(buffer, value):
@@ -27,46 +27,46 @@ def fill(buffer, value):
     return buffer
 
 
-def test_a_buffer_given_back_is_handed_out_again(shelf):
-    one, two = shelf.take(1000), shelf.take(1000)
-    assert (shelf.used, shelf.held) == (2000, 2000)
-    shelf.give_back(one)
-    assert shelf.take(1000).data_ptr() == one.data_ptr() != two.data_ptr()
-    assert (shelf.used, shelf.held) == (2000, 2000)
+def test_a_buffer_given_back_is_handed_out_again(tier):
+    one, two = tier.take(1000), tier.take(1000)
+    assert (tier.used, tier.held) == (2000, 2000)
+    tier.give_back(one)
+    assert tier.take(1000).data_ptr() == one.data_ptr() != two.data_ptr()
+    assert (tier.used, tier.held) == (2000, 2000)
 
 
-def test_buffers_of_another_size_are_let_go(shelf):
+def test_buffers_of_another_size_are_let_go(tier):
     """Ten buffers fill the memory shelf; when all are back it has room for one of their sum."""
-    for buffer in [shelf.take(1000) for _ in range(10)]:
-        shelf.give_back(buffer)
-    assert shelf.take(10_000) is not None
-    assert (shelf.used, shelf.held) == (10_000, 10_000)
+    for buffer in [tier.take(1000) for _ in range(10)]:
+        tier.give_back(buffer)
+    assert tier.take(10_000) is not None
+    assert (tier.used, tier.held) == (10_000, 10_000)
 
 
-def test_what_is_in_a_buffer_stays(shelf):
+def test_what_is_in_a_buffer_stays(tier):
     """Pieces of 1,000 bytes share pages, and letting go of one's pages is not to change the other's."""
-    buffers = [fill(shelf.take(1000), value) for value in range(10)]
+    buffers = [fill(tier.take(1000), value) for value in range(10)]
     for buffer in buffers:
-        shelf.release_pages(buffer)
+        tier.release_pages(buffer)
     assert all((buffer == value).all() for value, buffer in enumerate(buffers))
 
 
 def test_a_full_shelf_gives_nothing():
-    shelf = MemoryShelf(CPU, 2500)
-    assert [shelf.take(1000) is None for _ in range(3)] == [False, False, True]
-    assert MemoryShelf(CPU, 0).take(1) is None
+    tier = MemoryTier(CPU, 2500)
+    assert [tier.take(1000) is None for _ in range(3)] == [False, False, True]
+    assert MemoryTier(CPU, 0).take(1) is None
 
 
 def test_shelves_are_filled_in_order(tmp_path):
-    shelves = build_shelves(BankRoom(host_gib=2500 / GIB, disk=str(tmp_path)), CPU)
-    assert [place(shelves, 1000)[0].name for _ in range(4)] == ["host", "host", "disk", "disk"]
+    tiers = build_tiers(BankCapacity(host_gib=2500 / GIB, disk=str(tmp_path)), CPU)
+    assert [place(tiers, 1000)[0].name for _ in range(4)] == ["host", "host", "disk", "disk"]
 
 
 def test_when_all_are_full_one_line_says_what_to_do():
-    shelves = build_shelves(BankRoom(host_gib=1.5), CPU)
-    place(shelves, GIB)
+    tiers = build_tiers(BankCapacity(host_gib=1.5), CPU)
+    place(tiers, GIB)
     with pytest.raises(ConfigError) as raised:
-        place(shelves, GIB)
+        place(tiers, GIB)
     assert str(raised.value) == (
         "bank: no room for 1073.7 MB more (host 1.0 of 1.5 GiB); raise workers.bank.host_gib, "
         "name workers.bank.disk, or give the method bank_frames or bank_dtype: fp8"
@@ -75,33 +75,33 @@ def test_when_all_are_full_one_line_says_what_to_do():
 
 def test_a_take_is_promised_its_room_on_the_shelves_in_their_order(tmp_path):
     """2,500 bytes hold two entries of 1,000, and the disk takes three. After the take the room is free again."""
-    shelves = build_shelves(BankRoom(host_gib=2500 / GIB, disk=str(tmp_path)), CPU)
-    promised = reserve(shelves, 5, 1000)
-    assert [(shelf.name, count, shelf.reserved) for shelf, count in promised] == [("host", 2, 2000), ("disk", 3, 3000)]
-    assert shelves[0].fits(1000) == 0
-    for shelf, count in promised:
-        shelf.reserve(-count, 1000)
-    assert shelves[0].fits(1000) == 2
+    tiers = build_tiers(BankCapacity(host_gib=2500 / GIB, disk=str(tmp_path)), CPU)
+    promised = reserve(tiers, 5, 1000)
+    assert [(tier.name, count, tier.reserved) for tier, count in promised] == [("host", 2, 2000), ("disk", 3, 3000)]
+    assert tiers[0].fits(1000) == 0
+    for tier, count in promised:
+        tier.reserve(-count, 1000)
+    assert tiers[0].fits(1000) == 2
 
 
 def test_a_take_that_will_not_fit_is_refused_before_it_begins():
-    shelves = build_shelves(BankRoom(host_gib=1.5), CPU)
-    reserve(shelves, 1, GIB // 2)
+    tiers = build_tiers(BankCapacity(host_gib=1.5), CPU)
+    reserve(tiers, 1, GIB // 2)
     with pytest.raises(ConfigError) as raised:
-        reserve(shelves, 5, GIB // 2)
+        reserve(tiers, 5, GIB // 2)
     assert str(raised.value) == (
         "bank: this take needs 2.5 GiB for 5 frames of 536.9 MB, but there is room for host 1.0 GiB; raise "
         "workers.bank.host_gib, name workers.bank.disk, or give the method bank_frames or bank_dtype: fp8"
     )
-    assert shelves[0].fits(GIB // 2) == 2, "a refused take reserves nothing"
+    assert tiers[0].fits(GIB // 2) == 2, "a refused take reserves nothing"
 
 
 def test_a_full_disk_is_known_when_a_take_begins(tmp_path):
-    shelf = DiskShelf(str(tmp_path))
+    tier = DiskTier(str(tmp_path))
     free = shutil.disk_usage(tmp_path).free
-    assert shelf.fits(2**30) == pytest.approx(free // 2**30, abs=1)
+    assert tier.fits(2**30) == pytest.approx(free // 2**30, abs=1)
     with pytest.raises(ConfigError, match=r"there is room for disk \d+"):
-        reserve([shelf], free // 2**30 + 2, 2**30)
+        reserve([tier], free // 2**30 + 2, 2**30)
 
 
 def open_files():
@@ -109,38 +109,38 @@ def open_files():
 
 
 def test_the_file_has_no_name_takes_what_it_holds_and_one_place_among_open_files(tmp_path):
-    shelf = DiskShelf(str(tmp_path / "made" / "here"))
+    tier = DiskTier(str(tmp_path / "made" / "here"))
     before = len(open_files())
-    buffers = [fill(shelf.take(1000), 1) for _ in range(2000)]
+    buffers = [fill(tier.take(1000), 1) for _ in range(2000)]
     assert len(open_files()) == before
     assert list((tmp_path / "made" / "here").iterdir()) == []
-    assert 2_000_000 <= os.fstat(shelf.file.fileno()).st_blocks * 512 < 2_100_000
-    del shelf, buffers
+    assert 2_000_000 <= os.fstat(tier.file.fileno()).st_blocks * 512 < 2_100_000
+    del tier, buffers
     assert len(open_files()) < before
 
 
 def test_a_folder_that_cannot_be_written_is_named(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(StorageError, match=r"file: cannot hold the bank \(File exists\); name another bank.disk"):
-        DiskShelf(str(tmp_path / "file"))
+        DiskTier(str(tmp_path / "file"))
 
 
 def test_a_disk_without_room_is_named(tmp_path):
     """The end of what any file may hold stands in for the end of a disk: the same call fails, with another reason."""
-    shelf = DiskShelf(str(tmp_path))
-    shelf.held = 2**63 - 4096
+    tier = DiskTier(str(tmp_path))
+    tier.held = 2**63 - 4096
     with pytest.raises(StorageError, match=r"needs 1.0 MB more after .* GiB \(File too large\); free space, or name"):
-        shelf.make(1_000_000)
+        tier.make(1_000_000)
 
 
 RESIDENT = """
 import psutil, sys, torch
 from longtake.platform.generation.bank.bank import Bank
-from longtake.platform.generation.bank.tiers import build_shelves
-from longtake.platform.resources import BankRoom
+from longtake.platform.generation.bank.tiers import build_tiers
+from longtake.platform.resources import BankCapacity
 
 cpu, entry = torch.device("cpu"), torch.empty(2, 1, 1024, 8, 256)
-bank = Bank(build_shelves(BankRoom(host_gib=0, disk=sys.argv[1]), cpu), torch.float32, torch.float32, cpu)
+bank = Bank(build_tiers(BankCapacity(host_gib=0, disk=sys.argv[1]), cpu), torch.float32, torch.float32, cpu)
 resident = []
 for frame in range(24):
     bank.put((0, frame), entry.fill_(frame))
