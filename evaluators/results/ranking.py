@@ -11,28 +11,19 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from longtake.evaluators import bootstrap as boot
 from longtake.evaluators.results.table import WEIGHTS, ScoreGrid, cells_of, grid
+from longtake.platform import stats
 from longtake.platform.errors import ConfigError
 from longtake.platform.takes import Cell
 
 
-def rank_cells(
-    df: pd.DataFrame,
-    suite: str,
-    directions: Mapping[str, str],
-    seed: int = 0,
-    *,
-    value: str = "value",
-    resamples: int = boot.RESAMPLES,
-) -> dict[str, Any]:
+def rank_cells(df: pd.DataFrame, suite: str, directions: Mapping[str, str], *, value: str = "value") -> dict[str, Any]:
     """Ranks as plain JSON. `df`: aggregate.table; `directions`: metric -> 'higher' or 'lower', the metrics to rank;
     `value`: the column that is ranked ('value', or a drift column such as 'quarter_diff').
     """
@@ -41,7 +32,7 @@ def rank_cells(
     if len(protocols) > 1:
         raise ConfigError(f"suite {suite!r}: protocols {', '.join(protocols)} in one table; score all takes with one")
     made_with = _made_with(mine, suite)
-    lengths = [_length(part, directions, value, seed, resamples) for _, part in mine.groupby("seconds", sort=True)]
+    lengths = [_length(part, directions, value) for _, part in mine.groupby("seconds", sort=True)]
     return {
         "suite": suite,
         "protocol": protocols[0] if protocols else None,
@@ -49,7 +40,7 @@ def rank_cells(
         "weights": {key.removeprefix(WEIGHTS): text for key, text in made_with.items() if key.startswith(WEIGHTS)},
         "ranked_column": value,
         "directions": dict(directions),
-        "bootstrap": {"over": "prompts", "resamples": resamples, "seed": seed, "interval": boot.INTERVAL},
+        "bootstrap": stats.bootstrap_settings(),
         "lengths": lengths,
     }
 
@@ -67,9 +58,9 @@ def _made_with(mine: pd.DataFrame, suite: str) -> dict[str, str]:
     return found[0] if found else {}
 
 
-def _length(part: pd.DataFrame, directions: Mapping[str, str], value: str, seed: int, resamples: int) -> dict[str, Any]:
+def _length(part: pd.DataFrame, directions: Mapping[str, str], value: str) -> dict[str, Any]:
     prompts = sorted(part["prompt"].unique())
-    weights_BP = boot.resample_weights(len(prompts), resamples, seed)
+    weights_BP = stats.resample_weights(len(prompts))
     cells = cells_of(part)
     expected = len(part[["prompt", "seed"]].drop_duplicates())
     scores = grid(part, cells, prompts, list(directions), value)
@@ -90,22 +81,22 @@ def _length(part: pd.DataFrame, directions: Mapping[str, str], value: str, seed:
 
 
 def _rows(
-    cells: Sequence[Cell], scores: ScoreGrid, directions: Mapping[str, str], weights_BP: boot.Array, expected: int
+    cells: Sequence[Cell], scores: ScoreGrid, directions: Mapping[str, str], weights_BP: stats.Array, expected: int
 ) -> list[dict[str, Any]]:
     """One row per cell, best average rank first."""
     higher = [direction == "higher" for direction in directions.values()]
     once = np.ones((1, weights_BP.shape[1]))
     draws = list(zip(scores.sums_MCP, scores.counts_MCP, strict=True))
-    scores_MC = np.stack([boot.weighted_means(once, s, n)[0] for s, n in draws])
-    scores_MBC = np.stack([boot.weighted_means(weights_BP, s, n) for s, n in draws])
-    ranks_MC = np.stack([boot.mean_ranks(v[None], up)[0] for v, up in zip(scores_MC, higher, strict=True)])
-    ranks_MBC = np.stack([boot.mean_ranks(v, up) for v, up in zip(scores_MBC, higher, strict=True)])
+    scores_MC = np.stack([stats.weighted_means(once, s, n)[0] for s, n in draws])
+    scores_MBC = np.stack([stats.weighted_means(weights_BP, s, n) for s, n in draws])
+    ranks_MC = np.stack([stats.mean_ranks(v[None], up)[0] for v, up in zip(scores_MC, higher, strict=True)])
+    ranks_MBC = np.stack([stats.mean_ranks(v, up) for v, up in zip(scores_MBC, higher, strict=True)])
     per_prompt_PC = _ranks_per_prompt(scores, higher)
     known_PC = ~np.isnan(per_prompt_PC)
     unit = np.where(known_PC, per_prompt_PC, 0.0).T, known_PC.T.astype(np.float64)
-    average_C, average_BC = boot.nan_mean(ranks_MC, 0), boot.nan_mean(ranks_MBC, 0)
-    prompt_C, prompt_BC = boot.weighted_means(once, *unit)[0], boot.weighted_means(weights_BP, *unit)
-    spread = boot.interval if weights_BP.shape[1] > 1 else _no_interval
+    average_C, average_BC = stats.nan_mean(ranks_MC, 0), stats.nan_mean(ranks_MBC, 0)
+    prompt_C, prompt_BC = stats.weighted_means(once, *unit)[0], stats.weighted_means(weights_BP, *unit)
+    prompts = weights_BP.shape[1]
     counts_MC = scores.counts_MCP.sum(axis=2).astype(int)
     prompts_MC = (scores.counts_MCP > 0).sum(axis=2)
     rows = [
@@ -114,16 +105,16 @@ def _rows(
             "backbone": cell.backbone,
             "method": cell.method,
             "seconds": cell.seconds,
-            "average_rank": _number(average_C[c]),
-            "average_rank_interval": spread(average_BC[:, c]),
-            "average_rank_per_prompt": _number(prompt_C[c]),
-            "average_rank_per_prompt_interval": spread(prompt_BC[:, c]),
+            "average_rank": stats.number(average_C[c]),
+            "average_rank_interval": stats.interval(average_BC[:, c], prompts),
+            "average_rank_per_prompt": stats.number(prompt_C[c]),
+            "average_rank_per_prompt_interval": stats.interval(prompt_BC[:, c], prompts),
             "metrics": {
                 name: {
-                    "score": _number(scores_MC[m, c]),
-                    "score_interval": spread(scores_MBC[m, :, c]) if prompts_MC[m, c] > 1 else None,
-                    "rank": _number(ranks_MC[m, c]),
-                    "rank_interval": spread(ranks_MBC[m, :, c]),
+                    "score": stats.number(scores_MC[m, c]),
+                    "score_interval": stats.interval(scores_MBC[m, :, c], prompts_MC[m, c]),
+                    "rank": stats.number(ranks_MC[m, c]),
+                    "rank_interval": stats.interval(ranks_MBC[m, :, c], prompts),
                     "scored": int(counts_MC[m, c]),
                     "missing": expected - int(counts_MC[m, c]),
                 }
@@ -135,16 +126,8 @@ def _rows(
     return sorted(rows, key=lambda r: (r["average_rank"] is None, r["average_rank"], r["cell"]))
 
 
-def _ranks_per_prompt(scores: ScoreGrid, higher: list[bool]) -> boot.Array:
+def _ranks_per_prompt(scores: ScoreGrid, higher: list[bool]) -> stats.Array:
     """[P, C]: ranks of the cells within each prompt, averaged over metrics."""
     with np.errstate(invalid="ignore", divide="ignore"):
         means_MPC = (scores.sums_MCP / scores.counts_MCP).transpose(0, 2, 1)
-    return boot.nan_mean(np.stack([boot.mean_ranks(v, up) for v, up in zip(means_MPC, higher, strict=True)]), 0)
-
-
-def _number(value: float) -> float | None:
-    return None if math.isnan(value) else float(value)
-
-
-def _no_interval(_: boot.Array) -> None:
-    return None
+    return stats.nan_mean(np.stack([stats.mean_ranks(v, up) for v, up in zip(means_MPC, higher, strict=True)]), 0)

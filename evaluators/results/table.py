@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from longtake.evaluators import bootstrap as boot
 from longtake.evaluators.drift import DIFF, RATIO, SLOPE
+from longtake.platform import stats
 from longtake.platform.store.records import VideoScores
 from longtake.platform.takes import Cell, Take
 
@@ -74,8 +74,8 @@ def made_with_of(scores: VideoScores) -> str:
 class ScoreGrid:
     """Sums and counts of the scores that exist, per metric, cell and prompt (seeds summed)."""
 
-    sums_MCP: boot.Array
-    counts_MCP: boot.Array
+    sums_MCP: stats.Array
+    counts_MCP: stats.Array
 
 
 def cells_of(part: pd.DataFrame) -> list[Cell]:
@@ -98,19 +98,19 @@ def grid(
     return ScoreGrid(sums, counts)
 
 
-def cell_means(df: pd.DataFrame, seed: int = 0, resamples: int = boot.RESAMPLES) -> list[dict[str, Any]]:
+def cell_means(df: pd.DataFrame) -> list[dict[str, Any]]:
     """A plain row per suite, cell and metric, unranked ones too: the mean over prompts and seeds of each of NUMBERS,
     and its 95 % interval as '<name>_interval' (None where fewer than two prompts have a value).
 
     Within a suite and length the resamples are those of the ranks. `scored` and `missing` count the takes behind the
     value, `drift_scored` those behind the drift.
     """
-    return [row for _, part in df.groupby(["suite", "seconds"], sort=True) for row in _means(part, seed, resamples)]
+    return [row for _, part in df.groupby(["suite", "seconds"], sort=True) for row in _means(part)]
 
 
-def _means(part: pd.DataFrame, seed: int, resamples: int) -> Iterator[dict[str, Any]]:
+def _means(part: pd.DataFrame) -> Iterator[dict[str, Any]]:
     prompts, names, cells = sorted(part["prompt"].unique()), sorted(part["metric"].unique()), cells_of(part)
-    weights_BP = boot.resample_weights(len(prompts), resamples, seed)
+    weights_BP = stats.resample_weights(len(prompts))
     grids = {number: grid(part, cells, prompts, names, number) for number in NUMBERS}
     takes = part.groupby([*CELL, "metric"]).size().to_dict()
     for c, cell in enumerate(cells):
@@ -122,7 +122,9 @@ def _means(part: pd.DataFrame, seed: int, resamples: int) -> Iterator[dict[str, 
             row |= {"method": cell.method, "seconds": cell.seconds, "metric": name}
             for number, found in grids.items():
                 sums_P, counts_P = found.sums_MCP[m, c], found.counts_MCP[m, c]
-                row[number], row[f"{number}_interval"] = boot.mean_and_interval(sums_P, counts_P, weights_BP)
+                means_B = stats.weighted_means(weights_BP, sums_P[None], counts_P[None])[:, 0]
+                row[number] = float(sums_P.sum() / counts_P.sum()) if counts_P.any() else None
+                row[f"{number}_interval"] = stats.interval(means_B, (counts_P > 0).sum())
             scored = int(grids["value"].counts_MCP[m, c].sum())
             drifting = int(grids[SLOPE].counts_MCP[m, c].sum())
             yield row | {"scored": scored, "missing": count - scored, "drift_scored": drifting}

@@ -15,7 +15,7 @@ import numpy as np
 from longtake.evaluators.retrieval.drive import Driven, Found, distances, measure, similarity
 from longtake.evaluators.retrieval.world import Array, Scene, TrueVideos
 from longtake.platform.methods.base import Window
-from longtake.platform.spread import draws, mean_known, spread
+from longtake.platform.stats import estimate, mean_known, resample_weights
 
 ENDS = (30, 60, 120, 240, 480, 960, 1920, 3600)
 """Seconds at which a part of a video ends."""
@@ -76,7 +76,7 @@ def measure_rows(tallies: Sequence[Tally], base: str, seed: int) -> list[Row]:
     for tally in tallies:
         for key, values in tally.measures.items():
             values_P = np.array(values)
-            draws_BP = draws(len(values_P), seed)
+            draws_BP = resample_weights(len(values_P), seed)
             paired = tally.label != base and key in against
             rows.append(
                 {
@@ -84,8 +84,8 @@ def measure_rows(tallies: Sequence[Tally], base: str, seed: int) -> list[Row]:
                     "measure": key[0],
                     "from_s": key[1][0],
                     "to_s": key[1][1],
-                    **spread(values_P, draws_BP).to_json(),
-                    "difference": spread(values_P - np.array(against[key]), draws_BP).to_json() if paired else None,
+                    **estimate(values_P, draws_BP).to_json(),
+                    "difference": estimate(values_P - np.array(against[key]), draws_BP).to_json() if paired else None,
                 }
             )
     return rows
@@ -98,10 +98,10 @@ def similarity_rows(tallies: Sequence[Tally], frames: int, seed: int) -> list[Ro
         if not tally.by_distance:
             continue
         by_distance, by_shared = np.stack(tally.by_distance), np.stack(tally.by_shared)
-        draws_BP = draws(len(by_distance), seed)
+        draws_BP = resample_weights(len(by_distance), seed)
         levels = [(level, level) for level in range(by_shared.shape[1])]
         for by, edges, values_PD in (("distance", distances(frames), by_distance), ("shared", levels, by_shared)):
             for (low, high), values_P in zip(edges, values_PD.T, strict=True):
                 row = {"descriptor": tally.label, "by": by, "from": low, "to": high}
-                rows.append(row | spread(values_P, draws_BP).to_json())
+                rows.append(row | estimate(values_P, draws_BP).to_json())
     return rows

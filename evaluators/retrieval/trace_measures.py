@@ -19,7 +19,7 @@ from longtake.evaluators.retrieval.drive import Note, measure, together
 from longtake.evaluators.retrieval.trace_rows import MEMORY, Block
 from longtake.evaluators.retrieval.world import Array, Mask, Scene
 from longtake.platform.methods.base import Window
-from longtake.platform.spread import mean_known
+from longtake.platform.stats import mean_known
 
 SHARES = {"memory": MEMORY, "sink": "sink", "window": "window", "block": "block"}
 WORLD = {"places": "places", "relevant": "precision", "coverage": "coverage"}

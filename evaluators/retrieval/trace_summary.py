@@ -16,7 +16,7 @@ import numpy as np
 from longtake.evaluators.retrieval.summary import Span, spans
 from longtake.evaluators.retrieval.trace_measures import MEASURES, Measured
 from longtake.evaluators.retrieval.world import Array, Mask
-from longtake.platform.spread import spread
+from longtake.platform.stats import estimate
 
 NOTHING = "no block of this part has a value"
 
@@ -54,7 +54,7 @@ class CellSums:
         rows = []
         for span in (span for span in spans(self.seconds) if span in self.made):
             for name in MEASURES:
-                told = spread(self.means((span, name)), draws_BP).to_json()
+                told = estimate(self.means((span, name)), draws_BP).to_json()
                 reason = self.reasons.get(name, NOTHING) if told["mean"] is None else ""
                 rows.append({"from_s": span[0], "to_s": span[1], "measure": name, **told, "reason": reason})
         return rows

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from longtake.evaluators.retrieval.summary import Tally
 
 EXPERIMENT = "eval-embedder"
-PROTOCOL = 1
+PROTOCOL = 2
 """Part of a report's id; it changes when the same inputs would give other numbers."""
 SPREAD = ("mean", "low", "high", "prompts")
 Report = dict[str, Any]
@@ -33,7 +33,7 @@ Row = dict[str, Any]
 def build(facts: dict[str, Any], tallies: Sequence[Tally], base: str) -> Report:
     """The report as plain JSON; differences are to the descriptor `base`."""
     from longtake.evaluators.retrieval.summary import measure_rows, similarity_rows
-    from longtake.platform.spread import RESAMPLES
+    from longtake.platform.stats import bootstrap_settings
 
     seed = facts["seed"]
     hashed = {label: one["sha256"] or label for label, one in facts["descriptors"].items()}
@@ -42,7 +42,7 @@ def build(facts: dict[str, Any], tallies: Sequence[Tally], base: str) -> Report:
         "id": hashlib.sha256(canonical_json(identity).encode()).hexdigest()[:12],
         "protocol": PROTOCOL,
         "config": facts,
-        "bootstrap": {"over": "prompts", "resamples": RESAMPLES, "seed": seed, "interval": 0.95},
+        "bootstrap": bootstrap_settings(seed),
         "base": base,
         "measures": measure_rows(tallies, base, seed),
         "similarity": similarity_rows(tallies, facts["latent_frames"], seed),

@@ -1,15 +1,17 @@
 """`longtake compare SWEEP_FOLDER`: every method's scores against one method's, paired over prompts.
 
 Named steps: open, read the scores, compare, write the CSV, print. Two cells of a backbone and length are compared on
-the prompts that both have a value for, so that what is common to a prompt falls out. Writes nothing to the store.
+the prompts that both have a value for, so that what is common to a prompt falls out. Means and their intervals are
+those of ranks.json. Writes nothing to the store.
 
-Shapes: P prompts.
+Shapes: C cells, P prompts.
 """
 
 from __future__ import annotations
 
 import csv
 import io
+import itertools
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,18 +23,16 @@ from rich.table import Table
 
 from longtake.evaluators.base import SuiteEntry, suite_entries
 from longtake.jobs.console import console_for, heading, new_table, say
-from longtake.jobs.results.traces import open_sweep, prompts_of
+from longtake.jobs.results.traces import open_sweep
 from longtake.jobs.workers.scoring import current_scores
 from longtake.platform import config
 from longtake.platform.errors import ConfigError
 from longtake.platform.registry import did_you_mean
-from longtake.platform.spread import Array, Spread, draws, spread
+from longtake.platform.stats import Estimate, estimate, estimates, resample_weights
 from longtake.platform.store import durable
 from longtake.platform.store.sweep import SweepStore
 from longtake.platform.takes import Cell, Take
 
-SEED = 0
-"""Of the bootstrap."""
 WHOLE = "whole"
 PART = ".at_"
 COLUMNS = (
@@ -47,20 +47,15 @@ Measure = tuple[str, str, str]
 
 @dataclass
 class Scores:
-    """Per cell and measure, the values of each prompt, seeds together."""
+    """Per measure and length, the sum and count of the values of each cell and prompt, seeds together; a scored take
+    without a value counts 0."""
 
-    prompts: list[str]
-    values: dict[Cell, dict[Measure, dict[str, list[float]]]] = field(default_factory=dict)
+    sums: dict[tuple[Measure, int], dict[Cell, dict[str, tuple[float, int]]]] = field(default_factory=dict)
 
     def add(self, take: Take, measure: Measure, value: float | None) -> None:
-        if value is not None:
-            found = self.values.setdefault(take.cell, {}).setdefault(measure, {})
-            found.setdefault(take.prompt, []).append(value)
-
-    def of(self, cell: Cell, measure: Measure) -> Array:
-        """[P]; NaN where a prompt has none."""
-        found = self.values.get(cell, {}).get(measure, {})
-        return np.array([np.mean(found[prompt]) if prompt in found else np.nan for prompt in self.prompts])
+        by_prompt = self.sums.setdefault((measure, take.seconds), {}).setdefault(take.cell, {})
+        total, count = by_prompt.get(take.prompt, (0.0, 0))
+        by_prompt[take.prompt] = (total, count) if value is None else (total + value, count + 1)
 
 
 def compare(
@@ -70,16 +65,19 @@ def compare(
     console = console or console_for()
     store, plan, made = open_sweep(folder)
     base = chosen_base(base, plan, folder)
-    scores = read(store, made, prompts_of(plan))
-    measures = list(dict.fromkeys(measure for found in scores.values.values() for measure in found))
+    scores = read(store, made)
+    compared: dict[tuple[Cell, Measure], Row] = {}
+    for measure, seconds in scores.sums:
+        compared |= compare_cells(scores, measure, seconds, base)
+    measures = list(dict.fromkeys(measure for _, measure in compared))
     if not measures:
         suites = ", ".join(entry.label for entry in suites_of(store))
         raise ConfigError(
             f"{folder}: none of its {len(made)} made takes is scored under its suites ({suites}); run the sweep again"
         )
     check_metric(metric, measures)
-    cells = [cell for cell in dict.fromkeys(take.cell for take in plan) if cell in scores.values]
-    rows = [row for cell in cells for measure in measures for row in compared(scores, cell, measure, base)]
+    keys = itertools.product(dict.fromkeys(take.cell for take in plan), measures)
+    rows = [compared[key] for key in keys if key in compared]
     if out is not None:
         durable.make_folder(out.parent)
         durable.replace_file(out, csv_bytes(rows))
@@ -112,12 +110,13 @@ def check_metric(metric: str | None, measures: list[Measure]) -> None:
         raise ConfigError(f"--metric: no take has a score {metric!r}; {did_you_mean(metric, known)}")
 
 
-def read(store: SweepStore, made: list[Take], prompts: list[str]) -> Scores:
+def read(store: SweepStore, made: list[Take]) -> Scores:
     """What the takes' scores say, of ranked metrics alone: their values, and those of parts of the video."""
     from longtake.evaluators.base import directions
     from longtake.evaluators.results.table import made_with_of
 
-    scores = Scores(prompts)
+    scores = Scores()
+    made = sorted(made, key=lambda take: (take.latent_frames, take.seed, take.id))  # ranks sum seeds in this order
     for entry in suites_of(store):
         suite, metrics, made_with = entry.label, directions(entry), set[str]()
         for take in made:
@@ -135,23 +134,34 @@ def read(store: SweepStore, made: list[Take], prompts: list[str]) -> Scores:
     return scores
 
 
-def compared(scores: Scores, cell: Cell, measure: Measure, base: str) -> list[Row]:
-    """The row of a cell and measure; none where it has no value."""
-    mine = scores.of(cell, measure)
-    if np.isnan(mine).all():
-        return []
+def compare_cells(scores: Scores, measure: Measure, seconds: int, base: str) -> dict[tuple[Cell, Measure], Row]:
+    """The row of every cell of a length that has a value of the measure."""
+    found = scores.sums[measure, seconds]
+    cells = sorted(found, key=lambda cell: (cell.backbone, cell.method))
+    prompts = sorted({prompt for by_prompt in found.values() for prompt in by_prompt})
+    pairs = [[found[cell].get(prompt, (0.0, 0)) for prompt in prompts] for cell in cells]
+    sums_CP, counts_CP = np.array(pairs).transpose(2, 0, 1).copy()
+    weights_BP = resample_weights(len(prompts))
+    with np.errstate(invalid="ignore"):
+        values = dict(zip(cells, sums_CP / counts_CP, strict=True))
+    rows = {}
+    for cell, own in zip(cells, estimates(sums_CP, counts_CP, weights_BP), strict=True):
+        against, difference = Cell(cell.backbone, base, seconds), Estimate(None, None, None, 0)
+        if cell != against and against in values:
+            difference = estimate(values[cell] - values[against], weights_BP)
+        if own.prompts:
+            rows[cell, measure] = row_of(cell, measure, own, base, difference)
+    return rows
+
+
+def row_of(cell: Cell, measure: Measure, own: Estimate, base: str, difference: Estimate) -> Row:
     suite, metric, part = measure
-    drawn, is_base = draws(len(mine), SEED), cell.method == base
-    gain = mine - scores.of(Cell(cell.backbone, base, cell.seconds), measure)
-    own, other = spread(mine, drawn), Spread(None, None, None, 0) if is_base else spread(gain, drawn)
-    return [
-        {
-            **{"suite": suite, "backbone": cell.backbone, "method": cell.method, "seconds": cell.seconds},
-            **{"metric": metric, "part": part, "prompts": own.prompts},
-            **{"mean": own.mean, "low": own.low, "high": own.high, "base": base, "pairs": other.prompts},
-            **{"difference": other.mean, "difference_low": other.low, "difference_high": other.high},
-        }
-    ]
+    return {
+        **{"suite": suite, "backbone": cell.backbone, "method": cell.method, "seconds": cell.seconds},
+        **{"metric": metric, "part": part, "prompts": own.prompts},
+        **{"mean": own.mean, "low": own.low, "high": own.high, "base": base, "pairs": difference.prompts},
+        **{"difference": difference.mean, "difference_low": difference.low, "difference_high": difference.high},
+    }
 
 
 def tables(sweep: str, rows: list[Row], metric: str | None) -> list[Table]:
@@ -191,8 +201,8 @@ def cell_text(row: Row) -> str:
     if row["difference"] is None:
         return text
     low, high = row["difference_low"], row["difference_high"]
-    spread_text = "" if low is None else escape(f" [{low:+.3g}, {high:+.3g}]")
-    return f"{text}\n{row['difference']:+.3g}{spread_text}"
+    interval = "" if low is None else escape(f" [{low:+.3g}, {high:+.3g}]")
+    return f"{text}\n{row['difference']:+.3g}{interval}"
 
 
 def csv_bytes(rows: list[Row]) -> bytes:

@@ -47,7 +47,7 @@ def rank_suite(frame: pd.DataFrame, entry: SuiteEntry) -> dict[str, Any]:
     from longtake.evaluators.base import directions
     from longtake.evaluators.results.ranking import rank_cells
 
-    return rank_cells(frame, entry.label, directions(entry), seed=0) | {"cuts": cuts_of(frame, entry.label)}
+    return rank_cells(frame, entry.label, directions(entry)) | {"cuts": cuts_of(frame, entry.label)}
 
 
 def precision_of(takes: list[Take]) -> dict[str, str]:

@@ -27,8 +27,6 @@ if TYPE_CHECKING:
     from longtake.evaluators.retrieval.trace_summary import CellSums
     from longtake.evaluators.retrieval.world import Scene
 
-SEED = 0
-"""Of the bootstrap."""
 SHOW_SECONDS = 2.0
 
 
@@ -92,9 +90,9 @@ def prompts_of(plan: Sequence[Take]) -> list[str]:
 
 def rows_of(plan: Sequence[Take], cells: dict[Cell, CellSums]) -> list[dict[str, Any]]:
     """A row per cell, part of the video and measure, in the order of the plan."""
-    from longtake.platform.spread import draws
+    from longtake.platform.stats import resample_weights
 
-    drawn = draws(len(prompts_of(plan)), SEED)
+    drawn = resample_weights(len(prompts_of(plan)))
     return [
         {"backbone": cell.backbone, "method": cell.method, "seconds": cell.seconds, **row}
         for cell in dict.fromkeys(take.cell for take in plan)

@@ -9,7 +9,6 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from longtake.evaluators import bootstrap as boot
 from longtake.evaluators.results.ranking import rank_cells
 from longtake.evaluators.results.table import cell_means, table
 from longtake.platform.errors import ConfigError
@@ -34,15 +33,6 @@ def ranked(*scored: tuple[Take, VideoScores], **options: Any) -> dict[str, Any]:
 
 def by_cell(rows: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
     return {row["method"]: row for row in rows}
-
-
-def test_mean_ranks_share_ties_and_skip_nan() -> None:
-    values = np.array([[3.0, 1.0, 3.0, np.nan, 2.0]])
-    # higher is better: the two 3s hold places 1 and 2 = 1.5 each, then 2, then 1
-    assert boot.mean_ranks(values, True)[0].tolist()[:3] == [1.5, 4.0, 1.5]
-    assert boot.mean_ranks(values, False)[0].tolist()[:3] == [3.5, 1.0, 3.5]
-    assert np.isnan(boot.mean_ranks(values, True)[0, 3])
-    assert boot.mean_ranks(np.array([[0.1 + 0.2, 0.3, 0.0, -0.0]]), True)[0].tolist() == [1.5, 1.5, 3.5, 3.5]
 
 
 def test_cell_ranks_by_hand() -> None:
@@ -135,7 +125,7 @@ def test_order_of_rows_and_extra_seeds() -> None:
     scored = [one(m, p, ord(m) / 7 + ord(p) / 3, 1.0, seed=s) for m in "abc" for p in "pqr" for s in (0, 1)]
     df = table(scored)
     shuffled = df.sample(frac=1.0, random_state=1)
-    assert rank_cells(df, "s", UP_DOWN, 3) == rank_cells(shuffled, "s", UP_DOWN, 3)
+    assert rank_cells(df, "s", UP_DOWN) == rank_cells(shuffled, "s", UP_DOWN)
     assert by_cell(rank_cells(df, "s", UP_DOWN)["lengths"][0]["overall"])["a"]["metrics"]["good"]["scored"] == 6
     pd.testing.assert_frame_equal(table(scored), table(scored[::-1]))
 

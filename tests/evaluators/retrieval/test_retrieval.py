@@ -15,7 +15,7 @@ from longtake.platform.methods.descriptors import unit_length
 from longtake.platform.methods.oracle import Oracle
 from longtake.platform.methods.rag import Rag
 from longtake.platform.methods.random_memory import RandomMemory
-from longtake.platform.spread import draws, mean_known, spread
+from longtake.platform.stats import mean_known
 from tests.platform import rollouts
 
 WINDOW = Window(12, 1, 3)
@@ -243,26 +243,9 @@ def test_parts_end_at_30_60_120_240_seconds():
     assert spans(30) == [(0, 30)]
 
 
-def test_spread_counts_what_has_a_value():
-    told = spread(np.array([1.0, np.nan, 3.0]), draws(3, 0))
-    assert (told.mean, told.prompts) == (2.0, 2)
-    assert told.low is not None
-    assert told.high is not None
-    assert 1.0 <= told.low < 2.0 < told.high <= 3.0
-    assert spread(np.array([4.0]), draws(1, 0)).to_json() == {"mean": 4.0, "low": None, "high": None, "prompts": 1}
-    assert spread(np.array([np.nan]), draws(1, 0)).mean is None
-
-
-def test_an_interval_narrows_with_prompts_as_theory_says():
-    """100 values of standard deviation 1 (half 0, half 2): the mean's interval is 1 +- 1.96 / 10."""
-    told = spread(np.repeat([0.0, 2.0], 50), draws(100, 0))
-    assert told.low == pytest.approx(0.804, abs=0.03)
-    assert told.high == pytest.approx(1.196, abs=0.03)
-
-
 def test_rows_pair_prompts_and_leave_out_what_compares_nothing():
     """The second descriptor lies .1 above the first on each of three prompts that differ by more: so does the
-    difference, without any spread."""
+    difference, in every resample."""
     tallies = [Tally(label, WINDOW, 30.0, 4) for label in ("avg-pool", "better")]
     for tally, values in zip(tallies, ([0.1, 0.5, 0.8], [0.2, 0.6, 0.9]), strict=True):
         for value in values:

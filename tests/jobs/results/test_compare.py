@@ -1,29 +1,41 @@
 """`longtake compare`: means and paired differences worked out by hand, from scores in a real store."""
 
 import csv
+import itertools
+import json
 import re
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from longtake.evaluators.base import SuiteEntry, directions
 from longtake.jobs.cli import execute
-from longtake.jobs.results.compare import SEED, Scores, compared
-from longtake.platform.spread import RESAMPLES, draws, spread
+from longtake.jobs.results import ranks as rank
+from longtake.jobs.results.compare import WHOLE, Row, Scores, compare_cells, read
+from longtake.platform.store.records import TakeResult, VideoScores
+from longtake.platform.store.sweep import SweepStore
 from longtake.platform.takes import Cell, MethodSpec, Take
+from longtake.platform.video.writing import VideoWriter
 from tests.jobs.tiny import write_sweep
 
-HIT = ("pocket", "revisit_hit", "whole")
+SWEEP = {"name": "small", "backbones": ["tiny"], "methods": ["native"], "lengths_s": [30], "prompts": ["a"]}
+HIT = ("pocket", "revisit_hit", WHOLE)
 
 
 def scores_of(values: dict[str, dict[str, list[float | None]]]) -> Scores:
     """{method: {prompt: a value per seed}} of one backbone and length."""
-    scores = Scores(list(dict.fromkeys(prompt for found in values.values() for prompt in found)))
+    scores = Scores()
     for method, by_prompt in values.items():
         for prompt, all_ in by_prompt.items():
             for seed, value in enumerate(all_):
                 scores.add(Take("tiny", MethodSpec(method, method), 30, 120, prompt, seed), HIT, value)
     return scores
+
+
+def row_of(scores: Scores, method: str) -> Row:
+    return compare_cells(scores, HIT, 30, "native")[Cell("tiny", method, 30), HIT]
 
 
 def test_difference_is_paired_over_prompts_that_both_have():
@@ -32,35 +44,73 @@ def test_difference_is_paired_over_prompts_that_both_have():
     scores = scores_of(
         {"native": {"a": [0.2], "b": [0.3, 0.5], "c": [None]}, "rag": {"a": [0.5], "b": [0.6], "c": [0.9]}}
     )
-    (row,) = compared(scores, Cell("tiny", "rag", 30), HIT, "native")
+    row = row_of(scores, "rag")
     assert row["mean"] == pytest.approx(2.0 / 3)
     assert (row["prompts"], row["pairs"]) == (3, 2)
     assert row["difference"] == pytest.approx(0.25)
     assert (row["difference_low"], row["difference_high"]) == (pytest.approx(0.2), pytest.approx(0.3))
-    (base,) = compared(scores, Cell("tiny", "native", 30), HIT, "native")
-    assert base["mean"] == pytest.approx(0.3)
+    base = row_of(scores, "native")
+    assert base["mean"] == pytest.approx((0.2 + 0.3 + 0.5) / 3)
     assert base["difference"] is None
 
 
 def test_what_is_common_to_a_prompt_falls_out():
     """Prompts differ by whole units, the gain is .1 at each: the difference has no spread."""
     scores = scores_of({"native": {"a": [1.0], "b": [2.0], "c": [5.0]}, "rag": {"a": [1.1], "b": [2.1], "c": [5.1]}})
-    (row,) = compared(scores, Cell("tiny", "rag", 30), HIT, "native")
+    row = row_of(scores, "rag")
     assert row["high"] - row["low"] > 1
     assert row["difference_low"] == pytest.approx(row["difference_high"]) == pytest.approx(0.1)
 
 
-def test_interval_is_that_of_resampled_means():
-    values = np.array([0.1, 0.5, 0.2, 0.9])
-    drawn = np.random.default_rng(SEED).integers(0, 4, size=(RESAMPLES, 4))
-    low, high = np.percentile(values[drawn].mean(axis=1), [2.5, 97.5])
-    found = spread(values, draws(4, SEED))
-    assert (found.mean, found.low, found.high) == pytest.approx((values.mean(), low, high))
-
-
 def test_cell_without_a_value_has_no_row():
     scores = scores_of({"native": {"a": [0.2]}, "rag": {"a": [None]}})
-    assert compared(scores, Cell("tiny", "rag", 30), HIT, "native") == []
+    assert list(compare_cells(scores, HIT, 30, "native")) == [(Cell("tiny", "native", 30), HIT)]
+
+
+def test_every_value_of_a_cell_counts_the_same():
+    """a .2 and .4, b .9 and a missing seed: (.2 + .4 + .9) / 3 = .5. A resample draws a twice (.3), b twice (.9), each
+    with probability 1/4, or both (.5): 95 % reach from .3 to .9."""
+    row = row_of(scores_of({"native": {"a": [0.2, 0.4], "b": [0.9, None]}}), "native")
+    assert [row["mean"], row["low"], row["high"]] == pytest.approx([0.5, 0.3, 0.9])
+
+
+def scored_store(folder: Path, takes: list[Take], entry: SuiteEntry) -> SweepStore:
+    """All takes done, each the same video of one frame, with random scores; the first has none."""
+    store, rng = SweepStore(folder, "small"), np.random.default_rng(0)
+    with VideoWriter(folder / "video.mp4", width=16, height=16) as video:
+        video.write(np.zeros((1, 16, 16, 3), np.uint8))
+    info = video.info
+    assert info is not None
+    with store.lock():
+        store.write_plan(json.dumps(SWEEP | {"suites": [entry.label]}), takes)
+        for take in takes:
+            with store.open_take(take) as writer:
+                shutil.copy(folder / "video.mp4", writer.video_path)
+                writer.trace_path.write_bytes(b"")
+                facts = (info.sha256, info.bytes, info.num_frames, info.fps, info.width, info.height)
+                writer.commit(TakeResult(take.id, *facts))
+            values = {name: None if take is takes[0] else float(rng.random()) for name in directions(entry)}
+            versions = dict(entry.stamp)
+            store.write_scores(take.id, VideoScores(entry.label, "direct", info.sha256, values, versions=versions))
+    return store
+
+
+def test_mean_and_interval_are_those_of_ranks_to_the_last_bit(tmp_path: Path):
+    """Two seeds, a missing value, and a plan in which nothing is sorted."""
+    entry, methods = SuiteEntry("pocket", "pocket"), [MethodSpec(name, name) for name in ("rag", "native", "oracle")]
+    grid = itertools.product(methods, "hbgacfed", (5, 3))
+    takes = [Take("tiny", method, 30, 120, prompt, seed) for method, prompt, seed in grid]
+    store = scored_store(tmp_path, takes, entry)
+    rank.refresh(store, takes, [entry])
+    scores = read(store, takes)
+    (length,) = json.loads((store.folder / "ranks.json").read_text())["suites"]["pocket"]["lengths"]
+    assert sorted(row["method"] for row in length["overall"]) == ["native", "oracle", "rag"]
+    for ranked in length["overall"]:
+        assert list(ranked["metrics"]) == list(directions(entry))
+        for name, metric in ranked["metrics"].items():
+            measure = ("pocket", name, WHOLE)
+            row = compare_cells(scores, measure, 30, "native")[Cell("tiny", ranked["method"], 30), measure]
+            assert (row["mean"], [row["low"], row["high"]]) == (metric["score"], metric["score_interval"])
 
 
 def test_a_sweep_is_compared_and_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]):

@@ -1,0 +1,122 @@
+"""Statistics over prompts: means with 95 % intervals, and ranks with ties. Numpy only; knows no tables and no files.
+
+Intervals are percentiles of a paired bootstrap: each resample draws prompts, the same ones for every cell and metric. A
+prompt without a value is left out and counted; one prompt has a mean and no interval.
+
+Shapes: B resamples, C cells, P prompts. NaN is 'no value'.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+from functools import cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+
+RESAMPLES = 1000
+INTERVAL = 0.95
+SEED = 0
+_SIGNIFICANT_DIGITS = 12
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A mean over the `prompts` that have a value, and the ends of its interval; None is 'no value'."""
+
+    mean: float | None
+    low: float | None
+    high: float | None
+    prompts: int
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def bootstrap_settings(seed: int = SEED) -> dict[str, Any]:
+    """What decided the intervals, as stored beside them."""
+    return {"over": "prompts", "resamples": RESAMPLES, "seed": seed, "interval": INTERVAL}
+
+
+@cache
+def resample_weights(prompts: int, seed: int = SEED) -> Array:
+    """[B, P], read-only: how often each resample draws each prompt."""
+    drawn = np.random.default_rng(seed).integers(0, prompts, size=(RESAMPLES, prompts))
+    weights_BP = np.stack([np.bincount(row, minlength=prompts) for row in drawn]).astype(np.float64)
+    weights_BP.flags.writeable = False
+    return weights_BP
+
+
+def estimate(values_P: Array, weights_BP: Array) -> Estimate:
+    """Of one value per prompt: every prompt that has one counts the same."""
+    known_P = np.isfinite(values_P)
+    return estimates(np.where(known_P, values_P, 0.0)[None], known_P[None].astype(np.float64), weights_BP)[0]
+
+
+def estimates(sums_CP: Array, counts_CP: Array, weights_BP: Array) -> list[Estimate]:
+    """Per cell, of the sums and counts of its values, seeds summed within a prompt: every value counts the same.
+
+    Cells that are ranked together are estimated together: a matrix product of another shape may round differently.
+    """
+    means_C = weighted_means(np.ones((1, sums_CP.shape[1])), sums_CP, counts_CP)[0]
+    means_CB = weighted_means(weights_BP, sums_CP, counts_CP).T
+    prompts_C = (counts_CP > 0).sum(axis=1)
+    return [
+        Estimate(number(mean), *(interval(means_B, prompts) or (None, None)), int(prompts))
+        for mean, means_B, prompts in zip(means_C, means_CB, prompts_C, strict=True)
+    ]
+
+
+def weighted_means(weights_BP: Array, sums_CP: Array, counts_CP: Array) -> Array:
+    """[B, C]: mean over prompts (and the seeds summed within them); NaN where nothing was drawn."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        means: Array = (weights_BP @ sums_CP.T) / (weights_BP @ counts_CP.T)
+    return means
+
+
+def interval(samples_B: Array, prompts: int) -> list[float] | None:
+    """Percentile interval of the samples that exist; None where there are none or `prompts`, with a value, below two:
+    one prompt says nothing of others."""
+    known = samples_B[~np.isnan(samples_B)]
+    if prompts < 2 or not known.size:
+        return None
+    low, high = np.percentile(known, [50 * (1 - INTERVAL), 50 * (1 + INTERVAL)])
+    return [float(low), float(high)]
+
+
+def number(value: float) -> float | None:
+    """The value as JSON has it: None for NaN."""
+    return None if math.isnan(value) else float(value)
+
+
+def nan_mean(values: Array, axis: int | None = None) -> Array:
+    """Mean of what exists along an axis, NaN (without a warning) where nothing does."""
+    known = ~np.isnan(values)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        means: Array = np.where(known, values, 0.0).sum(axis=axis) / known.sum(axis=axis)
+    return means
+
+
+def mean_known(values: Array) -> float:
+    """Mean of what is a number; NaN when nothing is."""
+    return float(nan_mean(values))
+
+
+def mean_ranks(values_BC: Array, higher_is_better: bool) -> Array:
+    """Rank within each row, 1 is best; equal values share the mean of their places; NaN has no rank."""
+    v = round_significant(values_BC if higher_is_better else -values_BC)
+    better = (v[:, None, :] > v[:, :, None]).sum(axis=2)
+    equal = (v[:, None, :] == v[:, :, None]).sum(axis=2)
+    return np.where(np.isnan(v), np.nan, better + (equal + 1) / 2)
+
+
+def round_significant(values: Array) -> Array:
+    """Rounded to 12 significant digits, so that summing in another order cannot break a tie."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        digits = _SIGNIFICANT_DIGITS - 1 - np.floor(np.log10(np.abs(values)))
+    scale = 10.0 ** np.where(np.isfinite(digits), np.clip(digits, -300, 300), 0.0)
+    return np.round(values * scale) / scale
