@@ -52,23 +52,24 @@ def resample_weights(prompts: int, seed: int = SEED) -> Array:
 
 
 def estimate(values_P: Array, weights_BP: Array) -> Estimate:
-    """Of one value per prompt: every prompt that has one counts the same."""
+    """The estimate from one value per prompt; each prompt that has a value counts the same."""
     known_P = np.isfinite(values_P)
     return estimates(np.where(known_P, values_P, 0.0)[None], known_P[None].astype(np.float64), weights_BP)[0]
 
 
 def estimates(sums_CP: Array, counts_CP: Array, weights_BP: Array) -> list[Estimate]:
-    """Per cell, of the sums and counts of its values, seeds summed within a prompt: every value counts the same.
+    """One per cell, from the sums and counts of its values at each prompt (seeds together); each value counts the same.
 
-    Cells that are ranked together are estimated together: a matrix product of another shape may round differently.
+    To get the bits of ranks.json, pass all cells of a length, sorted: BLAS rounds products of other shapes differently.
     """
     means_C = weighted_means(np.ones((1, sums_CP.shape[1])), sums_CP, counts_CP)[0]
     means_CB = weighted_means(weights_BP, sums_CP, counts_CP).T
     prompts_C = (counts_CP > 0).sum(axis=1)
-    return [
-        Estimate(number(mean), *(interval(means_B, prompts) or (None, None)), int(prompts))
-        for mean, means_B, prompts in zip(means_C, means_CB, prompts_C, strict=True)
-    ]
+    cells = []
+    for mean, means_B, prompts in zip(means_C, means_CB, prompts_C, strict=True):
+        low, high = interval(means_B, prompts) or (None, None)
+        cells.append(Estimate(number(mean), low, high, int(prompts)))
+    return cells
 
 
 def weighted_means(weights_BP: Array, sums_CP: Array, counts_CP: Array) -> Array:
@@ -79,8 +80,8 @@ def weighted_means(weights_BP: Array, sums_CP: Array, counts_CP: Array) -> Array
 
 
 def interval(samples_B: Array, prompts: int) -> list[float] | None:
-    """Percentile interval of the samples that exist; None where there are none or `prompts`, with a value, below two:
-    one prompt says nothing of others."""
+    """Percentile interval of the samples that exist; None without any, or for a single prompt: `prompts` is the number
+    of prompts behind the samples."""
     known = samples_B[~np.isnan(samples_B)]
     if prompts < 2 or not known.size:
         return None
