@@ -328,6 +328,16 @@ def weights_verify(
     return job.verify(names or [], print)
 
 
+@app.command()
+def schema(
+    kind: Annotated[str, typer.Argument(metavar="sweep|corpus|embedder|pocket", help="The kind of file.")],
+) -> int:
+    """Print the JSON Schema of a kind of file, with which an editor completes and checks such files."""
+    from longtake.jobs.schema import show
+
+    return show(kind)
+
+
 EXTRAS = dict.fromkeys(("diffusers", "ftfy", "huggingface_hub", "tokenizers", "transformers"), "wan")
 EXTRAS["deepspeed"] = "train"
 NOTHING_KEPT = ("bench", "compare", "dashboard", "doctor", "plan", "verify", "leaderboard", "traces")

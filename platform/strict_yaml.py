@@ -2,7 +2,7 @@
 
 Owns text -> plain values. Refused with file, line and rule: more than 1 MiB or 20,000 values, other encodings than
 UTF-8, anchors, aliases, tags, several documents, depth over 30, duplicate keys, `${`, and the words and numbers that
-YAML 1.1 turns into something else (yes, 010). Knows no schema.
+YAML 1.1 turns into something else (yes, 010), or that means "missing" elsewhere (???). Knows no schema.
 """
 
 import math
@@ -57,6 +57,8 @@ def plain_scalar(text: str) -> Any:
         return _WORDS[text.lower()]
     if text.lower() in _SURPRISES:
         raise ValueError(f"{text!r} is ambiguous; write true or false, or quote it as text")
+    if text == "???":
+        raise ValueError("'???' is not read; write the value out, or quote it as text")
     if _INT.match(text):
         digits = text.lstrip("+-")
         if len(digits) > 1 and digits[0] == "0":

@@ -50,7 +50,7 @@ class CorpusConfig:
     seconds: float = 22.5
     prompts: Any = None
     seed: int = 0
-    prefix_s: float = 0.0
+    prefix_s: float = field(default=0.0, metadata={"was": "start_s"})
     latents: str | None = None
     dtype: str = "bf16"
     shard_takes: int = 16

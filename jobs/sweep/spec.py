@@ -118,7 +118,7 @@ class SweepConfig:
     prompts: Any
     seeds: list[int] = field(default_factory=lambda: [0])
     suites: list[Any] = field(default_factory=lambda: ["weightless"])
-    prefix_s: float = 0.0
+    prefix_s: float = field(default=0.0, metadata={"was": "start_s"})
     output: str = "runs"
     tracking: TrackingConfig = field(default_factory=TrackingConfig)
     workers: WorkersConfig = field(default_factory=WorkersConfig)

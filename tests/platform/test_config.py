@@ -4,7 +4,7 @@ import random
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
@@ -33,6 +33,12 @@ class Study:
     scale: float = 1.0
     fast: bool = False
     workers: int | str = "auto"
+    pool: Literal["max", "mean"] | None = None
+
+
+@dataclass(frozen=True)
+class Table:
+    sizes: dict[str, int] = field(default_factory=dict)
 
 
 def load(tmp_path: Path, text: str | bytes, *overrides: str) -> Study:
@@ -47,6 +53,18 @@ def test_a_file_and_its_overrides(tmp_path: Path) -> None:
     assert study == Study(
         "demo", [120], Retrieval(4, "embedder"), [Retrieval(2)], Retrieval(9), ["a", {"rag": {"k": 1}}], workers=2
     )
+
+
+def test_an_override_reaches_into_a_list_and_replaces_a_mapping_as_a_whole(tmp_path: Path) -> None:
+    text = "name: demo\nlengths_s: [30, 60]\nmemory: {top_k: 4, descriptor: x}\nmethods: ['???', {rag: {k: 1, l: 2}}]\n"
+    study = load(tmp_path, text, "lengths_s.1=90", "methods.1.rag.k=3", "memory={top_k: 5}")
+    assert study == Study("demo", [30, 90], Retrieval(5), methods=["???", {"rag": {"k": 3, "l": 2}}])
+
+
+def test_a_whole_number_is_a_number_and_stays_one_in_the_dump(tmp_path: Path) -> None:
+    study = load(tmp_path, "name: demo\nscale: 24\nworkers: 2")
+    assert (type(study.scale), type(study.workers)) == (float, int)
+    assert "scale: 24.0\n" in config.dump(study)
 
 
 def test_the_resolved_config_reads_back(tmp_path: Path) -> None:
@@ -65,6 +83,7 @@ def test_the_resolved_config_reads_back(tmp_path: Path) -> None:
         "0.5",
         "~",
         "{",
+        "???",
         "&a",
         "*b",
         "!c",
@@ -79,17 +98,24 @@ REFUSED = {
     "name: demo\nrivals: [{}, {kk: 1}]": "study.yaml: rivals[1].kk: unknown key 'kk'; known: top_k, descriptor",
     "lengths_s: [30]": "study.yaml: name: 'name' must be given",
     "name: demo\nmemory: {top_k: 0}": "study.yaml: top_k is 0; it must be at least 1",
-    "name: demo\nmemory: 6": "study.yaml: memory: expects a mapping of keys, not a number",
-    "name: demo\nlengths_s: 30": "study.yaml: lengths_s: expects a list, not a number",
-    "name: demo\nlengths_s: [long]": "study.yaml: lengths_s[0]: 'long' is text; expects a whole number",
-    "name: demo\nlengths_s: ['30']": "study.yaml: lengths_s[0]: '30' is text; expects a whole number",
-    "name: 12": "study.yaml: name: 12 is a number; expects text",
-    "name: demo\nfast: maybe": "study.yaml: fast: 'maybe' is text; expects true or false",
+    "name: demo\nmemory: 6": "study.yaml: memory: expects a mapping of keys, got the number 6",
+    "name: demo\nlengths_s: 30": "study.yaml: lengths_s: expects a list, got the number 30",
+    "name: demo\nlengths_s: [long]": "study.yaml: lengths_s[0]: expects a whole number, got the text 'long'",
+    "name: demo\nlengths_s: ['30']": "study.yaml: lengths_s[0]: expects a whole number, got the text '30'",
+    "name: 12": "study.yaml: name: expects text, got the number 12",
+    "name: demo\nfast: maybe": "study.yaml: fast: expects true or false, got the text 'maybe'",
     "name: demo\nscale: '.nan'": "study.yaml: scale: ",
-    "name: demo\nscale: 'nan'": "study.yaml: scale: 'nan' is text; expects a number",
+    "name: demo\nscale: 'nan'": "study.yaml: scale: expects a number, got the text 'nan'",
     "name: demo\nscale: 1e999": "study.yaml: line 2: 1e999 is too large for a number",
-    "name: '???'": "study.yaml: name: '???' is not read",
-    "name: null": "study.yaml: name: Incompatible value 'None'",
+    "name: ???": "study.yaml: line 1: '???' is not read; write the value out",
+    "name: demo\nlengths_s: [30.0]": "study.yaml: lengths_s[0]: expects a whole number, got the number 30.0",
+    "name: demo\nlengths_s: [true]": "study.yaml: lengths_s[0]: expects a whole number, got true",
+    "name: demo\nlengths_s:": "study.yaml: lengths_s: expects a list, got nothing",
+    "name: demo\nspare: []": "study.yaml: spare: expects a mapping of keys or null, got a list",
+    "name: demo\nworkers: 1.5": "study.yaml: workers: expects a whole number or text, got the number 1.5",
+    "name: demo\npool: maen": "study.yaml: pool: expects 'max' or 'mean' or null, got the text 'maen'",
+    "name: [demo]": "study.yaml: name: expects text, got a list",
+    "name: null": "study.yaml: name: expects text, got nothing",
     "name: a\nname: b": "study.yaml: line 2: the key 'name' is given twice",
     "name: &a x": "study.yaml: line 1: anchors and aliases",
     "name: *a": "study.yaml: line 1: anchors and aliases",
@@ -122,13 +148,17 @@ def test_what_breaks_a_rule_is_named(tmp_path: Path, text: str) -> None:
         ("memory.=1", "is not of the form key=value"),
         ("memory.topk=1", "memory.topk: unknown key 'topk'; did you mean 'top_k'?"),
         ("fast=yes", "override fast: line 1: 'yes' is ambiguous"),
-        ("name.x=1", "override name.x: 'name' is text; override it as a whole"),
+        ("name.x=1", "override name.x: 'name' is the text 'demo'; override it as a whole"),
         ("name=${HOME}", "'${' is not read"),
+        ("lengths_s.1=60", "override lengths_s.1: the list has no such entry; the first is 0"),
+        ("lengths_s.x=60", "override lengths_s.x: the list has no such entry"),
+        ("lengths_s.0.x=60", "override lengths_s.0.x: 'lengths_s.0' is the number 30; override it as a whole"),
+        ("lengths_s[0]=60", "is not of the form key=value or a.b=value"),
     ],
 )
 def test_overrides_are_as_strict(tmp_path: Path, override: str, message: str) -> None:
     with pytest.raises(ConfigError) as caught:
-        load(tmp_path, "name: demo", override)
+        load(tmp_path, "name: demo\nlengths_s: [30]", override)
     assert str(caught.value).startswith(f"{tmp_path}/study.yaml: ")
     assert message in str(caught.value)
 
@@ -152,6 +182,8 @@ def test_build_is_as_strict_for_a_part_of_a_file() -> None:
         config.build(Retrieval, {"topk": 3}, "sweep.yaml: methods[1].rag")
     with pytest.raises(ConfigError, match=r"^sweep\.yaml: methods\[1\]\.rag: expects a mapping"):
         config.build(Retrieval, [3], "sweep.yaml: methods[1].rag")  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match=r"^part: a field of type dict\[str, int\] cannot be read from a file"):
+        config.build(Table, {"sizes": {"a": 1}}, "part")
 
 
 def test_words_and_numbers_mean_what_they_show() -> None:

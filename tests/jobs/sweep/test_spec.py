@@ -13,6 +13,14 @@ from tests.jobs import tiny
 SHIPPED = sorted(sweeps.PACKAGED_SWEEPS.glob("*.yaml"))
 
 
+def test_the_earlier_name_of_a_key_is_read(tmp_path: Path) -> None:
+    file = tmp_path / "s.yaml"
+    file.write_text("name: s\nbackbones: [pocket]\nmethods: [native]\nlengths_s: [30]\nprompts: [a]\nstart_s: 12\n")
+    assert sweeps.load(file).prefix_s == 12
+    with pytest.raises(ConfigError, match="start_s: is the earlier name of 'prefix_s', which is given too"):
+        sweeps.load(file, ["prefix_s=6"])
+
+
 @pytest.mark.usefixtures("wan_weights")
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
 def test_every_shipped_sweep_loads_and_names_what_exists(path: Path) -> None:

@@ -1,0 +1,114 @@
+"""`longtake schema KIND`: the JSON Schema of a kind of file that users write, for an editor.
+
+The dataclasses of the files give most of it (platform/schema.py). Here is what their types do not say: the registered
+backbones, methods and suites with their parameters, and the fields that take one of a few words.
+"""
+
+import json
+from dataclasses import is_dataclass
+from typing import Any
+
+from longtake.evaluators.base import suites
+from longtake.evaluators.suites.vbench_long import DIMENSIONS, VBenchLong
+from longtake.evaluators.vbench import settings as vbench
+from longtake.jobs.corpus.spec import CorpusConfig
+from longtake.jobs.embedder.train import EmbedderJob, GroupConfig
+from longtake.jobs.sweep.spec import SweepConfig, WorkersConfig
+from longtake.platform import resources
+from longtake.platform.backbones.base import backbones
+from longtake.platform.corpus.records import DTYPES
+from longtake.platform.errors import ConfigError
+from longtake.platform.methods.base import BANK_DTYPES, methods
+from longtake.platform.methods.memory import MemoryConfig
+from longtake.platform.registry import Registry, did_you_mean
+from longtake.platform.schema import FieldSchemas, Schema, schema_of
+from longtake.trainers.embedder_config import PRECISIONS, EmbedderConfig
+from longtake.trainers.pocket import PocketConfig
+
+FILES = {"sweep": SweepConfig, "corpus": CorpusConfig, "embedder": EmbedderJob, "pocket": PocketConfig}
+DRAFT = "https://json-schema.org/draft/2020-12/schema"
+TEXT: Schema = {"type": "string"}
+AUTO_OR_COUNT: Schema = {"anyOf": [{"const": "auto"}, {"type": "integer", "minimum": 1}]}
+AUTO_OR_GPUS: Schema = {"anyOf": [{"const": "auto"}, {"type": "number", "minimum": 0}]}
+PROMPT_FILE: Schema = {
+    "type": "object",
+    "properties": {"file": TEXT, "limit": {"type": ["integer", "null"], "minimum": 1}},
+    "required": ["file"],
+    "additionalProperties": False,
+}
+PROMPTS: Schema = {"anyOf": [{"type": "array", "items": TEXT}, PROMPT_FILE]}
+
+
+def show(kind: str) -> int:
+    """Print the schema of a kind of file; returns 0. Raises ConfigError for an unknown kind."""
+    print(json.dumps(file_schema(kind), indent=2, ensure_ascii=False))
+    return 0
+
+
+def file_schema(kind: str) -> Schema:
+    """The schema of a sweep, corpus, embedder or pocket file. Raises ConfigError for another kind."""
+    if kind not in FILES:
+        raise ConfigError(f"unknown kind of file {kind!r}; {did_you_mean(kind, list(FILES))}")
+    return {"$schema": DRAFT, "title": f"Longtake {kind} file", **schema_of(FILES[kind], field_schemas())}
+
+
+def field_schemas() -> FieldSchemas:
+    """The fields that name registered parts or take one of a few words."""
+    words: FieldSchemas = {
+        MemoryConfig: {"bank_dtype": one_of(*BANK_DTYPES, None)},
+        VBenchLong: {"dimensions": list_of(one_of(*DIMENSIONS))},
+        vbench.Settings: {
+            "protocol": one_of(*vbench.PROTOCOLS),
+            "compat": list_of(one_of(*vbench.COMPAT, vbench.ALL)),
+        },
+        EmbedderConfig: {"precision": one_of(*PRECISIONS)},
+        GroupConfig: {"count": AUTO_OR_COUNT, "gpus_per_worker": one_of("auto", 0, 1)},
+        WorkersConfig: {
+            **dict.fromkeys(("samplers", "evaluators", "batch"), AUTO_OR_COUNT),
+            "gpus_per_sampler": AUTO_OR_GPUS,
+            "precision": one_of(*resources.PRECISIONS, None),
+        },
+    }
+    names, method = backbones.names(), entry_of(methods, words)
+    return {
+        **words,
+        SweepConfig: {
+            "backbones": list_of(one_of(*names)),
+            "methods": list_of(method),
+            "suites": list_of(entry_of(suites, words)),
+            "prompts": PROMPTS,
+        },
+        CorpusConfig: {
+            "backbone": one_of(*names, None),
+            "method": method,
+            "prompts": {"anyOf": [*PROMPTS["anyOf"], {"type": "null"}]},
+            "dtype": one_of(*DTYPES),
+        },
+    }
+
+
+def entry_of(registry: Registry[Any], words: FieldSchemas) -> Schema:
+    """NAME, {NAME: {parameter: value}} or {NAME: {...}, as: LABEL}, for every registered name."""
+    parameters = {name: parameters_of(registry.get(name), words) for name in registry.names()}
+    mapping = {
+        "type": "object",
+        "properties": {**parameters, "as": TEXT},
+        "additionalProperties": False,
+        "oneOf": [{"required": [name]} for name in parameters],
+    }
+    return {"anyOf": [one_of(*parameters), mapping]}
+
+
+def parameters_of(part: Any, words: FieldSchemas) -> Schema:
+    """The parameters of a registered part; all have defaults, so that null stands for none."""
+    if is_dataclass(part):
+        return schema_of(part, words) | {"type": ["object", "null"]}
+    return {"type": ["object", "null"], "maxProperties": 0}
+
+
+def one_of(*words: Any) -> Schema:
+    return {"enum": list(words)}
+
+
+def list_of(items: Schema) -> Schema:
+    return {"type": "array", "items": items}
