@@ -1,4 +1,7 @@
-"""TODO."""
+"""What jobs print with: the console, tables and numbers, a progress bar, a live display, lines that stay, CSV.
+
+`say` prints a line as it is: no markup, no wrapping in the middle of a path.
+"""
 
 from __future__ import annotations
 
@@ -16,8 +19,6 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
-if TYPE_CHECKING:
-    pass
 if TYPE_CHECKING:
     from types import TracebackType
 

@@ -1,4 +1,4 @@
-"""TODO."""
+"""The command line of `longtake bench sampler`: one option per field of BenchOptions. Imports nothing heavy."""
 
 from __future__ import annotations
 

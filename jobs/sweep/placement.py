@@ -1,4 +1,4 @@
-"""TODO."""
+"""How many samplers and evaluators run, and what each gets of the nodes' CPUs and GPUs. Starts nothing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""TODO."""
+"""What a sweep prints at its end after the leaderboard: missing values, failures, times, memory, mixed numerics."""
 
 from __future__ import annotations
 

@@ -1,9 +1,7 @@
-"""The only importer of MLflow: publishes what the store holds, so that publishing twice changes nothing.
+"""Connections to MLflow: addresses, clients, locks, and errors of one line. This folder alone imports MLflow.
 
-Every run carries a key and is looked up by it before one is created; what it holds is hashed, and an equal hash ends
-the matter. Points have fixed timestamps (the run's start plus a revision), so that repeating an interrupted publication
-writes the same rows. One process at a time initialises and writes a sqlite store, held by a lock file beside it.
-Nothing here is a source of truth: the tracking store can be deleted and published again.
+One process at a time creates and writes a sqlite store, held by a lock file beside it. Nothing here is a source of
+truth: the tracking store can be deleted and published again.
 """
 
 from __future__ import annotations

@@ -1,4 +1,9 @@
-"""TODO."""
+"""Publishes runs to MLflow so that publishing twice changes nothing.
+
+Every run carries a key and is looked up by it before one is created. Its content is hashed, and a run with an equal
+hash is left alone. Points have fixed timestamps (the run's start plus a revision), so an interrupted publication,
+repeated, writes the same rows.
+"""
 
 from __future__ import annotations
 

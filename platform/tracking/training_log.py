@@ -1,4 +1,4 @@
-"""TODO."""
+"""The MLflow run of a training: points are logged as it goes on, and the same name resumes the same run."""
 
 from __future__ import annotations
 

@@ -1,9 +1,8 @@
-"""Frames <-> video files, streaming both ways: at most one batch of frames is ever held.
+"""Video files to frames, streaming: at most one batch of frames is ever held.
 
-Owns the encoding (H.264, yuv420p, crf 18, one key frame a second, faststart; the same frames give the same bytes on one
-machine) and the rule that every unreadable video is a VideoError with the file and the reason. Decoding is no check of
-integrity: what damage.py looks for is refused, but a flipped bit may still decode, and only a checksum finds it.
-Headers are checked before anything is decoded.
+Every unreadable video is a VideoError with the file and the reason. Headers are checked before anything is decoded.
+Decoding does not check integrity: the damage that damage.py looks for is refused, but a flipped bit may still decode,
+and only a checksum of the file finds it.
 
 Shapes: frames_NHWC is uint8 RGB [n, height, width, 3].
 """

@@ -1,4 +1,7 @@
-"""TODO."""
+"""Frames to a video file, streaming: H.264, yuv420p, crf 18, one key frame a second, faststart.
+
+The same frames give the same bytes on one machine. Shapes: frames_NHWC is uint8 RGB [n, height, width, 3].
+"""
 
 import errno
 from contextlib import suppress

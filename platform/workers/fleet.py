@@ -1,8 +1,8 @@
-"""What a fleet is: groups of workers that each take one item at a time, and the executor that runs them right here.
+"""What a fleet is: groups of workers that each take one item at a time.
 
-Owns the words (Item, Group, Outcome), the order in which items are handed out, and the signal flag. It never decides
-whether a failed item is tried again: that is the job's business, which knows the store. Invariant: every submitted item
-is waiting, running, or has come back in exactly one Outcome.
+Owns Item, Group and Outcome, and the order in which items are handed out. It never decides whether a failed item is
+tried again; the job does, since it knows the store. Invariant: every submitted item is waiting, running, or has come
+back in exactly one Outcome.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""TODO."""
+"""A fleet in this process: `poll` runs one item to its end. For tests, debugging and tiny sweeps."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from longtake.platform.workers.signals import StopFlag
 
 
 class InlineFleet:
-    """The same interface in this process: `poll` runs one item to its end. For tests, debugging and tiny sweeps."""
+    """Runs one item at a time, in the calling thread."""
 
     def __init__(self, groups: list[Group], on_start: OnStart, stop: StopFlag, on_report: Callable[[], None] | None):
         self.groups = {group.name: group for group in groups}

@@ -1,9 +1,4 @@
-"""The only importer of Ray: start or join a cluster, run items on a fleet of actors, or a crew in step.
-
-One item in flight per actor; an actor that dies, stalls or cannot be reached is replaced by a new one, and its item
-comes back as a failed Outcome. A Ray error does not mean that the work was not done: workers look at the store first,
-and whether to try again is the caller's decision. Ray itself never retries anything here.
-"""
+"""Start or join a Ray cluster, and run a fleet or a worker group on it. Only this file and ray_fleet.py import Ray."""
 
 from __future__ import annotations
 

@@ -1,4 +1,9 @@
-"""TODO."""
+"""A fleet of Ray actors, one item in flight per actor.
+
+An actor that dies, stalls or cannot be reached is replaced, and its item comes back as a failed Outcome. A Ray error
+does not mean that the work was not done: workers look at the store first, and the caller decides whether to try again.
+Ray itself never retries anything here.
+"""
 
 from __future__ import annotations
 

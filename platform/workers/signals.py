@@ -1,4 +1,4 @@
-"""TODO."""
+"""SIGINT and SIGTERM set a flag, which the loops of jobs read; nothing else happens in a signal handler."""
 
 from __future__ import annotations
 
