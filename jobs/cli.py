@@ -13,7 +13,10 @@ from typing import Annotated
 
 import typer
 
-from longtake.jobs.bench import sampler_command
+from longtake.jobs.bench.options import BenchOptions
+from longtake.jobs.embedder.options import EmbedderEvalOptions
+from longtake.jobs.folder_eval.options import FolderEvalOptions
+from longtake.jobs.options import options_of
 from longtake.platform.errors import LongtakeError
 
 app = typer.Typer(
@@ -36,8 +39,6 @@ SweepFile = Annotated[Path, typer.Argument(metavar="SWEEP.yaml", help="The sweep
 Overrides = Annotated[
     list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Overrides, such as seeds=[0,1].")
 ]
-Suite = Annotated[str, typer.Option(help="The suite of metrics.")]
-Out = Annotated[Path | None, typer.Option(help="Write the scores to this JSON file; a second run resumes it.")]
 Runs = Annotated[Path, typer.Argument(metavar="[RUNS]", help="The folder that sweeps write to.")]
 Sweep = Annotated[str | None, typer.Option(help="Only this sweep.")]
 Names = Annotated[
@@ -77,43 +78,12 @@ def corpus(
 
 
 @app.command("eval")
-def evaluate(
-    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="A folder of videos.")],
-    suite: Suite = "weightless",
-    settings: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="A setting of the suite, such as protocol=exact; repeatable."),
-    ] = None,
-    prompts: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="JSON {video: prompt}, CSV with columns video,prompt, or names."),
-    ] = None,
-    out: Out = None,
-    table: Annotated[
-        Path | None, typer.Option(metavar="FILE.parquet", help="Write a row per video and metric to this file.")
-    ] = None,
-    vbench_out: Annotated[
-        Path | None, typer.Option(metavar="FILE.json", help="Write VBench's own form of the results to this file.")
-    ] = None,
-    evaluators: Annotated[int, typer.Option(min=1, help="So many processes score, a video each.")] = 1,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
-    gpus_per_evaluator: Annotated[
-        float | None, typer.Option(min=0, help="GPUs of each of several evaluators; default 1 on cuda.")
-    ] = None,
-    cache: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="DIR", help="Keep results by the bytes of videos here, and use those that are; default: none."
-        ),
-    ] = None,
-) -> int:
+@options_of(FolderEvalOptions)
+def evaluate(options: FolderEvalOptions) -> int:
     """Score every video of a folder. Ends with 3 when something could not be scored."""
-    from longtake.jobs.folder_eval.run import FolderEvalOptions, eval_folder
+    from longtake.jobs.folder_eval.run import eval_folder
 
-    files = (prompts, out, table, vbench_out)
-    return eval_folder(
-        FolderEvalOptions(folder, suite, settings or (), *files, evaluators, device, gpus_per_evaluator, cache)
-    )
+    return eval_folder(options)
 
 
 @app.command()
@@ -210,7 +180,18 @@ def bench_engine(
     return engine(frames, out)
 
 
-bench_app.command("sampler")(sampler_command.command)
+@bench_app.command("sampler")
+@options_of(BenchOptions)
+def bench_sampler(
+    options: BenchOptions,
+    *,
+    end_to_end: Annotated[bool, typer.Option(help="Also make whole videos, as `longtake run` does.")] = True,
+    out: Annotated[Path | None, typer.Option(help="Write every block's reading to this CSV file.")] = None,
+) -> int:
+    """Measure speed and memory of a backbone with random weights; downloads nothing."""
+    from longtake.jobs.bench.sampler import sampler
+
+    return sampler(options, end_to_end, out)
 
 
 @bench_app.command("embedder")
@@ -252,30 +233,12 @@ def train_embedder(
 
 
 @train_app.command("eval-embedder")
-def train_eval_embedder(
-    descriptors: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="[DESCRIPTOR]...", help="What rag's descriptor may say; LABEL=DESCRIPTOR names it."),
-    ] = None,
-    backbone: Annotated[str, typer.Option(help="Whose latents, of a world with a known camera.")] = "pocket",
-    prompts: Annotated[str, typer.Option(help="A file, one prompt a line.")] = "prompts/pocket.txt",
-    limit: Annotated[int, typer.Option(help="At most so many prompts.")] = 16,
-    seconds: Annotated[float, typer.Option(help="Length of the videos.")] = 240,
-    seed: Annotated[int, typer.Option(help="Which streets.")] = 0,
-    noise: Annotated[float, typer.Option(help="Standard deviation added to every latent.")] = 0,
-    top_k: Annotated[int, typer.Option(help="Frames retrieved a block.")] = 6,
-    recency_guard: Annotated[int, typer.Option(help="How many of the newest evicted are not eligible.")] = 5,
-    base: Annotated[str, typer.Option(metavar="LABEL", help="Whom differences are to.")] = "avg-pool",
-    out: Annotated[Path | None, typer.Option(metavar="DIR", help="Default: OUTPUT/embedders/eval-ID.")] = None,
-    output: Annotated[str, typer.Option(help="The folder that results go to.")] = "runs",
-    tracking: Annotated[str | None, typer.Option(metavar="URI", help="MLflow's address, or disabled.")] = None,
-) -> int:
-    """Measure what descriptors retrieve on videos whose truth is known, beside controls; figures go to MLflow."""
-    from longtake.jobs.embedder.candidates import EmbedderEvalOptions
+@options_of(EmbedderEvalOptions)
+def train_eval_embedder(options: EmbedderEvalOptions) -> int:
+    """Measure what descriptors retrieve on videos with known ground truth, beside controls; figures go to MLflow."""
     from longtake.jobs.embedder.evaluate import evaluate
 
-    asked = (backbone, prompts, limit, seconds, seed, noise, top_k, recency_guard, base, out, output, tracking)
-    return evaluate(EmbedderEvalOptions(tuple(descriptors or ()), *asked))
+    return evaluate(options)
 
 
 @weights_app.callback()

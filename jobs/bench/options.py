@@ -1,15 +1,12 @@
 """Options of `longtake bench sampler`: plain values, which are sent to other processes, and the command line.
 
 An option is declared once, as a field of `BenchOptions`; the command line, the title and `as_command` follow from it.
-Imports nothing heavy, since `longtake --help` reads it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import Field, dataclass, fields
-from inspect import Parameter, signature
-from typing import TYPE_CHECKING, Annotated, Any, get_args, get_type_hints
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -81,28 +78,3 @@ class BenchOptions:
         given = {"window": self.window} | (bank if methods.get(method).keeps_evicted else {})
         params: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
         return Take(self.name, MethodSpec(method, method, params), self.seconds, latent_frames, PROMPT, seed)
-
-
-def with_bench_options(command: Callable[..., int]) -> Callable[..., int]:
-    """Replace a command's **keywords with one option per field of BenchOptions, in the signature that typer reads."""
-    hints = get_type_hints(BenchOptions, include_extras=True)
-    own = signature(command, eval_str=True)
-    options = [as_option(field, *get_args(hints[field.name])) for field in fields(BenchOptions)]
-    rest = [parameter for parameter in own.parameters.values() if parameter.kind is Parameter.KEYWORD_ONLY]
-    command.__signature__ = own.replace(parameters=[*options, *rest])  # type: ignore[attr-defined]
-    return command
-
-
-def as_option(field: Field[Any], kind: Any, option: Any) -> Parameter:
-    """The field as a parameter of a command. A tuple becomes text with commas."""
-    default = field.default
-    if isinstance(default, tuple):
-        kind, default = str, ",".join(default)
-    return Parameter(field.name, Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[kind, option])
-
-
-def from_words(words: dict[str, Any]) -> BenchOptions:
-    """Build the options from the values that typer parsed."""
-    names = [field.name for field in fields(BenchOptions) if isinstance(field.default, tuple)]
-    split = {name: tuple(part.strip() for part in words[name].split(",")) for name in names}
-    return BenchOptions(**(words | split))

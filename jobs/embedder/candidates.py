@@ -12,54 +12,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from longtake.jobs.sweep.spec import MAX_SECONDS, check_output, check_range
+from longtake.jobs.embedder.options import EmbedderEvalOptions
 from longtake.platform.errors import ConfigError
 from longtake.platform.names import NAME
 from longtake.platform.registry import did_you_mean
 from longtake.platform.tracking import model_registry
-from longtake.platform.tracking.client import OFF, default_uri
+from longtake.platform.tracking.client import OFF
 
 if TYPE_CHECKING:
     from longtake.platform.methods.memory import MemoryConfig
 
-PROMPTS = "prompts/pocket.txt"
 AVG_POOL, UNTRAINED, RANDOM, ORACLE = CONTROLS = ("avg-pool", "untrained", "random", "oracle")
 GENERIC = ("embedder", "best", "model")
 """Names of files and folders that say nothing about whose they are."""
-
-
-@dataclass(frozen=True)
-class EmbedderEvalOptions:
-    """What is asked. `seed`: which streets; `base`: the label that differences are to; `noise`: standard deviation of
-    what is added to every latent (mean square 1), because frames that a model made are never the same twice."""
-
-    descriptors: tuple[str, ...]
-    backbone: str = "pocket"
-    prompts: str = PROMPTS
-    limit: int = 16
-    seconds: float = 240.0
-    seed: int = 0
-    noise: float = 0.0
-    top_k: int = 6
-    recency_guard: int = 5
-    base: str = AVG_POOL
-    out: Path | None = None
-    output: str = "runs"
-    tracking: str | None = None
-
-    def __post_init__(self) -> None:
-        check_range("--limit", self.limit, 1, 4096)
-        check_range("--seconds", self.seconds, 1, MAX_SECONDS)
-        check_range("--seed", self.seed, 0, 2**31 - 1)
-        check_range("--noise", self.noise, 0, 10)
-        check_range("--top-k", self.top_k, 1, 1024)
-        check_range("--recency-guard", self.recency_guard, 0, 1_000_000)
-        check_output(self.output)
-
-    @property
-    def uri(self) -> str | None:
-        """The tracking store; None when tracking is off."""
-        return None if self.tracking == OFF else self.tracking or default_uri(Path(self.output))
 
 
 @dataclass(frozen=True)
@@ -82,7 +47,7 @@ def gather(options: EmbedderEvalOptions, spec: Any, scratch: Path, notes: list[s
     from longtake.platform.methods.random_memory import RandomMemory
 
     budget: dict[str, Any] = {"top_k": options.top_k, "recency_guard": options.recency_guard}
-    asked = options.descriptors or tuple(shipped_for(spec.latent))
+    asked = tuple(options.descriptors or ()) or tuple(shipped_for(spec.latent))
     if not asked:
         notes.append(f"no embedder of {spec.name}'s latents ships yet; the controls alone are measured")
     named = {label: (told, path) for label, told, path in (resolve(name, options) for name in asked)}

@@ -18,10 +18,11 @@ from rich.console import Console
 
 from longtake.jobs.console import bar, console_for, say
 from longtake.jobs.embedder import report as embedder_report
-from longtake.jobs.embedder.candidates import Candidate, EmbedderEvalOptions, gather
+from longtake.jobs.embedder.candidates import Candidate, gather
+from longtake.jobs.embedder.options import EmbedderEvalOptions
 from longtake.jobs.results.publisher import ui_command_of
 from longtake.jobs.sweep.grid import check_prompts, check_seeds, find_backbone, rounded_frames
-from longtake.jobs.sweep.spec import PACKAGED_CORPORA, PACKAGED_SWEEPS, checked_prompts
+from longtake.jobs.sweep.spec import PACKAGED_CORPORA, PACKAGED_SWEEPS, check_output, checked_prompts
 from longtake.platform.errors import ConfigError
 from longtake.platform.store import durable
 from longtake.platform.tracking import publish as tracking
@@ -41,6 +42,7 @@ def evaluate(options: EmbedderEvalOptions, console: Console | None = None) -> in
     from longtake.dashboards import embedder_figures
     from longtake.platform.process import set_up_computing
 
+    check_output(options.output)
     set_up_computing()
     console = console or console_for()
     notes: list[str] = []

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from longtake.evaluators.base import SuiteEntry, suites
+from longtake.jobs.folder_eval.options import FolderEvalOptions
 from longtake.jobs.workers.run_loop import run_until_done
 from longtake.jobs.workers.scoring import Scorer, tell, with_weights
 from longtake.platform import strict_yaml
@@ -37,27 +38,6 @@ MAX_REASONS = 10
 ENDS_THE_RUN = (WeightsError, ConfigError, SetupError)
 
 
-@dataclasses.dataclass(frozen=True)
-class FolderEvalOptions:
-    """The command line of `longtake eval`. `settings`: key=value of the suite."""
-
-    folder: Path
-    suite: str
-    settings: Sequence[str] = ()
-    prompts: Path | None = None
-    out: Path | None = None
-    table: Path | None = None
-    vbench_out: Path | None = None
-    evaluators: int = 1
-    device: str = "auto"
-    gpus_per_evaluator: float | None = None
-    cache: Path | None = None
-
-    @property
-    def outputs(self) -> list[Path]:
-        return [path for path in (self.out, self.table, self.vbench_out) if path is not None]
-
-
 class FolderWorker:
     """One video at a time. `payload`: {"path", "suite": suite JSON}; answers its scores as JSON."""
 
@@ -78,7 +58,7 @@ def eval_folder(options: FolderEvalOptions, console: Console | None = None) -> i
     from longtake.jobs.console import console_for
 
     console = console or console_for()
-    entry = suite_entry(options.suite, options.settings)
+    entry = suite_entry(options.suite, options.settings or ())
     if options.vbench_out is not None and options.suite != "vbench-long":
         raise ConfigError(f"--vbench-out: VBench has no results of {options.suite}; add --suite vbench-long")
     if options.table is not None and options.table.suffix != ".parquet":

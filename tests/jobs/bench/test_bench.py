@@ -12,12 +12,13 @@ import typer
 from longtake.jobs.bench.clocks import Reading, Turns, latent_frames, take_turns
 from longtake.jobs.bench.figures import Figures, Spread
 from longtake.jobs.bench.natural_frames import FRAMES, natural_frames
-from longtake.jobs.bench.options import BenchOptions, from_words
+from longtake.jobs.bench.options import BenchOptions
 from longtake.jobs.bench.sampler import check, title
-from longtake.jobs.bench.sampler_command import command
 from longtake.jobs.bench.stand_in import stand_in, text_seconds, text_spec, vae_config
 from longtake.jobs.bench.tables import as_csv, method_table, stage_table, video_lines, video_table
 from longtake.jobs.bench.whole_video import WholeVideo, whole_video
+from longtake.jobs.cli import bench_sampler
+from longtake.jobs.options import from_words
 from longtake.platform.backbones.base import backbones
 from longtake.platform.errors import ConfigError
 from longtake.platform.generation.sampler import Sampler
@@ -81,11 +82,11 @@ def test_options_say_the_command_that_gives_them():
 @pytest.mark.parametrize("options", [BenchOptions(), MANY, BenchOptions(batch=2, device="cpu", dtype="bf16", window=9)])
 def test_that_command_gives_the_options_again(options):
     app = typer.Typer()
-    app.command()(command)
+    app.command()(bench_sampler)
     words = options.as_command.split()[3:]
     given = typer.main.get_command(app).make_context("sampler", words).params
     assert (given.pop("end_to_end"), given.pop("out")) == (True, None)
-    assert from_words(given) == options
+    assert from_words(BenchOptions, given) == options
 
 
 def test_the_bank_gets_its_options_and_a_method_without_one_does_not():

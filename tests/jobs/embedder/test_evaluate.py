@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from longtake.jobs.cli import execute
-from longtake.jobs.embedder.candidates import EmbedderEvalOptions, label_of, resolve
+from longtake.jobs.embedder.candidates import label_of, resolve
+from longtake.jobs.embedder.options import EmbedderEvalOptions
 from longtake.platform.models.embedder import EmbedderSpec, fresh_embedder, save_embedder
 
 POCKET = EmbedderSpec(48, 1, 8, latent_dim=16, hidden_dims=(64, 64))
@@ -134,7 +135,7 @@ def test_mistakes_are_one_line_and_2(tmp_path: Path, capfd: pytest.CaptureFixtur
         (["--prompts", str(tmp_path / "strange")], "prompt 2: pocket prompt 'a cat'"),
         (["--prompts", str(tmp_path / "gone")], "there is no such file"),
         (["--base", "avg-pol"], "--base avg-pol: is not measured; did you mean 'avg-pool'"),
-        (["--limit", "0"], "--limit: 0 is not from 1"),
+        (["--limit", "0"], "'--limit': Input should be greater than or equal to 1"),
         (["--top-k", "9"], "top_k = 9: must be at most 8"),
         (["--top-k", "0"], "--top-k: 0 is not from 1"),
         (["--seconds", "3"], "nothing may be retrieved yet"),

@@ -21,8 +21,9 @@ from rich.console import Console
 from longtake.evaluators.base import SuiteEntry
 from longtake.evaluators.results.folder import FolderReport, find_videos
 from longtake.jobs.cli import execute
+from longtake.jobs.folder_eval.options import FolderEvalOptions
 from longtake.jobs.folder_eval.progress import EvalProgress
-from longtake.jobs.folder_eval.run import FolderEvalOptions, FolderWork, device_of, eval_folder, group_of
+from longtake.jobs.folder_eval.run import FolderWork, device_of, eval_folder, group_of
 from longtake.platform.errors import ConfigError
 from longtake.platform.video.writing import VideoWriter
 from longtake.platform.workers.fleet import Item, Outcome, Running
