@@ -1,12 +1,12 @@
 """The driver killed at any moment, or told to stop: each take is made once, and the ranks are the undisturbed ones."""
 
-import os
 import random
 import signal
 import subprocess
 import sys
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -86,11 +86,12 @@ def test_a_killed_sampler_is_replaced_and_its_take_made_again(tmp_path: Path) ->
 
     def kill_one() -> None:
         while not killed:
-            for process in psutil.process_iter(["name", "cmdline"]):
-                if "Shell.run" in " ".join(process.info["cmdline"] or []):
-                    os.kill(process.pid, signal.SIGKILL)
-                    killed.append(process.pid)
-                    return
+            for process in psutil.Process().children(recursive=True):
+                with suppress(psutil.Error):
+                    if "Shell.run" in " ".join(process.cmdline()):
+                        process.kill()
+                        killed.append(process.pid)
+                        return
             time.sleep(0.01)
 
     thread = threading.Thread(target=kill_one, daemon=True)
