@@ -27,6 +27,7 @@ from longtake.dashboards.store_index import Missing, StoreIndex, stamp_of
 from longtake.platform.errors import ConfigError, LongtakeError
 from longtake.platform.store import durable
 from longtake.platform.store.records import TakeResult
+from longtake.platform.store.root import EVALUATION
 from longtake.platform.store.sweep import SweepStore
 
 if TYPE_CHECKING:
@@ -321,7 +322,7 @@ def add_trainings(app: FastAPI, index: StoreIndex) -> None:
 
     @route(app, "/api/evaluations/{evaluation}")
     def evaluation(evaluation: str) -> Response:
-        found = durable.read_json(index.evaluation(evaluation, "eval.json"))
+        found = durable.read_json(index.evaluation(evaluation, EVALUATION))
         if not isinstance(found, dict):
             raise Missing("the evaluation cannot be read")
         return as_json(found)

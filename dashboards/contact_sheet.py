@@ -47,7 +47,7 @@ def write(store: SweepStore, takes: list[Take], columns: int = COLUMNS) -> Path 
         return None
     rows = [read_row(take, store.video(take.id), columns) for take in chosen]
     sheet = draw(rows, f"{store.name}: {printable(chosen[0].prompt)} (seed {chosen[0].seed})", columns)
-    return save(sheet, store.contact_sheet_path)
+    return save(sheet, store.contact_sheet_file)
 
 
 def choose(takes: list[Take]) -> list[Take]:

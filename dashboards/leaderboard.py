@@ -135,6 +135,6 @@ def mark_of(ranked: dict[str, Any], length: dict[str, Any]) -> str:
 def changed(store: SweepStore) -> int:
     """When its ranks changed, in nanoseconds; 0 once they are gone."""
     try:
-        return (store.folder / "ranks.json").stat().st_mtime_ns
+        return store.ranks_file.stat().st_mtime_ns
     except OSError:
         return 0

@@ -24,8 +24,9 @@ from urllib.parse import urlsplit, urlunsplit
 from longtake.platform import strict_yaml
 from longtake.platform.errors import ConfigError, LongtakeError
 from longtake.platform.names import NAME
-from longtake.platform.store import commit, durable
-from longtake.platform.store.sweep import TAKE_ID, SweepStore, sweep_names
+from longtake.platform.store import durable
+from longtake.platform.store.root import EVALUATION, OutputRoot
+from longtake.platform.store.sweep import TAKE_ID, SweepStore, is_sweep, sweep_names
 from longtake.platform.store.training import TrainingFolder
 from longtake.platform.takes import Take
 
@@ -33,7 +34,6 @@ T = TypeVar("T")
 Stamp = tuple[int, int, int]
 
 MAX_FILES = 256
-SWEEP_FILES = ("ranks.json", "history.jsonl", "progress.json", "takes")
 STATES = ("planned", "made", "scored", "failed")
 FRESH_SECONDS = 1.0
 """States of takes are scanned at most this often, and for ten times as long as a scan took."""
@@ -116,9 +116,10 @@ class StoreIndex:
         self.root = Path(root).absolute()
         if not self.root.is_dir():
             raise ConfigError(f"{root}: no such folder; name the folder that `longtake run` wrote to")
-        if (self.root / "plan.jsonl").is_file():
+        if is_sweep(self.root):
             raise ConfigError(f"{root}: is one sweep; name the folder that it lies in, {self.root.resolve().parent}")
         self.real_root = self.root.resolve()
+        self.output = OutputRoot(self.root)
         self.files = FileCache()
         self.scans: dict[str, tuple[float, dict[str, TakeState]]] = {}
 
@@ -126,10 +127,11 @@ class StoreIndex:
 
     def sweep(self, name: str) -> SweepStore:
         """Raises Missing."""
-        if not NAME.fullmatch(name) or not self.holds(self.root / name / "plan.jsonl"):
+        store = SweepStore(self.root, name) if NAME.fullmatch(name) else None
+        if store is None or not self.holds(store.plan_file):
             raise Missing("there is no such sweep in this folder")
-        store = SweepStore(self.root, name)
-        self.keep_inside(store.sweep_file, *(store.folder / file for file in SWEEP_FILES))
+        files = store.sweep_file, store.ranks_file, store.history_file, store.progress_file
+        self.keep_inside(*files, store.takes_folder)
         return store
 
     def take(self, store: SweepStore, take_id: str) -> Take:
@@ -137,22 +139,21 @@ class StoreIndex:
         take = self.plan(store).by_id.get(take_id) if TAKE_ID.fullmatch(take_id) else None
         if take is None:
             raise Missing("there is no such take in this sweep")
-        folder = store.video(take.id).parent
-        scores = [folder / "scores" / f"{suite}.json" for suite in take_suites(folder)]
-        self.keep_inside(store.failures_file(take.id), folder / commit.RESULT, folder / "scores", *scores)
+        scores = [store.scores_file(take.id, suite) for suite in store.listing(take.id).suites]
+        self.keep_inside(store.failures_file(take.id), store.result_file(take.id), *scores)
         return take
 
     def training(self, name: str) -> TrainingFolder:
         """Raises Missing."""
-        if not NAME.fullmatch(name) or not self.holds(self.root / "training" / name / "config.yaml"):
+        folder = TrainingFolder(self.root, name) if NAME.fullmatch(name) else None
+        if folder is None or not self.holds(folder.config_file):
             raise Missing("there is no such training in this folder")
-        folder = TrainingFolder(self.root, name)
         self.keep_inside(folder.steps_file, folder.validation_file)
         return folder
 
     def evaluation(self, name: str, file: str) -> Path:
         """A file of an embedder's evaluation. Raises Missing."""
-        path = self.root / "embedders" / name / file
+        path = self.output.evaluations / name / file
         if not (NAME.fullmatch(name) and NAME.fullmatch(file)) or not self.holds(path):
             raise Missing("there is no such evaluation, or no such file in it")
         return path
@@ -178,17 +179,17 @@ class StoreIndex:
     def plan(self, store: SweepStore) -> Plan:
         """Raises StorageError when the plan is damaged."""
         suites = self.files.get(store.sweep_file, "suites", lambda: suites_of(store))
-        plan = self.files.get(store.folder / "plan.jsonl", "plan", lambda: plan_of(store.plan(), []))
+        plan = self.files.get(store.plan_file, "plan", lambda: plan_of(store.plan(), []))
         return replace(plan, suites=suites)
 
     def ranks(self, store: SweepStore) -> dict[str, Any] | None:
         """The ranks, or None before the first and while the file is no record of ranks."""
-        found = self.files.get(store.folder / "ranks.json", "ranks", store.ranks)
+        found = self.files.get(store.ranks_file, "ranks", store.ranks)
         whole = found is not None and all(isinstance(found.get(key), dict) for key in ("suites", "coverage"))
         return found if whole else None
 
     def progress(self, store: SweepStore) -> dict[str, Any]:
-        return self.files.get(store.folder / "progress.json", "progress", store.progress) or {}
+        return self.files.get(store.progress_file, "progress", store.progress) or {}
 
     def states(self, store: SweepStore, takes: list[Take] | None = None) -> dict[str, TakeState]:
         """Take id -> state, of some of the planned takes or of all."""
@@ -215,8 +216,8 @@ class StoreIndex:
         return {
             "root": str(self.root),
             "sweeps": [self.sweep_line(store) for store in self.sweeps()],
-            "trainings": [self.training_line(name) for name in self.names_in("training", "config.yaml")],
-            "evaluations": [self.evaluation_line(name) for name in self.names_in("embedders", "eval.json")],
+            "trainings": [self.training_line(folder) for folder in self.trainings()],
+            "evaluations": [self.evaluation_line(name) for name in self.evaluations()],
         }
 
     def sweeps(self) -> list[SweepStore]:
@@ -241,7 +242,7 @@ class StoreIndex:
             "takes": len(plan.takes),
             **counts,
             "running": len(progress.get("running") or []) if is_alive(progress) else 0,
-            "updated_at": progress.get("updated_at") or changed_at(store.folder / "plan.jsonl"),
+            "updated_at": progress.get("updated_at") or changed_at(store.plan_file),
             "suites": plan.suites,
             "seconds": sorted(plan.distinct(lambda take: take.seconds)),
             "backbones": plan.distinct(lambda take: take.backbone),
@@ -262,29 +263,32 @@ class StoreIndex:
         """Where the sweep's runs are published, if that is a web address."""
         return self.files.get(store.sweep_file, "mlflow", lambda: mlflow_of(config_of(store)))
 
-    def training_line(self, name: str) -> dict[str, Any]:
-        folder = TrainingFolder(self.root, name)
+    def trainings(self) -> list[TrainingFolder]:
+        folders = [TrainingFolder(self.root, name) for name in self.names_in(self.output.trainings)]
+        return [folder for folder in folders if self.holds(folder.config_file)]
+
+    def training_line(self, folder: TrainingFolder) -> dict[str, Any]:
         if not self.holds(folder.steps_file):
-            return {"name": name, "step": None, "updated_at": None}
+            return {"name": folder.name, "step": None, "updated_at": None}
         step = self.files.get(folder.steps_file, "step", lambda: last_step(folder.steps_file))
-        return {"name": name, "step": step, "updated_at": changed_at(folder.steps_file)}
+        return {"name": folder.name, "step": step, "updated_at": changed_at(folder.steps_file)}
+
+    def evaluations(self) -> list[str]:
+        where = self.output.evaluations
+        return [name for name in self.names_in(where) if self.holds(where / name / EVALUATION)]
 
     def evaluation_line(self, name: str) -> dict[str, Any]:
         """`figures`: the names of its pictures, without the ending."""
-        try:
-            names = sorted(entry.name for entry in os.scandir(self.root / "embedders" / name))
-        except OSError:
-            names = []
-        figures = [one.removesuffix(".png") for one in names if one.endswith(".png") and NAME.fullmatch(one)]
+        names = self.names_in(self.output.evaluations / name)
+        figures = [one.removesuffix(".png") for one in names if one.endswith(".png")]
         return {"name": name, "figures": figures}
 
-    def names_in(self, folder: str, file: str) -> list[str]:
-        """The folders in one of the store's, that hold `file`."""
+    def names_in(self, folder: Path) -> list[str]:
+        """What a folder holds, without names that break the store's rules."""
         try:
-            names = [entry.name for entry in os.scandir(self.root / folder) if NAME.fullmatch(entry.name)]
+            return sorted(name for name in durable.names_in(folder) if NAME.fullmatch(name))
         except OSError:
             return []
-        return sorted(name for name in names if self.holds(self.root / folder / name / file))
 
 
 def is_inside(path: Path, root: Path) -> bool:
@@ -293,16 +297,6 @@ def is_inside(path: Path, root: Path) -> bool:
         return path.resolve().is_relative_to(root)
     except (OSError, ValueError, RuntimeError):
         return False
-
-
-def take_suites(folder: Path) -> list[str]:
-    """The suites that a take's folder has scores of."""
-    try:
-        names = sorted(entry.name for entry in os.scandir(folder / "scores"))
-    except OSError:
-        return []
-    suites = [name.removesuffix(".json") for name in names if name.endswith(".json")]
-    return [suite for suite in suites if NAME.fullmatch(suite)]
 
 
 def plan_of(takes: list[Take], suites: list[str]) -> Plan:
@@ -346,16 +340,11 @@ def mlflow_of(config: dict[str, Any]) -> str | None:
 
 def state_of(store: SweepStore, take_id: str, suites: list[str]) -> TakeState:
     """By which files are there."""
-    folder = store.video(take_id).parent
-    try:
-        names = {entry.name for entry in os.scandir(folder)}
-    except OSError:
-        return PLANNED
-    failed = store.failures_file(take_id).name in names
-    if not {commit.RESULT, commit.VIDEO} <= names:
-        return TakeState("failed" if failed else "planned", failed)
-    scored = bool(suites) and all(os.path.exists(folder / "scores" / f"{suite}.json") for suite in suites)
-    return TakeState("scored" if scored else "made", failed)
+    take = store.listing(take_id)
+    if not take.made:
+        return TakeState("failed" if take.has_failures else "planned", take.has_failures)
+    scored = bool(suites) and take.suites.issuperset(suites)
+    return TakeState("scored" if scored else "made", take.has_failures)
 
 
 def is_alive(progress: dict[str, Any]) -> bool:

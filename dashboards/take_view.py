@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from longtake.dashboards.store_index import PLANNED, STATES, Missing, StoreIndex, take_suites
+from longtake.dashboards.store_index import PLANNED, STATES, Missing, StoreIndex
 from longtake.platform.errors import ConfigError
-from longtake.platform.store import commit, durable
+from longtake.platform.store import durable
 from longtake.platform.store.sweep import SweepStore
 from longtake.platform.takes import FRAMES_PER_LATENT, Take
 
@@ -95,20 +95,20 @@ def detail(index: StoreIndex, store: SweepStore, take: Take) -> dict[str, Any]:
         "height": None if result is None else result.height,
         "scores": scores,
         "failures": failures,
-        "has_trace": index.holds(store.video(take.id).with_name(commit.TRACE)),
+        "has_trace": index.holds(store.trace_file(take.id)),
     }
 
 
 def scores_of(store: SweepStore, take_id: str) -> dict[str, dict[str, Any]]:
     """Suite -> its scores of the video that is there now."""
-    found = {suite: store.scores(take_id, suite) for suite in take_suites(store.video(take_id).parent)}
+    found = {suite: store.scores(take_id, suite) for suite in sorted(store.listing(take_id).suites)}
     return {suite: scores.to_json() for suite, scores in found.items() if scores is not None}
 
 
 def trace(index: StoreIndex, store: SweepStore, take: Take) -> dict[str, Any]:
     """The rows of the take's trace, and what turns latent frames into seconds. Raises Missing."""
     result = store.result(take.id)
-    if result is None or not index.holds(store.video(take.id).with_name(commit.TRACE)):
+    if result is None or not index.holds(store.trace_file(take.id)):
         raise Missing("this take has no trace; it is not made yet")
     return {
         "fps": result.fps,

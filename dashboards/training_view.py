@@ -14,7 +14,7 @@ def training(index: StoreIndex, folder: TrainingFolder) -> dict[str, Any]:
     """Its config as text, and rows of steps and validations."""
     steps = index.files.get(folder.steps_file, "rows", lambda: thinned(folder.steps()))
     return {
-        "config": (folder.path / "config.yaml").read_text(encoding="utf-8", errors="replace"),
+        "config": folder.config_file.read_text(encoding="utf-8", errors="replace"),
         "steps": steps,
         "validation": thinned(folder.validations()),
     }

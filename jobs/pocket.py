@@ -1,9 +1,8 @@
 """`longtake train pocket CONFIG`: make a pocket backbone again, with progress, in MLflow, resumable at any moment.
 
-Owns the folder `<output>/training/<name>/` (state, losses, weights) and the screen; the trainer owns the arithmetic.
+Owns the screen and the order of steps; the trainer owns the arithmetic, `TrainingFolder` the files.
 """
 
-import csv
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -13,22 +12,24 @@ from rich.progress import Progress
 
 from longtake.jobs.console import bar
 from longtake.platform import config as configs
-from longtake.platform.errors import StorageError
 from longtake.platform.process import set_up_computing
+from longtake.platform.store.training import TrainingFolder
 from longtake.platform.tracking.training_log import training_run
-from longtake.trainers.pocket import PocketConfig, PocketTraining, StepReport, held_out_loss
+from longtake.trainers.pocket import PocketConfig, PocketTraining, StepReport, adopt_early_state, held_out_loss
 from longtake.trainers.pocket_clips import Streets, make_streets
 
 REPORT_EVERY = 50
 
 
 def pocket(config: Path, overrides: list[str], output: Path = Path("runs")) -> int:
-    """Train until done and write weights.safetensors; running it again goes on where it stopped. Returns 0."""
+    """Train until done and write the weights; running it again goes on where it stopped. Returns 0."""
     settings = configs.load(config, PocketConfig, overrides)
-    folder = open_folder(output / "training" / settings.name)
+    folder = TrainingFolder(output, settings.name)
     set_up_computing()
     console = Console()
-    with bar(console) as progress:
+    with folder.lock(), bar(console) as progress:
+        adopt_early_state(settings, folder)
+        folder.keep_config(configs.dump(settings))
         streets = draw_streets(settings.streets, progress)
         training = PocketTraining(settings, streets, folder)
         if training.step:
@@ -36,22 +37,14 @@ def pocket(config: Path, overrides: list[str], output: Path = Path("runs")) -> i
         with training_run(output, "train-pocket", settings.name, asdict(settings)) as log:
             for report in watched(training, progress):
                 log(report.step, {"loss": report.loss, "lr": report.lr, "cpu_seconds": report.cpu_seconds})
-                append(folder / "losses.csv", report)
+                folder.add_step(asdict(report))
             loss = held_out_loss(training)
             log(training.step, {"held_out_loss": loss})
-    weights = training.export()
+        weights = training.export()
     minutes = training.cpu_seconds / 60
     console.print(f"{settings.name}: {training.step} steps, {minutes:.0f} CPU-minutes, held-out loss {loss:.4f}")
     console.print(f"weights: {weights}")
     return 0
-
-
-def open_folder(folder: Path) -> Path:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise StorageError(f"{folder}: {error.strerror}; choose a folder that can be written") from error
-    return folder
 
 
 def draw_streets(count: int, progress: Progress) -> Streets:
@@ -70,13 +63,3 @@ def watched(training: PocketTraining, progress: Progress) -> Iterator[StepReport
             progress.update(task, completed=report.step, note=f"loss {mean:.4f}")
             yield StepReport(report.step, mean, report.lr, report.cpu_seconds)
             losses.clear()
-
-
-def append(path: Path, report: StepReport) -> None:
-    """One row of losses.csv; a resumed training goes on below the last checkpoint, so steps may stand there twice."""
-    fresh = not path.exists()
-    with path.open("a", newline="") as file:
-        writer = csv.writer(file)
-        if fresh:
-            writer.writerow(["step", "loss", "lr", "cpu_seconds"])
-        writer.writerow([report.step, f"{report.loss:.5f}", f"{report.lr:.6f}", f"{report.cpu_seconds:.1f}"])

@@ -1,8 +1,8 @@
 """The errors that a user can meet, each with the exit code of the command that it ends.
 
-Owns the exception types and nothing else. A message is one line that names the file or value, the rule and the next
-step. Every error takes that one string, so that it pickles and crosses process borders unchanged. Exit code 0 is
-'done', 75 is 'stopped early, run the same command again'.
+Owns the exception types, and the line that is quoted of another library's error. A message is one line that names the
+file or value, the rule and the next step. Every error takes that one string, so that it pickles and crosses process
+borders unchanged. Exit code 0 is 'done', 75 is 'stopped early, run the same command again'.
 """
 
 
@@ -16,6 +16,11 @@ class LongtakeError(Exception):
 
     def __str__(self) -> str:
         return str(self.args[0])
+
+
+def first_line(error: Exception) -> str:
+    """The first line of an error's text, cut at 200 characters; its type if it has no text."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0][:200]
 
 
 class ConfigError(LongtakeError):
@@ -43,7 +48,7 @@ class VideoError(LongtakeError):
 
 
 class LockedError(LongtakeError):
-    """Another process holds the sweep folder."""
+    """Another process holds the folder or file."""
 
     exit_code = 4
 

@@ -23,13 +23,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from longtake.platform.checkpoints.pickles import first_line
 from longtake.platform.corpus.reader import Corpus
-from longtake.platform.errors import ConfigError, LongtakeError, StorageError
+from longtake.platform.errors import ConfigError, LongtakeError
 from longtake.platform.models.embedder import LatentAutoencoder, fresh_embedder, save_embedder
 from longtake.platform.process import rss_bytes, set_up_computing
 from longtake.platform.store import durable
-from longtake.platform.store.training import TrainingFolder, checkpoint_tag
+from longtake.platform.store.training import TrainingFolder
 from longtake.platform.workers.group import RankContext, member_device
 from longtake.trainers.chunks import Place, Prefetch, read_chunks
 from longtake.trainers.embedder_config import EmbedderConfig, plan_chunks
@@ -174,7 +173,7 @@ class EmbedderTraining:
         """`losses`, which are the same for all workers. Raises LongtakeError if they are no numbers."""
         if not math.isfinite(losses["total"]):
             raise LongtakeError(
-                f"{self.folder.path}: step {self.step}: the loss is {losses['total']}; lower lr "
+                f"{self.folder.folder}: step {self.step}: the loss is {losses['total']}; lower lr "
                 f"(now {self.config.lr:g}), or compute in float32"
             )
         return losses
@@ -257,14 +256,8 @@ class EmbedderTraining:
 
     def save(self) -> None:
         """All workers save their part, then the first one makes the checkpoint count. Raises StorageError."""
-        self.folder.check_epoch()
-        where, tag = self.folder.checkpoints, checkpoint_tag(self.step)
-        with durable.storage_errors(where / tag, "save the checkpoint"):
-            try:
-                self.engine.save_checkpoint(str(where), tag=tag, client_state=self.state(), save_latest=False)
-            except RuntimeError as error:  # how torch tells of a full disk
-                raise StorageError(f"{where / tag}: cannot be saved ({first_line(error)}); free some space") from error
-            self.folder.settle(self.step)
+        with self.folder.saving(self.step) as to:
+            self.engine.save_checkpoint(str(to.parent), tag=to.name, client_state=self.state(), save_latest=False)
         torch.distributed.barrier()
         if self.context.rank == 0:
             self.folder.record_checkpoint(
@@ -275,29 +268,13 @@ class EmbedderTraining:
     def state(self) -> dict[str, Any]:
         return {"longtake": {"step": self.step, "best": self.best}}
 
-    def load(self, step: int) -> dict[str, Any]:
-        """Read a checkpoint; its own state. Raises StorageError that says how to go on without it."""
-        where = self.folder.checkpoints
-        try:
-            path, state = self.engine.load_checkpoint(str(where), tag=checkpoint_tag(step))
-            assert path is not None
-            return dict(state)
-        except Exception as error:  # whatever a reader trips over, it is the file's fault
-            earlier = [one for one in self.folder.recorded() if one < step]
-            since = f"step {earlier[-1]}" if earlier else "the start"
-            raise StorageError(
-                f"{where / checkpoint_tag(step)}: cannot be read ({first_line(error)}); remove "
-                f"{where / str(step)}.json to go on from {since}"
-            ) from error
-
     def resume(self) -> None:
         """From the newest checkpoint, if there is one. Raises ConfigError for one of another number of workers."""
         self.folder.check_epoch()
         record = self.folder.newest_checkpoint()
         torch.distributed.barrier()
         if self.context.rank == 0:
-            self.folder.clear_unrecorded()
-            self.folder.take_back(record["step"] if record else 0)
+            self.folder.rewind(record["step"] if record else 0)
         torch.distributed.barrier()
         if record is None:
             return
@@ -306,8 +283,9 @@ class EmbedderTraining:
                 f"{self.folder.checkpoints}: saved by {record['workers']} workers with zero_stage "
                 f"{record['zero_stage']}; {self.context.world} cannot read it; set workers.count to {record['workers']}"
             )
-        state = self.load(record["step"])["longtake"]
-        self.step, self.best = state["step"], state["best"]
+        with self.folder.loading(record["step"]) as folder:
+            _, state = self.engine.load_checkpoint(str(folder.parent), tag=folder.name)
+            self.step, self.best = state["longtake"]["step"], state["longtake"]["best"]
         gc.collect()
 
 

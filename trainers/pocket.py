@@ -1,8 +1,8 @@
 """Training of the pocket backbones: flow matching with teacher forcing, from a seed, resumable.
 
-Owns the loss, the optimisers and the state on disk; jobs/pocket.py gives it a folder and shows what it yields. A step
-is a pure function of (state, seed, step): interrupted and resumed, a training ends with the weights of an undisturbed
-one.
+Owns the loss, the optimisers and what a checkpoint holds; jobs/pocket.py gives it a locked folder and shows what it
+yields. A step is a pure function of (state, seed, step): interrupted and resumed, a training ends with the weights of
+an undisturbed one.
 
 Recipe: v-prediction at shifted logit-normal times, a noisy and a clean stream side by side, slightly noised context
 that the network is not told about, Muon for the matrices of the blocks and AdamW for the rest, cosine from 40 %, EMA.
@@ -10,7 +10,7 @@ that the network is not told about, Muon for the matrices of the blocks and Adam
 
 import json
 import math
-import os
+import shutil
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -23,12 +23,16 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from longtake.platform.backbones.pocket_network import NETWORK, SCHEDULE
-from longtake.platform.errors import ConfigError
+from longtake.platform.errors import ConfigError, LongtakeError
 from longtake.platform.models.causal_dit import CausalDiT
 from longtake.platform.names import check_name
+from longtake.platform.store import durable
+from longtake.platform.store.training import TrainingFolder
 from longtake.trainers.muon import Muon
 from longtake.trainers.pocket_clips import Clips, Streets, draw_clips, make_streets
 from longtake.trainers.teacher_forcing import TeacherForcing
+
+STATE = "state.pt"
 
 
 @dataclass(frozen=True)
@@ -101,7 +105,7 @@ def flow_loss(network: nn.Module, clips: Clips, rng: np.random.Generator, config
 class PocketTraining:
     """Network, its moving average and optimisers; `run` yields a report per step and saves as it goes."""
 
-    def __init__(self, config: PocketConfig, streets: Streets, folder: Path):
+    def __init__(self, config: PocketConfig, streets: Streets, folder: TrainingFolder):
         self.config, self.streets, self.folder = config, streets, folder
         torch.manual_seed(config.seed)
         self.network = CausalDiT(NETWORK)
@@ -116,13 +120,8 @@ class PocketTraining:
             torch.optim.AdamW(rest, lr=config.lr, weight_decay=decay, betas=(0.9, 0.95)),
         ]
         self.step, self.cpu_before = 0, 0.0
-        if self.state_file.exists():
-            self.restore()
+        self.resume()
         self.cpu_start = time.process_time()
-
-    @property
-    def state_file(self) -> Path:
-        return self.folder / "state.pt"
 
     @property
     def cpu_seconds(self) -> float:
@@ -150,6 +149,8 @@ class PocketTraining:
             optimiser.step()
             optimiser.zero_grad(set_to_none=True)
         self.step += 1
+        if not math.isfinite(loss):
+            raise LongtakeError(f"{self.folder.folder}: step {self.step}: the loss is {float(loss.detach())}; lower lr")
         self.follow()
         return StepReport(self.step, float(loss.detach()), rate, self.cpu_seconds)
 
@@ -162,38 +163,53 @@ class PocketTraining:
 
     def save(self) -> None:
         state = {
-            "config": asdict(self.config),
             "step": self.step,
             "cpu_seconds": self.cpu_seconds,
             "network": self.network.state_dict(),
             "average": self.average,
             "optimisers": [optimiser.state_dict() for optimiser in self.optimisers],
         }
-        fresh = self.state_file.with_suffix(f".{os.getpid()}.tmp")
-        torch.save(state, fresh)
-        fresh.replace(self.state_file)
+        with self.folder.saving(self.step) as folder:
+            torch.save(state, folder / STATE)
+        self.folder.record_checkpoint({"step": self.step})
 
     def export(self) -> Path:
         """Write the averaged weights as float16, and what made them as metadata; returns the file."""
-        path = self.folder / "weights.safetensors"
         facts = {"config": json.dumps(asdict(self.config)), "cpu_seconds": f"{self.cpu_seconds:.0f}"}
         weights = {key: value.half().contiguous() for key, value in self.average.items()}
-        fresh = path.with_suffix(f".{os.getpid()}.tmp")
-        save_file(weights, fresh, facts)
-        fresh.replace(path)
-        return path
+        with durable.replacing(self.folder.weights) as temp:
+            save_file(weights, temp, facts)
+        return self.folder.weights
 
-    def restore(self) -> None:
-        state = torch.load(self.state_file, weights_only=True)
-        if state["config"] != asdict(self.config):
-            raise ConfigError(
-                f"{self.state_file}: was made by another config; choose another name, or delete the folder"
-            )
-        self.network.load_state_dict(state["network"])
-        self.average = state["average"]
-        for optimiser, saved in zip(self.optimisers, state["optimisers"], strict=True):
-            optimiser.load_state_dict(saved)
-        self.step, self.cpu_before = state["step"], state["cpu_seconds"]
+    def resume(self) -> None:
+        """From the newest checkpoint, if there is one. Raises StorageError that says how to go on without it."""
+        record = self.folder.newest_checkpoint()
+        self.folder.rewind(record["step"] if record else 0)
+        if record is None:
+            return
+        with self.folder.loading(record["step"]) as folder:
+            state = torch.load(folder / STATE, weights_only=True)
+            self.network.load_state_dict(state["network"])
+            self.average = state["average"]
+            for optimiser, saved in zip(self.optimisers, state["optimisers"], strict=True):
+                optimiser.load_state_dict(saved)
+            self.step, self.cpu_before = state["step"], state["cpu_seconds"]
+
+
+def adopt_early_state(config: PocketConfig, folder: TrainingFolder) -> None:
+    """Makes a checkpoint of the one file that earlier versions kept in the training's folder. Raises ConfigError when
+    another config made it."""
+    if not folder.early_state.is_file():
+        return
+    state = torch.load(folder.early_state, weights_only=True)
+    if state["config"] != asdict(config):
+        raise ConfigError(
+            f"{folder.early_state}: was made by another config; choose another name, or delete the folder"
+        )
+    with folder.saving(state["step"]) as to:
+        shutil.copyfile(folder.early_state, to / STATE)
+    folder.record_checkpoint({"step": state["step"]})
+    folder.early_state.unlink()
 
 
 @torch.no_grad()

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from longtake.evaluators.base import SuiteEntry, mean_of
-from longtake.evaluators.scoring.scorer import file_sha256, versions_of
+from longtake.evaluators.scoring.scorer import versions_of, video_sha256
 from longtake.platform.errors import ConfigError, StorageError, VideoError
 from longtake.platform.store.durable import json_bytes, replace_file
 from longtake.platform.store.records import VideoScores
@@ -215,6 +215,6 @@ def check_writable(path: Path) -> None:
 
 def _sha256_or_none(path: Path) -> str | None:
     try:
-        return file_sha256(path)
+        return video_sha256(path)
     except StorageError:
         return None

@@ -28,6 +28,7 @@ from longtake.evaluators.model_pool import ModelPool
 from longtake.evaluators.scoring.metric_runner import MetricRunner, Result, is_machines
 from longtake.evaluators.scoring.read_ahead import read_ahead
 from longtake.evaluators.views import ClipView, Frames, set_one_thread
+from longtake.platform.digest import file_sha256
 from longtake.platform.errors import StorageError, VideoError
 from longtake.platform.store.durable import storage_errors
 from longtake.platform.store.records import VideoScores
@@ -89,7 +90,7 @@ def score_video_suites(
     says, and StorageError when there is no such file; a broken video is recorded.
     """
     model_pool = model_pool or ModelPool()
-    digest, before = file_sha256(path), changed_at(path)
+    digest, before = video_sha256(path), changed_at(path)
     tasks = {entry.label: find_tasks(entry, digest, cache, only, model_pool.device) for entry in entries}
     everyone = [one for part in tasks.values() for one in part]
     score(path, everyone, take, model_pool, tell)
@@ -267,9 +268,9 @@ def libraries(names: Sequence[str], device: str) -> dict[str, str]:
     return found | versions | device_versions(device)
 
 
-def file_sha256(path: Path) -> str:
+def video_sha256(path: Path) -> str:
     """Hex SHA-256 of a video file. Raises StorageError."""
     try:
-        return video.file_sha256(path)
+        return file_sha256(path)
     except OSError as error:
         raise StorageError(f"{path}: {error.strerror or error}; check that the video is there and readable") from error

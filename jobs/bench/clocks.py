@@ -96,7 +96,7 @@ def take_turns(options: BenchOptions, tick: Callable[[int, int], None]) -> Turns
         bank.fill()  # or the first blocks of a method would be timed beside the pinning of its memory
     blocks = {label: rollout.blocks(total) for label, rollout in rollouts.items()}
     clock, stages = DeviceClock(sampler.backbone.network.device), Stages(sampler, takes[0], turns)
-    with TemporaryDirectory() as folder, stages.writing(Path(folder) / "video.mp4"):
+    with TemporaryDirectory() as folder, stages.writing(Path(folder) / "timed.mp4"):
         for index in range(total):
             turns.gemm.append(gemm_rate(sampler.backbone.network.device, spec.dtype))
             for label in rotated(list(rollouts), index):

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from longtake.platform.corpus.reader import IMPORTED
+from longtake.platform.digest import file_sha256
 from longtake.platform.errors import ConfigError, WeightsError
 from longtake.platform.takes import MethodSpec, Take
 
@@ -46,10 +47,8 @@ def find(folder: Path, backbone: str) -> tuple[list[Take], Latent]:
 
 
 def take_of(path: Path, backbone: str, frames: int) -> Take:
-    from longtake.platform.checkpoints.files import sha256
-
     seconds, method = math.ceil(frames / LATENT_FPS), MethodSpec(IMPORTED, IMPORTED)
-    return Take(backbone, method, seconds, frames, path.name, 0, fingerprint=(("file", sha256(path)),))
+    return Take(backbone, method, seconds, frames, path.name, 0, fingerprint=(("file", file_sha256(path)),))
 
 
 def read(path: Path) -> Tensor:

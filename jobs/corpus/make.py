@@ -26,8 +26,9 @@ from longtake.jobs.workers.run_loop import run_until_done
 from longtake.jobs.workers.text import encode_prompts
 from longtake.platform.corpus.reader import Corpus, read_spec
 from longtake.platform.corpus.records import ShardRecord
-from longtake.platform.corpus.writer import CORPORA, CorpusStore, damaged
+from longtake.platform.corpus.writer import CorpusStore, damaged
 from longtake.platform.errors import ConfigError, Interrupted
+from longtake.platform.store.root import OutputRoot
 from longtake.platform.takes import Take
 from longtake.platform.workers.fleet import Fleet, Group, Item, Outcome
 from longtake.platform.workers.ray_cluster import Cluster, connect
@@ -55,7 +56,7 @@ def make(file: Path, overrides: Sequence[str], console: Console | None = None) -
 def verify(file: Path, overrides: Sequence[str]) -> int:
     """Hash every shard again; 1 when one is not what its record says."""
     spec = corpus_spec.load(file, overrides)
-    folder = Path(spec.output).absolute() / CORPORA / spec.name
+    folder = OutputRoot(spec.output).corpora.absolute() / spec.name
     read_spec(folder)
     lines = damaged(folder)
     for line in lines or [f"{folder}: {len(Corpus.open(folder))} entries, every shard is what its record says"]:
@@ -148,7 +149,7 @@ def work(plan: CorpusPlan, scheduler: ShardScheduler, view: SweepProgress) -> No
     with connect(plan.spec.workers.cluster) as cluster:
         if plan.grid:
             unmade = [take for number in scheduler.missing for take in scheduler.shards[number]]
-            encode_prompts(unmade, scheduler.store.texts, cluster, view.say, plan.spec.workers.device)
+            encode_prompts(unmade, scheduler.store.root.texts, cluster, view.say, plan.spec.workers.device)
 
         def show() -> None:
             view.update(scheduler.snapshot())
@@ -180,7 +181,7 @@ def group(plan: CorpusPlan, scheduler: ShardScheduler, cluster: Cluster) -> Grou
 
 def source_of(plan: CorpusPlan, scheduler: ShardScheduler) -> Source:
     if plan.grid:
-        return Sampled(plan.grid.resources(scheduler.store.texts), plan.grid.batch)
+        return Sampled(plan.grid.resources(scheduler.store.root.texts), plan.grid.batch)
     return Imported(Path(str(plan.spec.latents)).absolute())
 
 

@@ -16,6 +16,7 @@ from longtake.jobs.embedder.options import EmbedderEvalOptions
 from longtake.platform.errors import ConfigError
 from longtake.platform.names import NAME
 from longtake.platform.registry import did_you_mean
+from longtake.platform.store.root import OutputRoot
 from longtake.platform.tracking import model_registry
 from longtake.platform.tracking.client import OFF
 
@@ -90,7 +91,7 @@ def resolve(name: str, options: EmbedderEvalOptions) -> tuple[str, str, str]:
         return label or label_of(told), told, told
     if options.uri is None:
         raise ConfigError(f"{told}: needs a tracking store, and --tracking is {OFF}; name a file, or leave it out")
-    version = model_registry.resolve(told, options.uri, Path(options.output).absolute() / "models")
+    version = model_registry.resolve(told, options.uri, OutputRoot(options.output).models.absolute())
     return label or f"{version.name}-{version.number}", told, str(version.weights)
 
 

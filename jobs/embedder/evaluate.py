@@ -25,6 +25,7 @@ from longtake.jobs.sweep.grid import check_prompts, check_seeds, find_backbone, 
 from longtake.jobs.sweep.spec import PACKAGED_CORPORA, PACKAGED_SWEEPS, check_output, checked_prompts
 from longtake.platform.errors import ConfigError
 from longtake.platform.store import durable
+from longtake.platform.store.root import OutputRoot
 from longtake.platform.tracking import publish as tracking
 from longtake.platform.tracking.client import TrackingError
 
@@ -54,10 +55,10 @@ def evaluate(options: EmbedderEvalOptions, console: Console | None = None) -> in
         candidates = gather(options, backbone.spec, Path(scratch), notes)
         for line in notes:
             say(console, line)
-        durable.make_folder(options.out or Path(options.output) / "embedders")
+        durable.make_folder(options.out or OutputRoot(options.output).evaluations)
         tallies = measure(options, backbone, prompts, frames, candidates, console)
         report = embedder_report.build(facts(options, backbone, prompts, frames, candidates), tallies, options.base)
-    folder = options.out or Path(options.output) / "embedders" / f"eval-{report['id']}"
+    folder = options.out or OutputRoot(options.output).evaluations / f"eval-{report['id']}"
     durable.make_folder(folder)
     files = [*embedder_report.write(report, folder), *embedder_figures.draw(report, folder)]
     for table in embedder_report.tables(report):

@@ -16,6 +16,7 @@ from rich.table import Table
 
 from longtake.jobs.console import interval, new_table, number, table_bytes
 from longtake.platform.store import durable
+from longtake.platform.store.root import EVALUATION
 from longtake.platform.takes import canonical_json
 from longtake.platform.tracking.publish import Publication, RunRecord
 
@@ -54,7 +55,7 @@ def write(report: Report, folder: Path) -> list[Path]:
     differences = [f"difference_{key}" for key in SPREAD[:3]]
     recall = [row | flat_difference(row, report["base"]) for row in report["measures"]]
     files = {
-        "eval.json": durable.json_bytes(report),
+        EVALUATION: durable.json_bytes(report),
         "recall.csv": table_bytes(recall, ["descriptor", "measure", "from_s", "to_s", *SPREAD, *differences]),
         "similarity.csv": table_bytes(report["similarity"], ["descriptor", "by", "from", "to", *SPREAD]),
     }

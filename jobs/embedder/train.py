@@ -26,6 +26,7 @@ from longtake.platform.corpus.reader import Corpus
 from longtake.platform.errors import ConfigError, Interrupted, StorageError
 from longtake.platform.names import check_name
 from longtake.platform.store import durable
+from longtake.platform.store.root import OutputRoot
 from longtake.platform.store.training import TrainingFolder
 from longtake.platform.tracking import model_registry
 from longtake.platform.tracking.client import OFF, TrackingError, default_uri
@@ -158,7 +159,7 @@ def embedder(file: Path, overrides: list[str], console: Console | None = None) -
 
 def find_corpus(job: EmbedderJob) -> Path:
     """The folder that `corpus` names: itself, or one of that name under <output>/corpora."""
-    named = Path(job.output) / "corpora" / job.corpus
+    named = OutputRoot(job.output).corpora / job.corpus
     return (named if named.is_dir() or not Path(job.corpus).is_dir() else Path(job.corpus)).absolute()
 
 
@@ -186,10 +187,9 @@ def finished(folder: TrainingFolder, job: EmbedderJob) -> bool:
         return False
     for path in (folder.best, folder.best.with_suffix(".json"), folder.steps_file, folder.validation_file):
         if not path.is_file() or not path.stat().st_size:
-            checkpoint = folder.checkpoints / f"{record['step']}.json"
             raise StorageError(
-                f"{path}: is gone, though the training has ended; remove {checkpoint} "
-                f"to make its last steps again, or {folder.path} to begin anew"
+                f"{path}: is gone, though the training has ended; remove {folder.checkpoint_record(record['step'])} "
+                f"to make its last steps again, or {folder.folder} to begin anew"
             )
     return True
 
@@ -232,8 +232,8 @@ def register(job: EmbedderJob, folder: TrainingFolder, log: TrainingLog | None, 
     if log is None or job.uri is None:
         return "", ""
     log.keep(folder.validation_file, "checkpoints")
-    for path in sorted(folder.checkpoints.glob("*.json")):
-        log.keep(path, "checkpoints")
+    for step in folder.recorded():
+        log.keep(folder.checkpoint_record(step), "checkpoints")
     if log.failed:
         return "tracking: the run was not logged to its end; run it again to publish", ""
     if job.register.name is None:

@@ -21,7 +21,7 @@ from longtake.jobs.workers.scoring import Scorer, tell, with_weights
 from longtake.platform import strict_yaml
 from longtake.platform.errors import ConfigError, Interrupted, LongtakeError, SetupError, WeightsError
 from longtake.platform.store.durable import make_folder
-from longtake.platform.store.locking import hold_file
+from longtake.platform.store.locked_folder import hold_file
 from longtake.platform.workers.fleet import Fleet, Group, Item, Outcome, Report
 
 if TYPE_CHECKING:

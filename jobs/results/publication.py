@@ -37,8 +37,7 @@ def build(store: SweepStore, takes: list[Take], suites: list[SuiteEntry], experi
 
 def sweep_record(store: SweepStore, takes: list[Take], suites: list[SuiteEntry]) -> RunRecord:
     done, failures = store.done_ids(), store.failures()
-    files = [store.folder / name for name in ("sweep.yaml", "ranks.json", "table.parquet")]
-    files.append(store.contact_sheet_path)
+    files = [store.sweep_file, store.ranks_file, store.table_file, store.contact_sheet_file]
     return RunRecord(
         key=f"sweep:{store.name}",
         name=store.name,

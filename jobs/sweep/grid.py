@@ -20,6 +20,7 @@ from longtake.jobs.sweep.spec import MethodEntry, SweepConfig
 from longtake.platform import config
 from longtake.platform.errors import ConfigError, LongtakeError, WeightsError
 from longtake.platform.resources import BankCapacity, Resources
+from longtake.platform.store.root import OutputRoot
 from longtake.platform.takes import MethodSpec, Take
 from longtake.platform.tracking import model_registry
 from longtake.platform.tracking.client import OFF, default_uri, without_password
@@ -165,7 +166,7 @@ def pinned(entry: MethodEntry, sweep: SweepConfig, file: Path) -> Pinned:
                 raise ConfigError(f"{where}: {value!r} needs a tracking store; set tracking.uri, or name a file")
             uri = sweep.tracking.uri or default_uri(Path(sweep.output))
             try:
-                found = model_registry.resolve(value, uri, Path(sweep.output).absolute() / "models")
+                found = model_registry.resolve(value, uri, OutputRoot(sweep.output).models.absolute())
             except LongtakeError as error:
                 raise ConfigError(f"{where}: {error}") from error
             params[key] = str(found.weights)

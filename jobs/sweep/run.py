@@ -72,7 +72,7 @@ def target_of(grid: Grid, store: SweepStore) -> Target | None:
     settings = grid.sweep.tracking
     if settings.uri == OFF:
         return None
-    uri = settings.uri or default_uri(store.folder.parent)
+    uri = settings.uri or default_uri(store.root.folder)
     return Target(store, grid.suites, uri, settings.experiment or store.name)
 
 
@@ -86,8 +86,10 @@ def work(grid: Grid, store: SweepStore, publisher: Publisher, console: Console) 
         with connect(grid.sweep.workers.cluster) as cluster:
             watch = SweepMonitor(grid, store, scheduler, view, publisher)
             unmade = [take for take in grid.takes if take.id not in scheduler.made | scheduler.failed]
-            encode_prompts(unmade, store.texts, cluster, view.say, grid.sweep.workers.device)
-            wanted = groups(grid.sweep.workers, cluster, store, len(grid.takes), grid.gpus, grid.resources(store.texts))
+            encode_prompts(unmade, store.root.texts, cluster, view.say, grid.sweep.workers.device)
+            wanted = groups(
+                grid.sweep.workers, cluster, store, len(grid.takes), grid.gpus, grid.resources(store.root.texts)
+            )
             fleet = cluster.fleet(wanted, scheduler.on_start, watch.show)
             try:
                 scheduler.open(

@@ -19,10 +19,10 @@ from longtake.platform.errors import ConfigError
 from longtake.platform.names import check_name
 from longtake.platform.registry import did_you_mean
 from longtake.platform.resources import BankCapacity, check_precision
+from longtake.platform.store.root import RESERVED
 from longtake.platform.weights.artefacts import weights_root
 from longtake.platform.weights.catalog import ARTEFACTS
 
-RESERVED = ("scores", "training", "mlartifacts", "mlflow.db", "texts", "corpora", "models", "embedders")
 DEVICE = re.compile(r"auto|cpu|cuda(:\d{1,2})?")
 MAX_SECONDS = 3600
 MAX_PROMPT_CHARS = 10_000

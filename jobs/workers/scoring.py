@@ -88,7 +88,7 @@ class ScoreWorker:
 
     def __init__(self, store: SweepStore, device: str = "cpu"):
         self.store = store
-        self.scorer = Scorer(device, store.score_cache)
+        self.scorer = Scorer(device, store.root.score_cache)
 
     def run(self, payload: dict[str, Any], report: Report) -> dict[str, Any]:
         take, store, only = Take.from_json(payload["take"]), self.store, payload.get("only")

@@ -5,7 +5,6 @@ error that lists both sides. Networks are filled from safetensors alone: they ho
 published pickle is read once, by `published_state`, to be written as safetensors.
 """
 
-import hashlib
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
@@ -18,6 +17,7 @@ from torch import Tensor, nn
 from longtake.platform.checkpoints.keys import Shape, check_fit, clean_key, listing, shapes_of
 from longtake.platform.checkpoints.lora import check_pairs, lora_pairs, merge_lora, merged
 from longtake.platform.checkpoints.pickles import check_tensors, load_pickle
+from longtake.platform.digest import file_sha256
 from longtake.platform.errors import WeightsError
 
 __all__ = [
@@ -145,8 +145,7 @@ def published_state(path: Path, keys: tuple[str, ...]) -> dict[str, Tensor]:
 def sha256(path: Path) -> str:
     """Hash of a weights file; WeightsError names the file if it is not there."""
     try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return file_sha256(path)
     except OSError as error:
         raise WeightsError(f"{path}: {error.strerror}; the backbone cannot run without it") from error
 

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from longtake.platform.errors import WeightsError
+from longtake.platform.errors import WeightsError, first_line
 
 
 def load_pickle(path: Path) -> Any:
@@ -40,10 +40,6 @@ def refusal(error: Exception) -> str:
     asked = re.search(r"GLOBAL (\S+)", str(error))
     reason = re.search(r"WeightsUnpickler error: *(.+)", str(error))
     return f"asks for {asked[1]}" if asked else f"is refused ({reason[1] if reason else first_line(error)})"
-
-
-def first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0][:200]
 
 
 def check_tensors(state: Any, origin: str) -> None:

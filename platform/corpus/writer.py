@@ -1,7 +1,7 @@
 """Makes a corpus on disk: the plan, its parts (shards), the commit of one shard, the index at the end.
 
-    <root>/corpora/<name>/  corpus.yaml plan.jsonl index.jsonl .lock .epoch
-                            shards/NNNNN.safetensors shards/NNNNN.json
+    <output>/corpora/<name>/  corpus.yaml plan.jsonl index.jsonl .lock .epoch
+                              shards/NNNNN.safetensors shards/NNNNN.json
 
 The plan says which takes a shard holds, so that neither the number of workers nor their order decides; a plan may only
 grow, and what is added goes to new shards. A shard is done if and only if its record, linked last, matches its file.
@@ -12,8 +12,7 @@ from __future__ import annotations
 import json
 import os
 import socket
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 
 from torch import Tensor
@@ -21,47 +20,27 @@ from torch import Tensor
 from longtake.platform import config
 from longtake.platform.corpus.reader import INDEX, PLAN, SHARDS, SPEC, read_shard, record_file, shard_file
 from longtake.platform.corpus.records import CorpusEntry, ShardRecord, corpus_dtype, describe, unfit
+from longtake.platform.digest import file_sha256
 from longtake.platform.errors import ConfigError, StorageError
-from longtake.platform.names import check_name
-from longtake.platform.store import durable, locking
+from longtake.platform.store import durable
+from longtake.platform.store.locked_folder import LockedFolder
 from longtake.platform.store.plans import check_extension
+from longtake.platform.store.root import OutputRoot
 from longtake.platform.takes import Take
 
-CORPORA = "corpora"
 Latent = tuple[int, int, int]
 
 
-class CorpusStore:
-    """One corpus' files. Plain data, so it pickles; `epoch` is the lock's epoch that commits are checked against."""
+class CorpusStore(LockedFolder):
+    """One corpus' files."""
+
+    kind, inner = "corpus", SHARDS
 
     def __init__(self, root: Path | str, name: str, dtype: str, latent: Latent) -> None:
         """`dtype` and `latent` (C, H, W): what frames are kept in, and the shape of one. Makes nothing."""
-        self.name = check_name("corpus name", name)
-        self.root, self.folder = Path(root), Path(root) / CORPORA / name
+        self.root = OutputRoot(root)
+        super().__init__(self.root.corpora, name)
         self.dtype, self.latent = dtype, latent
-        self.epoch: int | None = None
-
-    @property
-    def texts(self) -> Path:
-        """The folder of text embeddings, which everything of a root shares."""
-        return self.root / "texts"
-
-    @contextmanager
-    def lock(self) -> Iterator[CorpusStore]:
-        """Holds the corpus for writing, making its folder. Raises LockedError that names the holder, StorageError."""
-        durable.make_folder(self.folder / SHARDS)
-        with locking.hold(self.folder) as epoch:
-            self.epoch = epoch
-            try:
-                yield self
-            finally:
-                self.epoch = None
-
-    def sweep_leftovers(self) -> None:
-        """Removes what crashed attempts left. Only under the lock, while nobody works."""
-        with durable.storage_errors(self.folder, "remove leftovers"):
-            for path in list(self.folder.rglob(f"{durable.TEMP_PREFIX}*")):
-                path.unlink(missing_ok=True)
 
     # The plan
 
@@ -123,7 +102,7 @@ class CorpusStore:
     def clear(self, number: int) -> None:
         """Removes a shard that is not done, its record first, so that it can be made again. Raises StorageError when a
         newer run holds the corpus."""
-        self._check_epoch()
+        self.check_epoch()
         with durable.storage_errors(shard_file(self.folder, number), "remove the unfinished shard"):
             record_file(self.folder, number).unlink(missing_ok=True)
             shard_file(self.folder, number).unlink(missing_ok=True)
@@ -162,17 +141,16 @@ class CorpusStore:
 
     def _link(self, path: Path, latents: dict[str, Tensor]) -> tuple[int, str]:
         """Writes, syncs, reads back and links the file; returns its bytes and sha256."""
-        from longtake.platform.checkpoints.files import sha256
         from longtake.platform.checkpoints.writer import write_safetensors
 
         temp = durable.temp_path(path.parent, path.name)
         with durable.storage_errors(path, "write the shard"):
             try:
                 write_safetensors(latents, temp)
-                size, digest = temp.stat().st_size, sha256(temp)
+                size, digest = temp.stat().st_size, file_sha256(temp)
                 read_back(temp, latents)
-                self._check_epoch()
-                if not durable.link_new(temp, path) and sha256(path) != digest:
+                self.check_epoch()
+                if not durable.link_new(temp, path) and file_sha256(path) != digest:
                     raise StorageError(f"{path}: another attempt made other numbers; run again")
             finally:
                 temp.unlink(missing_ok=True)
@@ -193,11 +171,6 @@ class CorpusStore:
         if done is None or done.sha256 != record.sha256:
             raise StorageError(f"{path}: does not match its shard after the commit; run again")
         return done
-
-    def _check_epoch(self) -> None:
-        current = locking.read_epoch(self.folder)
-        if self.epoch is not None and current != self.epoch:
-            raise StorageError(f"{self.folder}: a newer run holds the corpus (epoch {current}, ours {self.epoch})")
 
     # The index
 
@@ -234,12 +207,11 @@ def damaged(folder: Path) -> list[str]:
 
 
 def damage(folder: Path, number: int) -> str | None:
-    from longtake.platform.checkpoints.files import sha256
-
     path, record = shard_file(folder, number), read_shard(folder, number)
     if record is None:
         return f"{path}: does not fit its record; run again to make it anew"
-    digest = sha256(path)
+    with durable.storage_errors(path, "read the shard"):
+        digest = file_sha256(path)
     if digest == record.sha256:
         return None
     again = f"remove {record_file(folder, number)} and run again to make it anew"

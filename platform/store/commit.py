@@ -10,8 +10,10 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
+from longtake.platform.digest import file_sha256
 from longtake.platform.errors import StorageError, VideoError
-from longtake.platform.store import durable, locking
+from longtake.platform.store import durable
+from longtake.platform.store.locked_folder import LockedFolder
 from longtake.platform.store.records import TakeResult
 
 VIDEO, TRACE, RESULT, EVENTS = "video.mp4", "trace.jsonl", "result.json", "events.jsonl"
@@ -76,11 +78,11 @@ def clear_damage(folder: Path) -> None:
 class TakeWriter:
     """Where one attempt writes. commit() makes the take done; abort(), or leaving `with` without a commit, drops it.
 
-    `epoch`: the sweep lock's epoch under which this writer works; a commit under an older one is refused.
+    `sweep`: the locked folder under whose epoch this writer works; a commit under an older one is refused.
     """
 
-    def __init__(self, sweep_folder: Path, folder: Path, epoch: int | None) -> None:
-        self.sweep_folder, self.folder, self.epoch = sweep_folder, folder, epoch
+    def __init__(self, sweep: LockedFolder, folder: Path) -> None:
+        self.sweep, self.folder = sweep, folder
         self.video_path = durable.temp_path(folder, VIDEO)
         self.trace_path = durable.temp_path(folder, TRACE)
 
@@ -97,7 +99,7 @@ class TakeWriter:
             self.abort()
 
     def _commit(self, result: TakeResult) -> TakeResult:
-        self._check_epoch()
+        self.sweep.check_epoch()
         if result.take_id != self.folder.name:
             raise StorageError(f"{self.folder}: the result is about take {result.take_id}; nothing was committed")
         self._sync_and_check(result)
@@ -113,11 +115,6 @@ class TakeWriter:
             raise StorageError(f"{self.folder}: the record does not match the video after the commit; run again")
         return done
 
-    def _check_epoch(self) -> None:
-        current = locking.read_epoch(self.sweep_folder)
-        if self.epoch is not None and current != self.epoch:
-            raise StorageError(f"{self.folder}: a newer run holds the sweep (epoch {current}, ours {self.epoch})")
-
     def _sync_and_check(self, result: TakeResult) -> None:
         durable.fsync_file(self.video_path)
         _check_video(self.video_path, result)
@@ -129,8 +126,6 @@ class TakeWriter:
 
     def _agree_with_first(self, result: TakeResult) -> TakeResult:
         """Another attempt linked its video first. The same bytes: nothing to do. Others: keep them and say so."""
-        from longtake.platform.video.reading import file_sha256
-
         path = self.folder / VIDEO
         size, digest = path.stat().st_size, file_sha256(path)
         if digest == result.video_sha256:
@@ -165,7 +160,7 @@ class TakeWriter:
 
 def _check_video(path: Path, result: TakeResult) -> None:
     """The file's size, checksum, frame count and picture size against the record."""
-    from longtake.platform.video.reading import file_sha256, probe
+    from longtake.platform.video.reading import probe
 
     try:
         header = probe(path)

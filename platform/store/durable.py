@@ -1,7 +1,7 @@
 """File steps that survive a crash: after any of them the disk holds the old state or the new one, never a torn one.
 
 Owns the primitives (write to the side, fsync, link or replace, fsync the folder) and the turning of OSError into
-StorageError. Knows nothing of sweeps or takes; store.py and commit.py put the steps in order.
+StorageError. Knows nothing of sweeps or takes; sweep.py and commit.py put the steps in order.
 """
 
 import errno
@@ -61,6 +61,14 @@ def make_folder(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
 
 
+def names_in(folder: Path) -> set[str]:
+    """The names of what is in a folder; none when there is no such folder. Raises OSError."""
+    try:
+        return set(os.listdir(folder))
+    except (FileNotFoundError, NotADirectoryError):
+        return set()
+
+
 def write_synced(path: Path, data: bytes) -> None:
     """Writes a new file and waits until it is on disk; a failure removes it."""
     try:
@@ -73,17 +81,24 @@ def write_synced(path: Path, data: bytes) -> None:
         raise
 
 
-def replace_file(path: Path, data: bytes) -> None:
-    """Atomically puts `data` at `path`, over what is there. Raises StorageError."""
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A temporary file to write; at the end it is atomically put at `path`, over what is there. Raises StorageError."""
     temp = temp_path(path.parent, path.name)
     with storage_errors(path, "write the file"):
         try:
-            write_synced(temp, data)
+            yield temp
+            fsync_file(temp)
             os.replace(temp, path)
-        except OSError:
+            fsync_folder(path.parent)
+        finally:
             temp.unlink(missing_ok=True)
-            raise
-        fsync_folder(path.parent)
+
+
+def replace_file(path: Path, data: bytes) -> None:
+    """Atomically puts `data` at `path`, over what is there. Raises StorageError."""
+    with replacing(path) as temp:
+        temp.write_bytes(data)
 
 
 def link_new(temp: Path, path: Path) -> bool:

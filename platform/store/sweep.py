@@ -2,7 +2,6 @@
 
     <root>/<sweep>/  sweep.yaml plan.jsonl table.parquet ranks.json history.jsonl
                      progress.json contact_sheet.png .lock .epoch
-    <root>/texts/    embeddings of prompts
     <root>/<sweep>/takes/<take id>/  video.mp4 trace.jsonl result.json scores/<suite>.json
                                      attempts.log failures.jsonl events.jsonl
 
@@ -14,97 +13,87 @@ import json
 import os
 import re
 import socket
-from collections.abc import Iterator
-from contextlib import contextmanager
+from copy import copy
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from longtake.platform.errors import ConfigError, StorageError
+from longtake.platform.digest import file_sha256
+from longtake.platform.errors import ConfigError
 from longtake.platform.names import NAME, check_name
-from longtake.platform.store import commit, durable, locking
+from longtake.platform.store import commit, durable
 from longtake.platform.store.commit import TakeWriter
+from longtake.platform.store.locked_folder import LockedFolder
 from longtake.platform.store.plans import check_extension, parse_plan
 from longtake.platform.store.records import TakeResult, VideoScores
+from longtake.platform.store.root import OutputRoot
 from longtake.platform.takes import Take
 
 if TYPE_CHECKING:
     from pandas import DataFrame
 
 TAKE_ID = re.compile(r"[0-9a-f]{16}")
+PLAN = "plan.jsonl"
+SCORES = "scores"
 
 
 def sweep_names(root: Path) -> list[str]:
     """The sweeps that have a plan under `root`, sorted; none when there is no such folder."""
     with durable.storage_errors(Path(root), "list the folder"):
-        if not Path(root).is_dir():
-            return []
-        names = [entry.name for entry in os.scandir(root) if NAME.fullmatch(entry.name)]
-    return sorted(name for name in names if (Path(root) / name / "plan.jsonl").is_file())
+        names = sorted(name for name in durable.names_in(Path(root)) if NAME.fullmatch(name))
+    return [name for name in names if is_sweep(Path(root) / name)]
 
 
-class SweepStore:
-    """One sweep's files. Plain data, so it pickles; `epoch` is the lock's epoch that commits are checked against."""
+def is_sweep(folder: Path) -> bool:
+    """Whether the folder is that of one sweep, which has a plan."""
+    return (folder / PLAN).is_file()
+
+
+@dataclass(frozen=True)
+class TakeListing:
+    """What a take's folder holds, by the names of its files: `suites` are those that have scores."""
+
+    made: bool = False
+    has_failures: bool = False
+    suites: frozenset[str] = frozenset()
+
+
+class SweepStore(LockedFolder):
+    """One sweep's files."""
+
+    kind, inner = "sweep", "takes"
 
     def __init__(self, root: Path | str, name: str) -> None:
         """Raises ConfigError for a name that is no valid folder name; makes nothing."""
-        self.name = check_name("sweep name", name)
-        self.folder = Path(root) / name
-        self.epoch: int | None = None
-
-    @property
-    def texts(self) -> Path:
-        """The folder of text embeddings, which the sweeps of a root share."""
-        return self.folder.parent / "texts"
-
-    @property
-    def sweep_file(self) -> Path:
-        """The resolved sweep, as its latest run had it."""
-        return self.folder / "sweep.yaml"
-
-    @property
-    def score_cache(self) -> Path:
-        """The folder of results by the bytes of videos, which the sweeps of a root share."""
-        return self.folder.parent / "scores"
+        super().__init__(root, name)
+        self.root = OutputRoot(root)
+        self.sweep_file = self.folder / "sweep.yaml"  # the resolved sweep, as its latest run had it
+        self.plan_file = self.folder / PLAN
+        self.table_file = self.folder / "table.parquet"
+        self.ranks_file = self.folder / "ranks.json"
+        self.history_file = self.folder / "history.jsonl"
+        self.progress_file = self.folder / "progress.json"
+        self.contact_sheet_file = self.folder / "contact_sheet.png"
+        self.takes_folder = self.folder / self.inner
 
     # The sweep as a whole
-
-    @contextmanager
-    def lock(self) -> Iterator["SweepStore"]:
-        """Holds the sweep for writing, making its folder. Raises LockedError that names the holder, StorageError."""
-        durable.make_folder(self._takes)
-        with locking.hold(self.folder) as epoch:
-            self.epoch = epoch
-            try:
-                yield self
-            finally:
-                self.epoch = None
 
     def write_plan(self, config_yaml: str, takes: list[Take]) -> None:
         """Writes sweep.yaml and plan.jsonl. Raises ConfigError when takes of an earlier plan are gone or changed."""
         check_extension(self.folder, self.plan(), takes)
-        durable.make_folder(self._takes)
+        durable.make_folder(self.takes_folder)
         durable.replace_file(self.sweep_file, config_yaml.encode())
-        durable.replace_file(self.folder / "plan.jsonl", durable.json_lines([take.to_json() for take in takes]))
+        durable.replace_file(self.plan_file, durable.json_lines([take.to_json() for take in takes]))
 
     def plan(self) -> list[Take]:
         """The planned takes in order; empty before the first plan. Raises StorageError when the plan is damaged."""
-        return parse_plan(self.folder / "plan.jsonl")
+        return parse_plan(self.plan_file)
 
     def config_yaml(self) -> str | None:
         """The resolved sweep file, or None."""
         data = self._read_bytes(self.sweep_file)
         return None if data is None else data.decode()
-
-    def sweep_leftovers(self) -> int:
-        """Removes what crashed attempts left; returns how many files. Only under the lock, before work starts."""
-        if self.epoch is None:
-            raise StorageError(f"{self.folder}: leftovers are removed only while the sweep is locked")
-        with durable.storage_errors(self.folder, "remove leftovers"):
-            leftovers = list(self.folder.rglob(f"{durable.TEMP_PREFIX}*"))
-            for path in leftovers:
-                path.unlink(missing_ok=True)
-        return len(leftovers)
 
     # One take: done or not
 
@@ -116,10 +105,23 @@ class SweepStore:
         """The ids of all takes that are done."""
         return {take_id for take_id in self._take_ids() if commit.read_done(self._take(take_id)) is not None}
 
+    def listing(self, take_id: str) -> TakeListing:
+        """Which files are there: quick, for lists of thousands of takes. `is_done` also reads the record."""
+        folder = self._take(take_id)
+        try:
+            names = durable.names_in(folder)
+            scores = durable.names_in(folder / SCORES) if SCORES in names else set()
+        except OSError:
+            return TakeListing()
+        suites = {name.removesuffix(".json") for name in scores if name.endswith(".json")}
+        return TakeListing(
+            {commit.RESULT, commit.VIDEO} <= names,
+            self.failures_file(take_id).name in names,
+            frozenset(suite for suite in suites if NAME.fullmatch(suite)),
+        )
+
     def verify(self, take: Take) -> bool:
         """is_done, and the video's bytes have the recorded checksum."""
-        from longtake.platform.video.reading import file_sha256
-
         result = commit.read_done(self._take(take.id))
         with durable.storage_errors(self.video(take.id), "read the video"):
             return result is not None and file_sha256(self.video(take.id)) == result.video_sha256
@@ -162,7 +164,7 @@ class SweepStore:
         folder = self._take(take.id)
         durable.make_folder(folder)
         commit.clear_damage(folder)
-        return TakeWriter(self.folder, folder, self.epoch)
+        return TakeWriter(copy(self), folder)  # the copy keeps its epoch after the lock is released
 
     # What a take gave
 
@@ -174,19 +176,28 @@ class SweepStore:
         """Where the take's video is, or will be."""
         return self._take(take_id) / commit.VIDEO
 
+    def result_file(self, take_id: str) -> Path:
+        return self._take(take_id) / commit.RESULT
+
+    def trace_file(self, take_id: str) -> Path:
+        return self._take(take_id) / commit.TRACE
+
     def trace(self, take_id: str) -> list[dict[str, Any]]:
         """What the method chose, one row a block."""
-        return durable.read_json_lines(self._take(take_id) / commit.TRACE)
+        return durable.read_json_lines(self.trace_file(take_id))
 
     def write_scores(self, take_id: str, scores: VideoScores) -> None:
         """Keeps one suite's scores; replaces earlier ones."""
-        path = self._scores(take_id, scores.suite)
+        path = self.scores_file(take_id, scores.suite)
         durable.make_folder(path.parent)
         durable.replace_file(path, durable.json_bytes(scores.to_json()))
 
+    def scores_file(self, take_id: str, suite: str) -> Path:
+        return self._take(take_id) / SCORES / f"{check_name('suite name', suite)}.json"
+
     def scores(self, take_id: str, suite: str) -> VideoScores | None:
         """The suite's scores of the video that is there now; None when missing, damaged or about another video."""
-        data, result = durable.read_json(self._scores(take_id, suite)), self.result(take_id)
+        data, result = durable.read_json(self.scores_file(take_id, suite)), self.result(take_id)
         try:
             scores = None if data is None else VideoScores.from_json(data)
         except (ValueError, TypeError, AttributeError):
@@ -197,70 +208,49 @@ class SweepStore:
 
     def write_table(self, table: "DataFrame") -> None:
         """table.parquet, replaced atomically."""
-        temp = durable.temp_path(self.folder, "table.parquet")
-        with durable.storage_errors(self.folder / "table.parquet", "write the table"):
-            try:
-                table.to_parquet(temp, index=False)
-                durable.fsync_file(temp)
-                os.replace(temp, self.folder / "table.parquet")
-            finally:
-                temp.unlink(missing_ok=True)
-            durable.fsync_folder(self.folder)
+        with durable.replacing(self.table_file) as temp:
+            table.to_parquet(temp, index=False)
 
     def table(self) -> "DataFrame | None":
         """The table of scores, or None before the first."""
         import pandas
 
-        path = self.folder / "table.parquet"
-        with durable.storage_errors(path, "read the table"):
-            return pandas.read_parquet(path) if path.is_file() else None
+        with durable.storage_errors(self.table_file, "read the table"):
+            return pandas.read_parquet(self.table_file) if self.table_file.is_file() else None
 
     def write_ranks(self, ranks: dict[str, Any]) -> None:
-        durable.replace_file(self.folder / "ranks.json", durable.json_bytes(ranks))
+        durable.replace_file(self.ranks_file, durable.json_bytes(ranks))
 
     def ranks(self) -> dict[str, Any] | None:
-        found = durable.read_json(self.folder / "ranks.json")
+        found = durable.read_json(self.ranks_file)
         return found if isinstance(found, dict) else None
 
     def append_history(self, row: dict[str, Any]) -> None:
         """One line per finished run, so that ranks can be compared with those of earlier runs."""
-        durable.append_line(self.folder / "history.jsonl", json.dumps(row, allow_nan=False))
+        durable.append_line(self.history_file, json.dumps(row, allow_nan=False))
 
     def history(self) -> list[dict[str, Any]]:
         """The finished runs, oldest first."""
-        return [row for row in durable.read_json_lines(self.folder / "history.jsonl") if isinstance(row, dict)]
+        return [row for row in durable.read_json_lines(self.history_file) if isinstance(row, dict)]
 
     def write_progress(self, progress: dict[str, Any]) -> None:
         """What a watcher shows while the sweep runs."""
-        durable.replace_file(self.folder / "progress.json", durable.json_bytes(progress))
+        durable.replace_file(self.progress_file, durable.json_bytes(progress))
 
     def progress(self) -> dict[str, Any] | None:
-        found = durable.read_json(self.folder / "progress.json")
+        found = durable.read_json(self.progress_file)
         return found if isinstance(found, dict) else None
 
-    @property
-    def contact_sheet_path(self) -> Path:
-        return self.folder / "contact_sheet.png"
-
     # Paths
-
-    @property
-    def _takes(self) -> Path:
-        return self.folder / "takes"
 
     def _take(self, take_id: str) -> Path:
         if not TAKE_ID.fullmatch(take_id):
             raise ConfigError(f"{self.name}: {take_id[:80]!r} is no take id; it has 16 characters of 0-9 and a-f")
-        return self._takes / take_id
-
-    def _scores(self, take_id: str, suite: str) -> Path:
-        return self._take(take_id) / "scores" / f"{check_name('suite name', suite)}.json"
+        return self.takes_folder / take_id
 
     def _take_ids(self) -> list[str]:
-        with durable.storage_errors(self._takes, "list the folder"):
-            if not self._takes.is_dir():
-                return []
-            return sorted(entry.name for entry in os.scandir(self._takes) if TAKE_ID.fullmatch(entry.name))
+        with durable.storage_errors(self.takes_folder, "list the folder"):
+            return sorted(name for name in durable.names_in(self.takes_folder) if TAKE_ID.fullmatch(name))
 
     def _read_bytes(self, path: Path) -> bytes | None:
         with durable.storage_errors(path, "read the file"):

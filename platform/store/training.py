@@ -2,7 +2,8 @@
 
     <output>/training/<name>/  config.yaml .lock .epoch steps.jsonl validation.jsonl stop
                                checkpoints/step-<n>/ checkpoints/<n>.json
-                               best/embedder.safetensors best/embedder.json
+                               best/embedder.safetensors best/embedder.json    of an embedder
+                               weights.safetensors                             of a pocket backbone
 
 Workers write, whoever watches reads; both see one file system. A checkpoint is there if and only if its record is,
 which the first worker writes after all of them have saved their part. A step's row counts until a resumed training,
@@ -15,47 +16,52 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
-from longtake.platform.errors import ConfigError, StorageError
-from longtake.platform.names import check_name
-from longtake.platform.store import durable, locking
+from longtake.platform.errors import ConfigError, StorageError, first_line
+from longtake.platform.store import durable
+from longtake.platform.store.locked_folder import LockedFolder
+from longtake.platform.store.root import OutputRoot
 
 KEEP_CHECKPOINTS = 2
 NEVER = float("inf")
 
 
-class TrainingFolder:
-    """Plain data, so it pickles."""
+class TrainingFolder(LockedFolder):
+    """One training's files."""
+
+    kind, inner = "training", "checkpoints"
 
     def __init__(self, output: Path | str, name: str) -> None:
         """Raises ConfigError for a name that is no valid folder name; makes nothing."""
-        self.name = check_name("training name", name)
-        self.path = Path(output).absolute() / "training" / name
-        self.epoch: int | None = None
+        super().__init__(OutputRoot(output).trainings.absolute(), name)
+        self.config_file = self.folder / "config.yaml"
+        self.steps_file = self.folder / "steps.jsonl"
+        self.validation_file = self.folder / "validation.jsonl"
+        self.stop_file = self.folder / "stop"  # while it exists, the workers save and end
+        self.checkpoints = self.folder / self.inner
+        self.best = self.folder / "best" / "embedder.safetensors"
+        self.weights = self.folder / "weights.safetensors"
+        self.early_state = self.folder / "state.pt"  # where earlier versions kept a pocket training's only checkpoint
+        self.scratch = self.folder / "scratch"  # for the workers of one run
 
     @contextmanager
-    def lock(self) -> Iterator[None]:
-        """Holds the training, making its folder. Raises LockedError that names the holder, StorageError."""
-        durable.make_folder(self.checkpoints)
-        with locking.hold(self.path) as epoch:
-            self.epoch = epoch
-            shutil.rmtree(self.scratch, ignore_errors=True)
+    def lock(self) -> Iterator[Self]:
+        """Also removes what earlier runs and this one left."""
+        with super().lock():
+            self.sweep_leftovers()
             try:
-                yield
+                yield self
             finally:
-                shutil.rmtree(self.scratch, ignore_errors=True)
-                self.epoch = None
+                self.sweep_leftovers()
 
-    def check_epoch(self) -> None:
-        """Raises StorageError in a worker that outlived its run, once another one holds the training."""
-        current = locking.read_epoch(self.path)
-        if self.epoch is not None and current != self.epoch:
-            raise StorageError(f"{self.path}: a newer run holds the training (epoch {current}, ours {self.epoch})")
+    def sweep_leftovers(self) -> int:
+        shutil.rmtree(self.scratch, ignore_errors=True)
+        return super().sweep_leftovers()
 
     def keep_config(self, text: str) -> None:
         """Writes config.yaml. Raises ConfigError when the folder was begun with another one."""
-        path = self.path / "config.yaml"
+        path = self.config_file
         if path.is_file() and path.read_text() != text:
             before, now = path.read_text().splitlines(), text.splitlines()
             was = [line.strip() for line in before if line not in now][:1]
@@ -66,20 +72,7 @@ class TrainingFolder:
             )
         durable.replace_file(path, text.encode())
 
-    @property
-    def scratch(self) -> Path:
-        """Where a crew keeps what nobody needs afterwards."""
-        return self.path / "scratch"
-
     # Steps
-
-    @property
-    def steps_file(self) -> Path:
-        return self.path / "steps.jsonl"
-
-    @property
-    def validation_file(self) -> Path:
-        return self.path / "validation.jsonl"
 
     def add_step(self, row: dict[str, Any]) -> None:
         """Not synced: a checkpoint syncs the rows up to its step, later ones are made again anyway."""
@@ -103,36 +96,54 @@ class TrainingFolder:
     def validations(self) -> list[dict[str, Any]]:
         return durable.read_json_lines(self.validation_file)
 
-    def take_back(self, step: int) -> None:
-        """Removes rows of steps after `step`, which a resumed training makes again."""
-        for path in (self.steps_file, self.validation_file):
-            kept = [
-                row for row in durable.read_json_lines(path) if isinstance(row, dict) and row.get("step", NEVER) <= step
-            ]
-            durable.replace_file(path, durable.json_lines(kept))
-
     # Checkpoints
 
-    @property
-    def checkpoints(self) -> Path:
-        return self.path / "checkpoints"
+    def checkpoint(self, step: int) -> Path:
+        """The folder of a checkpoint."""
+        return self.checkpoints / f"step-{step}"
+
+    def checkpoint_record(self, step: int) -> Path:
+        return self.checkpoints / f"{step}.json"
+
+    @contextmanager
+    def saving(self, step: int) -> Iterator[Path]:
+        """The folder of a checkpoint to write, one of several writers perhaps; synced at the end. Raises StorageError,
+        also for the RuntimeError with which torch reports a full disk."""
+        self.check_epoch()
+        folder = self.checkpoint(step)
+        with durable.storage_errors(folder, "save the checkpoint"):
+            folder.mkdir(exist_ok=True)
+            try:
+                yield folder
+            except RuntimeError as error:
+                raise StorageError(f"{folder}: cannot be saved ({first_line(error)}); free some space") from error
+            for path in folder.rglob("*"):
+                if path.is_file():
+                    durable.fsync_file(path)
+            durable.fsync_folder(folder)
+
+    @contextmanager
+    def loading(self, step: int) -> Iterator[Path]:
+        """The folder of a checkpoint to read; an error is a StorageError that says how to go on without it."""
+        folder = self.checkpoint(step)
+        try:
+            yield folder
+        except Exception as error:  # a damaged file makes readers fail in many ways
+            earlier = [one for one in self.recorded() if one < step]
+            since = f"step {earlier[-1]}" if earlier else "the start"
+            raise StorageError(
+                f"{folder}: cannot be read ({first_line(error)}); "
+                f"remove {self.checkpoint_record(step)} to go on from {since}"
+            ) from error
 
     def record_checkpoint(self, record: dict[str, Any]) -> None:
         """Makes the checkpoint of record["step"] count, then removes what is older than the newest few."""
         if self.steps_file.is_file():
             durable.fsync_file(self.steps_file)
-        durable.replace_file(self.checkpoints / f"{record['step']}.json", durable.json_bytes(record))
+        durable.replace_file(self.checkpoint_record(record["step"]), durable.json_bytes(record))
         for step in self.recorded()[:-KEEP_CHECKPOINTS]:
-            (self.checkpoints / f"{step}.json").unlink(missing_ok=True)
-            shutil.rmtree(self.checkpoints / checkpoint_tag(step), ignore_errors=True)
-
-    def settle(self, step: int) -> None:
-        """Waits until what was saved of a checkpoint is on disk."""
-        folder = self.checkpoints / checkpoint_tag(step)
-        for path in folder.rglob("*"):
-            if path.is_file():
-                durable.fsync_file(path)
-        durable.fsync_folder(folder)
+            self.checkpoint_record(step).unlink(missing_ok=True)
+            shutil.rmtree(self.checkpoint(step), ignore_errors=True)
 
     def recorded(self) -> list[int]:
         """Steps of the checkpoints that count, rising."""
@@ -143,29 +154,24 @@ class TrainingFolder:
         steps = self.recorded()
         if not steps:
             return None
-        path = self.checkpoints / f"{steps[-1]}.json"
+        path = self.checkpoint_record(steps[-1])
         record = durable.read_json(path)
         if not isinstance(record, dict) or record.get("step") != steps[-1]:
             raise StorageError(f"{path}: is damaged; remove it to go on from the checkpoint before")
         return record
 
-    def clear_unrecorded(self) -> None:
-        """Removes checkpoints that a crash cut off."""
-        known = {checkpoint_tag(step) for step in self.recorded()}
+    def rewind(self, step: int) -> None:
+        """Prepares to continue after the checkpoint of `step`; 0: from the start. Removes the rows of later steps,
+        which are written again, and checkpoints that a crash cut off."""
+        for path in (self.steps_file, self.validation_file):
+            rows = [row for row in durable.read_json_lines(path) if isinstance(row, dict)]
+            durable.replace_file(path, durable.json_lines([row for row in rows if row.get("step", NEVER) <= step]))
+        known = {self.checkpoint(step) for step in self.recorded()}
         for path in self.checkpoints.glob("step-*"):
-            if path.name not in known:
+            if path not in known:
                 shutil.rmtree(path, ignore_errors=True)
 
     # The end
-
-    @property
-    def best(self) -> Path:
-        return self.path / "best" / "embedder.safetensors"
-
-    @property
-    def stop_file(self) -> Path:
-        """Its being there asks the workers to save and end."""
-        return self.path / "stop"
 
     def ask_to_stop(self) -> None:
         with durable.storage_errors(self.stop_file, "write the file"):
@@ -197,7 +203,3 @@ class Follower:
                 whole = file.read().rpartition(b"\n")
         self.file = inode, start + len(whole[0]) + len(whole[1])
         return durable.parse_json_lines(whole[0])
-
-
-def checkpoint_tag(step: int) -> str:
-    return f"step-{step}"

@@ -7,7 +7,6 @@ truth: the tracking store can be deleted and published again.
 from __future__ import annotations
 
 import fcntl
-import hashlib
 import logging
 import os
 from collections.abc import Iterator
@@ -17,6 +16,7 @@ from typing import Any
 
 from longtake.platform.errors import LongtakeError
 from longtake.platform.store.durable import TEMP_PREFIX, temp_path
+from longtake.platform.store.root import OutputRoot
 
 SQLITE = "sqlite:///"
 
@@ -29,7 +29,7 @@ class TrackingError(LongtakeError):
 
 def default_uri(output: Path) -> str:
     """sqlite beside the sweeps' folders."""
-    return f"{SQLITE}{(output / 'mlflow.db').absolute()}"
+    return f"{SQLITE}{OutputRoot(output).mlflow_db.absolute()}"
 
 
 @contextmanager
@@ -110,11 +110,6 @@ def quiet_mlflow() -> Iterator[None]:
     finally:
         for logger, level in zip(loggers, levels, strict=True):
             logger.setLevel(level)
-
-
-def file_digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 OFF = "disabled"

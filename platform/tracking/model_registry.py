@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlparse
 
+from longtake.platform.digest import file_sha256
 from longtake.platform.errors import WeightsError
 from longtake.platform.store.durable import make_folder
-from longtake.platform.tracking.client import SQLITE, TrackingError, file_digest, writing
+from longtake.platform.tracking.client import SQLITE, TrackingError, writing
 
 SCHEME = "models:/"
 SHA256 = "longtake.sha256"
@@ -41,7 +42,7 @@ def register(uri: str, run_id: str, name: str, alias: str, weights: Path, others
     Without `move` an alias stays with the version that it has, but for a version that is new. Returns the version's
     number. Raises TrackingError.
     """
-    digest = file_digest(weights)
+    digest = file_sha256(weights)
     with writing(uri) as client:
         known = next((v for v in versions(client, name) if v.tags.get(SHA256) == digest), None)
         if known is None:
@@ -95,7 +96,7 @@ def resolve(address: str, uri: str, cache: Path) -> Version:
     found = sorted(folder.glob("*.safetensors"))
     if len(found) != 1:
         raise WeightsError(f"{address}: {folder} holds {len(found)} .safetensors files, needs one; register it again")
-    digest = file_digest(found[0])
+    digest = file_sha256(found[0])
     if digest != version.tags.get(SHA256):
         raise WeightsError(
             f"{address}: {found[0]} is not what was registered (sha256 {digest[:12]}); register it again"

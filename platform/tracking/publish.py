@@ -13,8 +13,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from longtake.platform.digest import file_sha256
+from longtake.platform.store.root import OutputRoot
 from longtake.platform.takes import canonical_json
-from longtake.platform.tracking.client import SQLITE, TrackingError, file_digest, writing
+from longtake.platform.tracking.client import SQLITE, TrackingError, writing
 
 KEY, CONTENT, REVISION = "longtake.key", "longtake.content", "longtake.revision"
 PARAM_LIMIT, TAG_LIMIT, BATCH = 6000, 5000, 1000
@@ -34,7 +36,7 @@ class RunRecord:
 
     def digest(self) -> str:
         """sha256 of everything in it, the files' bytes included."""
-        files = [[path.name, folder, file_digest(path)] for path, folder in self.artifacts]
+        files = [[path.name, folder, file_sha256(path)] for path, folder in self.artifacts]
         content = [self.params, self.tags, finite(self.metrics), self.points(), files]
         return hashlib.sha256(canonical_json(content).encode()).hexdigest()
 
@@ -72,7 +74,7 @@ def artifact_root(uri: str) -> str | None:
     """Where a local store keeps its files; a server decides for itself."""
     if not uri.startswith(SQLITE):
         return None
-    return (Path(uri.removeprefix(SQLITE)).parent / "mlartifacts").absolute().as_uri()
+    return OutputRoot(Path(uri.removeprefix(SQLITE)).parent).mlflow_files.absolute().as_uri()
 
 
 def put_all(client: Any, publication: Publication, root: str | None) -> Published:

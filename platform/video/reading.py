@@ -7,7 +7,6 @@ and only a checksum of the file finds it.
 Shapes: frames_NHWC is uint8 RGB [n, height, width, 3].
 """
 
-import hashlib
 from collections.abc import Generator, Iterator
 from contextlib import closing, nullcontext, suppress
 from dataclasses import dataclass
@@ -36,12 +35,6 @@ class VideoHeader:
     width: int
     height: int
     bytes: int
-
-
-def file_sha256(path: Path) -> str:
-    """Hex SHA-256 of a file, read in pieces. Raises OSError."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def probe(path: str | Path) -> VideoHeader:

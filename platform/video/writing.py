@@ -15,8 +15,9 @@ import av
 import numpy as np
 from av.codec.context import Flags
 
+from longtake.platform.digest import file_sha256
 from longtake.platform.errors import StorageError, VideoError
-from longtake.platform.video.reading import MAX_SIDE_PX, VideoHeader, file_sha256
+from longtake.platform.video.reading import MAX_SIDE_PX, VideoHeader
 
 
 @dataclass(frozen=True)

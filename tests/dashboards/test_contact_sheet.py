@@ -30,7 +30,7 @@ def test_rows_show_frames_over_time(tmp_path: Path) -> None:
     store = SweepStore(tmp_path, "demo")
     takes = [make(store, "native", 3), make(store, "rag", 3), make(store, "native", 6)]
     path = contact_sheet.write(store, takes, columns=4)
-    assert path == store.contact_sheet_path
+    assert path == store.contact_sheet_file
     sheet = np.asarray(Image.open(path).convert("L"), dtype=float)
     # the first row begins below the title and one line of times; its frames have brightness 0, 80, 160, 240
     top = contact_sheet.TITLE_PX + contact_sheet.HEADER_PX + contact_sheet.FRAME_HEIGHT_PX // 2
@@ -59,7 +59,7 @@ def test_a_damaged_video_is_a_row_with_a_note(tmp_path: Path) -> None:
 def test_nothing_to_show_is_no_sheet(tmp_path: Path) -> None:
     store = SweepStore(tmp_path, "demo")
     assert contact_sheet.write(store, []) is None
-    assert not store.contact_sheet_path.exists()
+    assert not store.contact_sheet_file.exists()
 
 
 def test_prompts_are_data(tmp_path: Path) -> None:

@@ -210,7 +210,7 @@ def test_a_gpu_is_for_networks_and_one_evaluator_takes_it_without_asking_a_clust
 
 
 def test_one_evaluation_at_a_time_writes_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    from longtake.platform.store.locking import hold_file
+    from longtake.platform.store.locked_folder import hold_file
 
     videos = tmp_path / "videos"
     videos.mkdir()

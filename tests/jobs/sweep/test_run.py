@@ -40,8 +40,8 @@ def test_a_sweep_is_made_scored_ranked_and_shown(tmp_path: Path, capfd: pytest.C
     assert ranks is not None
     assert len(table) == len(takes) * 8
     assert [length["seconds"] for length in ranks["suites"]["weightless"]["lengths"]] == [3, 6]
-    assert store.contact_sheet_path.is_file()
-    assert str(store.contact_sheet_path) in out
+    assert store.contact_sheet_file.is_file()
+    assert str(store.contact_sheet_file) in out
     assert "average rank" in out
     progress = store.progress()
     assert progress is not None

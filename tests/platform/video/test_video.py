@@ -10,9 +10,10 @@ import av
 import numpy as np
 import pytest
 
+from longtake.platform.digest import file_sha256
 from longtake.platform.errors import StorageError, VideoError
 from longtake.platform.video import damage
-from longtake.platform.video.reading import file_sha256, probe, read_frames
+from longtake.platform.video.reading import probe, read_frames
 from longtake.platform.video.writing import VideoWriter
 
 
