@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from longtake.platform.store.root import RESERVED
+
 ROOT = Path(__file__).resolve().parent.parent
 FOLDERS = ("platform", "trainers", "evaluators", "jobs", "dashboards")
 # Heavy library -> the one file (or the files that begin so) that imports it, and only when used.
@@ -90,6 +92,35 @@ def test_triton_is_imported_by_kernels_alone_and_kernels_when_used() -> None:
         for node in ast.walk(without_functions(tree)):
             if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("longtake.platform.kernels."):
                 assert in_kernels, f"{name} imports {node.module} when it is loaded; import it inside the function"
+
+
+STORE = ("platform/store/", "platform/corpus/")
+STORED_FILES = {
+    *("sweep.yaml", "plan.jsonl", "table.parquet", "ranks.json", "history.jsonl", "progress.json", "contact_sheet.png"),
+    *("video.mp4", "trace.jsonl", "result.json", "attempts.log", "failures.jsonl", "events.jsonl"),
+    *("config.yaml", "steps.jsonl", "validation.jsonl", "weights.safetensors", "eval.json"),
+    *("corpus.yaml", "index.jsonl", "mlflow.db", "mlartifacts", ".epoch"),
+}
+STORED_FOLDERS = {*RESERVED, "takes", "shards", "checkpoints", "best"}
+
+
+def stored_names(tree: ast.AST) -> set[str]:
+    """Names of a store's files, and those of its folders that are joined to a path; folders of the package are none."""
+    found = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and node.value in STORED_FILES:
+            found.add(node.value)
+        joined = isinstance(node, ast.BinOp) and isinstance(node.op, ast.Div) and isinstance(node.right, ast.Constant)
+        if joined and node.right.value in STORED_FOLDERS and "__file__" not in ast.unparse(node.left):
+            found.add(node.right.value)
+    return found
+
+
+def test_names_in_a_store_are_spelled_in_the_store() -> None:
+    planted = "a = root / 'x' / 'takes'; b = f(root, 'ranks.json'); c = {'takes': 1}; d = Path(__file__) / 'corpora'"
+    assert stored_names(ast.parse(planted)) == {"takes", "ranks.json"}
+    for name, tree in sources().items():
+        assert name.startswith(STORE) or not stored_names(tree), f"{name} spells {stored_names(tree)}; ask the store"
 
 
 def test_help_is_light() -> None:

@@ -128,11 +128,11 @@ class PocketTraining:
         return self.cpu_before + time.process_time() - self.cpu_start
 
     def run(self) -> Iterator[StepReport]:
+        """A report per step; a checkpoint follows the report of its step, so that none of its rows is missing."""
         while self.step < self.config.steps:
-            report = self.advance()
+            yield self.advance()
             if self.step % self.config.checkpoint_every == 0 or self.step == self.config.steps:
                 self.save()
-            yield report
 
     def advance(self) -> StepReport:
         """One optimiser step; mutates the training."""
@@ -149,10 +149,11 @@ class PocketTraining:
             optimiser.step()
             optimiser.zero_grad(set_to_none=True)
         self.step += 1
-        if not math.isfinite(loss):
-            raise LongtakeError(f"{self.folder.folder}: step {self.step}: the loss is {float(loss.detach())}; lower lr")
+        value = float(loss.detach())
+        if not math.isfinite(value):
+            raise LongtakeError(f"{self.folder.folder}: step {self.step}: the loss is {value}; lower lr")
         self.follow()
-        return StepReport(self.step, float(loss.detach()), rate, self.cpu_seconds)
+        return StepReport(self.step, value, rate, self.cpu_seconds)
 
     @torch.no_grad()
     def follow(self) -> None:

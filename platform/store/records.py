@@ -44,7 +44,7 @@ class TakeResult:
     def from_json(cls, data: Mapping[str, Any]) -> "TakeResult":
         """Raises ValueError when a field that has no default is missing, or one is of another type.
 
-        Fields that this version does not know are left out: a record made by a later one still stands for its video.
+        Unknown fields are dropped: a record that a later version made still stands for its video.
         """
         return _from_json(cls, data)
 
@@ -83,7 +83,10 @@ class VideoScores:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> "VideoScores":
-        """Raises ValueError when a field is missing, unknown or of another type."""
+        """Raises ValueError when a field that has no default is missing, or one is of another type.
+
+        Unknown fields are dropped, as those of `TakeResult`.
+        """
         return _from_json(cls, data)
 
 
@@ -116,7 +119,7 @@ def _from_json(cls: type[R], data: Mapping[str, Any]) -> R:
     kinds = _kinds(cls)  # type: ignore[arg-type]
     data = {name: data[name] for name in kinds if name in data}
     if missing := _needed(cls) - data.keys():  # type: ignore[arg-type]
-        raise ValueError(f"{cls.__name__} lacks {', '.join(sorted(missing))}")
+        raise ValueError(f"{cls.__name__} has no {', '.join(sorted(missing))}")
     for name in data:
         allowed = kinds[name]
         if not isinstance(data[name], allowed) or isinstance(data[name], bool):

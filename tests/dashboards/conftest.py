@@ -33,7 +33,7 @@ def root(made_store: Path, tmp_path: Path) -> Path:
     root = tmp_path / "runs"
     shutil.copytree(made_store, root)
     training = TrainingFolder(root, "toy")
-    training.path.mkdir(parents=True)
+    training.folder.mkdir(parents=True)
     training.keep_config("name: toy\ncorpus: http://me:hunter2@tracker.example/x\n")
     for step in (1, 2, 3):
         training.add_step({"step": step, "total": 1 / step})

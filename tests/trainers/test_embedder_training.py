@@ -136,7 +136,7 @@ def test_zero_is_not_read_by_another_crew(corpus, tmp_path):
 def test_a_worker_that_was_replaced_writes_no_more(corpus, tmp_path):
     folder = TrainingFolder(tmp_path, "t")
     with folder.lock():
-        (folder.path / ".epoch").write_text("7\n")
+        (folder.folder / ".epoch").write_text("7\n")
         with pytest.raises(StorageError, match="a newer run holds the training"):
             run_single_rank(EmbedderWork(CONFIG, corpus, folder))
         assert folder.steps() == []

@@ -1,13 +1,17 @@
 """A pocket training is a function of its config: resumed it ends with the same bits, and other configs are refused."""
 
+from copy import copy
+from dataclasses import asdict
+
 import numpy as np
 import pytest
 import torch
 from safetensors import safe_open
 
-from longtake.platform.errors import ConfigError
+from longtake.platform.errors import ConfigError, StorageError
+from longtake.platform.store.training import TrainingFolder
 from longtake.trainers.muon import Muon, orthogonalise
-from longtake.trainers.pocket import PocketConfig, PocketTraining, learning_rate
+from longtake.trainers.pocket import PocketConfig, PocketTraining, adopt_early_state, learning_rate
 from longtake.trainers.pocket_clips import make_streets, walk, wrap
 
 TINY = PocketConfig(name="tiny", steps=4, streets=8, clips=1, frames=12, checkpoint_every=2, memory=True)
@@ -19,32 +23,79 @@ def streets():
     return make_streets(TINY.streets, lambda done: None)
 
 
-def test_resumed_training_ends_with_the_same_bits(streets, tmp_path):
-    straight = PocketTraining(TINY, streets, tmp_path)
-    losses = [report.loss for report in straight.run()]
+@pytest.fixture
+def folder(tmp_path):
+    folder = TrainingFolder(tmp_path, "tiny")
+    with folder.lock():
+        yield folder
 
-    folder = tmp_path / "cut"
-    folder.mkdir()
-    cut = PocketTraining(TINY, streets, folder)
-    run = cut.run()
-    first = [next(run).loss for _ in range(3)]  # the state on disk is that of step 2
+
+def straight(streets, tmp_path):
+    """An undisturbed training and its losses."""
+    whole = TrainingFolder(tmp_path / "whole", "tiny")
+    with whole.lock():
+        training = PocketTraining(TINY, streets, whole)
+        return training, [report.loss for report in training.run()]
+
+
+def test_resumed_training_ends_with_the_same_bits(streets, folder, tmp_path):
+    whole, losses = straight(streets, tmp_path)
+    run = PocketTraining(TINY, streets, folder).run()
+    first = [next(run).loss for _ in range(3)]  # the checkpoint is that of step 2
+    folder.checkpoint(3).mkdir()  # a crash while the next one was saved
     again = PocketTraining(TINY, streets, folder)
     rest = [report.loss for report in again.run()]
 
     assert again.cpu_before > 0
     assert first[:2] + rest == losses
-    assert all(torch.equal(again.average[key], value) for key, value in straight.average.items())
+    assert all(torch.equal(again.average[key], value) for key, value in whole.average.items())
+    assert folder.recorded() == [2, 4]
+    assert not folder.checkpoint(3).exists()
 
 
-def test_another_config_is_refused(streets, tmp_path):
-    list(PocketTraining(TINY, streets, tmp_path).run())
-    with pytest.raises(ConfigError, match="made by another config"):
-        PocketTraining(PocketConfig(name="tiny", steps=5, streets=8, clips=1, frames=12), streets, tmp_path)
+def test_a_state_of_the_earlier_layout_goes_on_with_the_same_bits(streets, folder, tmp_path):
+    """Earlier versions kept one file in the training's folder, with the config in it."""
+    whole, losses = straight(streets, tmp_path)
+    before = TrainingFolder(tmp_path / "before", "tiny")
+    with before.lock():
+        run = PocketTraining(TINY, streets, before).run()
+        next(run), next(run), next(run)  # the checkpoint is that of step 2
+    state = torch.load(before.checkpoint(2) / "state.pt", weights_only=True)
+    torch.save(state | {"config": asdict(TINY)}, folder.early_state)
+    with pytest.raises(ConfigError, match=r"state\.pt: was made by another config"):
+        adopt_early_state(PocketConfig(name="tiny", steps=5), folder)
+    assert folder.early_state.is_file()
+
+    adopt_early_state(TINY, folder)
+    again = PocketTraining(TINY, streets, folder)
+    assert again.step == 2
+    assert [report.loss for report in again.run()] == losses[2:]
+    assert all(torch.equal(again.average[key], value) for key, value in whole.average.items())
+    assert not folder.early_state.exists()
 
 
-def test_export_fits_and_tells_its_origin(streets, tmp_path):
-    training = PocketTraining(TINY, streets, tmp_path)
-    path = training.export()
+def test_a_damaged_checkpoint_says_how_to_go_on(streets, folder):
+    list(PocketTraining(TINY, streets, folder).run())
+    (folder.checkpoint(4) / "state.pt").write_bytes(b"cut short")
+    with pytest.raises(StorageError, match=r"step-4: cannot be read .* remove .*/4\.json to go on from step 2"):
+        PocketTraining(TINY, streets, folder)
+    folder.checkpoint_record(4).unlink()
+    assert PocketTraining(TINY, streets, folder).step == 2
+
+
+def test_a_training_that_outlived_its_run_saves_nothing(streets, tmp_path):
+    first = TrainingFolder(tmp_path, "tiny")
+    with first.lock():
+        outlived = PocketTraining(TINY, streets, copy(first))
+    with first.lock():
+        with pytest.raises(StorageError, match=r"a newer run holds the training \(epoch 2, ours 1\)"):
+            list(outlived.run())
+        assert first.recorded() == []
+
+
+def test_export_fits_and_tells_its_origin(streets, folder):
+    path = PocketTraining(TINY, streets, folder).export()
+    assert path == folder.weights
     assert path.stat().st_size <= 4_000_000
     with safe_open(path, "pt") as file:
         assert '"seed": 0' in file.metadata()["config"]

@@ -16,6 +16,7 @@ const NOT_LOSSES = new Set([
   "rss_bytes",
   "gpu_bytes",
   "workers",
+  "cpu_seconds",
 ]);
 const FRESH_MS = 120000;
 const AGAIN_MS = 5000;

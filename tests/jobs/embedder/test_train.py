@@ -227,7 +227,7 @@ def test_what_is_gone_is_named_with_the_way_on(tmp_path, capsys, name, told):
     config = write_config(tmp_path)
     assert train(config) == 0
     folder = TrainingFolder(tmp_path / "runs", "small")
-    (folder.path / name).unlink()
+    (folder.folder / name).unlink()
     capsys.readouterr()
     assert train(config) == 5
     assert told in capsys.readouterr().err
@@ -242,8 +242,8 @@ def test_checkpoint_that_cannot_be_read_is_named_with_the_way_on(tmp_path, capsy
     straight = totals(config)
     folder = TrainingFolder(tmp_path / "runs", "small")
     assert train(config, "name=longer") == 0
-    shutil.rmtree(folder.path)
-    (tmp_path / "runs" / "training" / "longer").rename(folder.path)
+    shutil.rmtree(folder.folder)
+    (tmp_path / "runs" / "training" / "longer").rename(folder.folder)
     folder.best.unlink()  # as if it had not ended
     where = folder.checkpoints / "step-20"
     if damage == "folder":
@@ -254,7 +254,7 @@ def test_checkpoint_that_cannot_be_read_is_named_with_the_way_on(tmp_path, capsy
     else:
         (folder.checkpoints / "20.json").write_text("{")
     text = config.read_text().replace("steps: 20", "steps: 30")
-    (folder.path / "config.yaml").unlink()
+    (folder.folder / "config.yaml").unlink()
     config.write_text(text)
     capsys.readouterr()
     assert train(config) == 5

@@ -36,7 +36,7 @@ def test_follower_begins_anew_when_steps_are_taken_back(folder):
     for step in (1, 2, 3):
         folder.add_step(row(step))
     assert len(follower.new_rows()) == 3
-    folder.take_back(1)
+    folder.rewind(1)
     folder.add_step(row(2))
     assert follower.new_rows() == [row(1), row(2)]
 
@@ -49,7 +49,7 @@ def test_only_recorded_checkpoints_count_and_the_newest_stay(folder):
             folder.record_checkpoint({"step": step, "workers": 1})
     assert folder.recorded() == [20, 30]
     assert folder.newest_checkpoint() == {"step": 30, "workers": 1}
-    folder.clear_unrecorded()
+    folder.rewind(30)
     assert sorted(path.name for path in folder.checkpoints.iterdir()) == ["20.json", "30.json", "step-20", "step-30"]
 
 
