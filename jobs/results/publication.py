@@ -7,7 +7,6 @@ cell under the same label is another run.
 from __future__ import annotations
 
 import hashlib
-from pathlib import Path
 from typing import Any
 
 from longtake.evaluators.base import SuiteEntry
@@ -27,11 +26,8 @@ def build(store: SweepStore, takes: list[Take], suites: list[SuiteEntry], experi
     for take in takes:
         cells.setdefault(take.cell, []).append(take)
     done = store.done_ids()
-    children = [
-        cell_record(store, cell, mine, suites, ranks)
-        for cell, mine in cells.items()
-        if any(take.id in done for take in mine)
-    ]
+    made = {cell: [take for take in mine if take.id in done] for cell, mine in cells.items()}
+    children = [cell_record(store, cell, mine, made[cell], suites, ranks) for cell, mine in cells.items() if made[cell]]
     return Publication(experiment, sweep_record(store, takes, suites), children)
 
 
@@ -59,17 +55,21 @@ def sweep_record(store: SweepStore, takes: list[Take], suites: list[SuiteEntry])
 
 
 def cell_record(
-    store: SweepStore, cell: Cell, takes: list[Take], suites: list[SuiteEntry], ranks: dict[str, Any]
+    store: SweepStore,
+    cell: Cell,
+    takes: list[Take],
+    made: list[Take],
+    suites: list[SuiteEntry],
+    ranks: dict[str, Any],
 ) -> RunRecord:
     params = cell_params(takes[0])
     mark = hashlib.sha256(canonical_json([params, takes[0].fingerprint]).encode()).hexdigest()[:12]
     metrics, missing = cell_metrics(cell, ranks)
-    results = [result for take in takes if (result := store.result(take.id)) is not None]
+    results = [result for take in made if (result := store.result(take.id)) is not None]
     for stage in sorted({stage for result in results for stage in result.timings}):
         metrics[f"seconds/{stage}"] = mean([r.timings[stage] for r in results if stage in r.timings])
     metrics["bytes/bank"] = max((float(r.bank_bytes) for r in results), default=0.0)
     metrics["bytes/peak_rss"] = max((float(r.peak_rss_bytes) for r in results), default=0.0)
-    made = [take for take in takes if store.result(take.id) is not None]
     return RunRecord(
         key=f"cell:{store.name}:{cell}:{mark}",
         name=str(cell),
@@ -84,7 +84,7 @@ def cell_record(
         },
         metrics=metrics,
         series=over_time(store, takes, suites),
-        artifacts=[(path, "video") for path in sample_videos(store, made)],
+        artifacts=[(store.video(made[0].id), "video")],
     )
 
 
@@ -151,11 +151,6 @@ def over_time(store: SweepStore, takes: list[Take], suites: list[SuiteEntry]) ->
                             value
                         )
     return {name: [(step, mean(values)) for step, values in sorted(steps.items())] for name, steps in sums.items()}
-
-
-def sample_videos(store: SweepStore, made: list[Take]) -> list[Path]:
-    """One video per cell, that of the plan's first take."""
-    return [store.video(made[0].id)] if made else []
 
 
 def mean(values: list[float]) -> float:

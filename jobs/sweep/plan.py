@@ -117,7 +117,7 @@ def check_capability(grid: Grid) -> None:
 def show(grid: Grid, console: Console) -> None:
     """Print the grid, what of it is done, and the cost of the rest."""
     store = SweepStore(Path(grid.sweep.output), grid.sweep.name)
-    done = store.done_ids() if store.folder.is_dir() else set()
+    done = store.done_ids()
     costs = {take.cell: cost_of(take, grid.on_gpu) for take in {take.cell: take for take in grid.takes}.values()}
     cells: dict[Cell, Cost] = {}
     left: dict[Cell, int] = {}
