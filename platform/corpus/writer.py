@@ -159,13 +159,8 @@ class CorpusStore(LockedFolder):
 
     def _link_record(self, record: ShardRecord, takes: list[Take]) -> ShardRecord:
         path = record_file(self.folder, record.shard)
-        temp = durable.temp_path(path.parent, path.name)
         with durable.storage_errors(path, "write the record"):
-            try:
-                durable.write_synced(temp, durable.json_bytes(record.to_json()))
-                durable.link_new(temp, path)
-            finally:
-                temp.unlink(missing_ok=True)
+            durable.link_file(path, durable.json_bytes(record.to_json()))
             durable.fsync_folder(path.parent)
         done = self.record(record.shard, takes)
         if done is None or done.sha256 != record.sha256:

@@ -108,7 +108,7 @@ class TakeWriter:
         if self.trace_path.exists():
             durable.link_new(self.trace_path, self.folder / TRACE)
         durable.fsync_folder(self.folder)
-        self._link_result(result)
+        durable.link_file(self.folder / RESULT, durable.json_bytes(result.to_json()))
         durable.fsync_folder(self.folder)
         done = read_done(self.folder)
         if done is None:
@@ -134,14 +134,6 @@ class TakeWriter:
         _check_video(path, first)
         record_event(self.folder, f"kept the first video {digest}; another attempt made {result.video_sha256}")
         return first
-
-    def _link_result(self, result: TakeResult) -> None:
-        temp = durable.temp_path(self.folder, RESULT)
-        try:
-            durable.write_synced(temp, durable.json_bytes(result.to_json()))
-            durable.link_new(temp, self.folder / RESULT)
-        finally:
-            temp.unlink(missing_ok=True)
 
     def abort(self) -> None:
         """Drops the temporary files; safe to call at any time, also after a commit."""

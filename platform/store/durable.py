@@ -69,18 +69,6 @@ def names_in(folder: Path) -> set[str]:
         return set()
 
 
-def write_synced(path: Path, data: bytes) -> None:
-    """Writes a new file and waits until it is on disk; a failure removes it."""
-    try:
-        with path.open("xb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-    except OSError:
-        path.unlink(missing_ok=True)
-        raise
-
-
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """A temporary file to write; at the end it is atomically put at `path`, over what is there. Raises StorageError."""
@@ -108,6 +96,17 @@ def link_new(temp: Path, path: Path) -> bool:
     except FileExistsError:
         return False
     return True
+
+
+def link_file(path: Path, data: bytes) -> bool:
+    """Puts a whole file at `path`, unless that name is taken: then False, and nothing has changed. Raises OSError."""
+    temp = temp_path(path.parent, path.name)
+    try:
+        temp.write_bytes(data)
+        fsync_file(temp)
+        return link_new(temp, path)
+    finally:
+        temp.unlink(missing_ok=True)
 
 
 def append_line(path: Path, line: str) -> None:
