@@ -20,8 +20,9 @@ from longtake.platform.methods.base import MethodConfig, RolloutInfo, Window
 from longtake.platform.methods.descriptors import avg_pool
 from longtake.platform.methods.native import Native
 from longtake.platform.methods.rag import Rag, RetrievalMemory
-from longtake.platform.models.causal_dit import CausalDiT, DiTSpec
+from longtake.platform.models.causal_dit import CausalDiT
 from longtake.platform.models.schedule import FlowSchedule
+from longtake.platform.models.spec import DiTSpec
 
 TOLERANCE = 5e-5
 """Largest absolute difference allowed; a float64 run of the recorded cases differs by at most 4.4e-6."""

@@ -119,14 +119,9 @@ def networks(artefact: str) -> Iterator[nn.Module | Mapping[str, Shape]]:
 
         yield from (shapes for form, shapes in forms().items() if form.partition("/")[0] == artefact)
         return
-    import torch
-
     from longtake.platform.backbones.base import backbones
-    from longtake.platform.models.causal_dit import CausalDiT
+    from longtake.platform.models.causal_dit import empty_dit
 
     users = [backbones.get(name) for name in backbones.names()]
     named = [user for user in users if artefact in getattr(user, "artefacts", dict)().values()]
-    for spec in dict.fromkeys(user.spec.network for user in named):
-        with torch.device("meta"):
-            network = CausalDiT(spec)
-        yield network
+    yield from map(empty_dit, dict.fromkeys(user.spec.network for user in named))

@@ -4,6 +4,7 @@ Only fp8 is part of a take's identity. The other settings do not change pixels o
 CPU and a GPU, two GPUs) numbers round differently, so the record of a take names what it was computed on.
 """
 
+import ctypes
 import math
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -27,6 +28,9 @@ def check_precision(name: str | None) -> None:
 
 HOST_SHARE = 0.5
 """Share of the free host memory for the banks of all samplers; weights and frames need memory too."""
+WRITING_SLOTS, READING_SLOTS = 4, 2
+STAGING_ENTRIES = WRITING_SLOTS + READING_SLOTS
+"""Entries in the host memory through which a bank passes between a GPU and the disk."""
 
 
 @dataclass(frozen=True)
@@ -83,6 +87,17 @@ class Resources:
 
     def decoding_device(self) -> "torch.device":
         return find_device(self.decode_device, "decode_device") if self.decode_device else self.compute_device()
+
+
+def gpu_count() -> int:
+    """CUDA devices of this machine. Without the driver's library there is none, and torch is not imported."""
+    try:
+        ctypes.CDLL("libcuda.so.1")
+    except OSError:
+        return 0
+    import torch
+
+    return torch.cuda.device_count()
 
 
 def find_device(name: str, key: str = "device") -> "torch.device":

@@ -34,6 +34,7 @@ ONE_IMPORTER = {
     "vbench": "evaluators/models/bare.py",
 }
 NOT_FOR_HELP = {"torch", "triton", "cv2", "av", "omegaconf", "pandas", "pyarrow", *ONE_IMPORTER}
+NOT_FOR_PLAN = NOT_FOR_HELP - {"cv2", "omegaconf"}
 
 
 @cache
@@ -123,17 +124,29 @@ def test_names_in_a_store_are_spelled_in_the_store() -> None:
         assert name.startswith(STORE) or not stored_names(tree), f"{name} spells {stored_names(tree)}; ask the store"
 
 
-def test_help_is_light() -> None:
+def run_and_list_modules(*words: str) -> tuple[str, set[str]]:
+    """What `longtake WORDS` prints in a process of its own, and the names of all modules that it has loaded."""
     code = (
-        "import sys\nfrom longtake.jobs.cli import main\nsys.argv = ['longtake', '--help']\n"
+        f"import sys\nfrom longtake.jobs.cli import main\nsys.argv = {['longtake', *words]!r}\n"
         "try:\n    main()\nexcept SystemExit as end:\n    assert not end.code, end.code\n"
         "print('LOADED', *sys.modules)"
     )
     env = {**os.environ, "COLUMNS": "120"}
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=env).stdout
     text, _, loaded = out.rpartition("LOADED")
+    return text, set(loaded.split())
+
+
+def test_help_is_light() -> None:
+    text, loaded = run_and_list_modules("--help")
     assert "Usage" in text
-    assert NOT_FOR_HELP & set(loaded.split()) == set()
+    assert NOT_FOR_HELP & loaded == set()
+
+
+def test_plan_is_light(tmp_path: Path) -> None:
+    text, loaded = run_and_list_modules("plan", str(ROOT / "jobs/sweeps/demo.yaml"), f"output={tmp_path}")
+    assert "to do: 48 takes" in text
+    assert NOT_FOR_PLAN & loaded == set()
 
 
 def test_a_skip_that_hides_a_missing_library_fails_continuous_integration(tmp_path: Path) -> None:

@@ -8,7 +8,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from longtake.platform.models.causal_dit import CausalDiT, DiTSpec
+from longtake.platform.models.causal_dit import CausalDiT
+from longtake.platform.models.spec import DiTSpec
 
 from .wan_text_fixture import write_original
 from .wan_vae_fixture import write_vae

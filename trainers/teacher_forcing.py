@@ -13,8 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from longtake.platform.models.causal_dit import DiTSpec
 from longtake.platform.models.rope import axis_angles, rotate
+from longtake.platform.models.spec import DiTSpec
 
 
 @dataclass(frozen=True)

@@ -11,15 +11,17 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 
 from longtake.evaluators.drift import DIFF, RATIO, SLOPE
 from longtake.platform import stats
 from longtake.platform.store.records import VideoScores
 from longtake.platform.takes import Cell, Take
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 COLUMNS = [
     "take_id", "backbone", "method", "seconds", "prompt", "seed", "suite", "protocol", "made_with", "metric", "value",
@@ -33,6 +35,8 @@ WEIGHTS = "weights."
 
 def table(scored: Iterable[tuple[Take, VideoScores]]) -> pd.DataFrame:
     """One row per take and metric, in a fixed order; a missing number is NaN with its reason in `error`."""
+    import pandas as pd
+
     df = pd.DataFrame([row for take, scores in scored for row in _rows(take, scores)], columns=COLUMNS)
     df[NUMBERS] = df[NUMBERS].astype("float64")
     df[["seconds", "seed", "clips", "clips_missing"]] = df[["seconds", "seed", "clips", "clips_missing"]].astype(

@@ -13,7 +13,6 @@ import numpy as np
 
 from longtake.evaluators.base import MetricRun, Unscorable, VideoContext, VideoValue
 from longtake.evaluators.revisit.walk import (
-    UPSCALE,
     VIDEO_FRAMES_PER_LATENT,
     Columns,
     Sighting,
@@ -25,6 +24,7 @@ from longtake.evaluators.revisit.walk import (
 )
 from longtake.evaluators.views import ClipView
 from longtake.platform.errors import ConfigError
+from longtake.platform.pocket.latent_code import UPSCALE
 from longtake.platform.pocket.prompts import PocketPrompt, parse
 from longtake.platform.pocket.world import COLUMNS, VIEW_PX, panorama
 

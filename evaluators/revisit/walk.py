@@ -15,10 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from longtake.evaluators.views import ClipView
+from longtake.platform.pocket.latent_code import UPSCALE
 from longtake.platform.pocket.world import COLUMN_PX, COLUMNS, HEIGHT_PX, VIEW_COLUMNS, VIEW_PX
 
 VIDEO_FRAMES_PER_LATENT = 4
-UPSCALE = 4
 DIMS = HEIGHT_PX * COLUMN_PX * 3
 Columns = NDArray[np.float64]
 

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from longtake.jobs.bench.options import BenchOptions
 from longtake.jobs.bench.stand_in import stand_in
+from longtake.platform.dtypes import torch_dtype
 from longtake.platform.generation.rollout import Rollout
 from longtake.platform.generation.sampler import Sampler
 from longtake.platform.process import set_up_computing
@@ -98,7 +99,7 @@ def take_turns(options: BenchOptions, tick: Callable[[int, int], None]) -> Turns
     clock, stages = DeviceClock(sampler.backbone.network.device), Stages(sampler, takes[0], turns)
     with TemporaryDirectory() as folder, stages.writing(Path(folder) / "timed.mp4"):
         for index in range(total):
-            turns.gemm.append(gemm_rate(sampler.backbone.network.device, spec.dtype))
+            turns.gemm.append(gemm_rate(sampler.backbone.network.device, torch_dtype(spec.dtype)))
             for label in rotated(list(rollouts), index):
                 with clock.running():
                     block = next(blocks[label])

@@ -25,8 +25,9 @@ from longtake.platform.generation.rollout import Rollout
 from longtake.platform.methods.base import MethodConfig, RolloutInfo, Window
 from longtake.platform.methods.native import Native, NativeRelative
 from longtake.platform.methods.rag import Rag
-from longtake.platform.models.causal_dit import CausalDiT, DiTSpec
+from longtake.platform.models.causal_dit import CausalDiT
 from longtake.platform.models.schedule import FlowSchedule
+from longtake.platform.models.spec import DiTSpec
 from longtake.platform.process import set_up_computing
 from longtake.platform.resources import BankCapacity
 

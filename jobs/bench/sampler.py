@@ -20,6 +20,7 @@ from longtake.jobs.bench.tables import as_csv, method_table, stage_table, video_
 from longtake.jobs.bench.whole_video import WholeVideo, whole_video
 from longtake.platform import kernels
 from longtake.platform.backbones.base import BackboneSpec
+from longtake.platform.dtypes import torch_dtype
 from longtake.platform.errors import ConfigError
 from longtake.platform.generation.sampler import chosen_method
 from longtake.platform.methods.base import Window
@@ -101,10 +102,9 @@ def title(options: BenchOptions, spec: BackboneSpec, window: Window) -> str:
 
 def computing(options: BenchOptions, spec: BackboneSpec, device: torch.device) -> str:
     """The number formats and kernels of the network."""
-    dtype = str(spec.dtype).removeprefix("torch.")
-    kind = f"{dtype}, linear layers in fp8" if options.precision == "fp8" else dtype
+    kind = f"{spec.dtype}, linear layers in fp8" if options.precision == "fp8" else spec.dtype
     between = "Triton kernels, " if kernels.used_on(device) else ""
-    runs = attention.backend(device, spec.dtype, spec.network.head_dim)
+    runs = attention.backend(device, torch_dtype(spec.dtype), spec.network.head_dim)
     return f"{kind}, attention {runs}, {between}{'compiled' if options.compile else 'not compiled'}"
 
 

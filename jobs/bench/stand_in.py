@@ -19,14 +19,16 @@ from longtake.jobs.bench.natural_frames import NaturalDecoder
 from longtake.jobs.bench.options import PROMPT, BenchOptions
 from longtake.platform.backbones.base import Backbone, BackboneSpec, Condition, Decoder, backbones, prepare_network
 from longtake.platform.backbones.wan import Wan
+from longtake.platform.dtypes import BYTES, torch_dtype
 from longtake.platform.errors import ConfigError
-from longtake.platform.models.causal_dit import CausalDiT, DiTSpec
+from longtake.platform.models.causal_dit import CausalDiT, empty_dit
+from longtake.platform.models.spec import DiTSpec
 from longtake.platform.models.text.umt5 import UMT5_XXL, UMT5Spec
 from longtake.platform.models.vae.wan import WAN_VAE_CONFIG, random_vae
 from longtake.platform.process import set_up_computing
 from longtake.platform.resources import Resources, find_device
 
-DTYPES = {"float32": torch.float32, "bf16": torch.bfloat16}
+DTYPES = ("float32", "bf16")
 
 
 def stand_in(options: BenchOptions) -> type[Backbone]:
@@ -54,7 +56,7 @@ class RandomWan(Wan):
 
     def __init__(self, resources: Resources) -> None:
         vae = random_vae(vae_config(self.spec))
-        self.vae = nn.Module.to(vae, resources.decoding_device(), self.spec.dtype)  # diffusers' own warns
+        self.vae = nn.Module.to(vae, resources.decoding_device(), torch_dtype(self.spec.dtype))  # diffusers' own warns
 
     @classmethod
     def artefacts(cls) -> dict[str, str]:
@@ -91,12 +93,12 @@ def narrowed(net: DiTSpec, by: int) -> DiTSpec:
     return replace(net, heads=heads, dim=heads * net.head_dim, ffn_dim=ffn, layers=layers)
 
 
-def compute_dtype(spec: BackboneSpec, options: BenchOptions) -> torch.dtype:
+def compute_dtype(spec: BackboneSpec, options: BenchOptions) -> str:
     if options.dtype is None:
-        return spec.dtype if find_device(options.device).type == "cuda" else torch.float32
+        return spec.dtype if find_device(options.device).type == "cuda" else "float32"
     if options.dtype not in DTYPES:
         raise ConfigError(f"dtype: {options.dtype!r} is not {' or '.join(DTYPES)}")
-    return DTYPES[options.dtype]
+    return options.dtype
 
 
 def vae_config(spec: BackboneSpec) -> dict[str, Any]:
@@ -117,18 +119,16 @@ def text_spec(spec: BackboneSpec) -> UMT5Spec:
 
 def weight_bytes(spec: BackboneSpec) -> int:
     """The larger of the network and its text encoder; they are not loaded at the same time."""
-    with torch.device("meta"):
-        network = sum(value.numel() for value in CausalDiT(spec.network).parameters())
+    network = sum(value.numel() for value in empty_dit(spec.network).parameters())
     text = text_spec(spec)
     inner = text.num_heads * text.d_kv
     layer = 4 * text.d_model * inner + 3 * text.d_model * text.d_ff
-    return max(network, text.vocab_size * text.d_model + text.num_layers * layer) * spec.dtype.itemsize
+    return max(network, text.vocab_size * text.d_model + text.num_layers * layer) * BYTES[spec.dtype]
 
 
 def random_network(spec: BackboneSpec, device: torch.device) -> CausalDiT:
-    with torch.device("meta"):
-        network = CausalDiT(spec.network)
-    filled(network, device, spec.dtype)
+    network = empty_dit(spec.network)
+    filled(network, device, torch_dtype(spec.dtype))
     return network
 
 
@@ -154,7 +154,7 @@ def text_seconds(options: BenchOptions) -> float:
     if not issubclass(backbones.get(options.backbone), Wan):
         backbone = backbones.get(options.name)(options.resources)
         return best_of_two(lambda: backbone.condition(PROMPT, spec.frames_per_block), device)
-    network = random_text(text_spec(spec), device, spec.dtype)
+    network = random_text(text_spec(spec), device, torch_dtype(spec.dtype))
     ids = torch.randint(2, text_spec(spec).vocab_size, (1, spec.network.text_len), device=device)
     return best_of_two(lambda: network(input_ids=ids, attention_mask=torch.ones_like(ids)), device)
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from longtake.jobs.corpus import imports
 from longtake.jobs.workers.sampling import LoadedSampler
-from longtake.platform.corpus.records import corpus_dtype
+from longtake.platform.dtypes import torch_dtype
 from longtake.platform.resources import Resources
 from longtake.platform.takes import Take
 from longtake.platform.workers.fleet import Report
@@ -100,7 +100,7 @@ class LatentWorker:
         if record is None:
             self.store.clear(number)
             started = time.perf_counter()
-            latents = self.source.latents(takes, corpus_dtype(self.store.dtype), report)
+            latents = self.source.latents(takes, torch_dtype(self.store.dtype), report)
             versions = {name: version(name) for name in VERSIONS_OF} | self.source.computed_on
             record = self.store.commit(number, takes, latents, time.perf_counter() - started, versions)
         return record.to_json()

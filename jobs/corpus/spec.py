@@ -65,7 +65,7 @@ class CorpusConfig:
         check_range("prefix_s", self.prefix_s, 0, sweeps.MAX_SECONDS)
         check_range("shard_takes", self.shard_takes, 1, 4096)
         if self.dtype not in DTYPES:
-            raise ConfigError(f"dtype: unknown type {self.dtype!r}; {did_you_mean(self.dtype, list(DTYPES))}")
+            raise ConfigError(f"dtype: unknown type {self.dtype!r}; {did_you_mean(self.dtype, [*DTYPES])}")
         if self.latents is not None:
             if not self.latents or self.prompts is not None:
                 raise ConfigError("latents: names a folder of latent_*.pt, and needs no prompts; give one of the two")

@@ -115,7 +115,7 @@ def check(candidate: Candidate, spec: Any) -> None:
 
 def untrained_sizes(found: Sequence[Candidate], spec: Any) -> Any:
     """Sizes of the first embedder that was asked for; without one, small ones for these latents."""
-    from longtake.platform.models.embedder import EmbedderSpec
+    from longtake.platform.models.spec import EmbedderSpec
     from longtake.platform.weights.embedder_catalog import embedder_spec
 
     paths = [getattr(one.method, "descriptor", AVG_POOL) for one in found]

@@ -19,7 +19,7 @@ from longtake.jobs.sweep import spec as sweeps
 from longtake.jobs.sweep.spec import MethodEntry, SweepConfig
 from longtake.platform import config
 from longtake.platform.errors import ConfigError, LongtakeError, WeightsError
-from longtake.platform.resources import BankCapacity, Resources
+from longtake.platform.resources import BankCapacity, Resources, gpu_count
 from longtake.platform.store.root import OutputRoot
 from longtake.platform.takes import MethodSpec, Take
 from longtake.platform.tracking import model_registry
@@ -68,9 +68,7 @@ class Grid:
             return min(int(workers.samplers), len(self.takes))
         if not self.on_gpu:
             return min(os.cpu_count() or 1, len(self.takes))
-        import torch
-
-        return max(1, min(int(torch.cuda.device_count() / self.gpus), len(self.takes)))
+        return max(1, min(int(gpu_count() / self.gpus), len(self.takes)))
 
     @cached_property
     def bank(self) -> BankCapacity:

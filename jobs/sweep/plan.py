@@ -17,6 +17,7 @@ from longtake.jobs.sweep.capacity import Need, allocate, check_machine, memory, 
 from longtake.jobs.sweep.grid import HERE, Grid
 from longtake.platform import config
 from longtake.platform.errors import ConfigError
+from longtake.platform.resources import STAGING_ENTRIES, gpu_count
 from longtake.platform.store.sweep import SweepStore
 from longtake.platform.takes import Cell, Take
 
@@ -89,16 +90,12 @@ def check_capacity(grid: Grid) -> None:
 
 def staging_bytes(grid: Grid, held: dict[str, int]) -> int:
     """Bytes of the host memory through which entries pass between a GPU and the disk."""
-    from longtake.platform.generation.bank.disk import STAGING_ENTRIES
-
     return STAGING_ENTRIES * need_of(grid).entry_bytes if grid.on_gpu and held.get("disk") else 0
 
 
 def check_gpus(grid: Grid) -> None:
     """ConfigError when this machine has fewer GPUs than a sampler computes on."""
-    import torch
-
-    there = torch.cuda.device_count()
+    there = gpu_count()
     if grid.gpus > there:
         raise ConfigError(
             f"workers.gpus_per_sampler: {grid.gpus:g} wanted, this machine has {there} CUDA devices; name a cluster "

@@ -4,23 +4,27 @@ One file in this folder adds one. A backbone owns its weights and says how a pro
 become frames; it knows no method, no path of a run and no Ray.
 """
 
+from __future__ import annotations
+
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import ClassVar, Protocol
+from typing import TYPE_CHECKING, ClassVar, Protocol
 
-import numpy as np
-import torch
-from torch import Tensor
-
+from longtake.platform.dtypes import BYTES
 from longtake.platform.errors import ConfigError
 from longtake.platform.methods.base import FrameSize, Latent, MethodConfig, Window
-from longtake.platform.models import fp8
-from longtake.platform.models.causal_dit import CausalDiT, DiTSpec
 from longtake.platform.models.schedule import FlowSchedule
+from longtake.platform.models.spec import DiTSpec
 from longtake.platform.registry import Registry
 from longtake.platform.resources import Resources
 from longtake.platform.store.text_cache import TextSource
 from longtake.platform.takes import Take
+
+if TYPE_CHECKING:
+    import numpy as np
+    from torch import Tensor
+
+    from longtake.platform.models.causal_dit import CausalDiT
 
 ENGINE = "1"
 """Part of every take's identity; it changes when the same weights and inputs would give other pixels."""
@@ -46,7 +50,7 @@ class BackboneSpec:
     provides_prefix: bool = False
     has_camera: bool = False
     gpus: float = 0.0
-    dtype: torch.dtype = torch.float32
+    dtype: str = "float32"
     cpu_gflops: float = 20.0
     gpu_tflops: float = 200.0
     gpu_basis: str = "assumed"
@@ -64,7 +68,7 @@ class BackboneSpec:
     @property
     def frame(self) -> FrameSize:
         """A frame's keys and values over all layers, as they are computed."""
-        return FrameSize(self.network.frame_kv_values, self.dtype.itemsize, self.network.frame_kv_scales)
+        return FrameSize(self.network.frame_kv_values, BYTES[self.dtype], self.network.frame_kv_scales)
 
     def block_flops(self, window: Window) -> int:
         """FLOPs of one block with a full window: every denoising pass and the commit."""
@@ -151,12 +155,14 @@ class Backbone(ABC):
 
 def check_precision(spec: BackboneSpec, precision: str | None) -> None:
     """Raises ConfigError for a precision that the backbone does not support on any device."""
-    if precision is not None and spec.dtype != torch.bfloat16:
+    if precision is not None and spec.dtype != "bf16":
         raise ConfigError(
             f"workers.precision: {precision!r} needs a backbone that computes in bf16, but {spec.name} computes in "
-            f"{str(spec.dtype).removeprefix('torch.')}; set null"
+            f"{spec.dtype}; set null"
         )
     if precision == "fp8":
+        from longtake.platform.models import fp8
+
         fp8.check_sizes(spec.network)
 
 
@@ -164,6 +170,8 @@ def prepare_network(network: CausalDiT, resources: Resources) -> CausalDiT:
     """The loaded network where and how it will compute, without gradients. Mutates it."""
     network = network.to(resources.compute_device()).eval().requires_grad_(False).lay_out()
     if resources.precision == "fp8":
+        from longtake.platform.models import fp8
+
         fp8.check_device(network.device)
         fp8.quantize_linears(network)
     return network.compile_parts() if resources.compile else network

@@ -5,36 +5,39 @@
 are told the camera's column of every frame, which no Wan backbone is.
 """
 
+from __future__ import annotations
+
 from pathlib import Path
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from longtake.platform.backbones.base import ENGINE, Backbone, BackboneSpec, Condition, backbones, prepare_network
 from longtake.platform.backbones.pocket_network import NETWORK, SCHEDULE, WINDOW
 from longtake.platform.checkpoints.files import load_safetensors, load_strict, sha256
 from longtake.platform.errors import ConfigError
-from longtake.platform.models.causal_dit import CausalDiT
-from longtake.platform.pocket.codec import PocketCodec, StreamingDecoder
+from longtake.platform.pocket.latent_code import CODEC, UPSCALE
 from longtake.platform.pocket.prompts import parse
 from longtake.platform.pocket.world import COLUMNS, HEIGHT_PX, TRAINING_SEEDS_FROM, VIEW_COLUMNS, VIEW_PX, panorama
 from longtake.platform.resources import Resources
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from longtake.platform.pocket.codec import StreamingDecoder
 
 WEIGHTS = Path(__file__).parent / "weights"
 
 
 def pocket_spec(name: str) -> BackboneSpec:
     """Estimates as measured in the demo on two shared cores."""
-    scale = StreamingDecoder.UPSCALE
     return BackboneSpec(
         name,
         NETWORK,
         SCHEDULE,
         WINDOW,
-        width=VIEW_PX * scale,
-        height=HEIGHT_PX * scale,
+        width=VIEW_PX * UPSCALE,
+        height=HEIGHT_PX * UPSCALE,
         provides_prefix=True,
         has_camera=True,
         cpu_gflops=8.0,
@@ -50,6 +53,9 @@ class Pocket(Backbone):
     spec: ClassVar[BackboneSpec] = pocket_spec("pocket")
 
     def __init__(self, resources: Resources) -> None:
+        from longtake.platform.models.causal_dit import CausalDiT
+        from longtake.platform.pocket.codec import PocketCodec
+
         network = CausalDiT(NETWORK)
         weights = {key: value.float() for key, value in load_safetensors(self.weights_file()).items()}
         load_strict(network, weights, self.weights_file())
@@ -62,7 +68,7 @@ class Pocket(Backbone):
 
     @classmethod
     def fingerprint(cls) -> dict[str, str]:
-        return {"weights": sha256(cls.weights_file()), "codec": PocketCodec().sha256, "engine": ENGINE}
+        return {"weights": sha256(cls.weights_file()), "codec": sha256(CODEC), "engine": ENGINE}
 
     @classmethod
     def check_prompt(cls, prompt: str) -> None:
@@ -74,11 +80,15 @@ class Pocket(Backbone):
             raise ConfigError(f"seed {seed}: training streets begin at {TRAINING_SEEDS_FROM}; take a lower one")
 
     def condition(self, prompt: str, latent_frames: int) -> Condition:
+        import torch
+
         told = parse(prompt)
         text = torch.from_numpy(told.text_tokens()).unsqueeze(0)
         return Condition(text, told.camera(latent_frames), VIEW_COLUMNS, COLUMNS)
 
     def decoder(self, prompt: str, latent_frames: int) -> StreamingDecoder:
+        from longtake.platform.pocket.codec import StreamingDecoder
+
         return StreamingDecoder(self.codec, parse(prompt).camera(latent_frames))
 
     def prefix_latents(self, prompt: str, seed: int, frames: int) -> Tensor:
@@ -86,7 +96,7 @@ class Pocket(Backbone):
         told = parse(prompt)
         street = self.codec.encode_panorama(panorama(told.sky, told.material, seed))
         places = (told.camera(frames)[:, None] + np.arange(VIEW_COLUMNS)) % COLUMNS
-        return street[torch.from_numpy(places)].transpose(1, 2).unsqueeze(2)
+        return street[places].transpose(1, 2).unsqueeze(2)
 
 
 @backbones.register("pocket-mem")

@@ -6,9 +6,9 @@ to its tokens' x positions. It is pose-conditioned, which the Wan family is not.
 """
 
 from longtake.platform.methods.base import Window
-from longtake.platform.models.causal_dit import DiTSpec
 from longtake.platform.models.schedule import FlowSchedule
-from longtake.platform.pocket.codec import CHANNELS
+from longtake.platform.models.spec import DiTSpec
+from longtake.platform.pocket.latent_code import CHANNELS
 from longtake.platform.pocket.world import MATERIALS, SKIES, VIEW_COLUMNS
 
 NETWORK = DiTSpec(

@@ -7,8 +7,6 @@ is an error before anything is loaded. The text encoder is not loaded here: a sw
 
 from typing import ClassVar
 
-import torch
-
 from longtake.platform.backbones.base import (
     ENGINE,
     Backbone,
@@ -18,13 +16,12 @@ from longtake.platform.backbones.base import (
     backbones,
     prepare_network,
 )
-from longtake.platform.checkpoints.files import check_header, check_lora_header, load_into
+from longtake.platform.checkpoints.files import load_into
+from longtake.platform.dtypes import torch_dtype
 from longtake.platform.errors import ConfigError, WeightsError
 from longtake.platform.methods.base import Window
-from longtake.platform.models.causal_dit import CausalDiT, DiTSpec
 from longtake.platform.models.schedule import FlowSchedule
-from longtake.platform.models.text.encoder import check_text, check_width
-from longtake.platform.models.vae.wan import WanDecoder, check_vae, load_vae
+from longtake.platform.models.spec import DiTSpec
 from longtake.platform.resources import Resources
 from longtake.platform.store.text_cache import TextCache, TextSource
 from longtake.platform.weights.artefacts import (
@@ -36,6 +33,7 @@ from longtake.platform.weights.artefacts import (
     weights_root,
 )
 from longtake.platform.weights.catalog import artefact
+from longtake.platform.weights.check import check_artefact
 
 WAN_1_3B = DiTSpec(
     dim=1536,
@@ -67,7 +65,7 @@ def wan_spec(name: str, window: Window) -> BackboneSpec:
         width=832,
         height=480,
         gpus=1.0,
-        dtype=torch.bfloat16,
+        dtype="bf16",
         gpu_tflops=H100_TFLOPS,
         gpu_basis="what LongLive publishes for an H100",
         video_bytes_per_second=VIDEO_BYTES_PER_SECOND,
@@ -81,14 +79,14 @@ class Wan(Backbone):
     lora: ClassVar[str | None] = None
 
     def __init__(self, resources: Resources) -> None:
-        with torch.device("meta"):
-            network = CausalDiT(self.spec.network)
+        from longtake.platform.models.causal_dit import empty_dit
+        from longtake.platform.models.vae.wan import load_vae
+
+        network, dtype = empty_dit(self.spec.network), torch_dtype(self.spec.dtype)
         device, lora = resources.compute_device(), self.lora and artefact_file(self.lora, "lora.safetensors")
-        load_into(
-            network, artefact_file(self.generator, "generator.safetensors"), self.spec.dtype, device, lora or None
-        )
+        load_into(network, artefact_file(self.generator, "generator.safetensors"), dtype, device, lora or None)
         self.network = prepare_network(network, resources)
-        self.vae = load_vae(artefact_folder("wan-vae"), resources.decoding_device(), self.spec.dtype)
+        self.vae = load_vae(artefact_folder("wan-vae"), resources.decoding_device(), dtype)
         self.texts = TextCache(resources.texts) if resources.texts else None
         self.text_sha256 = recorded_sha256("wan-text")
 
@@ -111,14 +109,11 @@ class Wan(Backbone):
         if missing:
             names = " ".join(missing)
             raise WeightsError(f"{weights_root()}: {names} not there; run longtake weights pull {names}")
-        with torch.device("meta"):
-            network = CausalDiT(cls.spec.network)
-        check_header(artefact_file(cls.generator, "generator.safetensors"), network)
-        if cls.lora:
-            check_lora_header(artefact_file(cls.lora, "lora.safetensors"), network)
-        check_vae(artefact_folder("wan-vae"))
-        check_text(artefact_folder("wan-text"))
-        check_width(artefact_folder("wan-text"), cls.spec.network.text_dim)
+        from longtake.platform.models.causal_dit import empty_dit
+
+        network = empty_dit(cls.spec.network)
+        for name in cls.artefacts().values():
+            check_artefact(artefact(name), lambda _: [network])
 
     @classmethod
     def check_prompt(cls, prompt: str) -> None:
@@ -135,6 +130,8 @@ class Wan(Backbone):
         return Condition(self.texts.get(self.text_sha256, prompt).unsqueeze(0))
 
     def decoder(self, prompt: str, latent_frames: int) -> Decoder:
+        from longtake.platform.models.vae.wan import WanDecoder
+
         return WanDecoder(self.vae)
 
 

@@ -1,49 +1,31 @@
 """Weights from files into networks: key clean-up, strict loading, hashes.
 
 Every weight that the network has must be in the file and every weight in the file must be used; anything else is an
-error that lists both sides. Networks are filled from safetensors alone: they hold numbers and cannot hold code. A
-published pickle is read once, by `published_state`, to be written as safetensors.
+error that lists both sides. Networks are filled from safetensors alone: they hold numbers and cannot hold code.
 """
+
+from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
-from torch import Tensor, nn
-
-from longtake.platform.checkpoints.keys import Shape, check_fit, clean_key, listing, shapes_of
-from longtake.platform.checkpoints.lora import check_pairs, lora_pairs, merge_lora, merged
-from longtake.platform.checkpoints.pickles import check_tensors, load_pickle
+from longtake.platform.checkpoints.keys import Shape, check_fit, clean_key, shapes_of
+from longtake.platform.checkpoints.lora import check_pairs, lora_pairs, merged
 from longtake.platform.digest import file_sha256
 from longtake.platform.errors import WeightsError
 
-__all__ = [
-    "check_header",
-    "check_lora_header",
-    "clean_key",
-    "listing",
-    "load_into",
-    "load_safetensors",
-    "load_strict",
-    "merge_lora",
-    "published_state",
-    "read_json",
-    "sha256",
-]
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor, nn
 
 
 def load_safetensors(path: Path) -> dict[str, Tensor]:
     """All tensors of a file, by clean key."""
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    try:
-        return {clean_key(key): value for key, value in load_file(path).items()}
-    except (OSError, SafetensorError) as error:
-        raise WeightsError(f"{path}: cannot be read as safetensors ({error}); fetch or convert it again") from error
+    with opened(path) as file:
+        return {clean_key(key): file.get_tensor(key) for key in file.keys()}  # noqa: SIM118  the file is no dict
 
 
 def load_strict(network: nn.Module, weights: dict[str, Tensor], origin: Path) -> None:
@@ -120,26 +102,6 @@ def opened(path: Path) -> Iterator[Any]:
 def check_finite(value: Tensor, key: str, origin: Path) -> None:
     if not value.isfinite().all():
         raise WeightsError(f"{origin}: {key} holds numbers that are not finite; fetch the file again")
-
-
-def published_state(path: Path, keys: tuple[str, ...]) -> dict[str, Tensor]:
-    """The weights under the first of `keys` that a published pickle has, by clean key, mapped and not yet read.
-
-    No keys: the pickle itself is the table. Runs nothing of the file: whatever is not a tensor in plain containers is
-    refused. Raises WeightsError for that, for a file without any of the keys, and for two names that clean to one.
-    """
-    state = load_pickle(path)
-    if keys:
-        have = sorted(map(str, state)) if isinstance(state, dict) else []
-        key = next((key for key in keys if key in have), None)
-        if key is None:
-            raise WeightsError(f"{path}: has no {' or '.join(keys)} but {listing(have)}; take another file")
-        state = state[key]
-    check_tensors(state, str(path))
-    cleaned = {clean_key(name): value.detach() for name, value in state.items()}
-    if len(cleaned) < len(state):
-        raise WeightsError(f"{path}: two of its weights have the same clean name; take another file")
-    return cleaned
 
 
 def sha256(path: Path) -> str:

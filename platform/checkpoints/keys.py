@@ -1,10 +1,14 @@
 """Names and shapes of weights: what published names are called here, and how a file may differ from an architecture."""
 
-from collections.abc import Mapping
+from __future__ import annotations
 
-from torch import Tensor
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from longtake.platform.errors import WeightsError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 RESIDUES = ("_fsdp_wrapped_module.", "_checkpoint_wrapped_module.", "_orig_mod.")
 """Parts that training wrappers leave in published key names."""

@@ -4,14 +4,18 @@ A [r, in] and B [out, r] of one linear lie under `base_model.model.<linear>.lora
 without an adapter's name (`lora_A.default.weight`). Every one of them must be used, or merging fails.
 """
 
+from __future__ import annotations
+
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from longtake.platform.checkpoints.keys import Shape, clean_key, listing, shapes_of
 from longtake.platform.errors import WeightsError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 NAME = re.compile(r"(base_model\.model\.)?(?P<linear>.+)\.lora_(?P<side>[AB])(\.[^.]+)?\.weight")
 

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from longtake.platform.checkpoints.keys import clean_key, listing
 from longtake.platform.errors import WeightsError, first_line
 
 
@@ -53,3 +54,23 @@ def check_tensors(state: Any, origin: str) -> None:
             raise WeightsError(f"{origin}: {name} is no plain dense tensor; take another file")
         if value.numel() * value.itemsize > value.untyped_storage().nbytes():
             raise WeightsError(f"{origin}: {name} claims more numbers than the file holds; fetch it again")
+
+
+def published_state(path: Path, keys: tuple[str, ...]) -> dict[str, Tensor]:
+    """The weights under the first of `keys` that a published pickle has, by clean key, mapped and not yet read.
+
+    No keys: the pickle itself is the table. Runs nothing of the file: whatever is not a tensor in plain containers is
+    refused. Raises WeightsError for that, for a file without any of the keys, and for two names that clean to one.
+    """
+    state = load_pickle(path)
+    if keys:
+        have = sorted(map(str, state)) if isinstance(state, dict) else []
+        key = next((key for key in keys if key in have), None)
+        if key is None:
+            raise WeightsError(f"{path}: has no {' or '.join(keys)} but {listing(have)}; take another file")
+        state = state[key]
+    check_tensors(state, str(path))
+    cleaned = {clean_key(name): value.detach() for name, value in state.items()}
+    if len(cleaned) < len(state):
+        raise WeightsError(f"{path}: two of its weights have the same clean name; take another file")
+    return cleaned

@@ -16,7 +16,8 @@ from torch import Tensor
 
 from longtake.platform import config
 from longtake.platform.corpus.mapped import MappedTensors
-from longtake.platform.corpus.records import CorpusEntry, ShardRecord, corpus_dtype
+from longtake.platform.corpus.records import CorpusEntry, ShardRecord
+from longtake.platform.dtypes import torch_dtype
 from longtake.platform.errors import ConfigError, StorageError
 from longtake.platform.store import durable
 
@@ -77,7 +78,7 @@ class Corpus:
         digest = hashlib.sha256("".join(record.sha256 for record in records).encode()).hexdigest()
         first = records[0]
         backbone = str(told.get("backbone") or IMPORTED)
-        return cls(folder, str(told["name"]), backbone, first.latent, corpus_dtype(first.dtype), entries, digest)
+        return cls(folder, str(told["name"]), backbone, first.latent, torch_dtype(first.dtype), entries, digest)
 
     def __len__(self) -> int:
         return len(self.entries)

@@ -10,15 +10,10 @@ import json
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
-import torch
 from torch import Tensor
 
-DTYPES = {"bf16": torch.bfloat16, "float16": torch.float16, "float32": torch.float32}
+DTYPES = ("bf16", "float16", "float32")
 """What latents may be kept in, by the name that a spec and a record say."""
-
-
-def corpus_dtype(name: str) -> torch.dtype:
-    return DTYPES[name]
 
 
 @dataclass(frozen=True)

@@ -19,8 +19,9 @@ from torch import Tensor
 
 from longtake.platform import config
 from longtake.platform.corpus.reader import INDEX, PLAN, SHARDS, SPEC, read_shard, record_file, shard_file
-from longtake.platform.corpus.records import CorpusEntry, ShardRecord, corpus_dtype, describe, unfit
+from longtake.platform.corpus.records import CorpusEntry, ShardRecord, describe, unfit
 from longtake.platform.digest import file_sha256
+from longtake.platform.dtypes import torch_dtype
 from longtake.platform.errors import ConfigError, StorageError
 from longtake.platform.store import durable
 from longtake.platform.store.locked_folder import LockedFolder
@@ -134,7 +135,7 @@ class CorpusStore(LockedFolder):
         return self._link_record(record, takes)
 
     def _check_shape(self, path: Path, take: Take, latents: Tensor) -> None:
-        due, kind = (take.latent_frames, *self.latent), corpus_dtype(self.dtype)
+        due, kind = (take.latent_frames, *self.latent), torch_dtype(self.dtype)
         if tuple(latents.shape) != due or latents.dtype != kind:
             came = f"{list(latents.shape)} {latents.dtype}"
             raise StorageError(f"{path}: take {take.id} came as {came}, {list(due)} {kind} were due; run again")

@@ -17,8 +17,8 @@ from longtake.platform.generation.kv_cache import KVCache
 from longtake.platform.methods.base import Attended, Plan
 from longtake.platform.models import rope
 from longtake.platform.models.attention import attention
-from longtake.platform.models.causal_dit import DiTSpec
 from longtake.platform.models.rope import frame_rotation
+from longtake.platform.models.spec import DiTSpec
 
 Place = tuple[int, int, int]
 """What a slot holds: frame, time index, column of its left edge."""

@@ -17,9 +17,10 @@ from torch import Tensor
 
 from longtake.platform import config, kernels
 from longtake.platform.backbones.base import Backbone, BackboneSpec, Condition, Decoder, backbones, check_precision
+from longtake.platform.dtypes import torch_dtype
 from longtake.platform.generation.bank.tiers import build_tiers
 from longtake.platform.generation.rollout import Block, Rollout
-from longtake.platform.methods.base import BANK_DTYPES, Method, MethodConfig, RolloutInfo, methods
+from longtake.platform.methods.base import Method, MethodConfig, RolloutInfo, methods
 from longtake.platform.models import attention, fp8
 from longtake.platform.resources import Resources
 from longtake.platform.takes import Take
@@ -147,7 +148,7 @@ class Sampler:
             stacked([condition.text[0] for condition in conditions]),
             TakeNoise(takes, spec),
             keep_evicted=chosen.keeps_evicted,
-            bank_dtype=BANK_DTYPES[chosen.bank_dtype] if chosen.bank_dtype else None,
+            bank_dtype=torch_dtype(chosen.bank_dtype) if chosen.bank_dtype else None,
             tiers=self.tiers,
             attention_shares=self.resources.attention_shares,
         )

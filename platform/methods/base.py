@@ -5,16 +5,19 @@ keys get and the reason it is there; that plan is also the trace. The network at
 method; a method knows no tensors but the clean latents it is shown. One instance serves one rollout.
 """
 
+from __future__ import annotations
+
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
-import numpy as np
-import torch
-from torch import Tensor
-
+from longtake.platform.dtypes import BYTES
 from longtake.platform.errors import ConfigError
 from longtake.platform.registry import Registry
+
+if TYPE_CHECKING:
+    import numpy as np
+    from torch import Tensor
 
 
 @dataclass(frozen=True)
@@ -28,7 +31,7 @@ class Attended:
 
 
 Row = tuple[Attended, ...]
-BANK_DTYPES = {"float32": torch.float32, "bf16": torch.bfloat16, "fp8": torch.float8_e4m3fn}
+BANK_DTYPES = ("float32", "bf16", "fp8")
 """What a method's `bank_dtype` may say."""
 Latent = tuple[int, int, int]
 """Channels, height and width of a latent frame."""
@@ -125,7 +128,7 @@ class MethodConfig(ABC):
         if self.bank_dtype is None:
             return frame.values * frame.value_bytes
         scales = 4 * frame.scales if self.bank_dtype == "fp8" else 0
-        return frame.values * BANK_DTYPES[self.bank_dtype].itemsize + scales
+        return frame.values * BYTES[self.bank_dtype] + scales
 
     def budget(self, frame: FrameSize) -> int | None:
         """Frames that the bank may hold; None without a limit. Raises ConfigError for one that is too small."""

@@ -3,10 +3,13 @@
 A table takes vectors from the device without making it wait: the copy is waited for when somebody reads.
 """
 
-from typing import Protocol
+from __future__ import annotations
 
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
 
 
 class Descriptor(Protocol):
@@ -20,6 +23,15 @@ def avg_pool(latents: Tensor) -> Tensor:
     return latents.mean(dim=(-2, -1))
 
 
+def described(descriptor: Descriptor, latents: Tensor) -> Tensor:
+    """Descriptors of latents [B, n, C, H, W], computed in float32 on their device. Moves a network there."""
+    import torch
+
+    if isinstance(descriptor, torch.nn.Module):
+        descriptor.to(latents.device)
+    return descriptor(latents.float())
+
+
 def unit_length(vectors: Tensor) -> Tensor:
     """[..., E] scaled to length 1; the norm is guarded by 1e-8 added to it."""
     return vectors / (vectors.norm(dim=-1, keepdim=True) + 1e-8)
@@ -30,11 +42,23 @@ def cosine(query: Tensor, keys: Tensor) -> Tensor:
     return (unit_length(keys) @ unit_length(query).unsqueeze(-1)).squeeze(-1)
 
 
+def most_redundant(descriptors: Tensor) -> int:
+    """Index of the vector [F, E] most similar on average to the one before and the one after it (at an end, to its only
+    neighbour); the first of equals."""
+    import torch
+
+    unit = unit_length(descriptors)
+    after = (unit[:-1] * unit[1:]).sum(-1)
+    both = torch.cat([after[:1], (after[:-1] + after[1:]) / 2, after[-1:]])
+    return int(both.argmax())
+
+
 class DescriptorTable:
     """Descriptors [B, F, E] of all finished frames, in one tensor that doubles when it is full."""
 
+    rows: Tensor
+
     def __init__(self) -> None:
-        self.rows = torch.empty(0)
         self.count = 0
         self.arriving: tuple[Tensor, torch.cuda.Event] | None = None
 
@@ -44,6 +68,8 @@ class DescriptorTable:
         if described.device.type != "cuda":
             self.keep(described)
             return
+        import torch
+
         host = torch.empty(described.shape, dtype=described.dtype, pin_memory=True)
         host.copy_(described, non_blocking=True)
         self.arriving = host, torch.cuda.current_stream(described.device).record_event()
@@ -61,7 +87,7 @@ class DescriptorTable:
         if self.count == 0:
             self.rows = described.clone()
         elif end > self.rows.shape[1]:
-            self.rows = torch.cat([self.rows, torch.empty_like(self.rows)], dim=1)
+            self.rows = self.rows.repeat(1, 2, 1)
         self.rows[:, self.count : end] = described
         self.count = end
 

@@ -5,12 +5,11 @@ the newest W - S - K frames at their own slot index. The local budget is reserve
 the memory is empty. Evicted frames but the R newest are eligible. Subclasses only choose among the eligible.
 """
 
+from __future__ import annotations
+
 from abc import abstractmethod
 from dataclasses import dataclass
-from typing import ClassVar
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING, ClassVar
 
 from longtake.platform.errors import ConfigError
 from longtake.platform.methods.base import (
@@ -25,7 +24,10 @@ from longtake.platform.methods.base import (
     Row,
     Window,
 )
-from longtake.platform.methods.descriptors import Descriptor, DescriptorTable, avg_pool, unit_length
+from longtake.platform.methods.descriptors import Descriptor, DescriptorTable, avg_pool, described, most_redundant
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 Choice = tuple[int, float | None]
 """A frame and its similarity to the query, where there is one."""
@@ -103,9 +105,7 @@ class MemoryMethod(Method):
 
     def observe(self, first: int, latents: Tensor) -> None:
         if self.describes or self.budget is not None:
-            if isinstance(self.descriptor, torch.nn.Module):
-                self.descriptor.to(latents.device)
-            self.descriptors.append(self.descriptor(latents.float()))
+            self.descriptors.append(described(self.descriptor, latents))
 
     def banked(self, row: int, first: int) -> list[int]:
         """Frames that the bank holds when block `first` begins, oldest first, but for what it is about to evict."""
@@ -154,12 +154,3 @@ class MemoryMethod(Method):
         retrieved = [Attended(frame, 0, "retrieved", similarity) for frame, similarity in memory]
         split = min(sink, used)
         return (*window[:split], *retrieved, *window[split:])
-
-
-def most_redundant(descriptors: Tensor) -> int:
-    """Index of the vector [F, E] most similar on average to the one before and the one after it (at an end, to its only
-    neighbour); the first of equals."""
-    unit = unit_length(descriptors)
-    after = (unit[:-1] * unit[1:]).sum(-1)
-    both = torch.cat([after[:1], (after[:-1] + after[1:]) / 2, after[-1:]])
-    return int(both.argmax())

@@ -19,75 +19,12 @@ from torch import Tensor, nn
 
 from longtake.platform.models.attention import attention
 from longtake.platform.models.layers import GELU, Attention, FeedForward, modulated_norm
-from longtake.platform.models.rope import Split, wan_split
+from longtake.platform.models.spec import DiTSpec
 
 Attend = Callable[[int, Tensor, Tensor, Tensor], Tensor]
 """(layer, query, key, value), each [B, N, h, d] and not rotated -> [B, N, h, d]."""
 Keep = Callable[[int, Tensor, Tensor], None]
 """(layer, key, value), each [B, N, h, d] and not rotated."""
-
-
-@dataclass(frozen=True)
-class DiTSpec:
-    """Sizes of a CausalDiT; `rope_split` counts (time, row, column) pairs and defaults to Wan's split."""
-
-    dim: int
-    ffn_dim: int
-    heads: int
-    layers: int
-    channels: int
-    latent_height: int
-    latent_width: int
-    text_len: int
-    text_dim: int
-    freq_dim: int = 256
-    patch: tuple[int, int] = (2, 2)
-    rope_split: Split | None = None
-    rope_theta: float = 10_000.0
-    eps: float = 1e-6
-
-    @property
-    def head_dim(self) -> int:
-        return self.dim // self.heads
-
-    @property
-    def token_rows(self) -> int:
-        return self.latent_height // self.patch[0]
-
-    @property
-    def token_columns(self) -> int:
-        return self.latent_width // self.patch[1]
-
-    @property
-    def frame_tokens(self) -> int:
-        return self.token_rows * self.token_columns
-
-    @property
-    def split(self) -> Split:
-        return self.rope_split or wan_split(self.head_dim)
-
-    @property
-    def frame_kv_values(self) -> int:
-        """Numbers in one frame's keys and values over all layers."""
-        return 2 * self.layers * self.frame_tokens * self.dim
-
-    @property
-    def frame_kv_scales(self) -> int:
-        """Heads among them: keys and values, each layer and head."""
-        return 2 * self.layers * self.heads
-
-    def pass_flops(self, query_frames: int, attended_frames: int) -> int:
-        """Multiply-adds times two of one network pass (products only; norms and activations left out)."""
-        tokens, keys, d = query_frames * self.frame_tokens, attended_frames * self.frame_tokens, self.dim
-        linear = tokens * (6 * d * d + 2 * d * self.ffn_dim)
-        mixing = 2 * tokens * d * (keys + self.text_len)
-        return 2 * self.layers * (linear + mixing)
-
-    def block_flops(self, passes: int, query_frames: int, attended_frames: int) -> int:
-        """Of so many denoising passes and a commit pass, which ends with the last layer's queries, keys and values."""
-        whole = self.pass_flops(query_frames, attended_frames)
-        projected = 2 * query_frames * self.frame_tokens * 3 * self.dim * self.dim
-        return (passes + 1) * whole - (whole // self.layers - projected)
 
 
 def time_sinusoid(timesteps: Tensor, freq_dim: int) -> Tensor:
@@ -273,6 +210,12 @@ class CausalDiT(nn.Module):
         spec = self.spec
         grid = patches.unflatten(-1, (*spec.patch, spec.channels)).unflatten(2, (spec.token_rows, spec.token_columns))
         return grid.permute(0, 1, 6, 2, 4, 3, 5).flatten(-2).flatten(-3, -2)
+
+
+def empty_dit(spec: DiTSpec) -> CausalDiT:
+    """Names and shapes alone, on the meta device."""
+    with torch.device("meta"):
+        return CausalDiT(spec)
 
 
 def spread(mod: Tensor) -> tuple[Tensor, ...]:

@@ -8,7 +8,7 @@ Shapes: B frames, C channels, H x W latent size, E latent_dim.
 """
 
 import os
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from itertools import pairwise
 from math import prod
 from pathlib import Path
@@ -18,29 +18,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from longtake.platform.checkpoints.files import check_header, read_json, sha256
+from longtake.platform.checkpoints.files import check_header, sha256
 from longtake.platform.checkpoints.writer import write_safetensors
-from longtake.platform.errors import WeightsError
+from longtake.platform.models.spec import EmbedderSpec, spec_beside
 from longtake.platform.store.durable import json_bytes, replace_file, storage_errors, temp_path
-
-
-@dataclass(frozen=True)
-class EmbedderSpec:
-    """Sizes of the autoencoder; defaults are those of Wan at 480x832."""
-
-    in_channels: int = 16
-    spatial_h: int = 60
-    spatial_w: int = 104
-    latent_dim: int = 1024
-    hidden_dims: tuple[int, ...] = (64, 128, 256)
-
-    @property
-    def feature_shape(self) -> tuple[int, int, int]:
-        """Shape of the encoder's last feature map: each stage halves, rounding up."""
-        height, width = self.spatial_h, self.spatial_w
-        for _ in self.hidden_dims:
-            height, width = (height + 1) // 2, (width + 1) // 2
-        return self.hidden_dims[-1], height, width
 
 
 def group_norm(channels: int) -> nn.GroupNorm:
@@ -152,32 +133,10 @@ def save_embedder(
     return sha256(path)
 
 
-def spec_from(sizes: Any, origin: Path) -> EmbedderSpec:
-    """Sizes out of a training's config; keys that are no sizes are ignored. Raises WeightsError that names `origin`."""
-    fields = EmbedderSpec.__dataclass_fields__
-    if not isinstance(sizes, dict) or not all(is_size(sizes.get(key), key == "hidden_dims") for key in fields):
-        raise WeightsError(
-            f"{origin}: needs `config` with {', '.join(fields)}, whole numbers of 1 or more; "
-            "write the sizes of the trained embedder"
-        )
-    return EmbedderSpec(**{key: sizes[key] for key in fields} | {"hidden_dims": tuple(sizes["hidden_dims"])})
-
-
-def is_size(value: Any, several: bool = False) -> bool:
-    if several:
-        return isinstance(value, list | tuple) and bool(value) and all(map(is_size, value))
-    return type(value) is int and value > 0
-
-
 def empty_embedder(spec: EmbedderSpec) -> LatentAutoencoder:
     """Names and shapes alone, on the meta device."""
     with torch.device("meta"):
         return LatentAutoencoder(spec)
-
-
-def spec_beside(path: Path) -> EmbedderSpec:
-    """Sizes from `config` of the .json beside the weights."""
-    return spec_from(read_json(path.with_suffix(".json")).get("config"), path.with_suffix(".json"))
 
 
 def check_embedder(path: Path) -> None:

@@ -18,8 +18,9 @@ from torch import Tensor, nn
 
 from longtake.platform import kernels
 from longtake.platform.errors import ConfigError
-from longtake.platform.models.causal_dit import CausalDiT, DiTSpec
+from longtake.platform.models.causal_dit import CausalDiT
 from longtake.platform.models.layers import GELU
+from longtake.platform.models.spec import DiTSpec
 
 E4M3_MAX = 448.0
 SMALLEST = 1e-12

@@ -12,16 +12,9 @@ import torch
 from torch import Tensor
 
 from longtake.platform import kernels
+from longtake.platform.models.spec import Split
 
-Split = tuple[int, int, int]
 CPU = torch.device("cpu")
-
-
-def wan_split(head_dim: int) -> Split:
-    """Pairs of (time, row, column): c - 2 * (c // 3), c // 3, c // 3, as Wan splits c = head_dim / 2."""
-    pairs = head_dim // 2
-    third = pairs // 3
-    return pairs - 2 * third, third, third
 
 
 def axis_angles(positions: Tensor, pairs: int, theta: float) -> Tensor:

@@ -5,11 +5,14 @@ network predicts noise - x_0. Tables have 1000 training steps; sigma(t) is looke
 which makes sigma(0) the last entry (0.005 for shift 5) and not 0.
 """
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TYPE_CHECKING
 
-import torch
-from torch import Tensor
+if TYPE_CHECKING:
+    from torch import Tensor
 
 TRAINING_STEPS = 1000
 
@@ -30,6 +33,8 @@ class FlowSchedule:
     @cached_property
     def sigmas(self) -> Tensor:
         """[1000] float32, from 1 downwards: shift * s / (1 + (shift - 1) * s) over a linear s."""
+        import torch
+
         linear = torch.linspace(1.0, 0.0, TRAINING_STEPS + 1)[:-1]
         return self.shift * linear / (1 + (self.shift - 1) * linear)
 
@@ -41,6 +46,8 @@ class FlowSchedule:
     @cached_property
     def timesteps(self) -> Tensor:
         """[passes] float32: the timestep that the network is told in each denoising pass."""
+        import torch
+
         raw = torch.tensor(self.steps)
         if not self.warp:
             return raw.float()

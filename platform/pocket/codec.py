@@ -8,8 +8,6 @@ Legend: F latent frames, C 48 channels, a frame is [C, 1, 8]: one token per visi
 
 from __future__ import annotations
 
-import hashlib
-from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +15,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from longtake.platform.errors import LongtakeError, WeightsError
+from longtake.platform.pocket.latent_code import CHANNELS, CODEC, UPSCALE
 from longtake.platform.pocket.world import (
     COLUMN_PX,
     COLUMNS,
@@ -29,17 +28,14 @@ from longtake.platform.pocket.world import (
     panorama,
 )
 
-CHANNELS = 48
 COLUMN_DIMS = HEIGHT_PX * COLUMN_PX * 3
-PATH = Path(__file__).with_name("codec.safetensors")
 HALF = 127.5
 
 
 class PocketCodec:
     """mean [384], basis [384, 48] (orthonormal), scale [48]; pixels are taken as x / 127.5 - 1."""
 
-    def __init__(self, path: Path = PATH) -> None:
-        self.path = path
+    def __init__(self, path: Path = CODEC) -> None:
         try:
             weights = load_file(str(path))
             self.mean, self.basis, self.scale = (weights[name] for name in ("mean", "basis", "scale"))
@@ -49,10 +45,6 @@ class PocketCodec:
             ) from error
         self._to_latent = self.basis * self.scale
         self._to_pixels = (self.basis / self.scale).T.contiguous()
-
-    @cached_property
-    def sha256(self) -> str:
-        return hashlib.sha256(self.path.read_bytes()).hexdigest()
 
     def encode(self, views_FHWC: np.ndarray) -> torch.Tensor:
         """uint8 [F, 32, 32, 3] -> float32 [F, 48, 1, 8]."""
@@ -89,8 +81,6 @@ class StreamingDecoder:
     video frame 4 i. The camera is int [F], one column per step.
     """
 
-    UPSCALE = 4
-
     def __init__(self, codec: PocketCodec, camera_F: np.ndarray) -> None:
         self._codec, self._camera = codec, np.asarray(camera_F)
         self._index = 0
@@ -100,8 +90,8 @@ class StreamingDecoder:
         """float [n, 48, 1, 8] -> uint8 [m, 128, 128, 3]; mutates the decoder's place in the video."""
         small = [frame for view in self._codec.decode(latents_FCHW) for frame in self._advance(view)]
         if not small:
-            return np.zeros((0, HEIGHT_PX * self.UPSCALE, VIEW_PX * self.UPSCALE, 3), np.uint8)
-        return np.stack(small).repeat(self.UPSCALE, axis=1).repeat(self.UPSCALE, axis=2)
+            return np.zeros((0, HEIGHT_PX * UPSCALE, VIEW_PX * UPSCALE, 3), np.uint8)
+        return np.stack(small).repeat(UPSCALE, axis=1).repeat(UPSCALE, axis=2)
 
     def _advance(self, view: np.ndarray) -> list[np.ndarray]:
         previous, self._previous = self._previous, view
@@ -126,7 +116,7 @@ def split_columns(picture_HWC: np.ndarray) -> np.ndarray:
     return picture_HWC.reshape(HEIGHT_PX, count, COLUMN_PX, 3).transpose(1, 0, 2, 3).reshape(count, COLUMN_DIMS)
 
 
-def fit(seed: int = 0, panoramas: int = 800, path: Path = PATH) -> None:
+def fit(seed: int = 0, panoramas: int = 800, path: Path = CODEC) -> None:
     """Make the codec again: PCA of the columns of training panoramas, each dimension scaled by std^-0.5.
 
     One common gain then brings the latents' mean square to 1. Writes `path`.

@@ -10,9 +10,9 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from longtake.platform.checkpoints.files import published_state, sha256
+from longtake.platform.checkpoints.files import sha256
 from longtake.platform.checkpoints.keys import check_fit, shapes_of
-from longtake.platform.checkpoints.pickles import load_pickle
+from longtake.platform.checkpoints.pickles import load_pickle, published_state
 from longtake.platform.checkpoints.writer import write_safetensors
 from longtake.platform.errors import WeightsError
 from longtake.platform.store.durable import json_bytes, replace_file, storage_errors, temp_path
@@ -93,7 +93,8 @@ def final_weights(
         weights = umt5_from_original(weights)
         return weights, spec_of(weights).to_json()
     if artefact.kind == "embedder":
-        from longtake.platform.models.embedder import empty_embedder, spec_from
+        from longtake.platform.models.embedder import empty_embedder
+        from longtake.platform.models.spec import spec_from
 
         spec = spec_from(load_pickle(source).get("config"), source)
         check_fit(shapes_of(weights), shapes_of(empty_embedder(spec).state_dict()), str(source))

@@ -1,16 +1,21 @@
 """Embedders by name: those that ship, those that `longtake weights pull` brings, and files of one's own."""
 
+from __future__ import annotations
+
 from functools import lru_cache
 from pathlib import Path
-
-import torch
+from typing import TYPE_CHECKING
 
 from longtake.platform.checkpoints.files import load_into, sha256
+from longtake.platform.dtypes import torch_dtype
 from longtake.platform.errors import WeightsError
-from longtake.platform.models.embedder import EmbedderSpec, LatentAutoencoder, empty_embedder, spec_beside
+from longtake.platform.models.spec import EmbedderSpec, spec_beside
 from longtake.platform.registry import did_you_mean
 from longtake.platform.weights.artefacts import artefact_file
 from longtake.platform.weights.catalog import ARTEFACTS
+
+if TYPE_CHECKING:
+    from longtake.platform.models.embedder import LatentAutoencoder
 
 SHIPPED = Path(__file__).parents[1] / "models" / "embedders"
 
@@ -61,6 +66,8 @@ def load_embedder(name: str | Path) -> LatentAutoencoder:
 @lru_cache(maxsize=2)
 def loaded(path: Path, spec: EmbedderSpec, digest: str) -> LatentAutoencoder:
     """`digest` is a key only: a file of other weights is another embedder."""
+    from longtake.platform.models.embedder import empty_embedder
+
     model = empty_embedder(spec)
-    load_into(model, path, torch.float32)
+    load_into(model, path, torch_dtype("float32"))
     return model.eval().requires_grad_(False)

@@ -8,7 +8,8 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from longtake.platform.checkpoints.files import published_state, sha256
+from longtake.platform.checkpoints.files import sha256
+from longtake.platform.checkpoints.pickles import published_state
 from longtake.platform.errors import WeightsError
 from longtake.platform.weights.archive import member
 from longtake.platform.weights.entries import Pickle

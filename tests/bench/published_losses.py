@@ -35,9 +35,10 @@ from longtake.platform.methods.base import Attended, MethodConfig, Plan, Rollout
 from longtake.platform.methods.native import Native
 from longtake.platform.methods.rag import Rag
 from longtake.platform.models.attention import attention
-from longtake.platform.models.causal_dit import CausalDiT, DiTSpec
+from longtake.platform.models.causal_dit import CausalDiT
 from longtake.platform.models.rope import frame_rotation
 from longtake.platform.models.schedule import FlowSchedule
+from longtake.platform.models.spec import DiTSpec
 from longtake.platform.process import set_up_computing
 
 WINDOW = Window(12, 1, 3)

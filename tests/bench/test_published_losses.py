@@ -5,7 +5,7 @@ import torch
 
 from longtake.platform.methods.native import Native, NativeRelative
 from longtake.platform.methods.rag import Rag
-from longtake.platform.models.causal_dit import DiTSpec
+from longtake.platform.models.spec import DiTSpec
 
 from .published_losses import HabitContext, compare, start
 

@@ -4,8 +4,9 @@ import torch
 
 from longtake.platform.generation.rollout import Rollout
 from longtake.platform.methods.base import FrameSize, RolloutInfo, Window
-from longtake.platform.models.causal_dit import CausalDiT, DiTSpec
+from longtake.platform.models.causal_dit import CausalDiT
 from longtake.platform.models.schedule import FlowSchedule
+from longtake.platform.models.spec import DiTSpec
 
 SPEC = DiTSpec(
     dim=24, ffn_dim=32, heads=2, layers=2, channels=3, latent_height=2, latent_width=4, text_len=4, text_dim=5

@@ -11,7 +11,8 @@ import torch
 from longtake.platform.checkpoints.files import load_safetensors
 from longtake.platform.corpus.reader import Corpus
 from longtake.platform.errors import ConfigError, LongtakeError, StorageError
-from longtake.platform.models.embedder import EmbedderSpec, LatentAutoencoder
+from longtake.platform.models.embedder import LatentAutoencoder
+from longtake.platform.models.spec import EmbedderSpec
 from longtake.platform.store.training import TrainingFolder
 from longtake.platform.weights.embedder_catalog import load_embedder
 from longtake.platform.workers.group import RankContext, run_single_rank, single_rank

@@ -13,7 +13,8 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from longtake.platform.errors import ConfigError
-from longtake.platform.models.embedder import EmbedderSpec, LatentAutoencoder
+from longtake.platform.models.embedder import LatentAutoencoder
+from longtake.platform.models.spec import EmbedderSpec
 from longtake.trainers.losses import LossConfig, embedder_loss, smoothness, window_delta
 
 GOLDEN = Path(__file__).parents[1] / "golden"

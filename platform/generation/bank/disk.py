@@ -36,14 +36,12 @@ from longtake.platform.generation.bank.pages import PinnedPages, Pinning
 from longtake.platform.generation.bank.pinned import cut, slot_bytes
 from longtake.platform.generation.bank.streams import REACHED, Event, SideStream, Streams
 from longtake.platform.generation.bank.tier import Fetched, InPlaceTier, Stored
-from longtake.platform.resources import GIB
+from longtake.platform.resources import GIB, STAGING_ENTRIES, WRITING_SLOTS
 
 MADV_DONTNEED = getattr(mmap, "MADV_DONTNEED", None)
 FILE_SPAN = 2**42
 """Bytes of address space for the one mapping of the file (a mapping per entry would hold a file descriptor each). Disk
 space is allocated as entries come: 240 s of Wan 1.3B use 273 GB of these 4.4 TB."""
-WRITING_SLOTS, READING_SLOTS = 4, 2
-STAGING_ENTRIES = WRITING_SLOTS + READING_SLOTS
 
 
 class DiskTier(InPlaceTier):

@@ -10,7 +10,7 @@ from typing import Any
 
 from torch import Tensor
 
-from longtake.platform.checkpoints.files import listing
+from longtake.platform.checkpoints.keys import listing
 from longtake.platform.errors import WeightsError
 
 EMBEDDING, TWIN = "shared.weight", "encoder.embed_tokens.weight"

@@ -11,7 +11,8 @@ import pytest
 from longtake.jobs.cli import execute
 from longtake.jobs.embedder.candidates import label_of, resolve
 from longtake.jobs.embedder.options import EmbedderEvalOptions
-from longtake.platform.models.embedder import EmbedderSpec, fresh_embedder, save_embedder
+from longtake.platform.models.embedder import fresh_embedder, save_embedder
+from longtake.platform.models.spec import EmbedderSpec
 
 POCKET = EmbedderSpec(48, 1, 8, latent_dim=16, hidden_dims=(64, 64))
 FILES = {

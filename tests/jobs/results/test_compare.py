@@ -19,6 +19,7 @@ from longtake.platform.store.sweep import SweepStore
 from longtake.platform.takes import Cell, MethodSpec, Take
 from longtake.platform.video.writing import VideoWriter
 from tests.jobs.tiny import write_sweep
+from tests.test_guard_layout import NOT_FOR_PLAN, run_and_list_modules
 
 SWEEP = {"name": "small", "backbones": ["tiny"], "methods": ["native"], "lengths_s": [30], "prompts": ["a"]}
 HIT = ("pocket", "revisit_hit", WHOLE)
@@ -111,6 +112,14 @@ def test_mean_and_interval_are_those_of_ranks_to_the_last_bit(tmp_path: Path):
             measure = ("pocket", name, WHOLE)
             row = compare_cells(scores, measure, 30, "native")[Cell("tiny", ranked["method"], 30), measure]
             assert (row["mean"], [row["low"], row["high"]]) == (metric["score"], metric["score_interval"])
+
+
+def test_comparing_loads_no_heavy_library(tmp_path: Path):
+    takes = [Take("tiny", MethodSpec(name, name), 30, 120, prompt, 0) for name in ("native", "rag") for prompt in "ab"]
+    store = scored_store(tmp_path, takes, SuiteEntry("weightless", "weightless"))
+    text, loaded = run_and_list_modules("compare", str(store.folder))
+    assert "difference to native" in text
+    assert NOT_FOR_PLAN & loaded == set()
 
 
 def test_a_sweep_is_compared_and_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]):

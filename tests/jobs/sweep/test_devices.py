@@ -3,11 +3,12 @@
 from pathlib import Path
 
 import pytest
+import torch
 
 from longtake.jobs.sweep.grid import expand
 from longtake.jobs.sweep.plan import check_gpus
 from longtake.platform.errors import ConfigError
-from longtake.platform.resources import find_device
+from longtake.platform.resources import find_device, gpu_count
 from tests.jobs import tiny
 
 WAN = ["backbones=[longlive]", "suites=[weightless]"]
@@ -58,3 +59,7 @@ def test_the_disk_of_a_bank_is_one_place_for_all_workers(tmp_path: Path, monkeyp
 def test_the_backbones_own_window_is_one_take_under_any_spelling(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="'native' and 'same' come to the same parameters"):
         expand(tiny.write_sweep(tmp_path), ["methods=[native, {native: {window: 12, sink: 1}, as: same}]"])
+
+
+def test_gpus_are_counted_as_torch_counts_them() -> None:
+    assert gpu_count() == torch.cuda.device_count()

@@ -6,9 +6,11 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from longtake.platform.checkpoints.files import clean_key, load_safetensors, load_strict
+from longtake.platform.checkpoints.files import load_safetensors, load_strict
+from longtake.platform.checkpoints.keys import clean_key
 from longtake.platform.errors import WeightsError
-from longtake.platform.models.embedder import EmbedderSpec, LatentAutoencoder
+from longtake.platform.models.embedder import LatentAutoencoder
+from longtake.platform.models.spec import EmbedderSpec
 from longtake.platform.weights.embedder_catalog import embedder_file, load_embedder
 
 

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 import torch
 
-from longtake.platform.checkpoints.files import published_state
+from longtake.platform.checkpoints.pickles import published_state
 from longtake.platform.errors import WeightsError
 
 pytestmark = [

@@ -12,10 +12,13 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from longtake.platform.checkpoints.files import check_header, check_lora_header, load_into, merge_lora, published_state
+from longtake.platform.checkpoints.files import check_header, check_lora_header, load_into
+from longtake.platform.checkpoints.lora import merge_lora
+from longtake.platform.checkpoints.pickles import published_state
 from longtake.platform.checkpoints.writer import write_safetensors
 from longtake.platform.errors import WeightsError
-from longtake.platform.models.causal_dit import CausalDiT, DiTSpec
+from longtake.platform.models.causal_dit import CausalDiT
+from longtake.platform.models.spec import DiTSpec
 
 GOLDEN = Path(__file__).parents[2] / "golden"
 TINY = DiTSpec(16, 24, 2, 2, 4, 4, 4, 6, 10, freq_dim=8)

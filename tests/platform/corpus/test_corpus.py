@@ -17,8 +17,9 @@ from torch import Tensor
 
 from longtake.platform.corpus.mapped import MappedTensors
 from longtake.platform.corpus.reader import INDEX, Corpus, read_shard, record_file, shard_file
-from longtake.platform.corpus.records import ShardRecord, corpus_dtype, describe
+from longtake.platform.corpus.records import ShardRecord, describe
 from longtake.platform.corpus.writer import CorpusStore, damaged
+from longtake.platform.dtypes import torch_dtype
 from longtake.platform.errors import ConfigError, LockedError, StorageError
 from longtake.platform.takes import MethodSpec, Take
 
@@ -283,7 +284,7 @@ def test_a_shard_that_is_no_safetensors_file_is_one_line(tmp_path: Path, content
 def test_mapped_rows_are_those_of_safetensors_itself(tmp_path: Path, dtype: str) -> None:
     from safetensors.torch import save_file
 
-    values = {"a": torch.randn(5, 3, 7).to(corpus_dtype(dtype)), "b": torch.randn(4, 1).to(corpus_dtype(dtype))}
+    values = {"a": torch.randn(5, 3, 7).to(torch_dtype(dtype)), "b": torch.randn(4, 1).to(torch_dtype(dtype))}
     save_file(values, tmp_path / "x.safetensors", {"made": "by the library"})
     mapped = MappedTensors(tmp_path / "x.safetensors")
     assert mapped.rows("a", 1, 3).equal(values["a"][1:4])

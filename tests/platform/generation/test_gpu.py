@@ -8,19 +8,20 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from longtake.platform.dtypes import torch_dtype
 from longtake.platform.generation.bank.bank import Bank
 from longtake.platform.generation.bank.disk import StagedDiskTier
 from longtake.platform.generation.bank.pages import CudaPinning
 from longtake.platform.generation.bank.pinned import PinnedTier
 from longtake.platform.generation.bank.streams import streams_of
 from longtake.platform.generation.bank.tiers import build_tiers
-from longtake.platform.methods.base import BANK_DTYPES as DTYPES
-from longtake.platform.methods.base import Window
+from longtake.platform.methods.base import BANK_DTYPES, Window
 from longtake.platform.methods.native import Native
 from longtake.platform.methods.rag import Rag
 from longtake.platform.methods.random_memory import RandomMemory
 from longtake.platform.models import attention
-from longtake.platform.models.embedder import EmbedderSpec, LatentAutoencoder
+from longtake.platform.models.embedder import LatentAutoencoder
+from longtake.platform.models.spec import EmbedderSpec
 from longtake.platform.process import compute_exactly
 from longtake.platform.resources import GIB, BankCapacity
 from tests.platform.rollouts import ENTRY_VALUES, SPEC, latents, new_network, start
@@ -60,7 +61,7 @@ def rooms(tmp_path):
     ]
 
 
-@pytest.mark.parametrize("name", DTYPES)
+@pytest.mark.parametrize("name", BANK_DTYPES)
 @pytest.mark.parametrize("config", [Rag(), RandomMemory(bank_frames=11)], ids=["all", "11"])
 def test_where_the_bank_lies_changes_no_bit(network, rooms, name, config):
     """A budget frees buffers while copies are under way. Shelves are kept for a second take, whose buffers are used."""
@@ -68,7 +69,7 @@ def test_where_the_bank_lies_changes_no_bit(network, rooms, name, config):
     for capacity in rooms:
         tiers = build_tiers(capacity, CUDA)
         for _ in range(2):
-            rollout = start(network, config, seeds=(1, 2), bank_dtype=DTYPES[name], tiers=tiers)
+            rollout = start(network, config, seeds=(1, 2), bank_dtype=torch_dtype(name), tiers=tiers)
             made.append(latents(rollout, 24).cpu())
             rollout.close()
         assert not any(tier.used for tier in tiers)

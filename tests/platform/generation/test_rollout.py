@@ -9,13 +9,13 @@ import torch
 
 from longtake.jobs.verify import build_rollout, case_files, verify, verify_case
 from longtake.platform.checkpoints.files import load_safetensors, read_json
+from longtake.platform.dtypes import torch_dtype
 from longtake.platform.errors import ConfigError
 from longtake.platform.generation.bank.disk import StagedDiskTier
 from longtake.platform.generation.bank.pages import NoPinning
 from longtake.platform.generation.bank.pinned import PinnedTier
 from longtake.platform.generation.bank.tiers import build_tiers
 from longtake.platform.generation.context import ContextBuffer
-from longtake.platform.methods.base import BANK_DTYPES as DTYPES
 from longtake.platform.methods.base import Window, methods
 from longtake.platform.methods.native import Native, NativeRelative
 from longtake.platform.methods.rag import Rag
@@ -124,7 +124,7 @@ def test_a_key_is_rotated_once_per_position(network, monkeypatch):
 
 @pytest.mark.parametrize(("name", "entry_bytes"), [("float32", 4 * ENTRY_VALUES), ("bf16", 2 * ENTRY_VALUES)])
 def test_only_the_bank_grows(network, name, entry_bytes):
-    rollout = start(network, Rag(), bank_dtype=DTYPES[name])
+    rollout = start(network, Rag(), bank_dtype=torch_dtype(name))
     for index in range(30):
         rollout.block(index)
     assert rollout.cache.bank.num_bytes == (90 - 12) * entry_bytes
@@ -144,7 +144,7 @@ def test_native_keeps_no_bank(network):
 @pytest.mark.parametrize(("name", "limit"), [("bf16", 0.05), ("fp8", 0.5)])
 def test_a_rounded_bank_stays_close(network, name, limit):
     """Numbers of order 1: bf16 keeps 8 bits of them, fp8 4; how far that is amplified depends on the network."""
-    exact, rounded = (latents(start(network, Rag(), bank_dtype=DTYPES[d]), 12) for d in ("float32", name))
+    exact, rounded = (latents(start(network, Rag(), bank_dtype=torch_dtype(d)), 12) for d in ("float32", name))
     assert 0 < (exact - rounded).abs().max() < limit
 
 
@@ -154,11 +154,11 @@ def test_a_rounded_bank_stays_close(network, name, limit):
 def test_where_the_bank_lies_changes_no_bit(network, tmp_path, name, config):
     """20 blocks of two takes evict 48 frames each: they lie in memory, in a file, or 7 in memory and the rest there."""
     scales = 2 * SPEC.layers * SPEC.heads * 4 if name == "fp8" else 0
-    entry, held = ENTRY_VALUES * DTYPES[name].itemsize + scales, 2 * (config.bank_frames or 48)
+    entry, held = ENTRY_VALUES * torch_dtype(name).itemsize + scales, 2 * (config.bank_frames or 48)
     made = []
     for host_entries in (held, 0, 7):
         tiers = build_tiers(capacity(host_entries, entry, tmp_path), network.device)
-        rollout = start(network, config, seeds=(1, 2), bank_dtype=DTYPES[name], tiers=tiers)
+        rollout = start(network, config, seeds=(1, 2), bank_dtype=torch_dtype(name), tiers=tiers)
         made.append(latents(rollout, 20))
         assert len(rollout.cache.bank) == held
         assert [tier.used for tier in tiers] == [host_entries * entry, (held - host_entries) * entry]
@@ -199,9 +199,9 @@ def test_a_budget_that_is_never_reached_changes_nothing(network):
 @pytest.mark.parametrize(("name", "config"), [("float32", Rag()), ("fp8", RandomMemory(bank_frames=12))])
 def test_shelves_as_beside_a_gpu_change_no_bit(network, tmp_path, name, config):
     """Pinned memory and a staged file, with lagging copies and helper threads. Two takes, against a CPU's shelf."""
-    kwargs = {"seeds": (1, 2), "bank_dtype": DTYPES[name]}
+    kwargs = {"seeds": (1, 2), "bank_dtype": torch_dtype(name)}
     expected = latents(start(network, config, **kwargs), 20)
-    few = 5.5 * ENTRY_VALUES * DTYPES[name].itemsize
+    few = 5.5 * ENTRY_VALUES * torch_dtype(name).itemsize
     device = torch.device("cpu")
     tiers = [PinnedTier(device, few, NoPinning()), StagedDiskTier(str(tmp_path), device, NoPinning())]
     for _ in range(2):

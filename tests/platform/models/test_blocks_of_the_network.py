@@ -8,8 +8,9 @@ from safetensors.torch import load_file
 
 from longtake.platform.models.causal_dit import time_sinusoid
 from longtake.platform.models.layers import GELU
-from longtake.platform.models.rope import frame_rotation, rotate, wan_split
+from longtake.platform.models.rope import frame_rotation, rotate
 from longtake.platform.models.schedule import FlowSchedule
+from longtake.platform.models.spec import wan_split
 
 GOLDEN = Path(__file__).parents[2] / "golden"
 

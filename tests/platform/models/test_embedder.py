@@ -9,7 +9,8 @@ import torch
 from safetensors.torch import load_file
 
 from longtake.platform.errors import WeightsError
-from longtake.platform.models.embedder import EmbedderSpec, LatentAutoencoder, ResBlock, fresh_embedder, save_embedder
+from longtake.platform.models.embedder import LatentAutoencoder, ResBlock, fresh_embedder, save_embedder
+from longtake.platform.models.spec import EmbedderSpec
 from longtake.platform.weights.embedder_catalog import SHIPPED, embedder_file, load_embedder
 
 GOLDEN = Path(__file__).parents[2] / "golden"

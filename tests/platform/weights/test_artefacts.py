@@ -14,7 +14,8 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from longtake.platform.errors import ConfigError, LongtakeError, WeightsError
-from longtake.platform.models.causal_dit import CausalDiT, DiTSpec
+from longtake.platform.models.causal_dit import CausalDiT
+from longtake.platform.models.spec import DiTSpec
 from longtake.platform.weights import manifest as manifests
 from longtake.platform.weights.artefacts import (
     artefact_file,

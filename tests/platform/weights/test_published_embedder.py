@@ -12,7 +12,8 @@ import torch
 from longtake.platform.errors import WeightsError
 from longtake.platform.methods.base import Window
 from longtake.platform.methods.rag import Rag
-from longtake.platform.models.embedder import EmbedderSpec, LatentAutoencoder, fresh_embedder
+from longtake.platform.models.embedder import LatentAutoencoder, fresh_embedder
+from longtake.platform.models.spec import EmbedderSpec
 from longtake.platform.weights.artefacts import READY, folder_of, state
 from longtake.platform.weights.catalog import artefact
 from longtake.platform.weights.check import check_weights, verify

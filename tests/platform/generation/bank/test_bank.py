@@ -3,10 +3,11 @@
 import pytest
 import torch
 
+from longtake.platform.dtypes import torch_dtype
 from longtake.platform.generation.bank.bank import Bank
 from longtake.platform.generation.bank.packing import FP8, pack, unpack
 from longtake.platform.generation.bank.tiers import build_tiers
-from longtake.platform.methods.base import BANK_DTYPES as DTYPES
+from longtake.platform.methods.base import BANK_DTYPES
 from longtake.platform.resources import BankCapacity
 
 CPU = torch.device("cpu")
@@ -29,7 +30,7 @@ def filled(frames, **kwargs):
     return bank
 
 
-@pytest.mark.parametrize("dtype", DTYPES.values(), ids=DTYPES)
+@pytest.mark.parametrize("dtype", map(torch_dtype, BANK_DTYPES), ids=BANK_DTYPES)
 @pytest.mark.parametrize("compute", [torch.float32, torch.bfloat16])
 def test_an_entry_is_the_same_on_its_way_and_on_its_shelf(dtype, compute):
     bank, given = bank_of(dtype, compute), entry(1).to(compute)

@@ -11,6 +11,7 @@ import zlib
 import pytest
 import torch
 
+from longtake.platform.dtypes import torch_dtype
 from longtake.platform.generation.bank.bank import Bank
 from longtake.platform.generation.bank.disk import DiskTier, StagedDiskTier
 from longtake.platform.generation.bank.packing import pack, packed_bytes, unpack
@@ -18,7 +19,7 @@ from longtake.platform.generation.bank.pages import NoPinning
 from longtake.platform.generation.bank.pinned import PinnedTier
 from longtake.platform.generation.bank.streams import streams_of
 from longtake.platform.generation.bank.tier import MemoryTier
-from longtake.platform.methods.base import BANK_DTYPES as DTYPES
+from longtake.platform.methods.base import BANK_DTYPES
 from tests.platform.generation.bank.lagging_stream import LaggingStream, lagging_streams, streams_beside_the_host
 
 CPU = torch.device("cpu")
@@ -151,10 +152,10 @@ def test_every_read_is_right_while_all_streams_lag(max_bytes, seed, tmp_path):
 
 
 @pytest.mark.parametrize("max_bytes", ROOMS)
-@pytest.mark.parametrize("name", DTYPES)
+@pytest.mark.parametrize("name", BANK_DTYPES)
 def test_every_read_is_right_in_every_dtype(max_bytes, name, tmp_path):
     """Packing and unpacking run in the calling thread, so only copies lag. Takes with two dtypes share the shelves."""
-    dtype = DTYPES[name]
+    dtype = torch_dtype(name)
     tiers = shelves_of(max_bytes, packed_bytes(SHAPE, torch.bfloat16, dtype), tmp_path)
     for take, stored in enumerate((dtype, torch.float32)):
         bank = Bank(tiers, stored, torch.bfloat16, CPU, streams_beside_the_host())

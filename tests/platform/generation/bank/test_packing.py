@@ -3,8 +3,9 @@
 import pytest
 import torch
 
+from longtake.platform.dtypes import torch_dtype
 from longtake.platform.generation.bank.packing import FP8, pack, unpack
-from longtake.platform.methods.base import BANK_DTYPES as DTYPES
+from longtake.platform.methods.base import BANK_DTYPES
 
 SHAPE = (2, 3, 5, 4, 8)
 
@@ -57,5 +58,5 @@ def test_a_head_of_zeros_stays_zeros_and_no_number_is_lost():
 
 def test_num_bytes():
     """960 numbers; in 8 bits with a float32 scale for each of 2 x 3 x 4 heads."""
-    sizes = {name: pack(entry(), dtype).num_bytes for name, dtype in DTYPES.items()}
+    sizes = {name: pack(entry(), torch_dtype(name)).num_bytes for name in BANK_DTYPES}
     assert sizes == {"float32": 3840, "bf16": 1920, "fp8": 960 + 4 * 24}
