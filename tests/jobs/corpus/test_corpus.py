@@ -54,7 +54,7 @@ def folder_of(folder: Path, name: str = "few") -> Path:
 def facts(folder: Path) -> tuple[bytes, list[str], str]:
     """The index, each shard's sha256, and the digest."""
     corpus = Corpus.open(folder)
-    records = [read_shard(folder, number) for number in range(len(list(folder.glob("shards/*.json"))))]
+    records = [read_shard(folder, number) for number in range(len(list(folder.glob("shards/[0-9]*.json"))))]
     return (folder / "index.jsonl").read_bytes(), [r.sha256 for r in records if r], corpus.digest
 
 
@@ -147,7 +147,7 @@ def test_a_killed_driver_resumes_to_one_entry_per_prompt(tmp_path: Path, calm: P
         process.kill()
         process.communicate()
         codes.append(process.returncode)
-        done |= {path: path.stat().st_mtime_ns for path in folder.glob("shards/*.json") if path not in done}
+        done |= {path: path.stat().st_mtime_ns for path in folder.glob("shards/[0-9]*.json") if path not in done}
     assert codes[:2] == [-signal.SIGKILL] * 2
     last = start(spec)
     out, err = last.communicate(timeout=120)
@@ -227,7 +227,7 @@ def test_a_shard_that_fails_three_times_is_set_aside_and_the_others_are_made(
     assert out.count("tried again after RuntimeError: no bricks") == 2
     assert "failed: shard 0: RuntimeError: no bricks" in out
     assert "the index was not written; run again" in out
-    assert [path.name for path in folder_of(tmp_path).glob("shards/*.json")] == ["00001.json"]
+    assert [path.name for path in folder_of(tmp_path).glob("shards/[0-9]*.json")] == ["00001.json"]
     assert not (folder_of(tmp_path) / "index.jsonl").exists()
 
 
