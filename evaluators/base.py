@@ -13,7 +13,7 @@ import json
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, is_dataclass
+from dataclasses import dataclass, field, is_dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
@@ -26,8 +26,13 @@ from longtake.platform.registry import Registry
 
 if TYPE_CHECKING:
     from longtake.evaluators.views import ClipView
+    from longtake.platform.takes import Take
 
 Direction = Literal["higher", "lower"]
+METRIC, WEIGHTS = "metric.", "weights."
+"""What keys of a record's `versions` start with that say which metric and which weights made it."""
+CHOSEN = "metrics"
+"""The suite whose metrics a sweep names itself, and the setting that names them."""
 
 
 class Unscorable(Exception):
@@ -48,6 +53,11 @@ class VideoContext:
     prefix_frames: int = 0  # latent frames that were given, not generated
     latent_frames: int | None = None
     model_pool: ModelPool = field(default_factory=ModelPool)
+
+    def of_take(self, take: Take) -> VideoContext:
+        """With what the take knows of its video."""
+        given, frames = take.prefix_frames, take.latent_frames
+        return replace(self, prompt=take.prompt, seed=take.seed, prefix_frames=given, latent_frames=frames)
 
 
 @dataclass
@@ -85,6 +95,8 @@ class Metric(ABC):
     still_value: ClassVar[float | None] = None
     sees_source: ClassVar[bool] = False  # is shown the decoded frames under every protocol
     ratio_drift: ClassVar[bool] = False  # drift is also told as last quarter / first quarter
+    counts_events: ClassVar[bool] = False  # reported as a count below the table; its drift means nothing
+    version: ClassVar[int] = 1  # raised when the same video would get another number
 
     @classmethod
     def applies(cls, ctx: VideoContext) -> bool:
@@ -94,6 +106,15 @@ class Metric(ABC):
     def networks(self) -> Sequence[str]:
         """Published networks that it runs, by their names in evaluators/models."""
         return ()
+
+    def artefacts(self) -> list[str]:
+        """The published weights that its networks are filled with, each once."""
+        names = self.networks()
+        if not names:
+            return []
+        from longtake.evaluators.models.base import networks
+
+        return list(dict.fromkeys(artefact for name in names for artefact in networks.get(name).artefacts))
 
     def cache_settings(self) -> dict[str, Any]:
         """The settings that its number depends on."""
@@ -116,18 +137,23 @@ metrics: Registry[type[Metric]] = Registry("metric", "longtake.evaluators.metric
 class Suite(ABC):
     """A set of metrics under one protocol. Scores of two suites, or of two protocols, never meet in one table.
 
-    A suite that can be set differently is a frozen dataclass whose fields are its settings.
+    A suite that can be set differently is a frozen dataclass whose fields are its settings; `chosen_by` names the one
+    that says which metrics to score.
     """
 
     name: ClassVar[str]
     about: ClassVar[str]  # what a reader of a table must know
-    version: ClassVar[int]  # raised whenever a number of this suite can change
+    chosen_by: ClassVar[str] = ""
     protocol: str
     metrics: Sequence[str]  # as registered
 
     def metric(self, key: str) -> Metric:
         """One of `metrics`, as this suite wants it."""
         return metrics.get(key)()
+
+    def all_metrics(self) -> dict[str, Metric]:
+        """Registered name -> metric."""
+        return {key: self.metric(key) for key in self.metrics}
 
     def settings(self) -> dict[str, Any]:
         """What was chosen that can change a number."""
@@ -137,9 +163,18 @@ class Suite(ABC):
         """Settings that speak of a folder of videos, and mean nothing in a sweep."""
         return []
 
+    def variants(self) -> dict[str, Suite]:
+        """Other settings that need more than the default ones, by a name for `longtake doctor`."""
+        return {}
+
+    def official_results(self, videos: Mapping[str, Mapping[str, Any]]) -> dict[str, list[Any]]:
+        """A folder's report in the form of the code that published the metrics: metric -> [mean of the folder, parts].
+        `videos`: name -> entry of the report. Empty for a suite without such a form."""
+        return {}
+
     def networks(self) -> list[str]:
         """Published networks that its metrics run, each once."""
-        return list(dict.fromkeys(name for key in self.metrics for name in self.metric(key).networks()))
+        return list(dict.fromkeys(name for metric in self.all_metrics().values() for name in metric.networks()))
 
 
 suites: Registry[type[Suite]] = Registry("suite", "longtake.evaluators.suites")
@@ -160,18 +195,38 @@ class SuiteEntry:
     def open(self, where: str = "suites") -> Suite:
         """Raises ConfigError, which starts with `where`, for an unknown name or setting."""
         kind = suites.get(self.name)
-        if not self.params:
-            return kind()
-        if not is_dataclass(kind):
+        if self.params and not is_dataclass(kind):
             raise ConfigError(f"{where}.{self.label}: {self.name} has no settings; write its name alone")
-        return config.build(kind, self.params, f"{where}.{self.label}")
+        suite = config.build(kind, self.params, f"{where}.{self.label}") if self.params else kind()
+        if not suite.metrics:
+            raise ConfigError(f"{where}.{self.label}: names no metric; give {suite.chosen_by}=[NAME, ...]")
+        return suite
+
+    @cached_property
+    def suite(self) -> Suite:
+        return self.open()
+
+    @cached_property
+    def metrics(self) -> dict[str, Metric]:
+        """The suite's metrics, by registered name."""
+        return self.suite.all_metrics()
 
     @cached_property
     def stamp(self) -> dict[str, str]:
-        """What a score must have been made with to count as this suite's: part of its `versions`."""
-        suite = self.open()
-        chosen = {"settings": json.dumps(settings, sort_keys=True)} if (settings := suite.settings()) else {}
-        return {"suite": f"{suite.name}-{suite.version}", **chosen} | weights_stamp(self.weights)
+        """What a record of scores must have been made with to be current: part of its `versions`.
+
+        `metric.<name>`: the metric's registered name and version. `suite`: the name and -1, as when suites had
+        versions, so that tables of older stores keep their bytes.
+        """
+        chosen = {"settings": json.dumps(settings, sort_keys=True)} if (settings := self.suite.settings()) else {}
+        versions = {f"{METRIC}{metric.name}": f"{key}-{metric.version}" for key, metric in self.metrics.items()}
+        return {"suite": f"{self.name}-1", **chosen, **versions} | weights_stamp(self.weights)
+
+    @cached_property
+    def former_labels(self) -> list[str]:
+        """Labels under which the store may have scores of this suite from when it had another name."""
+        names = suites.names_of(self.name)
+        return [name for name in names if name != self.label] if self.label in names else []
 
     def to_json(self) -> dict[str, Any]:
         return {"name": self.name, "label": self.label, "params": dict(self.params), "weights": dict(self.weights)}
@@ -183,15 +238,23 @@ class SuiteEntry:
 
 def suite_entries(entries: list[Any]) -> list[SuiteEntry]:
     """The list `suites` of a sweep file. Raises ConfigError for a bad entry, or for two with one label."""
-    return [SuiteEntry(*parts) for parts in read_entries("suites", entries, "suite")]
+    spelled = [with_chosen_metrics(f"suites[{i}]", entry) for i, entry in enumerate(entries)]
+    return [SuiteEntry(*parts) for parts in read_entries("suites", spelled, "suite")]
+
+
+def with_chosen_metrics(key: str, entry: Any) -> Any:
+    """`{metrics: [NAME, ...], as: LABEL}` in the form of other suites with settings."""
+    if not isinstance(entry, dict) or not isinstance(named := entry.get(CHOSEN), list):
+        return entry
+    if "as" not in entry:
+        raise ConfigError(f"{key}: chosen metrics need a label; write {{{CHOSEN}: [NAME, ...], as: LABEL}}")
+    return entry | {CHOSEN: {CHOSEN: named}}
 
 
 def weights_stamp(weights: Mapping[str, str]) -> dict[str, str]:
-    return {f"weights.{artefact}": digest for artefact, digest in sorted(weights.items())}
+    return {f"{WEIGHTS}{artefact}": digest for artefact, digest in sorted(weights.items())}
 
 
 def directions(entry: SuiteEntry) -> dict[str, Direction]:
     """Which way is better, for the metrics of a suite that take part in ranks."""
-    suite = entry.open()
-    chosen = [suite.metric(key) for key in suite.metrics]
-    return {m.name: m.direction for m in chosen if m.ranked}
+    return {metric.name: metric.direction for metric in entry.metrics.values() if metric.ranked}

@@ -7,16 +7,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, requires, version
 from typing import TYPE_CHECKING
 
 from longtake.platform.errors import WeightsError
 
 if TYPE_CHECKING:
-    from longtake.evaluators.base import Suite
+    from longtake.evaluators.base import Metric
 
-LONG_RANGE = "long_range"
 WAN = "wan"
 
 
@@ -30,29 +29,23 @@ class Capability:
 
 
 def dimensions() -> Iterator[Capability]:
-    """A row for each metric of each suite; for one that can look further, also for what only that needs."""
+    """A row for each metric of each suite, and for what a variant of the suite changes."""
     from longtake.evaluators.base import suites
 
     for name in suites.names():
-        kind = suites.get(name)
-        plain = kind()
-        for key in plain.metrics:
-            yield dimension(name, plain, key)
-        if is_dataclass(kind) and LONG_RANGE in {one.name for one in fields(kind)}:
-            further = kind(**{LONG_RANGE: True})
-            changed = [key for key in further.metrics if networks(further, key) != networks(plain, key)]
-            yield from (dimension(f"{name} {LONG_RANGE}", further, key) for key in changed)
+        plain = suites.get(name)()
+        yield from (dimension(name, metric) for metric in plain.all_metrics().values())
+        for variant, further in plain.variants().items():
+            for key, metric in further.all_metrics().items():
+                if metric.networks() != plain.metric(key).networks():
+                    yield dimension(f"{name} {variant}", metric)
 
 
-def dimension(group: str, suite: Suite, key: str) -> Capability:
+def dimension(group: str, metric: Metric) -> Capability:
     from longtake.evaluators.models.base import missing
 
-    lines = (short(line) for network in networks(suite, key) for line in missing(network))
-    return Capability(group, suite.metric(key).name, tuple(dict.fromkeys(lines)))
-
-
-def networks(suite: Suite, key: str) -> list[str]:
-    return list(suite.metric(key).networks())
+    lines = (short(line) for network in metric.networks() for line in missing(network))
+    return Capability(group, metric.name, tuple(dict.fromkeys(lines)))
 
 
 def backbones() -> Iterator[Capability]:
@@ -61,7 +54,7 @@ def backbones() -> Iterator[Capability]:
 
     for name in known.names():
         user, missing = known.get(name), list[str]()
-        if hasattr(user, "artefacts"):
+        if user.artefacts():
             missing += [f"{one} is not installed; run pip install 'longtake[{WAN}]'" for one in uninstalled(WAN)]
         try:
             user.fingerprint()

@@ -123,5 +123,5 @@ def networks(artefact: str) -> Iterator[nn.Module | Mapping[str, Shape]]:
     from longtake.platform.models.causal_dit import empty_dit
 
     users = [backbones.get(name) for name in backbones.names()]
-    named = [user for user in users if artefact in getattr(user, "artefacts", dict)().values()]
+    named = [user for user in users if artefact in user.artefacts().values()]
     yield from map(empty_dit, dict.fromkeys(user.spec.network for user in named))

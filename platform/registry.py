@@ -31,26 +31,35 @@ class Registry(Generic[T]):
         self.noun = noun
         self.package = package
         self._items: dict[str, T] = {}
+        self._former: dict[str, str] = {}
         self._loaded = False
 
-    def register(self, name: str) -> Callable[[U], U]:
-        """Decorator that gives a part its name. Raises ValueError when another part already has it."""
+    def register(self, name: str, *former: str) -> Callable[[U], U]:
+        """Decorator that gives a part its name. Raises ValueError when another part already has it. `former`: earlier
+        names, which `get` still takes and `names` omits."""
 
         def add(item: U) -> U:
             held = self._items.get(name)
             if held is not None and _origin(held) != _origin(item):
                 raise ValueError(f"{self.noun} {name!r} is registered twice: {_origin(held)} and {_origin(item)}")
             self._items[name] = item  # type: ignore[assignment]
+            self._former |= dict.fromkeys(former, name)
             return item
 
         return add
 
     def get(self, name: str) -> T:
         """The part called `name`. Raises ConfigError with the near miss and the known names."""
-        self._load()
+        name, *_ = self.names_of(given := name)
         if name not in self._items:
-            raise ConfigError(f"unknown {self.noun} {name!r}; {did_you_mean(name, self.names())}")
+            raise ConfigError(f"unknown {self.noun} {given!r}; {did_you_mean(given, self.names())}")
         return self._items[name]
+
+    def names_of(self, name: str) -> list[str]:
+        """All names of the part called `name`: the present one, then former ones."""
+        self._load()
+        present = self._former.get(name, name)
+        return [present, *(former for former, now in self._former.items() if now == present)]
 
     def names(self) -> list[str]:
         """All names, sorted."""

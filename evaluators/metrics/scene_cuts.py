@@ -66,6 +66,7 @@ class SceneCuts(Metric):
     direction = "lower"
     deviations = "PySceneDetect counts cuts of a file; here a clip counts those among its own new frames."
     ranked = False
+    counts_events = True
     sees_source = True
     still_value = 0.0
 

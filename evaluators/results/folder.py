@@ -1,7 +1,7 @@
 """What `longtake eval` knows of a folder of videos: their names, their scores so far, and the JSON file of both.
 
-Resumes by itself: a video that the file already holds with the same bytes, suite, settings, weights and versions is not
-scored again. The file is replaced atomically, so it is whole at every moment. Scores nothing and prints nothing.
+Resumes by itself: what the file has of the same bytes, from the same metric versions, settings, weights and libraries,
+is not computed again. It is replaced atomically, so it is whole at every moment. Scores nothing and prints nothing.
 """
 
 from __future__ import annotations
@@ -14,8 +14,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from longtake.evaluators.base import SuiteEntry, mean_of
-from longtake.evaluators.scoring.scorer import versions_of, video_sha256
+from longtake.evaluators.base import SuiteEntry, VideoContext, mean_of, suites
+from longtake.evaluators.scoring.records import Kept, kept
+from longtake.evaluators.scoring.scorer import video_sha256
+from longtake.evaluators.scoring.versions import versions_of
 from longtake.platform.errors import ConfigError, StorageError, VideoError
 from longtake.platform.store.durable import json_bytes, replace_file
 from longtake.platform.store.records import VideoScores
@@ -23,7 +25,7 @@ from longtake.platform.video.reading import FORMATS, probe
 
 SUFFIXES = tuple(FORMATS)
 SAVING_SHARE = 0.05
-
+SCORES = ("metrics", "drift", "clips", "seconds", "errors")
 Entry = dict[str, Any]
 
 
@@ -73,24 +75,29 @@ class FolderReport:
         """Reads what `out` holds. Raises ConfigError when that is no report, StorageError when it cannot be read."""
         self.paths, self.entry, self.out = videos, entry, out
         self.prompts = prompts or {}
-        self.suite = entry.open()
+        self.suite = entry.suite
         self.versions = versions_of(entry, device)
         self.found: dict[str, Entry] = {}
-        self.earlier = read_earlier(out, entry.label, self.versions) if out is not None else {}
+        self.earlier, versions = read_earlier(out, entry) if out is not None else ({}, {})
+        self.current = {name: current_results(old, versions, entry, device) for name, old in self.earlier.items()}
         self.saved_at, self.saving_seconds = time.monotonic(), 0.0
 
     def keep(self, name: str) -> bool:
-        """Take over what is known of the very bytes of this video; False when it has to be scored."""
+        """Take over what is known of the very bytes of this video; False when something has to be computed."""
         old = self.earlier.get(name)
         if old is None or old["sha256"] != _sha256_or_none(self.paths[name]):
-            return False
-        self._put(name, old)
-        return True
+            self.current.pop(name, None)
+        elif self.is_complete(name):
+            self._put(name, old)
+        return name in self.found
+
+    def is_complete(self, name: str) -> bool:
+        """Whether the earlier report has every metric of the video."""
+        return self.current.get(name, {}).keys() == set(self.names)
 
     def add(self, name: str, scores: VideoScores) -> None:
-        parts = ("metrics", "drift", "clips", "seconds", "errors")
         facts = {"sha256": scores.video_sha256} | header_facts(self.paths[name])
-        self._put(name, facts | {part: getattr(scores, part) for part in parts})
+        self._put(name, facts | {part: getattr(scores, part) for part in SCORES})
 
     def add_failure(self, name: str, reason: str) -> None:
         """The video was not scored, for a reason that is not in its bytes; the next run tries again."""
@@ -103,7 +110,7 @@ class FolderReport:
 
     @cached_property
     def names(self) -> list[str]:
-        return [self.suite.metric(key).name for key in self.suite.metrics]
+        return [metric.name for metric in self.entry.metrics.values()]
 
     @property
     def whole(self) -> bool:
@@ -123,20 +130,11 @@ class FolderReport:
         }
 
     def overall(self, videos: Mapping[str, Entry]) -> dict[str, float | None]:
-        """Metric -> its mean over the videos that have a value; of VBench's dimensions, as the settings ask for."""
+        """Metric -> its mean over the videos that have a value, or the mean of the suite's official results."""
         values = {name: [entry["metrics"].get(name) for entry in videos.values()] for name in self.names}
         return {name: mean_of(found) for name, found in values.items()} | {
-            name: rows[0] for name, rows in self.official(videos).items()
+            name: rows[0] for name, rows in self.suite.official_results(videos).items()
         }
-
-    def official(self, videos: Mapping[str, Entry]) -> dict[str, list[Any]]:
-        """VBench's own form of the results; empty for a suite without VBench's dimensions."""
-        from longtake.evaluators.suites.vbench_long import DIMENSIONS, VBenchLong
-        from longtake.evaluators.vbench.export import vbench_results
-
-        if not isinstance(self.suite, VBenchLong):
-            return {}
-        return vbench_results(videos, self.suite, [name for name in DIMENSIONS if name in self.suite.dimensions])
 
     def save_when_due(self) -> None:
         """After every video, or less often where writing would take more than a twentieth of the time."""
@@ -148,7 +146,8 @@ class FolderReport:
         if self.out is None:
             return
         started = time.monotonic()
-        waiting = {name: old for name, old in self.earlier.items() if name in self.paths and name not in self.found}
+        left = [name for name in self.earlier if name in self.paths and name not in self.found]
+        waiting = {name: self.earlier[name] for name in left if self.is_complete(name)}
         report = self.to_json()
         write_file(self.out, json_bytes(report | {"videos": report["videos"] | waiting}))
         self.saved_at = time.monotonic()
@@ -168,19 +167,26 @@ def no_facts() -> Entry:
     return dict.fromkeys(("frames", "fps", "width", "height"))
 
 
-def read_earlier(out: Path, label: str, versions: Mapping[str, str]) -> dict[str, Entry]:
-    """The videos of an earlier report, when the same suite in the same versions made it."""
+def current_results(old: Entry, versions: dict[str, str], entry: SuiteEntry, device: str) -> Kept:
+    """What an earlier report has of a video that is current."""
+    parts = {part: old[part] for part in SCORES}
+    scores = VideoScores(entry.label, entry.suite.protocol, old["sha256"], **parts, versions=versions)
+    ctx = VideoContext(Path(), old["fps"], old["width"], old["height"], old["frames"])
+    return kept(scores, entry, lambda: ctx, device)
+
+
+def read_earlier(out: Path, entry: SuiteEntry) -> tuple[dict[str, Entry], dict[str, str]]:
+    """The videos and the versions of an earlier report, which is of the same suite and settings."""
     if not out.exists():
-        return {}
+        return {}, {}
     try:
         report = json.loads(out.read_text(encoding="utf-8"))
         held = report["versions"]
-        if report["suite"] != label or any(held.get(key) != versions.get(key) for key in ("suite", "settings")):
+        is_same = report["suite"] in suites.names_of(entry.name)
+        if not is_same or held.get("settings") != entry.stamp.get("settings"):
             was = f"{report['suite']} ({held.get('settings', 'no settings')})"
             raise ConfigError(f"{out}: holds results of {was}; name another --out, or remove it to score anew")
-        if held != versions:
-            return {}
-        return {name: _checked(held) for name, held in report["videos"].items() if held["sha256"]}
+        return {name: _checked(old) for name, old in report["videos"].items() if old["sha256"]}, held
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ConfigError(f"{out}: not a report of `longtake eval`; name another --out or remove it") from error
     except OSError as error:

@@ -74,8 +74,8 @@ def drive(config: MemoryConfig, videos: TrueVideos, window: Window, tell: Callab
             tell(first + window.block)
         described = list(unit_length(method.descriptors.all)) if method.describes else None
     if described is not None and not all(bool((one.norm(dim=-1) > 0.5).all()) for one in described):  # NaN is not
-        name = getattr(config, "descriptor", "the descriptor")
-        raise WeightsError(f"descriptor {name}: has no direction (0, NaN or infinity) for true latents; train it again")
+        wrong = "has no direction (0, NaN or infinity) for true latents; train it again"
+        raise WeightsError(f"descriptor {config.described_by}: {wrong}")
     return Driven([together(one, videos.frames, config.top_k) for one in notes], described)
 
 

@@ -7,26 +7,21 @@ platform.video. What a cache holds of these very bytes is not computed again.
 
 from __future__ import annotations
 
-import json
-import platform
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass, replace
-from importlib.metadata import version
 from pathlib import Path
 from typing import TypeVar
-
-import av
-import cv2
-import numpy as np
 
 from longtake.evaluators.base import Suite, SuiteEntry, VideoContext
 from longtake.evaluators.clips import clip_frames, iter_clips
 from longtake.evaluators.drift import Timeline
-from longtake.evaluators.gpu import decoder_threads, device_versions
+from longtake.evaluators.gpu import decoder_threads
 from longtake.evaluators.model_pool import ModelPool
 from longtake.evaluators.scoring.metric_runner import MetricRunner, Result, is_machines
 from longtake.evaluators.scoring.read_ahead import read_ahead
+from longtake.evaluators.scoring.records import Kept
+from longtake.evaluators.scoring.versions import cache_keys, versions_of
 from longtake.evaluators.views import ClipView, Frames, set_one_thread
 from longtake.platform.digest import file_sha256
 from longtake.platform.errors import StorageError, VideoError
@@ -48,22 +43,23 @@ def context_of(path: Path, take: Take | None = None) -> VideoContext:
     """Header facts of a video, and what its take knows beside them. Raises VideoError."""
     head = video.probe(path)
     known = VideoContext(path, head.fps, head.width, head.height, head.num_frames)
-    if take is None:
-        return known
-    return replace(
-        known, prompt=take.prompt, seed=take.seed, prefix_frames=take.prefix_frames, latent_frames=take.latent_frames
-    )
+    return known if take is None else known.of_take(take)
 
 
 @dataclass
 class MetricTask:
-    """A metric of a suite on one video: its track, or what the cache held; `key` is its place there."""
+    """A metric of a suite on one video: its runner, or an earlier result; `keys` are its places in the cache."""
 
     suite: Suite
     name: str
     runner: MetricRunner
-    key: str | None = None
+    keys: Sequence[str] = ()
     result: Result | None = None
+
+    @property
+    def place(self) -> str:
+        """Equal for tasks with equal results."""
+        return self.keys[0] if self.keys else str(id(self))
 
     @property
     def protocol(self) -> str:
@@ -83,15 +79,20 @@ def score_video_suites(
     cache: ScoreCache | None = None,
     only: Sequence[str] | None = None,
     tell: Tell | None = None,
+    earlier: Mapping[str, Kept] | None = None,
 ) -> dict[str, VideoScores]:
-    """Label -> scores. What is known of the video comes from its header and its `take`. `only`: names of metrics.
+    """Label -> scores. What is known of the video comes from its header and its `take`. `only`: names of metrics;
+    `earlier`: label -> what an earlier record of these very bytes has, which is not computed again.
 
     Raises ConfigError for an unknown suite, WeightsError for weights that are not there or are others than the entry
     says, and StorageError when there is no such file; a broken video is recorded.
     """
     model_pool = model_pool or ModelPool()
     digest, before = video_sha256(path), changed_at(path)
-    tasks = {entry.label: find_tasks(entry, digest, cache, only, model_pool.device) for entry in entries}
+    tasks = {
+        entry.label: find_tasks(entry, digest, cache, only, model_pool.device, (earlier or {}).get(entry.label, {}))
+        for entry in entries
+    }
     everyone = [one for part in tasks.values() for one in part]
     score(path, everyone, take, model_pool, tell)
     if changed_at(path) != before:
@@ -105,8 +106,8 @@ def keep(tasks: Iterable[MetricTask], digest: str, cache: ScoreCache) -> None:
     """What is whole goes into the cache. A cache that cannot be written costs time later, and no score now."""
     with suppress(StorageError):
         for one in tasks:
-            if one.key is not None and one.result is not None and one.result.is_whole:
-                cache.put(digest, one.key, one.result.to_json())
+            if one.keys and one.result is not None and one.result.is_whole:
+                cache.put(digest, one.keys[0], one.result.to_json())
 
 
 def changed_at(path: Path) -> tuple[int, int]:
@@ -117,39 +118,21 @@ def changed_at(path: Path) -> tuple[int, int]:
 
 
 def find_tasks(
-    entry: SuiteEntry, digest: str, cache: ScoreCache | None, only: Sequence[str] | None, device: str
+    entry: SuiteEntry, digest: str, cache: ScoreCache | None, only: Sequence[str] | None, device: str, earlier: Kept
 ) -> list[MetricTask]:
-    """The metrics of a suite, with the results that the cache has."""
-    suite = entry.open()
+    """The metrics of a suite that apply as far as is known, with the results that `earlier` or the cache has."""
     found = []
-    for name in suite.metrics:
-        runner = MetricRunner(suite.metric(name))
-        if only is not None and runner.metric.name not in only:
+    for name, metric in entry.metrics.items():
+        if (only is not None and metric.name not in only) or earlier.get(metric.name, True) is None:
             continue
-        one = MetricTask(suite, name, runner)
-        if not runner.metric.needs_take:
-            one.key = cache_key(one, entry, device)
-            held = cache.get(digest, one.key) if cache is not None else None
-            one.result = Result.from_json(held) if held is not None else None
+        one = MetricTask(entry.suite, name, MetricRunner(metric), result=earlier.get(metric.name))
+        if not metric.needs_take:
+            one.keys = cache_keys(name, metric, entry, one.protocol, device)
+            if cache is not None and one.result is None:
+                held = (cache.get(digest, key) for key in one.keys)
+                one.result = next((Result.from_json(result) for result in held if result is not None), None)
         found.append(one)
     return found
-
-
-def cache_key(one: MetricTask, entry: SuiteEntry, device: str) -> str:
-    """What the value of a metric depends on beside the video."""
-    metric, suite = one.runner.metric, one.suite
-    weights = {artefact: entry.weights.get(artefact) for artefact in artefacts_of(metric.networks())}
-    told = [one.name, f"{suite.name}-{suite.version}", one.protocol, metric.cache_settings(), weights]
-    return json.dumps([*told, libraries(metric.networks(), device)], sort_keys=True)
-
-
-def artefacts_of(names: Sequence[str]) -> list[str]:
-    """The artefacts that networks are filled from, each once."""
-    if not names:
-        return []
-    from longtake.evaluators.models.base import networks
-
-    return list(dict.fromkeys(artefact for name in names for artefact in networks.get(name).artefacts))
 
 
 def score(
@@ -162,7 +145,7 @@ def score(
     try:
         ctx = replace(context_of(path, take), model_pool=model_pool)
         asked = [one for one in asked if one.runner.metric.applies(ctx)]
-        once = {one.key or str(id(one)): one for one in asked}  # what two suites ask for alike is computed once
+        once = {one.place: one for one in asked}  # what two suites ask for alike is computed once
         timeline = _watch(path, ctx, list(once.values()), tell)
     except VideoError as error:
         for one in asked:
@@ -170,7 +153,7 @@ def score(
         return
     results = {key: one.runner.result(timeline) for key, one in once.items()}
     for one in asked:
-        one.result = results[one.key or str(id(one))]
+        one.result = results[one.place]
 
 
 def _watch(path: Path, ctx: VideoContext, tasks: list[MetricTask], tell: Tell | None) -> Timeline:
@@ -236,7 +219,7 @@ def _record(entry: SuiteEntry, digest: str, tasks: Iterable[MetricTask], device:
     mine = {one.runner.metric.name: one.result for one in tasks if one.result is not None}
     return VideoScores(
         suite=entry.label,
-        protocol=entry.open().protocol,
+        protocol=entry.suite.protocol,
         video_sha256=digest,
         metrics={name: r.value for name, r in mine.items()},
         drift=_merged(r.drift for r in mine.values()),
@@ -249,23 +232,6 @@ def _record(entry: SuiteEntry, digest: str, tasks: Iterable[MetricTask], device:
 
 def _merged(parts: Iterable[dict[str, V]]) -> dict[str, V]:
     return {key: value for part in parts for key, value in part.items()}
-
-
-def versions_of(entry: SuiteEntry, device: str = "cpu") -> dict[str, str]:
-    """What can change a score beside the video: the suite, its settings and weights, libraries and the device."""
-    return {**entry.stamp, **libraries(entry.open().networks(), device), "python": platform.python_version()}
-
-
-def libraries(names: Sequence[str], device: str) -> dict[str, str]:
-    """What decodes and computes, with these networks on this device."""
-    found = {"av": av.__version__, "opencv": cv2.__version__, "numpy": np.__version__}
-    if not names:
-        return found
-    from longtake.evaluators.models.base import DISTRIBUTIONS, networks
-
-    packages = dict.fromkeys(package for name in names for package in ("torch", *networks.get(name).packages))
-    versions = {package: version(DISTRIBUTIONS.get(package, package)) for package in packages}
-    return found | versions | device_versions(device)
 
 
 def video_sha256(path: Path) -> str:

@@ -10,7 +10,6 @@ class Pocket(Suite):
     name = "pocket"
     about = "against the pocket world's own truth; a '_floor' is what the same sum gives for wrong places"
     protocol = "direct"
-    version = 1
     metrics = (
         "revisit_psnr",
         "revisit_psnr_floor",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -21,7 +21,6 @@ DIMENSIONS = (
     "imaging_quality",
     "temporal_flickering",
 )
-CUTS = "scene_cuts"
 
 
 @suites.register("vbench-long")
@@ -33,7 +32,7 @@ class VBenchLong(Settings, Suite):
 
     name = "vbench-long"
     about = "VBench-Long's dimensions with VBench's networks; comparable with published numbers of the same settings"
-    version = 1
+    chosen_by = "dimensions"
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -47,11 +46,19 @@ class VBenchLong(Settings, Suite):
 
     @property
     def metrics(self) -> Sequence[str]:  # type: ignore[override]
-        return [registered(name) for name in DIMENSIONS if name in self.dimensions] + [CUTS]
+        return [registered(name) for name in DIMENSIONS if name in self.dimensions] + ["scene_cuts"]
 
     def metric(self, key: str) -> Metric:
         kind = metrics.get(key)
         return kind(self) if issubclass(kind, VBenchMetric) else kind()
+
+    def variants(self) -> dict[str, Suite]:
+        return {"long_range": VBenchLong(long_range=True)}
+
+    def official_results(self, videos: Mapping[str, Mapping[str, Any]]) -> dict[str, list[Any]]:
+        from longtake.evaluators.vbench.export import vbench_results
+
+        return vbench_results(videos, self, [name for name in DIMENSIONS if name in self.dimensions])
 
     def of_folders(self) -> list[str]:
         return [name for name in self.compat if name in OF_FOLDERS]

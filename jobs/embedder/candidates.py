@@ -109,8 +109,8 @@ def check(candidate: Candidate, spec: Any) -> None:
     from longtake.platform.weights.embedder_catalog import embedder_file
 
     candidate.method.check(spec.window, spec.latent)
-    if (path := getattr(candidate.method, "descriptor", AVG_POOL)) != AVG_POOL:
-        check_embedder(embedder_file(path))
+    if candidate.method.described_by != AVG_POOL:
+        check_embedder(embedder_file(candidate.method.described_by))
 
 
 def untrained_sizes(found: Sequence[Candidate], spec: Any) -> Any:
@@ -118,7 +118,7 @@ def untrained_sizes(found: Sequence[Candidate], spec: Any) -> Any:
     from longtake.platform.models.spec import EmbedderSpec
     from longtake.platform.weights.embedder_catalog import embedder_spec
 
-    paths = [getattr(one.method, "descriptor", AVG_POOL) for one in found]
+    paths = [one.method.described_by for one in found]
     if paths:
         return embedder_spec(paths[0])
     channels, height, width = spec.latent

@@ -12,7 +12,7 @@ import typer
 @dataclass(frozen=True)
 class FolderEvalOptions:
     folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="A folder of videos.")]
-    suite: Annotated[str, typer.Option(help="The suite of metrics.")] = "weightless"
+    suite: Annotated[str, typer.Option(help="The suite, or metrics with --set metrics=[NAME, ...].")] = "classical"
     settings: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="A setting of the suite, such as protocol=exact; repeatable."),
@@ -27,8 +27,9 @@ class FolderEvalOptions:
     table: Annotated[
         Path | None, typer.Option(metavar="FILE.parquet", help="Write a row per video and metric to this file.")
     ] = None
-    vbench_out: Annotated[
-        Path | None, typer.Option(metavar="FILE.json", help="Write the results in VBench's own form to this file.")
+    official_out: Annotated[
+        Path | None,
+        typer.Option("--vbench-out", metavar="FILE.json", help="Write the results in VBench's own form to this file."),
     ] = None
     evaluators: Annotated[
         int, typer.Option(min=1, help="Number of scoring processes; each handles one video at a time.")
@@ -44,4 +45,4 @@ class FolderEvalOptions:
 
     @property
     def outputs(self) -> list[Path]:
-        return [path for path in (self.out, self.table, self.vbench_out) if path is not None]
+        return [path for path in (self.out, self.table, self.official_out) if path is not None]

@@ -39,16 +39,19 @@ ENDS_THE_RUN = (WeightsError, ConfigError, SetupError)
 
 
 class FolderWorker:
-    """One video at a time. `payload`: {"path", "suite": suite JSON}; answers its scores as JSON."""
+    """One video at a time. `payload`: {"path", "suite": suite JSON, "earlier": {metric: result}}; answers its scores as
+    JSON."""
 
     def __init__(self, device: str, cache: Path | None):
         self.scorer = Scorer(device, cache)
 
     def run(self, payload: dict[str, Any], report: Report) -> dict[str, Any]:
-        entry = SuiteEntry.from_json(payload["suite"])
-        report({"unit": "frame"})
+        from longtake.evaluators.scoring.metric_runner import Result
 
-        found = self.scorer.score(Path(payload["path"]), [entry], tell=partial(tell, report))
+        entry = SuiteEntry.from_json(payload["suite"])
+        earlier = {entry.label: {name: Result.from_json(result) for name, result in payload["earlier"].items()}}
+        report({"unit": "frame"})
+        found = self.scorer.score(Path(payload["path"]), [entry], tell=partial(tell, report), earlier=earlier)
         return found[entry.label].to_json()
 
 
@@ -59,12 +62,12 @@ def eval_folder(options: FolderEvalOptions, console: Console | None = None) -> i
 
     console = console or console_for()
     entry = suite_entry(options.suite, options.settings or ())
-    if options.vbench_out is not None and options.suite != "vbench-long":
-        raise ConfigError(f"--vbench-out: VBench has no results of {options.suite}; add --suite vbench-long")
     if options.table is not None and options.table.suffix != ".parquet":
         raise ConfigError(f"--table: {options.table} does not end in .parquet, which is what is written")
-    suite = entry.open()
-    if all(suite.metric(key).needs_take for key in suite.metrics):
+    if options.official_out is not None and not entry.suite.official_results({}):
+        known = ", ".join(name for name in suites.names() if suites.get(name)().official_results({}))
+        raise ConfigError(f"--vbench-out: {options.suite} has no official form of results; add --suite {known}")
+    if all(metric.needs_take for metric in entry.metrics.values()):
         raise ConfigError(f"--suite: {options.suite} needs a take's prompt and seed, which a folder has not")
     videos = find_videos(options.folder)
     others = skipped(options.folder, videos)
@@ -76,7 +79,7 @@ def eval_folder(options: FolderEvalOptions, console: Console | None = None) -> i
         check_writable(path)
     if options.cache is not None:
         make_folder(options.cache)
-    entry = with_weights(entry, "--set dimensions=[...]")
+    entry = with_weights(entry, "--set {}=[...]")
     device = device_of(options, entry)
     with held(options.out):
         report = FolderReport(videos, entry, options.out, prompts, device)
@@ -181,7 +184,7 @@ class FolderWork:
 
     def keep_what_is_known(self) -> None:
         for name in list(self.left):
-            if self.report.earlier and self.report.keep(name):
+            if self.report.keep(name):
                 self.finish(name, "kept")
 
     def finish(self, name: str, note: str) -> None:
@@ -207,7 +210,9 @@ class FolderWork:
 
     def item(self, name: str) -> Item:
         path = self.report.paths[name].absolute()
-        return Item(name, {"path": str(path), "suite": self.report.entry.to_json()}, label=name)
+        earlier = {metric: result.to_json() for metric, result in self.report.current.get(name, {}).items() if result}
+        payload = {"path": str(path), "suite": self.report.entry.to_json(), "earlier": earlier}
+        return Item(name, payload, label=name)
 
     def between(self, fleet: Fleet) -> None:
         self.view.update(fleet.running())
@@ -253,8 +258,8 @@ def write(report: FolderReport, options: FolderEvalOptions) -> None:
     report.save()
     if options.table is not None:
         write_file(options.table, parquet(report.to_json()))
-    if options.vbench_out is not None:
-        write_file(options.vbench_out, json_bytes(report.official(report.to_json()["videos"])))
+    if options.official_out is not None:
+        write_file(options.official_out, json_bytes(report.suite.official_results(report.to_json()["videos"])))
 
 
 def has_drift(entry: dict[str, Any]) -> bool:

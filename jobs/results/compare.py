@@ -120,7 +120,7 @@ def read(store: SweepStore, made: list[Take]) -> Scores:
     for entry in suites_of(store):
         suite, metrics, made_with = entry.label, directions(entry), set[str]()
         for take in made:
-            found = current_scores(store, take.id, entry)
+            found = current_scores(store, take, entry)
             if found is not None:
                 made_with.add(made_with_of(found))
             if len(made_with) > 1:

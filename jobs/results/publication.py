@@ -143,7 +143,7 @@ def over_time(store: SweepStore, takes: list[Take], suites: list[SuiteEntry]) ->
     sums: dict[str, dict[int, list[float]]] = {}
     for take in takes:
         for entry in suites:
-            scores = current_scores(store, take.id, entry)
+            scores = current_scores(store, take, entry)
             for metric, clips in scores.clips.items() if scores else ():
                 for second, value in zip(scores.seconds.get(metric, []), clips, strict=False):  # type: ignore[union-attr]
                     if value is not None:

@@ -24,7 +24,7 @@ def refresh(store: SweepStore, takes: list[Take], suites: list[SuiteEntry]) -> d
     """Rewrite table and ranks from what is scored now; returns the ranks."""
     from longtake.evaluators.results.table import table
 
-    scored = ((take, current_scores(store, take.id, entry)) for entry in suites for take in takes)
+    scored = ((take, current_scores(store, take, entry)) for entry in suites for take in takes)
     frame = table((take, scores) for take, scores in scored if scores is not None)
     ranks = ranks_of(store.name, frame, takes, suites)
     store.write_table(frame)
@@ -47,7 +47,8 @@ def rank_suite(frame: pd.DataFrame, entry: SuiteEntry) -> dict[str, Any]:
     from longtake.evaluators.base import directions
     from longtake.evaluators.results.ranking import rank_cells
 
-    return rank_cells(frame, entry.label, directions(entry)) | {"cuts": cuts_of(frame, entry.label)}
+    cuts = [events_of(frame, entry.label, name) for name in event_counts(entry)]
+    return rank_cells(frame, entry.label, directions(entry)) | {"cuts": next(iter(cuts), None)}
 
 
 def precision_of(takes: list[Take]) -> dict[str, str]:
@@ -55,11 +56,9 @@ def precision_of(takes: list[Take]) -> dict[str, str]:
     return {key: value for take in takes[:1] for key, value in take.fingerprint if key == "precision"}
 
 
-def cuts_of(frame: pd.DataFrame, suite: str) -> dict[str, Any] | None:
-    """In how many videos of a suite the picture changes at once, and which have the most; None where nobody looks."""
-    from longtake.evaluators.suites.vbench_long import CUTS
-
-    known = frame[(frame["suite"] == suite) & (frame["metric"] == CUTS) & frame["value"].notna()]
+def events_of(frame: pd.DataFrame, suite: str, metric: str) -> dict[str, Any] | None:
+    """In how many videos a metric counts events, such as cuts, and which have most; None if no video has a count."""
+    known = frame[(frame["suite"] == suite) & (frame["metric"] == metric) & frame["value"].notna()]
     if known.empty:
         return None
     cut = known[known["value"] > 0].sort_values(["value", "take_id"], ascending=[False, True])
@@ -87,7 +86,4 @@ def drift_means(frame: pd.DataFrame, suites: list[SuiteEntry]) -> list[dict[str,
 
 
 def event_counts(entry: SuiteEntry) -> list[str]:
-    """Metrics that are neither ranked nor the floor of one that is: they report."""
-    suite = entry.open()
-    chosen = [suite.metric(key) for key in suite.metrics]
-    return [metric.name for metric in chosen if not metric.ranked and metric.floor_of is None]
+    return [metric.name for metric in entry.metrics.values() if metric.counts_events]

@@ -227,7 +227,8 @@ def find_backbone(name: str, file: Path) -> Any:
 
 
 def resolve_method(entry: MethodEntry, backbone: Any, file: Path) -> tuple[MethodSpec, dict[str, str]]:
-    """The method with every default written out, the backbone's window too, and the sha256 of weights it carries."""
+    """The method with every default written out, the backbone's window too; the sha256 of its weights and, above 1, its
+    version."""
     from longtake.platform.methods.base import methods
 
     try:
@@ -251,7 +252,8 @@ def resolve_method(entry: MethodEntry, backbone: Any, file: Path) -> tuple[Metho
     for key in (mark.removeprefix("method.") for mark in fingerprint):
         if Path(str(params[key])).exists():  # workers have folders of their own
             params[key] = str(Path(params[key]).absolute())
-    return MethodSpec(entry.name, entry.label, params), fingerprint
+    version = {"method.version": str(kind.version)} if kind.version > 1 else {}
+    return MethodSpec(entry.name, entry.label, params), fingerprint | version
 
 
 def check_prompts(backbone: Any, prompts: list[str], file: Path) -> None:

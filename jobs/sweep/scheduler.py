@@ -108,7 +108,7 @@ class Scheduler:
         """The take's next step, in parts where it is scored so; none when it is through, or set aside."""
         if take.id not in self.made:
             return [] if self.set_aside(take, scoring=False) else [(SAMPLERS, making_of([take]))]
-        missing = [entry for entry in self.suites if current_scores(self.store, take.id, entry) is None]
+        missing = [entry for entry in self.suites if current_scores(self.store, take, entry) is None]
         if not missing:
             self.scored.add(take.id)
             return []

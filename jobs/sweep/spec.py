@@ -117,7 +117,7 @@ class SweepConfig:
     lengths_s: list[int]
     prompts: Any
     seeds: list[int] = field(default_factory=lambda: [0])
-    suites: list[Any] = field(default_factory=lambda: ["weightless"])
+    suites: list[Any] = field(default_factory=lambda: ["classical"])
     prefix_s: float = field(default=0.0, metadata={"was": "start_s"})
     output: str = "runs"
     tracking: TrackingConfig = field(default_factory=TrackingConfig)

@@ -6,18 +6,20 @@ not a failure: only a broken store, missing weights or a dead worker fail an ite
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from longtake.evaluators.base import SuiteEntry
-from longtake.platform.errors import LongtakeError, SetupError, WeightsError
+from longtake.evaluators.base import SuiteEntry, VideoContext
+from longtake.platform.errors import LongtakeError, SetupError, StorageError, WeightsError
 from longtake.platform.takes import Take
 from longtake.platform.workers.fleet import Report
 
 if TYPE_CHECKING:
     from longtake.evaluators.model_pool import ModelPool
+    from longtake.evaluators.scoring.records import Kept
     from longtake.evaluators.scoring.scorer import Tell
     from longtake.platform.store.records import VideoScores
     from longtake.platform.store.sweep import SweepStore
@@ -45,8 +47,10 @@ class Scorer:
         take: Take | None = None,
         only: list[str] | None = None,
         tell: Tell | None = None,
+        earlier: Mapping[str, Kept] | None = None,
     ) -> dict[str, VideoScores]:
-        """Label -> scores. Raises WeightsError when this process has other weights than the entries say."""
+        """Label -> scores; `earlier`: label -> results that are kept. Raises WeightsError when this process has other
+        weights than the entries say."""
         from longtake.evaluators.model_pool import ModelPool
         from longtake.evaluators.scoring.scorer import score_video_suites
         from longtake.platform.store.score_cache import ScoreCache
@@ -57,7 +61,7 @@ class Scorer:
             self.set_up()
             self.model_pool = ModelPool(self.device)
         cache = ScoreCache(self.folder) if self.folder is not None else None
-        return score_video_suites(path, entries, take, self.model_pool, cache, only, tell)
+        return score_video_suites(path, entries, take, self.model_pool, cache, only, tell, earlier)
 
     def set_up(self) -> None:
         """Raises SetupError where the GPU is not that scores should be computed on."""
@@ -93,12 +97,16 @@ class ScoreWorker:
     def run(self, payload: dict[str, Any], report: Report) -> dict[str, Any]:
         take, store, only = Take.from_json(payload["take"]), self.store, payload.get("only")
         entries = [SuiteEntry.from_json(entry) for entry in payload["suites"]]
-        missing = [entry for entry in entries if current_scores(store, take.id, entry) is None]
+        missing = [entry for entry in entries if current_scores(store, take, entry) is None]
         report({"done": 0, "total": 1, "unit": "video"})
         if not missing:
             return {}
         check_bytes(store, take)
-        found = self.scorer.score(store.video(take.id), missing, take, only, partial(tell, report))
+        found = {entry.label: scores for entry in missing if (scores := scores_before_renaming(store, take, entry))}
+        missing = [entry for entry in missing if entry.label not in found]
+        earlier = {entry.label: kept_scores(store, take, entry, self.scorer.device) for entry in missing}
+        if missing:
+            found |= self.scorer.score(store.video(take.id), missing, take, only, partial(tell, report), earlier)
         if only is not None:
             return {label: scores.to_json() for label, scores in found.items()}
         for scores in found.values():
@@ -110,10 +118,10 @@ def tell(report: Report, frames: int, total: int, metric: str) -> None:
     report({"done": frames, "total": total, "unit": "frame", "stage": metric})
 
 
-def with_weights(entry: SuiteEntry, instead: str = "{{{name}: {{dimensions: [...]}}}}") -> SuiteEntry:
+def with_weights(entry: SuiteEntry, instead: str = "{}: [...]") -> SuiteEntry:
     """The entry with the hashes of the weights that are here. Raises WeightsError, naming the command that brings what
-    is missing, and `instead`: how fewer dimensions are asked for."""
-    networks = entry.open().networks()
+    is missing, and `instead`: how to choose fewer metrics."""
+    networks = entry.suite.networks()
     if not networks:
         return entry
     from longtake.evaluators.models.base import missing, weights_sha256
@@ -121,7 +129,7 @@ def with_weights(entry: SuiteEntry, instead: str = "{{{name}: {{dimensions: [...
     lacking = list(dict.fromkeys(line for name in networks for line in missing(name)))
     if lacking:
         told = summary(lacking, f"longtake weights pull {GROUP}")
-        raise WeightsError(f"{entry.label}: {told}; or score what can run: {instead.format(name=entry.name)}")
+        raise WeightsError(f"{entry.label}: {told}; or score what can run: {instead.format(entry.suite.chosen_by)}")
     found = [weights_sha256(name) for name in networks]
     return replace(entry, weights={artefact: digest for part in found for artefact, digest in part.items()})
 
@@ -135,13 +143,40 @@ def summary(lacking: list[str], command: str) -> str:
     return f"weights of {len(pulled)} networks are not there; run {command}"
 
 
-def current_scores(store: SweepStore, take_id: str, entry: SuiteEntry) -> VideoScores | None:
-    """What the store holds under the suite as it is today; scores of an earlier version of it, or made with other
-    settings or weights, do not count."""
-    scores = store.scores(take_id, entry.label)
-    if scores is None or any(scores.versions.get(key) != value for key, value in entry.stamp.items()):
+def current_scores(store: SweepStore, take: Take, entry: SuiteEntry, label: str | None = None) -> VideoScores | None:
+    """What the store has under the suite (or under another `label`), if it has every metric in its present version,
+    with these settings and weights."""
+    from longtake.evaluators.scoring.records import is_current
+
+    scores = store.scores(take.id, label or entry.label)
+    if scores is None or not is_current(scores, entry, partial(context, store, take)):
         return None
-    return scores
+    if (scores.suite, scores.versions.get("suite")) == (entry.label, entry.stamp["suite"]):
+        return scores
+    return replace(scores, suite=entry.label, versions=scores.versions | entry.stamp)
+
+
+def scores_before_renaming(store: SweepStore, take: Take, entry: SuiteEntry) -> VideoScores | None:
+    """What the store has under a former name of the suite, if it is whole."""
+    found = (current_scores(store, take, entry, label) for label in entry.former_labels)
+    return next((scores for scores in found if scores is not None), None)
+
+
+def kept_scores(store: SweepStore, take: Take, entry: SuiteEntry, device: str) -> Kept:
+    """What of an earlier record of the suite is not computed again."""
+    from longtake.evaluators.scoring.records import kept
+
+    records = (store.scores(take.id, label) for label in (entry.label, *entry.former_labels))
+    scores = next((record for record in records if record is not None), None)
+    return {} if scores is None else kept(scores, entry, partial(context, store, take), device)
+
+
+def context(store: SweepStore, take: Take) -> VideoContext:
+    """What is known of a made take's video. Raises StorageError."""
+    made = store.result(take.id)
+    if made is None:
+        raise StorageError(f"take {take.id}: has scores but no record that can be read; run the sweep again")
+    return VideoContext(store.video(take.id), made.fps, made.width, made.height, made.num_frames).of_take(take)
 
 
 def check_bytes(store: SweepStore, take: Take) -> None:
@@ -158,8 +193,7 @@ def unscored(scores: VideoScores) -> dict[str, str]:
 
 def metric_groups(entries: list[SuiteEntry], parts: int) -> list[list[str]]:
     """The names of the suites' metrics, dealt out to at most so many groups."""
-    opened = [entry.open() for entry in entries]
-    names = list(dict.fromkeys(suite.metric(key).name for suite in opened for key in suite.metrics))
+    names = list(dict.fromkeys(metric.name for entry in entries for metric in entry.metrics.values()))
     return [group for start in range(parts) if (group := names[start::parts])]
 
 

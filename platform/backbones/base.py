@@ -108,6 +108,11 @@ class Backbone(ABC):
     def __init__(self, resources: Resources): ...
 
     @classmethod
+    def artefacts(cls) -> dict[str, str]:
+        """The published weights that its pixels depend on: the part they play -> their name in the catalogue."""
+        return {}
+
+    @classmethod
     @abstractmethod
     def fingerprint(cls) -> dict[str, str]:
         """sha256 of every file that changes pixels, by name, and ENGINE. Raises WeightsError if a file is missing."""

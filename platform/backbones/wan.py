@@ -92,7 +92,6 @@ class Wan(Backbone):
 
     @classmethod
     def artefacts(cls) -> dict[str, str]:
-        """What its pixels depend on: the part it plays -> its name in the catalogue."""
         parts = {"weights": cls.generator, "lora": cls.lora, "vae": "wan-vae", "text": "wan-text"}
         return {part: name for part, name in parts.items() if name}
 

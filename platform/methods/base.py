@@ -112,10 +112,12 @@ class Method(ABC):
 class MethodConfig(ABC):
     """Parameters of a method: subclasses are frozen dataclasses, registered under the method's name.
 
+    `version`: raised when the same parameters give other pixels, so that takes get new ids; no parameter has this name.
     `keeps_evicted`: the method looks back, so the rollout keeps a bank of what has left the window; `needs_camera`: it
     runs only in a world with a known camera.
     """
 
+    version: ClassVar[int] = 1
     keeps_evicted: ClassVar[bool] = False
     needs_camera: ClassVar[bool] = False
 

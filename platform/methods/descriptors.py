@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
+AVG_POOL = "avg-pool"
+
 
 class Descriptor(Protocol):
     """Latents [B, n, C, H, W] -> one vector per frame [B, n, E]."""

@@ -24,7 +24,14 @@ from longtake.platform.methods.base import (
     Row,
     Window,
 )
-from longtake.platform.methods.descriptors import Descriptor, DescriptorTable, avg_pool, described, most_redundant
+from longtake.platform.methods.descriptors import (
+    AVG_POOL,
+    Descriptor,
+    DescriptorTable,
+    avg_pool,
+    described,
+    most_redundant,
+)
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -75,6 +82,11 @@ class MemoryConfig(MethodConfig):
         frames = int(self.bank_gib * 2**30 / self.entry_bytes(frame))
         self.check_budget(frames, "bank_gib")
         return frames
+
+    @property
+    def described_by(self) -> str:
+        """What frames are compared by: avg-pool, or the name or file of a trained embedder."""
+        return AVG_POOL
 
     def load_descriptor(self) -> Descriptor:
         """What frames are compared by."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from longtake.platform.errors import ConfigError
 from longtake.platform.methods.base import Latent, Method, RolloutInfo, Window, methods
-from longtake.platform.methods.descriptors import Descriptor, avg_pool, cosine
+from longtake.platform.methods.descriptors import AVG_POOL, Descriptor, avg_pool, cosine
 from longtake.platform.methods.memory import Choice, MemoryConfig, MemoryMethod
 
 
@@ -30,20 +30,24 @@ class Rag(MemoryConfig):
     """`descriptor` is `avg-pool`, or a trained latent autoencoder: the name of a shipped or pulled one, or the folder
     or file of one (safetensors + its json)."""
 
-    descriptor: str = "avg-pool"
+    descriptor: str = AVG_POOL
 
     def build(self, info: RolloutInfo) -> Method:
         return RetrievalMemory(info, self)
 
+    @property
+    def described_by(self) -> str:
+        return self.descriptor
+
     def load_descriptor(self) -> Descriptor:
-        if self.descriptor == "avg-pool":
+        if self.descriptor == AVG_POOL:
             return avg_pool
         from longtake.platform.weights.embedder_catalog import load_embedder
 
         return load_embedder(self.descriptor)
 
     def fingerprint(self) -> dict[str, str]:
-        if self.descriptor == "avg-pool":
+        if self.descriptor == AVG_POOL:
             return {}
         from longtake.platform.weights.embedder_catalog import embedder_sha256
 
@@ -51,7 +55,7 @@ class Rag(MemoryConfig):
 
     def check(self, window: Window, latent: Latent) -> None:
         super().check(window, latent)
-        if self.descriptor == "avg-pool":
+        if self.descriptor == AVG_POOL:
             return
         from longtake.platform.weights.embedder_catalog import embedder_spec
 

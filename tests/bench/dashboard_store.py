@@ -55,23 +55,23 @@ def plan(count: int) -> list[Take]:
 def write(root: Path, takes: list[Take]) -> None:
     """The sweep `large`; not synced, which 10,000 takes would wait for."""
     store, rng = SweepStore(root, "large"), random.Random(0)
-    config = json.dumps({"name": "large", "suites": ["weightless"], "tracking": {"uri": "disabled"}})
+    config = json.dumps({"name": "large", "suites": ["classical"], "tracking": {"uri": "disabled"}})
     store.write_plan(config, takes)
     scored = []
     for take in takes:
         values: dict[str, float | None] = {name: rng.random() for name in METRICS}
-        scores = VideoScores("weightless", "direct", SHA256, values, clips=dict.fromkeys(METRICS, [0.5] * 30))
+        scores = VideoScores("classical", "direct", SHA256, values, clips=dict.fromkeys(METRICS, [0.5] * 30))
         result = TakeResult(take.id, SHA256, len(STUB), take.num_frames, 16.0, 832, 480)
         folder = store.video(take.id).parent
         (folder / "scores").mkdir(parents=True)
         (folder / "video.mp4").write_bytes(STUB)
         (folder / "trace.jsonl").write_bytes(b"{}\n")
         (folder / "result.json").write_bytes(durable.json_bytes(result.to_json()))
-        (folder / "scores" / "weightless.json").write_bytes(durable.json_bytes(scores.to_json()))
+        (folder / "scores" / "classical.json").write_bytes(durable.json_bytes(scores.to_json()))
         scored.append((take, scores))
     told = {"total": len(takes), "made": len(takes), "scored": len(takes), "failed": 0, "running": []}
     store.write_progress(told | {"updated_at": "2026-01-01T00:00:00+00:00"})
-    store.write_ranks(rank.ranks_of("large", table(scored), takes, [SuiteEntry("weightless", "weightless")]))
+    store.write_ranks(rank.ranks_of("large", table(scored), takes, [SuiteEntry("classical", "classical")]))
 
 
 def measure(root: Path, url: str) -> tuple[float, float, int]:

@@ -25,7 +25,7 @@ from longtake.platform.video.writing import VideoWriter
 from tests.evaluators.bad_videos import picture
 from tests.evaluators.stand_ins import stand_ins
 
-SUITES = [SuiteEntry("weightless", "weightless"), SuiteEntry("vbench-long", "vbench-long")]
+SUITES = [SuiteEntry("classical", "classical"), SuiteEntry("vbench-long", "vbench-long")]
 FRAMES, WIDTH, HEIGHT = 80, 64, 48
 KINDS = ("bits", "bytes", "zeros", "cut", "insert", "remove")
 

@@ -34,7 +34,7 @@ def test_the_store_in_one_answer(client: TestClient, root: Path) -> None:
     updated = sweep.pop("updated_at")
     assert updated.endswith("+00:00")
     assert sweep == {
-        "name": "small", "takes": 8, "made": 8, "scored": 8, "failed": 0, "running": 0, "suites": ["weightless"],
+        "name": "small", "takes": 8, "made": 8, "scored": 8, "failed": 0, "running": 0, "suites": ["classical"],
         "seconds": [3, 6], "backbones": ["tiny"], "methods": ["native", "rag"], "prompts": 2, "mlflow": None,
     }  # fmt: skip
     assert [(one["name"], one["step"]) for one in found["trainings"]] == [("toy", 3)]
@@ -80,14 +80,14 @@ def test_a_bad_query_is_refused_in_one_line(client: TestClient, query: str) -> N
 def test_one_take(client: TestClient, small: SweepStore) -> None:
     take = small.plan()[0]
     found = client.get(f"{SMALL}/takes/{take.id}").json()
-    result, scores = small.result(take.id), small.scores(take.id, "weightless")
+    result, scores = small.result(take.id), small.scores(take.id, "classical")
     assert result is not None
     assert scores is not None
     assert found["take"] == {"id": take.id, "cell": "tiny/native/3s", **take.to_json()}
     assert found["result"] == result.to_json()
     assert (found["state"], found["has_trace"], found["failures"]) == ("scored", True, [])
     assert (found["fps"], found["frames"], found["width"], found["height"]) == (16, take.num_frames, 128, 128)
-    assert found["scores"] == {"weightless": scores.to_json()}
+    assert found["scores"] == {"classical": scores.to_json()}
 
 
 def test_the_trace_tells_seconds(client: TestClient, small: SweepStore) -> None:
@@ -180,8 +180,8 @@ def test_pictures_are_kept_up_to_a_limit() -> None:
 def test_the_board_as_csv(client: TestClient, small: SweepStore) -> None:
     ranks = small.ranks()
     assert ranks is not None
-    length = ranks["suites"]["weightless"]["lengths"][1]
-    answer = client.get(f"{SMALL}/board.csv?suite=weightless&seconds=6&scope=overall&unit=prompt")
+    length = ranks["suites"]["classical"]["lengths"][1]
+    answer = client.get(f"{SMALL}/board.csv?suite=classical&seconds=6&scope=overall&unit=prompt")
     assert answer.headers["content-type"] == "text/csv; charset=utf-8"
     assert answer.headers["content-disposition"] == 'attachment; filename="small.csv"'
     rows = list(csv.DictReader(io.StringIO(answer.text)))
@@ -222,11 +222,11 @@ def test_moves_between_sweeps(open_client: Open, root: Path, small: SweepStore) 
     later = SweepStore(root, "later")
     later.folder.mkdir()
     (later.folder / "plan.jsonl").write_bytes((small.folder / "plan.jsonl").read_bytes())
-    length = ranks["suites"]["weightless"]["lengths"][0]
+    length = ranks["suites"]["classical"]["lengths"][0]
     row = {**length["overall"][0], "cell": "tiny/new/3s", "average_rank": 4.0}
-    later.write_ranks({**ranks, "suites": {"weightless": {"lengths": [{**length, "overall": [row]}]}}})
+    later.write_ranks({**ranks, "suites": {"classical": {"lengths": [{**length, "overall": [row]}]}}})
     os.utime(later.folder / "ranks.json", (2e9, 2e9))
-    found = open_client(root).get("/api/moves?suite=weightless&seconds=3").json()
+    found = open_client(root).get("/api/moves?suite=classical&seconds=3").json()
     assert found["sweeps"] == ["small", "later"]
     told = {one["cell"]: one["ranks"] for one in found["cells"]}
     assert told["tiny/new/3s"] == {"small": None, "later": 4.0}

@@ -195,7 +195,7 @@ def test_a_link_out_of_the_store_is_not_followed(open_client: Open, root: Path, 
         ("small/ranks.json", f"{SMALL}/ranks"), ("small/history.jsonl", f"{SMALL}/history"),
         ("small/progress.json", f"{SMALL}/progress"), ("training/toy/steps.jsonl", "/api/trainings/toy"),
         ("training/toy/validation.jsonl", "/api/trainings/toy"), ("TAKE/result.json", "TAKE_URL"),
-        ("TAKE/failures.jsonl", "TAKE_URL"), ("TAKE/scores/weightless.json", "TAKE_URL"),
+        ("TAKE/failures.jsonl", "TAKE_URL"), ("TAKE/scores/classical.json", "TAKE_URL"),
         ("TAKE/trace.jsonl", "TAKE_URL/trace"),
     ],
 )  # fmt: skip

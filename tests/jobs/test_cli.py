@@ -58,7 +58,7 @@ def test_mistakes_in_files_are_one_line_and_2(tmp_path: Path, capfd: pytest.Capt
         ["run", str(tiny.write_sweep(tmp_path)), "bakbones=[tiny]"],
         ["plan", str(tiny.write_sweep(tmp_path)), "prompts={file: gone.txt}"],
         ["eval", str(tmp_path / "none")],
-        ["eval", str(tmp_path), "--suite", "weightles"],
+        ["eval", str(tmp_path), "--suite", "classica"],
         ["leaderboard", str(tmp_path)],
         ["verify", str(tmp_path / "none")],
     ):
@@ -108,7 +108,7 @@ def test_eval_scores_a_folder(tmp_path: Path, capfd: pytest.CaptureFixture[str])
         video.write(np.random.default_rng(0).integers(0, 255, (40, 64, 64, 3), np.uint8))
     (tmp_path / "bad.mp4").write_bytes(b"no video")
     out = tmp_path / "scores.json"
-    assert execute(["eval", str(tmp_path), "--suite", "weightless", "--out", str(out)]) == 3
+    assert execute(["eval", str(tmp_path), "--suite", "classical", "--out", str(out)]) == 3
     report = json.loads(out.read_text())
     assert set(report["videos"]) == {"a.mp4", "bad.mp4"}
     assert report["videos"]["bad.mp4"]["errors"]

@@ -55,7 +55,7 @@ def test_what_is_there_and_what_each_row_lacks(tmp_path: Path, root: Path, capfd
     assert f"{tmp_path}/runs/deep: " in out
     assert "the core is fine" in out
     rows = [line.split() for line in out.splitlines()]
-    assert ["weightless", "all", "8", "yes"] in rows
+    assert ["classical", "all", "8", "yes"] in rows
     assert ["backbones", "pocket", "yes"] in rows
     assert [LONG, "temporal_flickering", "yes"] in rows
     assert [LONG, "motion_smoothness", "no", *command("amt-s").split()] in rows

@@ -69,7 +69,7 @@ backbones: [tiny]
 methods: [native, {rag: {top_k: 4, recency_guard: 2}}]
 lengths_s: [3, 6]
 prompts: ["dusk, brick; pan right 3 s, left 3 s, repeat", "noon, stone; pan right 3 s, left 3 s, repeat"]
-suites: [weightless]
+suites: [classical]
 output: OUTPUT
 tracking: {uri: disabled}
 workers: {cluster: inline}

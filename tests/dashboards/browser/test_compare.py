@@ -178,7 +178,7 @@ def test_keys_go_on_once_the_scrubber_has_the_focus(seen: Watched) -> None:
 
 
 def test_w_goes_to_the_worst_second_with_caps_lock_too(seen: Watched) -> None:
-    seen.page.select_option("#metric", "weightless/subject_consistency")
+    seen.page.select_option("#metric", "classical/subject_consistency")
     seen.page.locator("#videos").click(position={"x": 1, "y": 1})
     seen.page.evaluate("document.activeElement.blur()")
     seen.page.keyboard.press("W")
@@ -225,7 +225,7 @@ def test_the_worst_second_is_where_the_scores_say(
 ) -> None:
     """subject_consistency is worst where it is lowest, chroma_noise where it is highest; clips have 2 s = 32 frames."""
     seen = opened(demo_url)
-    page = seen.open(link(painted_takes, metric=f"weightless/{metric}"))
+    page = seen.open(link(painted_takes, metric=f"classical/{metric}"))
     page.wait_for_selector("#view[data-ready=compare]")
     page.evaluate(READER)
     prepare_network(seen, 0)

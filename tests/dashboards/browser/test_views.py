@@ -20,7 +20,7 @@ def board(seen: Watched, store: SweepStore) -> None:
     """Every number of the table is one of ranks.json's, to the four digits that are shown; on hover it says more."""
     ranks = store.ranks()
     assert ranks is not None
-    cells = ranks["suites"]["weightless"]["lengths"][0]["overall"]
+    cells = ranks["suites"]["classical"]["lengths"][0]["overall"]
     assert len(cells) == seen.page.locator("#board tr[data-cell]").count() == 2
     for cell in cells:
         row = seen.page.locator(f"#board tr[data-cell='{cell['cell']}']")
@@ -40,8 +40,8 @@ def compare(seen: Watched, store: SweepStore) -> None:
     seen.until(lambda: seen.page.evaluate(LOADED), "pictures in all videos and strips")
     shown = seen.page.eval_on_selector_all("video[data-take]", "(all) => all.map((video) => video.dataset.take)")
     assert sorted(shown) == sorted(mine)
-    row = seen.page.locator("#scores tr[data-metric='weightless/subject_consistency'] td").all_inner_texts()
-    scores = [store.scores(take, "weightless") for take in shown]
+    row = seen.page.locator("#scores tr[data-metric='classical/subject_consistency'] td").all_inner_texts()
+    scores = [store.scores(take, "classical") for take in shown]
     expected = [one.metrics["subject_consistency"] for one in scores if one]
     assert [float(text) for text in row[-2:]] == pytest.approx(expected, rel=1e-3)
 
@@ -92,7 +92,7 @@ LOADED = """() => [...document.querySelectorAll("video[data-take]")]
     && [...document.querySelectorAll("img[data-strip]")].every((image) => image.naturalWidth > 0)"""
 THUMBNAILS = """() => [...document.querySelectorAll("#thumbs img")].filter((image) => image.naturalWidth > 0).length"""
 CONTENT = {
-    "board": ("/board?sweep=demo&suite=weightless", board),
+    "board": ("/board?sweep=demo&suite=classical", board),
     "compare": ("/compare?sweep=demo", compare),
     "retrieval": ("/retrieval?sweep=demo&take={memory}&block=39", retrieval),
     "sweep": ("/sweep?sweep=demo", sweep),

@@ -19,11 +19,11 @@ from tests.evaluators.stand_ins import stand_ins
 
 Write = Callable[..., Path]
 CONTAINERS = {"mp4": "libx264", "mkv": "libx264", "webm": "libvpx-vp9", "mov": "libx264", "avi": "mpeg4"}
-WEIGHTLESS = SuiteEntry("weightless", "weightless")
+CLASSICAL = SuiteEntry("classical", "classical")
 
 
 def evaluate(
-    folder: Path, out: Path | None = None, entry: SuiteEntry = WEIGHTLESS, prompts: dict[str, str] | None = None
+    folder: Path, out: Path | None = None, entry: SuiteEntry = CLASSICAL, prompts: dict[str, str] | None = None
 ) -> tuple[dict[str, Any], list[str]]:
     """(the report, the names of the videos that were scored and not kept)."""
     report, scored = FolderReport(find_videos(folder), entry, out, prompts), []
@@ -81,18 +81,18 @@ def test_what_was_scored_is_in_the_file_at_once(tmp_path: Path, textured: Frames
     for name in ("a.mkv", "b.mkv"):
         lossless(tmp_path / name, textured[:33])
     out = tmp_path / "scores.json"
-    report = FolderReport(find_videos(tmp_path), WEIGHTLESS, out)
-    report.add("a.mkv", score_video(tmp_path / "a.mkv", WEIGHTLESS))
+    report = FolderReport(find_videos(tmp_path), CLASSICAL, out)
+    report.add("a.mkv", score_video(tmp_path / "a.mkv", CLASSICAL))
     report.save_when_due()
     assert list(json.loads(out.read_text())["videos"]) == ["a.mkv"]
-    later = FolderReport(find_videos(tmp_path), WEIGHTLESS, out)
+    later = FolderReport(find_videos(tmp_path), CLASSICAL, out)
     assert [later.keep(name) for name in later.paths] == [True, False]
 
 
 def test_a_failure_that_is_not_the_videos_is_tried_again(tmp_path: Path, textured: Frames, lossless: Write) -> None:
     lossless(tmp_path / "a.mkv", textured[:33])
     out = tmp_path / "scores.json"
-    report = FolderReport(find_videos(tmp_path), WEIGHTLESS, out)
+    report = FolderReport(find_videos(tmp_path), CLASSICAL, out)
     report.add_failure("a.mkv", "evaluators-1 died")
     report.save()
     assert not report.whole
@@ -121,7 +121,7 @@ def test_the_report_has_the_documented_form(tmp_path: Path, lossless: Write) -> 
     turned = np.concatenate([still[:20], still[20:] + np.uint8(51)])  # one step of 51 levels of 255
     lossless(tmp_path / "turned.mkv", turned)
     report = evaluate(tmp_path, tmp_path / "out.json", prompts={"still.mkv": "a wall"})[0]
-    assert (report["suite"], report["protocol"], report["settings"]) == ("weightless", "direct", {})
+    assert (report["suite"], report["protocol"], report["settings"]) == ("classical", "direct", {})
     entry = report["videos"]["still.mkv"]
     assert {"metrics", "drift", "clips", "errors"} <= set(entry)
     assert (entry["prompt"], report["videos"]["turned.mkv"]["prompt"]) == ("a wall", None)
@@ -143,7 +143,7 @@ def test_errors_name_the_file_and_the_next_step(tmp_path: Path, textured: Frames
         check_writable(tmp_path / "gone" / "out.json")
     with pytest.raises(StorageError, match="is a folder"):
         check_writable(tmp_path)
-    for text in ("[1, 2]", '{"suite": "weightless"}', "no JSON"):
+    for text in ("[1, 2]", '{"suite": "classical"}', "no JSON"):
         (tmp_path / "out.json").write_text(text)
         with pytest.raises(ConfigError, match="not a report"):
             evaluate(tmp_path, tmp_path / "out.json")

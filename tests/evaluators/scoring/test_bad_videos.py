@@ -13,7 +13,7 @@ from tests.evaluators.stand_ins import stand_ins
 
 EXACT = "exact"
 SUITES = [
-    SuiteEntry("weightless", "weightless"),
+    SuiteEntry("classical", "classical"),
     SuiteEntry("vbench-long", "vbench-long", {"long_range": True, "compat": ["missing-clip-to-clip"]}),
     SuiteEntry("vbench-long", EXACT, {"protocol": "exact"}),
 ]

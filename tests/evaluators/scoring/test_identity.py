@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 import torch
 
-from longtake.evaluators.base import SuiteEntry
+from longtake.evaluators.base import SuiteEntry, metrics
 from longtake.evaluators.model_pool import ModelPool
-from longtake.evaluators.scoring import scorer
+from longtake.evaluators.scoring import scorer, versions
 from longtake.evaluators.scoring.scorer import score_video, score_video_suites
 from longtake.evaluators.views import Frames
 from longtake.platform.store.score_cache import ScoreCache
@@ -53,7 +53,7 @@ def test_another_decoder_or_device_is_another_score(
     path, cache = lossless(tmp_path / "v.mkv", textured), ScoreCache(tmp_path / "cache")
     scored(path, cache, **FLICKERING)
     assert keys(cache) == 2
-    monkeypatch.setattr({"av": scorer.av, "opencv": scorer.cv2}[library], "__version__", "0.0.1")
+    monkeypatch.setattr({"av": versions.av, "opencv": versions.cv2}[library], "__version__", "0.0.1")
     scored(path, cache, **FLICKERING)
     assert keys(cache) == 4
 
@@ -95,20 +95,45 @@ def test_cuts_are_those_of_the_source_under_every_protocol(tmp_path: Path, lossl
         ] == pytest.approx(0.0)
 
 
-def test_the_cache_key_of_a_score_on_a_cpu() -> None:
-    """The key is written out, so that scores from before a release are found after it."""
+def smoothness_keys() -> list[str]:
     entry = SuiteEntry("vbench-long", "v", {"dimensions": ["motion_smoothness"]}, {"amt-s": "0" * 64})
-    (smoothness, *_) = scorer.find_tasks(entry, "", None, None, "cpu")
-    versions = {name: version(name) for name in ("av", "numpy", "torch", "vbench")}
-    libraries = {**versions, "PIL": version("pillow"), "opencv": scorer.cv2.__version__, "device": "cpu"}
-    cache_settings, weights = {"compat": []}, {"amt-s": "0" * 64}
-    expected = ["vbench/motion_smoothness", "vbench-long-1", "direct", cache_settings, weights, libraries]
-    assert smoothness.key == json.dumps(expected, sort_keys=True)
+    smoothness, *_ = scorer.find_tasks(entry, "", None, None, "cpu", {})
+    return list(smoothness.keys)
+
+
+def test_the_cache_key_of_a_score_on_a_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The keys are written out, so that scores from before a release are found after it."""
+    packages = {name: version(name) for name in ("av", "numpy", "torch", "vbench")}
+    libraries = {**packages, "PIL": version("pillow"), "opencv": versions.cv2.__version__, "device": "cpu"}
+    made = ["direct", {"compat": []}, {"amt-s": "0" * 64}, libraries]
+    name = "vbench/motion_smoothness"
+    first = [[name, 1, *made], [name, "vbench-long-1", *made]]  # the second is from when suites had versions
+    assert smoothness_keys() == [json.dumps(key, sort_keys=True) for key in first]
+    monkeypatch.setattr(metrics.get(name), "version", 2)
+    assert smoothness_keys() == [json.dumps([name, 2, *made], sort_keys=True)]
+
+
+def test_what_the_cache_has_under_an_earlier_key_is_not_computed(
+    tmp_path: Path, textured: Frames, lossless: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from longtake.evaluators.scoring.metric_runner import MetricRunner
+
+    path, entry = lossless(tmp_path / "v.mkv", textured), SuiteEntry("classical", "classical")
+    now, before = ScoreCache(tmp_path / "now"), ScoreCache(tmp_path / "before")
+    scores = score_video_suites(path, [entry], cache=now)
+    for file in now.folder.rglob("*.json"):
+        held = json.loads(file.read_text())
+        name, _, *made = json.loads(held["key"])
+        before.put(scores["classical"].video_sha256, json.dumps([name, "weightless-1", *made]), held["result"])
+    opened: list[str] = []
+    monkeypatch.setattr(MetricRunner, "open", lambda self, ctx: opened.append(self.metric.name))
+    assert score_video_suites(path, [entry], cache=before) == scores
+    assert opened == []
 
 
 def test_a_score_of_a_gpu_says_that_float32_was_not_rounded() -> None:
     entry = SuiteEntry("vbench-long", "v", {"dimensions": ["motion_smoothness"]})
-    there, here = (scorer.versions_of(entry, device) for device in ("cuda:1", "cpu"))
+    there, here = (versions.versions_of(entry, device) for device in ("cuda:1", "cpu"))
     assert there == {**here, "device": "cuda", "tf32": "off"}
     assert "tf32" not in here
 

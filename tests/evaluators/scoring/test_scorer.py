@@ -23,7 +23,7 @@ from longtake.platform.pocket.world import COLUMN_PX, crop, panorama
 from longtake.platform.takes import MethodSpec, Take
 from longtake.platform.video.writing import VideoWriter
 
-WEIGHTLESS, POCKET = SuiteEntry("weightless", "weightless"), SuiteEntry("pocket", "pocket")
+CLASSICAL, POCKET = SuiteEntry("classical", "classical"), SuiteEntry("pocket", "pocket")
 Write = Callable[..., Path]
 
 
@@ -31,8 +31,8 @@ def test_a_file_scores_as_its_frames_do(
     tmp_path: Path, textured: Frames, lossless: Write, run_metric: Callable[..., VideoValue]
 ) -> None:
     path = lossless(tmp_path / "underscores_in the name.mkv", textured)
-    scores = score_video(path, WEIGHTLESS)
-    assert scores.suite == "weightless"
+    scores = score_video(path, CLASSICAL)
+    assert scores.suite == "classical"
     assert scores.protocol == "direct"
     assert not [name for name, value in scores.metrics.items() if value is None]
     for name, value in scores.metrics.items():
@@ -48,16 +48,16 @@ def test_suites_share_one_decode_and_agree_with_one_at_a_time(
     from longtake.platform.video.reading import read_frames
 
     path, decodes, read = lossless(tmp_path / "v.mkv", textured), [], read_frames
-    alone = score_video(path, WEIGHTLESS)
+    alone = score_video(path, CLASSICAL)
 
     def counted(path: Path, batch: int, threads: int) -> Iterator[Frames]:
         decodes.append(path)
         yield from read(path, batch, threads)
 
     monkeypatch.setattr(video, "read_frames", counted)
-    both = score_video_suites(path, [WEIGHTLESS, SuiteEntry("weightless", "again")])
+    both = score_video_suites(path, [CLASSICAL, SuiteEntry("classical", "again")])
     assert decodes == [path]
-    assert both == {"weightless": alone, "again": replace(alone, suite="again")}
+    assert both == {"classical": alone, "again": replace(alone, suite="again")}
 
 
 @pytest.mark.parametrize(
@@ -72,7 +72,7 @@ def test_a_broken_video_is_a_reason_per_metric(
         whole = lossless(tmp_path / "whole.mkv", textured).read_bytes()
         content = whole[: len(whole) // 2]
     path.write_bytes(content)
-    scores = score_video(path, WEIGHTLESS)
+    scores = score_video(path, CLASSICAL)
     if name != "cut.mkv":  # half a Matroska file may be a shorter, readable one
         assert set(scores.metrics.values()) == {None}
         assert all(reason in scores.errors[metric] for metric in scores.metrics)
@@ -80,9 +80,9 @@ def test_a_broken_video_is_a_reason_per_metric(
 
 def test_a_missing_file_and_an_unknown_suite_are_one_line(tmp_path: Path) -> None:
     with pytest.raises(StorageError, match=r"gone\.mp4"):
-        score_video(tmp_path / "gone.mp4", WEIGHTLESS)
-    with pytest.raises(ConfigError, match="did you mean 'weightless'"):
-        SuiteEntry("weightles", "weightles").open()
+        score_video(tmp_path / "gone.mp4", CLASSICAL)
+    with pytest.raises(ConfigError, match="did you mean 'classical'"):
+        SuiteEntry("classica", "classica").open()
 
 
 class _Fragile(Metric):
@@ -150,8 +150,8 @@ def test_a_pocket_take_is_scored_under_both_suites_from_its_video_file(tmp_path:
     with VideoWriter(tmp_path / "video.mp4", 16, 128, 128) as writer:
         writer.write(StreamingDecoder(PocketCodec(), camera).push(latents_FDHW))
     take = Take("pocket", MethodSpec("native", "native", {}), 16, latents, prompt, 3)
-    found = score_video_suites(tmp_path / "video.mp4", [WEIGHTLESS, POCKET], take)
-    assert None not in found["weightless"].metrics.values()
+    found = score_video_suites(tmp_path / "video.mp4", [CLASSICAL, POCKET], take)
+    assert None not in found["classical"].metrics.values()
     pocket = found["pocket"]
     assert pocket.metrics["revisit_psnr"] > pocket.metrics["revisit_psnr_floor"] + 10
     assert pocket.metrics["revisit_hit"] > 0.9

@@ -72,6 +72,40 @@ def test_prompts_go_into_every_file(tmp_path: Path, capfd: pytest.CaptureFixture
     assert overall == pytest.approx(sum(values) / 2)
 
 
+def test_metrics_of_ones_own_choice_are_added_to_a_report_one_by_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from longtake.evaluators.scoring.metric_runner import MetricRunner
+
+    folder, out, opened, opening = videos(tmp_path / "videos", 1), tmp_path / "s.json", [], MetricRunner.open
+    monkeypatch.setattr(MetricRunner, "open", lambda self, ctx: opened.append(self.metric.name) or opening(self, ctx))
+    words = ["eval", str(folder), "--suite", "metrics", "--out", str(out), "--set"]
+    assert execute([*words, "metrics=[chroma_noise]"]) == 0
+    first = read(out)["videos"]["v0.mp4"]
+    assert execute([*words, "metrics=[temporal_flickering, chroma_noise]"]) == 0
+    second = read(out)["videos"]["v0.mp4"]
+    assert opened == ["chroma_noise", "temporal_flickering"]
+    assert list(second["metrics"]) == ["temporal_flickering", "chroma_noise"]
+    assert second["clips"]["chroma_noise"] == first["clips"]["chroma_noise"]
+    assert second["drift"].items() >= first["drift"].items()
+    assert execute([*words, "metrics=[temporal_flickering, chroma_noise]"]) == 0
+    assert opened == ["chroma_noise", "temporal_flickering"]
+
+
+def test_a_report_from_when_the_suite_was_called_weightless_is_kept(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    folder, out = videos(tmp_path / "videos", 1), tmp_path / "s.json"
+    assert execute(["eval", str(folder), "--out", str(out)]) == 0
+    new = read(out)
+    versions = {key: value for key, value in new["versions"].items() if not key.startswith("metric.")}
+    out.write_text(json.dumps(new | {"suite": "weightless", "versions": versions | {"suite": "weightless-1"}}))
+    capfd.readouterr()
+    assert execute(["eval", str(folder), "--out", str(out)]) == 0
+    assert "1/1 v0.mp4: kept" in capfd.readouterr().out
+    assert read(out) == new
+
+
 def test_several_evaluators_give_the_same_scores(tmp_path: Path, ray_local: None) -> None:
     folder = videos(tmp_path / "videos", 3)
     (folder / "bad.mp4").write_text("no video")
@@ -134,7 +168,7 @@ def test_a_dead_worker_is_tried_three_times_and_is_a_reason_for_this_run(tmp_pat
 
     out = io.StringIO()
     paths = find_videos(videos(tmp_path / "videos", 1))
-    report = FolderReport(paths, SuiteEntry("weightless", "weightless"), tmp_path / "s.json")
+    report = FolderReport(paths, SuiteEntry("classical", "classical"), tmp_path / "s.json")
     work = FolderWork(report, EvalProgress(Console(file=out, width=200)))
     died = Outcome("evaluators", work.item("v0.mp4"), error=WorkerDied("evaluators-1 died"), died=True)
     for _ in range(3):
@@ -162,8 +196,11 @@ def test_progress_of_one_long_video_is_a_line(monkeypatch: pytest.MonkeyPatch) -
 @pytest.mark.parametrize(
     ("words", "reason"),
     [
-        (("--set", "protocol=exact"), "the suite weightless has no settings"),
+        (("--set", "protocol=exact"), "the suite classical has no settings"),
         (("--vbench-out", "v.json"), "add --suite vbench-long"),
+        (("--suite", "metrics"), "--set.metrics: names no metric; give metrics=[NAME, ...]"),
+        (("--suite", "metrics", "--set", "metrics=[chroma]"), "did you mean 'chroma_noise'"),
+        (("--suite", "metrics", "--set", "metrics=[vbench/imaging_quality]"), "--set metrics=[...]"),  # no weights
         (("--suite", "vbench-long", "--set", "protocol"), "not of the form key=value"),
         (("--suite", "vbench-long", "--set", "protocl=exact"), "did you mean 'protocol'"),
         (("--suite", "vbench-long", "--set", "protocol=exct"), "did you mean 'exact'"),
@@ -200,7 +237,7 @@ def test_a_gpu_is_for_networks_and_one_evaluator_takes_it_without_asking_a_clust
     networks = SuiteEntry("vbench-long", "vbench-long", weights={"musiq-spaq": "12"})
     options = FolderEvalOptions(Path("videos"), "vbench-long", device="cpu", evaluators=4)
     assert device_of(options, networks) == "cpu"
-    assert device_of(replace(options, device="cuda:7"), SuiteEntry("weightless", "weightless")) == "cpu"
+    assert device_of(replace(options, device="cuda:7"), SuiteEntry("classical", "classical")) == "cpu"
     with pytest.raises(ConfigError, match=r"^--device: 'gpu' is not auto, cpu, cuda or cuda:N"):
         device_of(replace(options, device="gpu"), networks)
     asked = [(options, "cuda"), (replace(options, gpus_per_evaluator=0.5), "cuda"), (options, "cpu")]

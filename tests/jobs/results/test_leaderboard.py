@@ -142,7 +142,7 @@ def test_drift_that_is_missing_or_around_0_is_not_marked() -> None:
 
 
 def test_lower_is_better_turns_loss_and_gain_around() -> None:
-    entry = SuiteEntry("weightless", "w")
+    entry = SuiteEntry("classical", "w")
     takes = [Take("pocket", MethodSpec("m", "m", {}), 30, 120, p, 0) for p in "pq"]
     drift = {"chroma_noise.slope_per_min": 5.0, "chroma_noise.quarter_diff": -5.0}
     made = [(t, VideoScores("w", "direct", "0" * 64, {"chroma_noise": 1.0}, drift)) for t in takes]

@@ -33,7 +33,7 @@ def value(uri: str, run: str, key: str) -> list[tuple[int, float]]:
 def test_publishing_twice_changes_nothing(tmp_path: Path, mlflow_db: str) -> None:
     assert execute(["run", str(tiny.write_sweep(tmp_path)), "lengths_s=[6]"]) == 0
     store = SweepStore(tmp_path / "runs", "small")
-    suites = [SuiteEntry("weightless", "weightless")]
+    suites = [SuiteEntry("classical", "classical")]
     publication = build(store, store.plan(), suites, "small")
     first = publish(publication, mlflow_db)
     assert (first.runs, first.changed) == (3, 3)  # the sweep and its two cells
@@ -41,16 +41,16 @@ def test_publishing_twice_changes_nothing(tmp_path: Path, mlflow_db: str) -> Non
     assert publish(build(store, store.plan(), suites, "small"), mlflow_db).changed == 0
     assert rows(mlflow_db) == before
 
-    ranks, scores = store.ranks(), [store.scores(take.id, "weightless") for take in store.plan()[:2]]
+    ranks, scores = store.ranks(), [store.scores(take.id, "classical") for take in store.plan()[:2]]
     assert ranks is not None
-    best = ranks["suites"]["weightless"]["lengths"][0]["overall"][0]
-    assert value(mlflow_db, best["cell"], "weightless/rank_overall") == [(0, best["average_rank"])]
+    best = ranks["suites"]["classical"]["lengths"][0]["overall"][0]
+    assert value(mlflow_db, best["cell"], "classical/rank_overall") == [(0, best["average_rank"])]
     low = best["metrics"]["imaging_quality"]["score_interval"][0]
-    assert value(mlflow_db, best["cell"], "weightless/imaging_quality.low") == [(0, low)]
-    assert value(mlflow_db, best["cell"], "weightless/imaging_quality.slope_per_min") == []  # 3 clips are too few
+    assert value(mlflow_db, best["cell"], "classical/imaging_quality.low") == [(0, low)]
+    assert value(mlflow_db, best["cell"], "classical/imaging_quality.slope_per_min") == []  # 3 clips are too few
     # 6 s are 93 frames at 16 fps: two whole clips of 2 s and one for the rest, which ends with the video
     seconds = scores[0].seconds["imaging_quality"] if scores[0] else []
-    series = value(mlflow_db, "tiny/native/6s", "weightless/imaging_quality.over_time")
+    series = value(mlflow_db, "tiny/native/6s", "classical/imaging_quality.over_time")
     assert [step for step, _ in series] == [round(second) for second in seconds]
     clips = [score.clips["imaging_quality"][0] for score in scores if score]
     assert series[0][1] == pytest.approx(sum(c for c in clips if c is not None) / 2)

@@ -11,7 +11,7 @@ from longtake.platform.errors import ConfigError
 from longtake.platform.resources import find_device, gpu_count
 from tests.jobs import tiny
 
-WAN = ["backbones=[longlive]", "suites=[weightless]"]
+WAN = ["backbones=[longlive]", "suites=[classical]"]
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from longtake.platform.store.sweep import SweepStore
 from longtake.platform.takes import MethodSpec, Take
 from tests.jobs import mini_wan, tiny
 
-WAN = ["backbones=[longlive]", "suites=[weightless]"]
+WAN = ["backbones=[longlive]", "suites=[classical]"]
 
 
 @pytest.fixture(autouse=True)
@@ -73,7 +73,7 @@ def test_sizes_that_8_bits_do_not_take_are_refused(tmp_path: Path, monkeypatch: 
     spec = mini_wan.MiniLongLive.spec
     odd = dataclasses.replace(spec, gpus=1.0, network=dataclasses.replace(spec.network, ffn_dim=72))
     monkeypatch.setattr(mini_wan.MiniLongLive, "spec", odd)
-    words = ["backbones=[mini-longlive]", "methods=[native]", "suites=[weightless]", "workers.precision=fp8"]
+    words = ["backbones=[mini-longlive]", "methods=[native]", "suites=[classical]", "workers.precision=fp8"]
     with pytest.raises(ConfigError, match="'fp8' needs sizes that are multiples of 16, but ffn_dim is 72; set bf16"):
         expand(tiny.write_sweep(tmp_path), words, need_weights=False)
 

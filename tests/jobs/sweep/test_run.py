@@ -29,7 +29,7 @@ def test_a_sweep_is_made_scored_ranked_and_shown(tmp_path: Path, capfd: pytest.C
     for take in takes:
         assert store.verify(take)
         assert store.attempts(take.id) == 1
-        assert store.scores(take.id, "weightless") is not None
+        assert store.scores(take.id, "classical") is not None
         result = store.result(take.id)
         assert result is not None
         assert result.num_frames == take.num_frames
@@ -39,7 +39,7 @@ def test_a_sweep_is_made_scored_ranked_and_shown(tmp_path: Path, capfd: pytest.C
     assert table is not None
     assert ranks is not None
     assert len(table) == len(takes) * 8
-    assert [length["seconds"] for length in ranks["suites"]["weightless"]["lengths"]] == [3, 6]
+    assert [length["seconds"] for length in ranks["suites"]["classical"]["lengths"]] == [3, 6]
     assert store.contact_sheet_file.is_file()
     assert str(store.contact_sheet_file) in out
     assert "average rank" in out
@@ -176,7 +176,7 @@ def test_another_suite_scores_what_is_there_without_making_it_again(tmp_path: Pa
     assert execute(["run", sweep, *small]) == 0
     store = store_of(tmp_path)
     before = {take.id: store.result(take.id) for take in store.plan()}
-    assert execute(["run", sweep, *small, "suites=[weightless, pocket]"]) in (0, 3)
+    assert execute(["run", sweep, *small, "suites=[classical, pocket]"]) in (0, 3)
     assert {take.id: store.result(take.id) for take in store.plan()} == before
     assert all(store.scores(take.id, "pocket") is not None for take in store.plan())
 

@@ -1,6 +1,8 @@
 """Sweep files: every shipped one loads, every broken one is one line that names the file, the key and the rule."""
 
+from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
@@ -65,6 +67,31 @@ def test_a_method_is_resolved_with_its_defaults_and_keeps_its_label(tmp_path: Pa
     assert specs["rag-k3"].name == "rag"
 
 
+def test_only_a_version_above_1_of_a_method_is_part_of_an_id(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from longtake.platform.methods.base import methods
+    from longtake.platform.methods.native import Native
+
+    @dataclass(frozen=True)
+    class Second(Native):
+        version: ClassVar[int] = 2
+
+    def ids(kind: type[Native]) -> dict[str, str]:
+        monkeypatch.setitem(methods._items, "native", kind)
+        takes = expand(path, ["methods=[native]"]).takes
+        assert {key: value for key, value in takes[0].fingerprint if key.startswith("method.")} == (
+            {"method.version": "2"} if kind is Second else {}
+        )
+        return {f"{take.seconds} {take.prompt}": take.id for take in takes}
+
+    path = tiny.write_sweep(tmp_path)
+    first, second = ids(Native), ids(Second)
+    # from before methods had versions: the id of 3 s of the first prompt
+    assert first["3 dusk, brick; pan right 3 s, left 3 s, repeat"] == "c85f82babd0aed0f"
+    assert first.keys() == second.keys()
+    assert not set(first.values()) & set(second.values())
+    assert ids(Native) == first
+
+
 def test_start_seconds_become_given_latent_frames(tmp_path: Path) -> None:
     grid = expand(tiny.write_sweep(tmp_path), ["prefix_s=1.5"])
     assert {take.prefix_frames for take in grid.takes} == {6}
@@ -101,7 +128,7 @@ BAD = [
     ("lengths_s=[thirty]", "lengths_s", "thirty"),
     ("lengths_s=[3, 3]", "lengths_s", "twice"),
     ("seeds=[-1]", "seeds", "0 to"),
-    ("suites=[weightles]", "suites", "did you mean 'weightless'"),
+    ("suites=[classica]", "suites", "did you mean 'classical'"),
     ("prompts=[]", "prompts", "list of texts"),
     ("prompts={file: none.txt}", "prompts.file", "none.txt"),
     ("prompts={fil: none.txt}", "prompts.fil", "did you mean 'file'"),

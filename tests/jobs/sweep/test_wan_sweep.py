@@ -26,7 +26,7 @@ SHAPE = [
     "methods=[{native: {window: 7, sink: 1}}, {native-relative: {window: 7, sink: 1}}, "
     "{rag: {window: 7, sink: 1, top_k: 2, recency_guard: 2}}]",
     "lengths_s=[3]",
-    "suites=[weightless]",
+    "suites=[classical]",
     "tracking={uri: disabled}",
 ]
 
@@ -79,7 +79,7 @@ def test_every_take_is_made_and_scored(swept: Path) -> None:
         assert result is not None
         assert (result.num_frames, result.width, result.height, result.trace_rows) == (45, 48, 32, 4)
         assert (result.versions["dtype"], result.versions["device"]) == ("bfloat16", "cpu")
-        assert store.scores(take.id, "weightless") is not None
+        assert store.scores(take.id, "classical") is not None
     assert json.loads((store.folder / "ranks.json").read_text())
 
 

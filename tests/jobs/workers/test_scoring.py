@@ -29,9 +29,9 @@ def scores_of(runs: Path) -> dict:
 
 def test_a_labelled_suite_with_settings_is_scored_ranked_and_stored_under_its_label(tmp_path: Path) -> None:
     sweep = tiny.write_sweep(tmp_path)
-    assert execute(["run", str(sweep), *SHORT, f"suites=[weightless, {FLICKERING}]"]) == 0
+    assert execute(["run", str(sweep), *SHORT, f"suites=[classical, {FLICKERING}]"]) == 0
     found = scores_of(tmp_path / "runs")
-    assert {name.partition("/")[2] for name in found} == {"weightless", "flickering"}
+    assert {name.partition("/")[2] for name in found} == {"classical", "flickering"}
     for name, scores in found.items():
         if name.endswith("flickering"):
             assert scores["protocol"] == "exact"
@@ -40,6 +40,31 @@ def test_a_labelled_suite_with_settings_is_scored_ranked_and_stored_under_its_la
     ranks = json.loads((tmp_path / "runs" / "small" / "ranks.json").read_text())
     assert ranks["suites"]["flickering"]["protocol"] == "exact"
     assert ranks["suites"]["flickering"]["directions"] == {"temporal_flickering": "higher"}
+
+
+def test_a_sweep_may_name_metrics_itself(tmp_path: Path) -> None:
+    from longtake.dashboards.store_index import StoreIndex
+
+    chosen = "suites=[classical, {metrics: [chroma_noise, scene_cuts], as: mine}]"
+    assert execute(["run", str(tiny.write_sweep(tmp_path)), *SHORT, chosen]) == 0
+    store = SweepStore(tmp_path / "runs", "small")
+    ranks = store.ranks()
+    assert ranks is not None
+    assert ranks["suites"]["mine"]["directions"] == {"chroma_noise": "lower"}
+    assert ranks["suites"]["mine"]["cuts"]["videos"] == 2
+    for take in store.plan():
+        mine, classical = (store.scores(take.id, label) for label in ("mine", "classical"))
+        assert (mine.protocol, set(mine.metrics)) == ("direct", {"chroma_noise", "scene_cuts"})
+        assert mine.metrics["chroma_noise"] == classical.metrics["chroma_noise"]
+    index = StoreIndex(tmp_path / "runs")
+    assert index.plan(store).suites == ["classical", "mine"]
+    assert index.counts(store)["scored"] == 2
+
+
+def test_chosen_metrics_of_published_networks_need_their_weights(tmp_path: Path) -> None:
+    chosen = "suites=[{metrics: [vbench/imaging_quality], as: mine}]"
+    with pytest.raises(WeightsError, match=r"mine: .*longtake weights pull .*what can run: metrics: \[...\]"):
+        expand(tiny.write_sweep(tmp_path), [chosen])
 
 
 def test_other_settings_under_the_same_label_are_scored_again(tmp_path: Path) -> None:
@@ -62,7 +87,15 @@ def test_other_settings_under_the_same_label_are_scored_again(tmp_path: Path) ->
         ("{vbench-long: {dimensions: [motion_smothness]}}", "did you mean 'motion_smoothness'"),
         ("{vbench-long: {compat: [clip-oder]}}", "did you mean 'clip-order'"),
         ("{vbench-long: {dimension: [x]}}", "unknown key 'dimension'"),
-        ("{weightless: {protocol: exact}}", "has no settings"),
+        ("{classical: {protocol: exact}}", "has no settings"),
+        (
+            "{metrics: [chroma_noize], as: mine}",
+            "suites.mine: unknown metric 'chroma_noize'; did you mean 'chroma_noise'",
+        ),
+        ("{metrics: [chroma_noise]}", "need a label; write {metrics: [NAME, ...], as: LABEL}"),
+        ("{metrics: [], as: mine}", "suites.mine: names no metric; give metrics=[NAME, ...]"),
+        ("metrics", "suites.metrics: names no metric; give metrics=[NAME, ...]"),
+        ("{metrics: [imaging_quality, vbench/imaging_quality], as: mine}", "two of them are called 'imaging_quality'"),
         ("{vbench-long: {dimensions: [temporal_flickering], compat: [mean-over-clips]}}", "is of folders"),
     ],
 )
@@ -83,7 +116,7 @@ def test_missing_weights_stop_the_sweep_before_it_starts_and_the_plan_only_says_
 
 
 def test_parts_of_the_metrics_on_several_evaluators_give_the_same_scores(tmp_path: Path) -> None:
-    suites = f"suites=[weightless, {FLICKERING}]"
+    suites = f"suites=[classical, {FLICKERING}]"
     for name, parts in [("whole", "workers.evaluator_parts=1"), ("parts", "workers.evaluator_parts=3")]:
         folder = tmp_path / name
         folder.mkdir()
@@ -113,7 +146,7 @@ def test_a_part_that_fails_is_tried_again_and_the_others_are_not(tmp_path: Path)
     for item in (second, first):
         scheduler.record_outcome(Outcome("evaluators", item, value=worker.run(item.payload, lambda report: None)))
     assert scheduler.scored == {grid.takes[0].id}
-    assert set(store.scores(grid.takes[0].id, "weightless").metrics) == {
+    assert set(store.scores(grid.takes[0].id, "classical").metrics) == {
         name for names in metric_groups(grid.suites, 1) for name in names
     }
 

@@ -1,6 +1,6 @@
 """What every registered method owes the engine, and the published layouts by hand."""
 
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import numpy as np
 import pytest
@@ -55,6 +55,9 @@ class TestEveryMethod:
                 assert [at.time for at in row[-3:]] == list(plan.query_times)
                 assert all(at.frame < 3 * k for at in row[:-3])
                 assert len({at.frame for at in row}) == len(row), "no frame twice"
+
+    def test_no_parameter_hides_its_version(self, name):
+        assert "version" not in {field.name for field in fields(methods.get(name))}
 
     def test_sink_is_always_there(self, name):
         assert all(row[0].frame == 0 for plan in run(methods.get(name)()) for row in plan.rows)

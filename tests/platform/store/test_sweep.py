@@ -171,13 +171,13 @@ def test_a_damaged_plan_is_named(store: SweepStore) -> None:
 def test_scores_count_only_for_the_video_that_is_there(store: SweepStore) -> None:
     take = make_take()
     result = make(store, take)
-    scores = VideoScores("weightless", "vbench-long", result.video_sha256, {"palette": 0.5, "noise": float("nan")})
+    scores = VideoScores("classical", "vbench-long", result.video_sha256, {"palette": 0.5, "noise": float("nan")})
     store.write_scores(take.id, scores)
-    assert store.scores(take.id, "weightless") == scores
+    assert store.scores(take.id, "classical") == scores
     assert scores.metrics["noise"] is None
     assert scores.errors == {"noise": "not a number: nan"}
-    store.write_scores(take.id, VideoScores("weightless", "vbench-long", "0" * 64))
-    assert store.scores(take.id, "weightless") is None
+    store.write_scores(take.id, VideoScores("classical", "vbench-long", "0" * 64))
+    assert store.scores(take.id, "classical") is None
     assert store.scores(take.id, "pocket") is None
 
 
@@ -200,7 +200,7 @@ def test_names_that_are_no_folder_names_are_refused(tmp_path: Path, name: str) -
 
 @pytest.mark.parametrize("take_id", ["", "..", "../../etc/passwd0", "0" * 15, "0" * 15 + "\n", "G" * 16])
 def test_ids_never_lead_out_of_the_store(store: SweepStore, take_id: str) -> None:
-    for read in (store.video, store.result, store.trace, store.attempts, lambda i: store.scores(i, "weightless")):
+    for read in (store.video, store.result, store.trace, store.attempts, lambda i: store.scores(i, "classical")):
         with pytest.raises(ConfigError, match="no take id"):
             read(take_id)
     with pytest.raises(ConfigError, match="is not a name"):

@@ -1,0 +1,40 @@
+"""What can change a score beside the video: versions, settings, weights, libraries, the device; keys of the cache."""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections.abc import Sequence
+from importlib.metadata import version
+
+import av
+import cv2
+import numpy as np
+
+from longtake.evaluators.base import Metric, SuiteEntry, suites
+from longtake.evaluators.gpu import device_versions
+
+
+def cache_keys(name: str, metric: Metric, entry: SuiteEntry, protocol: str, device: str) -> list[str]:
+    """The key of a metric's result, then those under which earlier releases kept version 1: they named the suite."""
+    weights = {artefact: entry.weights.get(artefact) for artefact in metric.artefacts()}
+    made = [protocol, metric.cache_settings(), weights, libraries(metric.networks(), device)]
+    former = [f"{suite}-1" for suite in suites.names_of(entry.name)] if metric.version == 1 else []
+    return [json.dumps([name, said, *made], sort_keys=True) for said in (metric.version, *former)]
+
+
+def versions_of(entry: SuiteEntry, device: str = "cpu") -> dict[str, str]:
+    """What a record says: the suite's metrics, settings and weights, libraries and the device."""
+    return {**entry.stamp, **libraries(entry.suite.networks(), device), "python": platform.python_version()}
+
+
+def libraries(names: Sequence[str], device: str) -> dict[str, str]:
+    """What decodes and computes, with these networks on this device."""
+    found = {"av": av.__version__, "opencv": cv2.__version__, "numpy": np.__version__}
+    if not names:
+        return found
+    from longtake.evaluators.models.base import DISTRIBUTIONS, networks
+
+    packages = dict.fromkeys(package for name in names for package in ("torch", *networks.get(name).packages))
+    versions = {package: version(DISTRIBUTIONS.get(package, package)) for package in packages}
+    return found | versions | device_versions(device)
