@@ -13,7 +13,7 @@ from longtake.platform.registry import Registry
 
 @pytest.fixture
 def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    folder = tmp_path / "shelf"
+    folder = tmp_path / "tier"
     folder.mkdir()
     (folder / "__init__.py").write_text(
         "from longtake.platform.registry import Registry\nparts = Registry('part', 'shelf')"
@@ -22,7 +22,7 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (folder / "second.py").write_text("from shelf import parts\n@parts.register('rag')\nclass Rag: pass\n")
     monkeypatch.syspath_prepend(tmp_path)
     yield folder  # type: ignore[misc]
-    for name in [name for name in sys.modules if name.partition(".")[0] == "shelf"]:
+    for name in [name for name in sys.modules if name.partition(".")[0] == "tier"]:
         del sys.modules[name]
 
 
