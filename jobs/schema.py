@@ -8,7 +8,7 @@ import json
 from dataclasses import is_dataclass
 from typing import Any
 
-from longtake.evaluators.base import suites
+from longtake.evaluators.base import CHOSEN, metrics, suites
 from longtake.evaluators.suites.vbench_long import DIMENSIONS, VBenchLong
 from longtake.evaluators.vbench import settings as vbench
 from longtake.jobs.corpus.spec import CorpusConfig
@@ -75,7 +75,7 @@ def field_schemas() -> FieldSchemas:
         SweepConfig: {
             "backbones": list_of(one_of(*names)),
             "methods": list_of(method),
-            "suites": list_of(entry_of(suites, words)),
+            "suites": list_of(entry_of(suites, words, **{CHOSEN: list_of(one_of(*metrics.names()))})),
             "prompts": PROMPTS,
         },
         CorpusConfig: {
@@ -87,9 +87,13 @@ def field_schemas() -> FieldSchemas:
     }
 
 
-def entry_of(registry: Registry[Any], words: FieldSchemas) -> Schema:
-    """NAME, {NAME: {parameter: value}} or {NAME: {...}, as: LABEL}, for every registered name."""
-    parameters = {name: parameters_of(registry.get(name), words) for name in registry.names()}
+def entry_of(registry: Registry[Any], words: FieldSchemas, **others: Schema) -> Schema:
+    """NAME, {NAME: {parameter: value}} or {NAME: {...}, as: LABEL}, for every registered name, former ones too.
+
+    `others`: what some names take instead of parameters.
+    """
+    names = [name for present in registry.names() for name in registry.names_of(present)]
+    parameters = {name: parameters_of(registry.get(name), words) for name in names} | others
     mapping = {
         "type": "object",
         "properties": {**parameters, "as": TEXT},

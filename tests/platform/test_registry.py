@@ -16,10 +16,10 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "tier"
     folder.mkdir()
     (folder / "__init__.py").write_text(
-        "from longtake.platform.registry import Registry\nparts = Registry('part', 'shelf')"
+        "from longtake.platform.registry import Registry\nparts = Registry('part', 'tier')"
     )
-    (folder / "first.py").write_text("from shelf import parts\n@parts.register('native')\nclass Native: pass\n")
-    (folder / "second.py").write_text("from shelf import parts\n@parts.register('rag')\nclass Rag: pass\n")
+    (folder / "first.py").write_text("from tier import parts\n@parts.register('native')\nclass Native: pass\n")
+    (folder / "second.py").write_text("from tier import parts\n@parts.register('rag')\nclass Rag: pass\n")
     monkeypatch.syspath_prepend(tmp_path)
     yield folder  # type: ignore[misc]
     for name in [name for name in sys.modules if name.partition(".")[0] == "tier"]:
@@ -34,7 +34,7 @@ def parts() -> Registry[type]:
 
 def test_modules_are_found_at_the_first_look(package: Path) -> None:
     registry = parts()
-    assert "shelf.first" not in sys.modules
+    assert "tier.first" not in sys.modules
     assert registry.names() == ["native", "rag"]
     assert registry.get("rag").__name__ == "Rag"
 
@@ -45,8 +45,8 @@ def test_a_miss_names_the_near_one_and_all(package: Path) -> None:
 
 
 def test_a_name_taken_twice_is_an_error(package: Path) -> None:
-    (package / "third.py").write_text("from shelf import parts\n@parts.register('rag')\nclass Other: pass\n")
-    with pytest.raises(ValueError, match=r"part 'rag' is registered twice: shelf\.second\.Rag and shelf\.third\.Other"):
+    (package / "third.py").write_text("from tier import parts\n@parts.register('rag')\nclass Other: pass\n")
+    with pytest.raises(ValueError, match=r"part 'rag' is registered twice: tier\.second\.Rag and tier\.third\.Other"):
         parts().names()
 
 

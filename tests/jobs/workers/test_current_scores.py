@@ -54,12 +54,9 @@ def computed(monkeypatch):
 
 def score(store, take, entry=CLASSICAL, cache=False):
     if not cache:
-        store = SweepStoreWithoutCache(store.folder.parent, "small")
+        store = SweepStore(store.folder.parent, "small")
+        store.root.score_cache = None
     return ScoreWorker(store).run({"take": take.to_json(), "suites": [entry.to_json()]}, lambda report: None)
-
-
-class SweepStoreWithoutCache(SweepStore):
-    score_cache = None
 
 
 def as_before(store, take, suite="weightless"):
