@@ -79,7 +79,7 @@ GOOD = [
     ("sweep", "prompts: {file: prompts/pocket.txt, limit: null}"),
     ("sweep", "workers: {samplers: 2, gpus_per_sampler: 0, precision: null, bank: {host_gib: 1, disk: null}}"),
     ("sweep", "suites: [pocket, {weightless: {}, as: twice}]"),
-    ("sweep", "suites: [classical, {metrics: [scene_cuts, vbench/imaging_quality], as: mine}]"),
+    ("sweep", "suites: [classical, {metrics: [scene_cuts, chroma_noise], as: mine}]"),
     ("sweep", "tracking: {uri: disabled}"),
     ("corpus", "{method: {rag: {top_k: 2}}, dtype: float32, latents: null}"),
     ("embedder", "{precision: bf16, zero_stage: 1, workers: {count: 2, gpus_per_worker: 0}, register: {name: null}}"),
