@@ -10,6 +10,7 @@ import re
 import socket
 import threading
 from collections.abc import Callable
+from dataclasses import asdict
 from importlib import metadata, resources
 from pathlib import Path
 from types import FrameType
@@ -20,12 +21,13 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import FileResponse, Response, StreamingResponse
 
-from longtake.dashboards import frames, live, take_view, training_view
-from longtake.dashboards import leaderboard as board
+from longtake.dashboards import frames, leaderboard, live, take_view, training_view
 from longtake.dashboards.guard import Guard
 from longtake.dashboards.store_index import Missing, StoreIndex, stamp_of
 from longtake.platform.errors import ConfigError, LongtakeError
 from longtake.platform.store import durable
+from longtake.platform.store.json_records import to_json
+from longtake.platform.store.ranks import Ranks
 from longtake.platform.store.records import TakeResult
 from longtake.platform.store.root import EVALUATION
 from longtake.platform.store.sweep import SweepStore
@@ -187,18 +189,19 @@ def add_sweeps(app: FastAPI, index: StoreIndex) -> None:
 
     @route(app, "/api/sweeps/{sweep}/ranks")
     def ranks(sweep: str) -> Response:
-        return as_json(ranked(index, index.sweep(sweep)))
+        return as_json(to_json(ranked(index, index.sweep(sweep))))
 
     @route(app, "/api/sweeps/{sweep}/history")
     def history(sweep: str) -> Response:
-        return as_json(index.sweep(sweep).history())
+        return as_json([asdict(run) for run in index.sweep(sweep).history()])
 
     @route(app, "/api/moves")
     def moves(suite: str | None = None, seconds: int | None = None) -> Response:
-        return as_json(board.moves(index, suite, seconds))
+        return as_json(leaderboard.moves(index, suite, seconds))
 
-    @route(app, "/api/sweeps/{sweep}/board.csv")
-    def board_csv(
+    @route(app, "/api/sweeps/{sweep}/board.csv")  # the earlier address, which may be bookmarked
+    @route(app, "/api/sweeps/{sweep}/leaderboard.csv")
+    def leaderboard_csv(
         sweep: str,
         suite: str | None = None,
         seconds: int | None = None,
@@ -208,12 +211,12 @@ def add_sweeps(app: FastAPI, index: StoreIndex) -> None:
         method: str | None = None,
     ) -> Response:
         store = index.sweep(sweep)
-        text = board.as_csv(ranked(index, store), suite, seconds, scope, unit, backbone, method)
+        text = leaderboard.as_csv(ranked(index, store), suite, seconds, scope, unit, backbone, method)
         kept = {"content-disposition": f'attachment; filename="{store.name}.csv"'}
         return Response(text.encode("utf-8", "replace"), media_type="text/csv; charset=utf-8", headers=kept)
 
 
-def ranked(index: StoreIndex, store: SweepStore) -> dict[str, Any]:
+def ranked(index: StoreIndex, store: SweepStore) -> Ranks:
     found = index.ranks(store)
     if found is None:
         raise Missing("nothing is ranked yet in this sweep")

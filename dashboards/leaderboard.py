@@ -10,20 +10,20 @@ import csv
 import hashlib
 import io
 import json
+from dataclasses import astuple
 from typing import Any
 
 from longtake.dashboards.store_index import Missing, StoreIndex
 from longtake.platform.errors import ConfigError
+from longtake.platform.store.json_records import Statistic
+from longtake.platform.store.ranks import RANK_UNITS, SCOPES, LengthRanks, MetricRank, RankRow, Ranks, SuiteRanks
 from longtake.platform.store.sweep import SweepStore
 
-UNITS = {"cell": "average_rank", "prompt": "average_rank_per_prompt"}
-SCOPES = ("overall", "within")
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
-Row = dict[str, Any]
 
 
 def as_csv(
-    ranks: dict[str, Any],
+    ranks: Ranks,
     suite: str | None,
     seconds: int | None,
     scope: str,
@@ -35,51 +35,40 @@ def as_csv(
     rows of others, and no rank changes. Raises ConfigError, Missing."""
     if scope not in SCOPES:
         raise ConfigError(f"scope is one of {', '.join(SCOPES)}")
-    if unit not in UNITS:
-        raise ConfigError(f"unit is one of {', '.join(UNITS)}")
-    suite = next(iter(ranks["suites"]), None) if suite is None else suite
-    lengths = [
-        one for one in ranks["suites"].get(suite, {"lengths": []})["lengths"] if seconds in (None, one["seconds"])
-    ]
-    if suite is None or not lengths:
+    if unit not in RANK_UNITS:
+        raise ConfigError(f"unit is one of {', '.join(RANK_UNITS)}")
+    suite = next(iter(ranks.suites), "") if suite is None else suite
+    length = next((length for _, length in ranks.lengths(suite, seconds)), None)
+    if length is None:
         raise Missing("nothing is ranked under this suite at this length")
-    overall = lengths[0]["overall"]
-    rows = overall if scope == "overall" else [row for rows in lengths[0]["within"].values() for row in rows]
-    rows = [row for row in rows if backbone in (None, row["backbone"]) and method in (None, row["method"])]
-    metrics = list(ranks["suites"][suite]["directions"])
-    return table(sorted(rows, key=lambda row: place(row, scope, UNITS[unit])), metrics, UNITS[unit])
+    rows = [row for row in length.rows(scope) if backbone in (None, row.cell.backbone)]
+    rows = [row for row in rows if method in (None, row.cell.method)]
+    rows.sort(key=lambda row: (row.cell.backbone if scope == "within" else "", row.place(unit)))
+    return table(rows, list(ranks.suites[suite].directions), unit)
 
 
-def place(row: Row, scope: str, field: str) -> tuple[Any, ...]:
-    """Best first, within a backbone where ranks are."""
-    rank = row[field]
-    return (row["backbone"] if scope == "within" else "", rank is None, rank or 0, row["cell"])
-
-
-def table(rows: list[Row], metrics: list[str], field: str) -> str:
-    text = io.StringIO()
+def table(rows: list[RankRow], metrics: list[str], unit: str) -> str:
+    text, field = io.StringIO(), RANK_UNITS[unit]
     writer = csv.writer(text, lineterminator="\n")
     spread = [f"{metric}_{key}" for metric in metrics for key in FIELDS]
     head = ["backbone", "method", "seconds", field, f"{field}_low", f"{field}_high"]
     writer.writerow([plain(name) for name in [*head, *spread]])
     for row in rows:
-        numbers = [number for metric in metrics for number in numbers_of(row["metrics"].get(metric, {}))]
-        ranked = [row[field], *bounds(row[f"{field}_interval"])]
-        writer.writerow([plain(one) for one in [row["backbone"], row["method"], row["seconds"], *ranked, *numbers]])
+        numbers = [number for metric in metrics for number in numbers_of(row.metrics.get(metric))]
+        writer.writerow([plain(one) for one in [*astuple(row.cell), *with_bounds(row.rank(unit)), *numbers]])
     return text.getvalue()
 
 
 FIELDS = ("value", "low", "high", "n", "rank", "rank_low", "rank_high")
 
 
-def numbers_of(found: Row) -> list[Any]:
+def numbers_of(found: MetricRank | None) -> list[Any]:
     """In the order of FIELDS; n is how many takes have a value."""
-    score, rank = bounds(found.get("score_interval")), bounds(found.get("rank_interval"))
-    return [found.get("score"), *score, found.get("scored"), found.get("rank"), *rank]
+    return [*with_bounds(found.score), found.scored, *with_bounds(found.rank)] if found else [None] * len(FIELDS)
 
 
-def bounds(interval: list[float] | None) -> list[float | None]:
-    return [*interval] if interval else [None, None]
+def with_bounds(found: Statistic) -> list[float | None]:
+    return [found.value, *(found.interval or (None, None))]
 
 
 def plain(value: Any) -> Any:
@@ -91,45 +80,41 @@ def moves(index: StoreIndex, suite: str | None, seconds: int | None) -> dict[str
     """Cells x sweeps, oldest sweep first: the average rank among all cells of a length (unit: cell) in each sweep that
     ranked the cell, null in the others. A rank is a place among the cells of its own sweep. Default: every suite and
     length; a cell of several suites then has a row each."""
-    found = []
+    sweeps = []
     for store in index.sweeps():
         ranks = index.ranks(store)
-        if ranks is not None and (told := ranks_of(ranks, suite, seconds)):
-            found.append((changed(store), store.name, told))
-    found.sort()
-    cells = list(dict.fromkeys(cell for _, _, told in found for cell in told))
+        if ranks is not None and (by_cell := ranks_of(ranks, suite, seconds)):
+            sweeps.append((changed(store), store.name, by_cell))
+    sweeps.sort(key=lambda one: one[:2])
     rows = [
         {
             "suite": of,
             "cell": cell,
-            "ranks": {name: told.get((of, cell), NOTHING)[0] for _, name, told in found},
-            "sets": {name: told.get((of, cell), NOTHING)[1] for _, name, told in found},
+            "ranks": {name: by_cell.get((of, cell), NOTHING)[0] for _, name, by_cell in sweeps},
+            "sets": {name: by_cell.get((of, cell), NOTHING)[1] for _, name, by_cell in sweeps},
         }
-        for of, cell in cells
+        for of, cell in dict.fromkeys(key for _, _, by_cell in sweeps for key in by_cell)
     ]
-    return {"sweeps": [name for _, name, _ in found], "cells": rows}
+    return {"sweeps": [name for _, name, _ in sweeps], "cells": rows}
 
 
 NOTHING = (None, None)
 
 
 def ranks_of(
-    ranks: dict[str, Any], suite: str | None, seconds: int | None
+    ranks: Ranks, suite: str | None, seconds: int | None
 ) -> dict[tuple[str, str], tuple[float | None, str | None]]:
-    """(suite, cell) -> its average rank, and a mark of what it was ranked on: prompts, protocol, settings, weights."""
+    """(suite, cell) -> its average rank, and a hash of what it was ranked on: prompts, protocol, settings, weights."""
     return {
-        (name, row["cell"]): (row["average_rank"], mark_of(ranked, length))
-        for name, ranked in ranks["suites"].items()
-        if suite in (None, name)
-        for length in ranked["lengths"]
-        if seconds in (None, length["seconds"])
-        for row in length["overall"]
+        (name, str(row.cell)): (row.average_rank.value, hash_of(ranks.suites[name], length))
+        for name, length in ranks.lengths(suite, seconds)
+        for row in length.overall
     }
 
 
-def mark_of(ranked: dict[str, Any], length: dict[str, Any]) -> str:
-    told = [ranked.get(key) for key in ("protocol", "settings", "weights", "precision")]
-    return hashlib.sha256(json.dumps([length.get("prompt_set"), *told], sort_keys=True).encode()).hexdigest()[:12]
+def hash_of(ranked: SuiteRanks, length: LengthRanks) -> str:
+    facts = [length.prompt_set, ranked.protocol, ranked.settings, ranked.weights, ranked.precision]
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:12]
 
 
 def changed(store: SweepStore) -> int:

@@ -25,6 +25,7 @@ from longtake.platform import strict_yaml
 from longtake.platform.errors import ConfigError, LongtakeError
 from longtake.platform.names import NAME
 from longtake.platform.store import durable
+from longtake.platform.store.ranks import Ranks
 from longtake.platform.store.root import EVALUATION, OutputRoot
 from longtake.platform.store.sweep import TAKE_ID, SweepStore, is_sweep, sweep_names
 from longtake.platform.store.training import TrainingFolder
@@ -182,11 +183,9 @@ class StoreIndex:
         plan = self.files.get(store.plan_file, "plan", lambda: plan_of(store.plan(), []))
         return replace(plan, suites=suites)
 
-    def ranks(self, store: SweepStore) -> dict[str, Any] | None:
+    def ranks(self, store: SweepStore) -> Ranks | None:
         """The ranks, or None before the first and while the file is no record of ranks."""
-        found = self.files.get(store.ranks_file, "ranks", store.ranks)
-        whole = found is not None and all(isinstance(found.get(key), dict) for key in ("suites", "coverage"))
-        return found if whole else None
+        return self.files.get(store.ranks_file, "ranks", store.ranks)
 
     def progress(self, store: SweepStore) -> dict[str, Any]:
         return self.files.get(store.progress_file, "progress", store.progress) or {}

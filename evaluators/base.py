@@ -192,6 +192,10 @@ class SuiteEntry:
     params: Mapping[str, Any] = field(default_factory=dict)
     weights: Mapping[str, str] = field(default_factory=dict)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Without what is cached: a worker stamps scores with the versions of its own metrics."""
+        return SuiteEntry, (self.name, self.label, self.params, self.weights)
+
     def open(self, where: str = "suites") -> Suite:
         """Raises ConfigError, which starts with `where`, for an unknown name or setting."""
         kind = suites.get(self.name)
@@ -227,13 +231,6 @@ class SuiteEntry:
         """Labels under which the store may have scores of this suite from when it had another name."""
         names = suites.names_of(self.name)
         return [name for name in names if name != self.label] if self.label in names else []
-
-    def to_json(self) -> dict[str, Any]:
-        return {"name": self.name, "label": self.label, "params": dict(self.params), "weights": dict(self.weights)}
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> SuiteEntry:
-        return cls(data["name"], data["label"], data["params"], data["weights"])
 
 
 def suite_entries(entries: list[Any]) -> list[SuiteEntry]:

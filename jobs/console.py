@@ -47,7 +47,7 @@ def number(value: float | None, digits: int | None = None) -> str:
     return f"{value:.{digits}f}" if digits is not None else f"{value:.4g}"
 
 
-def interval(bounds: list[float] | None, digits: int) -> str:
+def interval(bounds: tuple[float, float] | None, digits: int) -> str:
     return f" \\[{bounds[0]:.{digits}f}, {bounds[1]:.{digits}f}]" if bounds else ""
 
 

@@ -79,14 +79,14 @@ def weighted_means(weights_BP: Array, sums_CP: Array, counts_CP: Array) -> Array
     return means
 
 
-def interval(samples_B: Array, prompts: int) -> list[float] | None:
+def interval(samples_B: Array, prompts: int) -> tuple[float, float] | None:
     """Percentile interval of the samples that exist; None without any, or for a single prompt: `prompts` is the number
     of prompts behind the samples."""
     known = samples_B[~np.isnan(samples_B)]
     if prompts < 2 or not known.size:
         return None
     low, high = np.percentile(known, [50 * (1 - INTERVAL), 50 * (1 + INTERVAL)])
-    return [float(low), float(high)]
+    return float(low), float(high)
 
 
 def number(value: float) -> float | None:

@@ -6,7 +6,7 @@
 import { el, fill, notice } from "./dom.js";
 
 const VIEWS = {
-  board: "Leaderboard",
+  leaderboard: "Leaderboard",
   compare: "Compare",
   retrieval: "Retrieval",
   sweep: "Sweep",
@@ -86,7 +86,7 @@ const app = {
 
 function parse(hash) {
   const [path, query = ""] = hash.replace(/^#\/?/, "").split(/\?(.*)/s);
-  const name = Object.hasOwn(VIEWS, path) ? path : "board";
+  const name = Object.hasOwn(VIEWS, path) ? path : "leaderboard";
   return { name, params: Object.fromEntries(new URLSearchParams(query)) };
 }
 

@@ -13,7 +13,7 @@ export const DRIFTS = {
 const FIELDS = { cell: "average_rank", prompt: "average_rank_per_prompt" };
 
 /** null where nothing is ranked. A suite or length of the URL that is not there falls back to the first. */
-export function board(ranks, history, params) {
+export function leaderboard(ranks, history, params) {
   const suites = Object.keys(ranks.suites).filter((name) => ranks.suites[name].lengths.length);
   const suite = suites.includes(params.suite) ? params.suite : suites[0];
   if (!suite) return null;
@@ -26,7 +26,7 @@ export function board(ranks, history, params) {
   const names = Object.keys(ranked.directions);
   const metrics = names.filter(scored);
   const driftKey = Object.hasOwn(DRIFTS, params.drift ?? "") ? params.drift : "quarter_diff";
-  const drifts = driftsOf(ranks.drift ?? [], suite, length.seconds);
+  const drifts = driftsOf(ranks.drift, suite, length.seconds);
   const runs = runsOf(history, suite);
   const driftOf = (row, name) => driftTold(drifts.get(`${row.cell} ${name}`), driftKey, ranked.directions[name]);
   const texts = Object.fromEntries(
@@ -185,7 +185,7 @@ export function comparable(moves, name) {
 
 /** Settings that the scores were made with, as `longtake leaderboard` names them. */
 function settingsOf(ranked) {
-  return Object.entries(ranked.settings ?? {}).flatMap(([name, value]) => {
+  return Object.entries(ranked.settings).flatMap(([name, value]) => {
     const words = name.replaceAll("_", " ");
     if (typeof value === "boolean") return [value ? words : `no ${words}`];
     const told = Array.isArray(value) && !value.every((one) => one in ranked.directions);

@@ -12,7 +12,6 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -20,29 +19,30 @@ import pandas as pd
 from longtake.evaluators.results.table import WEIGHTS, ScoreGrid, cells_of, grid
 from longtake.platform import stats
 from longtake.platform.errors import ConfigError
+from longtake.platform.store.json_records import Statistic
+from longtake.platform.store.ranks import LengthRanks, MetricRank, RankRow, SuiteRanks
 from longtake.platform.takes import Cell
 
 
-def rank_cells(df: pd.DataFrame, suite: str, directions: Mapping[str, str], *, value: str = "value") -> dict[str, Any]:
-    """Ranks as plain JSON. `df`: aggregate.table; `directions`: metric -> 'higher' or 'lower', the metrics to rank;
-    `value`: the column that is ranked ('value', or a drift column such as 'quarter_diff').
+def rank_cells(df: pd.DataFrame, suite: str, directions: Mapping[str, str], *, value: str = "value") -> SuiteRanks:
+    """The ranks of a suite. `df`: as table.table makes it; `directions`: metric -> 'higher' or 'lower', the metrics to
+    rank; `value`: the column that is ranked ('value', or a drift column such as 'quarter_diff').
     """
     mine = df[(df["suite"] == suite) & df["metric"].isin(list(directions))]
     protocols = sorted(mine["protocol"].unique())
     if len(protocols) > 1:
         raise ConfigError(f"suite {suite!r}: protocols {', '.join(protocols)} in one table; score all takes with one")
     made_with = _made_with(mine, suite)
-    lengths = [_length(part, directions, value) for _, part in mine.groupby("seconds", sort=True)]
-    return {
-        "suite": suite,
-        "protocol": protocols[0] if protocols else None,
-        "settings": json.loads(made_with.get("settings", "{}")),
-        "weights": {key.removeprefix(WEIGHTS): text for key, text in made_with.items() if key.startswith(WEIGHTS)},
-        "ranked_column": value,
-        "directions": dict(directions),
-        "bootstrap": stats.bootstrap_settings(),
-        "lengths": lengths,
-    }
+    return SuiteRanks(
+        suite,
+        protocols[0] if protocols else None,
+        settings=json.loads(made_with.get("settings", "{}")),
+        weights={key.removeprefix(WEIGHTS): text for key, text in made_with.items() if key.startswith(WEIGHTS)},
+        ranked_column=value,
+        directions=dict(directions),
+        bootstrap=stats.bootstrap_settings(),
+        lengths=[_length(part, directions, value) for _, part in mine.groupby("seconds", sort=True)],
+    )
 
 
 def _made_with(mine: pd.DataFrame, suite: str) -> dict[str, str]:
@@ -58,31 +58,31 @@ def _made_with(mine: pd.DataFrame, suite: str) -> dict[str, str]:
     return found[0] if found else {}
 
 
-def _length(part: pd.DataFrame, directions: Mapping[str, str], value: str) -> dict[str, Any]:
+def _length(part: pd.DataFrame, directions: Mapping[str, str], value: str) -> LengthRanks:
     prompts = sorted(part["prompt"].unique())
     weights_BP = stats.resample_weights(len(prompts))
     cells = cells_of(part)
     expected = len(part[["prompt", "seed"]].drop_duplicates())
     scores = grid(part, cells, prompts, list(directions), value)
 
-    def rows(chosen: Sequence[Cell]) -> list[dict[str, Any]]:
+    def rows(chosen: Sequence[Cell]) -> list[RankRow]:
         index = [cells.index(cell) for cell in chosen]
         mine = ScoreGrid(scores.sums_MCP[:, index], scores.counts_MCP[:, index])
         return _rows(chosen, mine, directions, weights_BP, expected)
 
     backbones = sorted({cell.backbone for cell in cells})
-    return {
-        "seconds": cells[0].seconds,
-        "prompts": len(prompts),
-        "prompt_set": hashlib.sha256(json.dumps(prompts).encode()).hexdigest()[:16],
-        "overall": rows(cells),
-        "within": {name: rows([c for c in cells if c.backbone == name]) for name in backbones},
-    }
+    return LengthRanks(
+        cells[0].seconds,
+        len(prompts),
+        prompt_set=hashlib.sha256(json.dumps(prompts).encode()).hexdigest()[:16],
+        overall=rows(cells),
+        within={name: rows([c for c in cells if c.backbone == name]) for name in backbones},
+    )
 
 
 def _rows(
     cells: Sequence[Cell], scores: ScoreGrid, directions: Mapping[str, str], weights_BP: stats.Array, expected: int
-) -> list[dict[str, Any]]:
+) -> list[RankRow]:
     """One row per cell, best average rank first."""
     higher = [direction == "higher" for direction in directions.values()]
     once = np.ones((1, weights_BP.shape[1]))
@@ -99,31 +99,26 @@ def _rows(
     prompts = weights_BP.shape[1]
     counts_MC = scores.counts_MCP.sum(axis=2).astype(int)
     prompts_MC = (scores.counts_MCP > 0).sum(axis=2)
+
+    def metric_rank(m: int, c: int) -> MetricRank:
+        score = _statistic(scores_MC[m, c], scores_MBC[m, :, c], prompts_MC[m, c])
+        rank = _statistic(ranks_MC[m, c], ranks_MBC[m, :, c], prompts)
+        return MetricRank(score, rank, int(counts_MC[m, c]), expected - int(counts_MC[m, c]))
+
     rows = [
-        {
-            "cell": str(cell),
-            "backbone": cell.backbone,
-            "method": cell.method,
-            "seconds": cell.seconds,
-            "average_rank": stats.number(average_C[c]),
-            "average_rank_interval": stats.interval(average_BC[:, c], prompts),
-            "average_rank_per_prompt": stats.number(prompt_C[c]),
-            "average_rank_per_prompt_interval": stats.interval(prompt_BC[:, c], prompts),
-            "metrics": {
-                name: {
-                    "score": stats.number(scores_MC[m, c]),
-                    "score_interval": stats.interval(scores_MBC[m, :, c], prompts_MC[m, c]),
-                    "rank": stats.number(ranks_MC[m, c]),
-                    "rank_interval": stats.interval(ranks_MBC[m, :, c], prompts),
-                    "scored": int(counts_MC[m, c]),
-                    "missing": expected - int(counts_MC[m, c]),
-                }
-                for m, name in enumerate(directions)
-            },
-        }
+        RankRow(
+            cell,
+            _statistic(average_C[c], average_BC[:, c], prompts),
+            _statistic(prompt_C[c], prompt_BC[:, c], prompts),
+            {name: metric_rank(m, c) for m, name in enumerate(directions)},
+        )
         for c, cell in enumerate(cells)
     ]
-    return sorted(rows, key=lambda r: (r["average_rank"] is None, r["average_rank"], r["cell"]))
+    return sorted(rows, key=RankRow.place)
+
+
+def _statistic(value: float, samples_B: stats.Array, prompts: int) -> Statistic:
+    return Statistic(stats.number(value), stats.interval(samples_B, prompts))
 
 
 def _ranks_per_prompt(scores: ScoreGrid, higher: list[bool]) -> stats.Array:

@@ -17,6 +17,8 @@ import numpy as np
 
 from longtake.evaluators.drift import DIFF, RATIO, SLOPE
 from longtake.platform import stats
+from longtake.platform.store.json_records import Statistic
+from longtake.platform.store.ranks import DriftRow
 from longtake.platform.store.records import VideoScores
 from longtake.platform.takes import Cell, Take
 
@@ -102,9 +104,9 @@ def grid(
     return ScoreGrid(sums, counts)
 
 
-def cell_means(df: pd.DataFrame) -> list[dict[str, Any]]:
-    """A plain row per suite, cell and metric, unranked ones too: the mean over prompts and seeds of each of NUMBERS,
-    and its 95 % interval as '<name>_interval' (None where fewer than two prompts have a value).
+def cell_means(df: pd.DataFrame) -> list[DriftRow]:
+    """A row per suite, cell and metric, unranked ones too: the mean over prompts and seeds of each of NUMBERS, and its
+    95 % interval (None where fewer than two prompts have a value).
 
     Within a suite and length the resamples are those of the ranks. `scored` and `missing` count the takes behind the
     value, `drift_scored` those behind the drift.
@@ -112,23 +114,25 @@ def cell_means(df: pd.DataFrame) -> list[dict[str, Any]]:
     return [row for _, part in df.groupby(["suite", "seconds"], sort=True) for row in _means(part)]
 
 
-def _means(part: pd.DataFrame) -> Iterator[dict[str, Any]]:
+def _means(part: pd.DataFrame) -> Iterator[DriftRow]:
     prompts, names, cells = sorted(part["prompt"].unique()), sorted(part["metric"].unique()), cells_of(part)
     weights_BP = stats.resample_weights(len(prompts))
-    grids = {number: grid(part, cells, prompts, names, number) for number in NUMBERS}
+    grids = [grid(part, cells, prompts, names, number) for number in NUMBERS]
+    suite = str(part["suite"].iloc[0])
     takes = part.groupby([*CELL, "metric"]).size().to_dict()
     for c, cell in enumerate(cells):
         for m, name in enumerate(names):
             count = takes.get((cell.backbone, cell.method, cell.seconds, name), 0)
             if not count:
                 continue
-            row: dict[str, Any] = {"suite": str(part["suite"].iloc[0]), "backbone": cell.backbone}
-            row |= {"method": cell.method, "seconds": cell.seconds, "metric": name}
-            for number, found in grids.items():
-                sums_P, counts_P = found.sums_MCP[m, c], found.counts_MCP[m, c]
-                means_B = stats.weighted_means(weights_BP, sums_P[None], counts_P[None])[:, 0]
-                row[number] = float(sums_P.sum() / counts_P.sum()) if counts_P.any() else None
-                row[f"{number}_interval"] = stats.interval(means_B, (counts_P > 0).sum())
-            scored = int(grids["value"].counts_MCP[m, c].sum())
-            drifting = int(grids[SLOPE].counts_MCP[m, c].sum())
-            yield row | {"scored": scored, "missing": count - scored, "drift_scored": drifting}
+            value, slope, diff, ratio = (_mean(weights_BP, one, m, c) for one in grids)
+            scored, drifting = (int(one.counts_MCP[m, c].sum()) for one in grids[:2])
+            counts = scored, count - scored, drifting
+            yield DriftRow(suite, cell.backbone, cell.method, cell.seconds, name, value, slope, diff, ratio, *counts)
+
+
+def _mean(weights_BP: stats.Array, scores: ScoreGrid, m: int, c: int) -> Statistic:
+    sums_P, counts_P = scores.sums_MCP[m, c], scores.counts_MCP[m, c]
+    means_B = stats.weighted_means(weights_BP, sums_P[None], counts_P[None])[:, 0]
+    mean = float(sums_P.sum() / counts_P.sum()) if counts_P.any() else None
+    return Statistic(mean, stats.interval(means_B, (counts_P > 0).sum()))

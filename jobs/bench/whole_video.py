@@ -16,7 +16,7 @@ from torch import Tensor
 from longtake.jobs.bench.clocks import latent_frames
 from longtake.jobs.bench.options import BenchOptions
 from longtake.jobs.bench.stand_in import stand_in
-from longtake.jobs.workers.sampling import SamplerWorker
+from longtake.jobs.workers.sampling import MakeItem, SamplerWorker
 from longtake.platform.backbones.base import Decoder
 from longtake.platform.generation.sampler import Sampler
 from longtake.platform.store.sweep import SweepStore
@@ -87,18 +87,18 @@ def whole_video(options: BenchOptions, method: str) -> WholeVideo:
     with TemporaryDirectory() as folder:
         worker.store = SweepStore(folder, "bench")
         started = time.perf_counter()
-        (made,) = worker.run([options.take(method, latent_frames(options)).to_json()], lambda _: None)
+        (made,) = worker.run(MakeItem((options.take(method, latent_frames(options)),)), lambda _: None)
         wall = time.perf_counter() - started
     peak = torch.cuda.max_memory_allocated(device) if device.type == "cuda" else 0
     first = sampler.watched.arrived - started
-    seconds = made["timings"]
+    seconds = made.timings
     return WholeVideo(
-        frames=made["num_frames"],
+        frames=made.num_frames,
         wall_seconds=wall,
         first_frame_seconds=first,
         stage_seconds={stage: seconds[stage] for stage in STAGES},
         waiting_seconds=seconds["wait"],
         device_bytes=peak,
-        resident_bytes=made["peak_rss_bytes"],
-        bank_bytes=made["bank_bytes"],
+        resident_bytes=made.peak_rss_bytes,
+        bank_bytes=made.bank_bytes,
     )

@@ -9,12 +9,14 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from contextlib import closing
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from longtake.jobs.corpus import imports
 from longtake.jobs.workers.sampling import LoadedSampler
+from longtake.platform.corpus.records import ShardRecord
 from longtake.platform.dtypes import torch_dtype
 from longtake.platform.resources import Resources
 from longtake.platform.takes import Take
@@ -80,11 +82,19 @@ class Imported:
         self.folder = folder
 
     def latents(self, takes: list[Take], kind: dtype, report: Report) -> dict[str, Tensor]:
-        found: dict[str, Tensor] = {}
+        read: dict[str, Tensor] = {}
         for number, take in enumerate(takes, 1):
-            found[take.id] = imports.read(self.folder / take.prompt).to(kind, copy=True).contiguous()
+            read[take.id] = imports.read(self.folder / take.prompt).to(kind, copy=True).contiguous()
             report({"done": number, "total": len(takes), "unit": "file"})
-        return found
+        return read
+
+
+@dataclass(frozen=True)
+class ShardItem:
+    """A shard to make: its number and its takes."""
+
+    number: int
+    takes: list[Take]
 
 
 class LatentWorker:
@@ -93,9 +103,8 @@ class LatentWorker:
     def __init__(self, store: CorpusStore, source: Source):
         self.store, self.source = store, source
 
-    def run(self, payload: dict[str, Any], report: Report) -> dict[str, Any]:
-        """{"shard", "takes" as JSON} in, the shard's record as JSON out."""
-        number, takes = payload["shard"], [Take.from_json(one) for one in payload["takes"]]
+    def run(self, payload: ShardItem, report: Report) -> ShardRecord:
+        number, takes = payload.number, payload.takes
         record = self.store.record(number, takes)
         if record is None:
             self.store.clear(number)
@@ -103,4 +112,4 @@ class LatentWorker:
             latents = self.source.latents(takes, torch_dtype(self.store.dtype), report)
             versions = {name: version(name) for name in VERSIONS_OF} | self.source.computed_on
             record = self.store.commit(number, takes, latents, time.perf_counter() - started, versions)
-        return record.to_json()
+        return record

@@ -16,26 +16,26 @@ from rich.console import Console
 
 from longtake.jobs.console import console_for, say
 from longtake.jobs.corpus import spec as corpus_spec
-from longtake.jobs.corpus.latents import Imported, LatentWorker, Sampled, Source
+from longtake.jobs.corpus.latents import Imported, LatentWorker, Sampled, ShardItem, Source
 from longtake.jobs.corpus.spec import CorpusPlan
-from longtake.jobs.sweep.placement import places
+from longtake.jobs.sweep.placement import SAMPLER_SETTINGS, places
 from longtake.jobs.sweep.plan import check_capacity
 from longtake.jobs.sweep.progress import SweepProgress
-from longtake.jobs.sweep.scheduler import MAX_FAILURES, NOBODYS_FAULT, SAMPLERS, Snapshot, reason_of
-from longtake.jobs.workers.run_loop import run_until_done
+from longtake.jobs.sweep.scheduler import SAMPLERS, Snapshot
+from longtake.jobs.workers.run_loop import FINAL_ERRORS, MAX_FAILURES, Step, reason_of, run_until_done
 from longtake.jobs.workers.text import encode_prompts
 from longtake.platform.corpus.reader import Corpus, read_spec
 from longtake.platform.corpus.records import ShardRecord
 from longtake.platform.corpus.writer import CorpusStore, damaged
-from longtake.platform.errors import ConfigError, Interrupted
+from longtake.platform.errors import ConfigError
 from longtake.platform.store.root import OutputRoot
 from longtake.platform.takes import Take
-from longtake.platform.workers.fleet import Fleet, Group, Item, Outcome
+from longtake.platform.workers.fleet import Group, Item, Outcome, Running
 from longtake.platform.workers.ray_cluster import Cluster, connect
 
 
 def make(file: Path, overrides: Sequence[str], console: Console | None = None) -> int:
-    """The whole corpus; returns the exit code. Raises LongtakeError for what a user can mend."""
+    """The whole corpus; returns the exit code. Raises LongtakeError for what a user can fix."""
     console = console or console_for()
     plan = corpus_spec.expand(file, overrides)
     if plan.grid:
@@ -74,15 +74,14 @@ def announce(plan: CorpusPlan, scheduler: ShardScheduler, say: Callable[[str], N
 
 
 class ShardScheduler:
-    """Which shards are done and what comes of each attempt; one that failed MAX_FAILURES times is set aside until the
-    next run."""
+    """Which shards are done, and the failed attempts at the others; a shard is set aside until the next run after
+    MAX_FAILURES of them."""
 
     def __init__(self, store: CorpusStore, shards: list[list[Take]], say: Callable[[str], None]):
         self.store, self.shards, self.say = store, shards, say
         records = {number: store.record(number, takes) for number, takes in enumerate(shards)}
         self.done = {number: record for number, record in records.items() if record is not None}
         self.failures: dict[int, list[str]] = {}
-        self.fleet: Fleet | None = None
         self.started, self.before = time.monotonic(), self.takes_done
 
     @property
@@ -98,37 +97,39 @@ class ShardScheduler:
     def takes_done(self) -> int:
         return sum(len(self.shards[number]) for number in self.done)
 
+    @property
+    def how_far(self) -> str:
+        return f"{self.takes_done} of {sum(map(len, self.shards))} takes made; run again to resume"
+
     def is_aside(self, number: int) -> bool:
         return len(self.failures.get(number, [])) >= MAX_FAILURES
 
-    def open(self, fleet: Fleet) -> None:
-        self.fleet, self.started = fleet, time.monotonic()
-        for number in self.missing:
-            fleet.submit(SAMPLERS, self.item(number))
+    def start(self) -> list[Step]:
+        """Starts the clock; returns an item per missing shard."""
+        self.started = time.monotonic()
+        return [(SAMPLERS, self.item(number)) for number in self.missing]
 
     def item(self, number: int) -> Item:
         takes = self.shards[number]
-        payload = {"shard": number, "takes": [take.to_json() for take in takes]}
-        label = f"shard {number} ({len(takes)} takes)"
-        return Item(str(number), payload, float(sum(take.latent_frames for take in takes)), label=label)
+        size, label = float(sum(take.latent_frames for take in takes)), f"shard {number} ({len(takes)} takes)"
+        return Item(ShardItem(number, takes), size, label=label)
 
-    def record_outcome(self, outcome: Outcome) -> None:
-        number = int(outcome.item.key)
-        if isinstance(outcome.error, NOBODYS_FAULT):
+    def record_outcome(self, outcome: Outcome) -> list[Step]:
+        number = outcome.item.payload.number
+        if isinstance(outcome.error, FINAL_ERRORS):
             raise outcome.error
         if outcome.error is None:
-            self.done[number] = ShardRecord.from_json(outcome.value)
-            return
+            self.done[number] = outcome.value
+            return []
         reasons = self.failures.setdefault(number, [])
         reasons.append(reason_of(outcome.error))
         if self.is_aside(number):
             self.say(f"shard {number}: set aside after {MAX_FAILURES} failed attempts; the last: {reasons[-1]}")
-            return
+            return []
         self.say(f"shard {number}: tried again after {reasons[-1]}")
-        assert self.fleet is not None
-        self.fleet.submit(SAMPLERS, outcome.item)
+        return [(SAMPLERS, outcome.item)]
 
-    def snapshot(self) -> Snapshot:
+    def snapshot(self, running: list[Running]) -> Snapshot:
         total, made = sum(map(len, self.shards)), self.takes_done
         seconds, new = time.monotonic() - self.started, made - self.before
         return Snapshot(
@@ -140,7 +141,7 @@ class ShardScheduler:
             seconds=seconds,
             takes_per_minute=60 * new / seconds if new else None,
             seconds_left=(total - made) * seconds / new if new else None,
-            running=self.fleet.running() if self.fleet else [],
+            running=running,
         )
 
 
@@ -152,30 +153,24 @@ def work(plan: CorpusPlan, scheduler: ShardScheduler, view: SweepProgress) -> No
             encode_prompts(unmade, scheduler.store.root.texts, cluster, view.say, plan.spec.workers.device)
 
         def show() -> None:
-            view.update(scheduler.snapshot())
+            view.update(scheduler.snapshot(fleet.running()))
 
-        fleet = cluster.fleet([group(plan, scheduler, cluster)], lambda _group, _item: None, show)
-        try:
-            scheduler.open(fleet)
-            run_until_done(fleet, cluster.stop, lambda: scheduler.unfinished, scheduler.record_outcome, show, view.say)
-        finally:
-            fleet.close()
-    if scheduler.unfinished:
-        total = sum(map(len, scheduler.shards))
-        raise Interrupted(f"stopped: {scheduler.takes_done} of {total} takes made; run again to resume")
+        fleet = cluster.fleet([group(plan, scheduler, cluster)], on_report=show)
+        run_until_done(scheduler, scheduler.start(), fleet, cluster.stop, show, view.say)
 
 
 def group(plan: CorpusPlan, scheduler: ShardScheduler, cluster: Cluster) -> Group:
     """The samplers, or the readers of files, for these nodes; no more than there are shards to make."""
     gpus = plan.grid.gpus if plan.grid else 0.0
-    told = plan.spec.workers.samplers
-    count = told if told != "auto" else places(cluster.nodes, gpus)
+    named = plan.spec.workers.samplers
+    count = named if named != "auto" else places(cluster.nodes, gpus)
     return Group(
         SAMPLERS,
         partial(LatentWorker, scheduler.store, source_of(plan, scheduler)),
         min(count, scheduler.unfinished),
         1.0,
         gpus,
+        settings=SAMPLER_SETTINGS,
     )
 
 
@@ -229,6 +224,6 @@ def report(corpus: Corpus, records: list[ShardRecord], console: Console) -> None
 
 
 def report_pace(scheduler: ShardScheduler, console: Console) -> None:
-    now = scheduler.snapshot()
+    now = scheduler.snapshot([])
     if now.new_made:
         say(console, f"made {now.new_made} takes in {now.seconds:.0f} s, {now.new_made / now.seconds:.2f} a second")

@@ -125,7 +125,7 @@ def told(row: Row | None, differs: bool) -> str:
 
 
 def bounds(row: Row) -> str:
-    return interval([row["low"], row["high"]], 3) if row["low"] is not None else ""
+    return interval((row["low"], row["high"]), 3) if row["low"] is not None else ""
 
 
 def legend(report: Report) -> str:

@@ -69,10 +69,10 @@ class GroupConfig:
         each = (1.0 if gpus else 0.0) if self.gpus_per_worker == "auto" else float(self.gpus_per_worker)
         if cluster.address == INLINE:
             return GroupSize(1, 0.0)
-        if self.count != "auto":
-            return GroupSize(int(self.count), each, self.restarts)
         places = int(gpus / each) if each else int(sum(node.cpus for node in cluster.nodes))
-        return GroupSize(max(n for n in range(1, max(1, places) + 1) if batch % n == 0), each, self.restarts)
+        most = max(n for n in range(1, max(1, places) + 1) if batch % n == 0)
+        count = most if self.count == "auto" else int(self.count)
+        return GroupSize(count, each, self.restarts, settings=("workers.count", "workers.gpus_per_worker"))
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,8 @@
 """`longtake eval FOLDER`: every video of a folder scored under one suite, by one process or several.
 
-Steps: read the settings, prompts and what is known; hand the rest to a fleet; book what comes back; write the files.
-What a video is to blame for is a reason beside its metrics. What it is not (a dead worker, a file that went away) is
-one too, for this run: the next one tries again.
+Steps: read the settings, prompts and what is known; hand the rest to a fleet; record its scores; write the files.
+What is wrong with a video is a reason beside its metrics. A dead worker or a file that went away is a reason too,
+but for this run alone: the next one tries again.
 """
 
 from __future__ import annotations
@@ -16,43 +16,50 @@ from typing import TYPE_CHECKING, Any
 
 from longtake.evaluators.base import SuiteEntry, suites
 from longtake.jobs.folder_eval.options import FolderEvalOptions
-from longtake.jobs.workers.run_loop import run_until_done
+from longtake.jobs.workers.run_loop import MAX_FAILURES, Step, reason_of, run_until_done
 from longtake.jobs.workers.scoring import Scorer, tell, with_weights
 from longtake.platform import strict_yaml
-from longtake.platform.errors import ConfigError, Interrupted, LongtakeError, SetupError, WeightsError
+from longtake.platform.errors import ConfigError, LongtakeError, SetupError, WeightsError
 from longtake.platform.store.durable import make_folder
 from longtake.platform.store.locked_folder import hold_file
-from longtake.platform.workers.fleet import Fleet, Group, Item, Outcome, Report
+from longtake.platform.workers.fleet import Group, Item, Outcome, Report
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from longtake.evaluators.results.folder import FolderReport
+    from longtake.evaluators.scoring.metric_runner import Result
     from longtake.jobs.folder_eval.progress import EvalProgress
+    from longtake.platform.store.records import VideoScores
     from longtake.platform.workers.ray_cluster import Cluster
 
 EVALUATORS = "evaluators"
-MAX_ATTEMPTS = 3
 NAMES = "names"  # --prompts: the videos' names are their prompts
 MAX_REASONS = 10
 ENDS_THE_RUN = (WeightsError, ConfigError, SetupError)
 
 
+@dataclasses.dataclass(frozen=True)
+class FolderItem:
+    """A video to score: its name in the report, its absolute path, and earlier results that are current, by metric."""
+
+    name: str
+    path: Path
+    suite: SuiteEntry
+    earlier: dict[str, Result]
+
+
 class FolderWorker:
-    """One video at a time. `payload`: {"path", "suite": suite JSON, "earlier": {metric: result}}; answers its scores as
-    JSON."""
+    """One video at a time."""
 
     def __init__(self, device: str, cache: Path | None):
         self.scorer = Scorer(device, cache)
 
-    def run(self, payload: dict[str, Any], report: Report) -> dict[str, Any]:
-        from longtake.evaluators.scoring.metric_runner import Result
-
-        entry = SuiteEntry.from_json(payload["suite"])
-        earlier = {entry.label: {name: Result.from_json(result) for name, result in payload["earlier"].items()}}
+    def run(self, payload: FolderItem, report: Report) -> VideoScores:
         report({"unit": "frame"})
-        found = self.scorer.score(Path(payload["path"]), [entry], tell=partial(tell, report), earlier=earlier)
-        return found[entry.label].to_json()
+        earlier = {payload.suite.label: payload.earlier}
+        found = self.scorer.score(payload.path, [payload.suite], tell=partial(tell, report), earlier=earlier)
+        return found[payload.suite.label]
 
 
 def eval_folder(options: FolderEvalOptions, console: Console | None = None) -> int:
@@ -148,7 +155,7 @@ def device_of(options: FolderEvalOptions, entry: SuiteEntry) -> str:
 
 
 def score(report: FolderReport, options: FolderEvalOptions, device: str, console: Console) -> None:
-    """What is not known yet is scored and booked. Raises Interrupted."""
+    """Scores what is not known yet. Raises Interrupted."""
     from longtake.jobs.folder_eval.progress import EvalProgress
     from longtake.platform.workers.ray_cluster import INLINE, LOCAL, connect
 
@@ -171,16 +178,25 @@ def group_of(options: FolderEvalOptions, device: str, videos: int) -> Group:
         min(options.evaluators, videos),
         1.0,
         gpus if device.startswith("cuda") and not alone else 0.0,
-        gpus_key="gpus_per_evaluator",
+        settings=("--evaluators", "--gpus-per-evaluator"),
     )
 
 
 class FolderWork:
-    """The videos of a folder on their way: hands them to a fleet and books what comes back."""
+    """Scores the videos of a folder on a fleet and records their scores in the report."""
 
     def __init__(self, report: FolderReport, view: EvalProgress):
         self.report, self.view = report, view
-        self.left = dict.fromkeys(report.paths, 0)  # how many attempts have been made
+        self.left = dict.fromkeys(report.paths, 0)  # video -> its number of attempts
+
+    @property
+    def unfinished(self) -> int:
+        return len(self.left)
+
+    @property
+    def how_far(self) -> str:
+        kept = "run again to resume" if self.report.out is not None else "give --out to keep them"
+        return f"{len(self.report.found)} of {len(self.report.paths)} videos are scored; {kept}"
 
     def keep_what_is_known(self) -> None:
         for name in list(self.left):
@@ -193,51 +209,38 @@ class FolderWork:
         self.view.say(f"{total - len(self.left)}/{total} {name}: {note}")
 
     def run(self, cluster: Cluster, group: Group) -> None:
-        fleet = cluster.fleet([group], lambda _group, _item: None, lambda: self.view.update(fleet.running()))
+        def show() -> None:
+            self.view.update(fleet.running())
+
+        fleet, steps = cluster.fleet([group], on_report=show), [(EVALUATORS, self.item(name)) for name in self.left]
         try:
-            for name in self.left:
-                fleet.submit(EVALUATORS, self.item(name))
-            record_outcome = partial(self.record_outcome, fleet)
-            between = partial(self.between, fleet)
-            run_until_done(fleet, cluster.stop, lambda: len(self.left), record_outcome, between, self.view.say)
+            run_until_done(self, steps, fleet, cluster.stop, show, self.view.say)
         finally:
-            fleet.close()
             self.report.save()
-        if self.left:
-            done = f"{len(self.report.found)} of {len(self.report.paths)} videos are scored"
-            kept = "run again to resume" if self.report.out is not None else "give --out to keep them"
-            raise Interrupted(f"stopped: {done}; {kept}")
 
     def item(self, name: str) -> Item:
-        path = self.report.paths[name].absolute()
-        earlier = {metric: result.to_json() for metric, result in self.report.current.get(name, {}).items() if result}
-        payload = {"path": str(path), "suite": self.report.entry.to_json(), "earlier": earlier}
-        return Item(name, payload, label=name)
+        path, current = self.report.paths[name].absolute(), self.report.current.get(name, {})
+        earlier = {metric: result for metric, result in current.items() if result}
+        return Item(FolderItem(name, path, self.report.entry, earlier), label=name)
 
-    def between(self, fleet: Fleet) -> None:
-        self.view.update(fleet.running())
-
-    def record_outcome(self, fleet: Fleet, outcome: Outcome) -> None:
-        """Take note; raises what no video is to blame for."""
-        from longtake.platform.store.records import VideoScores
-
-        name, error = outcome.item.key, outcome.error
+    def record_outcome(self, outcome: Outcome) -> list[Step]:
+        """A dead worker's video is tried again; raises errors that no video causes."""
+        name, error = outcome.item.payload.name, outcome.error
         if isinstance(error, ENDS_THE_RUN):
             raise error
         self.left[name] += 1
-        if outcome.died and self.left[name] < MAX_ATTEMPTS:
+        if outcome.died and self.left[name] < MAX_FAILURES:
             self.view.say(f"{name}: {error}; it is scored again")
-            fleet.submit(EVALUATORS, outcome.item)
-            return
+            return [(EVALUATORS, outcome.item)]
         if error is not None:
-            self.report.add_failure(name, reason_of(error))
-            note = f"not scored: {reason_of(error)}"
+            self.report.add_failure(name, reason := plain_reason(error))
+            note = f"not scored: {reason}"
         else:
-            scores = VideoScores.from_json(outcome.value)
-            self.report.add(name, scores)
-            note = note_of(scores.metrics)
+            self.report.add(name, outcome.value)
+            note = note_of(outcome.value.metrics)
         self.report.save_when_due()
         self.finish(name, note)
+        return []
 
 
 def note_of(metrics: dict[str, float | None]) -> str:
@@ -245,9 +248,8 @@ def note_of(metrics: dict[str, float | None]) -> str:
     return f"{missing} of {len(metrics)} metrics have no score" if missing else "scored"
 
 
-def reason_of(error: Exception) -> str:
-    text = " ".join(str(error).split())[:300]
-    return text if isinstance(error, LongtakeError) else f"{type(error).__name__}: {text}"
+def plain_reason(error: Exception) -> str:
+    return " ".join(str(error).split())[:300] if isinstance(error, LongtakeError) else reason_of(error)
 
 
 def write(report: FolderReport, options: FolderEvalOptions) -> None:
@@ -270,28 +272,28 @@ def show(report: FolderReport, options: FolderEvalOptions, console: Console) -> 
     from longtake.jobs.console import number
     from longtake.jobs.results.leaderboard import drift_table, folder_table
 
-    told = report.to_json()
-    console.print(folder_table(told, str(options.folder)))
-    drifting = {name: entry for name, entry in told["videos"].items() if has_drift(entry)}
+    data = report.to_json()
+    console.print(folder_table(data, str(options.folder)))
+    drifting = {name: entry for name, entry in data["videos"].items() if has_drift(entry)}
     if drifting:
-        console.print(drift_table(told | {"videos": drifting}, str(options.folder)))
+        console.print(drift_table(data | {"videos": drifting}, str(options.folder)))
 
     def say(line: str) -> None:
         console.print(line, markup=False, highlight=False, soft_wrap=True)
 
-    if len(drifting) < len(told["videos"]):
-        short = len(told["videos"]) - len(drifting)
-        say(f"drift needs 4 scored clips and both end quarters, which {short} of {len(told['videos'])} videos lack")
-    say("overall: " + ", ".join(f"{name} {number(value)}" for name, value in told["overall"].items()))
+    if len(drifting) < len(data["videos"]):
+        short = len(data["videos"]) - len(drifting)
+        say(f"drift needs 4 scored clips and both end quarters, which {short} of {len(data['videos'])} videos lack")
+    say("overall: " + ", ".join(f"{name} {number(value)}" for name, value in data["overall"].items()))
     failed = {
         name: [metric for metric, value in entry["metrics"].items() if value is None]
-        for name, entry in told["videos"].items()
+        for name, entry in data["videos"].items()
     }
     failed = {name: metrics for name, metrics in failed.items() if metrics}
     for name, metrics in list(failed.items())[:MAX_REASONS]:
         reasons: dict[str, list[str]] = {}
         for metric in metrics:
-            reasons.setdefault(told["videos"][name]["errors"][metric], []).append(metric)
+            reasons.setdefault(data["videos"][name]["errors"][metric], []).append(metric)
         for reason, alike in reasons.items():
             say(f"{name}: {', '.join(alike)}: {reason}")
     if len(failed) > MAX_REASONS:

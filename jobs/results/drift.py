@@ -5,8 +5,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from rich.cells import cell_len
 from rich.console import Console
 from rich.markup import escape
@@ -14,43 +12,36 @@ from rich.table import Table
 
 from longtake.jobs.console import heading, new_table
 from longtake.jobs.results.leaderboard import RankFilter, title_of
+from longtake.platform.store.ranks import DriftRow, Ranks
 
 DRIFTS = {"quarter_diff": "last quarter minus first", "slope_per_min": "slope per minute"}
 FEW_PROMPTS = 6
 COLUMN_GAP = 3
 
-Row = dict[str, Any]
 
-
-def show_drift(ranks: Row, console: Console, view: RankFilter) -> None:
+def show_drift(ranks: Ranks, console: Console, view: RankFilter) -> None:
     """Print two tables per suite and length: the ranked metrics alone, and only where some video was long enough."""
     for suite, ranked in view.suites(ranks).items():
         for length in view.lengths(ranked):
-            rows = drift_rows(ranks, suite, ranked, length)
-            if not any(row[field] is not None for row in rows for field in DRIFTS):
+            rows = [row for row in ranks.drift_at(suite, length.seconds) if row.metric in ranked.directions]
+            if not any(row.drifts[kind].value is not None for row in rows for kind in DRIFTS):
                 continue
             hidden: dict[str, None] = {}
-            for field, words in DRIFTS.items():
-                title = f"{title_of(ranks['sweep'], suite, ranked, length)}: drift, {words}"
-                table, left_out = drift_table(title, ranked["directions"], rows, field, console.width)
+            for kind, words in DRIFTS.items():
+                title = f"{title_of(ranks.sweep, suite, ranked, length)}: drift, {words}"
+                table, left_out = drift_table(title, ranked.directions, rows, kind, console.width)
                 console.print(table)
                 hidden |= dict.fromkeys(left_out)
-            for note in notes_of(rows, [*hidden], length["prompts"]):
+            for note in notes_of(rows, [*hidden], length.prompts):
                 console.print(note)
 
 
-def drift_rows(ranks: Row, suite: str, ranked: Row, length: Row) -> list[Row]:
-    """Rows of the suite and length, of ranked metrics."""
-    mine = [row for row in ranks["drift"] if (row["suite"], row["seconds"]) == (suite, length["seconds"])]
-    return [row for row in mine if row["metric"] in ranked["directions"]]
-
-
 def drift_table(
-    title: str, directions: dict[str, str], rows: list[Row], field: str, width: int
+    title: str, directions: dict[str, str], rows: list[DriftRow], kind: str, width: int
 ) -> tuple[Table, list[str]]:
     """The table of one kind of drift, and the metrics that did not fit."""
-    cells = list(dict.fromkeys((row["backbone"], row["method"]) for row in rows))
-    found = {(row["backbone"], row["method"], row["metric"]): row for row in rows}
+    cells = list(dict.fromkeys((row.backbone, row.method) for row in rows))
+    found = {(row.backbone, row.method, row.metric): row for row in rows}
     table = new_table(f"{title} (loss, gain: \\[95 % interval] excludes 0)")
     columns = {"backbone": [cell[0] for cell in cells], "method": [cell[1] for cell in cells]}
     for name, texts in columns.items():
@@ -58,8 +49,8 @@ def drift_table(
         width -= width_of([name, *texts])
     shown: list[list[str]] = []
     left_out: list[str] = []
-    for name in [name for name in directions if any(row["metric"] == name for row in rows)]:
-        texts = [drift_cell(found.get((*cell, name)), field, directions[name]) for cell in cells]
+    for name in [name for name in directions if any(row.metric == name for row in rows)]:
+        texts = [drift_cell(found.get((*cell, name)), kind, directions[name]) for cell in cells]
         width -= width_of([*name.split("_"), f"({directions[name]})", *texts])
         if shown and width < 0:
             left_out.append(name)
@@ -76,33 +67,26 @@ def width_of(texts: list[str]) -> int:
     return COLUMN_GAP + max(cell_len(line) for text in texts for line in text.split("\n"))
 
 
-def drift_cell(row: Row | None, field: str, direction: str) -> str:
+def drift_cell(row: DriftRow | None, kind: str, direction: str) -> str:
     """'-0.012 loss' and, below it, '[-0.015, -0.0096]'."""
-    if row is None or row[field] is None:
+    if row is None or (drift := row.drifts[kind]).value is None:
         return "-"
-    bounds = row.get(f"{field}_interval")
-    text = f"{row[field]:+.2g}" + "*" * incomplete(row)
-    if bounds is None:
+    text = f"{drift.value:+.2g}" + "*" * row.is_incomplete
+    if drift.interval is None:
         return text
-    return f"{text}{verdict(bounds, direction)}\n[{bounds[0]:.2g}, {bounds[1]:.2g}]"
+    return f"{text}{verdict(drift.interval, direction)}\n[{drift.interval[0]:.2g}, {drift.interval[1]:.2g}]"
 
 
-def incomplete(row: Row) -> bool:
-    """Whether some take has no drift; ranks.json of an earlier version does not say."""
-    takes = row["scored"] + row["missing"]
-    return bool(row.get("drift_scored", takes) < takes)
-
-
-def verdict(bounds: list[float], direction: str) -> str:
+def verdict(bounds: tuple[float, float], direction: str) -> str:
     if bounds[0] <= 0 <= bounds[1]:
         return ""
     return " gain" if (bounds[0] > 0) == (direction == "higher") else " loss"
 
 
-def notes_of(rows: list[Row], hidden: list[str], prompts: int) -> list[str]:
+def notes_of(rows: list[DriftRow], hidden: list[str], prompts: int) -> list[str]:
     """What a reader of the tables must know."""
     notes = []
-    if any(incomplete(row) for row in rows):
+    if any(row.is_incomplete for row in rows):
         notes.append("* some takes have no drift for this metric; the mean is over the others")
     if hidden:
         notes.append(f"not shown, for want of width, but in ranks.json: {', '.join(hidden)}")

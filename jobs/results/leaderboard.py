@@ -5,7 +5,7 @@ A table holds one suite under one protocol and one setting, one length and one r
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,13 +16,15 @@ from rich.table import Table
 from longtake.jobs.console import heading, interval, new_table, number
 from longtake.platform.errors import ConfigError
 from longtake.platform.registry import did_you_mean
+from longtake.platform.store.json_records import Statistic
+from longtake.platform.store.ranks import RANK_UNITS, Coverage, LengthRanks, RankRow, Ranks, SuiteRanks, rank_key
+from longtake.platform.takes import Cell
 
 FIXED_WIDTH = 72
 METRIC_WIDTH = 13
 NO_MOVE = 5e-3
-UNITS = {"cell": "average_rank", "prompt": "average_rank_per_prompt"}
 
-Floors = dict[tuple[str, str], float | None]
+Floors = dict[tuple[Cell, str], float | None]
 """(cell, metric) -> the metric's floor."""
 
 
@@ -35,98 +37,92 @@ class RankFilter:
     seconds: int | None = None
 
     def __post_init__(self) -> None:
-        if self.unit not in UNITS:
-            raise ConfigError(f"--rank-unit: unknown unit {self.unit!r}; {did_you_mean(self.unit, [*UNITS])}")
+        if self.unit not in RANK_UNITS:
+            raise ConfigError(f"--rank-unit: unknown unit {self.unit!r}; {did_you_mean(self.unit, [*RANK_UNITS])}")
 
-    @property
-    def field(self) -> str:
-        return UNITS[self.unit]
+    def suites(self, ranks: Ranks) -> dict[str, SuiteRanks]:
+        return {name: ranked for name, ranked in ranks.suites.items() if self.suite in (None, name)}
 
-    def suites(self, ranks: dict[str, Any]) -> dict[str, dict[str, Any]]:
-        return {name: ranked for name, ranked in ranks["suites"].items() if self.suite in (None, name)}
+    def lengths(self, ranked: SuiteRanks) -> list[LengthRanks]:
+        return [length for length in ranked.lengths if self.seconds in (None, length.seconds)]
 
-    def lengths(self, ranked: dict[str, Any]) -> list[dict[str, Any]]:
-        return [length for length in ranked["lengths"] if self.seconds in (None, length["seconds"])]
-
-    def sorted(self, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    def sorted(self, rows: list[RankRow]) -> list[RankRow]:
         """Best first, by the unit."""
-        return sorted(rows, key=lambda row: (row[self.field] is None, row[self.field], row["cell"]))
+        return sorted(rows, key=lambda row: row.place(self.unit))
 
 
 def show(
-    ranks: dict[str, Any], console: Console, before: dict[str, float] | None = None, view: RankFilter | None = None
+    ranks: Ranks, console: Console, before: dict[str, float] | None = None, view: RankFilter | None = None
 ) -> None:
     """Print one table per suite and length. `before`: average ranks (unit cell) of an earlier run, by `rank_key`."""
     view = view or RankFilter()
     for suite, ranked in view.suites(ranks).items():
-        cover = ranks["coverage"][suite]
         for length in view.lengths(ranked):
-            floors = floors_of(ranks, suite, length["seconds"])
-            title = title_of(ranks["sweep"], suite, ranked, length)
+            floors = floors_of(ranks, suite, length.seconds)
+            title = title_of(ranks.sweep, suite, ranked, length)
             console.print(length_table(title, suite, ranked, length, console.width, before or {}, floors, view))
             for note in notes_of(ranked, length, console.width):
                 console.print(note)
-        for note in notes_of_suite(suite, ranked, cover):
+        for note in notes_of_suite(suite, ranked, ranks.coverage.get(suite, Coverage())):
             console.print(note, markup=False, soft_wrap=True)
 
 
-def title_of(sweep: str, suite: str, ranked: dict[str, Any], length: dict[str, Any] | None = None) -> str:
+def title_of(sweep: str, suite: str, ranked: SuiteRanks, length: LengthRanks | None = None) -> str:
     """'demo: vbench-long (exact, long range, compat all, made in fp8), 30 s, 12 prompts', safe to print as markup."""
-    precision = [f"made in {ranked['precision']}"] if "precision" in ranked else []
-    made = [ranked["protocol"] or "nothing scored", *settings_texts(ranked), *precision]
-    where = f", {length['seconds']} s, {length['prompts']} prompts" if length else ""
+    precision = [f"made in {ranked.precision}"] if ranked.precision else []
+    made = [ranked.protocol or "nothing scored", *settings_texts(ranked), *precision]
+    where = f", {length.seconds} s, {length.prompts} prompts" if length else ""
     return escape(f"{sweep}: {suite} ({', '.join(made)}){where}")
 
 
-def settings_texts(ranked: dict[str, Any]) -> list[str]:
+def settings_texts(ranked: SuiteRanks) -> list[str]:
     """The settings that the scores were made with, but for what the table shows anyhow: protocol and metrics."""
     texts = []
-    for name, value in ranked.get("settings", {}).items():
+    for name, value in ranked.settings.items():
         words = name.replace("_", " ")
         if isinstance(value, bool):
             texts.append(words if value else f"no {words}")
-        elif isinstance(value, list) and not set(value) <= set(ranked["directions"]):
+        elif isinstance(value, list) and not set(value) <= set(ranked.directions):
             texts.append(f"{words} {' + '.join(value)}")
     return texts
 
 
-def notes_of_suite(suite: str, ranked: dict[str, Any], cover: dict[str, int]) -> list[str]:
+def notes_of_suite(suite: str, ranked: SuiteRanks, cover: Coverage) -> list[str]:
     """Takes without scores, and videos with cuts."""
     notes = []
-    if cover["scored"] < cover["takes"]:
-        notes.append(f"{suite}: {cover['scored']} of {cover['takes']} takes are scored")
-    cuts = ranked.get("cuts")
-    if cuts and cuts["with_cuts"]:
-        most = ", ".join(f"{one['cuts']} in take {one['take_id']} of {one['cell']}" for one in cuts["most"])
-        more = ", .." if cuts["with_cuts"] > len(cuts["most"]) else ""
+    if cover.scored < cover.takes:
+        notes.append(f"{suite}: {cover.scored} of {cover.takes} takes are scored")
+    cuts = ranked.cuts
+    if cuts and cuts.with_cuts:
+        most = ", ".join(f"{one.cuts} in take {one.take_id} of {one.cell}" for one in cuts.most)
+        more = ", .." if cuts.with_cuts > len(cuts.most) else ""
         notes.append(
-            f"{suite}: scene cuts in {cuts['with_cuts']} of {cuts['videos']} videos ({most}{more}); "
+            f"{suite}: scene cuts in {cuts.with_cuts} of {cuts.videos} videos ({most}{more}); "
             "a cut lowers consistency and is no drift"
         )
     return notes
 
 
-def floors_of(ranks: dict[str, Any], suite: str, seconds: int) -> Floors:
+def floors_of(ranks: Ranks, suite: str, seconds: int) -> Floors:
     """What chance alone gives, for the metrics that measure it."""
-    mine = [row for row in ranks["drift"] if (row["suite"], row["seconds"]) == (suite, seconds)]
     return {
-        (f"{row['backbone']}/{row['method']}/{seconds}s", row["metric"].removesuffix("_floor")): row["value"]
-        for row in mine
-        if row["metric"].endswith("_floor")
+        (row.cell, row.metric.removesuffix("_floor")): row.value.value
+        for row in ranks.drift_at(suite, seconds)
+        if row.metric.endswith("_floor")
     }
 
 
-def scored_metrics(ranked: dict[str, Any], length: dict[str, Any]) -> list[str]:
+def scored_metrics(ranked: SuiteRanks, length: LengthRanks) -> list[str]:
     """Metrics that have a value in some cell; what applies to no take of a sweep is not a column."""
-    rows = length["overall"]
-    return [name for name in ranked["directions"] if any(row["metrics"][name]["score"] is not None for row in rows)]
+    rows = length.overall
+    return [name for name in ranked.directions if any(row.metrics[name].score.value is not None for row in rows)]
 
 
-def notes_of(ranked: dict[str, Any], length: dict[str, Any], width: int) -> list[str]:
+def notes_of(ranked: SuiteRanks, length: LengthRanks, width: int) -> list[str]:
     """What a reader of the table must know: columns that did not fit, and means over fewer takes than the others'."""
     names = scored_metrics(ranked, length)
     hidden = names[shown_metrics(width) :]
-    some_missing = any(row["metrics"][name]["missing"] for row in length["overall"] for name in names)
+    some_missing = any(row.metrics[name].missing for row in length.overall for name in names)
     starred = "* some takes have no value for this metric; the mean, and the rank, are over the others"
     wider = f"not shown, for want of width, but in ranks.json and in the ranks: {', '.join(hidden)}"
     return [note for note, needed in ((starred, some_missing), (wider, hidden)) if needed]
@@ -140,8 +136,8 @@ def shown_metrics(width: int) -> int:
 def length_table(
     title: str,
     suite: str,
-    ranked: dict[str, Any],
-    length: dict[str, Any],
+    ranked: SuiteRanks,
+    length: LengthRanks,
     width: int,
     before: dict[str, float],
     floors: Floors,
@@ -158,20 +154,19 @@ def length_table(
     metrics = scored_metrics(ranked, length)[: shown_metrics(width)]
     floored = {name for _, name in floors}
     for name in metrics:
-        arrow = ranked["directions"][name] + (", floor" if name in floored else "")
+        arrow = ranked.directions[name] + (", floor" if name in floored else "")
         table.add_column(f"{heading(name)}\n({arrow})", justify="right", no_wrap=True)
-    within = {row["cell"]: row for rows in length["within"].values() for row in rows}
-    for place, row in enumerate(view.sorted(length["overall"]), 1):
-        moved = [movement(row["average_rank"], before.get(rank_key(suite, row["cell"])))] if before else []
+    within = {row.cell: row for row in length.rows("within")}
+    for place, row in enumerate(view.sorted(length.overall), 1):
+        moved = [movement(row.average_rank.value, before.get(rank_key(suite, row.cell)))] if before else []
         scores = [
-            number(row["metrics"][name]["score"])
-            + ("*" if row["metrics"][name]["missing"] else "")
-            + floor_text(floors.get((row["cell"], name)))
+            number(row.metrics[name].score.value)
+            + ("*" if row.metrics[name].missing else "")
+            + floor_text(floors.get((row.cell, name)))
             for name in metrics
         ]
-        best = within[row["cell"]]
-        places = [ranked_text(row, view.field), ranked_text(best, view.field)]
-        table.add_row(str(place), row["backbone"], row["method"], *places, *moved, *scores)
+        places = [ranked_text(one.rank(view.unit)) for one in (row, within[row.cell])]
+        table.add_row(str(place), row.cell.backbone, row.cell.method, *places, *moved, *scores)
     return table
 
 
@@ -179,8 +174,8 @@ def floor_text(floor: float | None) -> str:
     return "" if floor is None else f" ({floor:.3g})"
 
 
-def ranked_text(row: dict[str, Any], field: str) -> str:
-    return number(row[field], 2) + interval(row[f"{field}_interval"], 2)
+def ranked_text(rank: Statistic) -> str:
+    return number(rank.value, 2) + interval(rank.interval, 2)
 
 
 def movement(now: float | None, before: float | None) -> str:
@@ -189,23 +184,6 @@ def movement(now: float | None, before: float | None) -> str:
     if now is None or abs(now - before) < NO_MOVE:
         return f"{before:.2f} ="
     return f"{before:.2f} {'up' if now < before else 'down'}"
-
-
-def rank_key(suite: str, cell: str) -> str:
-    return f"{suite}:{cell}"
-
-
-def average_ranks(ranks: dict[str, Any]) -> dict[str, float]:
-    """Every cell's overall average rank, by `rank_key`."""
-    return {rank_key(suite, row["cell"]): row["average_rank"] for suite, row in rows_of(ranks, RankFilter())}
-
-
-def rows_of(ranks: dict[str, Any], view: RankFilter) -> Iterator[tuple[str, dict[str, Any]]]:
-    for suite, ranked in view.suites(ranks).items():
-        for length in view.lengths(ranked):
-            for row in length["overall"]:
-                if row["average_rank"] is not None:
-                    yield suite, row
 
 
 def folder_table(report: dict[str, Any], folder: str) -> Table:

@@ -5,33 +5,32 @@ Ranks at two lengths are places among the cells of that length; where those are 
 
 from __future__ import annotations
 
-from typing import Any
-
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from longtake.jobs.console import interval, new_table, number
 from longtake.jobs.results.leaderboard import NO_MOVE, RankFilter, title_of
+from longtake.platform.store.ranks import SCOPES, LengthRanks, RankRow, Ranks
 
-Cells = dict[tuple[str, str], dict[str, Any]]
+Cells = dict[tuple[str, str], RankRow]
 """(backbone, method) -> the row of a rank table."""
 
 
-def show_lengths(ranks: dict[str, Any], console: Console, view: RankFilter) -> None:
+def show_lengths(ranks: Ranks, console: Console, view: RankFilter) -> None:
     """Print a table per suite that was ranked at more than one length."""
     for suite, ranked in view.suites(ranks).items():
         lengths = view.lengths(ranked)
         if len(lengths) < 2:
             continue
-        console.print(lengths_table(title_of(ranks["sweep"], suite, ranked), lengths, view))
-        if len({frozenset(cells_of(length["overall"])) for length in lengths}) > 1:
+        console.print(lengths_table(title_of(ranks.sweep, suite, ranked), lengths, view))
+        if len({frozenset(cells_of(length.overall)) for length in lengths}) > 1:
             console.print("the lengths were not made with the same cells: a rank is a place among those of its length")
-        if len({length["prompt_set"] for length in lengths}) > 1:
+        if len({length.prompt_set for length in lengths}) > 1:
             console.print("the lengths were not made with the same prompts")
 
 
-def lengths_table(title: str, lengths: list[dict[str, Any]], view: RankFilter) -> Table:
+def lengths_table(title: str, lengths: list[LengthRanks], view: RankFilter) -> Table:
     """A row per cell; per length its rank among all and in its backbone; and the way from the shortest to the longest,
     in its backbone."""
     table = new_table(f"{title}: average rank by length (rank unit: {view.unit}; rank 1 is best; \\[95 % interval])")
@@ -39,21 +38,23 @@ def lengths_table(title: str, lengths: list[dict[str, Any]], view: RankFilter) -
     table.add_column("method", no_wrap=True)
     for scope in ("overall", "in backbone"):
         for length in lengths:
-            table.add_column(f"{scope}\n{length['seconds']} s", no_wrap=True)
-    first, last = lengths[0]["seconds"], lengths[-1]["seconds"]
+            table.add_column(f"{scope}\n{length.seconds} s", no_wrap=True)
+    first, last = lengths[0].seconds, lengths[-1].seconds
     table.add_column(f"in backbone,\n{first} s to {last} s", justify="right", no_wrap=True)
-    overall = [cells_of(length["overall"]) for length in lengths]
-    within = [cells_of([row for rows in length["within"].values() for row in rows]) for length in lengths]
+    overall, within = ([cells_of(length.rows(scope)) for length in lengths] for scope in SCOPES)
     for cell in in_order(overall, view):
         places = [place_text(found.get(cell), view) for found in [*overall, *within]]
-        ends = [found[cell][view.field] if cell in found else None for found in (within[0], within[-1])]
+        ends = [found[cell].rank(view.unit).value if cell in found else None for found in (within[0], within[-1])]
         table.add_row(*map(escape, cell), *places, way(*ends))
     return table
 
 
-def place_text(row: dict[str, Any] | None, view: RankFilter) -> str:
+def place_text(row: RankRow | None, view: RankFilter) -> str:
     """'1.14' and, below it, '[1.00, 1.43]'."""
-    return "-" if row is None else f"{number(row[view.field], 2)}\n{interval(row[f'{view.field}_interval'], 2).strip()}"
+    if row is None:
+        return "-"
+    rank = row.rank(view.unit)
+    return f"{number(rank.value, 2)}\n{interval(rank.interval, 2).strip()}"
 
 
 def way(first: float | None, last: float | None) -> str:
@@ -64,8 +65,8 @@ def way(first: float | None, last: float | None) -> str:
     return f"{first:.2f} to {last:.2f} {word}"
 
 
-def cells_of(rows: list[dict[str, Any]]) -> Cells:
-    return {(row["backbone"], row["method"]): row for row in rows}
+def cells_of(rows: list[RankRow]) -> Cells:
+    return {(row.cell.backbone, row.cell.method): row for row in rows}
 
 
 def in_order(overall: list[Cells], view: RankFilter) -> list[tuple[str, str]]:

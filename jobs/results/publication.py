@@ -10,18 +10,17 @@ import hashlib
 from typing import Any
 
 from longtake.evaluators.base import SuiteEntry
-from longtake.jobs.results.ranks import DRIFT_COLUMNS
 from longtake.jobs.workers.scoring import current_scores
+from longtake.platform.store.json_records import Statistic
+from longtake.platform.store.ranks import SCOPES, RankRow, Ranks
 from longtake.platform.store.sweep import SweepStore
 from longtake.platform.takes import Cell, Take, canonical_json
 from longtake.platform.tracking.publish import Publication, RunRecord
 
-RANK_FIELDS = {"average_rank": "rank", "average_rank_per_prompt": "rank_per_prompt"}
-
 
 def build(store: SweepStore, takes: list[Take], suites: list[SuiteEntry], experiment: str) -> Publication:
     """The publication of what the store holds now."""
-    ranks = store.ranks() or {"suites": {}, "drift": []}
+    ranks = store.ranks() or Ranks(store.name)
     cells: dict[Cell, list[Take]] = {}
     for take in takes:
         cells.setdefault(take.cell, []).append(take)
@@ -55,12 +54,7 @@ def sweep_record(store: SweepStore, takes: list[Take], suites: list[SuiteEntry])
 
 
 def cell_record(
-    store: SweepStore,
-    cell: Cell,
-    takes: list[Take],
-    made: list[Take],
-    suites: list[SuiteEntry],
-    ranks: dict[str, Any],
+    store: SweepStore, cell: Cell, takes: list[Take], made: list[Take], suites: list[SuiteEntry], ranks: Ranks
 ) -> RunRecord:
     params = cell_params(takes[0])
     mark = hashlib.sha256(canonical_json([params, takes[0].fingerprint]).encode()).hexdigest()[:12]
@@ -101,41 +95,40 @@ def cell_params(take: Take) -> dict[str, str]:
     return fixed | {f"method.{name}": str(value) for name, value in sorted(take.method.params.items())}
 
 
-def cell_metrics(cell: Cell, ranks: dict[str, Any]) -> tuple[dict[str, float], list[str]]:
+def cell_metrics(cell: Cell, ranks: Ranks) -> tuple[dict[str, float], list[str]]:
     """(scores, ranks and drift, with their intervals; names of the metrics without a value)."""
     found: dict[str, float | None] = {}
-    for suite, ranked in ranks["suites"].items():
-        for length in ranked["lengths"]:
-            for scope, rows in [("overall", length["overall"]), ("within", length["within"].get(cell.backbone, []))]:
-                for row in rows:
-                    if row["cell"] == str(cell):
+    for suite, ranked in ranks.suites.items():
+        for length in ranked.lengths:
+            for scope in SCOPES:
+                for row in length.rows(scope):
+                    if row.cell == cell:
                         found |= row_metrics(suite, scope, row)
-    for row in ranks["drift"]:
-        if (row["backbone"], row["method"], row["seconds"]) == (cell.backbone, cell.method, cell.seconds):
-            name = f"{row['suite']}/{row['metric']}"
-            found = with_interval(name, row["value"], row.get("value_interval")) | found
-            for part in DRIFT_COLUMNS:
-                if row[part] is not None:
-                    found |= with_interval(f"{name}.{part}", row[part], row.get(f"{part}_interval"))
+    for means in ranks.drift:
+        if means.cell == cell:
+            name = f"{means.suite}/{means.metric}"
+            found = with_interval(name, means.value) | found
+            for part, drift in means.drifts.items():
+                if drift.value is not None:
+                    found |= with_interval(f"{name}.{part}", drift)
     missing = sorted(name for name, value in found.items() if value is None)
     return {name: value for name, value in found.items() if value is not None}, missing
 
 
-def row_metrics(suite: str, scope: str, row: dict[str, Any]) -> dict[str, float | None]:
-    found: dict[str, float | None] = {}
-    for name, short in RANK_FIELDS.items():
-        found |= with_interval(f"{suite}/{short}_{scope}", row[name], row[f"{name}_interval"])
-    for metric, values in row["metrics"].items():
-        found |= with_interval(f"{suite}/{metric}.rank_{scope}", values["rank"], values["rank_interval"])
+def row_metrics(suite: str, scope: str, row: RankRow) -> dict[str, float | None]:
+    found = with_interval(f"{suite}/rank_{scope}", row.average_rank)
+    found |= with_interval(f"{suite}/rank_per_prompt_{scope}", row.average_rank_per_prompt)
+    for metric, ranked in row.metrics.items():
+        found |= with_interval(f"{suite}/{metric}.rank_{scope}", ranked.rank)
         if scope == "overall":
-            found |= with_interval(f"{suite}/{metric}", values["score"], values["score_interval"])
-            found[f"{suite}/{metric}.missing"] = float(values["missing"])
+            found |= with_interval(f"{suite}/{metric}", ranked.score)
+            found[f"{suite}/{metric}.missing"] = float(ranked.missing)
     return found
 
 
-def with_interval(name: str, value: float | None, bounds: list[float] | None) -> dict[str, float | None]:
-    low_high = {f"{name}.low": bounds[0], f"{name}.high": bounds[1]} if bounds and value is not None else {}
-    return {name: value, **low_high}
+def with_interval(name: str, found: Statistic) -> dict[str, float | None]:
+    bounds = found.interval if found.value is not None else None
+    return {name: found.value} | ({f"{name}.low": bounds[0], f"{name}.high": bounds[1]} if bounds else {})
 
 
 def over_time(store: SweepStore, takes: list[Take], suites: list[SuiteEntry]) -> dict[str, list[tuple[int, float]]]:

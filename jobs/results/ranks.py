@@ -5,9 +5,11 @@ Samples nothing, scores nothing. Takes that have no scores yet are simply not in
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from longtake.jobs.workers.scoring import current_scores
+from longtake.platform.store.ranks import Coverage, Cuts, CutTake, DriftRow, Ranks, SuiteRanks
 from longtake.platform.takes import Cell, Take
 
 if TYPE_CHECKING:
@@ -17,10 +19,9 @@ if TYPE_CHECKING:
     from longtake.platform.store.sweep import SweepStore
 
 MOST_CUT = 3
-DRIFT_COLUMNS = ("slope_per_min", "quarter_diff", "quarter_ratio")
 
 
-def refresh(store: SweepStore, takes: list[Take], suites: list[SuiteEntry]) -> dict[str, Any]:
+def refresh(store: SweepStore, takes: list[Take], suites: list[SuiteEntry]) -> Ranks:
     """Rewrite table and ranks from what is scored now; returns the ranks."""
     from longtake.evaluators.results.table import table
 
@@ -32,31 +33,31 @@ def refresh(store: SweepStore, takes: list[Take], suites: list[SuiteEntry]) -> d
     return ranks
 
 
-def ranks_of(sweep: str, frame: pd.DataFrame, takes: list[Take], suites: list[SuiteEntry]) -> dict[str, Any]:
+def ranks_of(sweep: str, frame: pd.DataFrame, takes: list[Take], suites: list[SuiteEntry]) -> Ranks:
     """What ranks.json holds."""
-    made = precision_of(takes)
-    return {
-        "sweep": sweep,
-        "coverage": {entry.label: coverage(frame, entry.label, takes) for entry in suites},
-        "suites": {entry.label: rank_suite(frame, entry) | made for entry in suites},
-        "drift": drift_means(frame, suites),
-    }
+    return Ranks(
+        sweep,
+        {entry.label: coverage(frame, entry.label, takes) for entry in suites},
+        {entry.label: rank_suite(frame, entry, takes) for entry in suites},
+        drift_means(frame, suites),
+    )
 
 
-def rank_suite(frame: pd.DataFrame, entry: SuiteEntry) -> dict[str, Any]:
+def rank_suite(frame: pd.DataFrame, entry: SuiteEntry, takes: list[Take]) -> SuiteRanks:
     from longtake.evaluators.base import directions
     from longtake.evaluators.results.ranking import rank_cells
 
+    ranked = rank_cells(frame, entry.label, directions(entry))
     cuts = [events_of(frame, entry.label, name) for name in event_counts(entry)]
-    return rank_cells(frame, entry.label, directions(entry)) | {"cuts": next(iter(cuts), None)}
+    return replace(ranked, cuts=next(iter(cuts), None), precision=precision_of(takes))
 
 
-def precision_of(takes: list[Take]) -> dict[str, str]:
-    """{"precision": "fp8"} for a sweep made in fp8, which holds for all of its takes; {} for the backbones' own."""
-    return {key: value for take in takes[:1] for key, value in take.fingerprint if key == "precision"}
+def precision_of(takes: list[Take]) -> str | None:
+    """'fp8' for a sweep made in fp8, which holds for all of its takes; None for the backbones' own."""
+    return dict(takes[0].fingerprint).get("precision") if takes else None
 
 
-def events_of(frame: pd.DataFrame, suite: str, metric: str) -> dict[str, Any] | None:
+def events_of(frame: pd.DataFrame, suite: str, metric: str) -> Cuts | None:
     """In how many videos a metric counts events, such as cuts, and which have most; None if no video has a count."""
     known = frame[(frame["suite"] == suite) & (frame["metric"] == metric) & frame["value"].notna()]
     if known.empty:
@@ -64,25 +65,23 @@ def events_of(frame: pd.DataFrame, suite: str, metric: str) -> dict[str, Any] | 
     cut = known[known["value"] > 0].sort_values(["value", "take_id"], ascending=[False, True])
     columns = cut.head(MOST_CUT)[["take_id", "backbone", "method", "seconds", "value"]]
     most = [
-        {"take_id": take, "cell": str(Cell(backbone, method, seconds)), "cuts": int(cuts)}
+        CutTake(take, str(Cell(backbone, method, seconds)), int(cuts))
         for take, backbone, method, seconds, cuts in columns.itertuples(index=False, name=None)
     ]
-    return {"videos": len(known), "with_cuts": len(cut), "most": most}
+    return Cuts(len(known), len(cut), most)
 
 
-def coverage(frame: pd.DataFrame, suite: str, takes: list[Take]) -> dict[str, int]:
-    return {"takes": len(takes), "scored": int(frame.loc[frame["suite"] == suite, "take_id"].nunique())}
+def coverage(frame: pd.DataFrame, suite: str, takes: list[Take]) -> Coverage:
+    return Coverage(len(takes), int(frame.loc[frame["suite"] == suite, "take_id"].nunique()))
 
 
-def drift_means(frame: pd.DataFrame, suites: list[SuiteEntry]) -> list[dict[str, Any]]:
+def drift_means(frame: pd.DataFrame, suites: list[SuiteEntry]) -> list[DriftRow]:
     """Per suite, cell and metric (unranked ones too): the mean and how it moves over a video, with intervals; None is
     missing, and the drift of what counts events, which means nothing."""
     from longtake.evaluators.results.table import cell_means
 
     counts = {(entry.label, name) for entry in suites for name in event_counts(entry)}
-    blank = {f"{name}{part}": None for name in DRIFT_COLUMNS for part in ("", "_interval")}
-    rows = cell_means(frame)
-    return [row | blank if (row["suite"], row["metric"]) in counts else row for row in rows]
+    return [row.without_drift() if (row.suite, row.metric) in counts else row for row in cell_means(frame)]
 
 
 def event_counts(entry: SuiteEntry) -> list[str]:

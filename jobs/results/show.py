@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
 from longtake.jobs.console import new_table, number
 from longtake.jobs.results.drift import show_drift
-from longtake.jobs.results.leaderboard import RankFilter, average_ranks, rank_key, rows_of, show
+from longtake.jobs.results.leaderboard import RankFilter, show
 from longtake.jobs.results.lengths import show_lengths
 from longtake.platform.errors import ConfigError
 from longtake.platform.registry import did_you_mean
+from longtake.platform.store.ranks import RankedRun, Ranks, rank_key
 from longtake.platform.store.sweep import SweepStore, sweep_names
 
 MAX_RUNS = 6
@@ -41,32 +41,33 @@ def show_folder(runs: Path, only: str | None, view: RankFilter, console: Console
     return 0
 
 
-def check_view(view: RankFilter, found: list[dict[str, Any]]) -> None:
+def check_view(view: RankFilter, found: list[Ranks]) -> None:
     """A suite or length that is in no sweep is a mistake, not an empty answer."""
-    suites = list(dict.fromkeys(name for ranks in found for name in ranks["suites"]))
+    suites = list(dict.fromkeys(name for ranks in found for name in ranks.suites))
     if view.suite is not None and view.suite not in suites:
         raise ConfigError(f"--suite: nothing is ranked under {view.suite!r}; {did_you_mean(view.suite, suites)}")
     chosen = [ranked for ranks in found for ranked in view.suites(ranks).values()]
-    lengths = sorted({length["seconds"] for ranked in chosen for length in ranked["lengths"]})
+    lengths = sorted({length.seconds for ranked in chosen for length in ranked.lengths})
     if view.seconds is not None and view.seconds not in lengths:
         known = ", ".join(map(str, lengths)) or "none"
         raise ConfigError(f"--length: nothing is ranked at {view.seconds} s; lengths in seconds: {known}")
 
 
-def earlier(ranks: dict[str, Any], history: list[dict[str, Any]]) -> dict[str, float]:
+def earlier(ranks: Ranks, history: list[RankedRun]) -> dict[str, float]:
     """The average ranks of the latest run that differs from what stands now; empty when there is none."""
-    now = average_ranks(ranks)
-    past = [row["average_rank"] for row in history if row["average_rank"] != now]
+    now = ranks.average_ranks()
+    past = [run.average_rank for run in history if run.average_rank != now]
     return past[-1] if past else {}
 
 
-def history_table(sweep: str, ranks: dict[str, Any], history: list[dict[str, Any]], view: RankFilter) -> Table:
+def history_table(sweep: str, ranks: Ranks, history: list[RankedRun], view: RankFilter) -> Table:
     """Average rank of each cell over the runs that changed something, oldest first."""
     table = new_table(f"{sweep}: average ranks over runs (rank unit: cell)")
     table.add_column("suite and cell", no_wrap=True)
-    for row in history:
-        table.add_column(str(row["at"])[:16].replace("T", " "), justify="right", no_wrap=True)
-    for suite, row in rows_of(ranks, view):
-        key = rank_key(suite, row["cell"])
-        table.add_row(f"{suite} {row['cell']}", *[number(past["average_rank"].get(key), 2) for past in history])
+    for run in history:
+        table.add_column(run.at[:16].replace("T", " "), justify="right", no_wrap=True)
+    for suite, length in ranks.lengths(view.suite, view.seconds):
+        for cell in [row.cell for row in length.overall if row.average_rank.value is not None]:
+            past = [run.average_rank.get(rank_key(suite, cell)) for run in history]
+            table.add_row(f"{suite} {cell}", *[number(rank, 2) for rank in past])
     return table

@@ -15,6 +15,8 @@ from longtake.platform.store.sweep import SweepStore
 from longtake.platform.workers.fleet import Group, Node
 from longtake.platform.workers.ray_cluster import Cluster
 
+SAMPLER_SETTINGS = ("workers.samplers", "workers.gpus_per_sampler")
+
 
 def groups(
     workers: WorkersConfig,
@@ -28,22 +30,22 @@ def groups(
     one sampler, and the evaluators share the cores that are left."""
     cpus = sum(node.cpus for node in cluster.nodes)
     scoring = workers.gpus_per_evaluator
-    told = workers.evaluators if workers.evaluators != "auto" else 1 if scoring else 0
-    samplers = workers.samplers if workers.samplers != "auto" else places(less(cluster.nodes, told, scoring), gpus)
+    named = workers.evaluators if workers.evaluators != "auto" else 1 if scoring else 0
+    samplers = workers.samplers if workers.samplers != "auto" else places(less(cluster.nodes, named, scoring), gpus)
     spare = (cpus - samplers) / 2 if gpus else cpus
-    evaluators = told or max(1, int(spare))
+    evaluators = named or max(1, int(spare))
     made = min(samplers, takes)
     shared = replace(resources or Resources(), samplers_per_machine=most_together(cluster.nodes, gpus, made))
     evaluator_cpus = 1.0 if gpus and cpus >= samplers + evaluators else 0.0
     return [
-        Group(SAMPLERS, partial(SamplerWorker, store, shared), made, 1.0, gpus),
+        Group(SAMPLERS, partial(SamplerWorker, store, shared), made, 1.0, gpus, settings=SAMPLER_SETTINGS),
         Group(
             EVALUATORS,
             partial(ScoreWorker, store, "cuda" if scoring else "cpu"),
             min(evaluators, takes * workers.evaluator_parts),
             evaluator_cpus,
             scoring,
-            gpus_key="gpus_per_evaluator",
+            settings=("workers.evaluators", "workers.gpus_per_evaluator"),
             python=workers.evaluator_python,
             image=workers.evaluator_image,
         ),
@@ -61,7 +63,7 @@ def less(nodes: list[Node], count: int, gpus: float) -> list[Node]:
 
 
 def batch_of(grid: Grid, takes: int, samplers: int) -> int:
-    """How many takes a sampler makes together: as told, but no fewer pieces of work than samplers."""
+    """How many takes a sampler makes together: as the sweep says, but at least one item per sampler."""
     return max(1, min(grid.batch, takes // samplers))
 
 

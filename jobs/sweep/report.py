@@ -15,14 +15,23 @@ from longtake.platform.store.sweep import SweepStore
 NUMERICS = ("device", "dtype", "attention", "kernels", "compiled")
 
 
+def report_all(scheduler: Scheduler, grid: Grid, clocks: dict[str, float], seconds: float, console: Console) -> None:
+    """`clocks`: the wall time of each step; `seconds`: of the whole run."""
+    report_unscored(scheduler, console)
+    report_failures(scheduler, console)
+    report_times(scheduler, clocks, seconds, console)
+    report_memory(scheduler, console)
+    report_numerics(scheduler.store, grid, console)
+
+
 def report_unscored(scheduler: Scheduler, console: Console) -> None:
     """Which metrics had no value in how many takes, with one reason; means leave them out, they are not 0."""
-    found: dict[str, list[str]] = {}
+    by_metric: dict[str, list[str]] = {}
     for suites in scheduler.unscored:
         for suite, reasons in suites.items():
             for metric, reason in reasons.items():
-                found.setdefault(f"{suite}/{metric}", []).append(reason)
-    for name, whys in sorted(found.items()):
+                by_metric.setdefault(f"{suite}/{metric}", []).append(reason)
+    for name, whys in sorted(by_metric.items()):
         say(console, f"no value: {name} in {len(whys)} takes: {whys[0]}")
 
 
@@ -61,9 +70,9 @@ def report_memory(scheduler: Scheduler, console: Console) -> None:
 
 
 def report_numerics(store: SweepStore, grid: Grid, console: Console) -> None:
-    """Takes that were computed in unlike ways round differently, which a comparison should know."""
+    """Says so when takes were computed in several ways, which round differently and blur a comparison."""
     results = [result for take in grid.takes if (result := store.result(take.id)) is not None]
     ways = Counter(" ".join(filter(None, map(result.versions.get, NUMERICS))) for result in results)
     if len(ways) > 1:
-        told = "; ".join(f"{count} takes on {way}" for way, count in ways.most_common())
-        say(console, f"note: computed in {len(ways)} ways, which round differently ({', '.join(NUMERICS)}): {told}")
+        counts = "; ".join(f"{count} takes on {way}" for way, count in ways.most_common())
+        say(console, f"note: computed in {len(ways)} ways, which round differently ({', '.join(NUMERICS)}): {counts}")

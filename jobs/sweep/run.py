@@ -10,8 +10,9 @@ import os
 import shlex
 import time
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,14 +26,14 @@ from longtake.jobs.sweep.grid import Grid, expand
 from longtake.jobs.sweep.placement import batch_of, groups
 from longtake.jobs.sweep.plan import bank_line, capacity_of, check_capacity
 from longtake.jobs.sweep.progress import SweepProgress
-from longtake.jobs.sweep.report import report_failures, report_memory, report_numerics, report_times, report_unscored
-from longtake.jobs.sweep.scheduler import TOGETHER, Scheduler, Snapshot
-from longtake.jobs.workers.run_loop import run_until_done
+from longtake.jobs.sweep.report import report_all
+from longtake.jobs.sweep.scheduler import Scheduler, Snapshot
+from longtake.jobs.workers.run_loop import Step, run_until_done
 from longtake.jobs.workers.text import encode_prompts
-from longtake.platform.errors import Interrupted
+from longtake.platform.store.ranks import RankedRun, Ranks
 from longtake.platform.store.sweep import SweepStore
 from longtake.platform.tracking.client import OFF, default_uri
-from longtake.platform.workers.fleet import Fleet
+from longtake.platform.workers.fleet import Fleet, Running
 from longtake.platform.workers.ray_cluster import INLINE, Cluster, connect
 
 RANK_EVERY_SECONDS = 30.0
@@ -40,7 +41,7 @@ PROGRESS_SECONDS = 1.0
 
 
 def run(file: Path, overrides: Sequence[str], console: Console | None = None) -> int:
-    """The whole sweep; returns the exit code. Raises LongtakeError for what a user can mend."""
+    """The whole sweep; returns the exit code. Raises LongtakeError for what a user can fix."""
     console = console or console_for()
     started = time.perf_counter()
     grid = expand(file, overrides)
@@ -80,59 +81,48 @@ def work(grid: Grid, store: SweepStore, publisher: Publisher, console: Console) 
     """Make and score what is missing. Raises Interrupted when a signal ended it early."""
     with SweepProgress(console, store.name) as view:
         scheduler = Scheduler(store, grid.takes, grid.suites, view.say, grid.sweep.workers.evaluator_parts)
-        items = scheduler.read()
-        if not items:
-            return scheduler
-        with connect(grid.sweep.workers.cluster) as cluster:
-            watch = SweepMonitor(grid, store, scheduler, view, publisher)
-            unmade = [take for take in grid.takes if take.id not in scheduler.made | scheduler.failed]
-            encode_prompts(unmade, store.root.texts, cluster, view.say, grid.sweep.workers.device)
-            wanted = groups(
-                grid.sweep.workers, cluster, store, len(grid.takes), grid.gpus, grid.resources(store.root.texts)
-            )
-            fleet = cluster.fleet(wanted, scheduler.on_start, watch.show)
-            try:
-                scheduler.open(
-                    fleet,
-                    scheduler.gather(
-                        items, batch_of(grid, len(unmade), 1 if cluster.address == INLINE else wanted[0].count)
-                    ),
-                )
-                drive(fleet, cluster, scheduler, watch)
-            finally:
-                fleet.close()
-                watch.show(force=True)
+        steps = scheduler.read()
+        if steps:
+            with connect(grid.sweep.workers.cluster) as cluster:
+                unmade = [take for take in grid.takes if take.id not in scheduler.made | scheduler.failed]
+                encode_prompts(unmade, store.root.texts, cluster, view.say, grid.sweep.workers.device)
+                run_fleet(grid, steps, len(unmade), cluster, SweepMonitor(grid, scheduler, view, publisher))
     return scheduler
 
 
-def drive(fleet: Fleet, cluster: Cluster, scheduler: Scheduler, watch: SweepMonitor) -> None:
-    """Until nothing is unfinished. Raises Interrupted when a signal ended it early."""
-    run_until_done(
-        fleet, cluster.stop, lambda: scheduler.unfinished, scheduler.record_outcome, watch.between, watch.view.say
-    )
-    if scheduler.unfinished:
-        now = scheduler.snapshot()
-        raise Interrupted(f"stopped: {now.made} of {now.total} takes made, {now.scored} scored; run again to resume")
+def run_fleet(grid: Grid, steps: list[Step], unmade: int, cluster: Cluster, monitor: SweepMonitor) -> None:
+    """Hand the steps, and what follows from them, to samplers and evaluators."""
+    scheduler, store = monitor.scheduler, monitor.store
+    wanted = groups(grid.sweep.workers, cluster, store, len(grid.takes), grid.gpus, grid.resources(store.root.texts))
+    fleet = cluster.fleet(wanted, scheduler.on_start, lambda: monitor.show(fleet.running()))
+    samplers = 1 if cluster.address == INLINE else wanted[0].count
+    items = scheduler.start(steps, batch_of(grid, unmade, samplers))
+    try:
+        between = partial(monitor.between, fleet)
+        run_until_done(scheduler, items, fleet, cluster.stop, between, monitor.view.say)
+    finally:
+        monitor.show([], force=True)
 
 
 class SweepMonitor:
     """What happens beside the work: the display, progress.json, ranks of what is scored so far, publication."""
 
-    def __init__(self, grid: Grid, store: SweepStore, scheduler: Scheduler, view: SweepProgress, publisher: Publisher):
-        self.grid, self.store, self.scheduler, self.view, self.publisher = grid, store, scheduler, view, publisher
+    def __init__(self, grid: Grid, scheduler: Scheduler, view: SweepProgress, publisher: Publisher):
+        self.grid, self.scheduler, self.view, self.publisher = grid, scheduler, view, publisher
+        self.store = scheduler.store
         self.noted_at = 0.0
         self.ranked_at = time.monotonic()
         self.ranked = 0
 
-    def show(self, force: bool = False) -> None:
-        snapshot = self.scheduler.snapshot()
+    def show(self, running: list[Running], force: bool = False) -> None:
+        snapshot = self.scheduler.snapshot(running)
         self.view.update(snapshot)
         if force or time.monotonic() - self.noted_at >= PROGRESS_SECONDS:
             self.noted_at = time.monotonic()
             self.store.write_progress(progress_row(snapshot))
 
-    def between(self) -> None:
-        self.show()
+    def between(self, fleet: Fleet) -> None:
+        self.show(fleet.running())
         self.publisher.now_and_then()
         scored = len(self.scheduler.scored)
         if scored > self.ranked and time.monotonic() - self.ranked_at > RANK_EVERY_SECONDS:
@@ -141,13 +131,16 @@ class SweepMonitor:
 
 
 def progress_row(snapshot: Snapshot) -> dict[str, Any]:
-    """progress.json: where the sweep stands, for whoever watches from outside."""
-    row = asdict(snapshot)
-    row["running"] = [
-        {"group": r.group, "worker": r.worker, "takes": r.item.key.split(TOGETHER), "report": r.report}
+    """progress.json: the state of the sweep, for the dashboard and other readers."""
+    running = [
+        {"group": r.group, "worker": r.worker, "takes": [take.id for take in r.item.payload.takes], "report": r.report}
         for r in snapshot.running
     ]
-    return row | {"updated_at": datetime.now(UTC).isoformat(timespec="seconds"), "pid": os.getpid()}
+    return (
+        asdict(replace(snapshot, running=[]))
+        | {"running": running}
+        | {"updated_at": datetime.now(UTC).isoformat(timespec="seconds"), "pid": os.getpid()}
+    )
 
 
 def finish(
@@ -162,11 +155,7 @@ def finish(
     sheet = timed(clocks, "contact sheet", lambda: contact_sheet.write(store, grid.takes))
     problem = timed(clocks, "MLflow", publisher.finish)
     leaderboard.show(ranks, console, before)
-    report_unscored(scheduler, console)
-    report_failures(scheduler, console)
-    report_times(scheduler, clocks, time.perf_counter() - started, console)
-    report_memory(scheduler, console)
-    report_numerics(store, grid, console)
+    report_all(scheduler, grid, clocks, time.perf_counter() - started, console)
     if sheet:
         say(console, f"contact sheet: {sheet}")
     say(console, f"dashboard: longtake dashboard {shlex.quote(str(grid.sweep.output))}")
@@ -182,10 +171,11 @@ def timed(clocks: dict[str, float], name: str, step: Any) -> Any:
     return value
 
 
-def remember(store: SweepStore, ranks: dict[str, Any]) -> dict[str, float]:
-    """Note this run's average ranks if they changed; returns those of the run before, empty when there is none."""
-    now, past = leaderboard.average_ranks(ranks), store.history()
-    if not past or past[-1]["average_rank"] != now:
-        store.append_history({"at": datetime.now(UTC).isoformat(timespec="seconds"), "average_rank": now})
-        past = store.history()
-    return past[-2]["average_rank"] if len(past) > 1 else {}
+def remember(store: SweepStore, ranks: Ranks) -> dict[str, float]:
+    """Adds this run's average ranks to the history if they changed; returns those of the run before, empty when there
+    is none."""
+    now, past = ranks.average_ranks(), store.history()
+    if not past or past[-1].average_rank != now:
+        past.append(RankedRun(datetime.now(UTC).isoformat(timespec="seconds"), now))
+        store.append_history(past[-1])
+    return past[-2].average_rank if len(past) > 1 else {}

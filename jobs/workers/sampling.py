@@ -13,6 +13,7 @@ import socket
 import time
 from collections.abc import Callable
 from contextlib import ExitStack, closing
+from dataclasses import dataclass
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
@@ -64,8 +65,15 @@ class LoadedSampler:
         return time.perf_counter() - started
 
 
+@dataclass(frozen=True)
+class MakeItem:
+    """Takes of one cell that are made together."""
+
+    takes: tuple[Take, ...]
+
+
 class SamplerWorker:
-    """One item (takes of one cell) at a time."""
+    """One item at a time."""
 
     def __init__(self, store: SweepStore, resources: Resources | None = None, load: LoadSampler = load_sampler):
         self.store, self.loaded = store, LoadedSampler(resources or Resources(), load)
@@ -74,18 +82,17 @@ class SamplerWorker:
     def sampler(self) -> Any:
         return self.loaded.sampler
 
-    def run(self, payload: list[dict[str, Any]], report: Report) -> list[dict[str, Any]]:
-        """Make takes of one cell together (take JSON in, TakeResult JSON out, in the same order).
+    def run(self, payload: MakeItem, report: Report) -> list[TakeResult]:
+        """Make the takes together; their records are in the same order.
 
-        Of takes that fail in the making none is committed: a failure leaves nothing behind but the attempt counters.
+        If one of them fails, none is committed: a failure leaves nothing behind but the attempt counters.
         """
-        takes = [Take.from_json(one) for one in payload]
-        found = {take.id: self.store.result(take.id) for take in takes if self.store.is_done(take)}
-        missing = [take for take in takes if found.get(take.id) is None]
-        results = {take_id: result for take_id, result in found.items() if result is not None}
+        done = {take.id: self.store.result(take.id) for take in payload.takes if self.store.is_done(take)}
+        results = {take_id: result for take_id, result in done.items() if result is not None}
+        missing = [take for take in payload.takes if take.id not in results]
         if missing:
             results |= self.make(missing, report)
-        return [results[take.id].to_json() for take in takes]
+        return [results[take.id] for take in payload.takes]
 
     def make(self, takes: list[Take], report: Report) -> dict[str, TakeResult]:
         started = time.perf_counter()

@@ -6,11 +6,11 @@ not a failure: only a broken store, missing weights or a dead worker fail an ite
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from longtake.evaluators.base import SuiteEntry, VideoContext
 from longtake.platform.errors import LongtakeError, SetupError, StorageError, WeightsError
@@ -45,7 +45,7 @@ class Scorer:
         path: Path,
         entries: list[SuiteEntry],
         take: Take | None = None,
-        only: list[str] | None = None,
+        only: Sequence[str] | None = None,
         tell: Tell | None = None,
         earlier: Mapping[str, Kept] | None = None,
     ) -> dict[str, VideoScores]:
@@ -83,21 +83,32 @@ class Scorer:
         self.checked.add(entry.label)
 
 
-class ScoreWorker:
-    """`payload`: {"take": take JSON, "suites": [suite JSON], "only": names of metrics or None}.
+@dataclass(frozen=True)
+class ScoreItem:
+    """A made take to score under suites: all `metrics` (None), or one `part` of them in a `round` of several items."""
 
-    Answers {label: {metric without a value: reason}}; with `only`, {label: the scores of those metrics as JSON}, which
-    are then in no record yet.
-    """
+    take: Take
+    suites: tuple[SuiteEntry, ...]
+    metrics: tuple[str, ...] | None = None
+    round: int = 1
+    part: int = 0
+
+    @property
+    def takes(self) -> tuple[Take, ...]:
+        return (self.take,)
+
+
+class ScoreWorker:
+    """One item at a time; a part's scores are not stored, since they are no whole record."""
 
     def __init__(self, store: SweepStore, device: str = "cpu"):
         self.store = store
         self.scorer = Scorer(device, store.root.score_cache)
 
-    def run(self, payload: dict[str, Any], report: Report) -> dict[str, Any]:
-        take, store, only = Take.from_json(payload["take"]), self.store, payload.get("only")
-        entries = [SuiteEntry.from_json(entry) for entry in payload["suites"]]
-        missing = [entry for entry in entries if current_scores(store, take, entry) is None]
+    def run(self, payload: ScoreItem, report: Report) -> dict[str, VideoScores]:
+        """Label -> scores, of the suites that the store has no current scores of."""
+        take, store = payload.take, self.store
+        missing = [entry for entry in payload.suites if current_scores(store, take, entry) is None]
         report({"done": 0, "total": 1, "unit": "video"})
         if not missing:
             return {}
@@ -106,12 +117,11 @@ class ScoreWorker:
         missing = [entry for entry in missing if entry.label not in found]
         earlier = {entry.label: kept_scores(store, take, entry, self.scorer.device) for entry in missing}
         if missing:
-            found |= self.scorer.score(store.video(take.id), missing, take, only, partial(tell, report), earlier)
-        if only is not None:
-            return {label: scores.to_json() for label, scores in found.items()}
-        for scores in found.values():
+            video, say = store.video(take.id), partial(tell, report)
+            found |= self.scorer.score(video, missing, take, payload.metrics, say, earlier)
+        for scores in found.values() if payload.metrics is None else ():
             store.write_scores(take.id, scores)
-        return {label: unscored(scores) for label, scores in found.items()}
+        return found
 
 
 def tell(report: Report, frames: int, total: int, metric: str) -> None:
@@ -191,20 +201,17 @@ def unscored(scores: VideoScores) -> dict[str, str]:
     return {name: scores.errors.get(name, "") for name, value in scores.metrics.items() if value is None}
 
 
-def metric_groups(entries: list[SuiteEntry], parts: int) -> list[list[str]]:
+def metric_groups(entries: list[SuiteEntry], parts: int) -> list[tuple[str, ...]]:
     """The names of the suites' metrics, dealt out to at most so many groups."""
     names = list(dict.fromkeys(metric.name for entry in entries for metric in entry.metrics.values()))
-    return [group for start in range(parts) if (group := names[start::parts])]
+    return [group for start in range(parts) if (group := tuple(names[start::parts]))]
 
 
-def joined(parts: list[dict[str, Any]]) -> dict[str, VideoScores]:
+def joined(parts: Iterable[dict[str, VideoScores]]) -> dict[str, VideoScores]:
     """Label -> scores, of parts that each hold some of the metrics."""
-    from longtake.platform.store.records import VideoScores
-
     whole: dict[str, VideoScores] = {}
     for part in parts:
-        for label, data in part.items():
-            scores = VideoScores.from_json(data)
+        for label, scores in part.items():
             whole[label] = merge(whole[label], scores) if label in whole else scores
     return whole
 

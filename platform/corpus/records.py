@@ -7,10 +7,12 @@ and matches its file, the shard is done. Statistics are those of the numbers as 
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from torch import Tensor
+
+from longtake.platform.store.json_records import from_json
 
 DTYPES = ("bf16", "float16", "float32")
 """What latents may be kept in, by the name that a spec and a record say."""
@@ -39,10 +41,7 @@ class CorpusEntry:
     @classmethod
     def from_json(cls, data: Any) -> CorpusEntry:
         """Raises ValueError unless `data` has exactly these fields, of these types."""
-        told = checked(cls, data)
-        for name in ("channel_mean", "channel_std"):
-            told[name] = tuple(check_number(name, value) for value in told[name])
-        return cls(**told)
+        return from_json(cls, data, exact=True)
 
     @classmethod
     def parse(cls, line: bytes) -> CorpusEntry:
@@ -74,39 +73,10 @@ class ShardRecord:
     @classmethod
     def from_json(cls, data: Any) -> ShardRecord:
         """Raises ValueError unless `data` has exactly these fields, of these types."""
-        told = checked(cls, data)
-        if len(told["latent"]) != 3 or told["dtype"] not in DTYPES:
-            raise ValueError(f"frames of {told['latent']} {told['dtype']} are not kept")
-        told["latent"] = tuple(int(check_number("latent", size)) for size in told["latent"])
-        told["entries"] = [CorpusEntry.from_json(entry) for entry in told["entries"]]
-        return cls(**told)
-
-
-KINDS: dict[str, tuple[type, ...]] = {
-    "str": (str,),
-    "int": (int,),
-    "float": (float, int),
-    "tuple": (list, tuple),
-    "list": (list,),
-    "dict": (dict,),
-}
-
-
-def checked(cls: Any, data: Any) -> dict[str, Any]:
-    """`data` as keyword arguments for a record class. Raises ValueError that names the field."""
-    kinds = {one.name: KINDS[str(one.type).partition("[")[0]] for one in fields(cls)}
-    if not isinstance(data, dict) or set(data) != set(kinds):
-        raise ValueError(f"it has not exactly the fields {', '.join(kinds)}")
-    for name, value in data.items():
-        if not isinstance(value, kinds[name]) or isinstance(value, bool):
-            raise ValueError(f"{name} is {str(value)[:40]!r}")
-    return dict(data)
-
-
-def check_number(name: str, value: Any) -> float:
-    if not isinstance(value, int | float) or isinstance(value, bool):
-        raise ValueError(f"{name} holds {str(value)[:40]!r}")
-    return value
+        record = from_json(cls, data, exact=True)
+        if len(record.latent) != 3 or record.dtype not in DTYPES:
+            raise ValueError(f"frames of {record.latent} {record.dtype} are not kept")
+        return record
 
 
 def describe(latents_TCHW: Tensor) -> dict[str, Any]:

@@ -6,13 +6,10 @@ Owns their fields and the one rule of missing numbers: a score that could not be
 
 import math
 from collections.abc import Mapping
-from dataclasses import MISSING, dataclass, field, fields
-from functools import cache
-from typing import Any, TypeVar
+from dataclasses import dataclass, field, fields
+from typing import Any
 
-R = TypeVar("R")
-
-_KINDS: dict[str, tuple[type, ...]] = {"str": (str,), "int": (int,), "float": (int, float), "dict": (dict,)}
+from longtake.platform.store.json_records import from_json
 
 
 @dataclass(frozen=True)
@@ -38,7 +35,7 @@ class TakeResult:
     worker: str = ""
 
     def to_json(self) -> dict[str, Any]:
-        return _to_json(self)
+        return {item.name: getattr(self, item.name) for item in fields(self)}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> "TakeResult":
@@ -46,7 +43,7 @@ class TakeResult:
 
         Unknown fields are dropped: a record that a later version made still stands for its video.
         """
-        return _from_json(cls, data)
+        return from_json(cls, data)
 
 
 @dataclass(frozen=True)
@@ -79,7 +76,7 @@ class VideoScores:
         object.__setattr__(self, "clips", {name: [_finite(v) for v in row] for name, row in self.clips.items()})
 
     def to_json(self) -> dict[str, Any]:
-        return _to_json(self)
+        return {item.name: getattr(self, item.name) for item in fields(self)}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> "VideoScores":
@@ -87,7 +84,30 @@ class VideoScores:
 
         Unknown fields are dropped, as those of `TakeResult`.
         """
-        return _from_json(cls, data)
+        return from_json(cls, data)
+
+
+MAKING, SCORING = "making", "scoring"
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A line of failures.jsonl: the stage of a failed attempt, and its reason in one line.
+
+    The stored reason of a scoring failure begins with 'scoring: ', which is all that files of earlier versions say.
+    """
+
+    stage: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{SCORING}: {self.reason}" if self.stage == SCORING else self.reason
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> "Failure":
+        reason = str(data["reason"])
+        stage = data.get("stage", SCORING if reason.startswith(f"{SCORING}: ") else MAKING)
+        return cls(stage, reason.removeprefix(f"{SCORING}: ") if stage == SCORING else reason)
 
 
 def _is_finite(value: float | None) -> bool:
@@ -96,32 +116,3 @@ def _is_finite(value: float | None) -> bool:
 
 def _finite(value: float | None) -> float | None:
     return float(value) if value is not None and math.isfinite(value) else None
-
-
-def _to_json(record: Any) -> dict[str, Any]:
-    return {item.name: getattr(record, item.name) for item in fields(record)}
-
-
-@cache
-def _kinds(cls: type) -> dict[str, tuple[type, ...]]:
-    kinds = {item.name: getattr(item.type, "__origin__", item.type) for item in fields(cls)}
-    return {name: _KINDS[getattr(kind, "__name__", str(kind))] for name, kind in kinds.items()}
-
-
-@cache
-def _needed(cls: type) -> set[str]:
-    return {item.name for item in fields(cls) if item.default is MISSING and item.default_factory is MISSING}
-
-
-def _from_json(cls: type[R], data: Mapping[str, Any]) -> R:
-    if not isinstance(data, Mapping):
-        raise ValueError(f"{cls.__name__} is a JSON object, not {type(data).__name__}")
-    kinds = _kinds(cls)  # type: ignore[arg-type]
-    data = {name: data[name] for name in kinds if name in data}
-    if missing := _needed(cls) - data.keys():  # type: ignore[arg-type]
-        raise ValueError(f"{cls.__name__} has no {', '.join(sorted(missing))}")
-    for name in data:
-        allowed = kinds[name]
-        if not isinstance(data[name], allowed) or isinstance(data[name], bool):
-            raise ValueError(f"{cls.__name__}.{name} is {data[name]!r}, not {allowed[-1].__name__}")
-    return cls(**data)

@@ -14,7 +14,7 @@ import os
 import re
 import socket
 from copy import copy
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,9 +24,11 @@ from longtake.platform.errors import ConfigError
 from longtake.platform.names import NAME, check_name
 from longtake.platform.store import commit, durable
 from longtake.platform.store.commit import TakeWriter
+from longtake.platform.store.json_records import from_json, to_json
 from longtake.platform.store.locked_folder import LockedFolder
 from longtake.platform.store.plans import check_extension, parse_plan
-from longtake.platform.store.records import TakeResult, VideoScores
+from longtake.platform.store.ranks import RankedRun, Ranks
+from longtake.platform.store.records import Failure, TakeResult, VideoScores
 from longtake.platform.store.root import OutputRoot
 from longtake.platform.takes import Take
 
@@ -144,20 +146,20 @@ class SweepStore(LockedFolder):
         data = self._read_bytes(self._take(take_id) / "attempts.log")
         return sum(1 for line in (data or b"").splitlines() if line.strip())
 
-    def record_failure(self, take: Take, reason: str) -> None:
+    def record_failure(self, take: Take, failure: Failure) -> None:
         """Keeps why an attempt failed."""
         durable.make_folder(self._take(take.id))
-        at = datetime.now(UTC).isoformat(timespec="seconds")
-        durable.append_line(self.failures_file(take.id), json.dumps({"at": at, "reason": reason}))
+        row = {"at": datetime.now(UTC).isoformat(timespec="seconds"), "stage": failure.stage, "reason": str(failure)}
+        durable.append_line(self.failures_file(take.id), json.dumps(row))
 
     def failures_file(self, take_id: str) -> Path:
         """Where a take's failures stand; a user who removes it gives a take that was set aside another chance."""
         return self._take(take_id) / "failures.jsonl"
 
-    def failures(self) -> dict[str, list[str]]:
-        """Take id -> reasons of its failed attempts, oldest first; takes without failures are absent."""
+    def failures(self) -> dict[str, list[Failure]]:
+        """Take id -> its failed attempts, oldest first; takes without failures are absent."""
         rows = {take_id: durable.read_json_lines(self.failures_file(take_id)) for take_id in self._take_ids()}
-        return {take_id: [str(row["reason"]) for row in found] for take_id, found in rows.items() if found}
+        return {take_id: [Failure.from_json(row) for row in found] for take_id, found in rows.items() if found}
 
     def open_take(self, take: Take) -> TakeWriter:
         """Where one attempt writes its video and trace. What is damaged there from before is removed first."""
@@ -218,20 +220,24 @@ class SweepStore(LockedFolder):
         with durable.storage_errors(self.table_file, "read the table"):
             return pandas.read_parquet(self.table_file) if self.table_file.is_file() else None
 
-    def write_ranks(self, ranks: dict[str, Any]) -> None:
-        durable.replace_file(self.ranks_file, durable.json_bytes(ranks))
+    def write_ranks(self, ranks: Ranks) -> None:
+        durable.replace_file(self.ranks_file, durable.json_bytes(to_json(ranks)))
 
-    def ranks(self) -> dict[str, Any] | None:
-        found = durable.read_json(self.ranks_file)
-        return found if isinstance(found, dict) else None
+    def ranks(self) -> Ranks | None:
+        """None when the file is missing or damaged."""
+        try:
+            return from_json(Ranks, durable.read_json(self.ranks_file))
+        except ValueError:
+            return None
 
-    def append_history(self, row: dict[str, Any]) -> None:
+    def append_history(self, run: RankedRun) -> None:
         """One line per finished run, so that ranks can be compared with those of earlier runs."""
-        durable.append_line(self.history_file, json.dumps(row, allow_nan=False))
+        durable.append_line(self.history_file, json.dumps(asdict(run), allow_nan=False))
 
-    def history(self) -> list[dict[str, Any]]:
+    def history(self) -> list[RankedRun]:
         """The finished runs, oldest first."""
-        return [row for row in durable.read_json_lines(self.history_file) if isinstance(row, dict)]
+        rows = durable.read_json_lines(self.history_file)
+        return [RankedRun(str(row.get("at", "")), row.get("average_rank", {})) for row in rows if isinstance(row, dict)]
 
     def write_progress(self, progress: dict[str, Any]) -> None:
         """What a watcher shows while the sweep runs."""

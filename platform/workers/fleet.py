@@ -27,9 +27,9 @@ class Worker(Protocol):
 
 @dataclass(frozen=True)
 class Item:
-    """One piece of work. Larger `size` goes first; among equals a worker prefers the `affinity` that it had last."""
+    """One piece of work: its `payload` is what the worker gets, a frozen record that pickles. Larger `size` goes first;
+    among equals a worker prefers the `affinity` that it had last."""
 
-    key: str
     payload: Any
     size: float = 0.0
     affinity: str = ""
@@ -38,9 +38,9 @@ class Item:
 
 @dataclass(frozen=True)
 class Group:
-    """Workers of one kind. `stall_seconds`: a worker that reports nothing new for so long is replaced; `gpus_key`: the
-    key of `workers` that says how many GPUs each gets; `python`, `image`: an interpreter, or a container's image, of an
-    environment of their own (with Longtake, and the driver's Ray and Python)."""
+    """Workers of one kind. `stall_seconds`: a worker that reports nothing new for so long is replaced; `settings`: what
+    a user lowers to have fewer workers, or fewer GPUs for each, as errors say; `python`, `image`: an interpreter, or a
+    container's image, of an environment of their own (with Longtake, and the driver's Ray and Python)."""
 
     name: str
     make: Callable[[], Worker]
@@ -48,9 +48,14 @@ class Group:
     num_cpus: float = 1.0
     num_gpus: float = 0.0
     stall_seconds: float = 1800.0
-    gpus_key: str = "gpus_per_sampler"
+    settings: tuple[str, ...] = ()
     python: str | None = None
     image: str | None = None
+
+    @property
+    def where(self) -> str:
+        """What errors call it."""
+        return self.settings[0] if self.settings else self.name
 
 
 @dataclass(frozen=True)
@@ -137,9 +142,10 @@ def check_requests(groups: list[Group], nodes: list[Node]) -> None:
     for gpus, cpus, group in reversed(requests):
         slot = next((s for s in left if s[0] + 1e-6 >= cpus and s[1] + 1e-6 >= gpus), None)
         if slot is None:
+            lower = f"lower {' or '.join(group.settings)}, or " if group.settings else ""
             raise ConfigError(
-                f"workers.{group.name}: {group.count} x ({cpus:g} CPU, {gpus:g} GPU) do not fit on the cluster's "
-                f"{describe_nodes(nodes)}; lower workers.{group.name} or workers.{group.gpus_key}, or join a larger one"
+                f"{group.where}: {group.count} x ({cpus:g} CPU, {gpus:g} GPU) do not fit on the cluster's "
+                f"{describe_nodes(nodes)}; {lower}join a larger one"
             )
         slot[0] -= cpus
         slot[1] -= gpus

@@ -40,11 +40,12 @@ class Work(Protocol):
 
 @dataclass(frozen=True)
 class GroupSize:
-    """How many members, and what each is given."""
+    """How many members, and what each is given; `settings` as of a fleet's Group."""
 
     workers: int
     gpus: float = 0.0
     restarts: int = 3
+    settings: tuple[str, ...] = ()
 
 
 class WatchedThread(threading.Thread):

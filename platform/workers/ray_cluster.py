@@ -46,7 +46,12 @@ class Cluster:
     nodes: list[Node]
     stop: StopFlag
 
-    def fleet(self, groups: list[Group], on_start: OnStart, on_report: Callable[[], None] | None = None) -> Fleet:
+    def fleet(
+        self,
+        groups: list[Group],
+        on_start: OnStart = lambda group, item: None,
+        on_report: Callable[[], None] | None = None,
+    ) -> Fleet:
         """Workers for `groups`; ConfigError if they do not fit. `on_report` is called by inline workers only."""
         if self.address == INLINE:
             return InlineFleet(groups, on_start, self.stop, on_report)
@@ -61,7 +66,7 @@ class Cluster:
         if self.address == INLINE:
             watched(partial(run_single_rank, work), watch, self.stop)
             return
-        members = Group("count", object, size.workers, 1.0, size.gpus, gpus_key="gpus_per_worker")  # type: ignore[arg-type]
+        members = Group("members", object, size.workers, 1.0, size.gpus, settings=size.settings)  # type: ignore[arg-type]
         check_requests([members], self.nodes)
         ends = scratch / f"crew-{uuid.uuid4().hex[:8]}"
         ends.mkdir(parents=True)

@@ -176,7 +176,7 @@ class RayFleet:
             elif time.monotonic() - slot.started > START_LIMIT_SECONDS and not self.pids(slot.group.name):
                 group = slot.group
                 raise ClusterError(
-                    f"workers.{group.name}: no worker with {group.num_cpus:g} CPU and {group.num_gpus:g} GPU started "
+                    f"{group.where}: no worker with {group.num_cpus:g} CPU and {group.num_gpus:g} GPU started "
                     f"within {START_LIMIT_SECONDS:g} s on {describe_nodes(self.nodes)}; is the cluster busy?"
                 )
 
@@ -185,7 +185,7 @@ class RayFleet:
         self.failed_starts[slot.group.name] += 1
         if self.failed_starts[slot.group.name] >= 3:
             reason = " ".join(str(error).split())[-300:]
-            raise ClusterError(f"workers.{slot.group.name}: failed to start 3 times in a row: {reason}") from error
+            raise ClusterError(f"{slot.group.where}: failed to start 3 times in a row: {reason}") from error
 
     def _hand_out(self) -> None:
         for slot in self.slots:

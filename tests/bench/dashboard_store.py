@@ -39,7 +39,7 @@ SHA256 = "0" * 64
 FIRST_PAGE = ("/api/store", "/api/sweeps/large/ranks")
 LATER = (
     "/api/sweeps/large/takes?limit=100", "/api/sweeps/large/takes?method=method-3&state=made",
-    "/api/sweeps/large/progress", "/api/moves", "/api/sweeps/large/board.csv",
+    "/api/sweeps/large/progress", "/api/moves", "/api/sweeps/large/leaderboard.csv",
 )  # fmt: skip
 
 

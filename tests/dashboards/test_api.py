@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import os
 import shutil
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -14,11 +16,14 @@ import pytest
 from PIL import Image
 from starlette.testclient import TestClient
 
-from longtake.dashboards import frames, training_view
-from longtake.dashboards import leaderboard as board
+from longtake.dashboards import frames, leaderboard, training_view
 from longtake.platform.errors import VideoError
 from longtake.platform.store import durable
+from longtake.platform.store.json_records import Statistic
+from longtake.platform.store.ranks import RankRow, SuiteRanks
+from longtake.platform.store.records import Failure
 from longtake.platform.store.sweep import SweepStore
+from longtake.platform.takes import Cell
 from longtake.platform.video.reading import read_frames
 from longtake.platform.video.writing import VideoWriter
 
@@ -42,8 +47,8 @@ def test_the_store_in_one_answer(client: TestClient, root: Path) -> None:
 
 
 def test_ranks_and_history_are_the_files(client: TestClient, small: SweepStore) -> None:
-    assert client.get(f"{SMALL}/ranks").json() == small.ranks()
-    assert client.get(f"{SMALL}/history").json() == small.history()
+    assert client.get(f"{SMALL}/ranks").json() == json.loads((small.folder / "ranks.json").read_text())
+    assert client.get(f"{SMALL}/history").json() == [json.loads((small.folder / "history.jsonl").read_text())]
     assert len(small.history()) == 1
 
 
@@ -177,11 +182,11 @@ def test_pictures_are_kept_up_to_a_limit() -> None:
     assert pictures.bytes == 8
 
 
-def test_the_board_as_csv(client: TestClient, small: SweepStore) -> None:
+def test_the_leaderboard_as_csv(client: TestClient, small: SweepStore) -> None:
     ranks = small.ranks()
     assert ranks is not None
-    length = ranks["suites"]["classical"]["lengths"][1]
-    answer = client.get(f"{SMALL}/board.csv?suite=classical&seconds=6&scope=overall&unit=prompt")
+    length = ranks.suites["classical"].lengths[1]
+    answer = client.get(f"{SMALL}/leaderboard.csv?suite=classical&seconds=6&scope=overall&unit=prompt")
     assert answer.headers["content-type"] == "text/csv; charset=utf-8"
     assert answer.headers["content-disposition"] == 'attachment; filename="small.csv"'
     rows = list(csv.DictReader(io.StringIO(answer.text)))
@@ -189,28 +194,29 @@ def test_the_board_as_csv(client: TestClient, small: SweepStore) -> None:
     told = [float(row["average_rank_per_prompt"]) for row in rows]
     assert told == sorted(told)
     for row in rows:
-        (source,) = [one for one in length["overall"] if one["method"] == row["method"]]
-        for name, value in source["metrics"].items():
+        (source,) = [one for one in length.overall if one.cell.method == row["method"]]
+        for name, value in source.metrics.items():
             score, n, rank = row[f"{name}_value"], row[f"{name}_n"], row[f"{name}_rank"]
-            assert (score, n) == (str(value["score"] if value["score"] is not None else ""), str(value["scored"]))
-            assert rank == str(value["rank"] if value["rank"] is not None else "")
-            if value["score_interval"]:
-                assert [float(row[f"{name}_{end}"]) for end in ("low", "high")] == value["score_interval"]
+            assert (score, n) == (str(value.score.value if value.score.value is not None else ""), str(value.scored))
+            assert rank == str(value.rank.value if value.rank.value is not None else "")
+            if value.score.interval:
+                assert tuple(float(row[f"{name}_{end}"]) for end in ("low", "high")) == value.score.interval
     for query, status in [("scope=all", 400), ("unit=take", 400), ("suite=none", 404), ("seconds=7", 404)]:
-        assert client.get(f"{SMALL}/board.csv?{query}").status_code == status
-    assert client.get(f"{SMALL}/board.csv?scope=within").text.count("\n") == 3
-    (only,) = csv.DictReader(io.StringIO(client.get(f"{SMALL}/board.csv?seconds=6&unit=prompt&method=rag").text))
+        assert client.get(f"{SMALL}/leaderboard.csv?{query}").status_code == status
+    assert client.get(f"{SMALL}/leaderboard.csv?scope=within").text.count("\n") == 3
+    (only,) = csv.DictReader(io.StringIO(client.get(f"{SMALL}/leaderboard.csv?seconds=6&unit=prompt&method=rag").text))
     assert only == next(row for row in rows if row["method"] == "rag")  # the rank is still among all
-    assert client.get(f"{SMALL}/board.csv?backbone=other").text.count("\n") == 1
+    assert client.get(f"{SMALL}/leaderboard.csv?backbone=other").text.count("\n") == 1
+    assert client.get(f"{SMALL}/board.csv").text == client.get(f"{SMALL}/leaderboard.csv").text  # the earlier address
 
 
 def test_no_cell_of_a_csv_is_a_formula() -> None:
-    assert [board.plain(text) for text in ("=1+1", "+1", "-1", "@x", "\tx", "\rx", "rag", "", "a=b")] == [
+    assert [leaderboard.plain(text) for text in ("=1+1", "+1", "-1", "@x", "\tx", "\rx", "rag", "", "a=b")] == [
         "'=1+1", "'+1", "'-1", "'@x", "'\tx", "'\rx", "rag", "", "a=b",
     ]  # fmt: skip
-    assert board.plain(-0.5) == -0.5
-    row = {"backbone": "=cmd", "method": '@x",y', "seconds": 3, "average_rank": 1.0, "average_rank_interval": None}
-    text = board.table([{**row, "metrics": {}}], ["-m"], "average_rank")
+    assert leaderboard.plain(-0.5) == -0.5
+    row = RankRow(Cell("=cmd", '@x",y', 3), Statistic(1.0), Statistic(1.0))
+    text = leaderboard.table([row], ["-m"], "cell")
     head, line = csv.reader(io.StringIO(text))
     assert head[6] == "'-m_value"
     assert line[:6] == ["'=cmd", "'@x\",y", "3", "1.0", "", ""]
@@ -222,24 +228,25 @@ def test_moves_between_sweeps(open_client: Open, root: Path, small: SweepStore) 
     later = SweepStore(root, "later")
     later.folder.mkdir()
     (later.folder / "plan.jsonl").write_bytes((small.folder / "plan.jsonl").read_bytes())
-    length = ranks["suites"]["classical"]["lengths"][0]
-    row = {**length["overall"][0], "cell": "tiny/new/3s", "average_rank": 4.0}
-    later.write_ranks({**ranks, "suites": {"classical": {"lengths": [{**length, "overall": [row]}]}}})
+    length = ranks.suites["classical"].lengths[0]
+    row = replace(length.overall[0], cell=Cell("tiny", "new", 3), average_rank=Statistic(4.0))
+    suite = SuiteRanks("classical", lengths=[replace(length, overall=[row])])
+    later.write_ranks(replace(ranks, suites={"classical": suite}))
     os.utime(later.folder / "ranks.json", (2e9, 2e9))
     found = open_client(root).get("/api/moves?suite=classical&seconds=3").json()
     assert found["sweeps"] == ["small", "later"]
     told = {one["cell"]: one["ranks"] for one in found["cells"]}
     assert told["tiny/new/3s"] == {"small": None, "later": 4.0}
-    for one in length["overall"]:
-        assert told[one["cell"]] == {"small": one["average_rank"], "later": None}
+    for one in length.overall:
+        assert told[str(one.cell)] == {"small": one.average_rank.value, "later": None}
     assert open_client(root).get("/api/moves?suite=other").json() == {"sweeps": [], "cells": []}
 
 
 def test_progress_counts_states_and_tells_failures(open_client: Open, root: Path, small: SweepStore) -> None:
     first, second, third = small.plan()[:3]
     small.discard(first, "test")
-    small.record_failure(first, "out of memory")
-    small.record_failure(first, "out of memory again")
+    small.record_failure(first, Failure("making", "out of memory"))
+    small.record_failure(first, Failure("making", "out of memory again"))
     small.discard(second, "test")
     next(small.video(third.id).parent.glob("scores/*.json")).unlink()
     client = open_client(root)

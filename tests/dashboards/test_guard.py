@@ -23,7 +23,7 @@ def test_only_reading_is_allowed(client: TestClient, method: str, path: str) -> 
 
 
 def test_head_answers_without_a_body(client: TestClient) -> None:
-    for path in ("/", "/api/store", "/api/sweeps/small/ranks", "/api/sweeps/small/board.csv", "/static/main.js"):
+    for path in ("/", "/api/store", "/api/sweeps/small/ranks", "/api/sweeps/small/leaderboard.csv", "/static/main.js"):
         answer = client.head(path)
         assert (answer.status_code, answer.content) == (200, b"")
 
@@ -86,7 +86,8 @@ def test_a_token_may_be_asked_for_on_loopback_too(open_client: Open, root: Path)
     ("path", "headers"),
     [
         ("/", {}), ("/api/store", {}), ("/api/none", {}), ("/static/main.js", {}), ("/static/plotly.min.js", {}),
-        ("/api/sweeps/small/takes?limit=x", {}), ("/api/sweeps/small/board.csv", {}), ("/api/store", {"host": "x"}),
+        ("/api/sweeps/small/takes?limit=x", {}), ("/api/sweeps/small/leaderboard.csv", {}),
+        ("/api/store", {"host": "x"}),
     ],
 )  # fmt: skip
 def test_every_answer_carries_the_headers(client: TestClient, path: str, headers: dict[str, str]) -> None:

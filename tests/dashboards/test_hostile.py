@@ -21,8 +21,11 @@ from longtake.dashboards import live, store_index
 from longtake.dashboards.app import json_text, make_app
 from longtake.dashboards.guard import Guard
 from longtake.dashboards.store_index import StoreIndex
+from longtake.platform.store.json_records import Statistic
+from longtake.platform.store.ranks import LengthRanks, RankRow, Ranks, SuiteRanks
+from longtake.platform.store.records import Failure
 from longtake.platform.store.sweep import SweepStore
-from longtake.platform.takes import MethodSpec, Take
+from longtake.platform.takes import Cell, MethodSpec, Take
 
 from .conftest import Open
 
@@ -50,14 +53,10 @@ def scripted(root: Path) -> list[str]:
     lines = "".join(json.dumps(take.to_json()) + "\n" for take in takes)
     (store.folder / "plan.jsonl").write_text(lines)
     (store.folder / "progress.json").write_text(json.dumps({"running": texts[:20], "total": texts[0]}))
-    rows = [
-        {"cell": text, "backbone": text, "method": text, "seconds": 3, "average_rank": 1.0, "metrics": {},
-         "average_rank_interval": None, "average_rank_per_prompt": 1.0, "average_rank_per_prompt_interval": None}
-        for text in texts
-    ]  # fmt: skip
-    lengths = [{"seconds": 3, "overall": rows, "within": {texts[0]: rows}}]
-    suites = {"s": {"directions": dict.fromkeys(texts[:20], "higher"), "lengths": lengths}}
-    store.write_ranks({"sweep": "scripted", "coverage": {}, "suites": suites, "drift": []})
+    rows = [RankRow(Cell(text, text, 3), Statistic(1.0), Statistic(1.0)) for text in texts]
+    length = LengthRanks(3, overall=rows, within={texts[0]: rows})
+    suite = SuiteRanks("s", directions=dict.fromkeys(texts[:20], "higher"), lengths=[length])
+    store.write_ranks(Ranks("scripted", suites={"s": suite}))
     return texts
 
 
@@ -93,9 +92,9 @@ def test_nothing_that_was_asked_is_said_back(client: TestClient) -> None:
                 assert "alert(" not in answer.text
 
 
-def test_no_cell_of_a_downloaded_board_is_a_formula(open_client: Open, tmp_path: Path) -> None:
+def test_no_cell_of_a_downloaded_leaderboard_is_a_formula(open_client: Open, tmp_path: Path) -> None:
     scripted(tmp_path)
-    answer = open_client(tmp_path).get("/api/sweeps/scripted/board.csv")
+    answer = open_client(tmp_path).get("/api/sweeps/scripted/leaderboard.csv")
     assert answer.headers["content-type"] == "text/csv; charset=utf-8"
     rows = list(csv.reader(io.StringIO(answer.text, newline="")))
     assert len(rows) == 501
@@ -221,9 +220,9 @@ def routes(take: str) -> list[str]:
     at = f"{SMALL}/takes/{take}"
     return [
         "/", "/static/main.js", "/static/plotly.min.js", "/api/store", f"{SMALL}/ranks", f"{SMALL}/history",
-        "/api/moves", f"{SMALL}/board.csv", f"{SMALL}/takes", at, f"{at}/trace", f"{at}/video", f"{at}/frame?index=3",
-        f"{at}/strip", f"{SMALL}/progress", "/api/trainings/toy", "/api/evaluations/eval-1",
-        "/api/evaluations/eval-1/loss.png", "/api/none", f"{SMALL}/takes?limit=x",
+        "/api/moves", f"{SMALL}/leaderboard.csv", f"{SMALL}/board.csv", f"{SMALL}/takes", at, f"{at}/trace",
+        f"{at}/video", f"{at}/frame?index=3", f"{at}/strip", f"{SMALL}/progress", "/api/trainings/toy",
+        "/api/evaluations/eval-1", "/api/evaluations/eval-1/loss.png", "/api/none", f"{SMALL}/takes?limit=x",
     ]  # fmt: skip
 
 
@@ -239,7 +238,7 @@ def test_planted_secrets_are_in_no_answer(
     assert secrets[0] in text
     small.sweep_file.write_text(text)
     take = small.plan()[0]
-    small.record_failure(take, f"cannot reach postgresql://me:p@{secrets[2]}@db/x")
+    small.record_failure(take, Failure("making", f"cannot reach postgresql://me:p@{secrets[2]}@db/x"))
     small.write_progress({"total": 8, "running": [{"label": f"s3://key:{secrets[3]}@bucket/x"}]})
     client = open_client(root)
     for url in routes(take.id):
@@ -279,7 +278,7 @@ def test_a_store_that_changes_under_it(open_client: Open, root: Path, small: Swe
     whole = (small.folder / "ranks.json").read_bytes()
     for torn in (whole[: len(whole) // 2], b"", b"[]", b'{"suites": []}', b"\xff\xfe"):
         (small.folder / "ranks.json").write_bytes(torn)
-        for path in ("ranks", "board.csv"):
+        for path in ("ranks", "leaderboard.csv"):
             assert client.get(f"{SMALL}/{path}").status_code == 404
         assert client.get("/api/moves").json()["cells"] == []
     (small.folder / "ranks.json").write_bytes(whole)
@@ -295,7 +294,7 @@ def test_a_store_that_changes_under_it(open_client: Open, root: Path, small: Swe
     small.video(take.id).write_bytes(b"short")
     assert client.get(at).json()["state"] == "planned"
     (small.folder / "history.jsonl").write_text('{"at": 1}\n{"torn')
-    assert client.get(f"{SMALL}/history").json() == [{"at": 1}]
+    assert client.get(f"{SMALL}/history").json() == [{"at": "1", "average_rank": {}}]
     shutil.rmtree(small.folder)
     for path in (f"{SMALL}/ranks", f"{SMALL}/takes", at, f"{at}/video", f"{SMALL}/progress", f"{SMALL}/events"):
         assert client.get(path).status_code == 404

@@ -80,7 +80,7 @@ class SweepView {
         { class: "controls" },
         this.picker(sweeps, sweep.name),
         this.newest,
-        el("a", { class: "button", href: this.app.link("board", { sweep: sweep.name }) }, "Leaderboard"),
+        el("a", { class: "button", href: this.app.link("leaderboard", { sweep: sweep.name }) }, "Leaderboard"),
         mlflowLink(sweep.mlflow),
       ),
       this.body,

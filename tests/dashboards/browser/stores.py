@@ -17,6 +17,7 @@ from longtake.jobs.cli import execute
 from longtake.jobs.results import ranks as rank
 from longtake.jobs.sweep.spec import PACKAGED_SWEEPS
 from longtake.platform.store import durable
+from longtake.platform.store.ranks import Coverage, RankedRun
 from longtake.platform.store.records import TakeResult, VideoScores
 from longtake.platform.store.sweep import SweepStore
 from longtake.platform.store.training import TrainingFolder
@@ -87,8 +88,8 @@ def painted(root: Path) -> list[Take]:
             commit(store, take, painted_frames(take.num_frames), rows=40)
             store.write_scores(take.id, scores_of(store, take))
         ranks = rank.refresh(store, takes, [SUITE])
-        store.append_history({"at": "2026-01-01T00:00:00+00:00", "average_rank": {}})
-    assert ranks["coverage"]["classical"] == {"takes": 4, "scored": 4}
+        store.append_history(RankedRun("2026-01-01T00:00:00+00:00"))
+    assert ranks.coverage["classical"] == Coverage(4, 4)
     return takes
 
 

@@ -11,7 +11,7 @@ from .watched import Watched
 @pytest.fixture
 def seen(demo_url: str, opened: Open) -> Watched:
     seen = opened(demo_url)
-    seen.open("/board").wait_for_selector("#view[data-ready=board]")
+    seen.open("/leaderboard").wait_for_selector("#view[data-ready=leaderboard]")
     return seen
 
 
@@ -66,5 +66,8 @@ def test_ranks_of_other_prompts_or_settings_are_left_out(seen: Watched) -> None:
 
 def test_a_mean_says_over_how_many_ranks_it_is(seen: Watched) -> None:
     row, shown = "{ metrics: { a: { rank: 1 }, b: { rank: null } } }", "{{ metrics: {} }}"
-    assert call(seen, "board_table", f"m.overOf({row}, {shown.format(['a'])})") == "1 metric"
-    assert call(seen, "board_table", f"m.overOf({row}, {shown.format(['a', 'b'])})") == "only 1 of the 2 metrics shown"
+    assert call(seen, "leaderboard_table", f"m.overOf({row}, {shown.format(['a'])})") == "1 metric"
+    assert (
+        call(seen, "leaderboard_table", f"m.overOf({row}, {shown.format(['a', 'b'])})")
+        == "only 1 of the 2 metrics shown"
+    )

@@ -49,7 +49,7 @@ def missing(seen: Watched, wanted: list[str]) -> list[str]:
 
 def test_the_leaderboard_shows_names_as_text(hostile_url: str, opened: Open) -> None:
     seen = opened(hostile_url)
-    seen.open("/board?sweep=hostile").wait_for_selector("#view[data-ready=board]")
+    seen.open("/leaderboard?sweep=hostile").wait_for_selector("#view[data-ready=leaderboard]")
     assert missing(seen, ["<img src=x onerror=window.__pwned=1>", "<script>window.__pwned=2</script>"]) == []
     check(seen)
 
@@ -82,7 +82,7 @@ def test_the_retrieval_shows_names_as_text(
     check(seen)
 
 
-@pytest.mark.parametrize("view", ["board", "compare", "retrieval", "sweep", "training"])
+@pytest.mark.parametrize("view", ["leaderboard", "compare", "retrieval", "sweep", "training"])
 def test_links_of_script_strings_run_nothing(view: str, hostile_url: str, opened: Open) -> None:
     """Parameters of the address are data as well. What does not exist is answered with 404, which is right."""
     seen = opened(hostile_url)

@@ -16,20 +16,20 @@ from .watched import Watched
 SIZES = {"wide": (1280, 900), "narrow": (390, 844)}
 
 
-def board(seen: Watched, store: SweepStore) -> None:
+def leaderboard(seen: Watched, store: SweepStore) -> None:
     """Every number of the table is one of ranks.json's, to the four digits that are shown; on hover it says more."""
     ranks = store.ranks()
     assert ranks is not None
-    cells = ranks["suites"]["classical"]["lengths"][0]["overall"]
-    assert len(cells) == seen.page.locator("#board tr[data-cell]").count() == 2
+    cells = ranks.suites["classical"].lengths[0].overall
+    assert len(cells) == seen.page.locator("#leaderboard tr[data-cell]").count() == 2
     for cell in cells:
-        row = seen.page.locator(f"#board tr[data-cell='{cell['cell']}']")
+        row = seen.page.locator(f"#leaderboard tr[data-cell='{cell.cell}']")
         average = row.locator("[data-metric=rank] .avg").inner_text()
-        assert float(average) == pytest.approx(cell["average_rank"], abs=0.006)
-        for name, one in cell["metrics"].items():
+        assert float(average) == pytest.approx(cell.average_rank.value, abs=0.006)
+        for name, one in cell.metrics.items():
             place = row.locator(f"[data-metric={name}]")
-            assert float(place.locator(".value").inner_text()) == pytest.approx(one["score"], rel=1e-3)
-            assert float(place.locator(".place").inner_text()) == one["rank"]
+            assert float(place.locator(".value").inner_text()) == pytest.approx(one.score.value, rel=1e-3)
+            assert float(place.locator(".place").inner_text()) == one.rank.value
             assert "n = 2" in (place.get_attribute("title") or "")
 
 
@@ -92,7 +92,7 @@ LOADED = """() => [...document.querySelectorAll("video[data-take]")]
     && [...document.querySelectorAll("img[data-strip]")].every((image) => image.naturalWidth > 0)"""
 THUMBNAILS = """() => [...document.querySelectorAll("#thumbs img")].filter((image) => image.naturalWidth > 0).length"""
 CONTENT = {
-    "board": ("/board?sweep=demo&suite=classical", board),
+    "leaderboard": ("/leaderboard?sweep=demo&suite=classical", leaderboard),
     "compare": ("/compare?sweep=demo", compare),
     "retrieval": ("/retrieval?sweep=demo&take={memory}&block=39", retrieval),
     "sweep": ("/sweep?sweep=demo", sweep),
@@ -143,7 +143,15 @@ def test_an_opened_config_stays_open_while_the_training_goes_on(root: Path, demo
     seen.check()
 
 
-@pytest.mark.parametrize("view", ["board", "compare", "retrieval", "sweep"])
+def test_a_bookmark_of_the_earlier_name_shows_the_leaderboard(demo_url: str, opened: Open) -> None:
+    seen = opened(demo_url)
+    page = seen.open("/board?sweep=demo&suite=classical")
+    page.wait_for_selector("#view[data-ready=leaderboard]")
+    assert page.get_attribute("#leaderboard", "data-suite") == "classical"
+    seen.check()
+
+
+@pytest.mark.parametrize("view", ["leaderboard", "compare", "retrieval", "sweep"])
 def test_a_link_to_what_is_not_there_says_so(view: str, demo_url: str, opened: Open) -> None:
     """Also in a page that is open; the next good link is shown as ever."""
     seen = opened(demo_url)

@@ -12,6 +12,8 @@ import pytest
 from longtake.evaluators.results.ranking import rank_cells
 from longtake.evaluators.results.table import cell_means, table
 from longtake.platform.errors import ConfigError
+from longtake.platform.store.json_records import Statistic, from_json, to_json
+from longtake.platform.store.ranks import DriftRow, RankRow, SuiteRanks
 from longtake.platform.store.records import VideoScores
 from longtake.platform.takes import MethodSpec, Take
 
@@ -27,12 +29,12 @@ def one(method: str, prompt: str, good: float | None, bad: float | None, **more:
     )
 
 
-def ranked(*scored: tuple[Take, VideoScores], **options: Any) -> dict[str, Any]:
+def ranked(*scored: tuple[Take, VideoScores], **options: Any) -> SuiteRanks:
     return rank_cells(table(scored), "s", UP_DOWN, **options)
 
 
-def by_cell(rows: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
-    return {row["method"]: row for row in rows}
+def by_cell(rows: list[RankRow]) -> dict[str, RankRow]:
+    return {row.cell.method: row for row in rows}
 
 
 def test_cell_ranks_by_hand() -> None:
@@ -41,29 +43,32 @@ def test_cell_ranks_by_hand() -> None:
         one("b", "p", 0.8, 1.0), one("b", "q", 0.8, 3.0),  # good .8, bad 2
         one("c", "p", 0.1, 9.0), one("c", "q", 0.3, 9.0),  # good .2, bad 9
     )  # fmt: skip
-    (length,) = result["lengths"]
-    rows = by_cell(length["overall"])
+    (length,) = result.lengths
+    rows = by_cell(length.overall)
     # good: a and b share places 1 and 2 = 1.5, c 3. bad (lower is better): b 1, a 2, c 3.
-    assert rows["a"]["average_rank"] == pytest.approx((1.5 + 2) / 2)
-    assert rows["b"]["average_rank"] == pytest.approx((1.5 + 1) / 2)
-    assert rows["c"]["average_rank"] == 3.0
-    assert [row["method"] for row in length["overall"]] == ["b", "a", "c"]
+    assert rows["a"].average_rank.value == pytest.approx((1.5 + 2) / 2)
+    assert rows["b"].average_rank.value == pytest.approx((1.5 + 1) / 2)
+    assert rows["c"].average_rank.value == 3.0
+    assert [row.cell.method for row in length.overall] == ["b", "a", "c"]
     # per prompt: p: good a 1, b 2; q: good b 1, a 2; bad b 1, a 2 in both. a: (1.5 + 2) / 2, b: (1.5 + 1) / 2
-    assert rows["a"]["average_rank_per_prompt"] == pytest.approx(1.75)
-    assert rows["b"]["average_rank_per_prompt"] == pytest.approx(1.25)
-    assert rows["a"]["metrics"]["bad"]["score"] == pytest.approx(6.0)
+    assert rows["a"].average_rank_per_prompt.value == pytest.approx(1.75)
+    assert rows["b"].average_rank_per_prompt.value == pytest.approx(1.25)
+    assert rows["a"].metrics["bad"].score.value == pytest.approx(6.0)
     # c is last in every resample: its interval is a point
-    assert rows["c"]["average_rank_interval"] == [3.0, 3.0]
-    assert json.loads(json.dumps(result, allow_nan=False)) == result
+    assert rows["c"].average_rank.interval == (3.0, 3.0)
+    data = json.loads(json.dumps(to_json(result), allow_nan=False))
+    assert from_json(SuiteRanks, data) == result
+    assert data["lengths"][0]["overall"][0]["cell"] == "pocket/b/30s"
+    assert data["lengths"][0]["overall"][0]["average_rank"] == 1.25
 
 
 def test_rank_units_differ() -> None:
     # a wins two prompts by little and loses one by much: best per prompt, worst by mean.
     wins = [one("a", p, 0.5, 1.0) for p in "pq"] + [one("b", p, 0.4, 1.0) for p in "pq"]
-    rows = by_cell(ranked(*wins, one("a", "r", 0.0, 1.0), one("b", "r", 1.0, 1.0))["lengths"][0]["overall"])
-    assert rows["a"]["metrics"]["good"]["rank"] == 2.0
+    rows = by_cell(ranked(*wins, one("a", "r", 0.0, 1.0), one("b", "r", 1.0, 1.0)).lengths[0].overall)
+    assert rows["a"].metrics["good"].rank.value == 2.0
     # good per prompt: a 1, 1, 2 (mean 4/3); bad is tied everywhere: 1.5
-    assert rows["a"]["average_rank_per_prompt"] == pytest.approx((4 / 3 + 1.5) / 2)
+    assert rows["a"].average_rank_per_prompt.value == pytest.approx((4 / 3 + 1.5) / 2)
 
 
 def test_within_a_backbone_and_overall() -> None:
@@ -71,40 +76,40 @@ def test_within_a_backbone_and_overall() -> None:
         one("x", "p", 0.9, 1.0), one("y", "p", 0.8, 2.0),
         one("x", "p", 0.3, 8.0, backbone="pocket-mem"), one("y", "p", 0.4, 7.0, backbone="pocket-mem"),
     ]  # fmt: skip
-    (length,) = ranked(*scored)["lengths"]
-    assert [(r["backbone"], r["method"], r["average_rank"]) for r in length["overall"]] == [
+    (length,) = ranked(*scored).lengths
+    assert [(r.cell.backbone, r.cell.method, r.average_rank.value) for r in length.overall] == [
         ("pocket", "x", 1.0), ("pocket", "y", 2.0), ("pocket-mem", "y", 3.0), ("pocket-mem", "x", 4.0),
     ]  # fmt: skip
-    assert [r["method"] for r in length["within"]["pocket-mem"]] == ["y", "x"]
-    assert by_cell(length["within"]["pocket-mem"])["y"]["average_rank"] == 1.0
+    assert [r.cell.method for r in length.within["pocket-mem"]] == ["y", "x"]
+    assert by_cell(length.within["pocket-mem"])["y"].average_rank.value == 1.0
 
 
 def test_missing_scores_are_left_out_and_counted() -> None:
     rows = by_cell(
         ranked(
             one("a", "p", None, None), one("a", "q", 0.5, None), one("b", "p", 0.4, 2.0), one("b", "q", 0.4, 2.0)
-        )["lengths"][0]["overall"]
+        ).lengths[0].overall
     )  # fmt: skip
-    good, bad = rows["a"]["metrics"]["good"], rows["a"]["metrics"]["bad"]
-    assert (good["score"], good["scored"], good["missing"], good["rank"]) == (0.5, 1, 1, 1.0)  # not (0 + .5) / 2
-    assert (bad["score"], bad["rank"], bad["scored"], bad["missing"]) == (None, None, 0, 2)
-    assert bad["score_interval"] is None
-    assert rows["a"]["average_rank"] == 1.0  # of the one metric that it has
-    assert rows["b"]["average_rank"] == pytest.approx((2 + 1) / 2)
+    good, bad = rows["a"].metrics["good"], rows["a"].metrics["bad"]
+    assert (good.score.value, good.scored, good.missing, good.rank.value) == (0.5, 1, 1, 1.0)  # not (0 + .5) / 2
+    assert (bad.score.value, bad.rank.value, bad.scored, bad.missing) == (None, None, 0, 2)
+    assert bad.score.interval is None
+    assert rows["a"].average_rank.value == 1.0  # of the one metric that it has
+    assert rows["b"].average_rank.value == pytest.approx((2 + 1) / 2)
 
 
 def test_interval_of_a_constant_is_a_point_and_of_one_prompt_is_unknown() -> None:
     constant = [one(m, p, 0.5, 1.0) for m in "ab" for p in "pqrs"]
-    row = ranked(*constant)["lengths"][0]["overall"][0]
-    assert row["metrics"]["good"]["score_interval"] == [0.5, 0.5]
-    assert row["average_rank_interval"] == [1.5, 1.5]
-    row = ranked(one("a", "p", 0.5, 1.0), one("b", "p", 0.5, 1.0))["lengths"][0]["overall"][0]
-    assert row["average_rank"] == 1.5
-    assert row["average_rank_interval"] is None
+    row = ranked(*constant).lengths[0].overall[0]
+    assert row.metrics["good"].score.interval == (0.5, 0.5)
+    assert row.average_rank.interval == (1.5, 1.5)
+    row = ranked(one("a", "p", 0.5, 1.0), one("b", "p", 0.5, 1.0)).lengths[0].overall[0]
+    assert row.average_rank.value == 1.5
+    assert row.average_rank.interval is None
     # two prompts, of which a has one: a mean, and no interval that would look like a certain one
-    rows = by_cell(ranked(one("a", "p", 0.5, 1.0), one("a", "q", None, 1.0), *constant[4:6])["lengths"][0]["overall"])
-    assert rows["a"]["metrics"]["good"]["score_interval"] is None
-    assert rows["a"]["metrics"]["bad"]["score_interval"] == [1.0, 1.0]
+    rows = by_cell(ranked(one("a", "p", 0.5, 1.0), one("a", "q", None, 1.0), *constant[4:6]).lengths[0].overall)
+    assert rows["a"].metrics["good"].score.interval is None
+    assert rows["a"].metrics["bad"].score.interval == (1.0, 1.0)
 
 
 def test_bootstrap_is_paired_and_covers_the_mean() -> None:
@@ -113,12 +118,12 @@ def test_bootstrap_is_paired_and_covers_the_mean() -> None:
     scored = [
         one(m, f"p{i:02}", float(h + gap), 1.0) for i, h in enumerate(hard) for m, gap in (("a", 0.1), ("b", 0.0))
     ]
-    rows = by_cell(ranked(*scored)["lengths"][0]["overall"])
-    assert rows["a"]["metrics"]["good"]["rank_interval"] == [1.0, 1.0]  # unpaired draws would mix the two
-    low, high = rows["a"]["metrics"]["good"]["score_interval"]
+    rows = by_cell(ranked(*scored).lengths[0].overall)
+    assert rows["a"].metrics["good"].rank.interval == (1.0, 1.0)  # unpaired draws would mix the two
+    low, high = rows["a"].metrics["good"].score.interval
     error = hard.std(ddof=1) / np.sqrt(40)
     assert high - low == pytest.approx(2 * 1.96 * error, rel=0.15)
-    assert low < rows["a"]["metrics"]["good"]["score"] < high
+    assert low < rows["a"].metrics["good"].score.value < high
 
 
 def test_order_of_rows_and_extra_seeds() -> None:
@@ -126,19 +131,19 @@ def test_order_of_rows_and_extra_seeds() -> None:
     df = table(scored)
     shuffled = df.sample(frac=1.0, random_state=1)
     assert rank_cells(df, "s", UP_DOWN) == rank_cells(shuffled, "s", UP_DOWN)
-    assert by_cell(rank_cells(df, "s", UP_DOWN)["lengths"][0]["overall"])["a"]["metrics"]["good"]["scored"] == 6
+    assert by_cell(rank_cells(df, "s", UP_DOWN).lengths[0].overall)["a"].metrics["good"].scored == 6
     pd.testing.assert_frame_equal(table(scored), table(scored[::-1]))
 
 
 def test_lengths_are_apart_and_protocols_never_mix() -> None:
     result = ranked(one("a", "p", 1.0, 1.0), one("a", "p", 0.5, 1.0, seconds=60))
-    assert [length["seconds"] for length in result["lengths"]] == [30, 60]
+    assert [length.seconds for length in result.lengths] == [30, 60]
     with pytest.raises(ConfigError, match="direct, exact"):
         ranked(one("a", "p", 1.0, 1.0), one("b", "p", 1.0, 1.0, protocol="exact"))
 
 
 def test_an_empty_table_has_no_ranks() -> None:
-    assert ranked()["lengths"] == []
+    assert ranked().lengths == []
 
 
 def test_drift_columns_can_be_ranked() -> None:
@@ -146,8 +151,8 @@ def test_drift_columns_can_be_ranked() -> None:
     drifting = VideoScores("s", "direct", "0" * 64, {"good": 0.5, "bad": 1.0}, {"good.quarter_diff": -0.4})
     steady = VideoScores("s", "direct", "0" * 64, {"good": 0.5, "bad": 1.0}, {"good.quarter_diff": -0.1})
     df = table([(take, drifting), (one("b", "p", 0.5, 1.0)[0], steady)])
-    rows = by_cell(rank_cells(df, "s", {"good": "higher"}, value="quarter_diff")["lengths"][0]["overall"])
-    assert rows["b"]["average_rank"] == 1.0
+    rows = by_cell(rank_cells(df, "s", {"good": "higher"}, value="quarter_diff").lengths[0].overall)
+    assert rows["b"].average_rank.value == 1.0
 
 
 def test_table_and_cell_means() -> None:
@@ -155,12 +160,12 @@ def test_table_and_cell_means() -> None:
     assert df["value"].isna().sum() == 1
     assert df.loc[df["value"].isna(), "error"].tolist() == ["no reason was given"]
     bad, good = cell_means(df)  # metrics by name
-    assert (good["metric"], good["value"], good["scored"], good["missing"]) == ("good", 0.5, 2, 0)
-    assert (bad["metric"], bad["value"], bad["scored"], bad["missing"]) == ("bad", 3.0, 1, 1)
+    assert (good.metric, good.value.value, good.scored, good.missing) == ("good", 0.5, 2, 0)
+    assert (bad.metric, bad.value.value, bad.scored, bad.missing) == ("bad", 3.0, 1, 1)
     # Of two prompts a resample has mean .25 or .75 (a quarter of the draws each) or .5: 95 % reach from .25 to .75.
-    assert good["value_interval"] == [0.25, 0.75]
-    assert bad["value_interval"] is None, "one prompt says nothing of others"
-    assert (good["slope_per_min"], good["slope_per_min_interval"], good["drift_scored"]) == (None, None, 0)
+    assert good.value.interval == (0.25, 0.75)
+    assert bad.value.interval is None, "one prompt says nothing of others"
+    assert (good.slope_per_min, good.drift_scored) == (Statistic(), 0)
 
 
 def drifting(method: str, prompt: str, slope: float | None, diff: float | None) -> tuple[Take, VideoScores]:
@@ -169,14 +174,14 @@ def drifting(method: str, prompt: str, slope: float | None, diff: float | None) 
 
 def test_drift_of_a_cell_has_an_interval_over_prompts() -> None:
     df = table([drifting("a", "p", -0.2, -0.1), drifting("a", "q", -0.4, -0.1), drifting("b", "p", 0.1, None)])
-    rows = {(row["method"], row["metric"]): row for row in cell_means(df)}
+    rows = {(row.method, row.metric): row for row in cell_means(df)}
     a, b = rows["a", "good"], rows["b", "good"]
-    assert a["slope_per_min"] == pytest.approx(-0.3)
-    assert a["slope_per_min_interval"] == pytest.approx([-0.4, -0.2])
-    assert a["quarter_diff_interval"] == pytest.approx([-0.1, -0.1])  # the same in both: a point
-    assert (b["slope_per_min"], b["slope_per_min_interval"]) == (0.1, None)
-    assert (b["quarter_diff"], b["drift_scored"]) == (None, 1)
-    assert json.loads(json.dumps(list(rows.values()), allow_nan=False)) == list(rows.values())
+    assert a.slope_per_min.value == pytest.approx(-0.3)
+    assert a.slope_per_min.interval == pytest.approx((-0.4, -0.2))
+    assert a.quarter_diff.interval == pytest.approx((-0.1, -0.1))  # the same in both: a point
+    assert b.slope_per_min == Statistic(0.1, None)
+    assert (b.quarter_diff.value, b.drift_scored) == (None, 1)
+    assert [from_json(DriftRow, one) for one in json.loads(json.dumps(to_json([a, b]), allow_nan=False))] == [a, b]
 
 
 def test_drift_and_ranks_draw_the_same_prompts() -> None:
@@ -185,16 +190,16 @@ def test_drift_and_ranks_draw_the_same_prompts() -> None:
         one(m, f"p{i}", float(v), 1.0, seed=s) for m in "ab" for i in range(7) for s, v in enumerate(rng.random(2))
     ]
     df = table(scored)
-    means = {row["method"]: row for row in cell_means(df) if row["metric"] == "good"}
-    for method, row in by_cell(rank_cells(df, "s", UP_DOWN)["lengths"][0]["overall"]).items():
-        assert means[method]["value"] == pytest.approx(row["metrics"]["good"]["score"], abs=1e-15)
-        assert means[method]["value_interval"] == pytest.approx(row["metrics"]["good"]["score_interval"], abs=1e-15)
+    means = {row.method: row for row in cell_means(df) if row.metric == "good"}
+    for method, row in by_cell(rank_cells(df, "s", UP_DOWN).lengths[0].overall).items():
+        assert means[method].value.value == pytest.approx(row.metrics["good"].score.value, abs=1e-15)
+        assert means[method].value.interval == pytest.approx(row.metrics["good"].score.interval, abs=1e-15)
 
 
 def test_scores_of_other_settings_or_weights_never_meet() -> None:
     plain = {"suite": "s-1", "settings": '{"long_range": false}', "weights.dino": "aa", "numpy": "1"}
     result = ranked(one("a", "p", 1.0, 1.0, versions=plain), one("b", "p", 1.0, 1.0, versions=plain | {"numpy": "2"}))
-    assert (result["settings"], result["weights"]) == ({"long_range": False}, {"dino": "aa"})
+    assert (result.settings, result.weights) == ({"long_range": False}, {"dino": "aa"})
     for key, other in (("settings", '{"long_range": true}'), ("weights.dino", "bb"), ("suite", "s-2")):
         with pytest.raises(ConfigError, match=f"'s': {key} .* and .* in one table"):
             ranked(one("a", "p", 1.0, 1.0, versions=plain), one("b", "p", 1.0, 1.0, versions=plain | {key: other}))

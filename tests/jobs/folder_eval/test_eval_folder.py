@@ -160,20 +160,13 @@ def test_a_signal_ends_it_with_75_and_what_is_done_is_kept(tmp_path: Path) -> No
 
 
 def test_a_dead_worker_is_tried_three_times_and_is_a_reason_for_this_run(tmp_path: Path) -> None:
-    class Queue:
-        submitted: list[str] = []
-
-        def submit(self, group: str, item: Item) -> None:
-            self.submitted.append(item.key)
-
     out = io.StringIO()
     paths = find_videos(videos(tmp_path / "videos", 1))
     report = FolderReport(paths, SuiteEntry("classical", "classical"), tmp_path / "s.json")
     work = FolderWork(report, EvalProgress(Console(file=out, width=200)))
     died = Outcome("evaluators", work.item("v0.mp4"), error=WorkerDied("evaluators-1 died"), died=True)
-    for _ in range(3):
-        work.record_outcome(Queue(), died)  # type: ignore[arg-type]
-    assert Queue.submitted == ["v0.mp4"] * 2
+    again = [("evaluators", died.item)]
+    assert [work.record_outcome(died) for _ in range(3)] == [again, again, []]
     assert not work.left
     entry = read(tmp_path / "s.json")["videos"]["v0.mp4"]
     assert (entry["sha256"], set(entry["errors"].values())) == (None, {"evaluators-1 died"})
@@ -183,7 +176,7 @@ def test_a_dead_worker_is_tried_three_times_and_is_a_reason_for_this_run(tmp_pat
 def test_progress_of_one_long_video_is_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
     out = io.StringIO()
     view = EvalProgress(Console(file=out, width=200))
-    running = Running("evaluators", "evaluators-1", Item("long.mp4", {}, label="long.mp4"))
+    running = Running("evaluators", "evaluators-1", Item(None, label="long.mp4"))
     running.report = {"done": 64, "total": 480, "unit": "frame"}
     view.update([running])
     assert out.getvalue() == ""  # too soon

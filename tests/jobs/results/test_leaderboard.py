@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,8 @@ from longtake.jobs.results.drift import show_drift
 from longtake.jobs.results.leaderboard import RankFilter
 from longtake.jobs.results.lengths import show_lengths
 from longtake.jobs.results.publication import cell_metrics
+from longtake.platform.store.json_records import Statistic
+from longtake.platform.store.ranks import Ranks
 from longtake.platform.store.records import VideoScores
 from longtake.platform.store.sweep import SweepStore
 from longtake.platform.takes import Cell, MethodSpec, Take
@@ -38,11 +41,11 @@ def scored(method: str, seconds: int, prompt: str, value: float, slope: float | 
     return take, VideoScores("vb", "direct", "0" * 64, values, drift | still, versions=SUITE.stamp)
 
 
-def ranks_of(*made: Scored) -> dict[str, Any]:
+def ranks_of(*made: Scored) -> Ranks:
     return rank.ranks_of("demo", table(made), [take for take, _ in made], [SUITE])
 
 
-def swapped() -> dict[str, Any]:
+def swapped() -> Ranks:
     """rag is best at 30 s and worst at 60 s, for each of two prompts; native loses .2 and .4 a minute."""
     return ranks_of(
         *[scored("rag", 30, p, 0.9, 0.1) for p in "pq"],
@@ -52,7 +55,7 @@ def swapped() -> dict[str, Any]:
     )  # fmt: skip
 
 
-def printed(show: Any, ranks: dict[str, Any], view: RankFilter | None = None, width: int = 176) -> str:
+def printed(show: Any, ranks: Ranks, view: RankFilter | None = None, width: int = 176) -> str:
     out = io.StringIO()
     console = Console(file=out, width=width, highlight=False)
     show(ranks, console, None, view) if show is leaderboard.show else show(ranks, console, view or RankFilter())
@@ -74,7 +77,8 @@ def test_titles_name_protocol_settings_length_and_unit() -> None:
     assert "demo: vb (direct, antialias, compat all, long range), 30 s, 2 prompts (rank unit: cell; rank 1 is" in out
     assert out.count("rank unit: cell") == 2
     assert "rank unit: prompt" in unwrapped(printed(leaderboard.show, swapped(), RankFilter("prompt")))
-    plain = ranks_of(scored("rag", 30, "p", 0.5))["suites"]["vb"] | {"settings": {"long_range": False, "compat": []}}
+    plain = ranks_of(scored("rag", 30, "p", 0.5)).suites["vb"]
+    plain = replace(plain, settings={"long_range": False, "compat": []})
     assert leaderboard.title_of("demo", "vb", plain) == "demo: vb (direct, no long range)"
 
 
@@ -89,13 +93,16 @@ def test_the_rank_unit_is_the_one_asked_for() -> None:
 
 def test_cuts_are_told_below_the_table() -> None:
     ranks = swapped()
-    (most,) = ranks["suites"]["vb"]["cuts"]["most"]
-    assert f"vb: scene cuts in 1 of 8 videos (2 in take {most['take_id']} of pocket/native/60s)" in printed(
+    cuts = ranks.suites["vb"].cuts
+    assert cuts is not None
+    (most,) = cuts.most
+    assert f"vb: scene cuts in 1 of 8 videos (2 in take {most.take_id} of pocket/native/60s)" in printed(
         leaderboard.show, ranks
     )
     assert "cuts" not in printed(leaderboard.show, ranks_of(scored("rag", 30, "p", 0.5)))
-    many = ranks_of(*[scored("rag", 30, p, 0.5, cuts=n) for n, p in enumerate("opqrs")])["suites"]["vb"]["cuts"]
-    assert ([one["cuts"] for one in many["most"]], many["with_cuts"], many["videos"]) == ([4, 3, 2], 4, 5)
+    many = ranks_of(*[scored("rag", 30, p, 0.5, cuts=n) for n, p in enumerate("opqrs")]).suites["vb"].cuts
+    assert many is not None
+    assert ([one.cuts for one in many.most], many.with_cuts, many.videos) == ([4, 3, 2], 4, 5)
 
 
 def test_ranks_stand_length_beside_length() -> None:
@@ -159,9 +166,9 @@ def test_a_narrow_terminal_names_what_does_not_fit() -> None:
 
 def test_the_drift_of_a_count_is_nobodys() -> None:
     ranks = swapped()
-    cuts = [row for row in ranks["drift"] if row["metric"] == "scene_cuts"]
-    assert {row["slope_per_min"] for row in cuts} == {None}
-    assert sorted(row["value"] for row in cuts) == [0.0, 0.0, 0.0, 1.0]  # 2 in one of two videos
+    cuts = [row for row in ranks.drift if row.metric == "scene_cuts"]
+    assert {row.slope_per_min for row in cuts} == {Statistic()}
+    assert sorted(row.value.value or 0.0 for row in cuts) == [0.0, 0.0, 0.0, 1.0]  # 2 in one of two videos
 
 
 def test_mlflow_is_told_the_intervals_of_drift() -> None:

@@ -43,11 +43,12 @@ def test_publishing_twice_changes_nothing(tmp_path: Path, mlflow_db: str) -> Non
 
     ranks, scores = store.ranks(), [store.scores(take.id, "classical") for take in store.plan()[:2]]
     assert ranks is not None
-    best = ranks["suites"]["classical"]["lengths"][0]["overall"][0]
-    assert value(mlflow_db, best["cell"], "classical/rank_overall") == [(0, best["average_rank"])]
-    low = best["metrics"]["imaging_quality"]["score_interval"][0]
-    assert value(mlflow_db, best["cell"], "classical/imaging_quality.low") == [(0, low)]
-    assert value(mlflow_db, best["cell"], "classical/imaging_quality.slope_per_min") == []  # 3 clips are too few
+    best = ranks.suites["classical"].lengths[0].overall[0]
+    cell, bounds = str(best.cell), best.metrics["imaging_quality"].score.interval
+    assert value(mlflow_db, cell, "classical/rank_overall") == [(0, best.average_rank.value)]
+    assert bounds is not None
+    assert value(mlflow_db, cell, "classical/imaging_quality.low") == [(0, bounds[0])]
+    assert value(mlflow_db, cell, "classical/imaging_quality.slope_per_min") == []  # 3 clips are too few
     # 6 s are 93 frames at 16 fps: two whole clips of 2 s and one for the rest, which ends with the video
     seconds = scores[0].seconds["imaging_quality"] if scores[0] else []
     series = value(mlflow_db, "tiny/native/6s", "classical/imaging_quality.over_time")

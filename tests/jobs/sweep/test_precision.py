@@ -13,6 +13,7 @@ from longtake.jobs.results import ranks as rank
 from longtake.jobs.sweep import plan
 from longtake.jobs.sweep.grid import expand
 from longtake.platform.errors import ConfigError
+from longtake.platform.store.ranks import SuiteRanks
 from longtake.platform.store.sweep import SweepStore
 from longtake.platform.takes import MethodSpec, Take
 from tests.jobs import mini_wan, tiny
@@ -99,11 +100,11 @@ def test_a_corpus_is_made_in_it_too(tmp_path: Path) -> None:
 
 def test_a_leaderboard_says_what_its_takes_were_made_in() -> None:
     made = Take("longlive", MethodSpec("rag", "rag"), 30, 120, "p", 0, fingerprint=(("precision", "fp8"),))
-    assert rank.precision_of([made]) == {"precision": "fp8"}
-    assert rank.precision_of([dataclasses.replace(made, fingerprint=(("engine", "1"),))]) == {}
-    ranked = {"protocol": "exact", "directions": {}, "settings": {}}
+    assert rank.precision_of([made]) == "fp8"
+    assert rank.precision_of([dataclasses.replace(made, fingerprint=(("engine", "1"),))]) is None
+    ranked = SuiteRanks("vb", "exact")
     assert leaderboard.title_of("s", "vb", ranked) == "s: vb (exact)"
-    assert leaderboard.title_of("s", "vb", ranked | {"precision": "fp8"}) == "s: vb (exact, made in fp8)"
+    assert leaderboard.title_of("s", "vb", dataclasses.replace(ranked, precision="fp8")) == "s: vb (exact, made in fp8)"
 
 
 def test_a_record_says_the_precision(wan_weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -107,6 +107,5 @@ def test_a_killed_sampler_is_replaced_and_its_take_made_again(tmp_path: Path) ->
     assert killed
     assert len(store.done_ids()) == 2
     assert len(store.failures()) == 1
-    reasons = next(iter(store.failures().values()))
-    assert len(reasons) == 1
-    assert "died" in reasons[0]
+    (failure,) = next(iter(store.failures().values()))
+    assert "died" in failure.reason

@@ -10,6 +10,7 @@ from longtake.jobs.cli import execute
 from longtake.jobs.sweep.grid import expand
 from longtake.jobs.sweep.placement import batch_of, groups
 from longtake.jobs.sweep.spec import WorkersConfig
+from longtake.platform.store.records import Failure
 from longtake.platform.store.sweep import SweepStore
 from longtake.platform.workers.fleet import Node
 from longtake.platform.workers.ray_cluster import Cluster
@@ -39,7 +40,7 @@ def test_a_sweep_is_made_scored_ranked_and_shown(tmp_path: Path, capfd: pytest.C
     assert table is not None
     assert ranks is not None
     assert len(table) == len(takes) * 8
-    assert [length["seconds"] for length in ranks["suites"]["classical"]["lengths"]] == [3, 6]
+    assert [length.seconds for length in ranks.suites["classical"].lengths] == [3, 6]
     assert store.contact_sheet_file.is_file()
     assert str(store.contact_sheet_file) in out
     assert "average rank" in out
@@ -95,7 +96,7 @@ def test_a_take_that_fails_three_times_is_set_aside_and_the_rest_completes(
     assert execute(words) == 3
     store = store_of(tmp_path)
     broken, sound = sorted(store.plan(), key=lambda take: "brick" not in take.prompt)
-    assert store.failures() == {broken.id: ["RuntimeError: no bricks"] * 3}
+    assert store.failures() == {broken.id: [Failure("making", "RuntimeError: no bricks")] * 3}
     assert store.attempts(broken.id) == 3
     assert store.done_ids() == {sound.id}
     assert "RuntimeError: no bricks" in capfd.readouterr().out
@@ -113,7 +114,7 @@ def test_takes_that_fail_together_go_on_alone_and_only_the_one_at_fault_is_set_a
     assert execute(["run", sweep, "backbones=[tiny-broken]", "methods=[native]", "lengths_s=[3]", together]) == 3
     store = store_of(tmp_path)
     broken, sound = sorted(store.plan(), key=lambda take: "brick" not in take.prompt)
-    assert store.failures() == {broken.id: ["RuntimeError: no bricks"] * 3}
+    assert store.failures() == {broken.id: [Failure("making", "RuntimeError: no bricks")] * 3}
     assert (store.attempts(broken.id), store.attempts(sound.id)) == (4, 2)
     assert store.done_ids() == {sound.id}
     assert "2 takes go on one by one after RuntimeError: no bricks" in capfd.readouterr().out

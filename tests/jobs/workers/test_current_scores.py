@@ -1,5 +1,6 @@
 """Scores count only for the bytes and the versions that they were made from; what counts is not computed again."""
 
+import pickle
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,8 +10,8 @@ from longtake.evaluators.base import SuiteEntry
 from longtake.evaluators.metrics.colour import ChromaNoise
 from longtake.evaluators.suites.classical import Classical
 from longtake.jobs.sweep.grid import expand
-from longtake.jobs.workers.sampling import SamplerWorker
-from longtake.jobs.workers.scoring import ScoreWorker, StorageDamage, current_scores
+from longtake.jobs.workers.sampling import MakeItem, SamplerWorker
+from longtake.jobs.workers.scoring import ScoreItem, ScoreWorker, StorageDamage, current_scores
 from longtake.platform.store.sweep import SweepStore
 from tests.jobs.tiny import SWEEP
 
@@ -27,7 +28,7 @@ def made_once(tmp_path_factory):
     store = SweepStore(folder / "runs", "small")
     with store.lock():
         store.write_plan("", [take])
-        SamplerWorker(store).run([take.to_json()], lambda report: None)
+        SamplerWorker(store).run(MakeItem((take,)), lambda report: None)
     return store, take
 
 
@@ -56,7 +57,7 @@ def score(store, take, entry=CLASSICAL, cache=False):
     if not cache:
         store = SweepStore(store.folder.parent, "small")
         store.root.score_cache = None
-    return ScoreWorker(store).run({"take": take.to_json(), "suites": [entry.to_json()]}, lambda report: None)
+    return ScoreWorker(store).run(ScoreItem(take, (entry,)), lambda report: None)
 
 
 def as_before(store, take, suite="weightless"):
@@ -202,3 +203,11 @@ def test_a_damaged_video_is_taken_back_before_scoring(made, damage):
     with pytest.raises(StorageDamage, match="changed on disk"):
         score(store, take)
     assert not store.is_done(take)
+
+
+def test_a_suite_that_is_sent_to_a_worker_is_stamped_there(monkeypatch):
+    entry = SuiteEntry("classical", "classical")
+    assert entry.stamp["metric.chroma_noise"] == "chroma_noise-1"
+    sent = pickle.dumps(entry)
+    monkeypatch.setattr(ChromaNoise, "version", 2)
+    assert pickle.loads(sent).stamp["metric.chroma_noise"] == "chroma_noise-2"

@@ -9,10 +9,11 @@ import torch
 from longtake.evaluators.scoring import scorer
 from longtake.jobs.cli import execute
 from longtake.jobs.sweep.grid import expand
-from longtake.jobs.sweep.scheduler import Scheduler, making_of
+from longtake.jobs.sweep.scheduler import Scheduler
 from longtake.jobs.workers.sampling import SamplerWorker
 from longtake.jobs.workers.scoring import ScoreWorker, StorageDamage, metric_groups
 from longtake.platform.errors import ConfigError, WeightsError
+from longtake.platform.store.records import Failure
 from longtake.platform.store.score_cache import ScoreCache
 from longtake.platform.store.sweep import SweepStore
 from longtake.platform.workers.fleet import Outcome
@@ -132,19 +133,15 @@ def test_a_part_that_fails_is_tried_again_and_the_others_are_not(tmp_path: Path)
     store = SweepStore(tmp_path / "runs", "small")
     assert execute(["run", str(grid.file), *SHORT, "suites=[{vbench-long: {dimensions: [temporal_flickering]}}]"]) == 0
     scheduler = Scheduler(store, grid.takes[:1], grid.suites, lambda line: None, parts=2)
-    queue = []
-
-    class Fleet:
-        def submit(self, group, item):
-            queue.append((group, item))
-
     first, second = (item for _, item in scheduler.read())
-    scheduler.fleet = Fleet()
     worker = ScoreWorker(store)
-    scheduler.record_outcome(Outcome("evaluators", first, error=RuntimeError("no memory")))
-    assert [item.key for _, item in queue] == [first.key]
+    assert scheduler.record_outcome(Outcome("evaluators", first, error=RuntimeError("no memory"))) == [
+        ("evaluators", first)
+    ]
+    assert store.failures() == {grid.takes[0].id: [Failure("scoring", "RuntimeError: no memory")]}
     for item in (second, first):
-        scheduler.record_outcome(Outcome("evaluators", item, value=worker.run(item.payload, lambda report: None)))
+        value = worker.run(item.payload, lambda report: None)
+        assert scheduler.record_outcome(Outcome("evaluators", item, value=value)) == []
     assert scheduler.scored == {grid.takes[0].id}
     assert set(store.scores(grid.takes[0].id, "classical").metrics) == {
         name for names in metric_groups(grid.suites, 1) for name in names
@@ -171,33 +168,47 @@ def test_parts_of_a_round_that_ended_count_for_nothing(tmp_path: Path) -> None:
     grid = expand(tiny.write_sweep(tmp_path), SHORT)
     store, take = SweepStore(tmp_path / "runs", "small"), grid.takes[0]
     assert execute(["run", str(grid.file), *SHORT, "suites=[{vbench-long: {dimensions: [temporal_flickering]}}]"]) == 0
-    scheduler, queue = Scheduler(store, [take], grid.suites, lambda line: None, parts=3), []
-
-    class Fleet:
-        def submit(self, group, item):
-            queue.append((group, item))
-
+    scheduler = Scheduler(store, [take], grid.suites, lambda line: None, parts=3)
     old = [item for _, item in scheduler.read()]
-    scheduler.fleet = Fleet()
     stale = ScoreWorker(store).run(old[2].payload, lambda report: None)
     video = store.video(take.id)
     video.write_bytes(video.read_bytes() + b"x")
+    steps = []
     for item in old[:2]:
         with pytest.raises(StorageDamage) as caught:
             ScoreWorker(store).run(item.payload, lambda report: None)
-        scheduler.record_outcome(Outcome("evaluators", item, error=caught.value))
-    assert [group for group, _ in queue] == ["samplers"]
+        steps += scheduler.record_outcome(Outcome("evaluators", item, error=caught.value))
+    ((group, making),) = steps
+    assert group == "samplers"
     assert len(scheduler.failures[take.id]) == 1
     with store.lock():
-        made = SamplerWorker(store).run(queue.pop()[1].payload, lambda report: None)
-    scheduler.record_outcome(Outcome("samplers", making_of([take]), value=made))
-    scheduler.record_outcome(Outcome("evaluators", old[2], value=stale))
+        made = SamplerWorker(store).run(making.payload, lambda report: None)
+    steps = scheduler.record_outcome(Outcome("samplers", making, value=made))
+    assert [item.payload.round for _, item in steps] == [3, 3, 3]
+    assert scheduler.record_outcome(Outcome("evaluators", old[2], value=stale)) == []
     assert take.id not in scheduler.scored
-    for _, item in list(queue):
-        scheduler.record_outcome(
-            Outcome("evaluators", item, value=ScoreWorker(store).run(item.payload, lambda report: None))
-        )
+    for _, item in steps:
+        value = ScoreWorker(store).run(item.payload, lambda report: None)
+        scheduler.record_outcome(Outcome("evaluators", item, value=value))
     assert scheduler.scored == {take.id}
+
+
+def test_a_failure_counts_for_its_stage_also_one_of_an_earlier_version(tmp_path: Path) -> None:
+    """Twice in scoring as earlier versions wrote it and once as now: set aside; failures in making are not added."""
+    grid = expand(tiny.write_sweep(tmp_path), SHORT)
+    store, take = SweepStore(tmp_path / "runs", "small"), grid.takes[0]
+    assert execute(["run", str(grid.file), *SHORT, "suites=[{vbench-long: {dimensions: [temporal_flickering]}}]"]) == 0
+    rows = [{"at": "2026-01-01", "reason": reason} for reason in ("scoring: WorkerDied: x", "OSError: y")]
+    store.failures_file(take.id).write_text("".join(json.dumps(row) + "\n" for row in [rows[0], *rows]))
+    said: list[str] = []
+    scheduler = Scheduler(store, [take], grid.suites, said.append)
+    ((group, item),) = scheduler.read()
+    assert scheduler.record_outcome(Outcome(group, item, error=RuntimeError("no memory"))) == []
+    assert scheduler.failed == {take.id}
+    assert "set aside after 3 failed attempts; the last: scoring: RuntimeError: no memory" in said[0]
+    last = json.loads(store.failures_file(take.id).read_text().splitlines()[-1])
+    assert (last["stage"], last["reason"]) == ("scoring", "scoring: RuntimeError: no memory")
+    assert Scheduler(store, [take], grid.suites, said.append).read() == []
 
 
 def test_scores_on_a_gpu_that_is_not_there_end_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

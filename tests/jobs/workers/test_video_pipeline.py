@@ -16,7 +16,7 @@ import pytest
 import torch
 
 from longtake.jobs.sweep.grid import expand
-from longtake.jobs.workers.sampling import SamplerWorker
+from longtake.jobs.workers.sampling import MakeItem, SamplerWorker
 from longtake.jobs.workers.stage import MOST_WAITING, Stage
 from longtake.jobs.workers.video_pipeline import VideoPipeline
 from longtake.platform.errors import VideoError, WeightsError
@@ -303,9 +303,9 @@ def in_turn(worker: SamplerWorker, take: Take, path: Path) -> str:
 def test_the_video_is_the_one_that_a_single_thread_makes(tmp_path: Path) -> None:
     worker, takes = set_up(tmp_path, Sampler)
     for take in takes[:3]:
-        (result,) = worker.run([take.to_json()], lambda report: None)
-        assert result["video_sha256"] == in_turn(worker, take, tmp_path / "alone.mp4")
-        assert set(result["timings"]) == {"load", "generate", "decode", "encode", "wait", "wall"}
+        (result,) = worker.run(MakeItem((take,)), lambda report: None)
+        assert result.video_sha256 == in_turn(worker, take, tmp_path / "alone.mp4")
+        assert set(result.timings) == {"load", "generate", "decode", "encode", "wait", "wall"}
     assert no_stage_is_at_work()
 
 
@@ -317,11 +317,11 @@ def test_a_take_that_fails_leaves_nothing_and_the_worker_goes_on(
     take = max(takes, key=lambda take: take.latent_frames)
     for _ in range(2):
         with pytest.raises(error, match=r"^(lost|no pixels)$"):
-            worker.run([take.to_json()], lambda report: None)
+            worker.run(MakeItem((take,)), lambda report: None)
     assert no_stage_is_at_work()
     assert not list(worker.store.folder.rglob(".tmp-*"))
     worker.loaded.sampler = Sampler(take.backbone, worker.loaded.resources)
-    assert worker.run([take.to_json()], lambda report: None)[0]["take_id"] == take.id
+    assert worker.run(MakeItem((take,)), lambda report: None)[0].take_id == take.id
 
 
 def test_takes_that_are_made_together_are_those_made_alone(tmp_path: Path) -> None:
@@ -329,8 +329,8 @@ def test_takes_that_are_made_together_are_those_made_alone(tmp_path: Path) -> No
     worker, takes = set_up(tmp_path, Sampler)
     cell = [take for take in takes if take.cell == takes[0].cell]
     assert len(cell) == 2
-    results = worker.run([take.to_json() for take in cell], lambda report: None)
-    assert [result["take_id"] for result in results] == [take.id for take in cell]
+    results = worker.run(MakeItem(tuple(cell)), lambda report: None)
+    assert [result.take_id for result in results] == [take.id for take in cell]
     for take, result in zip(cell, results, strict=True):
-        assert result["video_sha256"] == in_turn(worker, take, tmp_path / "alone.mp4")
-    assert worker.run([take.to_json() for take in cell], lambda report: None) == results
+        assert result.video_sha256 == in_turn(worker, take, tmp_path / "alone.mp4")
+    assert worker.run(MakeItem(tuple(cell)), lambda report: None) == results

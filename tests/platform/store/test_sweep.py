@@ -11,7 +11,8 @@ import pandas
 import pytest
 
 from longtake.platform.errors import ConfigError, LockedError, StorageError
-from longtake.platform.store.records import VideoScores
+from longtake.platform.store.ranks import Coverage, Ranks
+from longtake.platform.store.records import Failure, VideoScores
 from longtake.platform.store.sweep import SweepStore, sweep_names
 from longtake.platform.takes import MethodSpec, Take
 from tests.platform.conftest import fill, make, make_take
@@ -121,20 +122,20 @@ def test_what_was_written_must_be_what_the_result_says(store: SweepStore) -> Non
 def test_attempts_and_failures_outlive_the_process(store: SweepStore) -> None:
     take = make_take()
     assert [store.begin_attempt(take), store.begin_attempt(take)] == [1, 2]
-    store.record_failure(take, "out of memory\nat block 3")
+    store.record_failure(take, Failure("making", "out of memory\nat block 3"))
     again = SweepStore(store.folder.parent, "demo")
     assert again.attempts(take.id) == 2
-    assert again.failures() == {take.id: ["out of memory\nat block 3"]}
+    assert again.failures() == {take.id: [Failure("making", "out of memory\nat block 3")]}
     assert again.attempts(make_take(1).id) == 0
 
 
 def test_a_torn_last_line_costs_only_itself(store: SweepStore) -> None:
     take = make_take()
-    store.record_failure(take, "first")
+    store.record_failure(take, Failure("making", "first"))
     path = store.video(take.id).parent / "failures.jsonl"
     path.write_text(path.read_text() + '{"at": "2')
-    store.record_failure(take, "second")
-    assert store.failures() == {take.id: ["first", "second"]}
+    store.record_failure(take, Failure("scoring", "second"))
+    assert store.failures() == {take.id: [Failure("making", "first"), Failure("scoring", "second")]}
 
 
 def test_a_plan_reads_back_and_may_grow(store: SweepStore) -> None:
@@ -184,12 +185,13 @@ def test_scores_count_only_for_the_video_that_is_there(store: SweepStore) -> Non
 def test_table_ranks_and_progress_read_back(store: SweepStore) -> None:
     with store.lock():
         assert (store.table(), store.ranks(), store.progress()) == (None, None, None)
+        ranks = Ranks("demo", {"weightless": Coverage(4, 3)})
         table = pandas.DataFrame({"metric": ["palette"], "value": [float("nan")]})
         store.write_table(table)
-        store.write_ranks({"overall": [1]})
+        store.write_ranks(ranks)
         store.write_progress({"done": 3})
     pandas.testing.assert_frame_equal(store.table(), table)
-    assert (store.ranks(), store.progress()) == ({"overall": [1]}, {"done": 3})
+    assert (store.ranks(), store.progress()) == (ranks, {"done": 3})
 
 
 @pytest.mark.parametrize("name", ["", "..", ".hidden", "a/b", "A", "a" * 65, "a\n", "é"])

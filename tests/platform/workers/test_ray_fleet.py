@@ -37,22 +37,27 @@ class Echo:
 def test_the_largest_goes_first_and_equals_keep_their_worker() -> None:
     queue = ItemQueue()
     for key, size, affinity in [("a1", 1, "a"), ("b9", 9, "b"), ("a9", 9, "a"), ("a9b", 9, "a"), ("b1", 1, "b")]:
-        queue.push(Item(key, None, size, affinity))
-    assert queue.pop("a").key == "a9"
-    assert queue.pop("a").key == "a9b"
-    assert queue.pop("a").key == "b9"  # larger beats the affinity
-    assert queue.pop("b").key == "b1"
-    assert queue.pop("b").key == "a1"
+        queue.push(Item(key, size, affinity))
+    assert queue.pop("a").payload == "a9"
+    assert queue.pop("a").payload == "a9b"
+    assert queue.pop("a").payload == "b9"  # larger beats the affinity
+    assert queue.pop("b").payload == "b1"
+    assert queue.pop("b").payload == "a1"
     assert len(queue) == 0
 
 
 def test_requests_must_fit_node_by_node() -> None:
     two_small = [Node(2, 0), Node(2, 0)]
     check_requests([Group("samplers", Echo, 4, 1, 0), Group("evaluators", Echo, 2, 0, 0)], two_small)
-    with pytest.raises(ConfigError, match=r"workers.samplers: 5 x \(1 CPU, 0 GPU\).*2 x \(2 CPU, 0 GPU\)"):
-        check_requests([Group("samplers", Echo, 5, 1, 0)], two_small)
-    with pytest.raises(ConfigError, match="gpus_per_sampler"):
-        check_requests([Group("samplers", Echo, 1, 1, 1)], two_small)
+    named = Group("samplers", Echo, 5, 1, 0, settings=("workers.samplers", "workers.gpus_per_sampler"))
+    with pytest.raises(ConfigError) as caught:
+        check_requests([named], two_small)
+    assert str(caught.value) == (
+        "workers.samplers: 5 x (1 CPU, 0 GPU) do not fit on the cluster's 2 x (2 CPU, 0 GPU); "
+        "lower workers.samplers or workers.gpus_per_sampler, or join a larger one"
+    )
+    with pytest.raises(ConfigError, match=r"^encoders: 1 x \(1 CPU, 1 GPU\) do .* GPU\); join a larger one$"):
+        check_requests([Group("encoders", Echo, 1, 1, 1)], two_small)
     with pytest.raises(ConfigError):  # 4 CPUs in all, but no node has 3
         check_requests([Group("samplers", Echo, 1, 3, 0)], two_small)
 
@@ -62,17 +67,17 @@ def collect(fleet: Fleet, count: int, seconds: float = 60.0) -> dict[str, Outcom
     deadline = time.monotonic() + seconds
     while len(found) < count and time.monotonic() < deadline:
         for outcome in fleet.poll(0.25):
-            assert outcome.item.key not in found
-            found[outcome.item.key] = outcome
+            assert outcome.item.label not in found
+            found[outcome.item.label] = outcome
     return found
 
 
 def test_the_inline_fleet_runs_later_groups_first_and_keeps_failures_apart() -> None:
     started: list[str] = []
     groups = [Group("make", Echo, 1), Group("score", Echo, 1)]
-    fleet = InlineFleet(groups, lambda group, item: started.append(item.key), StopFlag(), None)
+    fleet = InlineFleet(groups, lambda group, item: started.append(item.label), StopFlag(), None)
     for key, group, payload in [("m", "make", 0), ("s", "score", 0), ("f", "make", "fail")]:
-        fleet.submit(group, Item(key, payload))
+        fleet.submit(group, Item(payload, label=key))
     outcomes = collect(fleet, 3)
     assert started == ["s", "m", "f"]
     assert outcomes["m"].value == 0
@@ -85,7 +90,7 @@ def test_a_signal_stops_an_inline_item_at_its_next_report() -> None:
     with connect("inline") as cluster:
         stop = cluster.stop
         fleet = InlineFleet([Group("make", Echo, 1)], lambda group, item: None, stop, None)
-        fleet.submit("make", Item("m", 0))
+        fleet.submit("make", Item(0, label="m"))
         os.kill(os.getpid(), signal.SIGTERM)
         assert fleet.poll(0) == []
         assert stop.is_set
@@ -106,13 +111,13 @@ def test_an_actor_that_dies_is_replaced_and_its_item_comes_back_failed() -> None
         fleet = cluster.fleet(*actors(2))
         assert isinstance(fleet, RayFleet)
         for key, payload in [("die", "die"), ("fail", "fail"), ("a", 0.1), ("b", 0.2), ("c", 0.0)]:
-            fleet.submit("make", Item(key, payload))
+            fleet.submit("make", Item(payload, label=key))
         outcomes = collect(fleet, 5)
         assert isinstance(outcomes["die"].error, WorkerDied)
         assert outcomes["die"].died
         assert isinstance(outcomes["fail"].error, ValueError)
         assert [outcomes[key].value for key in "abc"] == [0.1, 0.2, 0.0]
-        fleet.submit("make", Item("long", 30))
+        fleet.submit("make", Item(30, label="long"))
         while not (fleet.running() and fleet.running()[0].report):
             fleet.poll(0.25)
         assert fleet.running()[0].report == {"done": 0, "total": 1, "unit": "step"}
@@ -125,11 +130,11 @@ def test_a_stalled_actor_is_replaced() -> None:
     with connect("local") as cluster:
         groups, on_start = actors(1)
         fleet = cluster.fleet([Group("make", groups[0].make, 1, 0, 0, stall_seconds=1.5)], on_start)
-        fleet.submit("make", Item("stuck", 60))
+        fleet.submit("make", Item(60, label="stuck"))
         outcome = collect(fleet, 1)["stuck"]
         assert outcome.died
         assert "reported nothing" in str(outcome.error)
-        fleet.submit("make", Item("next", 0))
+        fleet.submit("make", Item(0, label="next"))
         assert collect(fleet, 1)["next"].value == 0
         fleet.close()
 
@@ -157,8 +162,8 @@ def test_a_group_may_run_in_a_python_of_its_own(tmp_path: Path) -> None:
         groups, on_start = actors(1)
         there = Group("there", partial(Where), 1, num_cpus=0, python=str(python))
         fleet = cluster.fleet([replace(groups[0], make=partial(Where)), there], on_start)
-        fleet.submit("make", Item("here", None))
-        fleet.submit("there", Item("there", None))
+        fleet.submit("make", Item(None, label="here"))
+        fleet.submit("there", Item(None, label="there"))
         outcomes = collect(fleet, 2)
         assert outcomes["here"].value == sys.prefix
         assert outcomes["there"].value == str(tmp_path / "other")

@@ -1,6 +1,6 @@
 // How average ranks moved: a card for the runs of a sweep, one for the sweeps of the store.
 
-import { spark } from "./board_parts.js";
+import { spark } from "./leaderboard_parts.js";
 import { el } from "./dom.js";
 import { ago, count, rank } from "./format.js";
 import { comparable } from "./ranking.js";

@@ -1,12 +1,12 @@
 // The leaderboard: cells x metrics of one suite and length, with ranks, intervals and drift, and how ranks moved.
 // What a number means is worked out in ../ranking.js; here it is only drawn.
 
-import { drawMoves } from "../board_moves.js";
-import { reasonsOf } from "../board_parts.js";
-import { table } from "../board_table.js";
+import { drawMoves } from "../leaderboard_moves.js";
+import { reasonsOf } from "../leaderboard_parts.js";
+import { table } from "../leaderboard_table.js";
 import { choice, el, notice, refill, toggle } from "../dom.js";
 import { ago, count, known } from "../format.js";
-import { board, DRIFTS } from "../ranking.js";
+import { DRIFTS, leaderboard } from "../ranking.js";
 
 export const title = "Leaderboard";
 export const help = [
@@ -50,7 +50,7 @@ async function page(params, app) {
     app.api(`sweeps/${sweep.name}/ranks`).catch(unlessMissing),
     app.api(`sweeps/${sweep.name}/history`).catch(() => []),
   ]);
-  const shown = ranks && board(ranks, history, params);
+  const shown = ranks && leaderboard(ranks, history, params);
   if (!shown) {
     const link = el("a", { href: app.link("sweep", { sweep: sweep.name }) }, "see how far it is");
     return [
@@ -102,7 +102,7 @@ function controls(shown, sweep, params, app) {
   const any = (values) => [["", "all"], ...values];
   const at = { suite: shown.suite, seconds: shown.length.seconds, scope: shown.scope, unit: shown.unit };
   const only = Object.fromEntries(["backbone", "method"].filter((key) => params[key]).map((key) => [key, params[key]]));
-  const csv = app.url(`sweeps/${sweep.name}/board.csv`, { ...at, ...only });
+  const csv = app.url(`sweeps/${sweep.name}/leaderboard.csv`, { ...at, ...only });
   return el(
     "div",
     { class: "controls" },
@@ -159,7 +159,7 @@ async function tellReasons(notes, shown, sweep, app) {
 
 function moveFocus(root, event) {
   const step = { ArrowUp: -1, ArrowDown: 1 }[event.key];
-  const links = [...root.querySelectorAll("#board a.open")];
+  const links = [...root.querySelectorAll("#leaderboard a.open")];
   if (!step || !links.length) return false;
   const at = links.indexOf(document.activeElement);
   const next = at < 0 ? (step > 0 ? 0 : links.length - 1) : at + step;

@@ -1,6 +1,6 @@
 // The table of the leaderboard. A number tells its value, interval and n on hover; a row leads to Compare.
 
-import { compareTakes, rankBar } from "./board_parts.js";
+import { compareTakes, rankBar } from "./leaderboard_parts.js";
 import { el, notice } from "./dom.js";
 import { count, DASH, interval, known, number, rank, signed, words } from "./format.js";
 import { DRIFTS, ordered, sortKey } from "./ranking.js";
@@ -33,7 +33,7 @@ export function table(shown, sweep, params, app) {
       { class: "scroll", tabindex: "0", role: "region", "aria-label": "Leaderboard" },
       el(
         "table",
-        { id: "board", class: "sticky", "data-suite": shown.suite, "data-seconds": shown.length.seconds },
+        { id: "leaderboard", class: "sticky", "data-suite": shown.suite, "data-seconds": shown.length.seconds },
         el("thead", {}, topHeads(shown), heads(shown, key, worst, app)),
         ...bodies,
       ),

@@ -1,0 +1,177 @@
+"""The records of ranks.json: what a sweep ranked, by suite and length, and how its metrics drift. Reads no file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from longtake.platform.store.json_records import OMIT_NONE, Statistic
+from longtake.platform.takes import Cell
+
+RANK_UNITS = {"cell": "average_rank", "prompt": "average_rank_per_prompt"}
+"""What is ranked -> the field: the cells' means, or the cells within each prompt, averaged over prompts."""
+SCOPES = ("overall", "within")
+
+
+@dataclass(frozen=True)
+class MetricRank:
+    """A cell's score and rank under one metric; `scored` and `missing` count takes."""
+
+    score: Statistic
+    rank: Statistic
+    scored: int = 0
+    missing: int = 0
+
+
+@dataclass(frozen=True)
+class RankRow:
+    """One cell among those it is ranked with; rank 1 is best."""
+
+    cell: Cell
+    average_rank: Statistic
+    average_rank_per_prompt: Statistic
+    metrics: dict[str, MetricRank] = field(default_factory=dict)
+
+    def rank(self, unit: str = "cell") -> Statistic:
+        """By a key of RANK_UNITS."""
+        found: Statistic = getattr(self, RANK_UNITS[unit])
+        return found
+
+    def place(self, unit: str = "cell") -> tuple[bool, float, str]:
+        """Sorts best first; a cell without a rank comes last."""
+        rank = self.rank(unit).value
+        return rank is None, rank or 0.0, str(self.cell)
+
+
+@dataclass(frozen=True)
+class LengthRanks:
+    """Videos of one length; `prompt_set` is equal for equal sets of prompts."""
+
+    seconds: int
+    prompts: int = 0
+    prompt_set: str | None = None
+    overall: list[RankRow] = field(default_factory=list)
+    within: dict[str, list[RankRow]] = field(default_factory=dict)
+
+    def rows(self, scope: str) -> list[RankRow]:
+        """All cells, ranked together (`overall`) or among those of their backbone (`within`)."""
+        return self.overall if scope == "overall" else [row for rows in self.within.values() for row in rows]
+
+
+@dataclass(frozen=True)
+class CutTake:
+    """A take whose video has scene cuts."""
+
+    take_id: str
+    cell: str
+    cuts: int
+
+
+@dataclass(frozen=True)
+class Cuts:
+    """How many videos of a suite have scene cuts, and those with the most."""
+
+    videos: int
+    with_cuts: int
+    most: list[CutTake]
+
+
+@dataclass(frozen=True)
+class SuiteRanks:
+    """One suite under one protocol, setting and set of weights. `precision` is written only where takes have one."""
+
+    suite: str = ""
+    protocol: str | None = None
+    settings: dict[str, Any] = field(default_factory=dict)
+    weights: dict[str, Any] = field(default_factory=dict)
+    ranked_column: str = "value"
+    directions: dict[str, str] = field(default_factory=dict)
+    bootstrap: dict[str, Any] = field(default_factory=dict)
+    lengths: list[LengthRanks] = field(default_factory=list)
+    cuts: Cuts | None = None
+    precision: str | None = field(default=None, metadata=OMIT_NONE)
+
+
+@dataclass(frozen=True)
+class Coverage:
+    """How many of the planned takes are scored."""
+
+    takes: int = 0
+    scored: int = 0
+
+
+@dataclass(frozen=True)
+class DriftRow:
+    """A metric's mean in a cell, ranked or not, and how it moves over a video; `drift_scored` counts takes with drift,
+    which files of earlier versions do not say."""
+
+    suite: str
+    backbone: str
+    method: str
+    seconds: int
+    metric: str
+    value: Statistic
+    slope_per_min: Statistic
+    quarter_diff: Statistic
+    quarter_ratio: Statistic
+    scored: int = 0
+    missing: int = 0
+    drift_scored: int | None = None
+
+    @property
+    def cell(self) -> Cell:
+        return Cell(self.backbone, self.method, self.seconds)
+
+    @property
+    def drifts(self) -> dict[str, Statistic]:
+        """In the order of the JSON."""
+        names = ("slope_per_min", "quarter_diff", "quarter_ratio")
+        return {name: getattr(self, name) for name in names}
+
+    def without_drift(self) -> DriftRow:
+        return replace(self, slope_per_min=Statistic(), quarter_diff=Statistic(), quarter_ratio=Statistic())
+
+    @property
+    def is_incomplete(self) -> bool:
+        """Whether some take is known to have no drift."""
+        return self.drift_scored is not None and self.drift_scored < self.scored + self.missing
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """The whole of ranks.json."""
+
+    sweep: str
+    coverage: dict[str, Coverage] = field(default_factory=dict)
+    suites: dict[str, SuiteRanks] = field(default_factory=dict)
+    drift: list[DriftRow] = field(default_factory=list)
+
+    def drift_at(self, suite: str, seconds: int) -> list[DriftRow]:
+        return [row for row in self.drift if (row.suite, row.seconds) == (suite, seconds)]
+
+    def lengths(self, suite: str | None = None, seconds: int | None = None) -> Iterator[tuple[str, LengthRanks]]:
+        """(suite, what it ranked at a length), of all or of those that are named."""
+        for name, ranked in self.suites.items():
+            yield from (
+                (name, one) for one in ranked.lengths if suite in (None, name) and seconds in (None, one.seconds)
+            )
+
+    def average_ranks(self) -> dict[str, float]:
+        """The average rank of every cell that has one, by `rank_key`, as the history keeps it."""
+        found = {
+            rank_key(suite, row.cell): row.average_rank.value for suite, one in self.lengths() for row in one.overall
+        }
+        return {key: value for key, value in found.items() if value is not None}
+
+
+@dataclass(frozen=True)
+class RankedRun:
+    """A line of history.jsonl: when a run ended, and the average ranks it left, by `rank_key`."""
+
+    at: str
+    average_rank: dict[str, float] = field(default_factory=dict)
+
+
+def rank_key(suite: str, cell: Cell) -> str:
+    return f"{suite}:{cell}"
