@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.needs import pytest_collection_modifyitems, pytest_runtest_call  # noqa: F401  hooks of pytest
+
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 # No test reads or writes the weights that a user has; Ray's workers inherit the folder.
 WEIGHTS = tempfile.mkdtemp(prefix="longtake-weights-")
@@ -37,7 +39,7 @@ def ray_local() -> Iterator[None]:
         _temp_dir=folder,
         runtime_env={
             "env_vars": {"PYTHONPATH": str(TINY)},
-            "worker_process_setup_hook": "workers.register",
+            "worker_process_setup_hook": "ray_setup.register",
         },
     )
     yield
@@ -50,7 +52,7 @@ def wan_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The tests' folder of weights, with all of the Wan family pulled from a mirror of small ones and converted."""
     from longtake.jobs.cli import execute
     from tests.jobs.mini_wan import MiniLongLive
-    from tests.wan_fixture import write_mirror
+    from tests.platform.weights.wan_mirror import write_mirror
 
     mirror = write_mirror(tmp_path_factory.mktemp("mirror"), MiniLongLive.spec.network)
     names = ["self-forcing", "causal-forcing", "longlive", "moviegen-prompts"]

@@ -1,5 +1,6 @@
 """The decoder's memory traffic, counted from shapes, stays as low as it is."""
 
+import pytest
 import torch
 
 from tests.bench.vae_traffic import Traffic, compare
@@ -14,6 +15,7 @@ def test_a_counter_by_hand():
     assert traffic.bytes == {"add": 480 + 480 + 7 * 480, "_to_copy": 480 + 240, "copy_": 240 + 480}
 
 
+@pytest.mark.slow
 def test_a_latent_frame_moves_a_quarter_of_what_it_moves_in_diffusers():
     """126 and 27 GB at 480x832 in bfloat16. Input and output of the convolutions alone are 10 GB."""
     counted = {name: sum(traffic.values()) for name, traffic in compare(480, 832, torch.bfloat16).items()}

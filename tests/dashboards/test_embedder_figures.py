@@ -50,6 +50,7 @@ def lines(axes: Any) -> dict[str, Any]:
     return {line.get_label(): line for line in axes.lines if not line.get_label().startswith("_")}
 
 
+@pytest.mark.slow
 def test_every_figure_is_a_picture_and_the_same_again(tmp_path: Path) -> None:
     paths = figures.draw(report(), tmp_path)
     assert {path.name for path in paths} == {path.name for path in tmp_path.iterdir()}

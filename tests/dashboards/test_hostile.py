@@ -76,6 +76,7 @@ def test_script_strings_come_back_as_json_alone(open_client: Open, tmp_path: Pat
         assert [take["prompt"] for take in found["takes"]] == [text]
 
 
+@pytest.mark.slow
 def test_nothing_that_was_asked_is_said_back(client: TestClient) -> None:
     for text in script_strings(500):
         said = quote(text, safe="")
@@ -156,6 +157,7 @@ def plant(root: Path) -> None:
     (root / "embedders" / "eval-1" / "leak.png").symlink_to(outside / "figure.png")
 
 
+@pytest.mark.slow
 def test_no_path_leads_out_of_the_store(root: Path, small: SweepStore) -> None:
     plant(root)
     take = small.plan()[0].id

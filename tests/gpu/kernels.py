@@ -71,7 +71,7 @@ def self_attention(report: Report) -> None:
 
 
 def cross_attention(report: Report) -> None:
-    from longtake.platform.models import attention
+    from longtake.platform.models.attention import attention
 
     inputs, tflop = attention_inputs(SIZES.text), 4 * SIZES.queries * SIZES.text * SIZES.dim / 1e12
     report.measure("cross-attention, as the code does", lambda: device_ms(lambda: attention(*inputs)), tflop)

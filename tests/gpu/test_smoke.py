@@ -85,6 +85,7 @@ def test_a_smoke_run_says_so_and_meets_no_goal(smoke):
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("settings", "reason"),
     [
@@ -101,6 +102,7 @@ def test_what_is_missing_is_one_line(tmp_path, settings, reason):
     assert done.stderr.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_a_budget_that_is_spent_leaves_steps_out(tmp_path):
     done = run_steps(SMOKE="1", OUT=str(tmp_path), STEPS="machine host", BUDGET="0")
     assert done.returncode == 1

@@ -91,6 +91,7 @@ def test_a_plan_shows_the_grid_and_its_cost_and_writes_nothing(
     assert not (tmp_path / "runs").exists()
 
 
+@pytest.mark.slow
 def test_a_plan_and_a_run_say_what_memory_banks_may_take(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     """With `inline` there is one sampler, with half of the free memory, which may change in the meantime."""
     words = [str(tiny.write_sweep(tmp_path)), "lengths_s=[7]", "workers.cluster=inline"]

@@ -120,6 +120,7 @@ def test_an_output_that_cannot_be_written_is_a_fault(tmp_path: Path, capfd: pyte
     assert execute(["doctor", "--output", "s3://bucket/runs"]) == 0
 
 
+@pytest.mark.slow
 def test_it_loads_no_library_that_it_only_asks_about() -> None:
     heavy = "('ray', 'mlflow', 'transformers', 'diffusers', 'timm', 'open_clip', 'torchvision', 'deepspeed', 'vbench')"
     code = (

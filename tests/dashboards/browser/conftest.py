@@ -81,11 +81,11 @@ def demo_url(root: Path, demo_store: SweepStore, painted_takes: list[Take]) -> I
 
 @pytest.fixture
 def opened(browser: Browser) -> Iterator[Open]:
-    """(address, width, height, scheme) -> a watched page of that size."""
+    """(address, width, height) -> a watched page of that size."""
     contexts = []
 
-    def open_(url: str, width: int = 1280, height: int = 900, scheme: str = "light") -> Watched:
-        context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme)
+    def open_(url: str, width: int = 1280, height: int = 900) -> Watched:
+        context = browser.new_context(viewport={"width": width, "height": height})
         contexts.append(context)
         return Watched(context, url)
 

@@ -100,19 +100,20 @@ CONTENT = {
 }
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("view", CONTENT)
-def test_a_view(view: str, size: str, scheme: str, demo_store: SweepStore, demo_url: str, opened: Open) -> None:
-    seen = opened(demo_url, *SIZES[size], scheme)
+def test_a_view(view: str, size: str, demo_store: SweepStore, demo_url: str, opened: Open) -> None:
+    seen = opened(demo_url, *SIZES[size])
     link, content = CONTENT[view]
     page = seen.open(link.format(memory=memory_take(demo_store)))
-    try:
-        page.wait_for_selector(f"#view[data-ready={view}]")
-        content(seen, demo_store)
-        page.wait_for_load_state("networkidle")
-    finally:
-        seen.shoot(f"{view}-{size}-{scheme}")
+    for scheme in ("light", "dark"):
+        page.emulate_media(color_scheme=scheme)
+        try:
+            page.wait_for_selector(f"#view[data-ready={view}]")
+            content(seen, demo_store)
+            page.wait_for_load_state("networkidle")
+        finally:
+            seen.shoot(f"{view}-{size}-{scheme}")
     seen.check()
     wide, shown = page.evaluate("[document.documentElement.scrollWidth, window.innerWidth]")
     assert wide <= shown, "the page scrolls sideways"

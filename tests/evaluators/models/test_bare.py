@@ -48,6 +48,7 @@ assert torchvision.__version__
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("code", [ONLY_ONE_FILE, GIVES_BACK, TWICE, AFTER_A_FAILURE])
 def test_imports(code: str) -> None:
     command = [sys.executable, "-W", "error::UserWarning", "-c", code]

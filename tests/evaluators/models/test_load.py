@@ -155,6 +155,7 @@ def test_an_adapter_of_another_kind_is_refused(settings: dict[str, object]) -> N
         load("dreamsim", weights=weights, settings=settings)
 
 
+@pytest.mark.slow
 def test_the_lora_is_merged_by_hand() -> None:
     weights = weights_for("dreamsim")
     merged = load("dreamsim", weights=weights, settings={"r": 16, "lora_alpha": 8}).state_dict()

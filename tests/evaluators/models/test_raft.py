@@ -27,6 +27,7 @@ def raft() -> Any:
     return load("raft", weights=weights_for("raft"))
 
 
+@pytest.mark.slow
 @torch.inference_mode()
 @pytest.mark.filterwarnings("ignore:torch.meshgrid")
 @pytest.mark.filterwarnings("ignore:.*autocast:FutureWarning")

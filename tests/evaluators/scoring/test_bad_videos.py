@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from longtake.evaluators.base import SuiteEntry
 from longtake.evaluators.scoring.scorer import score_video_suites
 from longtake.platform.store.records import VideoScores
@@ -19,6 +21,7 @@ SUITES = [
 ]
 
 
+@pytest.mark.slow
 def test_every_bad_file_has_a_reason_and_costs_no_other_its_score(tmp_path: Path) -> None:
     model_pool = stand_ins()
 
@@ -59,6 +62,7 @@ def test_what_can_be_scored_of_a_poor_video_is(tmp_path: Path) -> None:
     assert odd[EXACT].metrics["imaging_quality"] is None
 
 
+@pytest.mark.slow
 def test_mutated_videos(tmp_path: Path) -> None:
     found = mutated_videos.run(60, tmp_path)
     assert found["refused"] + found["same"] + found["silent"] == 60

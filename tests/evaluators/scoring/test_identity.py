@@ -31,6 +31,7 @@ def scored(path: Path, cache: ScoreCache, **params: object) -> None:
     score_video_suites(path, [SuiteEntry("vbench-long", "v", params)], None, stand_ins.stand_ins(), cache)
 
 
+@pytest.mark.slow
 def test_a_setting_computes_again_only_what_it_changes(tmp_path: Path, textured: Frames, lossless: Write) -> None:
     path, cache = lossless(tmp_path / "v.mkv", textured), ScoreCache(tmp_path / "cache")
     scored(path, cache)

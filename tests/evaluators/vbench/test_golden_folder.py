@@ -12,7 +12,7 @@ import pytest
 from longtake.evaluators.suites.vbench_long import DIMENSIONS, VBenchLong
 from longtake.evaluators.vbench.consistency import mapped
 from longtake.evaluators.vbench.export import FUSED, vbench_results
-from tests.evaluators.vbench_scores import PROTOCOLS, SCORES
+from tests.evaluators.vbench.scores import PROTOCOLS, SCORES
 
 ARITHMETIC = 1e-12
 

@@ -95,6 +95,7 @@ def test_the_bank_gets_its_options_and_a_method_without_one_does_not():
     assert (bank.gpu_gib, bank.host_gib, bank.disk) == (1.5, 0.0, "there")
 
 
+@pytest.mark.slow
 def test_every_method_has_a_reading_a_block(turns):
     assert latent_frames(TINY) == 36
     assert {(r.method, r.block) for r in turns.readings} == {(m, b) for m in TINY.methods for b in range(12)}
@@ -132,6 +133,7 @@ def test_a_whole_video_is_made_and_measured():
     assert made.bank_bytes == (36 - 12) * 2 * 8 * 32 * 4
 
 
+@pytest.mark.slow
 def test_the_wan_family_runs_without_weights():
     options = BenchOptions(shrink=12, seconds=3, methods=("native",), device="cpu")
     made = take_turns(options, lambda done, total: None)
@@ -246,6 +248,7 @@ def bytes_a_frame(frames, path):
         return video.close().bytes / len(frames)
 
 
+@pytest.mark.slow
 def test_natural_frames_take_the_bytes_of_real_video_and_noise_takes_many_more(tmp_path):
     """Compares bytes instead of times, which tests must not depend on. tests/bench/encoder_cost.py measures times."""
     if not SHARED.is_dir():

@@ -5,8 +5,6 @@ import math
 import os
 import random
 import signal
-import subprocess
-import sys
 import threading
 import time
 from pathlib import Path
@@ -22,8 +20,8 @@ from longtake.platform.corpus.reader import Corpus, read_shard, record_file, sha
 from longtake.platform.pocket.prompts import parse
 from longtake.platform.pocket.world import MATERIALS, SKIES
 from tests.jobs import tiny
+from tests.jobs.launch import Longtake
 
-LAUNCH = str(Path(__file__).parents[1] / "launch.py")
 SHIPPED = sorted(PACKAGED_CORPORA.glob("*.yaml"))
 WORDS = [f"{sky}, {thing}" for sky in ("dusk", "noon") for thing in ("stone", "glass")]
 PROMPTS = [f"{words}; pan right 3 s, left {step} s, repeat" for words in WORDS for step in (3, 6, 9)]
@@ -125,17 +123,17 @@ def test_running_again_makes_nothing_and_verify_finds_no_fault(
     assert execute(["corpus", spec, "--verify"]) == 0
 
 
-def start(spec: str) -> subprocess.Popen[str]:
-    command = [sys.executable, LAUNCH, "corpus", spec]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+def start(spec: str) -> Longtake:
+    return Longtake(Path(spec).parent, "corpus", spec)
 
 
-def wait_for(folder: Path, pattern: str, count: int, process: subprocess.Popen[str]) -> None:
+def wait_for(folder: Path, pattern: str, count: int, process: Longtake) -> None:
     """Until so many files are there, or the process has ended."""
     while process.poll() is None and len(list(folder.glob(pattern))) < count:
         time.sleep(0.005)
 
 
+@pytest.mark.slow
 def test_a_killed_driver_resumes_to_one_entry_per_prompt(tmp_path: Path, calm: Path) -> None:
     """Killed as soon as there is anything of a shard, after the first shard and after the second."""
     spec, folder, chance = write_spec(tmp_path), folder_of(tmp_path), random.Random(20261)
@@ -157,6 +155,7 @@ def test_a_killed_driver_resumes_to_one_entry_per_prompt(tmp_path: Path, calm: P
     assert list(folder.rglob(".tmp-*")) == []
 
 
+@pytest.mark.slow
 def test_a_signal_ends_with_75_and_the_same_command_resumes(tmp_path: Path, calm: Path) -> None:
     spec, folder = write_spec(tmp_path), folder_of(tmp_path)
     process = start(spec)

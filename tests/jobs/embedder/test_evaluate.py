@@ -41,6 +41,7 @@ def one_line(capfd: pytest.CaptureFixture[str]) -> str:
     return err
 
 
+@pytest.mark.slow
 def test_it_leaves_numbers_and_figures_and_the_same_again(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     words = command(f"mine={embedder(tmp_path / 'e')}", "--output", str(tmp_path / "runs"))
     assert execute(words) == 0
@@ -73,6 +74,7 @@ def test_it_leaves_numbers_and_figures_and_the_same_again(tmp_path: Path, capfd:
     assert float(rows["mine", "local_redundancy"]["difference_mean"]) < 0
 
 
+@pytest.mark.slow
 def test_the_folder_follows_the_question_and_not_the_name(tmp_path: Path) -> None:
     """The same weights elsewhere are the same question; other noise is another."""
     first = embedder(tmp_path / "e")
@@ -112,6 +114,7 @@ def test_publishing_twice_changes_nothing(tmp_path: Path, mlflow_db: str) -> Non
     assert artifacts == FILES
 
 
+@pytest.mark.slow
 def test_without_mlflow_the_files_are_there_and_the_code_is_3(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("not a folder")
     uri = f"sqlite:///{tmp_path}/file/mlflow.db"

@@ -5,8 +5,6 @@ import json
 import os
 import shutil
 import signal
-import subprocess
-import sys
 import threading
 import time
 from dataclasses import asdict
@@ -22,10 +20,10 @@ from longtake.platform import config as configs
 from longtake.platform.checkpoints.files import read_json
 from longtake.platform.store.training import TrainingFolder
 from longtake.platform.weights.embedder_catalog import embedder_file
+from tests.jobs.launch import Longtake
 from tests.jobs.tiny import write_sweep
 from tests.trainers.small_corpus import make_corpus
 
-LAUNCH = Path(__file__).parents[1] / "launch.py"
 CONFIG = """
 name: small
 corpus: small
@@ -116,16 +114,16 @@ def test_killed_driver_and_stopped_driver_resume(tmp_path):
     config = write_config(tmp_path, steps=400)
     assert train(config, "name=straight") == 0
     folder = TrainingFolder(tmp_path / "runs", "cut")
-    command = [sys.executable, str(LAUNCH), "train", "embedder", str(config), "name=cut"]
+    command = ("train", "embedder", str(config), "name=cut")
 
-    killed = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    killed = Longtake(tmp_path, *command)
     wait_for_steps(folder, 25)
     killed.kill()
-    killed.wait()
-    stopped = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    killed.communicate()
+    stopped = Longtake(tmp_path, *command)
     wait_for_steps(folder, 60)
-    stopped.terminate()
-    out, err = stopped.communicate(timeout=60)
+    stopped.send_signal(signal.SIGTERM)
+    out, err = stopped.communicate()
     assert stopped.returncode == 75, err
     assert "goes on after step" in out
     assert "steps are saved; run again to resume" in err

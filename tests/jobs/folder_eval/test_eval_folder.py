@@ -128,6 +128,7 @@ def test_a_cache_serves_another_name_and_another_file(tmp_path: Path, capfd: pyt
     assert read(tmp_path / "b.json")["videos"]["other.mp4"]["metrics"]["temporal_flickering"] == 0.125
 
 
+@pytest.mark.slow
 def test_killed_between_videos_nothing_is_scored_twice(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     folder, out = videos(tmp_path / "videos", 4, 200, 96), tmp_path / "s.json"
     process = subprocess.Popen(command(folder, "--out", out), stdout=subprocess.PIPE, text=True)
@@ -146,6 +147,7 @@ def test_killed_between_videos_nothing_is_scored_twice(tmp_path: Path, capfd: py
     assert {name: after[name] for name in before} == before
 
 
+@pytest.mark.slow
 def test_a_signal_ends_it_with_75_and_what_is_done_is_kept(tmp_path: Path) -> None:
     folder, out = videos(tmp_path / "videos", 4, 400, 96), tmp_path / "s.json"
     process = subprocess.Popen(command(folder, "--out", out), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)

@@ -122,6 +122,7 @@ def test_comparing_loads_no_heavy_library(tmp_path: Path):
     assert NOT_FOR_PLAN & loaded == set()
 
 
+@pytest.mark.slow
 def test_a_sweep_is_compared_and_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     sweep = write_sweep(tmp_path)
     assert execute(["run", str(sweep), "lengths_s=[36]", "suites=[pocket]", "prefix_s=3"]) == 0
@@ -139,6 +140,7 @@ def test_a_sweep_is_compared_and_written(tmp_path: Path, capsys: pytest.CaptureF
     assert "revisit_hit" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("words", "told"),
     [

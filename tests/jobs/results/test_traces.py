@@ -191,6 +191,7 @@ def test_a_block_counts_in_the_part_in_which_it_begins() -> None:
     assert [row["prompts"] for row in rows] == [1, 1, 1, 0]
 
 
+@pytest.mark.slow
 def test_a_made_sweep_tells_what_its_traces_say(tmp_path: Path) -> None:
     """24 frames in a window of 12 with R = 2, K = 4: blocks 15, 18, 21 have 1, 4, 7 eligible frames: (1 + 4 + 4) / 8.
 

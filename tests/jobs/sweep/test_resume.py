@@ -2,8 +2,6 @@
 
 import random
 import signal
-import subprocess
-import sys
 import threading
 import time
 from contextlib import suppress
@@ -15,19 +13,17 @@ import pytest
 from longtake.jobs.cli import execute
 from longtake.platform.store.sweep import SweepStore
 from tests.jobs import tiny
+from tests.jobs.launch import Longtake
 
-LAUNCH = str(Path(__file__).parents[1] / "launch.py")
 SEED = 20260
 MORE = ["seeds=[0, 1]", "lengths_s=[3, 6]"]
 
 
-def start(sweep: Path) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, LAUNCH, "run", str(sweep), *MORE], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
+def start(sweep: Path) -> Longtake:
+    return Longtake(sweep.parent, "run", str(sweep), *MORE)
 
 
-def wait_for(store: SweepStore, count: int, process: subprocess.Popen[str]) -> None:
+def wait_for(store: SweepStore, count: int, process: Longtake) -> None:
     """Until so many takes are done, or the process has ended."""
     while process.poll() is None and len(store.done_ids()) < count:
         time.sleep(0.02)
@@ -38,6 +34,7 @@ def facts(store: SweepStore) -> tuple[dict[str, str], bytes]:
     return {r.take_id: r.video_sha256 for r in results if r}, (store.folder / "ranks.json").read_bytes()
 
 
+@pytest.mark.slow
 def test_a_killed_driver_resumes_to_the_undisturbed_leaderboard(tmp_path: Path) -> None:
     (tmp_path / "calm").mkdir()
     (tmp_path / "killed").mkdir()
@@ -62,6 +59,7 @@ def test_a_killed_driver_resumes_to_the_undisturbed_leaderboard(tmp_path: Path) 
     assert store.failures() == {}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_with_75_and_the_run_resumes(tmp_path: Path, number: signal.Signals) -> None:
     sweep, store = tiny.write_sweep(tmp_path), SweepStore(tmp_path / "runs", "small")
@@ -80,7 +78,7 @@ def test_a_signal_ends_with_75_and_the_run_resumes(tmp_path: Path, number: signa
 
 @pytest.mark.usefixtures("ray_local")
 def test_a_killed_sampler_is_replaced_and_its_take_made_again(tmp_path: Path) -> None:
-    """A thread kills the first worker that it sees at work on an item."""
+    """A thread kills the first of this process' workers that it sees at work on an item."""
     store = SweepStore(tmp_path / "runs", "small")
     killed: list[int] = []
 

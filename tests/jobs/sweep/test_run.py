@@ -22,6 +22,7 @@ def store_of(folder: Path) -> SweepStore:
     return SweepStore(folder / "runs", "small")
 
 
+@pytest.mark.slow
 def test_a_sweep_is_made_scored_ranked_and_shown(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     assert execute(["run", str(tiny.write_sweep(tmp_path))]) == 0
     store, out = store_of(tmp_path), capfd.readouterr().out
@@ -49,6 +50,7 @@ def test_a_sweep_is_made_scored_ranked_and_shown(tmp_path: Path, capfd: pytest.C
     assert (progress["made"], progress["scored"], progress["running"]) == (8, 8, [])
 
 
+@pytest.mark.slow
 def test_running_again_makes_nothing_and_changes_no_rank(tmp_path: Path) -> None:
     sweep = str(tiny.write_sweep(tmp_path))
     assert execute(["run", sweep]) == 0
@@ -61,6 +63,7 @@ def test_running_again_makes_nothing_and_changes_no_rank(tmp_path: Path) -> None
     assert len(store.history()) == 1
 
 
+@pytest.mark.slow
 def test_a_sweep_that_grows_makes_only_what_is_new_and_tells_how_ranks_moved(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -156,6 +159,7 @@ def test_takes_that_were_computed_in_unlike_ways_are_named(tmp_path: Path, capfd
     assert f"note: computed in 2 ways, which round differently {ways}" in out
 
 
+@pytest.mark.slow
 def test_a_batch_makes_the_videos_that_single_takes_are(tmp_path: Path) -> None:
     digests = []
     for batch in (1, 2):

@@ -116,6 +116,7 @@ def test_missing_weights_stop_the_sweep_before_it_starts_and_the_plan_only_says_
     assert any("longtake weights pull" in note for note in notes)
 
 
+@pytest.mark.slow
 def test_parts_of_the_metrics_on_several_evaluators_give_the_same_scores(tmp_path: Path) -> None:
     suites = f"suites=[classical, {FLICKERING}]"
     for name, parts in [("whole", "workers.evaluator_parts=1"), ("parts", "workers.evaluator_parts=3")]:

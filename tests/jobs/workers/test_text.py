@@ -19,8 +19,8 @@ from longtake.platform.models.text.encoder import TextEncoder
 from longtake.platform.store.text_cache import TextCache, TextSource
 from longtake.platform.takes import MethodSpec, Take
 from longtake.platform.workers.ray_cluster import Cluster, connect
-from tests import wan_text_fixture as fixture
 from tests.jobs.tiny import Tiny, tiny_spec
+from tests.platform.models.text import small_encoder as fixture
 
 DUSK, RAIN = "a city street at dusk", "boats glide past the harbour in the rain"
 

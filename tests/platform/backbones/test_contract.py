@@ -52,6 +52,7 @@ class TestEveryBackbone:
         assert [block.trace["block"] for block in blocks] == list(range(9))
         assert samplers[name].stats["bank_bytes"] == (27 - 12) * (spec.frame.values * spec.frame.value_bytes)
 
+    @pytest.mark.slow
     def test_order_and_company_change_no_pixel(self, samplers, name):
         alone, _, _ = true_videos(Sampler(name), take(name))
         true_videos(samplers[name], take(name, "native", seed=5))
@@ -62,6 +63,7 @@ class TestEveryBackbone:
         digests = {hashlib.sha256(frames.tobytes()).hexdigest() for frames in (alone, after_another, interleaved)}
         assert len(digests) == 1
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("method", methods.names())
     def test_a_batch_changes_no_bit(self, samplers, name, method):
         """Takes of one cell as rows of a batch, among other prompts and seeds and in another place each time."""

@@ -140,6 +140,7 @@ def test_off_is_none_and_has_no_key(network):
     assert "attention" not in trace_row(block)
 
 
+@pytest.mark.slow
 def test_a_sweep_writes_them_and_makes_the_same_videos(tmp_path):
     made = []
     for told in ("false", "true"):

@@ -18,6 +18,7 @@ def fresh_compiler():
     torch._dynamo.reset()
 
 
+@pytest.mark.slow
 def test_compiled_parts_agree_and_are_compiled_once(fresh_compiler):
     """Three pieces (before, between and after the attentions) serve both layers, every number of frames in the window,
     any method, a given start and a second network."""

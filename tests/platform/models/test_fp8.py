@@ -116,6 +116,7 @@ def test_what_8_bits_cost_a_rollout():
     assert eight == pytest.approx(0.0110, abs=3e-3)
 
 
+@pytest.mark.slow
 def test_compiled_it_is_the_same_and_compiled_once():
     """Three pieces, as in bf16: the product does not break a graph, and all layers share the pieces."""
     torch._dynamo.reset()

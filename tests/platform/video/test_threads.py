@@ -71,6 +71,7 @@ def mutations(data: bytes, count: int) -> Iterator[bytes]:
         yield bytes(mutated)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "codec"), [("a.mp4", "libx264"), ("a.mkv", "ffv1")])
 def test_damage_is_found_at_the_same_frame_for_the_same_reason(name: str, codec: str, tmp_path: Path) -> None:
     """libx264 with its default settings: reordered frames and slices, so a decoder conceals what is missing."""
@@ -98,6 +99,7 @@ print("all read")
 """
 
 
+@pytest.mark.slow
 def test_threads_that_log_do_not_block_the_end_of_a_damaged_video(tmp_path: Path) -> None:
     """Freeing a decoder waits for its threads and holds Python's lock, which a thread needs for its log line."""
     words = [
@@ -112,6 +114,7 @@ def test_threads_that_log_do_not_block_the_end_of_a_damaged_video(tmp_path: Path
     assert done.stdout == "all read\n", done.stderr[-2000:]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not SHARED.is_dir(), reason="shared folder absent")
 @pytest.mark.parametrize("name", ["native", "rag"])
 def test_real_videos_are_the_same(name: str) -> None:

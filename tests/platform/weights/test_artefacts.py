@@ -30,8 +30,8 @@ from longtake.platform.weights.catalog import ARTEFACTS, GROUPS, SOURCE, artefac
 from longtake.platform.weights.check import check_weights, verify
 from longtake.platform.weights.convert import convert
 from longtake.platform.weights.pull import pull, take
-from tests import wan_text_fixture
-from tests.hub_server import COMMIT, FakeHub
+from tests.platform.models.text import small_encoder
+from tests.platform.weights.hub_server import COMMIT, FakeHub
 
 TINY = DiTSpec(16, 24, 2, 2, 4, 4, 4, 6, 10, freq_dim=8)
 NAME, REPO, PATH = "self-forcing", "gdhe17/Self-Forcing", "checkpoints/self_forcing_dmd.pt"
@@ -200,7 +200,7 @@ class TestPulling:
         assert recorded_sha256(NAME) != before
 
     def test_a_pull_that_was_cut_off_keeps_what_had_come(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        source = wan_text_fixture.write_original(tmp_path / "repo")
+        source = small_encoder.write_original(tmp_path / "repo")
         paths = [file for file in sorted(source.rglob("*")) if file.is_file()]
         files = {str(file.relative_to(source)): file.read_bytes() for file in paths}
         text = artefact("wan-text")
@@ -279,8 +279,8 @@ class TestTaking:
 
     def test_text_in_either_layout_and_from_one_to_the_other(self, tmp_path: Path) -> None:
         text = artefact("wan-text")
-        wan_text_fixture.write_original(tmp_path / "original", text_dim=10)
-        wan_text_fixture.write_diffusers(tmp_path / "diffusers", text_dim=10, shards=2)
+        small_encoder.write_original(tmp_path / "original", text_dim=10)
+        small_encoder.write_diffusers(tmp_path / "diffusers", text_dim=10, shards=2)
         take(text, tmp_path / "original", print)
         convert(text, check, print)
         assert verify(text, networks) == []

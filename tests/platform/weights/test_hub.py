@@ -10,7 +10,7 @@ import pytest
 
 from longtake.platform.errors import LongtakeError, StorageError, WeightsError
 from longtake.platform.weights import hub
-from tests.hub_server import COMMIT, FakeHub
+from tests.platform.weights.hub_server import COMMIT, FakeHub
 
 REPO, BIG, SMALL = "owner/model", "folder/big.pt", "config.json"
 DATA = random.Random(0).randbytes(300_000)

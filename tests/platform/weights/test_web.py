@@ -14,7 +14,7 @@ from longtake.platform.weights.artefacts import folder_of, state
 from longtake.platform.weights.catalog import ARTEFACTS
 from longtake.platform.weights.entries import Artefact, Fetch, Origin
 from longtake.platform.weights.pull import pull, take
-from tests.hub_server import FakeHub
+from tests.platform.weights.hub_server import FakeHub
 
 HOST, PATH, NAME = "files.example.org", "models/v1/net.pth", "net"
 DATA = random.Random(2).randbytes(200_000)

@@ -17,6 +17,7 @@ def test_each_kind_of_tensor_has_a_backend():
     assert "nccl" not in read["cpu"].values()
 
 
+@pytest.mark.ray
 def test_ray_takes_the_name_for_nccl():
     """Ray then watches for collectives that never end."""
     config = pytest.importorskip("ray.train.torch.config")

@@ -92,6 +92,7 @@ begun.wait()
 """
 
 
+@pytest.mark.slow
 def test_python_ends_behind_the_running_call_and_before_the_next():
     ran = subprocess.run([sys.executable, "-c", AT_EXIT], capture_output=True, text=True, check=True, timeout=60)
     assert (ran.stdout, ran.stderr) == ("finished\n", "")

@@ -151,6 +151,7 @@ print(bank.num_bytes, resident[-1] - resident[3])
 """
 
 
+@pytest.mark.slow
 def test_a_bank_on_disk_costs_no_memory(tmp_path):
     """24 entries of 16.8 MB are 403 MB; what is resident grows by less than one of them and what a block touches."""
     ran = subprocess.run([sys.executable, "-c", RESIDENT, str(tmp_path)], capture_output=True, text=True, check=True)

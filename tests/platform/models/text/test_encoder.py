@@ -13,7 +13,7 @@ from longtake.platform.checkpoints.files import read_json
 from longtake.platform.errors import WeightsError
 from longtake.platform.models.text.encoder import Prompts, TextEncoder, check_text, clean, empty_network
 from longtake.platform.models.text.umt5 import UMT5_XXL, spec_of, umt5_from_original
-from tests import wan_text_fixture as fixture
+from tests.platform.models.text import small_encoder as fixture
 
 PROMPT = "A city street in the rain; the camera glides past boats of stone and brick."
 

@@ -13,7 +13,7 @@ from longtake.platform.models.vae.conv import arrange_weights, enlarged
 from longtake.platform.models.vae.decoder import StreamingDecoder
 from longtake.platform.models.vae.norm import plain_norm_silu
 from longtake.platform.models.vae.wan import WAN_VAE_CONFIG, WanDecoder, random_vae, vae_from_original
-from tests.wan_vae_fixture import one_shot, original_state, small_config
+from tests.platform.models.vae.small_vae import one_shot, original_state, small_config
 
 GOLDEN = Path(__file__).parents[3] / "golden" / "wan" / "vae_wan21_a"
 LAYOUTS = ["channels-last", "contiguous"]
@@ -42,6 +42,7 @@ def draw(frames: int, seed: int = 0) -> torch.Tensor:
     return torch.randn(frames, 16, 3, 4, generator=torch.Generator().manual_seed(seed))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("split", SPLITS, ids=str)
 def test_the_frames_of_wan(golden, split, layout):

@@ -11,7 +11,7 @@ from longtake.platform.kernels import has_triton
 from longtake.platform.models.vae.decoder import StreamingDecoder
 from longtake.platform.models.vae.norm import norm_silu_for
 from longtake.platform.models.vae.wan import WAN_VAE_CONFIG, WanDecoder, load_vae, random_vae, to_pixels
-from tests.wan_vae_fixture import one_shot, write_vae
+from tests.platform.models.vae.small_vae import one_shot, write_vae
 
 pytestmark = [
     pytest.mark.gpu,

@@ -21,7 +21,7 @@ from longtake.platform.models.vae.wan import (
     vae_class,
     vae_from_original,
 )
-from tests.wan_vae_fixture import one_shot, original_state, small_config, write_vae
+from tests.platform.models.vae.small_vae import one_shot, original_state, small_config, write_vae
 
 SPLITS = [(9,), (1,) * 9, (3, 3, 3), (1, 2, 6), (2, 7), (0, 4, 0, 5)]
 

@@ -18,7 +18,7 @@ from longtake.platform.errors import WeightsError
 from longtake.platform.weights import manifest as manifests
 from tests.parity.seeded import published
 
-GOLDEN = Path(__file__).parents[1] / "golden" / "vbench" / "scores.json"
+GOLDEN = Path(__file__).parents[2] / "golden" / "vbench" / "scores.json"
 SUITE = ["--suite", "vbench-long", "--set", "dimensions=[motion_smoothness, temporal_flickering]"]
 
 

@@ -11,10 +11,9 @@ from longtake.evaluators.models.base import load
 from longtake.jobs.cli import execute
 from longtake.platform.weights.artefacts import recorded_sha256
 from longtake.platform.weights.catalog import ARTEFACTS
-
-from ..hub_server import COMMIT, FakeHub
-from ..wan_fixture import write_mirror
-from .mini_wan import MiniLongLive
+from tests.jobs.mini_wan import MiniLongLive
+from tests.platform.weights.hub_server import COMMIT, FakeHub
+from tests.platform.weights.wan_mirror import write_mirror
 
 PROMPTS = "moviegenbench_128_refined.txt"
 
@@ -68,6 +67,7 @@ def test_the_list_shows_every_artefact_and_what_needs_it(root: Path, capfd: pyte
     assert not root.exists()
 
 
+@pytest.mark.slow
 def test_a_backbone_is_pulled_whole_from_a_mirror_and_is_right(mirror: Path, capfd: pytest.CaptureFixture[str]) -> None:
     assert execute(["weights", "pull", "longlive", "--from", str(mirror)]) == 0
     out = capfd.readouterr().out

@@ -9,11 +9,12 @@ import pytest
 from longtake.evaluators.base import SuiteEntry
 from longtake.evaluators.scoring.scorer import score_video
 
-VIDEOS = Path(__file__).resolve().parents[3] / "shared" / "videos"
+VIDEOS = Path(__file__).resolve().parents[4] / "shared" / "videos"
 
 pytestmark = pytest.mark.skipif(not VIDEOS.is_dir(), reason="shared folder absent")
 
 
+@pytest.mark.slow
 def test_retrieval_drifts_less_than_the_sliding_window() -> None:
     entry = SuiteEntry("classical", "classical")
     native, rag = (score_video(VIDEOS / f"{name}.mp4", entry) for name in ("native", "rag"))

@@ -10,9 +10,8 @@ from torch import Tensor
 
 from longtake.platform.models.causal_dit import CausalDiT
 from longtake.platform.models.spec import DiTSpec
-
-from .wan_text_fixture import write_original
-from .wan_vae_fixture import write_vae
+from tests.platform.models.text.small_encoder import write_original
+from tests.platform.models.vae.small_vae import write_vae
 
 LORA_RANK = 4
 PROMPTS = [

@@ -5,4 +5,4 @@ from pathlib import Path
 from typing import Any
 
 PROTOCOLS = ("direct", "exact")
-SCORES: dict[str, Any] = json.loads((Path(__file__).parents[1] / "golden" / "vbench" / "scores.json").read_text())
+SCORES: dict[str, Any] = json.loads((Path(__file__).parents[2] / "golden" / "vbench" / "scores.json").read_text())
