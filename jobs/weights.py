@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from longtake.platform.errors import ConfigError
 from longtake.platform.weights import manifest as manifests
 from longtake.platform.weights.artefacts import ABSENT, READY, folder_of, recorded_sha256, state, weights_root
-from longtake.platform.weights.catalog import ARTEFACTS, chosen, needed_by
+from longtake.platform.weights.catalog import ARTEFACTS, groups_with, select
 from longtake.platform.weights.entries import Artefact
 from longtake.platform.weights.vbench import METRIC
 
@@ -32,7 +32,7 @@ def show(console: Console) -> int:
         whole = name in ("artefact", "size", "sha256")  # what one types or compares stays in one piece
         table.add_column(name, justify="right" if name == "size" else "left", no_wrap=whole, overflow="fold")
     for artefact in ARTEFACTS.values():
-        needs = ", ".join(needed_by(artefact.name)) or "-"
+        needs = ", ".join(groups_with(artefact.name)) or "-"
         cells = (origin(artefact), artefact.licence, size(artefact), state(artefact), sha256(artefact), needs)
         table.add_row(artefact.name, *cells)
     console.print(table)
@@ -66,12 +66,12 @@ def pull(names: list[str], source: Path | None, revision: str | None, converts: 
     """Bring artefacts, from where they are published or from `source`, and convert what must be."""
     from longtake.platform.weights import pull as pulling
 
-    artefacts = chosen(names)
+    artefacts = select(names)
     if revision and (source or len({one.origins[0].repo for one in artefacts}) > 1):
         raise ConfigError(f"--revision {revision}: is a commit of one repository; pull artefacts one at a time")
     for artefact in artefacts:
         if source:
-            pulling.take(artefact, source, say)
+            pulling.import_files(artefact, source, say)
         else:
             pulling.pull(artefact, revision, say)
         if converts:
@@ -81,7 +81,7 @@ def pull(names: list[str], source: Path | None, revision: str | None, converts: 
 
 def convert(names: list[str], delete_source: bool, say: Say) -> int:
     """Pickles and archives to safetensors; with `delete_source`, what they were made from is deleted."""
-    for artefact in chosen(names):
+    for artefact in select(names):
         convert_one(artefact, say, delete_source)
     return 0
 
@@ -102,7 +102,7 @@ def verify(names: list[str], say: Say) -> int:
     """Hashes, names and shapes of artefacts (none: of all that are here); 1 when something is wrong."""
     from longtake.platform.weights.check import verify as verify_one
 
-    artefacts = chosen(names) or [one for one in ARTEFACTS.values() if state(one) != ABSENT]
+    artefacts = select(names) or [one for one in ARTEFACTS.values() if state(one) != ABSENT]
     if not artefacts:
         say(f"nothing is in {weights_root()}; longtake weights list shows what there is")
     found = {artefact.name: verify_one(artefact, networks) for artefact in artefacts}

@@ -1,10 +1,10 @@
-"""User files into typed config: strict YAML, then overrides, then one walk over the dataclass that checks and builds.
+"""Reads user files as typed config: strict YAML, then overrides, then one pass that checks and builds a dataclass.
 
 A component's config is a dataclass beside the component. Its fields hold str, int, float, bool, a Literal, a dataclass,
-lists and unions of these, or Any; ranges belong in its __post_init__ (raise ValueError or ConfigError). Nothing is
-guessed, and only a whole number is converted, where a number is expected. An unknown key, a wrong type or a missing
-value is a ConfigError of one line that starts with the file's name. OmegaConf writes overrides into values that
-strict_yaml has read, so it finds nothing to interpolate.
+lists and unions of these, or Any; its __post_init__ checks ranges (raise ValueError or ConfigError). The only
+conversion is from a whole number to a float. An unknown key, a wrong type or a missing value raises a ConfigError of
+one line that starts with the file's name. OmegaConf applies overrides to values that strict_yaml has read, which
+contain nothing to interpolate.
 """
 
 import dataclasses
@@ -29,7 +29,7 @@ _NOUNS |= {types.NoneType: "null"}
 
 
 def load_yaml(path: str | Path) -> dict[str, Any]:
-    """A file's mapping of keys, checked by strict_yaml but by no schema. Raises ConfigError."""
+    """The mapping of keys in a file, read by strict_yaml, without a schema. Raises ConfigError."""
     path = Path(path)
     data = strict_yaml.parse(strict_yaml.read_text(path), str(path))
     if not isinstance(data, dict):
@@ -57,19 +57,19 @@ def dump(config: Any) -> str:
 
 
 def options(hint: Any) -> tuple[Any, ...]:
-    """What a field may hold: the types of a union or the one type, and the words of a Literal."""
+    """The allowed types and values of a field: the members of a union, the values of a Literal, or the type itself."""
     if typing.get_origin(hint) in (typing.Union, types.UnionType):
         return tuple(option for part in typing.get_args(hint) for option in options(part))
     return typing.get_args(hint) if typing.get_origin(hint) is typing.Literal else (hint,)
 
 
 def is_required(field: "dataclasses.Field[Any]") -> bool:
-    """Whether a file must give this field, because it has no default."""
+    """Whether a file must set this field, because it has no default."""
     return field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
 
 
 def _overridden(data: dict[str, Any], overrides: Sequence[str], where: str) -> dict[str, Any]:
-    """`data` with each override in place; a number in a path is an index into a list. Raises ConfigError."""
+    """`data` with the overrides applied; a number in a path is a list index. Raises ConfigError."""
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
@@ -82,11 +82,11 @@ def _overridden(data: dict[str, Any], overrides: Sequence[str], where: str) -> d
         try:
             for parent in itertools.accumulate(key.split(".")[:-1], "{}.{}".format):
                 inner = OmegaConf.select(tree, parent)
-                if inner is not None and not OmegaConf.is_config(inner):  # update would replace it without a word
+                if inner is not None and not OmegaConf.is_config(inner):  # update would replace it silently
                     raise ConfigError(f"{where}: override {key}: {parent!r} is {_kind(inner)}; override it as a whole")
             OmegaConf.update(tree, key, value, merge=False)
         except (OmegaConfBaseException, ValueError) as error:  # the path leads into a list
-            raise ConfigError(f"{where}: override {key}: the list has no such entry; the first is 0") from error
+            raise ConfigError(f"{where}: override {key}: the list has no such entry; indices start at 0") from error
     return typing.cast(dict[str, Any], OmegaConf.to_container(tree))
 
 
@@ -100,7 +100,7 @@ def _read(hint: Any, value: Any, key: str) -> Any:
         if typing.get_origin(option) is list and isinstance(value, list | tuple):
             (inner,) = typing.get_args(option)
             return [_read(inner, item, f"{key}[{index}]") for index, item in enumerate(value)]
-        if type(value) is type(option) and value == option:  # a word of a Literal
+        if type(value) is type(option) and value == option:  # a value of a Literal
             return value
         if type(value) is option or (option is float and type(value) is int):
             if option is float and not math.isfinite(value):
@@ -110,7 +110,7 @@ def _read(hint: Any, value: Any, key: str) -> Any:
 
 
 def _read_fields(schema: Any, data: Mapping[str, Any], key: str) -> Any:
-    """An instance of the dataclass, its fields first. Unknown and missing keys are named, with the near miss."""
+    """An instance of the dataclass. Raises ConfigError for missing or unknown keys, with the closest name."""
     fields = {field.name: field for field in dataclasses.fields(schema) if field.init}
     data = _current_names(fields, data, key)
     for name in data:
@@ -118,17 +118,17 @@ def _read_fields(schema: Any, data: Mapping[str, Any], key: str) -> Any:
             raise _error(_join(key, name), f"unknown key {name!r}; {did_you_mean(str(name), list(fields))}")
     for name, field in fields.items():
         if name not in data and is_required(field):
-            raise _error(_join(key, name), f"{name!r} must be given")
+            raise _error(_join(key, name), f"{name!r} must be set")
     hints = typing.get_type_hints(schema)
     return schema(**{name: _read(hints[name], data[name], _join(key, name)) for name in fields if name in data})
 
 
 def _current_names(fields: "dict[str, dataclasses.Field[Any]]", data: Mapping[str, Any], key: str) -> dict[str, Any]:
-    """`data` with earlier names of fields (metadata `was`) replaced by those of today."""
+    """`data` with earlier names of fields (metadata `was`) replaced by the current names."""
     earlier = {field.metadata["was"]: name for name, field in fields.items() if "was" in field.metadata}
     for name in earlier.keys() & data.keys():
         if earlier[name] in data:
-            raise _error(_join(key, name), f"is the earlier name of {earlier[name]!r}, which is given too; keep one")
+            raise _error(_join(key, name), f"is the earlier name of {earlier[name]!r}, which is also set; keep one")
     return {earlier.get(name, name): value for name, value in data.items()}
 
 
@@ -141,7 +141,7 @@ def _error(key: str, rule: str) -> ConfigError:
 
 
 def _noun(option: Any) -> str:
-    """What a field may hold, for a message. Raises TypeError for a type that no file can hold."""
+    """Name of an allowed type or value, for a message. Raises TypeError for a type that files cannot contain."""
     if dataclasses.is_dataclass(option):
         return "a mapping of keys"
     if isinstance(option, str | int):
@@ -153,6 +153,6 @@ def _noun(option: Any) -> str:
 
 
 def _kind(value: Any) -> str:
-    """What a value is, for a message: a list, the text 'x'."""
+    """Description of a value, for a message: a list, the text 'x'."""
     kinds = {types.NoneType: "nothing", bool: str(value).lower(), dict: "a mapping", list: "a list", tuple: "a list"}
     return kinds.get(type(value)) or f"the {'text' if isinstance(value, str) else 'number'} {value!r:.80}"

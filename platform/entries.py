@@ -1,4 +1,4 @@
-"""Entries of a list in a user's file: a registered name with parameters and, where wanted, a label of its own."""
+"""Entries of a list in a user's file: a registered name with parameters and an optional label."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from longtake.platform.errors import ConfigError
 from longtake.platform.names import check_name
 
 Named = tuple[str, str, dict[str, Any]]
-"""A registered name, the label it goes by, and its parameters as written."""
+"""A registered name, its label, and its parameters as written."""
 
 
 def read_entries(key: str, entries: list[Any], noun: str) -> list[Named]:
-    """Entries with labels of their own. Raises ConfigError."""
-    found = [read_entry(f"{key}[{i}]", entry, noun) for i, entry in enumerate(entries)]
-    labels = [label for _, label, _ in found]
+    """Read entries with unique labels. Raises ConfigError."""
+    named = [read_entry(f"{key}[{i}]", entry, noun) for i, entry in enumerate(entries)]
+    labels = [label for _, label, _ in named]
     for label in labels:
         if labels.count(label) > 1:
-            raise ConfigError(f"{key}: {label!r} is there twice; label one: {{{label}: {{...}}, as: NAME}}")
-    return found
+            raise ConfigError(f"{key}: {label!r} occurs twice; label one entry: {{{label}: {{...}}, as: NAME}}")
+    return named
 
 
 def read_entry(key: str, entry: Any, noun: str) -> Named:
-    """`native`, `{rag: {top_k: 4}}` or `{rag: {top_k: 4}, as: rag-k4}`."""
+    """Read `native`, `{rag: {top_k: 4}}` or `{rag: {top_k: 4}, as: rag-k4}`. Raises ConfigError."""
     if isinstance(entry, str):
         return entry, entry, {}
     form = "write NAME, {NAME: {parameter: value}} or {NAME: {...}, as: LABEL}"

@@ -1,8 +1,8 @@
-"""The errors that a user can meet, each with the exit code of the command that it ends.
+"""The errors that end a command, each with the command's exit code.
 
-Owns the exception types, and the line that is quoted of another library's error. A message is one line that names the
-file or value, the rule and the next step. Every error takes that one string, so that it pickles and crosses process
-borders unchanged. Exit code 0 is 'done', 75 is 'stopped early, run the same command again'.
+A message is one line that names the file or value, the rule and the next step. Every error takes only this string, so
+that it pickles and crosses process boundaries unchanged. Exit code 0 means 'done', 75 means 'stopped early, run the
+same command again'.
 """
 
 
@@ -30,19 +30,19 @@ class ConfigError(LongtakeError):
 
 
 class WeightsError(LongtakeError):
-    """Weights are missing, have another checksum than the pinned one, or do not fit the model."""
+    """Weights are missing, do not have the pinned checksum, or do not fit the model."""
 
     exit_code = 2
 
 
 class SetupError(LongtakeError):
-    """A worker could not be made ready: not enough memory, a broken library or driver."""
+    """A worker could not start: not enough memory, or a broken library or driver."""
 
     exit_code = 2
 
 
 class VideoError(LongtakeError):
-    """A video cannot be read, or is not what its header or its record says."""
+    """A video cannot be read, or differs from its header or its record."""
 
     exit_code = 3
 
@@ -60,6 +60,6 @@ class StorageError(LongtakeError):
 
 
 class Interrupted(LongtakeError):
-    """Stopped by a signal before everything was done; the same command resumes."""
+    """Stopped by a signal before the end; the same command resumes."""
 
     exit_code = 75

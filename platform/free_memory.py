@@ -1,4 +1,4 @@
-"""How much host memory a process can still allocate, given the machine's free memory and its control groups.
+"""Free host memory of a process: the machine's free memory, limited by the process's control groups.
 
 A container sees the machine's memory but is killed at its own limit, so the smaller of the two counts. Reclaimable page
 cache counts as free. Versions 1 and 2 of control groups are supported; without them, the machine's free memory counts.
@@ -19,7 +19,7 @@ def free_bytes(root: Path = ROOT) -> int:
 
 
 def group_free_bytes(root: Path) -> float:
-    """The least memory left in any control group of this process or their parents; infinity without a limit."""
+    """The least free memory of any control group of this process or its parents; infinity without a limit."""
     try:
         lines = (root / "proc/self/cgroup").read_text().splitlines()
     except OSError:
@@ -29,14 +29,14 @@ def group_free_bytes(root: Path) -> float:
     for line in lines:
         _, controllers, path = line.split(":", 2)
         if not controllers:  # version 2
-            free = min([free, *(left(folder, "memory.max", "memory.current") for folder in upwards(mount, path))])
+            free = min([free, *(free_in(folder, "memory.max", "memory.current") for folder in folders(mount, path))])
         elif "memory" in controllers.split(","):
             names = "memory.limit_in_bytes", "memory.usage_in_bytes"
-            free = min([free, *(left(folder, *names) for folder in upwards(mount / "memory", path))])
+            free = min([free, *(free_in(folder, *names) for folder in folders(mount / "memory", path))])
     return free
 
 
-def upwards(mount: Path, path: str) -> Iterator[Path]:
+def folders(mount: Path, path: str) -> Iterator[Path]:
     """The group's folder and its parents. In a container the path may be the host's; only the mount exists then."""
     folder = mount / path.lstrip("/")
     while folder != mount:
@@ -45,8 +45,8 @@ def upwards(mount: Path, path: str) -> Iterator[Path]:
     yield mount
 
 
-def left(folder: Path, limit_name: str, used_name: str) -> float:
-    """The group's limit less its memory that cannot be reclaimed."""
+def free_in(folder: Path, limit_name: str, used_name: str) -> float:
+    """The group's limit minus its memory that cannot be reclaimed."""
     try:
         limit = (folder / limit_name).read_text().strip()
         used = int((folder / used_name).read_text())
@@ -57,6 +57,6 @@ def left(folder: Path, limit_name: str, used_name: str) -> float:
 
 
 def cache_bytes(stat: str) -> int:
-    """Page cache of the group and its children, whose sums version 1 calls total_..."""
+    """Page cache of the group and its children; in version 1 the keys of these sums start with total_."""
     rows = dict(line.split(" ", 1) for line in stat.splitlines() if " " in line)
     return sum(int(rows.get(f"total_{name}", rows.get(name, 0))) for name in ("inactive_file", "active_file"))

@@ -1,4 +1,4 @@
-"""What may be a name of a sweep, a label, a suite or a model: safe as the name of a file or a folder everywhere."""
+"""Names of sweeps, labels, suites and models: safe as the name of a file or folder on every system."""
 
 import re
 
@@ -8,7 +8,7 @@ NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 
 
 def check_name(key: str, value: str) -> str:
-    """`value` itself. Raises ConfigError, which starts with `key`, unless it can be the name of a file."""
+    """Return `value`. Raises ConfigError that starts with `key` unless the value is a valid name."""
     if not isinstance(value, str) or not NAME.fullmatch(value):
         raise ConfigError(
             f"{key}: {str(value)[:80]!r} is not a name: 1 to 64 of a-z 0-9 . _ -, the first a letter or digit"

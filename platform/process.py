@@ -1,8 +1,8 @@
-"""How a computing process is set up: one thread, exact float32, and an allocator that keeps freed memory.
+"""Settings of a compute process: one thread, exact float32, and an allocator that keeps freed memory.
 
-Sums on one thread are the same on every machine of a kind, so pixels do not depend on the number of cores. Handing
-every freed temporary back to the system costs a page fault for each page of the next one: a 72 x 1536 product takes
-0.31 ms that way and 0.05 ms when the memory stays (glibc; elsewhere nothing is changed).
+Sums on one thread are equal on all machines of a kind, so pixels do not depend on the number of cores. If freed memory
+is returned to the system, each page of the next temporary tensor costs a page fault: a 72 x 1536 product takes 0.31 ms
+then, and 0.05 ms if the memory is kept (glibc only; other allocators are not changed).
 """
 
 import ctypes
@@ -12,7 +12,7 @@ M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 
 
 def set_up_computing() -> None:
-    """One torch thread, no TF32, freed memory of up to 32 MiB a piece is kept. Mutates the process; safe to repeat."""
+    """Set one torch thread, no TF32, and keep freed blocks of up to 32 MiB. Mutates the process; safe to repeat."""
     import torch
 
     torch.set_num_threads(1)
@@ -25,7 +25,7 @@ def set_up_computing() -> None:
 def compute_exactly() -> None:
     """Compute float32 without TF32, and let cuDNN choose kernels by rule. Mutates the process; safe to repeat.
 
-    PyTorch rounds the inputs of float32 convolutions to TF32 unless told otherwise: ten bits of mantissa, a relative
+    PyTorch rounds the inputs of float32 convolutions to TF32 by default: ten bits of mantissa, a relative
     error of 5e-4 for each product. `cudnn.benchmark` would choose kernels by their run times, so the last bits
     could differ from process to process.
     """
@@ -37,7 +37,7 @@ def compute_exactly() -> None:
 
 
 def rss_bytes() -> int:
-    """What this process holds now. The kernel's own peak would be that of the largest take so far, not of this one."""
+    """Current resident memory. The kernel's peak would be that of the largest take so far, not of this one."""
     import psutil
 
     return int(psutil.Process().memory_info().rss)

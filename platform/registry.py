@@ -1,8 +1,8 @@
-"""Names for pluggable parts: one folder, one file per part, one decorator.
+"""Registries of pluggable parts: one folder, one file per part, one decorator.
 
-A registry owns the mapping from a user-visible name to a class of one package. The package's modules are imported at
-the first look-up, never earlier, so that `longtake --help` stays light. An import error is never swallowed: a part that
-cannot be imported fails loudly instead of going missing.
+A registry maps user-visible names to the classes of one package. The package's modules are imported at the first
+look-up, so that `longtake --help` is fast. Import errors are raised, so that a part that cannot be imported is not
+silently missing.
 """
 
 import difflib
@@ -18,14 +18,14 @@ U = TypeVar("U")
 
 
 def did_you_mean(name: str, known: list[str]) -> str:
-    """'; did you mean 'rag'? known: native, rag': the end of every message about an unknown name."""
+    """'did you mean 'rag'? known: native, rag', the end of every message about an unknown name."""
     near = difflib.get_close_matches(name, known, n=1)
     hint = f"did you mean {near[0]!r}? " if near else ""
     return f"{hint}known: {', '.join(known) or 'none'}"
 
 
 class Registry(Generic[T]):
-    """Maps names to parts of `package`; `noun` is what messages call a part ('method', 'metric', ...)."""
+    """Maps names to parts of `package`; `noun`: the kind of part in messages ('method', 'metric', ...)."""
 
     def __init__(self, noun: str, package: str) -> None:
         self.noun = noun
@@ -35,13 +35,13 @@ class Registry(Generic[T]):
         self._loaded = False
 
     def register(self, name: str, *former: str) -> Callable[[U], U]:
-        """Decorator that gives a part its name. Raises ValueError when another part already has it. `former`: earlier
-        names, which `get` still takes and `names` omits."""
+        """Decorator that registers a part under a name. Raises ValueError if another part has this name. `former`:
+        earlier names, which `get` still accepts and `names` omits."""
 
         def add(item: U) -> U:
-            held = self._items.get(name)
-            if held is not None and _origin(held) != _origin(item):
-                raise ValueError(f"{self.noun} {name!r} is registered twice: {_origin(held)} and {_origin(item)}")
+            other = self._items.get(name)
+            if other is not None and _origin(other) != _origin(item):
+                raise ValueError(f"{self.noun} {name!r} is registered twice: {_origin(other)} and {_origin(item)}")
             self._items[name] = item  # type: ignore[assignment]
             self._former |= dict.fromkeys(former, name)
             return item
@@ -49,7 +49,7 @@ class Registry(Generic[T]):
         return add
 
     def get(self, name: str) -> T:
-        """The part called `name`. Raises ConfigError with the near miss and the known names."""
+        """The part called `name`. Raises ConfigError with the closest and all known names."""
         name, *_ = self.names_of(given := name)
         if name not in self._items:
             raise ConfigError(f"unknown {self.noun} {given!r}; {did_you_mean(given, self.names())}")

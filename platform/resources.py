@@ -1,7 +1,7 @@
-"""What a sampler may compute with: device, compiler, precision, room for the bank.
+"""Resources of a sampler: device, compiler, precision, capacity of the bank.
 
-Only fp8 is part of a take's identity. The other settings do not change pixels on one kind of machine. Between kinds (a
-CPU and a GPU, two GPUs) numbers round differently, so the record of a take names what it was computed on.
+Only fp8 is part of a take's identity. The other settings do not change pixels on one kind of machine. Different kinds
+(a CPU and a GPU, two GPUs) round differently, so the record of a take names its hardware and software.
 """
 
 import ctypes
@@ -35,7 +35,7 @@ STAGING_ENTRIES = WRITING_SLOTS + READING_SLOTS
 
 @dataclass(frozen=True)
 class BankCapacity:
-    """Room for evicted keys and values of one sampler, filled in this order.
+    """Memory for evicted keys and values of one sampler, filled in this order.
 
     `gpu_gib`: device memory, not used on a CPU. `host_gib`: host memory, pinned if the device is a GPU; None: the
     sampler's share of the free memory when it starts. `disk`: the folder of an unnamed file, which disappears with the
@@ -55,7 +55,7 @@ class BankCapacity:
             raise ConfigError("workers.bank.disk: is empty; give a folder on a fast disk, or null")
 
     def on_this_machine(self, samplers: int) -> "BankCapacity":
-        """The same room with `host_gib` set; the default is half of the free memory, divided by `samplers`."""
+        """The same capacity with `host_gib` set, by default to half of the free memory divided by `samplers`."""
         if self.host_gib is not None:
             return self
         share = HOST_SHARE * free_bytes() / samplers
@@ -64,10 +64,10 @@ class BankCapacity:
 
 @dataclass(frozen=True)
 class Resources:
-    """`device`: auto (a GPU if there is one), cpu, cuda or cuda:N; `decode_device`: None is the same one.
+    """`device`: auto (a GPU if there is one), cpu, cuda or cuda:N; `decode_device`: None for the same device.
     `texts`: the folder of cached text embeddings. `attention_shares`: measure how much attention each frame gets.
-    `precision`: one of PRECISIONS; None is the backbone's own.
-    `samplers_per_machine`: the most samplers that share one machine's memory."""
+    `precision`: one of PRECISIONS; None for the backbone's own.
+    `samplers_per_machine`: the largest number of samplers that share one machine's memory."""
 
     device: str = "auto"
     decode_device: str | None = None
@@ -82,7 +82,7 @@ class Resources:
         check_precision(self.precision)
 
     def compute_device(self) -> "torch.device":
-        """The device to compute on. Raises ConfigError for a GPU that is not there."""
+        """The device to compute on. Raises ConfigError for a GPU that does not exist."""
         return find_device(self.device)
 
     def decoding_device(self) -> "torch.device":
@@ -112,6 +112,6 @@ def find_device(name: str, key: str = "device") -> "torch.device":
     if device.type == "cuda":
         count = torch.cuda.device_count()
         if (device.index or 0) >= count:
-            raise ConfigError(f"workers.{key}: {name!r} is not there, of {count} CUDA devices; use cpu or auto")
+            raise ConfigError(f"workers.{key}: {name!r} does not exist; CUDA devices: {count}; use cpu or auto")
         return torch.device("cuda", device.index or 0)
     return device

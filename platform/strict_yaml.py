@@ -1,8 +1,8 @@
-"""The subset of YAML that Longtake's files may use, read without surprises.
+"""Reads the subset of YAML that Longtake's files may use.
 
-Owns text -> plain values. Refused with file, line and rule: more than 1 MiB or 20,000 values, other encodings than
+Converts text to plain values. Refused with file, line and rule: more than 1 MiB or 20,000 values, other encodings than
 UTF-8, anchors, aliases, tags, several documents, depth over 30, duplicate keys, `${`, and the words and numbers that
-YAML 1.1 turns into something else (yes, 010), or that means "missing" elsewhere (???). Knows no schema.
+YAML 1.1 converts to other values (yes, 010), or that mean "missing" in OmegaConf (???). Knows no schema.
 """
 
 import math
@@ -28,10 +28,10 @@ _FLOAT = re.compile(r"[-+]?([0-9]+\.[0-9]*|\.[0-9]+|[0-9]+(?=[eE]))([eE][-+]?[0-
 
 
 def read_text(path: Path) -> str:
-    """The text of a user's file, bounded in size. Raises ConfigError."""
+    """The text of a user's file of limited size. Raises ConfigError."""
     try:
         if path.is_dir():
-            raise ConfigError(f"{path}: is a folder; give the path of a file")
+            raise ConfigError(f"{path}: is a folder; use the path of a file")
         if not path.exists():
             raise ConfigError(f"{path}: no such file; check the path")
         with path.open("rb") as file:
@@ -52,7 +52,7 @@ def parse(text: str, where: str) -> Any:
 
 
 def plain_scalar(text: str) -> Any:
-    """What an unquoted word means. Raises ValueError with the rule for a word that YAML 1.1 would change."""
+    """The value of an unquoted word. Raises ValueError with the rule for a word that YAML 1.1 would change."""
     if text in _WORDS or text.lower() in ("null", "true", "false"):
         return _WORDS[text.lower()]
     if text.lower() in _SURPRISES:
@@ -82,7 +82,7 @@ def dump(value: Any) -> str:
 
 
 class _Reader:
-    """Builds values from the parser's events, so that nothing is expanded or constructed before it was checked."""
+    """Builds values from the parser's events, so that everything is checked before it is expanded or constructed."""
 
     def __init__(self, text: str, where: str) -> None:
         self.where = where
@@ -118,7 +118,7 @@ class _Reader:
         if event.tag is not None and event.tag != "!":
             raise self.error(f"the tag {event.tag[:60]!r} is not read; remove it", event.start_mark)
         if "${" in getattr(event, "value", ""):
-            raise self.error("'${' is not read: values are taken as they stand", event.start_mark)
+            raise self.error("'${' is not read; values are used literally, so write the value out", event.start_mark)
 
     def value(self, event: Any, depth: int) -> Any:
         self.check(event)

@@ -1,7 +1,7 @@
-"""A take: one video to make, and the identity that decides whether it was made already.
+"""A take: one video to generate, and the id that identifies it.
 
-A take's id hashes everything that changes its pixels (weights included, through the fingerprint) and nothing that does
-not: the label a method goes by, the length in seconds behind the frame count, machines and paths never count.
+The id hashes everything that changes the pixels (weights included, through the fingerprint) and nothing else: the label
+of a method, the length in seconds behind the frame count, machines and paths do not count.
 """
 
 import hashlib
@@ -15,13 +15,13 @@ FRAMES_PER_LATENT = 4
 
 
 def canonical_json(value: Any) -> str:
-    """One spelling per value: sorted keys, no spaces, ASCII. Raises ValueError on NaN and infinity."""
+    """Canonical JSON: sorted keys, no spaces, ASCII. Raises ValueError for NaN and infinity."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
 @dataclass(frozen=True)
 class Cell:
-    """What a leaderboard row is about; `method` is the method's label."""
+    """The subject of a leaderboard row. `method`: the method's label."""
 
     backbone: str
     method: str
@@ -33,7 +33,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class MethodSpec:
-    """A context method: its registered name, the label it is shown by, and its resolved parameters."""
+    """A context method: its registered name, its label in tables, and its resolved parameters."""
 
     name: str
     label: str
@@ -45,7 +45,7 @@ class MethodSpec:
 
 @dataclass(frozen=True)
 class Take:
-    """One video to make. `latent_frames` counts the `prefix_frames` that are given rather than generated."""
+    """One video to generate. `latent_frames` includes the `prefix_frames`, which are given and not generated."""
 
     backbone: str
     method: MethodSpec
@@ -58,15 +58,15 @@ class Take:
 
     @cached_property
     def id(self) -> str:
-        """16 hex characters, equal for two takes exactly when their pixels are.
+        """16 hex characters, equal for two takes if and only if their pixels are equal.
 
-        A parameter that names weights goes by their hash: the fingerprint `method.<parameter>` stands in for it.
+        For a parameter that names weights, the fingerprint `method.<parameter>`, their hash, replaces the name.
         """
         identity = self.to_json()
         identity.pop("seconds")
         hashed = {name for name, _ in self.fingerprint}
-        told = {name: value for name, value in self.method.params.items() if value is not None}
-        params = {name: value for name, value in told.items() if f"method.{name}" not in hashed}
+        given = {name: value for name, value in self.method.params.items() if value is not None}
+        params = {name: value for name, value in given.items() if f"method.{name}" not in hashed}
         identity["method"] = {"name": self.method.name, "params": params}
         identity["fingerprint"] = sorted(identity["fingerprint"])
         return hashlib.sha256(canonical_json(identity).encode()).hexdigest()[:16]

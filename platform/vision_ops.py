@@ -1,8 +1,8 @@
-"""torchvision beside a torch that it was not built for.
+"""Makes torchvision importable with a build of torch that it was not built for.
 
-The registry's torchvision is built for CUDA. Beside a CPU torch its compiled operators do not load, and its import
-fails on two that it only annotates, nms and qnms. Nothing here uses them: declared, they let the import pass. Whoever
-imports torchvision, or a library that does (timm, open_clip, pyiqa, transformers, diffusers), calls `ready` first.
+The torchvision of PyPI is built for CUDA. With a CPU build of torch its compiled operators do not load, and its import
+fails on two operators that it only annotates, nms and qnms. Longtake uses neither, so declaring them lets the import
+succeed. Call `ready` before importing torchvision or a library that imports it (timm, open_clip, transformers, ...).
 """
 
 import importlib
@@ -18,9 +18,9 @@ _declared: list[Any] = []
 
 @cache
 def ready() -> None:
-    """Make `import torchvision` work, with its own operators where they load; does nothing where it is not installed.
+    """Make `import torchvision` work, with its own operators if they load. Does nothing if it is not installed.
 
-    Raises what that import raises when something else is wrong with it.
+    Raises the error of the import if it fails for another reason.
     """
     if importlib.util.find_spec("torchvision") is None:
         return
@@ -36,7 +36,7 @@ def ready() -> None:
 
 
 def declare() -> None:
-    """Declare the two operators, and forget the import that failed for want of them."""
+    """Declare the two missing operators, and remove the modules of the failed import."""
     import torch
 
     for name in [name for name in sys.modules if name.partition(".")[0] == "torchvision"]:

@@ -72,7 +72,7 @@ def drive(config: MemoryConfig, videos: TrueVideos, window: Window, tell: Callab
             method.forget(first)
             method.observe(first, videos.latents[:, first : first + window.block])
             tell(first + window.block)
-        described = list(unit_length(method.descriptors.all)) if method.describes else None
+        described = list(unit_length(method.descriptors.all)) if method.needs_descriptors else None
     if described is not None and not all(bool((one.norm(dim=-1) > 0.5).all()) for one in described):  # NaN is not
         wrong = "has no direction (0, NaN or infinity) for true latents; train it again"
         raise WeightsError(f"descriptor {config.described_by}: {wrong}")

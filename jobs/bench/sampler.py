@@ -22,7 +22,7 @@ from longtake.platform import kernels
 from longtake.platform.backbones.base import BackboneSpec
 from longtake.platform.dtypes import torch_dtype
 from longtake.platform.errors import ConfigError
-from longtake.platform.generation.sampler import chosen_method
+from longtake.platform.generation.sampler import method_config
 from longtake.platform.methods.base import Window
 from longtake.platform.models import attention
 
@@ -70,7 +70,7 @@ def check(options: BenchOptions) -> Window:
     spec = stand_in(options).spec
     windows = []
     for method in options.methods:
-        chosen = chosen_method(options.take(method, spec.frames_per_block))
+        chosen = method_config(options.take(method, spec.frames_per_block))
         windows.append(chosen.window_in(spec.window))
         chosen.check(windows[-1], spec.latent)
     if len(set(options.methods)) < len(options.methods):

@@ -1,7 +1,7 @@
-"""What a backbone is: a frozen generator with its text encoder, its decoder and its numbers.
+"""The interface of a backbone: a frozen generator with its text encoder, decoder and specification.
 
-One file in this folder adds one. A backbone owns its weights and says how a prompt conditions it and how its latents
-become frames; it knows no method, no path of a run and no Ray.
+To add a backbone, add a file to this folder. A backbone owns its weights and defines how a prompt conditions it and how
+its latents are decoded. It knows no method, no path of a run and no Ray.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ if TYPE_CHECKING:
     from longtake.platform.models.causal_dit import CausalDiT
 
 ENGINE = "1"
-"""Part of every take's identity; it changes when the same weights and inputs would give other pixels."""
+"""Part of every take's identity. Raise it when the same weights and inputs would give other pixels."""
 
 
 @dataclass(frozen=True)
 class BackboneSpec:
-    """The published (or measured) numbers of a backbone.
+    """The published or measured numbers of a backbone.
 
-    `gpus`: how many a sampler of it computes on; `dtype`: what the network computes in, wherever that is. For estimates
-    only: `cpu_gflops` and `gpu_tflops` are what one core or one GPU reaches when sampling (`gpu_basis`: where that is
-    from), `finishing_seconds` what decoding, encoding and scoring a second of video takes a core.
+    `gpus`: how many GPUs a sampler uses; `dtype`: the dtype of the network, on any device. For estimates only:
+    `cpu_gflops` and `gpu_tflops` are the rates of one core or one GPU when sampling (`gpu_basis`: their source), and
+    `postprocess_seconds` is the CPU time for decoding, encoding and scoring one second of video.
     """
 
     name: str
@@ -54,7 +54,7 @@ class BackboneSpec:
     cpu_gflops: float = 20.0
     gpu_tflops: float = 200.0
     gpu_basis: str = "assumed"
-    finishing_seconds: float = 0.2
+    postprocess_seconds: float = 0.2
     video_bytes_per_second: int = 20_000
 
     @property
@@ -75,7 +75,7 @@ class BackboneSpec:
         return self.network.block_flops(len(self.schedule.steps), window.block, window.size)
 
     def compute_seconds(self, flops: int, on_gpu: bool) -> dict[str, float]:
-        """Seconds of sampling by what computes it: cpu_seconds or gpu_seconds."""
+        """Seconds of sampling, as cpu_seconds or gpu_seconds."""
         if on_gpu:
             return {"gpu_seconds": flops / (self.gpu_tflops * 1e12)}
         return {"cpu_seconds": flops / (self.cpu_gflops * 1e9)}
@@ -83,7 +83,7 @@ class BackboneSpec:
 
 @dataclass(frozen=True)
 class Condition:
-    """What a prompt makes of a take: text [1, rows, text_dim], and the camera's columns [F] in a known world."""
+    """The conditioning of a prompt: text [1, rows, text_dim] and, in a world with a camera, its columns [F]."""
 
     text: Tensor
     columns: np.ndarray | None = None
@@ -92,14 +92,14 @@ class Condition:
 
 
 class Decoder(Protocol):
-    """Decodes a stream: latents [n, C, H, W] to a new array of uint8 frames [m, height, width, 3]. Keeps what the next
-    call needs."""
+    """Decodes a stream: latents [n, C, H, W] to a new array of uint8 frames [m, height, width, 3]. Keeps the state for
+    the next call."""
 
     def push(self, latents_FCHW: Tensor) -> np.ndarray: ...
 
 
 class Backbone(ABC):
-    """Loaded weights; the class methods work without loading any."""
+    """A backbone with loaded weights. Its class methods load none."""
 
     spec: ClassVar[BackboneSpec]
     network: CausalDiT
@@ -120,11 +120,11 @@ class Backbone(ABC):
     @classmethod
     @abstractmethod
     def check_prompt(cls, prompt: str) -> None:
-        """Raises ConfigError if the backbone cannot be told this."""
+        """Raises ConfigError if the backbone does not accept this prompt."""
 
     @classmethod
     def check_seed(cls, seed: int) -> None:
-        """Raises ConfigError if a take of this seed would not be a fair one."""
+        """Raises ConfigError for a seed that the training of the backbone used."""
 
     @abstractmethod
     def condition(self, prompt: str, latent_frames: int) -> Condition: ...
@@ -133,24 +133,24 @@ class Backbone(ABC):
     def decoder(self, prompt: str, latent_frames: int) -> Decoder: ...
 
     def prefix_latents(self, prompt: str, seed: int, frames: int) -> Tensor:
-        """Real latents [F, C, H, W] that a take may start from. Raises ConfigError where there are none."""
-        raise ConfigError(f"backbone {self.spec.name} has no real frames to start from; set prefix_s to 0")
+        """Real latents [F, C, H, W] for the prefix of a take. Raises ConfigError if the backbone has none."""
+        raise ConfigError(f"backbone {self.spec.name} has no real frames for a prefix; set prefix_s to 0")
 
     @classmethod
     def text_source(cls) -> TextSource | None:
-        """The encoder that turns this backbone's prompts into embeddings; None if it reads prompts itself."""
+        """The encoder of this backbone's prompts; None if the backbone parses prompts itself."""
         return None
 
     @classmethod
-    def cost(cls, take: Take, chosen: MethodConfig, on_gpu: bool = False) -> dict[str, float]:
-        """An estimate for `longtake plan`: cpu_seconds on one core or gpu_seconds on one GPU, bytes of the bank, of one
-        of its entries, and of the video."""
-        spec, window = cls.spec, chosen.window_in(cls.spec.window)
+    def cost(cls, take: Take, method: MethodConfig, on_gpu: bool = False) -> dict[str, float]:
+        """An estimate for `longtake plan`: cpu_seconds on one core or gpu_seconds on one GPU, and bytes of the bank, of
+        one of its entries, and of the video."""
+        spec, window = cls.spec, method.window_in(cls.spec.window)
         seconds = take.latent_frames / spec.latent_fps
-        frames = chosen.banked_frames(take.latent_frames, window, spec.frame)
-        entry = chosen.entry_bytes(spec.frame)
+        frames = method.banked_frames(take.latent_frames, window, spec.frame)
+        entry = method.entry_bytes(spec.frame)
         costs = spec.compute_seconds(take.latent_frames // spec.frames_per_block * spec.block_flops(window), on_gpu)
-        costs["cpu_seconds"] = costs.get("cpu_seconds", 0.0) + seconds * spec.finishing_seconds
+        costs["cpu_seconds"] = costs.get("cpu_seconds", 0.0) + seconds * spec.postprocess_seconds
         return costs | {
             "bank_bytes": frames * entry,
             "entry_bytes": entry,
@@ -172,7 +172,7 @@ def check_precision(spec: BackboneSpec, precision: str | None) -> None:
 
 
 def prepare_network(network: CausalDiT, resources: Resources) -> CausalDiT:
-    """The loaded network where and how it will compute, without gradients. Mutates it."""
+    """Prepare a loaded network for sampling on its device, without gradients. Mutates it."""
     network = network.to(resources.compute_device()).eval().requires_grad_(False).lay_out()
     if resources.precision == "fp8":
         from longtake.platform.models import fp8

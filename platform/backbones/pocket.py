@@ -1,8 +1,8 @@
-"""The pocket backbones: tiny, really trained video diffusion models of the skyline world, shipped with the package.
+"""The pocket backbones: small trained video diffusion models of the skyline world, shipped with the package.
 
-`pocket` was trained with its sliding window alone, so memory is training-free for it, as for the paper's backbones;
-`pocket-mem` was also trained with frames of the past in its context. Their model cards lie beside the weights. Both
-are told the camera's column of every frame, which no Wan backbone is.
+`pocket` was trained only with its sliding window, so memory is training-free for it, as for the paper's backbones;
+`pocket-mem` was also trained with frames of the past in its context. The model cards are beside the weights. Both are
+conditioned on the camera's column of every frame, which no Wan backbone is.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ WEIGHTS = Path(__file__).parent / "weights"
 
 
 def pocket_spec(name: str) -> BackboneSpec:
-    """Estimates as measured in the demo on two shared cores."""
+    """Specification of a pocket backbone; its estimates were measured in the demo on two shared cores."""
     return BackboneSpec(
         name,
         NETWORK,
@@ -41,14 +41,14 @@ def pocket_spec(name: str) -> BackboneSpec:
         provides_prefix=True,
         has_camera=True,
         cpu_gflops=8.0,
-        finishing_seconds=0.17,
+        postprocess_seconds=0.17,
         video_bytes_per_second=3_700,
     )
 
 
 @backbones.register("pocket")
 class Pocket(Backbone):
-    """Trained with the sliding window alone."""
+    """Trained only with the sliding window."""
 
     spec: ClassVar[BackboneSpec] = pocket_spec("pocket")
 
@@ -77,14 +77,14 @@ class Pocket(Backbone):
     @classmethod
     def check_seed(cls, seed: int) -> None:
         if seed >= TRAINING_SEEDS_FROM:
-            raise ConfigError(f"seed {seed}: training streets begin at {TRAINING_SEEDS_FROM}; take a lower one")
+            raise ConfigError(f"seed {seed}: the training used seeds from {TRAINING_SEEDS_FROM} on; use a lower seed")
 
     def condition(self, prompt: str, latent_frames: int) -> Condition:
         import torch
 
-        told = parse(prompt)
-        text = torch.from_numpy(told.text_tokens()).unsqueeze(0)
-        return Condition(text, told.camera(latent_frames), VIEW_COLUMNS, COLUMNS)
+        parsed = parse(prompt)
+        text = torch.from_numpy(parsed.text_tokens()).unsqueeze(0)
+        return Condition(text, parsed.camera(latent_frames), VIEW_COLUMNS, COLUMNS)
 
     def decoder(self, prompt: str, latent_frames: int) -> StreamingDecoder:
         from longtake.platform.pocket.codec import StreamingDecoder
@@ -92,11 +92,11 @@ class Pocket(Backbone):
         return StreamingDecoder(self.codec, parse(prompt).camera(latent_frames))
 
     def prefix_latents(self, prompt: str, seed: int, frames: int) -> Tensor:
-        """True views of the street of (prompt, seed) along the prompt's camera: [F, 48, 1, 8]."""
-        told = parse(prompt)
-        street = self.codec.encode_panorama(panorama(told.sky, told.material, seed))
-        places = (told.camera(frames)[:, None] + np.arange(VIEW_COLUMNS)) % COLUMNS
-        return street[places].transpose(1, 2).unsqueeze(2)
+        """True views of the scene of (prompt, seed) along the prompt's camera: [F, 48, 1, 8]."""
+        parsed = parse(prompt)
+        scene = self.codec.encode_panorama(panorama(parsed.sky, parsed.material, seed))
+        columns = (parsed.camera(frames)[:, None] + np.arange(VIEW_COLUMNS)) % COLUMNS
+        return scene[columns].transpose(1, 2).unsqueeze(2)
 
 
 @backbones.register("pocket-mem")

@@ -1,8 +1,8 @@
 """Sizes, schedule and window of the pocket backbones: one Wan-shaped network over a row of eight column tokens.
 
-What makes it a model of its world is its spec alone: one token per visible column, half of each head's rotary pairs
-on time and half on the column, and the column of a frame's left edge (known from the prompt's camera script) added
-to its tokens' x positions. It is pose-conditioned, which the Wan family is not.
+Only its spec is specific to its world: one token per visible column, half of each head's rotary pairs for time and
+half for the column, and the column of a frame's left edge (known from the prompt's camera script) added to the x
+positions of its tokens. The network is pose-conditioned, which the Wan family is not.
 """
 
 from longtake.platform.methods.base import Window

@@ -1,8 +1,8 @@
 """Wan 2.1 T2V 1.3B made causal: Self-Forcing, Causal-Forcing and LongLive, at 480x832 and 16 frames a second.
 
-They share the network, the few-step schedule, the VAE and the text encoder, and differ in weights and window. Weights
-are the published ones, brought by `longtake weights pull`; a file that is missing, changed or of another architecture
-is an error before anything is loaded. The text encoder is not loaded here: a sweep encodes its prompts first, once.
+They share the network, the few-step schedule, the VAE and the text encoder, and differ in weights and window. `longtake
+weights pull` fetches the published weights. A file that is missing, changed or of another architecture is an error
+before anything is loaded. The text encoder is not loaded here: a sweep encodes its prompts once, at the start.
 """
 
 from typing import ClassVar
@@ -50,10 +50,10 @@ SCHEDULE = FlowSchedule(steps=(1000, 750, 500, 250), shift=5.0)
 DECODE = "2"
 """Part of a take's identity, like ENGINE. Raise it when the same latents would be decoded to other pixels."""
 H100_TFLOPS = 244.0
-"""What LongLive's published 20.7 frames a second on one H100 come to: 141.5 TFLOP for 12 frames at window 12, with the
-whole of the commit pass."""
+"""The rate of LongLive's published 20.7 frames a second on one H100: 141.5 TFLOP for 12 frames at window 12, with the
+whole commit pass."""
 VIDEO_BYTES_PER_SECOND = 133_000
-"""Of real 30 s videos at this size: 4.0 MB each."""
+"""Measured on real 30 s videos of this size: 4.0 MB each."""
 
 
 def wan_spec(name: str, window: Window) -> BackboneSpec:
@@ -67,13 +67,13 @@ def wan_spec(name: str, window: Window) -> BackboneSpec:
         gpus=1.0,
         dtype="bf16",
         gpu_tflops=H100_TFLOPS,
-        gpu_basis="what LongLive publishes for an H100",
+        gpu_basis="published for LongLive on an H100",
         video_bytes_per_second=VIDEO_BYTES_PER_SECOND,
     )
 
 
 class Wan(Backbone):
-    """What the three have in common. `generator` and `lora` name their artefacts."""
+    """The common base of the three backbones. `generator` and `lora`: names of artefacts."""
 
     generator: ClassVar[str]
     lora: ClassVar[str | None] = None
@@ -92,6 +92,7 @@ class Wan(Backbone):
 
     @classmethod
     def artefacts(cls) -> dict[str, str]:
+        """Role of each artefact that affects the pixels -> its name in the catalogue."""
         parts = {"weights": cls.generator, "lora": cls.lora, "vae": "wan-vae", "text": "wan-text"}
         return {part: name for part, name in parts.items() if name}
 
@@ -103,11 +104,11 @@ class Wan(Backbone):
 
     @classmethod
     def check_weights(cls) -> None:
-        """WeightsError unless every file is there and of this architecture, by the files' headers."""
+        """Raises WeightsError unless every file exists and its header fits this architecture."""
         missing = [name for name in cls.artefacts().values() if state(artefact(name)) == ABSENT]
         if missing:
             names = " ".join(missing)
-            raise WeightsError(f"{weights_root()}: {names} not there; run longtake weights pull {names}")
+            raise WeightsError(f"{weights_root()}: missing {names}; run longtake weights pull {names}")
         from longtake.platform.models.causal_dit import empty_dit
 
         network = empty_dit(cls.spec.network)
@@ -117,7 +118,7 @@ class Wan(Backbone):
     @classmethod
     def check_prompt(cls, prompt: str) -> None:
         if not prompt.strip():
-            raise ConfigError("is empty; say what the video shows")
+            raise ConfigError("is empty; describe the video")
 
     @classmethod
     def text_source(cls) -> TextSource:

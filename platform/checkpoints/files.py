@@ -1,7 +1,7 @@
-"""Weights from files into networks: key clean-up, strict loading, hashes.
+"""Loads weights from files into networks: cleans keys, loads strictly, computes hashes.
 
-Every weight that the network has must be in the file and every weight in the file must be used; anything else is an
-error that lists both sides. Networks are filled from safetensors alone: they hold numbers and cannot hold code.
+The weights of the file and of the network must match exactly; otherwise an error lists both sides. Networks are loaded
+from safetensors only, which cannot contain code.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def load_safetensors(path: Path) -> dict[str, Tensor]:
 
 
 def load_strict(network: nn.Module, weights: dict[str, Tensor], origin: Path) -> None:
-    """Copy `weights` into `network`, in the network's dtype; WeightsError on any difference in names or shapes."""
+    """Copy `weights` into `network`, in the network's dtype. Raises WeightsError if names or shapes differ."""
     check_fit(shapes_of(weights), shapes_of(network.state_dict()), str(origin))
     for key, value in weights.items():
         check_finite(value, key, origin)
@@ -44,19 +44,19 @@ def load_into(
     lora: Path | None = None,
     alpha_over_r: float = 1.0,
 ) -> None:
-    """Give `network`, which may be on the meta device, the weights of a safetensors file, one tensor at a time.
+    """Load a safetensors file into `network`, which may be on the meta device, one tensor at a time.
 
-    `dtype` None keeps each weight's own. A LoRA is merged in float32 before the cast. Never holds a second copy of the
-    file. Raises WeightsError on any difference in names or shapes and for numbers that are not finite.
+    With `dtype` None, each weight keeps its dtype. A LoRA is merged in float32 before the cast. Never holds a second
+    copy of the file. Raises WeightsError if names or shapes differ, or for numbers that are not finite.
     """
     check_header(path, network)
     if lora is not None:
         check_lora_header(lora, network)
     loaded: dict[str, Tensor] = {}
-    updates: Any = opened(lora) if lora else nullcontext()
-    with opened(path) as base, updates as update:
+    lora_file: Any = opened(lora) if lora else nullcontext()
+    with opened(path) as base, lora_file as update:
         pairs = lora_pairs(update.keys(), str(lora)) if lora else {}
-        for key in base.keys():  # noqa: SIM118  the file is no dict
+        for key in base.keys():  # noqa: SIM118  the file is not a dict
             name, value = clean_key(key), base.get_tensor(key).to(device)
             if name in pairs:
                 a, b = (update.get_tensor(side).to(device) for side in (pairs[name].a, pairs[name].b))
@@ -67,29 +67,29 @@ def load_into(
 
 
 def check_header(path: Path, network: nn.Module, renames: Callable[[str], str] = clean_key) -> None:
-    """WeightsError unless names and shapes in a safetensors header are the network's; reads no numbers."""
+    """Raises WeightsError unless the names and shapes in a safetensors header are the network's; reads no numbers."""
     check_fit(header_shapes(path, renames), shapes_of(network.state_dict()), str(path))
 
 
 def check_lora_header(path: Path, network: nn.Module) -> None:
-    """WeightsError unless a LoRA file is pairs alone, each for a weight of the network that its product fits."""
+    """Raises WeightsError unless a LoRA file contains only pairs, each of which fits a weight of the network."""
     shapes = header_shapes(path, str)
     check_pairs(lora_pairs(shapes, str(path)), shapes, shapes_of(network.state_dict()), str(path))
 
 
 def header_shapes(path: Path, renames: Callable[[str], str]) -> dict[str, Shape]:
-    """Name -> shape of every tensor of a safetensors file, from its header alone."""
+    """Name -> shape of every tensor in the header of a safetensors file."""
     with opened(path) as file:
         keys = file.keys()
         shapes = {renames(key): tuple(file.get_slice(key).get_shape()) for key in keys}
     if len(shapes) < len(keys):
-        raise WeightsError(f"{path}: two of its weights have the same clean name; take another file")
+        raise WeightsError(f"{path}: two weights have the same clean name; use another file")
     return shapes
 
 
 @contextmanager
 def opened(path: Path) -> Iterator[Any]:
-    """A safetensors file, mapped; WeightsError when it is missing, cut short or something else."""
+    """A memory-mapped safetensors file. Raises WeightsError if it is missing, truncated or of another format."""
     from safetensors import SafetensorError, safe_open
 
     try:
@@ -105,7 +105,7 @@ def check_finite(value: Tensor, key: str, origin: Path) -> None:
 
 
 def sha256(path: Path) -> str:
-    """Hash of a weights file; WeightsError names the file if it is not there."""
+    """Hash of a weights file. Raises WeightsError if it cannot be read."""
     try:
         return file_sha256(path)
     except OSError as error:
@@ -113,7 +113,7 @@ def sha256(path: Path) -> str:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """A json file that goes with weights."""
+    """The content of a JSON file beside weights. Raises WeightsError."""
     try:
         return json.loads(path.read_text())
     except (OSError, ValueError) as error:

@@ -1,4 +1,4 @@
-"""Names and shapes of weights: what published names are called here, and how a file may differ from an architecture."""
+"""Names and shapes of weights: cleans published names and compares a file with an architecture."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Shape = tuple[int, ...]
 
 
 def clean_key(key: str) -> str:
-    """A published key without its `model.` prefix and wrappers' residues."""
+    """A published key without the `model.` prefix and the parts that wrappers leave."""
     for residue in RESIDUES:
         key = key.replace(residue, "")
     return key.removeprefix("model.")
@@ -27,16 +27,16 @@ def shapes_of(weights: Mapping[str, Tensor]) -> dict[str, Shape]:
     return {name: tuple(value.shape) for name, value in weights.items()}
 
 
-def check_fit(found: Mapping[str, Shape], needed: Mapping[str, Shape], origin: str) -> None:
-    """WeightsError that lists both sides' names, or both shapes, unless they are the same."""
-    missing, unexpected = sorted(needed.keys() - found.keys()), sorted(found.keys() - needed.keys())
+def check_fit(shapes: Mapping[str, Shape], expected: Mapping[str, Shape], origin: str) -> None:
+    """Raises WeightsError, with the names or shapes of both sides, unless they are equal."""
+    missing, unexpected = sorted(expected.keys() - shapes.keys()), sorted(shapes.keys() - expected.keys())
     if missing or unexpected:
         raise WeightsError(f"{origin}: missing {listing(missing)}; unexpected {listing(unexpected)}")
-    other = [name for name in needed if found[name] != needed[name]]
-    for name in other:
-        shapes = f"{list(found[name])}, the architecture needs {list(needed[name])}"
-        more = f"; {len(other) - 1} more differ" if len(other) > 1 else ""
-        raise WeightsError(f"{origin}: {name} has shape {shapes}{more}")
+    different = [name for name in expected if shapes[name] != expected[name]]
+    for name in different:
+        both = f"{list(shapes[name])}, the architecture needs {list(expected[name])}"
+        more = f"; {len(different) - 1} more differ" if len(different) > 1 else ""
+        raise WeightsError(f"{origin}: {name} has shape {both}{more}")
 
 
 def listing(keys: list[str], most: int = 5) -> str:

@@ -1,7 +1,7 @@
-"""Tensors to a safetensors file, one after the other: 11 GB are written within the memory of one tensor.
+"""Writes tensors to a safetensors file one by one, so that 11 GB need the memory of one tensor.
 
-The format: a little-endian length of 8 bytes, a JSON header padded to 8, then the numbers of every tensor without gaps.
-The same tensors give the same bytes.
+The format: a little-endian length of 8 bytes, a JSON header padded to 8 bytes, then the numbers of every tensor without
+gaps. The same tensors give the same bytes.
 """
 
 import json
@@ -28,10 +28,10 @@ CODES = {
 
 
 def write_safetensors(weights: dict[str, Tensor], path: Path) -> None:
-    """Write and sync `path`; tensors may be mapped, strided or tied. WeightsError for a type that the format lacks."""
-    odd = {name: value.dtype for name, value in weights.items() if value.dtype not in CODES}
-    for name, dtype in odd.items():
-        raise WeightsError(f"{path.name}: {name} is {dtype}, which is not kept in safetensors; take another file")
+    """Write and sync `path`. Tensors may be mapped, strided or tied. Raises WeightsError for an unsupported dtype."""
+    unsupported = {name: value.dtype for name, value in weights.items() if value.dtype not in CODES}
+    for name, dtype in unsupported.items():
+        raise WeightsError(f"{path.name}: {name} is {dtype}, which safetensors does not support; use another file")
     names = sorted(weights, key=lambda name: (-weights[name].itemsize, name))  # wide types first keeps them aligned
     with path.open("wb") as file:
         file.write(header(weights, names))

@@ -1,9 +1,9 @@
-"""The context of one block, laid out for attention: every layer's rotated keys and values in one buffer.
+"""The context of one block in memory: the rotated keys and values of all layers in one buffer.
 
-It is filled once per block, for all layers at once; the passes of the block only overwrite the slots of the new
-frames. A slot whose (frame, time index, column) did not change since the last block is left alone, so a key is never
-rotated twice to the same place: under absolute positions nothing is moved at all. The order of slots is therefore not
-that of the plan, which attention cannot see.
+The buffer is filled once per block, for all layers; the passes of the block overwrite only the slots of the new frames.
+A slot whose (frame, time index, column) is the same as in the last block is kept, so no key is rotated twice to the
+same position: with absolute positions nothing moves. The order of slots therefore differs from the plan's, which does
+not change attention.
 
 Shapes: L layers, B batch, h heads, d head dim, T tokens a frame, S slots (frames).
 """
@@ -21,7 +21,7 @@ from longtake.platform.models.rope import frame_rotation
 from longtake.platform.models.spec import DiTSpec
 
 Place = tuple[int, int, int]
-"""What a slot holds: frame, time index, column of its left edge."""
+"""Content of a slot: frame, time index, column of its left edge."""
 
 
 class ContextBuffer:
@@ -43,45 +43,46 @@ class ContextBuffer:
         self.shares: AttentionShares | None = None
 
     def load(self, plan: Plan, cache: KVCache, columns: list[dict[int, int]] | None) -> None:
-        """Lay out `plan`; `columns` gives, per row, the left edge of frames in worlds that have one."""
+        """Load the frames of `plan`. `columns`: per row, the left edge of each frame, in worlds with a camera."""
         block = len(plan.query_times)
         self.used = len(plan.rows[0]) * self.tokens
         new_slots = [
             self.load_row(b, row, block, cache, columns[b] if columns else {}) for b, row in enumerate(plan.rows)
         ]
         places = [
-            [self.place(at, columns[b] if columns else {}) for at in row[-block:]] for b, row in enumerate(plan.rows)
+            [self.place(entry, columns[b] if columns else {}) for entry in row[-block:]]
+            for b, row in enumerate(plan.rows)
         ]
-        self.rotation = torch.stack([torch.cat([self.turn(place) for place in row]) for row in places])
+        self.rotation = torch.stack([torch.cat([self.rotation_at(place) for place in row]) for row in places])
         self.targets = [self.spans(slots) for slots in new_slots]
 
-    def place(self, at: Attended, columns: dict[int, int]) -> Place:
-        return at.frame, at.time, columns.get(at.frame, 0)
+    def place(self, entry: Attended, columns: dict[int, int]) -> Place:
+        return entry.frame, entry.time, columns.get(entry.frame, 0)
 
-    def turn(self, place: Place) -> Tensor:
+    def rotation_at(self, place: Place) -> Tensor:
         spec = self.spec
         grid = (spec.token_rows, spec.token_columns)
         return frame_rotation(place[1], *grid, place[2], spec.split, spec.rope_theta, self.device)
 
     def slots(self, plan: Plan, columns: list[dict[int, int]] | None) -> list[list[int]]:
-        """Per row, where the entries of the plan that was loaded last lie."""
+        """Per row, the slots of the entries of `plan`, which must be the last one loaded."""
         return [
-            [self.places[b][self.place(at, columns[b] if columns else {})] for at in row]
+            [self.places[b][self.place(entry, columns[b] if columns else {})] for entry in row]
             for b, row in enumerate(plan.rows)
         ]
 
     def missing(self, plan: Plan, columns: list[dict[int, int]] | None) -> list[Key]:
-        """Row and frame of everything past that `load` would have to fetch for `plan`."""
+        """Row and frame of each past entry that `load` would have to fetch for `plan`."""
         block = len(plan.query_times)
         return [
-            (b, at.frame)
+            (b, entry.frame)
             for b, row in enumerate(plan.rows)
-            for at in row[:-block]
-            if self.places[b].get(self.place(at, columns[b] if columns else {}), len(row)) >= len(row)
+            for entry in row[:-block]
+            if self.places[b].get(self.place(entry, columns[b] if columns else {}), len(row)) >= len(row)
         ]
 
     def spans(self, slots: list[int]) -> list[tuple[slice, slice]]:
-        """(tokens of the new frames, their place in the buffer): one pair per run of neighbouring slots."""
+        """(tokens of the new frames, their range in the buffer): one pair per run of neighbouring slots."""
         runs: list[list[int]] = []
         for i, slot in enumerate(slots):
             if runs and slots[i - 1] == slot - 1:
@@ -94,32 +95,32 @@ class ContextBuffer:
     def load_row(
         self, b: int, row: tuple[Attended, ...], block: int, cache: KVCache, columns: dict[int, int]
     ) -> list[int]:
-        """Fill the slots that changed; returns those of the new frames, which the passes write themselves."""
-        wanted = [self.place(at, columns) for at in row]
-        known = set(wanted)
+        """Fill the slots that changed. Returns the slots of the new frames, which the passes write."""
+        places = [self.place(entry, columns) for entry in row]
+        known = set(places)
         held = {place: slot for place, slot in self.places[b].items() if place in known and slot < len(row)}
         free = iter(sorted(set(range(len(row))) - set(held.values())))
-        slots = [held[place] if place in held else next(free) for place in wanted]
-        past = zip(wanted[:-block], slots[:-block], strict=True)
+        slots = [held[place] if place in held else next(free) for place in places]
+        past = zip(places[:-block], slots[:-block], strict=True)
         for place, slot in [(place, slot) for place, slot in past if place not in held]:
             self.write(b, slot, cache.entry(b, place[0]), place)
-        self.places[b] = dict(zip(wanted, slots, strict=True))
+        self.places[b] = dict(zip(places, slots, strict=True))
         return slots[-block:]
 
     def write(self, b: int, slot: int, entry: Tensor, place: Place) -> None:
-        """Rotate one entry [2, L, T, h, d] into its slot, all layers in one go."""
+        """Rotate one entry [2, L, T, h, d] into its slot, all layers at once."""
         span = slice(slot * self.tokens, (slot + 1) * self.tokens)
-        rope.rotate_into(entry[0], self.turn(place)[None], self.keys[:, b, :, span])
+        rope.rotate_into(entry[0], self.rotation_at(place)[None], self.keys[:, b, :, span])
         self.values[:, b, :, span] = entry[1].transpose(1, 2)
 
     def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
         """Attention of the new frames [B, N, h, d] over the context and themselves."""
         self.keep(layer, key, value)
         keys, values = self.keys[layer], self.values[layer]
-        turned = rope.rotated(query, self.rotation)
+        rotated = rope.rotated(query, self.rotation)
         if self.shares is not None:
-            self.shares.add(turned, keys[:, :, : self.used])
-        return attention(turned, keys[:, :, : self.used], values[:, :, : self.used]).transpose(1, 2)
+            self.shares.add(rotated, keys[:, :, : self.used])
+        return attention(rotated, keys[:, :, : self.used], values[:, :, : self.used]).transpose(1, 2)
 
     def keep(self, layer: int, key: Tensor, value: Tensor) -> None:
         """Write the new frames' keys and values [B, N, h, d] to their slots and, in a commit pass, to their entries."""
@@ -142,8 +143,8 @@ class ContextBuffer:
         """Write the new frames' keys, rotated, and values [B, N, h, d] into one layer's buffers [B, h, S * T, d]."""
         for b, spans in enumerate(self.targets):
             for source, target in spans:
-                turn = self.rotation[b : b + 1, source]
-                rope.rotate_into(key[b : b + 1, source], turn, keys[b : b + 1, :, target])
+                rotation = self.rotation[b : b + 1, source]
+                rope.rotate_into(key[b : b + 1, source], rotation, keys[b : b + 1, :, target])
                 values[b, :, target] = value[b, source].transpose(0, 1)
 
     def commit(self, layer: int, key: Tensor, value: Tensor) -> None:

@@ -1,4 +1,4 @@
-"""Hands latents from the stream that computes them to the thread that decodes them. Does nothing on a CPU.
+"""Passes latents from the stream that computes them to the thread that decodes them. Does nothing on a CPU.
 
 On a GPU, decode threads share one stream per device for the life of the process, because memory that is freed on a
 stream is reused on that stream only. The decode stream waits for an event after the block; the generating thread does
@@ -16,14 +16,14 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class LatentHandoff:
-    """Latents [n, C, H, W], and the event behind which they are there; None where they are there already."""
+    """Latents [n, C, H, W], and the event after which they can be read; None if they can be read now."""
 
     latents: Tensor
     ready: torch.cuda.Event | None = None
 
 
 def send(latents: Tensor) -> LatentHandoff:
-    """To be called on the stream that computes the latents; does not wait for them."""
+    """Call this on the stream that computes the latents. Does not wait for them."""
     if latents.device.type != "cuda":
         return LatentHandoff(latents)
     ready = torch.cuda.Event()
@@ -46,7 +46,7 @@ def received(sent: LatentHandoff) -> Iterator[Tensor]:
     stream = decode_stream(sent.latents.device)
     with torch.cuda.stream(stream):
         stream.wait_event(sent.ready)
-        with torch.inference_mode():  # outside of it, tensors made inside may not be marked
+        with torch.inference_mode():  # inference tensors can be recorded only in inference mode
             sent.latents.record_stream(stream)
         yield sent.latents
 

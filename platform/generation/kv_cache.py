@@ -1,7 +1,7 @@
-"""Keys and values of the frames that a rollout may attend: one tensor per frame, keys before rotation.
+"""Keys and values of the frames that a rollout can attend: one tensor per frame, keys before rotation.
 
-A frame is live while it is in the window. When it leaves, its rows go to the bank, if the method looks back; its tensor
-is used again for a new frame, so that the window's memory is that of the window, and of one block on its way out.
+A frame is live while it is in the window. When it leaves, its rows move to the bank if the method attends past frames.
+Its tensor is reused for a new frame, so the cache needs the memory of the window and of one block that is moving out.
 
 Entry shape: [2 (key, value), L layers, B batch, T tokens, h heads, d head dim].
 """
@@ -17,7 +17,7 @@ from longtake.platform.methods.base import Window
 
 
 class KVCache:
-    """The window's frames and, where the method needs it, the bank behind it."""
+    """The frames of the window and, if the method needs it, the bank of evicted frames."""
 
     def __init__(
         self,
@@ -32,16 +32,16 @@ class KVCache:
         self.window, self.bank = window, bank
         self.live: dict[int, Tensor] = {}
         self.spare: list[Tensor] = []
-        self.leaving: list[Tensor] = []
+        self.evicted: list[Tensor] = []
 
     def reserve(self, frames: int) -> None:
-        """Reserve room in the bank for `frames` of every row. Raises ConfigError when there is too little."""
+        """Reserve space in the bank for `frames` of every row. Raises ConfigError if there is too little."""
         if self.bank is not None:
             rows = self.entry_shape[2]
             self.bank.reserve(rows * frames, (*self.entry_shape[:2], *self.entry_shape[3:]))
 
     def open_block(self, first: int) -> list[Tensor]:
-        """Evict what the new block pushes out of the window, and give the new frames' (unwritten) entries."""
+        """Evict the frames that the new block displaces. Returns the new frames' uninitialised entries."""
         if self.bank is not None:
             self.bank.join()
         new = range(first, first + self.window.block)
@@ -58,23 +58,23 @@ class KVCache:
             return
         for row in range(entry.shape[2]):
             self.bank.put((row, frame), entry[:, :, row])
-        self.leaving.append(entry)
+        self.evicted.append(entry)
 
-    def settle(self) -> None:
-        """Move what was evicted to the bank's shelves; its tensors are free for the next block."""
+    def flush(self) -> None:
+        """Move the evicted entries to the bank's tiers. Their tensors can be reused in the next block."""
         if self.bank is not None:
-            self.bank.settle()
-            self.spare += self.leaving
-            self.leaving.clear()
+            self.bank.flush()
+            self.spare += self.evicted
+            self.evicted.clear()
 
     def prefetch(self, keys: Iterable[Key]) -> None:
-        """Bring back what the next block will attend, of what has left the window."""
+        """Start to fetch the evicted entries that the next block will attend."""
         if self.bank is not None:
             self.bank.prefetch(keys)
 
     def drop(self, keys: Iterable[Key]) -> None:
-        """Forget entries for good, once the block's context is loaded: no move overtakes what was read for it.
-        KeyError without a bank."""
+        """Delete entries, after the block's context is loaded: moves to the bank begin after its reads.
+        Raises KeyError without a bank."""
         for key in keys:
             if self.bank is None:
                 raise KeyError(key)
@@ -83,7 +83,7 @@ class KVCache:
             self.bank.mark()
 
     def entry(self, row: int, frame: int) -> Tensor:
-        """[2, L, T, h, d] of a live or banked frame; KeyError if the rollout has let it go."""
+        """[2, L, T, h, d] of a live or banked frame. Raises KeyError if the rollout has dropped it."""
         if frame in self.live:
             return self.live[frame][:, :, row]
         if self.bank is None:

@@ -1,10 +1,10 @@
-"""The block loop: denoise three frames against the context that the method planned, commit them, go on.
+"""The block loop: denoises the frames of a block with the context that the method planned, commits them, and repeats.
 
-One block is passes + 1 runs of the network: the denoising passes and one at timestep 0 that writes the clean keys and
-values into the cache. Given frames (a prefix) skip the denoising. While the last pass runs, the next block is prepared:
-what left the window goes to the bank, the method plans, what it will attend comes back, noise is drawn. No method, no
-path, no Ray in here; nothing but the bank grows (and, of methods that compare frames, a descriptor a frame), and inside
-a block the host never waits for the device.
+A block takes passes + 1 runs of the network: the denoising passes, and one at timestep 0 that writes the clean keys and
+values to the cache. Prefix frames are not denoised. During the last pass the next block is prepared: evicted frames
+move to the bank, the method plans, the planned frames are fetched, and noise is drawn. Knows no method, path or Ray.
+Only the bank grows (and one descriptor per frame, for methods that compare frames), and inside a block the host never
+waits for the device.
 
 Shapes: B batch, n frames a block, C channels, H x W latent size.
 """
@@ -30,7 +30,7 @@ from longtake.platform.resources import BankCapacity
 
 
 class Noise(Protocol):
-    """Where a rollout's noise comes from; both give [B, n, C, H, W] and depend on nothing but their arguments."""
+    """The source of a rollout's noise. Both methods return [B, n, C, H, W] that depends only on their arguments."""
 
     def initial(self, block: int) -> Tensor: ...
 
@@ -39,11 +39,11 @@ class Noise(Protocol):
 
 @dataclass(frozen=True)
 class Block:
-    """One finished block: clean latents and the plan they were made with.
+    """One finished block: clean latents and the plan that produced them.
 
-    `commit_flow`: the network's flow in the commit pass, if the rollout keeps it. `attention` [B, attended]: the share
-    of attention of each plan entry, in the last denoising pass or, for a given block, in the commit pass; None unless
-    asked for.
+    `given`: the latents come from the prefix. `commit_flow`: the network's flow in the commit pass, if requested.
+    `attention` [B, attended], if requested: the share of attention of each plan entry, measured in the last denoising
+    pass or, for a prefix block, in the commit pass.
     """
 
     index: int
@@ -57,7 +57,7 @@ class Block:
 
 @dataclass(frozen=True)
 class Prepared:
-    """What a block needs before it can begin. `noise`: the initial one, then one per renoising; none if given."""
+    """The inputs of a block. `noise`: the initial noise, then one per renoising; empty for a prefix block."""
 
     plan: Plan
     columns: list[dict[int, int]] | None
@@ -65,7 +65,7 @@ class Prepared:
 
 
 class Rollout:
-    """Generates blocks without end, on the network's device and in its dtype; `cache.bank` is its memory."""
+    """Generates any number of blocks, on the network's device and in its dtype. `cache.bank` holds evicted frames."""
 
     def __init__(
         self,
@@ -105,13 +105,13 @@ class Rollout:
         return list(self.schedule.sigma(self.schedule.timesteps))
 
     def blocks(self, count: int, prefix: Tensor | None = None) -> Iterator[Block]:
-        """Blocks 0 .. count - 1; the first take their latents from `prefix` [B, n * k, C, H, W].
+        """Blocks 0 .. count - 1. The first k blocks take their latents from `prefix` [B, n * k, C, H, W].
 
-        Raises ValueError for a prefix that is no whole number of blocks.
+        Raises ValueError if the prefix is not a whole number of blocks.
         """
         size = self.method.window.block
         if prefix is not None and prefix.shape[1] % size:
-            raise ValueError(f"a prefix of {prefix.shape[1]} frames is no whole number of blocks of {size}")
+            raise ValueError(f"a prefix of {prefix.shape[1]} frames is not a whole number of blocks of {size}")
         given = [] if prefix is None else list(prefix.split(size, dim=1))
         for index in range(count):
             block = self.block(index, given[index] if index < len(given) else None)
@@ -121,9 +121,9 @@ class Rollout:
 
     @torch.inference_mode()
     def prepare(self, index: int, given: bool = False) -> Prepared:
-        """Plan block `index`, start to fetch what it attends, draw its noise. The block before it must be finished."""
+        """Plan block `index`, start to fetch its context and draw its noise. The previous block must be finished."""
         first = index * self.method.window.block
-        noise = [] if given else self.draw(index)  # before the plan, which waits for what it is made from
+        noise = [] if given else self.draw(index)  # before the plan, which waits for descriptors
         plan = self.method.plan(first)
         columns = self.columns(plan, first)
         self.cache.prefetch(self.context.missing(plan, columns))
@@ -143,17 +143,17 @@ class Rollout:
         prepared = self.prepared.pop(index, None) or self.prepare(index, given is not None)
         entries = self.cache.open_block(first)
         self.context.load(prepared.plan, self.cache, prepared.columns)
-        self.cache.drop((row, frame) for row, gone in enumerate(self.method.forget(first)) for frame in gone)
+        self.cache.drop((row, frame) for row, frames in enumerate(self.method.forget(first)) for frame in frames)
         shares = AttentionShares(self.context.tokens) if self.attention_shares else None
         latents = self.denoise(prepared.noise, shares) if given is None else given.to(self.network.device)
         self.method.observe(first, latents)
         flow = self.commit(latents, entries, None if given is None else shares)
-        self.cache.settle()
-        found = shares.in_order(self.context.slots(prepared.plan, prepared.columns)) if shares else None
-        return Block(index, first, latents, prepared.plan, given is not None, flow, found)
+        self.cache.flush()
+        attention = shares.in_order(self.context.slots(prepared.plan, prepared.columns)) if shares else None
+        return Block(index, first, latents, prepared.plan, given is not None, flow, attention)
 
     def denoise(self, noise: list[Tensor], shares: AttentionShares | None) -> Tensor:
-        """Latents of a new block: a clean prediction per pass, noised again for the next one."""
+        """Latents of a new block: each pass predicts clean latents, which are noised again for the next pass."""
         noisy = noise[0]
         for step, (sigma, modulation) in enumerate(self.passes):
             flow = self.flow(noisy, modulation, shares if step + 1 == len(self.passes) else None)
@@ -175,17 +175,17 @@ class Rollout:
         return flow if self.keep_flow else None
 
     def close(self) -> None:
-        """Give the bank's room back."""
+        """Release the bank's memory."""
         if self.cache.bank is not None:
             self.cache.bank.close()
 
     def flow(self, latents: Tensor, modulation: Modulation, shares: AttentionShares | None = None) -> Tensor:
-        """One pass of the network, measured if `shares` are given."""
+        """One pass of the network. Adds its attention to `shares`, if given."""
         self.context.shares = shares
         return self.network(latents, modulation, self.text, self.context.attend)
 
     def columns(self, plan: Plan, first: int) -> list[dict[int, int]] | None:
-        """Per row, how many columns each attended frame lies from the block's first, the short way round the world."""
+        """Per row, the shortest offset in columns, round the world, of each attended frame from the block's first."""
         info = self.method.info
         if info.columns is None:
             return None
@@ -193,6 +193,6 @@ class Rollout:
 
     def row_columns(self, row: tuple, camera: np.ndarray, first: int) -> dict[int, int]:
         world = self.method.info.world_columns
-        frames = [at.frame for at in row]
+        frames = [entry.frame for entry in row]
         offsets = (camera[frames] - camera[first] + world // 2) % world - world // 2
         return dict(zip(frames, offsets.tolist(), strict=True))

@@ -1,8 +1,8 @@
-"""A loaded backbone that makes takes: latents block by block; whoever asked decodes them as they come.
+"""Samples takes with a loaded backbone: yields latents block by block, for the caller to decode.
 
-Owns noise and the room for banks. Noise is drawn per (backbone, prompt, seed, block, pass), so that methods meet the
-same noise and neither order, worker nor interruption changes a pixel; a longer take begins exactly as a shorter one
-does. Knows no path of a run and no Ray; holds one block of latents and, for methods that look back, the bank.
+Owns the noise and the memory of banks. Noise depends on (backbone, prompt, seed, block, pass), so that all methods get
+the same noise, order, workers and interruptions change no pixel, and a longer take starts exactly like a shorter one.
+Knows no path of a run and no Ray. Holds one block of latents and, for methods that attend past frames, the bank.
 """
 
 import hashlib
@@ -27,7 +27,7 @@ from longtake.platform.takes import Take
 
 
 class TakeNoise:
-    """Standard normal numbers [B, n, C, H, W]: a row per take, from Philox keyed by the take's own noise key."""
+    """Standard normal noise [B, n, C, H, W], one row per take, from Philox with the take's noise key."""
 
     def __init__(self, takes: Sequence[Take], spec: BackboneSpec):
         net = spec.network
@@ -47,14 +47,14 @@ class TakeNoise:
 
 
 def stream_key(take: Take, stream: str) -> int:
-    """64 bits that (stream, backbone, prompt, seed) decide; not the method, so that methods meet equal noise."""
+    """A 64-bit key of (stream, backbone, prompt, seed). It excludes the method, so that methods get the same noise."""
     text = "\0".join((stream, take.backbone, take.prompt, str(take.seed)))
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "little")
 
 
 @dataclass(frozen=True)
 class BlockOutput:
-    """One finished block: clean latents [n, C, H, W] on the sampler's device, its row of the trace."""
+    """One finished block of a take: clean latents [n, C, H, W] on the sampler's device, and its row of the trace."""
 
     index: int
     total: int
@@ -63,7 +63,7 @@ class BlockOutput:
 
 
 class Sampler:
-    """Keeps one backbone loaded; `generate` makes one take, after which `stats` tells what it cost."""
+    """Keeps one backbone loaded. `generate` samples one take and then reports time and memory in `stats`."""
 
     def __init__(self, backbone: str, resources: Resources | None = None):
         self.resources = resources or Resources()
@@ -74,21 +74,21 @@ class Sampler:
         self.stats: dict[str, Any] = {}
 
     def check(self, spec: BackboneSpec) -> None:
-        """Raises ConfigError, before any weights are read, for a precision that backbone or device does not support."""
+        """Raises ConfigError, before weights are read, for a precision that the backbone or device does not support."""
         check_precision(spec, self.resources.precision)
         if self.resources.precision == "fp8":
             fp8.check_device(self.resources.compute_device())
 
     @property
     def computed_on(self) -> dict[str, str]:
-        """What a take of this sampler is computed with, for its record."""
+        """Hardware and software of this sampler, for the records of its takes."""
         device, dtype = self.backbone.network.device, self.backbone.network.dtype
-        own = "bf16" if dtype == torch.bfloat16 else str(dtype).removeprefix("torch.")
-        between = {"kernels": "triton" if kernels.used_on(device) else "torch"} if device.type == "cuda" else {}
-        return between | {
+        native = "bf16" if dtype == torch.bfloat16 else str(dtype).removeprefix("torch.")
+        kernel = {"kernels": "triton" if kernels.used_on(device) else "torch"} if device.type == "cuda" else {}
+        return kernel | {
             "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
             "dtype": str(dtype).removeprefix("torch."),
-            "precision": self.resources.precision or own,
+            "precision": self.resources.precision or native,
             "attention": attention.backend(device, dtype, self.backbone.spec.network.head_dim),
             "compiled": str(self.resources.compile).lower(),
         }
@@ -98,26 +98,24 @@ class Sampler:
         return (outputs[0] for outputs in self.generate_together([take]))
 
     def generate_together(self, takes: Sequence[Take]) -> Iterator[list[BlockOutput]]:
-        """The same block of every take, in order: takes of one cell that start alike, as rows of one batch.
+        """The same block of every take, in order. The takes, of one cell and with equal prefix, are rows of one batch.
 
-        On a CPU every row is, bit for bit, the take made alone. Mutates `stats`, whose figures are a take's share.
+        On a CPU every row equals, bit for bit, the take sampled alone. Mutates `stats`: the average per take.
         """
         rollout, prefix = self.rollout(takes)
-        device, made = self.backbone.network.device, None
+        device, event = self.backbone.network.device, None
         total = takes[0].latent_frames // self.backbone.spec.frames_per_block
-        spent, started = 0.0, time.perf_counter()
+        seconds, started = 0.0, time.perf_counter()
         try:
             for block in rollout.blocks(total, prefix):
-                if (
-                    device.type == "cuda"
-                ):  # one block ahead, no more: so the clock sees the device's work and not its queue
-                    before, made = made, torch.cuda.current_stream(device).record_event()
-                    if before is not None:
-                        before.synchronize()
-                spent += time.perf_counter() - started
+                if device.type == "cuda":  # run at most one block ahead, so that the clock measures work, not queueing
+                    previous, event = event, torch.cuda.current_stream(device).record_event()
+                    if previous is not None:
+                        previous.synchronize()
+                seconds += time.perf_counter() - started
                 bank = rollout.cache.bank
-                held = bank.peak_bytes // len(takes) if bank else 0
-                self.stats = {"timings": {"generate": spent / len(takes)}, "bank_bytes": held}
+                bank_bytes = bank.peak_bytes // len(takes) if bank else 0
+                self.stats = {"timings": {"generate": seconds / len(takes)}, "bank_bytes": bank_bytes}
                 yield [
                     BlockOutput(block.index, total, latents, trace_row(block, row))
                     for row, latents in enumerate(block.latents)
@@ -127,51 +125,51 @@ class Sampler:
             rollout.close()
 
     def decoder(self, take: Take) -> Decoder:
-        """A fresh decoder for the take's latents."""
+        """A new decoder for the take's latents."""
         return self.backbone.decoder(take.prompt, take.latent_frames)
 
     def rollout(self, takes: Sequence[Take]) -> tuple[Rollout, Tensor | None]:
-        """The engine, set up for takes of one cell, and the given latents that they start from.
+        """A rollout for takes of one cell, and the latents of their prefix, or None.
 
-        Raises ConfigError before anything is computed if their banks do not fit.
+        Raises ConfigError, before anything is computed, if the banks do not fit.
         """
         backbone, spec = self.backbone, self.backbone.spec
         conditions = [backbone.condition(take.prompt, take.latent_frames) for take in takes]
-        chosen = chosen_method(takes[0])
+        method = method_config(takes[0])
         prefix = None
         if takes[0].prefix_frames:
             prefix = torch.stack([backbone.prefix_latents(t.prompt, t.seed, t.prefix_frames) for t in takes])
         rollout = Rollout(
             backbone.network,
             spec.schedule,
-            build_method(takes, chosen, spec, conditions),
-            stacked([condition.text[0] for condition in conditions]),
+            build_method(takes, method, spec, conditions),
+            pad_texts([condition.text[0] for condition in conditions]),
             TakeNoise(takes, spec),
-            keep_evicted=chosen.keeps_evicted,
-            bank_dtype=torch_dtype(chosen.bank_dtype) if chosen.bank_dtype else None,
+            keep_evicted=method.keeps_evicted,
+            bank_dtype=torch_dtype(method.bank_dtype) if method.bank_dtype else None,
             tiers=self.tiers,
             attention_shares=self.resources.attention_shares,
         )
-        window = chosen.window_in(spec.window)
-        rollout.cache.reserve(chosen.banked_frames(takes[0].latent_frames, window, spec.frame))
+        window = method.window_in(spec.window)
+        rollout.cache.reserve(method.banked_frames(takes[0].latent_frames, window, spec.frame))
         return rollout, prefix
 
 
-def stacked(texts: list[Tensor]) -> Tensor:
-    """Texts [rows, D] of any lengths -> [B, most rows, D], zeros behind the shorter ones, as the network adds them."""
+def pad_texts(texts: list[Tensor]) -> Tensor:
+    """Texts [rows, D] of any length -> [B, most rows, D], padded with zeros, as the network pads them."""
     return torch.nn.utils.rnn.pad_sequence(texts, batch_first=True)
 
 
-def chosen_method(take: Take) -> MethodConfig:
+def method_config(take: Take) -> MethodConfig:
     return config.build(methods.get(take.method.name), take.method.params, f"method {take.method.label}")
 
 
 def build_method(
-    takes: Sequence[Take], chosen: MethodConfig, spec: BackboneSpec, conditions: Sequence[Condition]
+    takes: Sequence[Take], method: MethodConfig, spec: BackboneSpec, conditions: Sequence[Condition]
 ) -> Method:
-    """The takes' context method, in the backbone's window unless its parameters say another."""
-    window, first = chosen.window_in(spec.window), conditions[0]
-    chosen.check(window, spec.latent)
+    """The context method of the takes, in the backbone's window unless its parameters set another."""
+    window, first = method.window_in(spec.window), conditions[0]
+    method.check(window, spec.latent)
     cameras = [condition.columns for condition in conditions if condition.columns is not None]
     info = RolloutInfo(
         window,
@@ -182,15 +180,15 @@ def build_method(
         first.world_columns,
         spec.frame,
     )
-    return chosen.build(info)
+    return method.build(info)
 
 
 def trace_row(block: Block, row: int = 0) -> dict[str, Any]:
-    """What a take attended: [frame, time index, reason, similarity or null] in key order, and the query.
+    """The trace of a block: its query, and [frame, time index, reason, similarity or null] of each entry attended.
 
-    With `attention`, if it was measured: the share of each.
+    With `attention`, if it was measured: the share of each entry.
     """
-    attended = [[at.frame, at.time, at.reason, at.similarity] for at in block.plan.rows[row]]
+    attended = [[entry.frame, entry.time, entry.reason, entry.similarity] for entry in block.plan.rows[row]]
     times = list(block.plan.query_times)
-    told = {"block": block.index, "first": block.first, "given": block.given, "query": times, "attended": attended}
-    return told if block.attention is None else told | {"attention": block.attention[row].tolist()}
+    record = {"block": block.index, "first": block.first, "given": block.given, "query": times, "attended": attended}
+    return record if block.attention is None else record | {"attention": block.attention[row].tolist()}

@@ -1,8 +1,8 @@
-"""The context seam: what a context method is told, and what it answers.
+"""The interface of a context method: its inputs, and the plan that it returns.
 
-A method names, per block and batch row, an ordered list of entries to attend, each with the time index that its
-keys get and the reason it is there; that plan is also the trace. The network attends over a plan and knows no
-method; a method knows no tensors but the clean latents it is shown. One instance serves one rollout.
+For each block and batch row, a method lists the entries to attend, in order, each with the time index of its keys and
+the reason for the choice. This plan is also the trace. The network attends over a plan and knows no method; a method
+sees no tensors except clean latents. One instance serves one rollout.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Attended:
-    """One past (or present) latent frame in a plan."""
+    """One past or present latent frame in a plan."""
 
     frame: int
     time: int
@@ -32,14 +32,14 @@ class Attended:
 
 Row = tuple[Attended, ...]
 BANK_DTYPES = ("float32", "bf16", "fp8")
-"""What a method's `bank_dtype` may say."""
+"""Values of a method's `bank_dtype`."""
 Latent = tuple[int, int, int]
 """Channels, height and width of a latent frame."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What one block attends: a row per batch entry, all of one length, the new frames last."""
+    """The entries that one block attends: a row per batch entry, all of equal length, the new frames last."""
 
     rows: tuple[Row, ...]
     query_times: tuple[int, ...]
@@ -47,14 +47,14 @@ class Plan:
 
 @dataclass(frozen=True)
 class Window:
-    """Frames attended at most, sink frames kept for ever, and frames made together."""
+    """`size`: the most frames attended; `sink`: first frames, which are always kept; `block`: frames per block."""
 
     size: int = 12
     sink: int = 1
     block: int = 3
 
     def live(self, end: int) -> list[int]:
-        """Frames in the window when `end` frames exist, the current block included: sink, then the newest."""
+        """Frames in the window when `end` frames exist, including the current block: sink, then the newest."""
         oldest = max(self.sink, end - (self.size - self.sink))
         return [*range(min(self.sink, end)), *range(oldest, end)]
 
@@ -65,7 +65,7 @@ class Window:
 
 @dataclass(frozen=True)
 class FrameSize:
-    """A frame's keys and values: so many numbers of so many bytes, and in 8 bits so many scales."""
+    """Size of a frame's keys and values: count and bytes of the numbers, and count of the scales in 8 bits."""
 
     values: int = 0
     value_bytes: int = 4
@@ -74,7 +74,7 @@ class FrameSize:
 
 @dataclass(frozen=True)
 class RolloutInfo:
-    """What a method may know of the rollout it serves. `columns` [rows, frames] is the pocket world's camera."""
+    """What a method may know about its rollout. `columns` [rows, frames]: the camera of the pocket world."""
 
     window: Window
     rows: int
@@ -94,13 +94,13 @@ class Method(ABC):
 
     @abstractmethod
     def plan(self, first: int) -> Plan:
-        """The context of the block whose first frame is `first`; changes nothing that a second call would see."""
+        """The context of the block whose first frame is `first`. A second call must return the same plan."""
 
     def observe(self, first: int, latents: Tensor) -> None:
-        """Called with the clean latents [B, n, C, H, W] of each finished block; mutates the method."""
+        """Called with the clean latents [B, n, C, H, W] of each finished block. Mutates the method."""
 
     def forget(self, first: int) -> list[list[int]]:
-        """Per row, frames that the bank lets go for good while block `first` is made; mutates the method."""
+        """Per row, frames that the bank deletes during block `first`. Mutates the method."""
         return [[] for _ in range(self.info.rows)]
 
     def local_reason(self, frame: int, first: int) -> str:
@@ -110,11 +110,11 @@ class Method(ABC):
 
 
 class MethodConfig(ABC):
-    """Parameters of a method: subclasses are frozen dataclasses, registered under the method's name.
+    """Parameters of a method. Subclasses are frozen dataclasses, registered under the method's name.
 
     `version`: raised when the same parameters give other pixels, so that takes get new ids; no parameter has this name.
-    `keeps_evicted`: the method looks back, so the rollout keeps a bank of what has left the window; `needs_camera`: it
-    runs only in a world with a known camera.
+    `keeps_evicted`: the method can attend frames that have left the window, so the rollout keeps them in a bank;
+    `needs_camera`: the method runs only in a world with a known camera.
     """
 
     version: ClassVar[int] = 1
@@ -133,7 +133,7 @@ class MethodConfig(ABC):
         return frame.values * BYTES[self.bank_dtype] + scales
 
     def budget(self, frame: FrameSize) -> int | None:
-        """Frames that the bank may hold; None without a limit. Raises ConfigError for one that is too small."""
+        """The most frames that the bank may hold; None: unlimited. Raises ConfigError if the limit is too small."""
         return None
 
     def banked_frames(self, latent_frames: int, window: Window, frame: FrameSize) -> int:
@@ -145,14 +145,14 @@ class MethodConfig(ABC):
 
     @abstractmethod
     def build(self, info: RolloutInfo) -> Method:
-        """A fresh method for one rollout."""
+        """A new method for one rollout."""
 
     def fingerprint(self) -> dict[str, str]:
         """sha256 of every file of weights that a parameter names, by `method.<parameter>`."""
         return {}
 
     def window_in(self, default: Window) -> Window:
-        """The backbone's window, with what these parameters override."""
+        """The backbone's window, with the overrides of these parameters."""
         size = default.size if self.window is None else self.window
         return Window(size, default.sink if self.sink is None else self.sink, default.block)
 

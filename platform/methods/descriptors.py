@@ -1,6 +1,6 @@
-"""What stands for a frame when frames are compared: a vector each, kept on the host, in one table.
+"""Descriptors: one vector per frame, for comparing frames, kept on the host in one table.
 
-A table takes vectors from the device without making it wait: the copy is waited for when somebody reads.
+A table copies vectors from the device asynchronously, and waits for the copy only when the table is read.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ def described(descriptor: Descriptor, latents: Tensor) -> Tensor:
 
 
 def unit_length(vectors: Tensor) -> Tensor:
-    """[..., E] scaled to length 1; the norm is guarded by 1e-8 added to it."""
+    """[..., E] scaled to length 1; 1e-8 is added to the norm."""
     return vectors / (vectors.norm(dim=-1, keepdim=True) + 1e-8)
 
 
 def cosine(query: Tensor, keys: Tensor) -> Tensor:
-    """[..., E] against [..., F, E] -> [..., F], float32."""
+    """Cosine similarity of [..., E] and [..., F, E] -> [..., F], float32."""
     return (unit_length(keys) @ unit_length(query).unsqueeze(-1)).squeeze(-1)
 
 
@@ -62,35 +62,35 @@ class DescriptorTable:
 
     def __init__(self) -> None:
         self.count = 0
-        self.arriving: tuple[Tensor, torch.cuda.Event] | None = None
+        self.pending: tuple[Tensor, torch.cuda.Event] | None = None
 
-    def append(self, described: Tensor) -> None:
+    def append(self, vectors: Tensor) -> None:
         """Add [B, n, E], from any device."""
         self.receive()
-        if described.device.type != "cuda":
-            self.keep(described)
+        if vectors.device.type != "cuda":
+            self.keep(vectors)
             return
         import torch
 
-        host = torch.empty(described.shape, dtype=described.dtype, pin_memory=True)
-        host.copy_(described, non_blocking=True)
-        self.arriving = host, torch.cuda.current_stream(described.device).record_event()
+        host = torch.empty(vectors.shape, dtype=vectors.dtype, pin_memory=True)
+        host.copy_(vectors, non_blocking=True)
+        self.pending = host, torch.cuda.current_stream(vectors.device).record_event()
 
     def receive(self) -> None:
-        """Wait for vectors that are on their way."""
-        if self.arriving is not None:
-            host, arrived = self.arriving
-            self.arriving = None
+        """Wait for the copy in progress, if any, and add its vectors."""
+        if self.pending is not None:
+            host, arrived = self.pending
+            self.pending = None
             arrived.synchronize()
             self.keep(host)
 
-    def keep(self, described: Tensor) -> None:
-        end = self.count + described.shape[1]
+    def keep(self, vectors: Tensor) -> None:
+        end = self.count + vectors.shape[1]
         if self.count == 0:
-            self.rows = described.clone()
+            self.rows = vectors.clone()
         elif end > self.rows.shape[1]:
             self.rows = self.rows.repeat(1, 2, 1)
-        self.rows[:, self.count : end] = described
+        self.rows[:, self.count : end] = vectors
         self.count = end
 
     @property

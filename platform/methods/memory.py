@@ -1,8 +1,8 @@
-"""What the memory methods share: the window's budget, with K frames of it reserved for frames of the past.
+"""The base of the memory methods: a window with K of its frames reserved for memory, frames of the past.
 
-LongLive-RAG's layout: sink frames at their own index, then up to K memory frames, all at time index 0, then
-the newest W - S - K frames at their own slot index. The local budget is reserved from the first block on, also while
-the memory is empty. Evicted frames but the R newest are eligible. Subclasses only choose among the eligible.
+LongLive-RAG's layout: sink frames at their own index, then up to K memory frames, all at time index 0, then the newest
+W - S - K frames at their own slot index. The K frames are reserved from the first block on, also while the memory is
+empty. Evicted frames except the R newest are eligible. Subclasses only choose among eligible frames.
 """
 
 from __future__ import annotations
@@ -37,15 +37,15 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 Choice = tuple[int, float | None]
-"""A frame and its similarity to the query, where there is one."""
+"""A frame and its similarity to the query, or None."""
 
 
 @dataclass(frozen=True)
 class MemoryConfig(MethodConfig):
     """`top_k` K: frames of the past to attend; `recency_guard` R: how many of the newest evicted are not eligible.
 
-    `bank_frames` or `bank_gib`: the bank's budget for a take, none by default; `bank_dtype`: how it stores keys and
-    values (float32, bf16, or fp8 with a scale per head), by default as they are computed.
+    `bank_frames` or `bank_gib`: the bank's budget for a take, unlimited by default; `bank_dtype`: how the bank stores
+    keys and values (float32, bf16, or fp8 with a scale per head), by default in the dtype of the computation.
     """
 
     keeps_evicted: ClassVar[bool] = True
@@ -63,11 +63,11 @@ class MemoryConfig(MethodConfig):
             if getattr(self, name) < 0:
                 raise ConfigError(f"{name} = {getattr(self, name)}: must be 0 or more")
         if self.bank_frames is not None and self.bank_gib is not None:
-            raise ConfigError("bank_frames and bank_gib are both given; a bank has one budget")
+            raise ConfigError("bank_frames and bank_gib are both set; set one of them")
         if self.bank_gib is not None and not 0 < self.bank_gib < 1e6:
             raise ConfigError(f"bank_gib = {self.bank_gib}: must be more than 0 GiB")
         if self.bank_dtype not in (None, *BANK_DTYPES):
-            raise ConfigError(f"bank_dtype = {self.bank_dtype!r}: must be {', '.join(BANK_DTYPES)}, or left out")
+            raise ConfigError(f"bank_dtype = {self.bank_dtype!r}: must be {', '.join(BANK_DTYPES)}, or not set")
         self.check_budget(self.bank_frames, "bank_frames")
 
     def check_budget(self, frames: int | None, name: str) -> None:
@@ -89,23 +89,23 @@ class MemoryConfig(MethodConfig):
         return AVG_POOL
 
     def load_descriptor(self) -> Descriptor:
-        """What frames are compared by."""
+        """The function that computes descriptors."""
         return avg_pool
 
     def check(self, window: Window, latent: Latent) -> None:
         super().check(window, latent)
-        least = window.size - window.sink - window.block
-        if self.top_k > least:
+        maximum = window.size - window.sink - window.block
+        if self.top_k > maximum:
             rule = f"window {window.size} - sink {window.sink} - block {window.block}"
             raise ConfigError(
-                f"top_k = {self.top_k}: must be at most {least} ({rule}), or the block loses its own frames"
+                f"top_k = {self.top_k}: must be at most {maximum} ({rule}), to leave space for the block's own frames"
             )
 
 
 class MemoryMethod(Method):
-    """Sink, memory, local frames; `choose` names the memory. `describes`: it needs the frames' descriptors."""
+    """Attends sink, memory and local frames; `choose` selects the memory. `needs_descriptors`: it compares frames."""
 
-    describes = False
+    needs_descriptors = False
 
     def __init__(self, info: RolloutInfo, config: MemoryConfig):
         super().__init__(info)
@@ -113,25 +113,25 @@ class MemoryMethod(Method):
         self.budget = config.budget(info.frame)
         self.descriptor: Descriptor = config.load_descriptor()
         self.descriptors = DescriptorTable()
-        self.forgotten: list[set[int]] = [set() for _ in range(info.rows)]
+        self.dropped: list[set[int]] = [set() for _ in range(info.rows)]
 
     def observe(self, first: int, latents: Tensor) -> None:
-        if self.describes or self.budget is not None:
+        if self.needs_descriptors or self.budget is not None:
             self.descriptors.append(described(self.descriptor, latents))
 
     def banked(self, row: int, first: int) -> list[int]:
-        """Frames that the bank holds when block `first` begins, oldest first, but for what it is about to evict."""
-        return [frame for frame in self.window.evicted(first) if frame not in self.forgotten[row]]
+        """Frames in the bank when block `first` begins, oldest first, before the block evicts any."""
+        return [frame for frame in self.window.evicted(first) if frame not in self.dropped[row]]
 
     def eligible(self, row: int, first: int) -> list[int]:
-        """Frames that block `first` may retrieve: what earlier blocks have evicted and kept, but the newest R."""
+        """Frames that block `first` may retrieve: the banked frames except the R newest evicted."""
         evicted = self.window.evicted(first)
         newest = evicted[max(0, len(evicted) - self.recency_guard) :]
         return [frame for frame in self.banked(row, first) if frame not in newest]
 
     @abstractmethod
     def choose(self, row: int, first: int, eligible: list[int], count: int) -> list[Choice]:
-        """`count` eligible frames in the order in which they are attended."""
+        """`count` eligible frames, in the order in which they are attended."""
 
     def plan(self, first: int) -> Plan:
         used = min(first + self.window.block, self.window.size)
@@ -149,13 +149,13 @@ class MemoryMethod(Method):
         return [self.shrink(row, self.banked(row, first + self.window.block)) for row in range(self.info.rows)]
 
     def shrink(self, row: int, frames: list[int]) -> list[int]:
-        """What of `frames` has to go to fit the budget."""
+        """Drop frames until `frames` fits the budget. Returns the dropped ones. Mutates `frames` and the method."""
         assert self.budget is not None
-        gone = []
+        dropped = []
         while len(frames) > self.budget:
-            gone.append(frames.pop(most_redundant(self.descriptors.all[row, frames])))
-        self.forgotten[row] |= set(gone)
-        return gone
+            dropped.append(frames.pop(most_redundant(self.descriptors.all[row, frames])))
+        self.dropped[row] |= set(dropped)
+        return dropped
 
     def row(self, first: int, used: int, memory: list[Choice]) -> Row:
         size, sink = self.window.size, self.window.sink

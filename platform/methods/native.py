@@ -1,8 +1,8 @@
 """The sliding window with a frame sink: sink frames 0..S-1 and the newest W - S frames, the new block included.
 
-`native` gives keys their absolute frame index, as LongLive and Self-Forcing sample; there is no table of
-positions, so it does not end at frame 1024 as the published code does. `native-relative` attends the same frames
-at indices 0..W-1: beside it, a retrieval method differs in its frames alone and not in its positions.
+`native` gives keys their absolute frame index, as LongLive and Self-Forcing do. It has no table of positions, so it
+does not end at frame 1024 like the published code. `native-relative` attends the same frames at indices 0..W-1, so that
+a retrieval method differs from it only in its frames and not in its positions.
 """
 
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from longtake.platform.methods.base import Attended, Method, MethodConfig, Plan,
 
 
 class SlidingWindow(Method):
-    """Attends what is live; the time index is the frame's own (absolute) or its place in the window (relative)."""
+    """Attends the live frames. Time index: the frame's own (absolute) or its position in the window (relative)."""
 
     def __init__(self, info: RolloutInfo, relative: bool):
         super().__init__(info)

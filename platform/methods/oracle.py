@@ -1,8 +1,8 @@
-"""The upper bound in a world with known camera: memory that shows exactly what the new block is about to see.
+"""The upper bound of memory in a world with a known camera: selects frames that show what the new block will show.
 
-It reads the camera's true columns, which no retrieval method may; only backbones that publish them can run it.
-Greedy cover: the frame that shows most of the block's columns not yet covered, the earliest of equals, and so on;
-what is left of the budget goes to the earliest frames that show any of them.
+It reads the camera's true columns, which a retrieval method must not. Only backbones with a known camera can run it.
+Greedy cover: select the frame that shows the most columns of the block that are not yet covered (the earliest of
+equals) and repeat; the rest of the budget goes to the earliest frames that show any of the columns.
 """
 
 from dataclasses import dataclass
@@ -16,12 +16,12 @@ from longtake.platform.methods.memory import Choice, MemoryConfig, MemoryMethod
 
 
 class OracleMethod(MemoryMethod):
-    """Chooses memory by the columns of the world that each frame shows."""
+    """Selects memory by the columns of the world that each frame shows."""
 
     def __init__(self, info: RolloutInfo, config: MemoryConfig):
         super().__init__(info, config)
         if info.columns is None:
-            raise ConfigError("oracle-memory needs a world with a known camera: use it with the pocket backbones")
+            raise ConfigError("oracle-memory needs a world with a known camera; use it with the pocket backbones")
         places = (info.columns[:, :, None] + np.arange(info.view_columns)) % info.world_columns
         self.shows = np.zeros((*info.columns.shape, info.world_columns), dtype=bool)
         np.put_along_axis(self.shows, places, True, axis=2)
@@ -29,10 +29,10 @@ class OracleMethod(MemoryMethod):
     def choose(self, row: int, first: int, eligible: list[int], count: int) -> list[Choice]:
         needed = self.shows[row, first : first + self.window.block].any(axis=0)
         shows = self.shows[row, eligible] & needed
-        open_places, order = needed.copy(), list[int]()
-        while len(order) < count and (gain := (shows & open_places).sum(axis=1)).max() > 0:
+        uncovered, order = needed.copy(), list[int]()
+        while len(order) < count and (gain := (shows & uncovered).sum(axis=1)).max() > 0:
             order.append(int(gain.argmax()))
-            open_places &= ~shows[order[-1]]
+            uncovered &= ~shows[order[-1]]
         rest = [i for i in np.argsort(~shows.any(axis=1), kind="stable") if i not in order]
         return [(eligible[int(i)], None) for i in [*order, *rest[: count - len(order)]]]
 
@@ -40,7 +40,7 @@ class OracleMethod(MemoryMethod):
 @methods.register("oracle-memory")
 @dataclass(frozen=True)
 class Oracle(MemoryConfig):
-    """Memory by the true camera: not a method to compare with, but the ceiling to compare against."""
+    """Memory by the true camera: an upper bound, not a method that could be used elsewhere."""
 
     needs_camera: ClassVar[bool] = True
 

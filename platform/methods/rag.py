@@ -1,8 +1,7 @@
-"""LongLive-RAG: retrieve the past frames that look most like the newest one (2026; training-free).
+"""LongLive-RAG: retrieves the past frames that are most similar to the newest one (2026; training-free).
 
-The query is the descriptor of the last frame of the previous block; the K most similar eligible frames (cosine,
-float32, equal similarities to the older frame) are attended, most similar first. One choice serves every layer and
-pass of a block.
+The query is the descriptor of the last frame of the previous block. The K most similar eligible frames (cosine,
+float32; the older frame wins a tie) are attended, most similar first. All layers and passes of a block use one choice.
 """
 
 from dataclasses import dataclass
@@ -16,11 +15,11 @@ from longtake.platform.methods.memory import Choice, MemoryConfig, MemoryMethod
 class RetrievalMemory(MemoryMethod):
     """Retrieves by cosine similarity."""
 
-    describes = True
+    needs_descriptors = True
 
     def choose(self, row: int, first: int, eligible: list[int], count: int) -> list[Choice]:
-        described = self.descriptors.all[row]
-        similarity, order = cosine(described[first - 1], described[eligible]).sort(descending=True, stable=True)
+        vectors = self.descriptors.all[row]
+        similarity, order = cosine(vectors[first - 1], vectors[eligible]).sort(descending=True, stable=True)
         return [(eligible[i], s) for i, s in zip(order[:count].tolist(), similarity[:count].tolist(), strict=True)]
 
 
@@ -60,11 +59,11 @@ class Rag(MemoryConfig):
         from longtake.platform.weights.embedder_catalog import embedder_spec
 
         spec = embedder_spec(self.descriptor)
-        made_for = (spec.in_channels, spec.spatial_h, spec.spatial_w)
-        if made_for != latent:
-            raise ConfigError(f"descriptor {self.descriptor}: made for latents {made_for}, the backbone's are {latent}")
+        expected = (spec.in_channels, spec.spatial_h, spec.spatial_w)
+        if expected != latent:
+            raise ConfigError(f"descriptor {self.descriptor}: made for latents {expected}, the backbone's are {latent}")
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if not self.descriptor:
-            raise ConfigError("descriptor is empty: name avg-pool or the file of a trained embedder")
+            raise ConfigError("descriptor is empty; set avg-pool or the file of a trained embedder")

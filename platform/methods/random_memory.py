@@ -1,4 +1,4 @@
-"""The control that every claim of retrieval needs: the same budget and layout as `rag`, frames drawn at random."""
+"""The control for retrieval: the same budget and layout as `rag`, with frames drawn at random."""
 
 from dataclasses import dataclass
 
@@ -9,12 +9,12 @@ from longtake.platform.methods.memory import Choice, MemoryConfig, MemoryMethod
 
 
 class RandomMemoryMethod(MemoryMethod):
-    """Draws from a generator keyed by (the take's key, block), so that resuming changes no draw."""
+    """Draws from a generator keyed by (take, block), so that resuming a take changes no draw."""
 
     def choose(self, row: int, first: int, eligible: list[int], count: int) -> list[Choice]:
         key = np.array([self.info.seeds[row], first], np.uint64)
-        picked = np.random.Generator(np.random.Philox(key=key)).choice(len(eligible), size=count, replace=False)
-        return [(eligible[int(i)], None) for i in picked]
+        indices = np.random.Generator(np.random.Philox(key=key)).choice(len(eligible), size=count, replace=False)
+        return [(eligible[int(i)], None) for i in indices]
 
 
 @methods.register("random-memory")

@@ -1,8 +1,8 @@
 """Scaled dot-product attention with the fastest kernel that runs, chosen once per device, dtype and head dim.
 
-In half precision on CUDA, a kernel's operator is called directly instead of through torch's dispatcher. So no process-
-wide priority has to be set while other threads run, and the kernel that `backend` names is the one that runs. In all
-other cases torch's `scaled_dot_product_attention` chooses.
+In half precision on CUDA, a kernel's operator is called directly instead of through torch's dispatcher. This needs no
+process-wide setting, which would affect other threads, and `backend` names the kernel that runs. In all other cases
+torch's `scaled_dot_product_attention` chooses.
 
 Shapes: B batch, h heads, N queries, M keys, d head dim.
 """
@@ -22,7 +22,7 @@ HOPPER = (9, 0)
 
 @dataclass(frozen=True)
 class Kernel:
-    """A name for the record, and a function: query [B, h, N, d], key and value [B, h, M, d] -> [B, h, N, d]."""
+    """A kernel's name and its function: query [B, h, N, d], key and value [B, h, M, d] -> [B, h, N, d]."""
 
     name: str
     call: Callable[[Tensor, Tensor, Tensor], Tensor]

@@ -1,10 +1,10 @@
-"""The causal video diffusion transformer, Wan-shaped; every size is a number of its spec.
+"""The causal video diffusion transformer with Wan's architecture; its spec sets every size.
 
-The network owns its weights and nothing else. Which keys a token sees is the business of an `Attend` callable
-that gets each layer's query, key and value before rotation: the sampler passes one over cached context, the
-trainer one for teacher forcing. So there is one network, and it knows neither caches nor context methods.
+The network owns only its weights. An `Attend` callable decides which keys a token sees: it gets each layer's query, key
+and value before rotation. The sampler passes one for cached context, the trainer one for teacher forcing, so that both
+use one network, which knows neither caches nor context methods.
 
-Parameter names are those of the published checkpoints (behind their `model.` prefix).
+Parameter names are those of the published checkpoints, without their `model.` prefix.
 
 Shapes: B batch, F frames, C channels, H x W latent size, T tokens of a frame, N = F * T, D dim, h heads, d head dim.
 """
@@ -37,7 +37,7 @@ def time_sinusoid(timesteps: Tensor, freq_dim: int) -> Tensor:
 
 @dataclass(frozen=True)
 class Modulation:
-    """Shift, 1 + scale and gate per layer, and the head's pair; each [D], or [B, F, 1, D] with a time per frame."""
+    """Shift, 1 + scale and gate per layer, and the head's pair; each [D], or [B, F, 1, D] with timesteps per frame."""
 
     layers: list[tuple[Tensor, ...]]
     head: tuple[Tensor, Tensor]
@@ -61,8 +61,8 @@ class Layer(nn.Module):
         shift0, scale0, gate0, *last = mod
         mixed = attend(i, *self.project(x, shift0, scale0))
         x, query = self.mix(x, mixed, gate0)
-        told = attention(query.transpose(1, 2), *text).transpose(1, 2)
-        return self.finish(x, told, *last)
+        attended = attention(query.transpose(1, 2), *text).transpose(1, 2)
+        return self.finish(x, attended, *last)
 
     def project(self, x: Tensor, shift: Tensor, scale: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Query, key and value of the self-attention."""
@@ -73,9 +73,9 @@ class Layer(nn.Module):
         x = torch.addcmul(x, gate, self.self_attn.o(mixed.flatten(2)).view_as(x))
         return x, self.cross_attn.query(self.norm3(x).flatten(1, 2))
 
-    def finish(self, x: Tensor, told: Tensor, shift: Tensor, scale: Tensor, gate: Tensor) -> Tensor:
-        """What follows the cross-attention: its output, then the feed-forward."""
-        x = x + self.cross_attn.o(told.flatten(2)).view_as(x)
+    def finish(self, x: Tensor, attended: Tensor, shift: Tensor, scale: Tensor, gate: Tensor) -> Tensor:
+        """x with the cross-attention's output added, then the feed-forward."""
+        x = x + self.cross_attn.o(attended.flatten(2)).view_as(x)
         return torch.addcmul(x, gate, self.ffn(modulated_norm(x, scale, shift, self.eps)))
 
 
@@ -89,7 +89,7 @@ class Head(nn.Module):
 
 
 class CausalDiT(nn.Module):
-    """Flow of a few frames, given their noise levels, a text and an `Attend` over their context."""
+    """Predicts the flow of a few frames from their noise levels, a text and an `Attend` over their context."""
 
     def __init__(self, spec: DiTSpec):
         super().__init__()
@@ -113,7 +113,7 @@ class CausalDiT(nn.Module):
     def compile_parts(self, backend: str = "inductor") -> "CausalDiT":
         """Compile the code between two attentions. Mutates the network.
 
-        Attention and the rotation are not compiled, so that every compiled piece always sees the same shape: a filling
+        Attention and the rotation are not compiled, so that compiled code always gets the same shapes: a filling
         window, another method or a longer video needs no recompilation.
         """
         compiled = {
@@ -131,8 +131,8 @@ class CausalDiT(nn.Module):
     def lay_out(self) -> "CausalDiT":
         """Store the weights in the fastest layout for the device. Mutates the network.
 
-        On a CPU, x @ W^T then reads them in order, which is a tenth faster; on CUDA, queries, keys and values of a
-        layer become one product.
+        On a CPU, x @ W^T then reads them in order, which is 10 % faster; on CUDA, a layer's query, key and value are
+        computed in one product.
         """
         if self.device.type != "cpu":
             for layer in self.layers():
@@ -144,51 +144,51 @@ class CausalDiT(nn.Module):
         return self
 
     def text_kv(self, text_BLD: Tensor) -> list[tuple[Tensor, Tensor]]:
-        """Keys and values [B, h, text_len, d] of every layer's cross-attention; rows are padded with zeros first.
+        """Keys and values [B, h, text_len, d] of every layer's cross-attention, from rows padded with zeros.
 
-        Texts go through one by one: a product of a few rows is the one that a batch would round differently. No mask:
-        the padding takes part in attention, as in the published models. Raises ValueError for more rows than text_len.
+        Texts are processed one by one, because a product of a few rows is rounded differently in a batch. No mask: the
+        padding is attended, as in the published models. Raises ValueError for more rows than text_len.
         """
         if text_BLD.shape[1] > self.spec.text_len:
-            raise ValueError(f"{text_BLD.shape[1]} rows of text where the network takes {self.spec.text_len}")
+            raise ValueError(f"{text_BLD.shape[1]} rows of text, the network takes at most {self.spec.text_len}")
         texts = [self.one_text_kv(text) for text in text_BLD.to(self.head.head.weight).split(1)]
         return [
             (torch.cat([k for k, _ in layer]), torch.cat([v for _, v in layer])) for layer in zip(*texts, strict=True)
         ]
 
     def one_text_kv(self, text: Tensor) -> list[tuple[Tensor, Tensor]]:
-        told = self.text_embedding(F.pad(text, (0, 0, 0, self.spec.text_len - text.shape[1])))
-        pairs = [layer.cross_attn.key_value(told) for layer in self.layers()]
+        embedded = self.text_embedding(F.pad(text, (0, 0, 0, self.spec.text_len - text.shape[1])))
+        pairs = [layer.cross_attn.key_value(embedded) for layer in self.layers()]
         return [(k.transpose(1, 2).contiguous(), v.transpose(1, 2).contiguous()) for k, v in pairs]
 
     def modulate(self, timesteps: Tensor) -> Modulation:
         """Modulation for one timestep (a scalar tensor, shared by all tokens) or for one per frame [B, F]."""
         time = self.time_embedding(time_sinusoid(timesteps, self.spec.freq_dim).to(self.head.head.weight))
         six = self.time_projection(time).unflatten(-1, (6, -1))
-        layers = [spread(layer.modulation[0] + six) for layer in self.layers()]
-        shift, scale = spread(self.head.modulation[0] + time.unsqueeze(-2))
+        layers = [split_modulation(layer.modulation[0] + six) for layer in self.layers()]
+        shift, scale = split_modulation(self.head.modulation[0] + time.unsqueeze(-2))
         return Modulation(layers, (shift, scale))
 
     def forward(self, latents: Tensor, mod: Modulation, text: list[tuple[Tensor, Tensor]], attend: Attend) -> Tensor:
         """Flow [B, F, C, H, W] of latents [B, F, C, H, W], in their dtype; `text` comes from `text_kv`."""
-        x = self.through(len(self.blocks), latents, mod, text, attend)
+        x = self.run_layers(len(self.blocks), latents, mod, text, attend)
         shift, scale = mod.head
         return self.unpatchify(self.head.head(modulated_norm(x, scale, shift, self.spec.eps))).to(latents.dtype)
 
     def commit(
         self, latents: Tensor, mod: Modulation, text: list[tuple[Tensor, Tensor]], attend: Attend, keep: Keep
     ) -> None:
-        """Like `forward`, but stops at the last layer's keys and values, which are passed to `keep`.
+        """Like `forward`, but ends with the last layer's keys and values, which are passed to `keep`.
 
-        With four denoising passes that saves 2.7 % of the FLOPs of a block of the pocket network, .6 % of Wan 1.3B's.
+        With four denoising passes this saves 2.7 % of the FLOPs of a block of the pocket network, .6 % of Wan 1.3B's.
         """
         last = len(self.blocks) - 1
-        x = self.through(last, latents, mod, text, attend)
+        x = self.run_layers(last, latents, mod, text, attend)
         layer, (shift, scale, *_) = self.layers()[last], mod.layers[last]
         _, key, value = layer.project(x, shift, scale)
         keep(last, key, value)
 
-    def through(
+    def run_layers(
         self, layers: int, latents: Tensor, mod: Modulation, text: list[tuple[Tensor, Tensor]], attend: Attend
     ) -> Tensor:
         """Tokens [B, F, T, D] after the first `layers` layers."""
@@ -218,10 +218,10 @@ def empty_dit(spec: DiTSpec) -> CausalDiT:
         return CausalDiT(spec)
 
 
-def spread(mod: Tensor) -> tuple[Tensor, ...]:
-    """[..., k, D] rows of (shift, scale, gate, ...) -> one tensor per row, scales with their 1 added.
+def split_modulation(mod: Tensor) -> tuple[Tensor, ...]:
+    """Split [..., k, D], rows of (shift, scale, gate, ...), into one tensor per row, and add 1 to scales.
 
-    Rows of one shared timestep come out as [D]; rows of a timestep per frame [B, F] as [B, F, 1, D].
+    Returns [D] for one shared timestep and [B, F, 1, D] for a timestep per frame [B, F].
     """
     rows = [row if row.ndim == 1 else row.unsqueeze(-2) for row in mod.unbind(-2)]
     return tuple(row + 1 if i in (1, 4) else row for i, row in enumerate(rows))

@@ -1,8 +1,8 @@
 """The retrieval embedder of LongLive-RAG: a small convolutional autoencoder of single latent frames.
 
-The encoder's output, normalised, is a frame's descriptor. Layout and parameter names are those of the published
-checkpoint (`ae_latent_mem.pt`, key `model`), which a safetensors file with its config beside it as json replaces. An
-embedder is named by the name of a shipped or a pulled one, which goes first, or by its file or folder.
+The normalised output of the encoder is a frame's descriptor. Architecture and parameter names are those of the
+published checkpoint (`ae_latent_mem.pt`, key `model`), which is converted to a safetensors file with a JSON config
+beside it. Sweeps name a shipped or pulled embedder, or else its file or folder.
 
 Shapes: B frames, C channels, H x W latent size, E latent_dim.
 """
@@ -79,7 +79,7 @@ class Decoder(nn.Module):
 
 
 class LatentAutoencoder(nn.Module):
-    """Encoder and decoder; called with latents [B, n, C, H, W] it gives descriptors [B, n, E] of length 1."""
+    """Encoder and decoder. Calling it with latents [B, n, C, H, W] returns descriptors [B, n, E] of length 1."""
 
     def __init__(self, spec: EmbedderSpec):
         super().__init__()
@@ -117,9 +117,9 @@ def fresh_embedder(spec: EmbedderSpec, seed: int) -> LatentAutoencoder:
 def save_embedder(
     model: LatentAutoencoder, path: Path, facts: dict[str, Any], dtype: torch.dtype = torch.float32
 ) -> str:
-    """Write the weights in `dtype`, then the json beside them: the sizes as `config`, and `facts`.
+    """Write the weights in `dtype`, then the JSON beside them: the sizes as `config`, and `facts`.
 
-    Either file is replaced whole. Returns the sha256 of the weights; raises StorageError.
+    Replaces each file atomically. Returns the sha256 of the weights. Raises StorageError.
     """
     weights = {name: value.detach().to("cpu", dtype) for name, value in model.state_dict().items()}
     temp = temp_path(path.parent, path.name)
@@ -134,11 +134,11 @@ def save_embedder(
 
 
 def empty_embedder(spec: EmbedderSpec) -> LatentAutoencoder:
-    """Names and shapes alone, on the meta device."""
+    """An embedder on the meta device, with names and shapes only."""
     with torch.device("meta"):
         return LatentAutoencoder(spec)
 
 
 def check_embedder(path: Path) -> None:
-    """WeightsError unless the weights' header fits the sizes in the json beside them; reads no numbers."""
+    """Raises WeightsError unless the weights' header fits the sizes in the JSON beside them; reads no numbers."""
     check_header(path, empty_embedder(spec_beside(path)))

@@ -24,7 +24,7 @@ from longtake.platform.models.spec import DiTSpec
 
 E4M3_MAX = 448.0
 SMALLEST = 1e-12
-"""The least absolute maximum that a scale is computed from: a row of zeros stays zeros."""
+"""Lower limit of the absolute maximum of a row, so that a row of zeros stays zeros."""
 MULTIPLE = 16
 """K and M must be multiples of this."""
 CAPABILITY = (8, 9)
@@ -124,11 +124,11 @@ def check_device(device: torch.device) -> None:
     """Raises ConfigError unless the device supports products in 8 bits."""
     if device.type != "cuda":
         raise ConfigError(f"workers.precision: 'fp8' needs a CUDA device, but this is {device.type}; set bf16 or null")
-    found = torch.cuda.get_device_capability(device)
-    if found < CAPABILITY:
+    capability = torch.cuda.get_device_capability(device)
+    if capability < CAPABILITY:
         raise ConfigError(
             f"workers.precision: 'fp8' needs compute capability {version(CAPABILITY)}, but "
-            f"{torch.cuda.get_device_name(device)} has {version(found)}; set bf16 or null"
+            f"{torch.cuda.get_device_name(device)} has {version(capability)}; set bf16 or null"
         )
 
 

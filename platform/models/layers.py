@@ -1,6 +1,6 @@
-"""Norms, projections and the feed-forward of a DiT layer, in the fastest form for each device.
+"""Norms, projections and the feed-forward of a DiT layer, in the fastest implementation for each device.
 
-Forms differ only in rounding. On a CPU, and when gradients are needed, torch's plain operators run.
+Implementations differ only in rounding. On a CPU, and if gradients are needed, torch's plain operators run.
 
 Shapes: B batch, N tokens, D dim, h heads, d head dim.
 """
@@ -17,8 +17,8 @@ from longtake.platform import kernels
 class GELU(nn.Module):
     """The tanh form of GELU.
 
-    0.5 * (1 + tanh(u)) = sigmoid(2 u): without gradients on a CPU that costs 45 % of torch's own kernel, whose tanh is
-    slow there (72 x 1536 numbers: 0.18 ms against 0.41 ms), and differs from it by at most 5e-7.
+    0.5 * (1 + tanh(u)) = sigmoid(2 u): without gradients on a CPU this takes 45 % of the time of torch's kernel, whose
+    tanh is slow there (72 x 1536 numbers: 0.18 ms against 0.41 ms), and differs from it by at most 5e-7.
     """
 
     def forward(self, x: Tensor) -> Tensor:

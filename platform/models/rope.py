@@ -1,7 +1,7 @@
 """Rotary positions over time, row and column (Su et al. 2021; the three-axis split is Wan's).
 
-Owns the angles and the rotation. Keys are cached before it and rotated when a plan places them, so a
-position is an argument here and never state.
+Owns the angles and the rotation. Keys are cached before rotation and rotated to the positions of a plan, so a position
+is always an argument and never state.
 
 Shapes: B batch, N tokens, h heads, d head dim, c = d / 2 complex pairs, T tokens of one frame.
 """
@@ -34,8 +34,8 @@ def frame_rotation(
     """
     over_time = axis_angles(torch.full((1,), time, device=device), split[0], theta).expand(rows, columns, -1)
     over_rows = axis_angles(torch.arange(rows, device=device), split[1], theta)[:, None].expand(-1, columns, -1)
-    places = torch.arange(columns, device=device) + left
-    over_columns = axis_angles(places, split[2], theta)[None].expand(rows, -1, -1)
+    positions = torch.arange(columns, device=device) + left
+    over_columns = axis_angles(positions, split[2], theta)[None].expand(rows, -1, -1)
     angles = torch.cat([over_time, over_rows, over_columns], dim=-1).flatten(0, 1)
     return torch.stack([angles.cos(), angles.sin()], dim=-1).float()
 
@@ -45,9 +45,9 @@ def rotate(x: Tensor, rotation: Tensor) -> Tensor:
 
     Computed in float32, as one complex product, and rounded back.
     """
-    pairs, turn = x.float().unflatten(-1, (-1, 2)), rotation.unsqueeze(-3)
-    turned = torch.view_as_real(torch.view_as_complex(pairs) * torch.view_as_complex(turn))
-    return turned.flatten(-2).to(x.dtype)
+    pairs, angles = x.float().unflatten(-1, (-1, 2)), rotation.unsqueeze(-3)
+    rotated = torch.view_as_real(torch.view_as_complex(pairs) * torch.view_as_complex(angles))
+    return rotated.flatten(-2).to(x.dtype)
 
 
 def rotated(x_BNhd: Tensor, rotation: Tensor) -> Tensor:

@@ -1,8 +1,8 @@
-"""The flow-matching schedule: which noise level each denoising pass has, and how to step between two.
+"""The flow-matching schedule: the noise level of each denoising pass, and the step between two passes.
 
 Flow matching with a shift (Wan; Self-Forcing's scheduler): x_t = (1 - sigma) * x_0 + sigma * noise and the
-network predicts noise - x_0. Tables have 1000 training steps; sigma(t) is looked up at the nearest table entry,
-which makes sigma(0) the last entry (0.005 for shift 5) and not 0.
+network predicts noise - x_0. Tables have 1000 training steps; sigma(t) is the nearest table entry, so sigma(0) is the
+last entry (0.005 for shift 5) and not 0.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ TRAINING_STEPS = 1000
 
 @dataclass(frozen=True)
 class FlowSchedule:
-    """`steps` are raw training steps, noisiest first; `warp` sends them through the shifted table.
+    """`steps` are raw training steps, noisiest first; `warp` maps them through the shifted table.
 
-    `ancestral`: between two passes the clean prediction gets fresh noise (distilled models); otherwise the noise that
-    the flow itself predicts, which is an Euler step of the flow's ODE (models trained by plain flow matching).
+    `ancestral`: between two passes, new noise is added to the clean prediction (distilled models); otherwise, the noise
+    that the flow predicts, which is an Euler step of the flow's ODE (models trained by plain flow matching).
     """
 
     steps: tuple[int, ...] = (1000, 750, 500, 250)
@@ -45,7 +45,7 @@ class FlowSchedule:
 
     @cached_property
     def timesteps(self) -> Tensor:
-        """[passes] float32: the timestep that the network is told in each denoising pass."""
+        """[passes] float32: the network's timestep in each denoising pass."""
         import torch
 
         raw = torch.tensor(self.steps)
@@ -54,7 +54,7 @@ class FlowSchedule:
         return torch.cat([self.table, torch.zeros(1)])[TRAINING_STEPS - raw]
 
     def sigma(self, timestep: Tensor) -> Tensor:
-        """Noise level of the table entry nearest to each timestep [...] (the first of equals)."""
+        """Noise level of the table entry nearest to each timestep [...] (of two equally near, the first)."""
         distance = (self.table - timestep.unsqueeze(-1)).abs()
         return self.sigmas[distance.argmin(dim=-1)]
 

@@ -1,4 +1,4 @@
-"""The skyline world that the pocket backbones film: its panoramas, its prompts and its latent code.
+"""The skyline world of the pocket backbones: its panoramas, prompts and latent codec.
 
-Owns the truth behind pocket videos. Never samples, never trains a video model, never scores.
+Owns the ground truth of pocket videos. Never samples, never trains a video model, never scores.
 """

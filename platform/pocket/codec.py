@@ -1,7 +1,7 @@
-"""The frozen latent code of the pocket world: PCA of one 4x32 px column, and the decoder that makes 16 fps of it.
+"""The frozen latent codec of the pocket world: PCA of one 4x32 px column, and the decoder to 16 frames a second.
 
-Owns pixels <-> latents. Linear, so decoding is exact arithmetic that is cheap everywhere. Every product has the fixed
-shape of one frame, so batch, chunking and order change no bit. Never learns while in use: fit() makes the file.
+Owns the conversion between pixels and latents. It is linear, so decoding is exact and cheap. Every product has the
+fixed shape of one frame, so batch, chunking and order change no bit. `fit` trains the codec and writes its file.
 
 Legend: F latent frames, C 48 channels, a frame is [C, 1, 8]: one token per visible column.
 """
@@ -33,7 +33,7 @@ HALF = 127.5
 
 
 class PocketCodec:
-    """mean [384], basis [384, 48] (orthonormal), scale [48]; pixels are taken as x / 127.5 - 1."""
+    """mean [384], basis [384, 48] (orthonormal), scale [48], for pixels x / 127.5 - 1."""
 
     def __init__(self, path: Path = CODEC) -> None:
         try:
@@ -51,12 +51,12 @@ class PocketCodec:
         return torch.stack([self._encode_columns(view).T[:, None, :] for view in views_FHWC])
 
     def encode_panorama(self, panorama_HWC: np.ndarray) -> torch.Tensor:
-        """uint8 [32, 384, 3] -> float32 [96, 48], the same numbers that encode() gives for the views of it."""
+        """uint8 [32, 384, 3] -> float32 [96, 48], equal to `encode` of its views."""
         parts = [panorama_HWC[:, left : left + VIEW_PX] for left in range(0, COLUMNS * COLUMN_PX, VIEW_PX)]
         return torch.cat([self._encode_columns(part) for part in parts])
 
     def decode(self, latents_FCHW: torch.Tensor) -> np.ndarray:
-        """float [F, 48, 1, 8] -> uint8 [F, 32, 32, 3]; values outside the picture's range are clipped."""
+        """float [F, 48, 1, 8] -> uint8 [F, 32, 32, 3], clipped. Raises LongtakeError for NaN or infinity."""
         if not bool(torch.isfinite(latents_FCHW).all()):
             raise LongtakeError("pocket codec: the latents hold NaN or infinity; the take diverged")
         frames = [self._decode_frame(frame) for frame in latents_FCHW.float().cpu()]
@@ -74,11 +74,11 @@ class PocketCodec:
 
 
 class StreamingDecoder:
-    """Latents in, 128x128 video frames out: 1 for the first latent frame, 4 for each later one.
+    """Decodes latents to 128x128 video frames: 1 for the first latent frame, 4 for each later one.
 
-    Between two latent frames the camera slides one pixel at a time. What the newer frame shows is taken from it, the
-    edge that is leaving the view from the older one; the fourth step is the newer frame itself, so latent frame i is
-    video frame 4 i. The camera is int [F], one column per step.
+    Between two latent frames the camera moves one pixel at a time. Pixels come from the newer frame, or from the older
+    one at the edge that leaves the view. The fourth step is the newer frame, so latent frame i is video frame 4 i.
+    `camera_F`: int [F], one column per step.
     """
 
     def __init__(self, codec: PocketCodec, camera_F: np.ndarray) -> None:
@@ -87,7 +87,7 @@ class StreamingDecoder:
         self._previous: np.ndarray | None = None
 
     def push(self, latents_FCHW: torch.Tensor) -> np.ndarray:
-        """float [n, 48, 1, 8] -> uint8 [m, 128, 128, 3]; mutates the decoder's place in the video."""
+        """float [n, 48, 1, 8] -> uint8 [m, 128, 128, 3]; mutates the decoder's position in the video."""
         small = [frame for view in self._codec.decode(latents_FCHW) for frame in self._advance(view)]
         if not small:
             return np.zeros((0, HEIGHT_PX * UPSCALE, VIEW_PX * UPSCALE, 3), np.uint8)
@@ -102,7 +102,7 @@ class StreamingDecoder:
 
 
 def slide(older_HWC: np.ndarray, newer_HWC: np.ndarray, step: int) -> list[np.ndarray]:
-    """The four views of a camera that moves one column (`step` +1 right, -1 left) one pixel at a time."""
+    """The four views of a camera that moves by one column (`step` +1 right, -1 left), one pixel at a time."""
     if step > 0:
         strip = np.concatenate([older_HWC[:, :COLUMN_PX], newer_HWC], axis=1)
         return [strip[:, k : k + VIEW_PX] for k in range(1, COLUMN_PX + 1)]
@@ -111,15 +111,15 @@ def slide(older_HWC: np.ndarray, newer_HWC: np.ndarray, step: int) -> list[np.nd
 
 
 def split_columns(picture_HWC: np.ndarray) -> np.ndarray:
-    """[32, 4 n, 3] -> [n, 384]: every column flattened."""
+    """[32, 4 n, 3] -> [n, 384]: one flattened column per row."""
     count = picture_HWC.shape[1] // COLUMN_PX
     return picture_HWC.reshape(HEIGHT_PX, count, COLUMN_PX, 3).transpose(1, 0, 2, 3).reshape(count, COLUMN_DIMS)
 
 
 def fit(seed: int = 0, panoramas: int = 800, path: Path = CODEC) -> None:
-    """Make the codec again: PCA of the columns of training panoramas, each dimension scaled by std^-0.5.
+    """Train the codec: PCA of the columns of training panoramas, each dimension scaled by std^-0.5.
 
-    One common gain then brings the latents' mean square to 1. Writes `path`.
+    A common gain then sets the mean square of the latents to 1. Writes `path`.
     """
     first = TRAINING_SEEDS_FROM + seed * panoramas
     total, moment = np.zeros(COLUMN_DIMS), np.zeros((COLUMN_DIMS, COLUMN_DIMS))

@@ -1,7 +1,7 @@
-"""Colours of the skyline world: what each sky word and each material word looks like.
+"""Colours of the skyline world, for each sky word and each material word.
 
-Owns RGB tables (integers 0..255) and nothing else. Changing a number here changes every panorama, and with it
-the codec and the trained pocket backbones.
+Contains only RGB tables (integers 0..255). Changing a number changes every panorama, so the codec and the pocket
+backbones must then be trained again.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ RGB = tuple[int, int, int]
 
 @dataclass(frozen=True)
 class SkyLook:
-    """top and horizon colour the sky; light multiplies everything lit by it (256 = unchanged)."""
+    """`top` and `horizon` colour the sky; `light` multiplies the colours of all lit objects (256 = unchanged)."""
 
     top: RGB
     horizon: RGB

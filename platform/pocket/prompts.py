@@ -1,7 +1,7 @@
 """The prompt language of the pocket world: '<sky>, <material>; pan right 6 s, left 6 s, repeat'.
 
-Owns the grammar and the camera script it gives. Strict: a prompt that is not understood is never guessed at.
-Time is in latent frames (4 a second); a direction holds for whole blocks of 3, so durations are multiples of 0.75 s.
+Owns the grammar and the camera script. Parsing is strict: a prompt outside the grammar is an error. Time is in latent
+frames (4 a second); a direction lasts for whole blocks of 3 frames, so durations are multiples of 0.75 s.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _MOVE = re.compile(r"(right|left) ([0-9]{1,6}(?:\.[0-9]{1,6})?) s")
 
 @dataclass(frozen=True)
 class PocketPrompt:
-    """segments are (direction, latent frames); the last one goes on for ever unless the script repeats."""
+    """`segments`: (direction, latent frames). The last one continues without end unless the script repeats."""
 
     sky: str
     material: str
@@ -36,7 +36,7 @@ class PocketPrompt:
     repeat: bool = False
 
     def camera(self, latent_frames: int) -> np.ndarray:
-        """int64 [F]: the unwrapped column of the view's left edge; the first is 0, each later one is one column on."""
+        """int64 [F]: the column of the view's left edge, not wrapped; starts at 0 and moves one column per frame."""
         blocks = -(-latent_frames // FRAMES_PER_BLOCK)
         moves = np.repeat(self._block_directions(blocks), FRAMES_PER_BLOCK)[:latent_frames]
         moves[:1] = 0
@@ -57,7 +57,7 @@ class PocketPrompt:
 
 
 def parse(text: str) -> PocketPrompt:
-    """Read one prompt line; anything outside the grammar is a ConfigError with value, rule and example."""
+    """Parse a prompt. Raises ConfigError with the value, the rule and an example."""
     shape = _SHAPE.fullmatch(text) if len(text) <= MAX_CHARS else None
     if shape is None:
         raise _refusal(text, "write '<sky>, <material>; pan <moves>' in lower case with single spaces")
@@ -72,7 +72,7 @@ def parse(text: str) -> PocketPrompt:
 def _segment(part: str, text: str) -> tuple[int, int]:
     move = _MOVE.fullmatch(part)
     if move is None:
-        raise _refusal(text, f"the move {part!r} must read 'right N s' or 'left N s' ('repeat' may only stand last)")
+        raise _refusal(text, f"the move {part!r} must read 'right N s' or 'left N s' ('repeat' only at the end)")
     direction, seconds = move.groups()
     blocks = Fraction(seconds) * LATENT_FPS / FRAMES_PER_BLOCK
     if blocks.denominator != 1 or not 0 < Fraction(seconds) <= MAX_SEGMENT_SECONDS:

@@ -1,8 +1,8 @@
 """The skyline world: one circular street per (sky word, material word, seed).
 
-Owns the true picture. A panorama is 96 columns of 4x32 px, and a camera sees 8 columns of it. Integer arithmetic on a
-PCG64 stream seeded by a SHA-256 of its inputs, so that every machine draws the same bytes. No two columns of a
-panorama are alike: a column tells where it stands. Never knows a camera, a model or a file.
+Owns the ground truth. A panorama is 96 columns of 4x32 px, and a camera sees 8 columns of it. It is drawn with integer
+arithmetic from a PCG64 stream seeded by a SHA-256 of its inputs, so every machine draws the same bytes. No two columns
+of a panorama are equal, so a column identifies its position. Knows no camera, model or file.
 
 Legend: C columns (96), W panorama px (384), H height px (32).
 """
@@ -26,7 +26,7 @@ VIEW_PX = VIEW_COLUMNS * COLUMN_PX
 SKIES = tuple(SKY_LOOKS)
 MATERIALS = tuple(BUILDING_COLOURS)
 TRAINING_SEEDS_FROM = 1_000_000
-"""Takes use the seeds below, training draws its panoramas from here on: a take's street is never a training street."""
+"""Takes use seeds below this one and training uses seeds from it on, so that no take shows a training street."""
 
 GROUND_PX = 4
 GAP_PERCENT = 35
@@ -34,14 +34,14 @@ BODY_PX = np.array([5, 8, 11, 14, 17, 20])
 ROOFS, WINDOWS, PROP_KINDS, PROP_SIZES = 3, 4, 3, 3
 
 _X = np.arange(WIDTH_PX)
-_UP = (HEIGHT_PX - GROUND_PX - 1) - np.arange(HEIGHT_PX)[:, None]  # rows above the ground, 0 stands on it; [H, 1]
+_UP = (HEIGHT_PX - GROUND_PX - 1) - np.arange(HEIGHT_PX)[:, None]  # rows above the ground, 0 is the lowest; [H, 1]
 _ABOVE = _UP >= 0
 _INNER = (_X % COLUMN_PX == 1) | (_X % COLUMN_PX == 2)
 
 
 @dataclass(frozen=True)
 class _Street:
-    """Per pixel column [W]: what stands there. `wide` is the lot's width in px, `inside` the px from its left edge."""
+    """The lot at each pixel column [W]. `wide`: the lot's width in px; `inside`: px from its left edge."""
 
     is_gap: np.ndarray
     inside: np.ndarray
@@ -56,7 +56,7 @@ class _Street:
 
 
 def panorama(sky: str, material: str, seed: int) -> np.ndarray:
-    """The whole street as uint8 [32, 384, 3]; its right end meets its left end. Unknown words are a ConfigError."""
+    """The whole street, uint8 [32, 384, 3], a circle. Raises ConfigError for unknown words."""
     check_words(sky, material)
     raw = _raw_numbers(sky, material, seed)
     look = SKY_LOOKS[sky]
@@ -68,7 +68,7 @@ def panorama(sky: str, material: str, seed: int) -> np.ndarray:
 
 
 def crop(panorama_HWC: np.ndarray, left_px: int) -> np.ndarray:
-    """What a camera with its left edge at `left_px` (any integer, wrapped) sees: uint8 [32, 32, 3]."""
+    """The view of a camera with its left edge at `left_px` (any integer, wrapped): uint8 [32, 32, 3]."""
     return panorama_HWC[:, (left_px + np.arange(VIEW_PX)) % WIDTH_PX]
 
 
@@ -79,7 +79,7 @@ def check_words(sky: str, material: str) -> None:
 
 
 def _raw_numbers(sky: str, material: str, seed: int) -> np.ndarray:
-    """Non-negative int64 numbers; the raw PCG64 stream is the part of numpy that never changes between versions."""
+    """Non-negative int64 numbers; numpy guarantees the raw PCG64 stream across versions."""
     digest = hashlib.sha256(f"longtake-skyline-1|{sky}|{material}|{int(seed)}".encode()).digest()
     words = [int.from_bytes(digest[i : i + 4], "little") for i in range(0, 32, 4)]
     stream = np.random.PCG64(np.random.SeedSequence(words)).random_raw(6 * COLUMNS)
@@ -87,7 +87,7 @@ def _raw_numbers(sky: str, material: str, seed: int) -> np.ndarray:
 
 
 def _plan_street(raw_5C: np.ndarray) -> _Street:
-    """Cut the circle into lots of 1-3 columns and give every lot a look that no other lot has."""
+    """Divide the circle into lots of 1-3 columns and give every lot a unique look."""
     gap_raw, width_raw, look_raw, prop_raw, roof_raw = raw_5C
     lot_is_gap = gap_raw % 100 < GAP_PERCENT
     lot_columns = np.where(lot_is_gap, 1, 1 + width_raw % 3)
@@ -113,16 +113,16 @@ def _plan_street(raw_5C: np.ndarray) -> _Street:
 
 
 def _distinct(raw_C: np.ndarray, wanted_C: np.ndarray, choices: int) -> np.ndarray:
-    """A look for each wanted lot (0 for the others), none twice: a taken number moves on to the next free one."""
-    taken: set[int] = set()
-    picked = np.zeros_like(raw_C)
+    """A unique look for each wanted lot (0 for the others): a number in use is replaced by the next free one."""
+    used: set[int] = set()
+    looks = np.zeros_like(raw_C)
     for index in np.nonzero(wanted_C)[0].tolist():
         value = int(raw_C[index]) % choices
-        while value in taken and len(taken) < choices:
+        while value in used and len(used) < choices:
             value = (value + 1) % choices
-        taken.add(value)
-        picked[index] = value
-    return picked
+        used.add(value)
+        looks[index] = value
+    return looks
 
 
 def _paint_backdrop(look: SkyLook, raw: np.ndarray) -> np.ndarray:
@@ -153,10 +153,10 @@ def _paint_buildings(image: np.ndarray, street: _Street, look: SkyLook, colours:
     light = np.array(look.light)
     wall = colours[street.colour] * light // 256  # [W, 3]
     edge = np.where(street.inside == 0, 24, np.where(street.inside == street.wide - 1, -28, 0))
-    built = ~street.is_gap
-    body = (street.body > _UP) & _ABOVE & built
+    is_building = ~street.is_gap
+    body = (street.body > _UP) & _ABOVE & is_building
     _fill(image, body, wall + edge[:, None])
-    _fill(image, _roof_mask(street) & built, (wall + 3 * np.array(look.roof)) // 4)
+    _fill(image, _roof_mask(street) & is_building, (wall + 3 * np.array(look.roof)) // 4)
     _fill(image, body & _window_mask(street), (np.array(look.windows) + wall) // 2)
 
 
@@ -179,7 +179,7 @@ def _window_mask(street: _Street) -> np.ndarray:
 
 
 def _paint_props(image: np.ndarray, street: _Street, look: SkyLook) -> None:
-    """In gaps: 0 tree, 1 bush, 2 lantern, each in three sizes; their tops share the houses' storeys."""
+    """Paint the gaps: 0 tree, 1 bush, 2 lantern, each in three sizes; their tops align with the storeys of houses."""
     light = np.array(look.light)
     shape = _PROP_PATTERNS[street.prop * PROP_SIZES + street.prop_size, :, _X % COLUMN_PX].T
     stem = (BODY_PX[street.prop_size] > _UP) & _ABOVE & _INNER & (street.prop != 1)

@@ -1,9 +1,9 @@
-"""What tells that a video is damaged although it decodes: rules of the bit stream, and checksums inside it.
+"""Detects damage in a video that still decodes, from the rules of the bit stream and from embedded checksums.
 
-Owns two signs. H.264 and HEVC, as MP4 and Matroska hold them, put NAL units into a packet, each behind its length; the
-lengths fill the packet, and no unit holds the bytes that an encoder must escape (ITU-T H.264 and H.265, 7.4.1). And of
-what carries checksums (the slices of FFV1, the picture hashes of HEVC) the decoder says in its log when one is wrong. A
-changed bit that breaks neither still decodes: only a checksum of the whole file finds it.
+In MP4 and Matroska, a packet of H.264 or HEVC is a sequence of NAL units, each after its length. The lengths fill the
+packet, and no unit contains the bytes that an encoder must escape (ITU-T H.264 and H.265, 7.4.1). For streams with
+checksums (the slices of FFV1, the picture hashes of HEVC), the decoder logs a mismatch. Only a checksum of the whole
+file detects a changed bit that breaks neither rule.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ STOP_OPTIONS = {"err_detect": "explode"}  # raise an error instead of concealing
 
 
 def length_bytes(codec: str, extradata: bytes) -> int:
-    """Bytes of the length before each NAL unit in a packet; 0 for other codecs, and for units between start codes."""
+    """Bytes of the length before each NAL unit in a packet; 0 for other codecs and for units between start codes."""
     if codec == "h264" and len(extradata) >= 7 and extradata[0] == 1:
         return (extradata[4] & 3) + 1
     if codec == "hevc" and len(extradata) >= 23 and (extradata[0], extradata[1], extradata[2]) != (0, 0, 0):
@@ -30,7 +30,7 @@ def length_bytes(codec: str, extradata: bytes) -> int:
 
 
 def is_damaged(packet: bytes, length_size: int) -> bool:
-    """Whether a packet breaks the rules of NAL units; zeros behind a unit are padding that some programs leave."""
+    """Whether a packet breaks the rules of NAL units. Zeros after a unit are padding that some programs write."""
     at = 0
     while at < len(packet):
         start = at + length_size
@@ -42,13 +42,13 @@ def is_damaged(packet: bytes, length_size: int) -> bool:
 
 @contextmanager
 def wrong_checksums() -> Iterator[list[str]]:
-    """What the decoder says inside of checksums that do not match; filled when the block ends."""
-    found: list[str] = []
+    """The decoder's log lines about wrong checksums; the list is filled when the `with` block ends."""
+    mismatches: list[str] = []
     level = av.logging.get_level()
     av.logging.set_level(av.logging.ERROR)
     try:
         with av.logging.Capture(local=False) as logs:  # decoders have threads of their own
-            yield found
-        found += [" ".join(text.split()) for _, _, text in logs if WRONG_CHECKSUM.search(text)]
+            yield mismatches
+        mismatches += [" ".join(text.split()) for _, _, text in logs if WRONG_CHECKSUM.search(text)]
     finally:
         av.logging.set_level(level)

@@ -1,8 +1,8 @@
-"""Video files to frames, streaming: at most one batch of frames is ever held.
+"""Reads video files as a stream of frames; holds at most one batch of frames in memory.
 
-Every unreadable video is a VideoError with the file and the reason. Headers are checked before anything is decoded.
-Decoding does not check integrity: the damage that damage.py looks for is refused, but a flipped bit may still decode,
-and only a checksum of the file finds it.
+An unreadable video raises VideoError with the file and the reason. Headers are checked before anything is decoded.
+Decoding does not check integrity: damage.py detects some damage, but a flipped bit may still decode, and only a
+checksum of the file detects it.
 
 Shapes: frames_NHWC is uint8 RGB [n, height, width, 3].
 """
@@ -22,13 +22,13 @@ from longtake.platform.video import damage
 
 MAX_SIDE_PX = 4096
 MAX_FPS = 240
-SPARE_SECONDS, SPARE_BESIDE_SOUND_SECONDS = 0.25, 1.0  # a declared length also counts what sound lasts longer
+SPARE_SECONDS, SPARE_BESIDE_SOUND_SECONDS = 0.25, 1.0  # sound may last longer than the frames
 FORMATS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska", ".webm": "matroska", ".avi": "avi"}
 
 
 @dataclass(frozen=True)
 class VideoHeader:
-    """What a video says about itself."""
+    """The metadata in a video's header, and the size of the file."""
 
     num_frames: int
     fps: float
@@ -51,14 +51,14 @@ def read_frames(path: str | Path, batch: int = 32, threads: int = 1) -> Iterator
     the frames nor the error: if decoding with several threads fails, one thread decodes again, starting with the first
     frame that was not yielded.
     """
-    path, given = Path(path), 0
+    path, num_yielded = Path(path), 0
     if threads > 1:
         with suppress(VideoError):
             for frames_NHWC in _batches(path, batch, threads):
                 yield frames_NHWC
-                given += len(frames_NHWC)
+                num_yielded += len(frames_NHWC)
             return
-    yield from _batches(path, batch, skip=given)
+    yield from _batches(path, batch, skip=num_yielded)
 
 
 def _batches(path: Path, batch: int, threads: int = 1, skip: int = 0) -> Iterator[np.ndarray]:
@@ -78,15 +78,15 @@ def _batches(path: Path, batch: int, threads: int = 1, skip: int = 0) -> Iterato
                 if len(frames) == batch:
                     yield np.stack(frames)
                     frames = []
-        cut_short = num_frames < header.num_frames
-        if frames and not (cut_short and threads > 1):  # threads may lose an error at the end, and one thread finds it
+        is_truncated = num_frames < header.num_frames
+        if frames and not (is_truncated and threads > 1):  # several threads may miss an error at the end
             yield np.stack(frames)
-        if cut_short:
-            raise VideoError(f"{path}: only {num_frames} of {header.num_frames} frames can be read; it is cut short")
+        if is_truncated:
+            raise VideoError(f"{path}: only {num_frames} of {header.num_frames} frames can be read; it is truncated")
 
 
 def _decoded(container: Any, path: Path, threads: int) -> Generator[Any, None, None]:
-    """The frames of the first video stream; VideoError at the first packet that shows damage."""
+    """The frames of the first video stream. Raises VideoError at the first damaged packet."""
     stream = container.streams.video[0]
     codec = stream.codec_context
     several = threads > 1 and codec.name == "h264"
@@ -97,19 +97,19 @@ def _decoded(container: Any, path: Path, threads: int) -> Generator[Any, None, N
         for index, packet in enumerate(container.demux(stream)):
             if packet.is_corrupt or (length_size and damage.is_damaged(bytes(packet), length_size)):
                 raise VideoError(f"{path}: packet {index} is damaged; make the video again")
-            # H.264 has no checksums to watch for, and watching costs the decoder threads Python's lock.
+            # H.264 has no checksums, and capturing the log would make the decoder's threads wait for the GIL.
             with nullcontext() if several else damage.wrong_checksums() as wrong:
                 frames = packet.decode()
             if wrong:
                 raise VideoError(f"{path}: packet {index} is damaged ({wrong[0]}); make the video again")
             yield from frames
     finally:
-        if several:  # its threads may log, which takes Python's lock, and freeing the decoder holds that lock
+        if several:  # freeing the decoder holds the GIL, which its threads need in order to log
             codec.flush_buffers()
 
 
 class _Reading:
-    """An opened container; whatever goes wrong inside leaves as a VideoError."""
+    """Opens a container and converts all errors inside the `with` block to VideoError."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -122,7 +122,7 @@ class _Reading:
                 raise VideoError(f"{self.path}: is empty (0 bytes)")
             if self.path.suffix.lower() not in FORMATS:
                 raise VideoError(
-                    f"{self.path}: {self.path.suffix or 'no'} is no known ending; known: {', '.join(FORMATS)}"
+                    f"{self.path}: unknown file extension {self.path.suffix!r}; known: {', '.join(FORMATS)}"
                 )
             options = {"max_pixels": str(MAX_SIDE_PX * MAX_SIDE_PX), "protocol_whitelist": "file"}
             form = FORMATS[self.path.suffix.lower()]
@@ -137,7 +137,7 @@ class _Reading:
         try:
             self.container.close()
         except Exception:
-            if error is None:  # else what went wrong first is what is told
+            if error is None:  # otherwise the first error is the one to report
                 raise
         if error is not None and isinstance(error, Exception):
             raise self._as_video_error(error) from error
@@ -145,7 +145,7 @@ class _Reading:
     def _as_video_error(self, error: Exception) -> VideoError:
         if isinstance(error, VideoError):
             return error
-        # PyAV adds the last log line only where it is new to the process; a reason must not depend on earlier videos.
+        # PyAV adds the last log line only if it is new to the process; a reason must not depend on earlier videos.
         reason = " ".join(str(error).partition("; last error log")[0].split())
         return VideoError(f"{self.path}: cannot be read as a video: {reason or type(error).__name__}")
 
@@ -155,13 +155,13 @@ def _header(container: Any, path: Path) -> VideoHeader:
         raise VideoError(f"{path}: has no video stream")
     stream = container.streams.video[0]
     if stream.codec_context is None:
-        raise VideoError(f"{path}: no decoder here knows its codec; encode it again, as H.264 for instance")
+        raise VideoError(f"{path}: no decoder is installed for its codec; encode it again, for example as H.264")
     width, height = stream.codec_context.width, stream.codec_context.height
     if not (0 < width <= MAX_SIDE_PX and 0 < height <= MAX_SIDE_PX):
-        raise VideoError(f"{path}: declares {width}x{height} px; at most {MAX_SIDE_PX}x{MAX_SIDE_PX} is read")
+        raise VideoError(f"{path}: declares {width}x{height} px; the limit is {MAX_SIDE_PX}x{MAX_SIDE_PX} px")
     fps = float(stream.average_rate or stream.guessed_rate or 0)
     if not 0 < fps <= MAX_FPS:
-        raise VideoError(f"{path}: declares {fps:g} frames a second; 0 to {MAX_FPS} are read")
+        raise VideoError(f"{path}: declares {fps:g} frames a second; it must be above 0 and at most {MAX_FPS}")
     num_frames = stream.frames or _count_packets(container, stream)
     if num_frames < 1:
         raise VideoError(f"{path}: has no frames")
@@ -171,15 +171,15 @@ def _header(container: Any, path: Path) -> VideoHeader:
 
 
 def _check_length(container: Any, seconds: float, path: Path) -> None:
-    """A container that does not store the number of frames may say how long it is, until it was cut."""
+    """For containers without a frame count. Raises VideoError if the frames are shorter than the declared duration."""
     declared = ((container.duration or 0) - max(0, container.start_time or 0)) / av.time_base
     alone = len(container.streams) == 1
     if seconds < declared - (SPARE_SECONDS if alone else SPARE_BESIDE_SOUND_SECONDS):
-        raise VideoError(f"{path}: holds {seconds:.2f} s of the {declared:.2f} s that it declares; it is cut short")
+        raise VideoError(f"{path}: contains {seconds:.2f} s of the declared {declared:.2f} s; it is truncated")
 
 
 def _count_packets(container: Any, stream: Any) -> int:
-    """Containers such as Matroska do not store the number of frames."""
+    """The number of frames for containers that do not store it, such as Matroska."""
     num_packets = sum(1 for packet in container.demux(stream) if packet.size)
     container.seek(0)
     return num_packets
@@ -188,21 +188,19 @@ def _count_packets(container: Any, stream: Any) -> int:
 def _check_frame(frame: Any, index: int, header: VideoHeader, path: Path) -> None:
     if (frame.width, frame.height) != (header.width, header.height):
         declared = f"{header.width}x{header.height}"
-        raise VideoError(
-            f"{path}: frame {index} has {frame.width}x{frame.height} px where the header declares {declared}"
-        )
+        raise VideoError(f"{path}: frame {index} has {frame.width}x{frame.height} px, the header declares {declared}")
     if frame.is_corrupt:
         raise VideoError(f"{path}: frame {index} is damaged")
 
 
 def _has_times(container: Any) -> bool:
-    """AVI has no times, only an order of packets; where frames have another, a decoder can only guess."""
+    """Whether frames have reliable times. AVI stores only the order of packets, which B-frames change."""
     return bool(container.format.name != "avi" or not container.streams.video[0].codec_context.has_b_frames)
 
 
 class _Clock:
-    """Frames are equally far apart, from one to the next and over the whole video. The first may come late, as in a
-    video that was cut out of another."""
+    """Checks that frames are equally spaced, from one to the next and over the whole video. The first frame may start
+    after 0 s, as in a video that was cut out of another."""
 
     def __init__(self, header: VideoHeader, path: Path) -> None:
         self.fps, self.path = header.fps, path
@@ -213,8 +211,8 @@ class _Clock:
             self.first = self.last = seconds
         elif seconds is None or not (self._near(seconds - self.first, index) and self._near(seconds - self.last, 1)):
             raise VideoError(
-                f"{self.path}: frame {index} is not {index / self.fps:.3f} s after the first, and one frame after the "
-                "one before it; a constant frame rate is needed"
+                f"{self.path}: frame {index} is not {index / self.fps:.3f} s after the first and one frame after the "
+                "previous one; a constant frame rate is needed"
             )
         self.last = seconds
 

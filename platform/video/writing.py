@@ -1,4 +1,4 @@
-"""Frames to a video file, streaming: H.264, yuv420p, crf 18, one key frame a second, faststart.
+"""Writes a stream of frames to a video file: H.264, yuv420p, crf 18, one key frame a second, faststart.
 
 The same frames give the same bytes on one machine. Shapes: frames_NHWC is uint8 RGB [n, height, width, 3].
 """
@@ -28,10 +28,10 @@ class VideoInfo(VideoHeader):
 
 
 class VideoWriter:
-    """Encodes frames as they come. Leaving the `with` block by an exception removes the file."""
+    """Encodes frames as they are written. An exception in the `with` block removes the file."""
 
     def __init__(self, path: Path, fps: int = 16, width: int = 128, height: int = 128) -> None:
-        """Raises VideoError for a size that yuv420p cannot hold, StorageError when the file cannot be made."""
+        """Raises VideoError for a size that yuv420p does not support, StorageError if the file cannot be created."""
         if not (0 < width <= MAX_SIDE_PX and 0 < height <= MAX_SIDE_PX and width % 2 == 0 and height % 2 == 0):
             raise VideoError(f"{path}: {width}x{height} px; both sides must be even and at most {MAX_SIDE_PX}")
         self.path = Path(path)
@@ -41,7 +41,7 @@ class VideoWriter:
         self._container: Any = None
         options = {"movflags": "+faststart", "fflags": "+bitexact"}
         with _writing(self.path):
-            self.path.open("wb").close()  # the encoder opens the file late: a bad place should fail here
+            self.path.open("wb").close()  # fail now, because the encoder opens the file late
             self._container = av.open(str(self.path.absolute()), "w", format="mp4", options=options)
             self._stream = self._open_stream()
 
@@ -59,9 +59,7 @@ class VideoWriter:
         expected = (self.height, self.width, 3)
         if frames_NHWC.dtype != np.uint8 or frames_NHWC.ndim != 4 or frames_NHWC.shape[1:] != expected:
             shape = f"{frames_NHWC.dtype} {list(frames_NHWC.shape)}"
-            raise VideoError(
-                f"{self.path}: frames are {shape}; the video takes uint8 [n, {self.height}, {self.width}, 3]"
-            )
+            raise VideoError(f"{self.path}: frames are {shape}; expected uint8 [n, {self.height}, {self.width}, 3]")
         with _writing(self.path):
             for frame_HWC in frames_NHWC:
                 frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame_HWC), format="rgb24")
@@ -71,12 +69,12 @@ class VideoWriter:
                 self.num_frames += 1
 
     def close(self) -> VideoInfo:
-        """Finishes the file and returns its facts. Raises VideoError when no frame was written."""
+        """Finish the file and return its header and checksum. Raises VideoError if no frame was written."""
         if self.info is not None:
             return self.info
         if self.num_frames == 0:
             self.abort()
-            raise VideoError(f"{self.path}: no frame was written; a video has at least one")
+            raise VideoError(f"{self.path}: no frame was written; a video needs at least one")
         with _writing(self.path):
             self._container.mux(self._stream.encode(None))
             self._container.close()
@@ -86,7 +84,7 @@ class VideoWriter:
         return self.info
 
     def abort(self) -> None:
-        """Drops the file; safe to call twice."""
+        """Delete the file. Safe to call twice."""
         if self.info is None and self._container is not None:
             with suppress(OSError, ValueError, av.FFmpegError):
                 self._container.close()
@@ -109,7 +107,7 @@ DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EACCES,
 
 
 class _writing:
-    """Turns what the disk says into a StorageError and what the encoder says into a VideoError; both name the file."""
+    """Converts errors of the disk to StorageError and errors of the encoder to VideoError; both name the file."""
 
     def __init__(self, path: Path) -> None:
         self.path = path

@@ -1,7 +1,7 @@
-"""One file of a zip, without unpacking the rest.
+"""Extracts one member of a zip archive to a temporary file.
 
-The place that a member is written to has nothing to do with its name, so no name leads out of the folder; what it may
-take is bounded before and while it is read.
+The temporary path does not depend on the member's path, so an archive cannot write outside the folder. The declared
+size is checked first, and zipfile reads no more than that.
 """
 
 import zipfile
@@ -20,30 +20,30 @@ STEP = 1 << 22
 
 @contextmanager
 def member(archive: Path, name: str, limit: int = MAX_BYTES) -> Iterator[Path]:
-    """The member `name`, or the only one whose path ends so, as a file that is there within the block.
+    """The member `name`, or the only one whose path ends in it, as a file that exists within the `with` block.
 
-    Raises WeightsError for what is no zip, has no such member or a damaged one, and for one of more than `limit` bytes.
+    Raises WeightsError if the file is not a zip, or if the member is missing, damaged or larger than `limit` bytes.
     """
     path = temp_path(archive.parent, name.rpartition("/")[2])
     try:
-        with zip_errors(archive, name), zipfile.ZipFile(archive) as opened:
-            info = find(opened, archive, name)
+        with zip_errors(archive, name), zipfile.ZipFile(archive) as zip_file:
+            info = find(zip_file, archive, name)
             if info.file_size > limit:
                 size = f"{info.file_size / 1e9:.1f} GB"
-                raise WeightsError(f"{archive}: {name} has {size}, more than any known one; take another file")
+                raise WeightsError(f"{archive}: {name} has {size}, more than any known file; use another archive")
             check_space(archive.parent, info.file_size)
-            with storage_errors(path, "unpack the file"), path.open("wb") as file, opened.open(info) as data:
-                while part := data.read(STEP):
-                    file.write(part)
+            with storage_errors(path, "unpack the file"), path.open("wb") as file, zip_file.open(info) as data:
+                while chunk := data.read(STEP):
+                    file.write(chunk)
         yield path
     finally:
         path.unlink(missing_ok=True)
 
 
-def find(opened: zipfile.ZipFile, archive: Path, name: str) -> zipfile.ZipInfo:
-    infos = [one for one in opened.infolist() if f"/{one.filename}".endswith(f"/{name}")]
+def find(zip_file: zipfile.ZipFile, archive: Path, name: str) -> zipfile.ZipInfo:
+    infos = [info for info in zip_file.infolist() if f"/{info.filename}".endswith(f"/{name}")]
     if len(infos) != 1:
-        raise WeightsError(f"{archive}: holds {len(infos)} files {name}, not one; fetch it again")
+        raise WeightsError(f"{archive}: contains {len(infos)} files named {name}, expected one; fetch it again")
     return infos[0]
 
 
@@ -52,4 +52,4 @@ def zip_errors(archive: Path, name: str) -> Iterator[None]:
     try:
         yield
     except (zipfile.BadZipFile, zipfile.LargeZipFile, ZlibError, EOFError, NotImplementedError, RuntimeError) as error:
-        raise WeightsError(f"{archive}: {name} cannot be read of it ({error}); fetch it again") from error
+        raise WeightsError(f"{archive}: cannot read {name} ({error}); fetch it again") from error

@@ -1,7 +1,7 @@
-"""Where weights lie and whether they may be used: `LONGTAKE_WEIGHTS/<artefact>/`, else ~/.cache/longtake/weights.
+"""Paths and states of weights, in `$LONGTAKE_WEIGHTS/<artefact>/` or ~/.cache/longtake/weights/<artefact>/.
 
-A loader asks for a file or folder by artefact and gets a path, or one line that names the command to run; there is
-never another file in its place. Nothing here fetches, converts or reads weights.
+A loader requests a file or folder of an artefact and gets its path, or a WeightsError that names the command to run. No
+other file is substituted. This module never fetches, converts or reads weights.
 """
 
 import hashlib
@@ -20,8 +20,8 @@ ABSENT, INCOMPLETE, PULLED, CHANGED, READY = "absent", "incomplete", "pulled, ne
 
 
 def weights_root() -> Path:
-    told = os.environ.get("LONGTAKE_WEIGHTS")
-    return Path(told).expanduser() if told else Path.home() / ".cache" / "longtake" / "weights"
+    configured = os.environ.get("LONGTAKE_WEIGHTS")
+    return Path(configured).expanduser() if configured else Path.home() / ".cache" / "longtake" / "weights"
 
 
 def folder_of(name: str) -> Path:
@@ -29,91 +29,91 @@ def folder_of(name: str) -> Path:
 
 
 def artefact_file(name: str, file: str) -> Path:
-    """A file of an artefact. Raises WeightsError, with the command that brings it, when it is not there."""
+    """The path of an artefact's file. Raises WeightsError with the command to run if the file is missing."""
     path = folder_of(artefact(name).name) / file
     if not path.is_file():
-        raise WeightsError(f"{path}: is not there; run {remedy(name)}")
+        raise WeightsError(f"{path}: file not found; run {remedy(name)}")
     return path
 
 
 def artefact_folder(name: str) -> Path:
-    """An artefact's folder. Raises WeightsError, with the command, unless every file that it needs is there."""
+    """The path of an artefact's folder. Raises WeightsError with the command to run if a required file is missing."""
     folder = folder_of(name)
-    have = [str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()]
-    missing = unmet(artefact(name), have)
+    paths = [str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()]
+    missing = missing_patterns(artefact(name), paths)
     if missing:
-        raise WeightsError(f"{folder / missing[0]}: is not there; run {remedy(name)}")
+        raise WeightsError(f"{folder / missing[0]}: file not found; run {remedy(name)}")
     return folder
 
 
 def recorded_sha256(name: str) -> str:
-    """One hash over the usable files' names and recorded hashes; reads no weights.
+    """One hash over the names and recorded hashes of the usable files; reads no weights.
 
-    Raises WeightsError when one of them is missing, or is not as it was when it was recorded.
+    Raises WeightsError if a file is missing or has changed since it was recorded.
     """
     folder, manifest = folder_of(name), manifests.read(folder_of(name))
-    missing = unmet(artefact(name), usable(manifest))
+    missing = missing_patterns(artefact(name), usable_files(manifest))
     if manifest is None or missing:
         raise WeightsError(f"{folder / missing[0]}: is not recorded; run {remedy(name)}")
     digest = hashlib.sha256()
-    for place, record in sorted(usable(manifest).items()):
+    for place, record in sorted(usable_files(manifest).items()):
         if not record.matches(folder / place):
             raise WeightsError(f"{folder / place}: changed since it was recorded; run longtake weights verify {name}")
         digest.update(f"{place} {record.sha256}\n".encode())
     return digest.hexdigest()
 
 
-def require(wanted: Artefact) -> Manifest:
-    """What was recorded of an artefact. Raises WeightsError when it was never pulled."""
-    manifest = manifests.read(folder_of(wanted.name))
+def require(entry: Artefact) -> Manifest:
+    """An artefact's manifest. Raises WeightsError if the artefact was never pulled."""
+    manifest = manifests.read(folder_of(entry.name))
     if manifest is None:
-        raise WeightsError(f"{folder_of(wanted.name)}: nothing is there; run longtake weights pull {wanted.name}")
+        raise WeightsError(f"{folder_of(entry.name)}: was never pulled; run longtake weights pull {entry.name}")
     return manifest
 
 
-def usable(manifest: Manifest | None) -> dict[str, FileRecord]:
-    """The recorded files that a loader may open: not the sources of conversions."""
+def usable_files(manifest: Manifest | None) -> dict[str, FileRecord]:
+    """The recorded files that a loader may open, without the sources of conversions."""
     files = manifest.files if manifest else {}
     return {place: record for place, record in files.items() if not place.startswith(SOURCE)}
 
 
-def expected(folder: Path, manifest: Manifest) -> dict[str, FileRecord]:
-    """The recorded files that should be there: a source may be deleted once it is converted."""
-    done = {record.converted_from for record in manifest.files.values()}
-    return {place: record for place, record in manifest.files.items() if place not in done or (folder / place).exists()}
+def expected_files(folder: Path, manifest: Manifest) -> dict[str, FileRecord]:
+    """The recorded files that should exist. A source may be deleted once it is converted."""
+    sources = {record.converted_from for record in manifest.files.values()}
+    return {path: record for path, record in manifest.files.items() if path not in sources or (folder / path).exists()}
 
 
-def unmet(wanted: Artefact, have: Iterable[str]) -> list[str]:
-    """The patterns of what an artefact needs that no file fits; `*` stays within a folder."""
-    have = list(have)
+def missing_patterns(entry: Artefact, paths: Iterable[str]) -> list[str]:
+    """The required patterns of an artefact that no path matches; `*` does not match `/`."""
+    paths = list(paths)
     return [
-        need
-        for need in wanted.needs
-        if not any(fnmatchcase(place, need) and place.count("/") == need.count("/") for place in have)
+        pattern
+        for pattern in entry.needs
+        if not any(fnmatchcase(path, pattern) and path.count("/") == pattern.count("/") for path in paths)
     ]
 
 
-def state(wanted: Artefact) -> str:
-    """absent, incomplete, 'pulled, needs convert', changed or ready, by sizes and times alone."""
-    folder, manifest = folder_of(wanted.name), manifests.read(folder_of(wanted.name))
+def state(entry: Artefact) -> str:
+    """absent, incomplete, 'pulled, needs convert', changed or ready, from sizes and modification times only."""
+    folder, manifest = folder_of(entry.name), manifests.read(folder_of(entry.name))
     if manifest is None:
         return ABSENT
-    if not all(record.matches(folder / place) for place, record in expected(folder, manifest).items()):
+    if not all(record.matches(folder / place) for place, record in expected_files(folder, manifest).items()):
         return CHANGED
-    have, pickle = [*usable(manifest)], pickle_of(wanted, manifest)
-    if unmet(wanted, [*have, *pickle.makes] if pickle else have):
+    paths, pickle = [*usable_files(manifest)], pickle_of(entry, manifest)
+    if missing_patterns(entry, [*paths, *pickle.outputs] if pickle else paths):
         return INCOMPLETE
-    return PULLED if stale(manifest) or unmet(wanted, have) else READY
+    return PULLED if stale_files(manifest) or missing_patterns(entry, paths) else READY
 
 
-def pickle_of(wanted: Artefact, manifest: Manifest) -> Pickle | None:
-    """The pickle that was pulled of an artefact, there or converted and deleted since."""
-    known = {*manifest.files, *(record.converted_from for record in manifest.files.values())}
-    return next((one.pickle for one in wanted.origins if one.pickle and one.pickle.place in known), None)
+def pickle_of(entry: Artefact, manifest: Manifest) -> Pickle | None:
+    """The pickle that was pulled for an artefact, even if it was deleted after its conversion."""
+    places = {*manifest.files, *(record.converted_from for record in manifest.files.values())}
+    return next((origin.pickle for origin in entry.origins if origin.pickle and origin.pickle.place in places), None)
 
 
-def stale(manifest: Manifest) -> list[str]:
-    """Converted files whose source has been pulled anew since."""
+def stale_files(manifest: Manifest) -> list[str]:
+    """Converted files whose source was pulled again after the conversion."""
     files = manifest.files
     return [
         place
@@ -123,5 +123,5 @@ def stale(manifest: Manifest) -> list[str]:
 
 
 def remedy(name: str) -> str:
-    """The command that brings what an artefact lacks."""
+    """The command that makes an artefact ready."""
     return f"longtake weights {'convert' if state(artefact(name)) == PULLED else 'pull'} {name}"

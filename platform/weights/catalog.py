@@ -1,13 +1,13 @@
-"""What can be fetched: published artefacts, where each comes from, what it becomes, and which names stand for several.
+"""The catalogue of published weights: artefacts with their origins and conversions, and groups of artefacts.
 
-Data alone (its types: entries.py; the metrics of VBench: vbench.py). A group is what one backbone or suite needs, so
-that a user asks for `longlive` and not for its parts. Adding an artefact or a group is one entry here.
+Contains data only (types: entries.py; VBench's metrics: vbench.py). A group lists what one backbone or suite needs, so
+that a user pulls `longlive` instead of its parts. To add an artefact or a group, add one entry here.
 """
 
 from longtake.platform.errors import ConfigError
 from longtake.platform.registry import did_you_mean
 from longtake.platform.weights import vbench
-from longtake.platform.weights.entries import SOURCE, Artefact, Fetch, Origin, Pickle, pickled
+from longtake.platform.weights.entries import SOURCE, Artefact, Fetch, Origin, Pickle, pickle_artefact
 
 WAN = "Wan-AI/Wan2.1-T2V-1.3B"
 WAN_DIFFUSERS = "Wan-AI/Wan2.1-T2V-1.3B-Diffusers"
@@ -62,22 +62,22 @@ PROMPTS = "moviegenbench_128_refined.txt"
 ARTEFACTS = {
     artefact.name: artefact
     for artefact in (
-        pickled(
+        pickle_artefact(
             "self-forcing",
             "generator",
             "gdhe17/Self-Forcing",
             "checkpoints/self_forcing_dmd.pt",
             ("generator_ema",),
         ),
-        pickled(
+        pickle_artefact(
             "causal-forcing",
             "generator",
             "zhuhz22/Causal-Forcing",
             "chunkwise/causal_forcing.pt",
             ("generator",),
         ),
-        pickled("longlive-base", "generator", LONGLIVE, "models/longlive_base.pt", ("generator", "model")),
-        pickled("longlive-lora", "lora", LONGLIVE, "models/lora.pt", ("generator_lora",)),
+        pickle_artefact("longlive-base", "generator", LONGLIVE, "models/longlive_base.pt", ("generator", "model")),
+        pickle_artefact("longlive-lora", "lora", LONGLIVE, "models/lora.pt", ("generator_lora",)),
         VAE,
         TEXT,
         Artefact("moviegen-prompts", "file", (Origin(LONGLIVE_RAG, (Fetch(PROMPTS, PROMPTS),)),), (PROMPTS,)),
@@ -92,25 +92,25 @@ GROUPS = {
     "longlive": ("longlive-base", "longlive-lora", "wan-vae", "wan-text"),
     "vbench": tuple(artefact.name for artefact in vbench.ARTEFACTS),
 }
-"""A backbone, or another user of weights, and all that it needs. A group goes before an artefact of the same name."""
+"""A backbone or suite -> the artefacts that it needs. A group takes precedence over an artefact of the same name."""
 
 
 def artefact(name: str) -> Artefact:
-    """Raises ConfigError with the near miss and the known names."""
+    """The artefact of this name. Raises ConfigError with the closest and all known names."""
     if name not in ARTEFACTS:
         raise ConfigError(f"unknown artefact {name!r}; {did_you_mean(name, sorted(ARTEFACTS))}")
     return ARTEFACTS[name]
 
 
-def chosen(names: list[str]) -> list[Artefact]:
-    """The artefacts that names of artefacts and groups stand for, each once, in the order asked for."""
+def select(names: list[str]) -> list[Artefact]:
+    """The artefacts of these artefact and group names, each once, in the given order. Raises ConfigError."""
     known = sorted({*ARTEFACTS, *GROUPS})
     for name in names:
         if name not in known:
             raise ConfigError(f"unknown weights {name!r}; {did_you_mean(name, known)}")
-    return [ARTEFACTS[one] for one in dict.fromkeys(one for name in names for one in GROUPS.get(name, (name,)))]
+    return [ARTEFACTS[part] for part in dict.fromkeys(part for name in names for part in GROUPS.get(name, (name,)))]
 
 
-def needed_by(name: str) -> list[str]:
-    """The groups that need an artefact."""
+def groups_with(name: str) -> list[str]:
+    """The groups that contain an artefact."""
     return [group for group, parts in GROUPS.items() if name in parts]

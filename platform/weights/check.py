@@ -1,8 +1,7 @@
-"""Whether weights are what they should be: bytes against the manifest, names and shapes against the architecture.
+"""Verifies weights: bytes against the manifest, names and shapes against the architecture.
 
-An architecture is asked for, not known: `networks` gives the empty networks that use an artefact, or the names and
-shapes that its publisher gave it. Reads headers of
-weights, never the numbers; numbers that are not finite are refused where they are loaded.
+The caller provides the architectures: `networks` returns the empty networks that use an artefact, or its published
+names and shapes. Reads the headers of weights only. NaN and infinity are refused when weights are loaded.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -18,12 +17,12 @@ from longtake.platform.weights import manifest as manifests
 from longtake.platform.weights.artefacts import (
     PULLED,
     artefact_folder,
-    expected,
+    expected_files,
     folder_of,
+    missing_patterns,
     require,
     state,
-    unmet,
-    usable,
+    usable_files,
 )
 from longtake.platform.weights.entries import Artefact
 from longtake.platform.weights.vbench import METRIC, RESULT
@@ -34,34 +33,34 @@ if TYPE_CHECKING:
     from longtake.platform.models.causal_dit import CausalDiT
 
 Networks = Callable[[str], "Iterable[nn.Module | Mapping[str, Shape]]"]
-"""An artefact's name -> the networks, on the meta device, or tables of published names and shapes, that it may fit."""
+"""An artefact's name -> networks on the meta device, or published names and shapes; the artefact must fit one."""
 
 
 def check_weights(artefact: Artefact, networks: Networks, weights: "dict[str, Tensor]", origin: str) -> None:
-    """WeightsError unless weights in memory are those of a network that uses them."""
+    """Raises WeightsError unless weights in memory fit a network that uses them."""
     shapes, users = shapes_of(weights), networks(artefact.name)
     if artefact.kind in ("generator", METRIC):
-        fits_one(users, lambda one: check_fit(shapes, needed_shapes(one), origin))
+        fits_any(users, lambda network: check_fit(shapes, needed_shapes(network), origin))
     elif artefact.kind == "lora":
         pairs = lora_pairs(weights, origin)
-        fits_one(users, lambda one: check_pairs(pairs, shapes, needed_shapes(one), origin))
+        fits_any(users, lambda network: check_pairs(pairs, shapes, needed_shapes(network), origin))
 
 
 def check_artefact(artefact: Artefact, networks: Networks) -> None:
-    """WeightsError unless the usable files are there, with the names and shapes of what they are loaded into."""
+    """Raises WeightsError unless the usable files exist and have the names and shapes of a network that uses them."""
     folder, users = artefact_folder(artefact.name), networks(artefact.name)
     if artefact.kind == METRIC:
         shapes = header_shapes(folder / RESULT, str)
-        fits_one(users, lambda one: check_fit(shapes, needed_shapes(one), str(folder / RESULT)))
+        fits_any(users, lambda network: check_fit(shapes, needed_shapes(network), str(folder / RESULT)))
     elif artefact.kind == "generator":
-        fits_one(users, lambda one: check_header(folder / "generator.safetensors", cast("nn.Module", one)))
+        fits_any(users, lambda network: check_header(folder / "generator.safetensors", cast("nn.Module", network)))
     elif artefact.kind == "lora":
-        fits_one(users, lambda one: check_lora_header(folder / "lora.safetensors", cast("nn.Module", one)))
+        fits_any(users, lambda network: check_lora_header(folder / "lora.safetensors", cast("nn.Module", network)))
     elif artefact.kind == "text":
         from longtake.platform.models.text.encoder import check_text, check_width
 
         check_text(folder)
-        fits_one(users, lambda one: check_width(folder, cast("CausalDiT", one).spec.text_dim))
+        fits_any(users, lambda network: check_width(folder, cast("CausalDiT", network).spec.text_dim))
     elif artefact.kind == "embedder":
         from longtake.platform.models.embedder import check_embedder
 
@@ -76,10 +75,10 @@ def needed_shapes(user: "nn.Module | Mapping[str, Shape]") -> Mapping[str, Shape
     return user if isinstance(user, Mapping) else shapes_of(user.state_dict())
 
 
-def fits_one(
+def fits_any(
     users: "Iterable[nn.Module | Mapping[str, Shape]]", check: "Callable[[nn.Module | Mapping[str, Shape]], None]"
 ) -> None:
-    """Passes if a check passes for one of the networks, or there is none; else the first one's error."""
+    """Run the check on each network until one passes. If none does, raises the first error."""
     errors = []
     for user in users:
         try:
@@ -91,44 +90,42 @@ def fits_one(
 
 
 def verify(artefact: Artefact, networks: Networks) -> list[str]:
-    """What is wrong, a line each: hashes of all files again, then names and shapes. Raises WeightsError if absent.
+    """Compute all hashes again, then check names and shapes. Returns one line per error. Raises WeightsError if absent.
 
-    Files that are right but were touched, as a copy of the folder is, are recorded anew.
+    If only a file's modification time differs, as in a copied folder, the new time is recorded.
     """
     folder = folder_of(artefact.name)
     require(artefact)
-    with manifests.working_on(folder):
-        wrong = wrong_bytes(artefact, folder)
-    if not wrong and state(artefact) == PULLED:
-        wrong = [f"{folder}: is not converted; run longtake weights convert {artefact.name}"]
-    if not wrong:
+    with manifests.locked(folder):
+        errors = check_bytes(artefact, folder)
+    if not errors and state(artefact) == PULLED:
+        errors = [f"{folder}: is not converted; run longtake weights convert {artefact.name}"]
+    if not errors:
         try:
             check_artefact(artefact, networks)
         except WeightsError as error:
-            wrong = [str(error)]
-    return wrong
+            errors = [str(error)]
+    return errors
 
 
-def wrong_bytes(artefact: Artefact, folder: Path) -> list[str]:
-    """Files that are missing, have another hash than recorded, or were never recorded; what is right is recorded."""
-    manifest, wrong = require(artefact), []
+def check_bytes(artefact: Artefact, folder: Path) -> list[str]:
+    """Errors for files that are missing, changed or not recorded. Records the modification times of the others."""
+    manifest, errors = require(artefact), list[str]()
     files = dict(manifest.files)
-    for place, known in expected(folder, manifest).items():
-        verb = "convert" if (folder / str(known.converted_from)).is_file() else "pull"
-        again = f"run longtake weights {verb} {artefact.name}"
+    for place, record in expected_files(folder, manifest).items():
+        verb = "convert" if (folder / str(record.converted_from)).is_file() else "pull"
+        command = f"run longtake weights {verb} {artefact.name}"
         path = folder / place
         if not path.is_file():
-            wrong.append(f"{path}: is not there; {again}")
-        elif sha256(path) != known.sha256:
-            wrong.append(
-                f"{path}: has another sha256 than {known.sha256[:12]}, which was recorded; delete it and {again}"
-            )
+            errors.append(f"{path}: file not found; {command}")
+        elif sha256(path) != record.sha256:
+            errors.append(f"{path}: its sha256 is not the recorded {record.sha256[:12]}; delete it and {command}")
         else:
-            files[place] = replace(known, mtime_ns=path.stat().st_mtime_ns)
+            files[place] = replace(record, mtime_ns=path.stat().st_mtime_ns)
     manifests.write(folder, replace(manifest, files=files))
-    strange = sorted(str(path.relative_to(folder)) for path in folder.rglob("[!.]*") if path.is_file())
-    wrong += [
-        f"{folder / one}: is not recorded; delete it" for one in strange if one not in {*files, manifests.MANIFEST}
-    ]
-    lacking = [] if state(artefact) == PULLED else unmet(artefact, usable(manifest))
-    return wrong + [f"{folder / one}: is not recorded; run longtake weights pull {artefact.name}" for one in lacking]
+    places = sorted(str(path.relative_to(folder)) for path in folder.rglob("[!.]*") if path.is_file())
+    extra = [place for place in places if place not in {*files, manifests.MANIFEST}]
+    errors += [f"{folder / place}: is not recorded; delete it" for place in extra]
+    missing = [] if state(artefact) == PULLED else missing_patterns(artefact, usable_files(manifest))
+    pull = f"is not recorded; run longtake weights pull {artefact.name}"
+    return errors + [f"{folder / place}: {pull}" for place in missing]

@@ -1,7 +1,7 @@
-"""Pulled pickles and archives become safetensors, once; after that no run opens them.
+"""Converts pulled pickles and archives to safetensors, once, so that no run opens a pickle.
 
-A result takes its name only when it is whole and its weights were found right, and its record says which source, by
-hash, it was made from.
+A converted file gets its final name after its weights are checked and written completely. Its record contains the hash
+of its source.
 """
 
 import os
@@ -28,14 +28,14 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 Check = Callable[[Artefact, "dict[str, Tensor]", str], None]
-"""(artefact, its weights by final name, where they are from): raises WeightsError if they are not what it takes."""
+"""(artefact, its weights by final name, their origin) -> None. Raises WeightsError if they do not fit the artefact."""
 
 
 def convert(artefact: Artefact, check: Check, say: Say, delete_source: bool = False) -> None:
-    """Does nothing for what is no pickle or is converted. Raises WeightsError, StorageError."""
+    """Convert an artefact, unless it has no pickle or is converted already. Raises WeightsError, StorageError."""
     folder = folder_of(artefact.name)
     require(artefact)
-    with manifests.working_on(folder):
+    with manifests.locked(folder):
         manifest = require(artefact)
         pickle = pickle_of(artefact, manifest)
         if pickle is None:
@@ -48,24 +48,25 @@ def convert(artefact: Artefact, check: Check, say: Say, delete_source: bool = Fa
 
 
 def is_converted(folder: Path, manifest: Manifest, pickle: Pickle) -> bool:
-    """Whether every result is there, unchanged, and made from the source that is there (if it still is)."""
+    """Whether every output exists, is unchanged, and was made from the current source, if that still exists."""
     source = manifest.files.get(pickle.place)
-    results = [(place, one) for place, one in manifest.files.items() if one.converted_from == pickle.place]
-    return pickle.result in dict(results) and all(
-        one.matches(folder / place) and (source is None or one.source_sha256 == source.sha256) for place, one in results
+    outputs = {place: record for place, record in manifest.files.items() if record.converted_from == pickle.place}
+    return pickle.result in outputs and all(
+        record.matches(folder / place) and (source is None or record.source_sha256 == source.sha256)
+        for place, record in outputs.items()
     )
 
 
 def run(artefact: Artefact, folder: Path, manifest: Manifest, pickle: Pickle, check: Check) -> Manifest:
-    source, known = folder / pickle.place, manifest.files.get(pickle.place)
-    if known is None or not source.is_file():
-        raise WeightsError(f"{source}: is not there; run longtake weights pull {artefact.name}")
-    if not known.matches(source):
+    source, record = folder / pickle.place, manifest.files.get(pickle.place)
+    if record is None or not source.is_file():
+        raise WeightsError(f"{source}: file not found; run longtake weights pull {artefact.name}")
+    if not record.matches(source):
         raise WeightsError(f"{source}: changed since it was pulled; run longtake weights verify {artefact.name}")
     weights, config = final_weights(artefact, source, pickle)
     check(artefact, weights, str(source))
     if config is not None:
-        replace_file(folder / pickle.makes[1], json_bytes(config))
+        replace_file(folder / pickle.outputs[1], json_bytes(config))
     temp = temp_path(folder, pickle.result)
     with storage_errors(folder / pickle.result, "write the file"):
         try:
@@ -73,9 +74,9 @@ def run(artefact: Artefact, folder: Path, manifest: Manifest, pickle: Pickle, ch
             os.replace(temp, folder / pickle.result)
         finally:
             temp.unlink(missing_ok=True)
-    for place in pickle.makes:
-        made = {"converted_from": pickle.place, "source_sha256": known.sha256}
-        manifest = manifest.with_file(place, manifests.record(folder / place, sha256(folder / place), **made))
+    for place in pickle.outputs:
+        origin = {"converted_from": pickle.place, "source_sha256": record.sha256}
+        manifest = manifest.with_file(place, manifests.record(folder / place, sha256(folder / place), **origin))
     manifests.write(folder, manifest)
     return manifest
 
@@ -83,7 +84,7 @@ def run(artefact: Artefact, folder: Path, manifest: Manifest, pickle: Pickle, ch
 def final_weights(
     artefact: Artefact, source: Path, pickle: Pickle
 ) -> "tuple[dict[str, Tensor], dict[str, object] | None]":
-    """Weights under the names that the loader of this kind reads, and its json where it needs one."""
+    """Weights under the names that the loader of this kind reads, and the content of its JSON file, or None."""
     if artefact.kind == METRIC:
         return metric_weights(source, pickle)
     weights = published_state(source, pickle.keys)
@@ -103,7 +104,7 @@ def final_weights(
 
 
 def forget(folder: Path, manifest: Manifest, place: str) -> None:
-    """Takes a source away, and its record."""
+    """Delete a source and its record."""
     with storage_errors(folder / place, "delete the file"):
         (folder / place).unlink(missing_ok=True)
     manifests.write(folder, replace(manifest, files={k: v for k, v in manifest.files.items() if k != place}))

@@ -1,4 +1,4 @@
-"""Embedders by name: those that ship, those that `longtake weights pull` brings, and files of one's own."""
+"""Finds embedders by name: shipped with the package, pulled with `longtake weights pull`, or a local file or folder."""
 
 from __future__ import annotations
 
@@ -25,24 +25,24 @@ def shipped_embedders() -> list[str]:
 
 
 def published_embedders() -> list[str]:
-    return sorted(one.name for one in ARTEFACTS.values() if one.kind == "embedder")
+    return sorted(artefact.name for artefact in ARTEFACTS.values() if artefact.kind == "embedder")
 
 
 def embedder_file(name: str | Path) -> Path:
-    """The safetensors file behind a descriptor's name. Raises WeightsError, one line, when there is none."""
+    """The safetensors file of a descriptor's name. Raises WeightsError if there is none."""
     if name in shipped_embedders():
         return SHIPPED / f"{name}.safetensors"
     if name in published_embedders():
         return artefact_file(str(name), "embedder.safetensors")
     path = Path(name)
-    found = sorted(path.glob("*.safetensors")) if path.is_dir() else [path] if path.is_file() else []
-    if len(found) != 1 or found[0].suffix != ".safetensors":
+    files = sorted(path.glob("*.safetensors")) if path.is_dir() else [path] if path.is_file() else []
+    if len(files) != 1 or files[0].suffix != ".safetensors":
         known = did_you_mean(str(name), ["avg-pool", *shipped_embedders(), *published_embedders()])
         raise WeightsError(
-            f"descriptor {name}: is no embedder, no .safetensors file and no folder with just one; {known}; "
-            "take one of these, or train one with longtake train embedder"
+            f"descriptor {name}: is not an embedder, a .safetensors file or a folder with exactly one; {known}; "
+            "use one of these, or train one with longtake train embedder"
         )
-    return found[0]
+    return files[0]
 
 
 def embedder_sha256(name: str | Path) -> str:
@@ -55,17 +55,17 @@ def embedder_spec(name: str | Path) -> EmbedderSpec:
 
 
 def load_embedder(name: str | Path) -> LatentAutoencoder:
-    """The embedder, one for all of a process that ask for the same weights: move it, but change nothing in it.
+    """The embedder, shared by all callers in a process that load the same weights; they may only move it.
 
-    Every weight of the file and of the model must be matched.
+    Raises WeightsError unless the weights of the file and of the model match exactly.
     """
     path = embedder_file(name)
-    return loaded(path, spec_beside(path), sha256(path))
+    return cached_embedder(path, spec_beside(path), sha256(path))
 
 
 @lru_cache(maxsize=2)
-def loaded(path: Path, spec: EmbedderSpec, digest: str) -> LatentAutoencoder:
-    """`digest` is a key only: a file of other weights is another embedder."""
+def cached_embedder(path: Path, spec: EmbedderSpec, digest: str) -> LatentAutoencoder:
+    """`digest` is only part of the cache key: a file with other weights is another embedder."""
     from longtake.platform.models.embedder import empty_embedder
 
     model = empty_embedder(spec)

@@ -1,25 +1,25 @@
-"""What an entry of the catalogue says: an artefact, the places that publish it, and what becomes of what is fetched.
+"""Data types of the catalogue: an artefact, the origins that publish it, and how fetched files are converted.
 
-Data types alone. An artefact is what one loader opens: one folder of files.
+An artefact is one folder of files, which one loader opens.
 """
 
 from dataclasses import dataclass
 from typing import Literal
 
 SOURCE = "source/"
-"""Where, in an artefact's folder, files lie that must be converted and are not used themselves."""
+"""Subfolder of an artefact for fetched files that must be converted before they are used."""
 WEB = "https://"
 
 Layout = Literal["pickle", "torchscript", "dreamsim"]
-"""A pickled table; an archive of `torch.jit.save`; the zip of DreamSim's ensemble (metric.py)."""
+"""A pickled state dict; an archive of `torch.jit.save`; the zip of DreamSim's ensemble (metric.py)."""
 
 
 @dataclass(frozen=True)
 class Fetch:
-    """A file of a repository, or every file that fits a pattern, and its place: a name, or a folder with its `/`.
+    """A file of a repository, or every file that matches a pattern.
 
-    `sha256`: what is known beforehand of its hash, all digits or the first ones; a file of another is refused. `bytes`:
-    what it is expected to have, to be shown before it is there.
+    `place`: its path in the artefact's folder, or a folder that ends in `/`. `sha256`: the expected hash, or its first
+    digits; a file with another hash is refused. `bytes`: the expected size, shown before the download.
     """
 
     path: str
@@ -32,22 +32,23 @@ class Fetch:
         return "*" in self.path
 
     @property
-    def is_telling(self) -> bool:
-        """Whether the file's name alone says what it is; names that every repository uses do not."""
+    def is_specific(self) -> bool:
+        """Whether the file's name alone identifies it. Names that every repository uses do not."""
         name = self.path.rpartition("/")[2]
         return not self.is_pattern and name not in ("config.json", "diffusion_pytorch_model.safetensors")
 
 
 @dataclass(frozen=True)
 class Pickle:
-    """A fetched file that becomes `makes`, weights first: the table under the first of `keys` that it has.
+    """A fetched file that is converted to the files `outputs`, weights first.
 
-    No keys: the pickle itself is the table. `member`: the table is this file of a zip, with `member_sha256`. `prefix`:
-    only weights whose names begin with it are kept, under their whole names.
+    The weights are the state dict under the first of `keys` that it has; without keys, the file is the state dict.
+    `member`: the state dict is this member of a zip, with hash `member_sha256`. `prefix`: only weights whose names
+    start with it are kept, under their full names.
     """
 
     place: str
-    makes: tuple[str, ...]
+    outputs: tuple[str, ...]
     keys: tuple[str, ...] = ()
     layout: Layout = "pickle"
     member: str = ""
@@ -56,12 +57,12 @@ class Pickle:
 
     @property
     def result(self) -> str:
-        return self.makes[0]
+        return self.outputs[0]
 
 
 @dataclass(frozen=True)
 class Origin:
-    """One published layout of an artefact. `repo` is owner/name of a hub's repository, or https:// and a host."""
+    """One published layout of an artefact. `repo`: owner/name of a repository on the hub, or https:// and a host."""
 
     repo: str
     files: tuple[Fetch, ...]
@@ -73,7 +74,7 @@ class Origin:
 
     @property
     def folder(self) -> str:
-        """Where a mirror keeps it: owner/name, or the host."""
+        """Its folder in a mirror: owner/name, or the host."""
         return self.repo.removeprefix(WEB)
 
 
@@ -81,9 +82,8 @@ class Origin:
 class Artefact:
     """Files that one loader opens.
 
-    `kind` says what they are: generator, lora, vae, text, embedder, metric or file. `needs`: patterns, each of which
-    fits at least one file of a usable folder. The first origin is the one that is fetched; any of them is taken from a
-    local folder.
+    `kind`: generator, lora, vae, text, embedder, metric or file. `needs`: patterns; a usable folder has at least one
+    file for each. Downloads use the first origin; a local folder may hold any of them.
     """
 
     name: str
@@ -94,18 +94,18 @@ class Artefact:
 
     @property
     def expected_bytes(self) -> int:
-        """Of what is fetched; 0 where that is not known beforehand."""
-        return sum(one.bytes for one in self.origins[0].files)
+        """Size of the download; 0 if it is not known."""
+        return sum(fetch.bytes for fetch in self.origins[0].files)
 
 
-def pickled(
+def pickle_artefact(
     name: str, kind: str, repo: str, path: str, keys: tuple[str, ...], licence: str = Artefact.licence
 ) -> Artefact:
-    """An artefact that is one published pickle and becomes `<kind>.safetensors`."""
-    return Artefact(name, kind, (one_pickle(kind, repo, path, keys=keys),), (f"{kind}.safetensors",), licence)
+    """An artefact of one published pickle, which is converted to `<kind>.safetensors`."""
+    return Artefact(name, kind, (pickle_origin(kind, repo, path, keys=keys),), (f"{kind}.safetensors",), licence)
 
 
-def one_pickle(
+def pickle_origin(
     kind: str,
     repo: str,
     path: str,
@@ -118,7 +118,7 @@ def one_pickle(
     prefix: str = "",
     more: tuple[str, ...] = (),
 ) -> Origin:
-    """An origin of one file that becomes `<kind>.safetensors` and `more`."""
-    place, makes = SOURCE + path.rpartition("/")[2], (f"{kind}.safetensors", *more)
-    pickle = Pickle(place, makes, keys, layout, member, member_sha256, prefix)
+    """An origin of one file, which is converted to `<kind>.safetensors` and `more`."""
+    place, outputs = SOURCE + path.rpartition("/")[2], (f"{kind}.safetensors", *more)
+    pickle = Pickle(place, outputs, keys, layout, member, member_sha256, prefix)
     return Origin(repo, (Fetch(path, place, sha256, bytes),), pickle)

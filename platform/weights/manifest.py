@@ -1,7 +1,7 @@
-"""What lies in an artefact's folder, as it was when it came: `manifest.json`, written after every file.
+"""`manifest.json`: a record of every file in an artefact's folder, updated after each file.
 
-A file is known by its size and the time of its last change; its hash is computed when it comes and by `longtake weights
-verify`, never at the start of a run. One process at a time works on a folder.
+A file is identified by its size and modification time. Its hash is computed when the file arrives and by `longtake
+weights verify`, never at the start of a run. Only one process at a time may change a folder.
 """
 
 import fcntl
@@ -20,7 +20,7 @@ LOCK = ".lock"
 
 @dataclass(frozen=True)
 class FileRecord:
-    """One file: `path` in its repository, or the pickle's place and hash that it was converted from."""
+    """One file, with its `path` in the repository, or the path and hash of the pickle that it was converted from."""
 
     bytes: int
     sha256: str
@@ -31,7 +31,7 @@ class FileRecord:
     source_sha256: str | None = None
 
     def matches(self, path: Path) -> bool:
-        """Whether a file is there with the size and time that were recorded."""
+        """Whether the file exists with the recorded size and modification time."""
         try:
             stat = path.stat()
         except OSError:
@@ -41,7 +41,7 @@ class FileRecord:
 
 @dataclass(frozen=True)
 class Manifest:
-    """`taken_from`: the hub's address, or the folder that files were taken from (then there is no commit)."""
+    """`taken_from`: the address of the hub, or the folder that the files were copied from, without a commit."""
 
     artefact: str
     repo: str
@@ -55,19 +55,19 @@ class Manifest:
 
 
 def read(folder: Path) -> Manifest | None:
-    """None where nothing was recorded. Raises WeightsError for a manifest that is damaged or of another version."""
-    told = read_json(folder / MANIFEST)
-    if told is None and not (folder / MANIFEST).exists():
+    """A folder's manifest, or None. Raises WeightsError for a manifest that is damaged or of another version."""
+    data = read_json(folder / MANIFEST)
+    if data is None and not (folder / MANIFEST).exists():
         return None
     try:
-        files = {place: FileRecord(**record) for place, record in told.pop("files").items()}
-        return Manifest(**told, files=files)
+        files = {place: FileRecord(**record) for place, record in data.pop("files").items()}
+        return Manifest(**data, files=files)
     except (TypeError, KeyError, AttributeError) as error:
-        raise WeightsError(f"{folder / MANIFEST}: is no manifest; delete {folder} and pull it again") from error
+        raise WeightsError(f"{folder / MANIFEST}: is not a manifest; delete {folder} and pull it again") from error
 
 
 def write(folder: Path, manifest: Manifest) -> None:
-    """Atomically. Raises StorageError."""
+    """Write the manifest atomically. Raises StorageError."""
     replace_file(folder / MANIFEST, json_bytes(asdict(manifest)))
 
 
@@ -77,8 +77,8 @@ def record(file: Path, sha256: str, **origin: str | None) -> FileRecord:
 
 
 @contextmanager
-def working_on(folder: Path) -> Iterator[None]:
-    """Holds an artefact's folder, made if need be. Raises WeightsError while another process holds it."""
+def locked(folder: Path) -> Iterator[None]:
+    """Lock an artefact's folder, creating it if needed. Raises WeightsError if another process holds the lock."""
     make_folder(folder)
     with storage_errors(folder / LOCK, "open the lock"):
         descriptor = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o644)
@@ -86,7 +86,7 @@ def working_on(folder: Path) -> Iterator[None]:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise WeightsError(f"{folder}: another `longtake weights` works on it; wait until it is done") from None
+            raise WeightsError(f"{folder}: another `longtake weights` has locked it; wait for it to end") from None
         yield
     finally:
         os.close(descriptor)

@@ -1,7 +1,7 @@
-"""What published weights of metrics become: one table under the published names, float16 widened to float32.
+"""Converts the published weights of metrics: one state dict under the published names, float16 widened to float32.
 
-DreamSim's ensemble is one table of three: `clip.<name>` and `open_clip.<name>`, the towers that its authors turned into
-DINO's layout, with their projections, and `lora.<name>`, its adapter, whose settings are a file of their own.
+DreamSim's ensemble becomes one state dict of three parts: `clip.<name>` and `open_clip.<name>`, the towers in DINO's
+layout with their projections, and `lora.<name>`, the adapter, whose settings become a JSON file.
 """
 
 import json
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 PARALLEL = "module."
-"""What torch's DataParallel puts before every name."""
+"""The prefix that torch's DataParallel adds to every name."""
 TOWERS = {"clip": "clip_vitb16_pretrain.pth.tar", "open_clip": "open_clip_vitb16_pretrain.pth.tar"}
 LORA = "ensemble_lora"
 ADAPTER_KEYS = ("r", "lora_alpha", "target_modules")
 
 
 def metric_weights(source: Path, pickle: Pickle) -> "tuple[dict[str, Tensor], dict[str, Any] | None]":
-    """The table, and the json that goes beside it where there is one. Raises WeightsError."""
+    """The state dict, and the content of the JSON file beside it, or None. Raises WeightsError."""
     if pickle.layout == "dreamsim":
         return dreamsim(source)
     if pickle.layout == "torchscript":
@@ -43,10 +43,10 @@ def metric_weights(source: Path, pickle: Pickle) -> "tuple[dict[str, Tensor], di
 
 
 def check_member(file: Path, source: Path, pickle: Pickle) -> None:
-    found = sha256(file)
-    if not found.startswith(pickle.member_sha256):
+    digest = sha256(file)
+    if not digest.startswith(pickle.member_sha256):
         raise WeightsError(
-            f"{source}: its {pickle.member} has sha256 {found[:12]}, not {pickle.member_sha256[:12]}; fetch it again"
+            f"{source}: its {pickle.member} has sha256 {digest[:12]}, not {pickle.member_sha256[:12]}; fetch it again"
         )
 
 
@@ -59,7 +59,7 @@ def dreamsim(source: Path) -> "tuple[dict[str, Tensor], dict[str, Any]]":
             state = published_state(file, ("state_dict",))
         weights |= {f"{part}.{key}": value for key, value in state.items()}
     with member(source, f"{LORA}/adapter_model.safetensors") as file, opened(file) as lora:
-        weights |= {f"lora.{key}": lora.get_tensor(key) for key in lora.keys()}  # noqa: SIM118  the file is no dict
+        weights |= {f"lora.{key}": lora.get_tensor(key) for key in lora.keys()}  # noqa: SIM118  the file is not a dict
     return widened(weights), adapter_config(source)
 
 
@@ -67,17 +67,17 @@ def adapter_config(source: Path) -> dict[str, Any]:
     name = f"{LORA}/{ADAPTER_CONFIG}"
     with member(source, name, limit=1 << 20) as file:
         try:
-            told = json.loads(file.read_text(encoding="utf-8"))
+            config = json.loads(file.read_text(encoding="utf-8"))
         except ValueError as error:
-            raise WeightsError(f"{source}: {name} is no json ({error}); fetch it again") from error
-    lacking = [key for key in ADAPTER_KEYS if not isinstance(told, dict) or key not in told]
-    if lacking:
-        raise WeightsError(f"{source}: {name} has no {lacking[0]}; fetch it again")
-    return dict(told)
+            raise WeightsError(f"{source}: {name} is not valid JSON ({error}); fetch it again") from error
+    missing = [key for key in ADAPTER_KEYS if not isinstance(config, dict) or key not in config]
+    if missing:
+        raise WeightsError(f"{source}: {name} has no {missing[0]}; fetch it again")
+    return dict(config)
 
 
 def plain(weights: "dict[str, Tensor]") -> "dict[str, Tensor]":
-    """Without the prefix that DataParallel gave all names."""
+    """The weights without DataParallel's prefix, if all names have it."""
     if not all(name.startswith(PARALLEL) for name in weights):
         return weights
     return {name.removeprefix(PARALLEL): value for name, value in weights.items()}

@@ -1,8 +1,8 @@
-"""Tensors of an archive that torch.jit.save wrote, read as data: nothing of its code is compiled or run.
+"""Reads the tensors of an archive that torch.jit.save wrote, without compiling or running its code.
 
-Such an archive is a zip: <name>/data.pkl is a pickle of the module's attributes, nested as its parts are, and the
-numbers of storage K are <name>/data/K, uncompressed. The pickle may ask for modules (`__torch__...`), which become
-plain tables here, for tensors and for lists; whatever else it asks for is refused.
+The archive is a zip: <name>/data.pkl is a pickle of the module's attributes, nested like its submodules, and
+<name>/data/K contains storage K, uncompressed. The pickle may contain modules (`__torch__...`), which are read as plain
+tables, tensors and lists. Anything else is refused.
 """
 
 import pickle
@@ -47,7 +47,7 @@ class Part:
 
 @dataclass(frozen=True)
 class Stored:
-    """A tensor as the pickle tells of it; its numbers are not read yet."""
+    """A tensor as described in the pickle; its storage is not read yet."""
 
     dtype: torch.dtype
     key: str
@@ -57,16 +57,16 @@ class Stored:
 
 
 class Reader(pickle.Unpickler):
-    """Knows the few names that such a pickle needs, each as a function of its own."""
+    """Allows only the names that such a pickle needs, and maps each to a safe function."""
 
     def find_class(self, module: str, name: str) -> Any:
-        known = {
+        allowed = {
             ("collections", "OrderedDict"): OrderedDict,
-            ("torch._utils", "_rebuild_tensor_v2"): rebuilt,
+            ("torch._utils", "_rebuild_tensor_v2"): rebuild,
             ("torch._utils", "_rebuild_parameter"): lambda value, *_: value,
         }
-        if (module, name) in known:
-            return known[module, name]
+        if (module, name) in allowed:
+            return allowed[module, name]
         if module == "torch" and name in TYPES:
             return TYPES[name]
         if module == "torch.jit._pickle" and name in LISTS:
@@ -75,55 +75,55 @@ class Reader(pickle.Unpickler):
             return Part
         raise pickle.UnpicklingError(f"asks for {module}.{name}")
 
-    def persistent_load(self, told: Any) -> tuple[torch.dtype, str]:
-        kind, dtype, key, _, _ = told
+    def persistent_load(self, pid: Any) -> tuple[torch.dtype, str]:
+        kind, dtype, key, _, _ = pid
         if kind != "storage" or not isinstance(dtype, torch.dtype):
-            raise pickle.UnpicklingError("holds something that is no storage")
+            raise pickle.UnpicklingError("contains something that is not a storage")
         return dtype, str(key)
 
 
-def rebuilt(storage: tuple[torch.dtype, str], offset: int, shape: Any, stride: Any, *_: object) -> Stored:
+def rebuild(storage: tuple[torch.dtype, str], offset: int, shape: Any, stride: Any, *_: object) -> Stored:
     return Stored(*storage, int(offset), tuple(map(int, shape)), tuple(map(int, stride)))
 
 
 def tensors(path: Path, prefix: str = "") -> dict[str, Tensor]:
-    """Every tensor among the attributes whose whole name begins with `prefix`, by that name, in the type that it has.
+    """The tensors whose full name starts with `prefix`, by full name, in their own dtype.
 
-    Raises WeightsError for what is no such archive, is damaged, or asks for anything but tensors in modules.
+    Raises WeightsError if the file is not such an archive, is damaged, or contains anything but tensors in modules.
     """
     with archive_errors(path), zipfile.ZipFile(path) as archive:
-        entry = next((one for one in archive.infolist() if one.filename.endswith("/data.pkl")), None)
+        entry = next((info for info in archive.infolist() if info.filename.endswith("/data.pkl")), None)
         if entry is None or entry.file_size > MAX_PICKLE:
-            raise WeightsError(f"{path}: holds no data.pkl of torch.jit.save; fetch it again")
+            raise WeightsError(f"{path}: contains no data.pkl of torch.jit.save; fetch it again")
         with archive.open(entry) as file:
             top = Reader(file).load()
         folder = entry.filename.removesuffix("data.pkl")
-        found = {name: value for name, value in named(top, "") if name.startswith(prefix)}
-        if not found:
-            raise WeightsError(f"{path}: holds no tensors {prefix}... of torch.jit.save; take another file")
-        return {name: read(archive, f"{folder}data/{one.key}", one) for name, one in found.items()}
+        selected = {name: stored for name, stored in named_tensors(top, "") if name.startswith(prefix)}
+        if not selected:
+            raise WeightsError(f"{path}: contains no tensors {prefix}... of torch.jit.save; use another file")
+        return {name: read(archive, f"{folder}data/{stored.key}", stored) for name, stored in selected.items()}
 
 
-def named(value: Any, name: str) -> Iterator[tuple[str, Stored]]:
+def named_tensors(value: Any, name: str) -> Iterator[tuple[str, Stored]]:
     if isinstance(value, Stored):
         yield name, value
     elif isinstance(value, Part):
-        for key, one in value.attributes.items():
-            yield from named(one, f"{name}.{key}" if name else str(key))
+        for key, attribute in value.attributes.items():
+            yield from named_tensors(attribute, f"{name}.{key}" if name else str(key))
 
 
-def read(archive: zipfile.ZipFile, entry: str, one: Stored) -> Tensor:
-    """The numbers, copied out of their storage, which must hold all that the tensor claims."""
+def read(archive: zipfile.ZipFile, entry: str, stored: Stored) -> Tensor:
+    """Copy a tensor out of its storage. Raises UnpicklingError if the storage is too small for it."""
     info = archive.getinfo(entry)
     if info.compress_type != zipfile.ZIP_STORED:
         raise pickle.UnpicklingError(f"{entry} is compressed")
-    if 0 in one.shape:
-        return torch.empty(one.shape, dtype=one.dtype)
-    numbers = torch.frombuffer(bytearray(archive.read(info)), dtype=one.dtype)
-    last = one.offset + sum((size - 1) * step for size, step in zip(one.shape, one.stride, strict=True))
-    if min(one.offset, *one.shape, *one.stride, 0) < 0 or last >= len(numbers):
-        raise pickle.UnpicklingError(f"{entry} holds fewer numbers than are claimed")
-    return numbers.as_strided(one.shape, one.stride, one.offset).clone()
+    if 0 in stored.shape:
+        return torch.empty(stored.shape, dtype=stored.dtype)
+    numbers = torch.frombuffer(bytearray(archive.read(info)), dtype=stored.dtype)
+    last = stored.offset + sum((size - 1) * step for size, step in zip(stored.shape, stored.stride, strict=True))
+    if min(stored.offset, *stored.shape, *stored.stride, 0) < 0 or last >= len(numbers):
+        raise pickle.UnpicklingError(f"{entry} holds fewer numbers than its tensor needs")
+    return numbers.as_strided(stored.shape, stored.stride, stored.offset).clone()
 
 
 @contextmanager
@@ -133,7 +133,7 @@ def archive_errors(path: Path) -> Iterator[None]:
     except WeightsError:
         raise
     except pickle.UnpicklingError as error:
-        raise WeightsError(f"{path}: {error}; only tensors are read from an archive, take another file") from error
-    except Exception as error:  # whatever a reader trips over, it is the file's fault
+        raise WeightsError(f"{path}: {error}; only tensors are read from an archive, use another file") from error
+    except Exception as error:  # a damaged file can cause any error in a reader
         reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
-        raise WeightsError(f"{path}: is no whole archive of torch.jit.save ({reason}); fetch it again") from error
+        raise WeightsError(f"{path}: is not a complete archive of torch.jit.save ({reason}); fetch it again") from error

@@ -1,10 +1,10 @@
-"""The weights that VBench's quality dimensions use, from where VBench 0.1.5 itself takes them.
+"""The weights of VBench's quality dimensions, from the addresses that VBench 0.1.5 uses.
 
-Hashes are those of the publishers' addresses, file names and repositories, and for DINO, DINOv2 and RAFT those under
-which the same files are published elsewhere. The LAION head and DreamSim's zip have none: what came is recorded.
+Hashes come from the publishers' addresses, file names and repositories; for DINO, DINOv2 and RAFT, from repositories
+that publish the same files. The LAION head and DreamSim's zip have no published hash; that of the download is recorded.
 """
 
-from longtake.platform.weights.entries import Artefact, Origin, one_pickle
+from longtake.platform.weights.entries import Artefact, Origin, pickle_origin
 
 METRIC = "metric"
 RESULT = f"{METRIC}.safetensors"
@@ -20,16 +20,17 @@ def metric(name: str, licence: str, *origins: Origin, more: tuple[str, ...] = ()
 
 
 def clip(name: str, file: str, sha256: str, bytes: int) -> Artefact:
-    """OpenAI's archive, whose address holds its hash; the image tower alone is kept."""
+    """OpenAI's archive, whose address contains its hash. Only the image tower is kept."""
     path = f"clip/models/{sha256}/{file}"
-    return metric(name, "MIT", one_pickle(METRIC, OPENAI, path, sha256, bytes, layout="torchscript", prefix="visual."))
+    origin = pickle_origin(METRIC, OPENAI, path, sha256, bytes, layout="torchscript", prefix="visual.")
+    return metric(name, "MIT", origin)
 
 
 ARTEFACTS = (
     metric(
         "dino-vitb16",
         "Apache-2.0",
-        one_pickle(
+        pickle_origin(
             METRIC,
             META,
             "dino/dino_vitbase16_pretrain/dino_vitbase16_pretrain.pth",
@@ -40,7 +41,7 @@ ARTEFACTS = (
     metric(
         "dinov2-vitb14",
         "Apache-2.0",
-        one_pickle(
+        pickle_origin(
             METRIC,
             META,
             "dinov2/dinov2_vitb14/dinov2_vitb14_pretrain.pth",
@@ -53,7 +54,7 @@ ARTEFACTS = (
     metric(
         "aesthetic-linear",
         "MIT",
-        one_pickle(
+        pickle_origin(
             METRIC,
             "https://raw.githubusercontent.com",
             "LAION-AI/aesthetic-predictor/main/sa_0_4_vit_l_14_linear.pth",
@@ -63,7 +64,7 @@ ARTEFACTS = (
     metric(
         "musiq-spaq",
         "CC BY-NC-SA 4.0",
-        one_pickle(
+        pickle_origin(
             METRIC,
             "chaofengc/IQA-PyTorch-Weights",
             "musiq_spaq_ckpt-358bb6af.pth",
@@ -74,7 +75,7 @@ ARTEFACTS = (
     metric(
         "amt-s",
         "CC BY-NC 4.0",
-        one_pickle(
+        pickle_origin(
             METRIC,
             "lalala125/AMT",
             "amt-s.pth",
@@ -86,7 +87,7 @@ ARTEFACTS = (
     metric(
         "raft-things",
         "BSD-3-Clause",
-        one_pickle(
+        pickle_origin(
             METRIC,
             "https://dl.dropboxusercontent.com",
             "s/4j4z58wuv8o0mfz/models.zip",
@@ -94,13 +95,13 @@ ARTEFACTS = (
             member="models/raft-things.pth",
             member_sha256=RAFT_THINGS,
         ),
-        one_pickle(METRIC, "princeton-vl/RAFT", "models/raft-things.pth", RAFT_THINGS, 21_108_000),
-        one_pickle(METRIC, "https://download.pytorch.org", "models/raft_large_C_T_V1-22a6c225.pth", "22a6c225"),
+        pickle_origin(METRIC, "princeton-vl/RAFT", "models/raft-things.pth", RAFT_THINGS, 21_108_000),
+        pickle_origin(METRIC, "https://download.pytorch.org", "models/raft_large_C_T_V1-22a6c225.pth", "22a6c225"),
     ),
     metric(
         "dreamsim-ensemble",
         "MIT",
-        one_pickle(
+        pickle_origin(
             METRIC,
             GITHUB,
             "ssundaram21/dreamsim/releases/download/v0.2.0-checkpoints/dreamsim_ensemble_checkpoint.zip",

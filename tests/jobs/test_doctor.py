@@ -81,7 +81,7 @@ def test_a_backbone_names_the_weights_that_it_lacks() -> None:
     found = missing()
     assert found["backbones", "pocket-mem"] == ()
     assert found["backbones", "longlive"] == (
-        "longlive-base longlive-lora wan-vae wan-text not there; "
+        "missing longlive-base longlive-lora wan-vae wan-text; "
         "run longtake weights pull longlive-base longlive-lora wan-vae wan-text",
     )
 

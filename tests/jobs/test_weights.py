@@ -134,7 +134,7 @@ def test_what_changed_is_shown_verified_and_named(root: Path, mirror: Path, capf
     file.write_text("other\n")
     assert rows(capfd)["moviegen-prompts"][4] == "changed"
     assert execute(["weights", "verify"]) == 1
-    assert f"{file}: has another sha256 than " in capfd.readouterr().out
+    assert f"{file}: its sha256 is not the recorded " in capfd.readouterr().out
     file.write_text(text)
     assert execute(["weights", "verify"]) == 0
     assert recorded_sha256("moviegen-prompts") == before
@@ -178,4 +178,4 @@ def test_nothing_here_and_nobody_there(capfd: pytest.CaptureFixture[str]) -> Non
     assert "run longtake weights pull wan-vae" in refusal(capfd, "verify", "wan-vae")
     assert "run longtake weights pull wan-vae" in refusal(capfd, "convert", "wan-vae")
     assert "http://127.0.0.1:9" in refusal(capfd, "pull", "wan-vae")
-    assert "is no folder" in refusal(capfd, "pull", "wan-vae", "--from", "/nowhere")
+    assert "is not a folder" in refusal(capfd, "pull", "wan-vae", "--from", "/nowhere")

@@ -1,12 +1,12 @@
-"""Packed keys and values of frames that have left the window, on shelves: the only part that grows with a video.
+"""Packed keys and values of frames that have left the window, in tiers: the only part that grows with a video.
 
-Entries move once per block, during the block's last pass: evicted entries go to a shelf, entries that the next block
+Entries move once per block, during the block's last pass: evicted entries move to a tier, entries that the next block
 will attend come back. On a GPU each direction has its own stream for copies (streams.py); on a CPU they are plain
 copies. An entry can be read at any time, also while it moves.
 
 Entry shape: [2 (key, value), L layers, T tokens, h heads, d head dim]; one per (batch row, frame).
 
-Rules of order, in addition to those of the shelves (shelf.py, disk.py):
+Rules of order, in addition to those of the tiers (tier.py, disk.py):
 a. `out` copies an entry after all work that computed it, read the previous content of its new buffer, or read a buffer
    in place: `mark`, after the block's context is loaded.
 b. `out` writes to a returned buffer after all copies that were queued on `into` before.
@@ -30,7 +30,7 @@ Key = tuple[int, int]
 
 
 class Bank:
-    """Evicted entries of one rollout by (row, frame). `dtype` is that of storage, `compute` that of attention."""
+    """Evicted entries of one rollout by (row, frame). `dtype`: dtype of storage; `compute`: dtype of attention."""
 
     def __init__(
         self,
@@ -43,57 +43,57 @@ class Bank:
         self.tiers, self.dtype, self.compute, self.device = tiers, dtype, compute, device
         self.streams = streams or streams_of(device)
         self.stored: dict[Key, Stored] = {}
-        self.leaving: dict[Key, Tensor] = {}
+        self.pending: dict[Key, Tensor] = {}
         self.staged: dict[Key, Fetched] = {}
-        self.touched: list[Stored] = []
-        self.marked: Event | None = None
-        self.promised: list[tuple[Tier, int]] = []
-        self.promised_bytes = 0
+        self.in_use: list[Stored] = []
+        self.mark_event: Event | None = None
+        self.reservations: list[tuple[Tier, int]] = []
+        self.entry_bytes = 0
         self.num_bytes = self.peak_bytes = 0
 
     def __contains__(self, key: Key) -> bool:
-        return key in self.stored or key in self.leaving
+        return key in self.stored or key in self.pending
 
     def __len__(self) -> int:
-        return len(self.stored) + len(self.leaving)
+        return len(self.stored) + len(self.pending)
 
     @property
     def waited_seconds(self) -> float:
-        """How long the launching thread has waited for the shelves, over all takes so far."""
+        """How long the launching thread has waited for the tiers, over all takes so far."""
         return sum(tier.waited_seconds for tier in self.tiers)
 
     def reserve(self, entries: int, shape: tuple[int, ...]) -> None:
-        """Reserve room for `entries` of `shape` until `close`. Call once. Raises ConfigError for too little room."""
-        self.promised_bytes = packed_bytes(shape, self.compute, self.dtype)
-        self.promised = reserve(self.tiers, entries, self.promised_bytes)
+        """Reserve space for `entries` of `shape` until `close`. Call once. Raises ConfigError for too little space."""
+        self.entry_bytes = packed_bytes(shape, self.compute, self.dtype)
+        self.reservations = reserve(self.tiers, entries, self.entry_bytes)
 
     def fill(self) -> None:
-        """Have all reserved memory ready before the first block; a take that is not measured gets it as it goes."""
+        """Allocate all reserved memory before the first block, for measurements. Other takes allocate it as needed."""
         for tier in self.tiers:
-            tier.fill(self.promised_bytes)
+            tier.fill(self.entry_bytes)
 
     def put(self, key: Key, entry: Tensor) -> None:
-        """Add an entry. `entry` must not change until the `join` that follows `settle`."""
-        self.leaving[key] = entry
-        self.marked = None
+        """Add an entry. `entry` must not change until the `join` that follows `flush`."""
+        self.pending[key] = entry
+        self.mark_event = None
 
     def mark(self) -> None:
         """Let moves begin after the work that is queued now. Without a mark since the last `put` or `entry`, they begin
-        after all work that is queued when `settle` is called."""
-        self.marked = self.streams.computing.record()
+        after all work that is queued when `flush` is called."""
+        self.mark_event = self.streams.computing.record()
 
-    def settle(self) -> None:
-        """Move added entries to the shelves. Raises ConfigError when they are full, StorageError when one fails."""
-        for stored in self.touched:
+    def flush(self) -> None:
+        """Move added entries to the tiers. Raises ConfigError if they are full, StorageError if one fails."""
+        for stored in self.in_use:
             stored.released()
-        self.touched.clear()
+        self.in_use.clear()
         out = self.streams.out
-        out.wait(self.marked or self.streams.computing.record())  # rule a
+        out.wait(self.mark_event or self.streams.computing.record())  # rule a
         out.wait(self.streams.into.record())  # rule b
         with out.opened():
-            for key in list(self.leaving):
-                self.stored[key] = self.store(self.leaving[key])
-                del self.leaving[key]
+            for key in list(self.pending):
+                self.stored[key] = self.store(self.pending[key])
+                del self.pending[key]
         self.peak_bytes = max(self.peak_bytes, self.num_bytes)
 
     def store(self, entry: Tensor) -> Stored:
@@ -102,7 +102,7 @@ class Bank:
         stored = tier.store(packed, buffer, self.streams)
         self.streams.out.uses(entry)  # rule e
         self.num_bytes += packed.num_bytes
-        self.touched.append(stored)
+        self.in_use.append(stored)
         return stored
 
     def join(self) -> None:
@@ -110,9 +110,9 @@ class Bank:
         self.streams.computing.wait(self.streams.out.record())  # rule d
 
     def drop(self, key: Key) -> None:
-        """Drop an entry, whose buffer the next `settle` can use. Raises KeyError if it is not in the bank."""
-        if key in self.leaving:
-            del self.leaving[key]
+        """Drop an entry, whose buffer the next `flush` can use. Raises KeyError if it is not in the bank."""
+        if key in self.pending:
+            del self.pending[key]
             return
         stored = self.stored.pop(key)
         if key in self.staged:
@@ -128,28 +128,28 @@ class Bank:
 
     def entry(self, key: Key) -> Tensor:
         """The entry on the device, in the compute dtype. Raises KeyError if it is not in the bank, and StorageError."""
-        self.marked = None
-        if key in self.leaving:
-            return unpack(pack(self.leaving[key], self.dtype), self.compute)
+        self.mark_event = None
+        if key in self.pending:
+            return unpack(pack(self.pending[key], self.dtype), self.compute)
         stored = self.stored[key]
         fetched = self.staged.pop(key, None) or stored.fetch(self.streams)
         computing = self.streams.computing
         computing.wait(fetched.arrived())  # rule c
         computing.uses(fetched.packed.data)  # rule e; a scale is part of the same memory
-        self.touched.append(stored)
+        self.in_use.append(stored)
         return unpack(fetched.packed, self.compute)
 
     def close(self) -> None:
-        """Return all buffers and reserved room to the shelves. Waits for every move."""
+        """Return all buffers and reserved space to the tiers. Waits for every move."""
         for fetched in self.staged.values():
             fetched.cancel()
         for tier in self.tiers:
             tier.finish()
         for stream in (self.streams.out, self.streams.into):
             stream.record().synchronize()
-        for held in (self.leaving, self.staged, self.touched):
-            held.clear()
+        for entries in (self.pending, self.staged, self.in_use):
+            entries.clear()
         for key in list(self.stored):
             self.drop(key)
-        release(self.promised, self.promised_bytes)
-        self.promised = []
+        release(self.reservations, self.entry_bytes)
+        self.reservations = []

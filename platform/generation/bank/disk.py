@@ -34,7 +34,7 @@ from longtake.platform.generation.bank.background import Background
 from longtake.platform.generation.bank.packing import Packed
 from longtake.platform.generation.bank.pages import PinnedPages, Pinning
 from longtake.platform.generation.bank.pinned import cut, slot_bytes
-from longtake.platform.generation.bank.streams import REACHED, Event, SideStream, Streams
+from longtake.platform.generation.bank.streams import COMPLETED, Event, SideStream, Streams
 from longtake.platform.generation.bank.tier import Fetched, InPlaceTier, Stored
 from longtake.platform.resources import GIB, STAGING_ENTRIES, WRITING_SLOTS
 
@@ -54,11 +54,11 @@ class DiskTier(InPlaceTier):
         self.folder = folder
         try:
             os.makedirs(folder, exist_ok=True)
-            self.file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 (lives as long as the shelf)
+            self.file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 (lives as long as the tier)
             self.file.truncate(FILE_SPAN)
             self.pages = mmap.mmap(self.file.fileno(), FILE_SPAN)
         except OSError as error:
-            raise StorageError(f"{folder}: cannot hold the bank ({error.strerror}); name another bank.disk") from error
+            raise StorageError(f"{folder}: cannot hold the bank ({error.strerror}); set another bank.disk") from error
         self.bytes = torch.frombuffer(self.pages, dtype=torch.uint8)
 
     def make(self, num_bytes: int) -> Tensor:
@@ -66,7 +66,7 @@ class DiskTier(InPlaceTier):
             os.posix_fallocate(self.file.fileno(), self.held, num_bytes)
         except OSError as error:
             full = f"the bank needs {num_bytes / 1e6:.1f} MB more after {self.held / GIB:.1f} GiB ({error.strerror})"
-            raise StorageError(f"{self.folder}: {full}; free space, or name another bank.disk") from error
+            raise StorageError(f"{self.folder}: {full}; free some space, or set another bank.disk") from error
         return self.bytes[self.held : self.held + num_bytes]
 
     def capacity(self) -> float:
@@ -83,7 +83,7 @@ class DiskTier(InPlaceTier):
 
 
 @dataclass(frozen=True)
-class Coming(Fetched):
+class StagedFetch(Fetched):
     """An entry that the reading thread copies to device memory."""
 
     packed: Packed
@@ -114,7 +114,7 @@ class StoredOnDisk(Stored):
         with streams.into.opened():
             target = torch.empty_like(self.buffer, device=self.tier.device)
         launched = self.tier.reader.submit(self.tier.read, self, target, streams.into)
-        return Coming(self.packed.laid_out(target), launched, self.tier)
+        return StagedFetch(self.packed.laid_out(target), launched, self.tier)
 
 
 class StagedDiskTier(DiskTier):
@@ -152,7 +152,7 @@ class StagedDiskTier(DiskTier):
         slots = cut(self.staging.allocate(STAGING_ENTRIES * slot_bytes(num_bytes)), num_bytes)
         for slot in slots[:WRITING_SLOTS]:
             self.writable.put(slot)
-        self.readable.extend((slot, REACHED) for slot in slots[WRITING_SLOTS:STAGING_ENTRIES])
+        self.readable.extend((slot, COMPLETED) for slot in slots[WRITING_SLOTS:STAGING_ENTRIES])
         self.slot_bytes = num_bytes
 
     def store(self, packed: Packed, buffer: Tensor, streams: Streams) -> Stored:
@@ -160,8 +160,8 @@ class StagedDiskTier(DiskTier):
         started = time.perf_counter()
         slot = self.writable.get()  # rule 3
         self.waited_seconds += time.perf_counter() - started
-        held = packed.laid_out(slot[: buffer.nbytes])
-        for target, source in zip(held.tensors, packed.tensors, strict=True):
+        copy = packed.laid_out(slot[: buffer.nbytes])
+        for target, source in zip(copy.tensors, packed.tensors, strict=True):
             streams.out.copy(target, source)
         written = self.writer.submit(self.write, slot, buffer, streams.out.record())
         self.writes.append(written)

@@ -36,7 +36,7 @@ class Packed:
         """An entry of the same form in `buffer` [num_bytes] uint8, with the scale after the data, so that one copy
         moves all of it and no small tensor stays on the heap."""
         parts = buffer.split([tensor.nbytes for tensor in self.tensors])
-        return Packed(*(part.view(one.dtype).view(one.shape) for part, one in zip(parts, self.tensors, strict=True)))
+        return Packed(*(part.view(like.dtype).view(like.shape) for part, like in zip(parts, self.tensors, strict=True)))
 
 
 def pack(entry: Tensor, dtype: torch.dtype) -> Packed:
@@ -48,10 +48,10 @@ def pack(entry: Tensor, dtype: torch.dtype) -> Packed:
     return Packed((entry / scale).to(FP8), scale)
 
 
-def packed_bytes(shape: Sequence[int], held: torch.dtype, dtype: torch.dtype) -> int:
-    """Bytes of an entry [2, L, T, h, d] of dtype `held` when packed to `dtype`, computed from shapes."""
+def packed_bytes(shape: Sequence[int], entry_dtype: torch.dtype, dtype: torch.dtype) -> int:
+    """Bytes of an entry [2, L, T, h, d] of dtype `entry_dtype` when packed to `dtype`, computed from shapes."""
     with torch.device("meta"):
-        return pack(torch.empty(shape, dtype=held), dtype).num_bytes
+        return pack(torch.empty(shape, dtype=entry_dtype), dtype).num_bytes
 
 
 def unpack(packed: Packed, dtype: torch.dtype) -> Tensor:

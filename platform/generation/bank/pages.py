@@ -88,14 +88,14 @@ class PinnedPages:
 
     def allocate(self, num_bytes: int) -> Tensor:
         """Allocate and pin at least `num_bytes` of uint8, in whole huge pages. Raises StorageError."""
-        what = f"bank: {num_bytes / 1e6:.1f} MB of host memory after {self.num_bytes / 2**30:.1f} GiB"
+        size = f"bank: {num_bytes / 1e6:.1f} MB of host memory after {self.num_bytes / 2**30:.1f} GiB"
         try:
             pages = present_pages(-(-num_bytes // HUGE_PAGE) * HUGE_PAGE)
         except OSError as error:
-            raise StorageError(f"{what} cannot be allocated ({error.strerror}); lower workers.bank.host_gib") from error
+            raise StorageError(f"{size} cannot be allocated ({error.strerror}); lower workers.bank.host_gib") from error
         code = self.pinning.register(pages)
         if code:
-            raise StorageError(f"{what} cannot be pinned (CUDA error {code}); lower workers.bank.host_gib")
+            raise StorageError(f"{size} cannot be pinned (CUDA error {code}); lower workers.bank.host_gib")
         self.pieces.append(pages)
         return pages
 

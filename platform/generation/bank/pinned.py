@@ -1,8 +1,8 @@
 """Host memory for a bank, pinned in advance by a helper thread.
 
 Pinning an entry of 288 MB in small pages is estimated to take 0.1 s or more, too long for the thread that launches the
-network. So a helper thread pins pieces of an entry and keeps some ready: no more than the room allows and, once a
-take has reserved its bank, no more than it needs. The launching thread waits only when the helper is too slow
+network. So a helper thread pins pieces of an entry and keeps some ready: no more than the capacity allows and, once
+a take has reserved its bank, no more than it needs. The launching thread waits only when the helper is too slow
 (`waited_seconds`). Pieces stay pinned between takes and are divided again for entries of another size.
 
 An error in the helper is raised once, by the next `take`. If the take ends first, the error is dropped.
@@ -115,7 +115,7 @@ class PinnedTier(Tier):
             self.growing = self.thread.submit(self.grow, num_bytes, 0)
 
     def to_pin(self, num_bytes: int) -> int:
-        """Entries of the next piece; 0 when enough are ready, the take has all it needs, or the room is full."""
+        """Entries of the next piece; 0 when enough are ready, the take has all it needs, or the tier is full."""
         if len(self.ready[num_bytes]) >= READY_ENTRIES:
             return 0
         left = int((self.max_bytes - self.charged) // num_bytes)
@@ -164,10 +164,10 @@ class PinnedTier(Tier):
         self.spare[num_bytes] = []
 
     def store(self, packed: Packed, buffer: Tensor, streams: Streams) -> Stored:
-        held = packed.laid_out(buffer)
-        for target, source in zip(held.tensors, packed.tensors, strict=True):
+        copy = packed.laid_out(buffer)
+        for target, source in zip(copy.tensors, packed.tensors, strict=True):
             streams.out.copy(target, source)
-        return StoredPinned(held, buffer, self, streams.out.record())
+        return StoredPinned(copy, buffer, self, streams.out.record())
 
 
 def slot_bytes(num_bytes: int) -> int:

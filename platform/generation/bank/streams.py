@@ -44,14 +44,14 @@ class SideStream(Protocol):
         """Declare that work on this stream uses a tensor that was allocated for another stream."""
 
 
-class Reached:
-    """An event that has always been reached."""
+class Completed:
+    """An event of work that is always complete."""
 
     def synchronize(self) -> None:
         pass
 
 
-REACHED = Reached()
+COMPLETED = Completed()
 
 
 class HostStream:
@@ -65,7 +65,7 @@ class HostStream:
         target.copy_(source)
 
     def record(self) -> Event:
-        return REACHED
+        return COMPLETED
 
     def wait(self, event: Event) -> None:
         event.synchronize()

@@ -1,8 +1,8 @@
-"""A shelf: one kind of memory for the bank's entries.
+"""A tier: one kind of memory for the bank's entries.
 
-It hands out buffers, up to its room, and takes them back. Returned buffers are kept for the next entry of the same
+It hands out buffers, up to its capacity, and takes them back. Returned buffers are kept for the next entry of the same
 size, since pinning memory and growing a file are slow. It also moves entries there and back: in place, by a copy on a
-side stream, or through a helper thread. Shelves belong to a sampler and outlive its takes. They never interpret or
+side stream, or through a helper thread. Tiers belong to a sampler and outlive its takes. They never interpret or
 change the content of a buffer.
 
 Rules of order (streams.py defines the streams; bank.py and disk.py have more rules):
@@ -66,17 +66,17 @@ class Tier(ABC):
         self.spare: dict[int, list[Tensor]] = {}
 
     def take(self, num_bytes: int) -> Tensor | None:
-        """A buffer, or None when the shelf is full."""
+        """A buffer, or None if the tier is full."""
         if self.resizes(num_bytes):
             self.clear(num_bytes)
-        kept = self.spare.setdefault(num_bytes, [])
-        if not kept:
+        spare = self.spare.setdefault(num_bytes, [])
+        if not spare:
             if self.held + num_bytes > self.max_bytes:
                 return None
-            kept.append(self.make(num_bytes))
+            spare.append(self.make(num_bytes))
             self.held += num_bytes
         self.used += num_bytes
-        return kept.pop()
+        return spare.pop()
 
     def resizes(self, num_bytes: int) -> bool:
         """Whether no buffer is in use and those kept are not all of this size."""
@@ -96,15 +96,15 @@ class Tier(ABC):
         return int(max(0.0, self.capacity() - self.reserved) // num_bytes)
 
     def capacity(self) -> float:
-        """Bytes that the shelf can hold in total."""
+        """Bytes that the tier can hold in total."""
         return self.max_bytes
 
     def reserve(self, entries: int, num_bytes: int) -> None:
-        """Reserve room at the start of a take; `entries` is negative at its end. May start to allocate in advance."""
+        """Reserve space at the start of a take; `entries` is negative at its end. May start to allocate in advance."""
         self.reserved += entries * num_bytes
 
     def fill(self, num_bytes: int) -> None:
-        """Get all that is reserved now, instead of ahead of its use: for measurements of what comes after."""
+        """Allocate all reserved space now instead of as needed, so that measurements exclude it."""
 
     @abstractmethod
     def make(self, num_bytes: int) -> Tensor: ...
@@ -118,7 +118,7 @@ class Tier(ABC):
         """Wait until no thread uses any buffer."""
 
 
-class Here(Fetched):
+class InPlaceFetch(Fetched):
     """An entry that is read in place."""
 
     def __init__(self, packed: Packed, written: Event):
@@ -132,7 +132,7 @@ class Here(Fetched):
 
 
 @dataclass(frozen=True)
-class StoredHere(Stored):
+class StoredInPlace(Stored):
     """An entry in memory that the device can read, or in a mapped file."""
 
     packed: Packed
@@ -141,20 +141,20 @@ class StoredHere(Stored):
     written: Event
 
     def fetch(self, streams: Streams) -> Fetched:
-        return Here(self.packed, self.written)
+        return InPlaceFetch(self.packed, self.written)
 
     def released(self) -> None:
         self.tier.release_pages(self.buffer)
 
 
 class InPlaceTier(Tier):
-    """A shelf whose buffers the device reads in place."""
+    """A tier whose buffers the device reads in place."""
 
     def store(self, packed: Packed, buffer: Tensor, streams: Streams) -> Stored:
-        held = packed.laid_out(buffer)
-        for target, source in zip(held.tensors, packed.tensors, strict=True):
+        copy = packed.laid_out(buffer)
+        for target, source in zip(copy.tensors, packed.tensors, strict=True):
             streams.out.copy(target, source)
-        return StoredHere(held, buffer, self, streams.out.record())
+        return StoredInPlace(copy, buffer, self, streams.out.record())
 
     def release_pages(self, buffer: Tensor) -> None:
         """Allow the buffer to leave memory if its content is also stored elsewhere."""

@@ -1,4 +1,4 @@
-"""A sampler's shelves in the order in which they are filled: device, host memory (pinned on a GPU machine), file."""
+"""A sampler's tiers in the order in which they are filled: device, host memory (pinned on a GPU machine), file."""
 
 from collections.abc import Sequence
 
@@ -12,11 +12,11 @@ from longtake.platform.generation.bank.pinned import PinnedTier
 from longtake.platform.generation.bank.tier import MemoryTier, Tier
 from longtake.platform.resources import GIB, BankCapacity
 
-FULL = "raise workers.bank.host_gib, name workers.bank.disk, or give the method bank_frames or bank_dtype: fp8"
+FULL = "raise workers.bank.host_gib, set workers.bank.disk, or give the method bank_frames or bank_dtype: fp8"
 
 
 def build_tiers(capacity: BankCapacity, device: torch.device) -> list[Tier]:
-    """Shelves for the entries of `device`. Raises StorageError for a folder that cannot be written.
+    """Tiers for the entries of `device`. Raises StorageError for a folder that cannot be written.
 
     If `host_gib` is None, it is computed for one sampler on this machine.
     """
@@ -31,40 +31,40 @@ def build_tiers(capacity: BankCapacity, device: torch.device) -> list[Tier]:
 
 
 def place(tiers: Sequence[Tier], num_bytes: int) -> tuple[Tier, Tensor]:
-    """A buffer on the first shelf with room. Raises ConfigError when all are full."""
+    """A buffer of the first tier with space for it. Raises ConfigError if all are full."""
     for tier in tiers:
         buffer = tier.take(num_bytes)
         if buffer is not None:
             return tier, buffer
-    held = ", ".join(f"{tier.name} {tier.used / GIB:.1f} of {tier.capacity() / GIB:.1f} GiB" for tier in tiers)
-    raise ConfigError(f"bank: no room for {num_bytes / 1e6:.1f} MB more ({held}); {FULL}")
+    usage = ", ".join(f"{tier.name} {tier.used / GIB:.1f} of {tier.capacity() / GIB:.1f} GiB" for tier in tiers)
+    raise ConfigError(f"bank: no space for {num_bytes / 1e6:.1f} MB more ({usage}); {FULL}")
 
 
 def reserve(tiers: Sequence[Tier], entries: int, num_bytes: int) -> list[tuple[Tier, int]]:
-    """Reserve room for a take on the shelves, in their order. Returns the entries per shelf, for `release`.
+    """Reserve space for a take in the tiers, in order. Returns the entries per tier, for `release`.
 
-    Raises ConfigError if the shelves cannot hold all entries, and StorageError if a shelf cannot allocate what it needs
-    in advance. Nothing is reserved after an error.
+    Raises ConfigError if the tiers cannot hold all entries, and StorageError if a tier cannot allocate what it needs in
+    advance. Nothing is reserved after an error.
     """
-    left, promised = entries, list[tuple[Tier, int]]()
+    left, reservations = entries, list[tuple[Tier, int]]()
     for tier in tiers:
         count = min(left, tier.fits(num_bytes))
-        promised.append((tier, count))
+        reservations.append((tier, count))
         left -= count
     if left:
-        rooms = ", ".join(f"{tier.name} {tier.fits(num_bytes) * num_bytes / GIB:.1f}" for tier in tiers)
+        spaces = ", ".join(f"{tier.name} {tier.fits(num_bytes) * num_bytes / GIB:.1f}" for tier in tiers)
         need = f"{entries * num_bytes / GIB:.1f} GiB for {entries} frames of {num_bytes / 1e6:.1f} MB"
-        raise ConfigError(f"bank: this take needs {need}, but there is room for {rooms} GiB; {FULL}")
-    for at, (tier, count) in enumerate(promised):
+        raise ConfigError(f"bank: this take needs {need}, but there is space for {spaces} GiB; {FULL}")
+    for at, (tier, count) in enumerate(reservations):
         try:
             tier.reserve(count, num_bytes)
         except StorageError:
-            release(promised[:at], num_bytes)
+            release(reservations[:at], num_bytes)
             raise
-    return promised
+    return reservations
 
 
-def release(promised: Sequence[tuple[Tier, int]], num_bytes: int) -> None:
+def release(reservations: Sequence[tuple[Tier, int]], num_bytes: int) -> None:
     """Undo `reserve` at the end of a take."""
-    for tier, count in promised:
+    for tier, count in reservations:
         tier.reserve(-count, num_bytes)

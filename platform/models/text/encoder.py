@@ -1,11 +1,11 @@
-"""The text encoder of Wan: a prompt becomes the rows that its network cross-attends to.
+"""The text encoder of Wan: converts a prompt to the rows that the network cross-attends.
 
-Owns the preparation of a prompt (as Wan was trained with) and the loading of a UMT5; the only importer of transformers.
-A folder holds config.json, *.safetensors in transformers' names (one, or several with their index) and
-tokenizer/tokenizer.json, which is used as it is: nothing is fetched, nothing rebuilt, no weight missing or left over.
-Nothing is padded: rows are the prompt's tokens, and the network that attends to them makes the rest zeros.
+Owns the cleaning of prompts (as in Wan's training) and the loading of a UMT5; the only importer of transformers. A
+folder contains config.json, *.safetensors in transformers' names (one, or several with their index) and
+tokenizer/tokenizer.json. Nothing is downloaded, and names of weights must match exactly. Rows are not padded: the
+network that attends them adds zeros.
 
-R rows (tokens, the end mark included), D width of the text.
+R rows (tokens, including the end token), D text dim.
 """
 
 import html
@@ -29,7 +29,7 @@ TOKENIZER = "tokenizer/tokenizer.json"
 
 
 class TextEncoder:
-    """Loaded once, asked often. Raises WeightsError if the folder is not a whole encoder."""
+    """A loaded text encoder. Raises WeightsError if the folder is not a complete encoder."""
 
     def __init__(self, folder: Path, device: torch.device | str = "cpu", dtype: torch.dtype = torch.bfloat16):
         check_text(folder)
@@ -39,22 +39,22 @@ class TextEncoder:
 
     @torch.inference_mode()
     def __call__(self, prompt: str) -> Tensor:
-        """[R, D] on the encoder's device and in its dtype; R is at most MAX_TOKENS, see `tokens`."""
+        """[R, D] on the encoder's device and in its dtype. R is at most MAX_TOKENS, see `tokens`."""
         ids = torch.tensor([self.prompts.ids(prompt)], device=self.device)
         text_RD: Tensor = self.network(input_ids=ids, attention_mask=torch.ones_like(ids)).last_hidden_state[0]
         if not text_RD.isfinite().all():
             raise WeightsError(
-                f"the text encoder gave numbers that are not finite for {prompt[:60]!r}; verify its weights"
+                f"the text encoder returned numbers that are not finite for {prompt[:60]!r}; verify its weights"
             )
         return text_RD
 
     def tokens(self, prompt: str) -> int:
-        """How many tokens the prompt has; what is past MAX_TOKENS is not read."""
+        """Number of tokens of the prompt. Tokens after MAX_TOKENS are not used."""
         return self.prompts.tokens(prompt)
 
 
 class Prompts:
-    """A prompt as token ids, without the weights of the encoder."""
+    """Converts prompts to token ids, without the weights of the encoder."""
 
     def __init__(self, folder: Path):
         from tokenizers import Tokenizer
@@ -68,54 +68,54 @@ class Prompts:
         self.tokenizer.no_padding()
         self.end = spec_in(folder).eos_token_id
         if self.tokenizer.encode("").ids != [self.end]:
-            raise WeightsError(f"{path}: does not end a text with token {self.end}; this is no tokenizer of UMT5")
+            raise WeightsError(f"{path}: does not end a text with token {self.end}; this is not a tokenizer of UMT5")
 
     def tokens(self, prompt: str) -> int:
-        """The end mark included, before truncation."""
+        """Number of tokens, including the end token, before truncation."""
         return len(self.tokenizer.encode(clean(prompt)).ids)
 
     def ids(self, prompt: str) -> list[int]:
-        """At most MAX_TOKENS, the last of them the end mark."""
-        found: list[int] = self.tokenizer.encode(clean(prompt)).ids
-        return found if len(found) <= MAX_TOKENS else [*found[: MAX_TOKENS - 1], self.end]
+        """At most MAX_TOKENS token ids, of which the last is the end token."""
+        ids: list[int] = self.tokenizer.encode(clean(prompt)).ids
+        return ids if len(ids) <= MAX_TOKENS else [*ids[: MAX_TOKENS - 1], self.end]
 
 
 def clean(prompt: str) -> str:
-    """As Wan reads it: broken characters mended, HTML entities resolved (twice), white space collapsed."""
+    """Clean a prompt like Wan: fix broken characters, resolve HTML entities (twice), collapse white space."""
     try:
         import ftfy
     except ImportError as error:
         raise not_installed(error) from error
-    mended = html.unescape(html.unescape(ftfy.fix_text(prompt)))
-    return re.sub(r"\s+", " ", mended).strip()
+    fixed = html.unescape(html.unescape(ftfy.fix_text(prompt)))
+    return re.sub(r"\s+", " ", fixed).strip()
 
 
 def not_installed(error: ImportError) -> ConfigError:
-    return ConfigError(f"a text encoder needs a package that is not there ({error}); pip install 'longtake[wan]'")
+    return ConfigError(f"a text encoder needs a missing package ({error}); run pip install 'longtake[wan]'")
 
 
 def check_text(folder: Path) -> None:
-    """WeightsError that names missing files, missing and unexpected weights, or another shape; reads headers only."""
-    lacking = [name for name in (CONFIG, TOKENIZER, *weight_files(folder)) if not (folder / name).is_file()]
-    if lacking:
-        raise WeightsError(f"{folder}: lacks {listing(lacking)}; a text encoder needs them, fetch it again")
-    found: dict[str, Shape] = {}
+    """Raises WeightsError for missing files, missing or unexpected weights, or other shapes; reads headers only."""
+    missing = [name for name in (CONFIG, TOKENIZER, *weight_files(folder)) if not (folder / name).is_file()]
+    if missing:
+        raise WeightsError(f"{folder}: no {listing(missing)}; a text encoder needs all of them, fetch it again")
+    shapes: dict[str, Shape] = {}
     for name in weight_files(folder):
-        found |= {own_key(key): shape for key, shape in header_shapes(folder / name, str).items()}
-    needed = shapes_of(empty_network(folder).state_dict())
-    needed.pop(TWIN)
-    check_fit(found, needed, str(folder))
+        shapes |= {own_key(key): shape for key, shape in header_shapes(folder / name, str).items()}
+    expected = shapes_of(empty_network(folder).state_dict())
+    expected.pop(TWIN)
+    check_fit(shapes, expected, str(folder))
 
 
-def check_width(folder: Path, wanted: int) -> None:
-    """WeightsError unless the embeddings are as wide as a network's text."""
-    given = spec_in(folder).d_model
-    if given != wanted:
-        raise WeightsError(f"{folder}: gives embeddings of {given} numbers, the network takes {wanted}; pull it again")
+def check_width(folder: Path, text_dim: int) -> None:
+    """Raises WeightsError unless the embeddings have the network's `text_dim`."""
+    width = spec_in(folder).d_model
+    if width != text_dim:
+        raise WeightsError(f"{folder}: embeddings have {width} numbers, the network takes {text_dim}; pull it again")
 
 
 def weight_files(folder: Path) -> list[str]:
-    """Names of the safetensors files: those of the index if there is one, else every one that is there."""
+    """Names of the safetensors files, from the index if there is one, otherwise from the folder."""
     if (folder / INDEX).is_file():
         return sorted(set(read_json(folder / INDEX).get("weight_map", {}).values())) or [WEIGHTS]
     return sorted(path.name for path in folder.glob("*.safetensors")) or [WEIGHTS]
@@ -126,16 +126,16 @@ def own_key(key: str) -> str:
 
 
 def spec_in(folder: Path) -> UMT5Spec:
-    """The sizes in config.json; keys that are not sizes are not ours to judge."""
-    told, known = read_json(folder / CONFIG), {field.name for field in fields(UMT5Spec)}
+    """The sizes in config.json; other keys are ignored. Raises WeightsError."""
+    config, names = read_json(folder / CONFIG), {field.name for field in fields(UMT5Spec)}
     try:
-        return UMT5Spec(**{key: value for key, value in told.items() if key in known})
+        return UMT5Spec(**{key: value for key, value in config.items() if key in names})
     except TypeError as error:
-        raise WeightsError(f"{folder / CONFIG}: is no config of UMT5 ({error}); fetch it again") from error
+        raise WeightsError(f"{folder / CONFIG}: is not a config of UMT5 ({error}); fetch it again") from error
 
 
 def empty_network(folder: Path) -> nn.Module:
-    """The encoder on the meta device. Plain attention: the others round differently."""
+    """The encoder on the meta device. Uses plain attention, because other implementations round differently."""
     ready()
     try:
         from transformers import UMT5Config, UMT5EncoderModel
@@ -149,7 +149,7 @@ def empty_network(folder: Path) -> nn.Module:
 
 
 def load_network(folder: Path, device: torch.device, dtype: torch.dtype) -> nn.Module:
-    """The encoder with its weights, one tensor at a time: the file is never held a second time."""
+    """The encoder with its weights, loaded one tensor at a time, so that there is never a second copy."""
     network: Any = empty_network(folder)
     for name in weight_files(folder):
         with opened(folder / name) as file:

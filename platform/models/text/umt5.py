@@ -1,7 +1,7 @@
-"""Files of a UMT5 encoder: its sizes, and its weights by name in the two published layouts.
+"""Sizes of a UMT5 encoder, and the names of its weights in the two published layouts.
 
-Owns the renaming of Wan's original file (models_t5_umt5-xxl-enc-bf16.pth: the encoder alone, with a relative position
-bias in every layer) to the names of transformers. Reads and writes no file and never copies a tensor.
+Owns the renaming of Wan's original file (models_t5_umt5-xxl-enc-bf16.pth: only the encoder, with a relative position
+bias in every layer) to the names of transformers. Reads and writes no files and copies no tensors.
 """
 
 import re
@@ -14,12 +14,12 @@ from longtake.platform.checkpoints.keys import listing
 from longtake.platform.errors import WeightsError
 
 EMBEDDING, TWIN = "shared.weight", "encoder.embed_tokens.weight"
-"""One table of tokens under two names; a file may hold either or both."""
+"""Two names of the token embedding; a file may contain either or both."""
 
 
 @dataclass(frozen=True)
 class UMT5Spec:
-    """Sizes of an encoder, by their names in config.json; the defaults are those of every published UMT5."""
+    """Sizes of an encoder, under their names in config.json. All published UMT5 models share the defaults."""
 
     vocab_size: int
     d_model: int
@@ -35,7 +35,7 @@ class UMT5Spec:
     eos_token_id: int = 1
 
     def to_json(self) -> dict[str, Any]:
-        """What config.json holds."""
+        """The content of config.json."""
         return {"architectures": ["UMT5EncoderModel"], "model_type": "umt5", **asdict(self)}
 
 
@@ -54,11 +54,11 @@ IN_BLOCK = {
 
 
 def umt5_from_original(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The original file's weights by transformers' names; tensors are shared. WeightsError lists names not known."""
+    """The original file's weights under transformers' names, not copied. Raises WeightsError for unknown names."""
     renamed = {key: renamed_key(key) for key in state}
-    strange = sorted(key for key, name in renamed.items() if name is None)
-    if strange:
-        raise WeightsError(f"not the text encoder of Wan: unexpected {listing(strange)}")
+    unknown = sorted(key for key, name in renamed.items() if name is None)
+    if unknown:
+        raise WeightsError(f"not the text encoder of Wan: unexpected {listing(unknown)}")
     return {str(renamed[key]): value for key, value in state.items()}
 
 
@@ -71,7 +71,7 @@ def renamed_key(key: str) -> str | None:
 
 
 def spec_of(weights: dict[str, Tensor]) -> UMT5Spec:
-    """The sizes of an encoder from the shapes of its weights (transformers' names)."""
+    """Infer the sizes of an encoder from the shapes of its weights (transformers' names). Raises WeightsError."""
     first = "encoder.block.0.layer."
     try:
         vocab, width = weights[EMBEDDING].shape
@@ -80,6 +80,6 @@ def spec_of(weights: dict[str, Tensor]) -> UMT5Spec:
             weights[f"{first}{name}.weight"].shape[0] for name in ("0.SelfAttention.q", "1.DenseReluDense.wi_0")
         )
     except (KeyError, ValueError) as error:
-        raise WeightsError(f"not the text encoder of Wan: no sizes to be read without {error}") from error
+        raise WeightsError(f"not the text encoder of Wan: its sizes cannot be computed without {error}") from error
     layers = 1 + max(int(key.split(".")[2]) for key in weights if key.startswith("encoder.block."))
     return UMT5Spec(vocab, width, inner // heads, hidden, layers, heads, buckets)

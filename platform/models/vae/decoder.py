@@ -24,13 +24,13 @@ from longtake.platform.models.vae.stages import stages_of
 class StreamingDecoder:
     """Decodes one latent frame per call and mutates the history. Call it in inference mode.
 
-    `norm`: what runs between the convolutions by default, "triton" or "torch". `norm_silu` replaces it.
+    `norm`: the default implementation of the norms, "triton" or "torch". `norm_silu` replaces it.
     """
 
     def __init__(self, vae: Any, layout: Layout, norm_silu: NormSilu | None = None):
         decoder, self.layout = vae.decoder, layout
-        self.norm, chosen = norm_silu_for(vae.post_quant_conv.weight.device)
-        norm_silu = norm_silu or chosen
+        self.norm, default = norm_silu_for(vae.post_quant_conv.weight.device)
+        norm_silu = norm_silu or default
         self.post_quant_conv = PointConv(vae.post_quant_conv, layout)
         self.conv_in = CausalConv(decoder.conv_in, layout)
         self.stages = list(stages_of(decoder, layout, norm_silu))

@@ -32,11 +32,11 @@ def to_host(pixels_FHWC: Tensor, finite: Tensor) -> np.ndarray:
     From a GPU they are copied to pinned memory of torch's pool, to which it returns with the array.
     """
     if pixels_FHWC.device.type == "cuda":
-        landed = [torch.empty(x.shape, dtype=x.dtype, pin_memory=True) for x in (pixels_FHWC, finite)]
-        for target, source in zip(landed, (pixels_FHWC, finite), strict=True):
+        copies = [torch.empty(x.shape, dtype=x.dtype, pin_memory=True) for x in (pixels_FHWC, finite)]
+        for target, source in zip(copies, (pixels_FHWC, finite), strict=True):
             target.copy_(source, non_blocking=True)
         torch.cuda.current_stream(pixels_FHWC.device).synchronize()
-        pixels_FHWC, finite = landed
+        pixels_FHWC, finite = copies
     if not finite.item():
         raise LongtakeError("Wan VAE: the frames hold NaN or infinity; the take diverged, or its weights are damaged")
     return pixels_FHWC.numpy()

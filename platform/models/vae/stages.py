@@ -1,7 +1,7 @@
 """The stages of the VAE's decoder after its first convolution, each with the weights of diffusers' modules.
 
 A stage takes the activation as terms that are not summed yet, overwrites them, and returns terms. Its `convolutions`
-are those with a history. Shapes are [1, C, n, h, w] throughout.
+are the convolutions with a history. Shapes are [1, C, n, h, w] throughout.
 """
 
 from collections.abc import Iterator
@@ -20,9 +20,9 @@ class Stage(Protocol):
 def stages_of(decoder: Any, layout: Layout, norm_silu: NormSilu) -> Iterator[Stage]:
     """The stages of a `WanDecoder3d` after its first convolution, in order."""
     frames = 1
-    first, *others = decoder.mid_block.resnets
+    first, *rest = decoder.mid_block.resnets
     yield ResidualBlock(first, layout, norm_silu, frames)
-    for attention, resnet in zip(decoder.mid_block.attentions, others, strict=True):
+    for attention, resnet in zip(decoder.mid_block.attentions, rest, strict=True):
         yield Attention(attention)
         yield ResidualBlock(resnet, layout, norm_silu, frames)
     for block in decoder.up_blocks:
@@ -67,7 +67,7 @@ class ResidualBlock:
 
 
 class Attention:
-    """Attention with one head over the pixels of a frame, as in diffusers. Only the smallest pictures; no history."""
+    """Attention with one head over the pixels of a frame, as in diffusers; for small pictures, without history."""
 
     def __init__(self, module: Any):
         self.module = module

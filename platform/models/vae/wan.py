@@ -1,7 +1,7 @@
-"""Wan's causal VAE, decoded as a stream: latent frames in, pixels out, as if the whole video were decoded at once.
+"""Wan's causal VAE as a stream: decodes latent frames to the same pixels as if the whole video were decoded at once.
 
 Owns what the Wan backbones need from diffusers (architecture, config and weights), and is the only file that imports
-it. `vae_decoder.py` runs them. Every causal convolution of the decoder also reads the previous two frames. This history
+it. `decoder.py` runs them. Every causal convolution of the decoder also reads the previous two frames. This history
 belongs to the take (`WanDecoder`), never to the VAE, so that several takes can share one VAE. Latent frames are decoded
 one by one, as in diffusers, so the boundaries of blocks change no bit. Memory does not grow with the length of the
 video.
@@ -49,11 +49,11 @@ WAN_21: dict[str, Any] = {
     **{"in_channels": 3, "out_channels": 3, "patch_size": None, "is_residual": False, "decoder_base_dim": None},
     **{"scale_factor_temporal": 4, "scale_factor_spatial": 8},
 }
-"""What decides strides, frames and the places of the weights, where a config says it; only widths may be others."""
+"""Settings that fix strides, frame counts and the positions of weights. A config may only change widths."""
 
 
 class WanDecoder:
-    """A streaming Decoder of one take, on the device and in the dtype of its VAE; latents may lie on any device."""
+    """A streaming Decoder of one take, on the device and in the dtype of its VAE; latents may be on any device."""
 
     def __init__(self, vae: Any, layout: Layout | None = None):
         weight = vae.post_quant_conv.weight
@@ -103,7 +103,7 @@ def load_vae(folder: Path, device: torch.device | str = "cpu", dtype: torch.dtyp
 
 
 def check_vae(folder: Path) -> None:
-    """WeightsError unless config and weights fit each other; reads headers alone."""
+    """Raises WeightsError unless config and weights fit each other; reads headers only."""
     check_header(folder / WEIGHTS, meta_vae(read_config(folder)))
 
 
@@ -125,7 +125,7 @@ def vae_from_original(state: dict[str, Tensor], config: dict[str, Any] = WAN_VAE
 
 
 def read_config(folder: Path) -> dict[str, Any]:
-    """The sizes in config.json. Raises WeightsError for missing and unknown keys and for what is no Wan 2.1 VAE."""
+    """The sizes in config.json. Raises WeightsError for missing or unknown keys, or another VAE."""
     path = folder / CONFIG
     config = {key: value for key, value in read_json(path).items() if not key.startswith("_")}
     missing, unknown = WAN_VAE_CONFIG.keys() - config.keys(), config.keys() - WAN_VAE_CONFIG.keys() - WAN_21.keys()
@@ -133,14 +133,14 @@ def read_config(folder: Path) -> dict[str, Any]:
         raise WeightsError(f"{path}: missing {listing(sorted(missing))}; unknown {listing(sorted(unknown))}")
     for key, expected in WAN_21.items():
         if config.get(key, expected) != expected:
-            raise WeightsError(f"{path}: {key} is {config[key]}, in the VAE of Wan 2.1 it is {expected}; take that one")
+            raise WeightsError(f"{path}: {key} is {config[key]}, the VAE of Wan 2.1 has {expected}; use that VAE")
     if not len(config["latents_mean"]) == len(config["latents_std"]) == config["z_dim"]:
-        raise WeightsError(f"{path}: latents_mean and latents_std must hold z_dim = {config['z_dim']} numbers each")
+        raise WeightsError(f"{path}: latents_mean and latents_std must have z_dim = {config['z_dim']} numbers each")
     return {key: config[key] for key in WAN_VAE_CONFIG}
 
 
 def meta_vae(config: dict[str, Any]) -> Any:
-    """The architecture without numbers."""
+    """The architecture on the meta device."""
     with torch.device("meta"):
         return vae_class()(**config)
 

@@ -145,7 +145,7 @@ def test_mistakes_are_one_line_and_2(tmp_path: Path, capfd: pytest.CaptureFixtur
         (["--seconds", "3"], "nothing may be retrieved yet"),
         (["--seconds", "nan"], "'--seconds': Input should be less than or equal to 3600"),
         (["--recency-guard", "1000"], "nothing may be retrieved yet"),
-        (["--seed", "1000000"], "training streets begin at 1000000"),
+        (["--seed", "1000000"], "the training used seeds from 1000000 on"),
         (["--noise", "-1"], "'--noise': Input should be greater than or equal to 0"),
         (["--backbone", "self-forcing"], "has no known camera"),
         (["--backbone", "pockt"], "eval-embedder: backbones: "),

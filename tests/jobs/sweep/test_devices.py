@@ -46,7 +46,7 @@ def test_more_gpus_than_the_machine_has_are_refused_before_anything_runs(tmp_pat
 
 
 def test_a_device_that_is_not_there_names_its_key() -> None:
-    with pytest.raises(ConfigError, match=r"workers.decode_device: 'cuda:99' is not there"):
+    with pytest.raises(ConfigError, match=r"workers.decode_device: 'cuda:99' does not exist"):
         find_device("cuda:99", "decode_device")
 
 

@@ -19,7 +19,7 @@ def test_the_earlier_name_of_a_key_is_read(tmp_path: Path) -> None:
     file = tmp_path / "s.yaml"
     file.write_text("name: s\nbackbones: [pocket]\nmethods: [native]\nlengths_s: [30]\nprompts: [a]\nstart_s: 12\n")
     assert sweeps.load(file).prefix_s == 12
-    with pytest.raises(ConfigError, match="start_s: is the earlier name of 'prefix_s', which is given too"):
+    with pytest.raises(ConfigError, match="start_s: is the earlier name of 'prefix_s', which is also set"):
         sweeps.load(file, ["prefix_s=6"])
 
 

@@ -116,7 +116,7 @@ def test_weights_that_are_not_there_stop_it_before_anything_is_loaded(
     shutil.rmtree(tmp_path / "weights" / "longlive-lora")
     monkeypatch.setenv("LONGTAKE_WEIGHTS", str(tmp_path / "weights"))
     assert execute(words(tmp_path / "runs")) == 2
-    assert "longlive-lora not there; run longtake weights pull longlive-lora" in capfd.readouterr().err
+    assert "missing longlive-lora; run longtake weights pull longlive-lora" in capfd.readouterr().err
     assert not (tmp_path / "runs").exists()
 
 

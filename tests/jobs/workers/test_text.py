@@ -160,7 +160,7 @@ def test_a_failure_ends_the_run_in_one_line_and_keeps_what_was_made(
 
 def test_missing_weights_are_told_as_they_are(source: TextSource, texts: TextCache, cluster: Cluster) -> None:
     (source.folder / "model.safetensors").unlink()
-    with pytest.raises(WeightsError, match=r"wan-text: lacks model\.safetensors"):
+    with pytest.raises(WeightsError, match=r"wan-text: no model\.safetensors"):
         encode_prompts(takes(DUSK), texts.folder, cluster, Said())
 
 

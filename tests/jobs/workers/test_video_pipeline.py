@@ -184,7 +184,7 @@ def test_a_failed_encoder_frees_a_decoder_that_waits_for_room(tmp_path: Path) ->
     """The first write fails when two blocks wait and the decode thread holds the fourth."""
     brought = 0
     decoder = Wide(0)
-    failed = pytest.raises(VideoError, match="the video takes")
+    failed = pytest.raises(VideoError, match="expected uint8")
     video = WatchedWriter(tmp_path, lambda done: until(lambda: len(decoder.seen) == MOST_WAITING + 2))
     with failed as caught, video, VideoPipeline(decoder, video) as pipeline:
         for level in range(1000):

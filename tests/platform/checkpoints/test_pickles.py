@@ -275,4 +275,4 @@ def test_a_flipped_bit_never_runs_anything(tmp_path: Path) -> None:
 def test_the_refusal_says_what_was_asked_for(tmp_path: Path) -> None:
     refusal = opened(opcodes(tmp_path / "canary")["GLOBAL REDUCE"], tmp_path)
     assert refusal is not None
-    assert refusal.endswith("p.pt: asks for os.system; only tensors are read from a pickle, take another file")
+    assert refusal.endswith("p.pt: asks for os.system; only tensors are read from a pickle, use another file")

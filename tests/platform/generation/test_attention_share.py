@@ -88,7 +88,7 @@ def by_hand(recorder, block, one_pass):
         for b, row in enumerate(block.plan.rows):
             own = key[b].split(context.tokens)
             frames = [recorder.committed[layer, at.frame][b] for at in row[:-size]] + list(own)
-            turns = [context.turn(context.place(at, {})) for at in row]
+            turns = [context.rotation_at(context.place(at, {})) for at in row]
             keys = torch.cat([rope.rotate(k, turn) for k, turn in zip(frames, turns, strict=True)]).double()
             turned = rope.rotate(query[b], torch.cat(turns[-size:])).double()
             scores = torch.einsum("nhd,mhd->hnm", turned, keys) / turned.shape[-1] ** 0.5

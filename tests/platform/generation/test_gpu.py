@@ -64,7 +64,7 @@ def rooms(tmp_path):
 @pytest.mark.parametrize("name", BANK_DTYPES)
 @pytest.mark.parametrize("config", [Rag(), RandomMemory(bank_frames=11)], ids=["all", "11"])
 def test_where_the_bank_lies_changes_no_bit(network, rooms, name, config):
-    """A budget frees buffers while copies are under way. Shelves are kept for a second take, whose buffers are used."""
+    """A budget frees buffers while copies are under way. Tiers are kept for a second take, whose buffers are used."""
     made = []
     for capacity in rooms:
         tiers = build_tiers(capacity, CUDA)
@@ -103,7 +103,7 @@ def take_while_waiting_is_an_error(network, config, tiers, warm):
     "capacity", [BankCapacity(gpu_gib=1, host_gib=0), BankCapacity(host_gib=1)], ids=["gpu", "host"]
 )
 def test_the_host_never_waits_inside_a_block(network, config, capacity):
-    """Holds for the second take, which has all buffers. On these shelves the host waits for no helper thread either."""
+    """Holds for the second take, which has all buffers. On these tiers the host waits for no helper thread either."""
     tiers = build_tiers(capacity, CUDA)
     for warm in (False, True):
         waited = sum(tier.waited_seconds for tier in tiers)
@@ -139,7 +139,7 @@ def test_entries_come_back_whole_while_both_directions_are_busy():
             bank.drop(key)
             del expected[key]
         bank.mark()
-        bank.settle()
+        bank.flush()
         bank.prefetch(list(expected)[-6:])
     assert tier.held == 9 * live[0].nbytes
     bank.close()
@@ -229,7 +229,7 @@ def test_the_kernel_on_record_is_the_one_that_runs():
 
 
 def test_pinned_memory_is_pinned_and_released(network):
-    """Memory freed while it is pinned makes pinning the same addresses fail later: 20 takes with their own shelves."""
+    """Memory freed while it is pinned makes pinning the same addresses fail later: 20 takes with their own tiers."""
     for _ in range(20):
         rollout = start(network, Rag())
         latents(rollout, 10)

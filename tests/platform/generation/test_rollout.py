@@ -223,8 +223,8 @@ def test_full_shelves_end_the_take_in_one_line_and_are_free_for_the_next(network
     with pytest.raises(ConfigError) as raised:
         rollout.block(7)
     assert str(raised.value) == (
-        "bank: no room for 0.0 MB more (host 0.0 of 0.0 GiB); raise workers.bank.host_gib, "
-        "name workers.bank.disk, or give the method bank_frames or bank_dtype: fp8"
+        "bank: no space for 0.0 MB more (host 0.0 of 0.0 GiB); raise workers.bank.host_gib, "
+        "set workers.bank.disk, or give the method bank_frames or bank_dtype: fp8"
     )
     rollout.close()
     assert tiers[0].used == 0
@@ -279,7 +279,7 @@ def test_a_case_that_cannot_run_fails_and_hides_no_other(tmp_path, capsys, break
 
 
 def test_a_prefix_is_whole_blocks(network):
-    with pytest.raises(ValueError, match="4 frames is no whole number of blocks of 3"):
+    with pytest.raises(ValueError, match="4 frames is not a whole number of blocks of 3"):
         latents(start(network, Native()), 3, prefix=torch.zeros(1, 4, 3, 2, 4))
 
 

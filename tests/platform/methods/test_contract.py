@@ -175,7 +175,7 @@ def test_a_budget_in_gib(dtype, compute_bytes, frames):
         ({"bank_frames": 0, "top_k": 0, "recency_guard": 0}, "bank_frames = 0: holds 0 frames, needs at least 1 "),
         ({"bank_frames": -1}, "bank_frames = -1"),
         ({"bank_frames": 2.5}, "bank_frames"),
-        ({"bank_frames": 100, "bank_gib": 1.0}, "bank_frames and bank_gib are both given"),
+        ({"bank_frames": 100, "bank_gib": 1.0}, "bank_frames and bank_gib are both set"),
         ({"bank_gib": 0.0}, "bank_gib = 0.0: must be"),
         ({"bank_gib": -1.0}, "bank_gib = -1.0: must be"),
         ({"bank_gib": float("nan")}, "bank_gib: nan is not a finite number"),

@@ -38,8 +38,8 @@ BAD = {
     "dusk, brick; pan right 0.7 s": "the duration 0.7 s must be",
     "dusk, brick; pan right 0 s": "above 0",
     "dusk, brick; pan right 3600.75 s": "at most 3600 s",
-    "dusk, brick; pan repeat": "'repeat' may only stand last",
-    "dusk, brick; pan right 6 s, repeat, left 6 s": "'repeat' may only stand last",
+    "dusk, brick; pan repeat": "'repeat' only at the end",
+    "dusk, brick; pan right 6 s, repeat, left 6 s": "'repeat' only at the end",
     "dusk, brick; pan " + "right 6 s, " * 200 + "repeat": "write '<sky>",
 }
 

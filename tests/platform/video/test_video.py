@@ -84,7 +84,7 @@ def test_no_frame_and_wrong_frames_are_refused(tmp_path: Path) -> None:
     with pytest.raises(VideoError, match="no frame was written"), VideoWriter(tmp_path / "a.mp4", width=32, height=32):
         pass
     writer = VideoWriter(tmp_path / "b.mp4", width=32, height=32)
-    with pytest.raises(VideoError, match=r"uint8 \[1, 32, 34, 3\]; the video takes uint8 \[n, 32, 32, 3\]"):
+    with pytest.raises(VideoError, match=r"uint8 \[1, 32, 34, 3\]; expected uint8 \[n, 32, 32, 3\]"):
         writer.write(np.zeros((1, 32, 34, 3), np.uint8))
     writer.abort()
     with pytest.raises(VideoError, match="must be even"):
@@ -151,8 +151,8 @@ def bad_videos(tmp_path: Path) -> dict[str, Path]:
     for name, path in files.items():
         path.write_bytes(contents[name])
     files["no such file"] = tmp_path / "none.mp4"
-    files["is no known ending"] = tmp_path / "a.txt"
-    files["is no known ending"].write_text("text")
+    files["unknown file extension"] = tmp_path / "a.txt"
+    files["unknown file extension"].write_text("text")
     files["declares 4098x64 px"] = encode_huge(tmp_path / "wide.mov")
     files["constant frame rate"] = variable_rate(tmp_path / "vfr.mp4")
     return files
@@ -306,5 +306,5 @@ def test_a_container_that_says_how_long_it_is_was_not_cut(tmp_path: Path, ending
     assert sum(len(batch) for batch in read_frames(whole)) == 64
     cut = tmp_path / f"cut{ending}"
     cut.write_bytes(whole.read_bytes()[: int(whole.stat().st_size * 0.6)])
-    with pytest.raises(VideoError, match=r"of the 4\.0\d s that it declares; it is cut short"):
+    with pytest.raises(VideoError, match=r"of the declared 4\.0\d s; it is truncated"):
         list(read_frames(cut))

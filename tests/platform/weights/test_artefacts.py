@@ -21,15 +21,15 @@ from longtake.platform.weights.artefacts import (
     artefact_file,
     artefact_folder,
     folder_of,
+    missing_patterns,
     recorded_sha256,
     state,
-    unmet,
     weights_root,
 )
-from longtake.platform.weights.catalog import ARTEFACTS, GROUPS, SOURCE, artefact, chosen, needed_by
+from longtake.platform.weights.catalog import ARTEFACTS, GROUPS, SOURCE, artefact, groups_with, select
 from longtake.platform.weights.check import check_weights, verify
 from longtake.platform.weights.convert import convert
-from longtake.platform.weights.pull import pull, take
+from longtake.platform.weights.pull import import_files, pull
 from tests.platform.models.text import small_encoder
 from tests.platform.weights.hub_server import COMMIT, FakeHub
 
@@ -94,7 +94,7 @@ def make(**options: bool) -> None:
 
 
 def ready(mirror: Path) -> Path:
-    take(artefact(NAME), mirror, print)
+    import_files(artefact(NAME), mirror, print)
     make()
     return folder_of(NAME)
 
@@ -110,21 +110,21 @@ def spoil(path: Path) -> None:
 class TestTheCatalogue:
     def test_groups_name_artefacts_and_artefacts_find_their_groups(self) -> None:
         assert all(part in ARTEFACTS for parts in GROUPS.values() for part in parts)
-        assert needed_by("wan-vae") == ["self-forcing", "causal-forcing", "longlive"]
-        assert needed_by("moviegen-prompts") == []
+        assert groups_with("wan-vae") == ["self-forcing", "causal-forcing", "longlive"]
+        assert groups_with("moviegen-prompts") == []
 
     def test_a_backbone_stands_for_all_that_it_needs_once(self) -> None:
-        names = [one.name for one in chosen(["longlive", "wan-vae", "moviegen-prompts"])]
+        names = [one.name for one in select(["longlive", "wan-vae", "moviegen-prompts"])]
         assert names == ["longlive-base", "longlive-lora", "wan-vae", "wan-text", "moviegen-prompts"]
         with pytest.raises(ConfigError, match="unknown weights 'longlvie'; did you mean 'longlive'"):
-            chosen(["longlvie"])
+            select(["longlvie"])
 
     def test_what_is_fetched_and_made_of_it_is_what_is_needed(self) -> None:
         for one in ARTEFACTS.values():
             first = one.origins[0]
             fetched = [file.place.replace("tokenizer/", "tokenizer/tokenizer.json") for file in first.files]
-            made = first.pickle.makes if first.pickle else ()
-            assert unmet(one, [*fetched, *made]) == []
+            made = first.pickle.outputs if first.pickle else ()
+            assert missing_patterns(one, [*fetched, *made]) == []
             assert first.pickle is None or first.pickle.place in fetched
 
 
@@ -140,12 +140,12 @@ class TestWhereTheyLie:
     )
     def test_what_is_missing_names_the_file_and_the_command(self, ask: Callable[[], Path], mirror: Path) -> None:
         with pytest.raises(
-            WeightsError, match=r"generator\.safetensors: is not there; run longtake weights pull self-fo"
+            WeightsError, match=r"generator\.safetensors: file not found; run longtake weights pull self-fo"
         ):
             ask()
-        take(artefact(NAME), mirror, print)
+        import_files(artefact(NAME), mirror, print)
         with pytest.raises(
-            WeightsError, match=r"generator\.safetensors: is not there; run longtake weights convert self"
+            WeightsError, match=r"generator\.safetensors: file not found; run longtake weights convert self"
         ):
             ask()
         make()
@@ -179,8 +179,8 @@ class TestPulling:
         make()
         hub.asked.clear()
         looked = hub.looked_up
-        assert fetch() == ["self-forcing: is there"]
-        assert fetch(COMMIT) == ["self-forcing: is there"]
+        assert fetch() == ["self-forcing: already present"]
+        assert fetch(COMMIT) == ["self-forcing: already present"]
         assert (hub.asked, hub.looked_up) == ([], looked)
 
     def test_another_revision_brings_what_differs_and_makes_conversion_stale(self, hub: FakeHub) -> None:
@@ -214,7 +214,7 @@ class TestPulling:
             with pytest.raises(WeightsError, match=r"google/umt5-xxl/tokenizer\.json: .*503"):
                 pull(text, None, print)
             assert state(text) == "incomplete"
-            with pytest.raises(WeightsError, match="is not there; run longtake weights pull wan-text"):
+            with pytest.raises(WeightsError, match="file not found; run longtake weights pull wan-text"):
                 artefact_folder("wan-text")
             hub.refuses = False
             hub.asked.clear()
@@ -231,15 +231,15 @@ class TestPulling:
 
     def test_two_at_once_do_not_meet(self, root: Path, hub: FakeHub) -> None:
         with (
-            manifests.working_on(root / NAME),
-            pytest.raises(WeightsError, match="another `longtake weights` works on it"),
+            manifests.locked(root / NAME),
+            pytest.raises(WeightsError, match="another `longtake weights` has locked it"),
         ):
             fetch()
         fetch()
 
     def test_a_wrong_hash_leaves_nothing_behind(self, hub: FakeHub, root: Path) -> None:
         hub.wrong_hash = True
-        with pytest.raises(WeightsError, match="came with hash"):
+        with pytest.raises(WeightsError, match="has hash"):
             fetch()
         assert state(artefact(NAME)) == "absent"
         assert not [path for path in root.rglob("*") if path.is_file() and path.name != ".lock"]
@@ -251,7 +251,7 @@ class TestTaking:
         file = tmp_path / "from" / layout
         file.parent.mkdir(parents=True)
         file.write_bytes(pickled({"generator_ema": generator()}))
-        take(artefact(NAME), tmp_path / "from", print)
+        import_files(artefact(NAME), tmp_path / "from", print)
         make()
         assert state(artefact(NAME)) == "ready"
         assert file.exists()
@@ -261,34 +261,34 @@ class TestTaking:
         fetch()
         make()
         from_hub = recorded_sha256(NAME)
-        take(artefact(NAME), mirror, print)
+        import_files(artefact(NAME), mirror, print)
         assert state(artefact(NAME)) == "ready"  # the conversion of the same source stays
         assert recorded_sha256(NAME) == from_hub
 
     def test_what_a_folder_lacks_is_named(self, tmp_path: Path) -> None:
-        with pytest.raises(WeightsError, match=f"has no {REPO}/{PATH}, neither there nor by its bare name"):
-            take(artefact(NAME), tmp_path, print)
-        with pytest.raises(WeightsError, match="none: is no folder"):
-            take(artefact(NAME), tmp_path / "none", print)
+        with pytest.raises(WeightsError, match=f"has no {REPO}/{PATH}, under this path or its file name"):
+            import_files(artefact(NAME), tmp_path, print)
+        with pytest.raises(WeightsError, match="none: is not a folder"):
+            import_files(artefact(NAME), tmp_path / "none", print)
 
     def test_names_that_every_repository_uses_are_not_taken_bare(self, tmp_path: Path) -> None:
         for name in ("config.json", "diffusion_pytorch_model.safetensors"):
             (tmp_path / name).write_bytes(b"of the DiT")
         with pytest.raises(WeightsError, match=r"has no Wan-AI/Wan2\.1-T2V-1\.3B-Diffusers/vae/config\.json"):
-            take(artefact("wan-vae"), tmp_path, print)
+            import_files(artefact("wan-vae"), tmp_path, print)
 
     def test_text_in_either_layout_and_from_one_to_the_other(self, tmp_path: Path) -> None:
         text = artefact("wan-text")
         small_encoder.write_original(tmp_path / "original", text_dim=10)
         small_encoder.write_diffusers(tmp_path / "diffusers", text_dim=10, shards=2)
-        take(text, tmp_path / "original", print)
+        import_files(text, tmp_path / "original", print)
         convert(text, check, print)
         assert verify(text, networks) == []
-        take(text, tmp_path / "diffusers", print)
+        import_files(text, tmp_path / "diffusers", print)
         assert verify(text, networks) == []
         assert not (folder_of("wan-text") / "model.safetensors").exists()
         assert (folder_of("wan-text") / "model-00002-of-00002.safetensors").exists()
-        take(text, tmp_path / "original", print)
+        import_files(text, tmp_path / "original", print)
         convert(text, check, print, delete_source=True)
         assert verify(text, networks) == []
         assert sorted(path.name for path in folder_of("wan-text").glob("*.safetensors")) == ["model.safetensors"]
@@ -296,7 +296,7 @@ class TestTaking:
     def test_a_plain_file_is_ready_at_once(self, tmp_path: Path) -> None:
         (tmp_path / "moviegenbench_128_refined.txt").write_text("a boat\n")
         prompts = artefact("moviegen-prompts")
-        take(prompts, tmp_path, print)
+        import_files(prompts, tmp_path, print)
         convert(prompts, check, print)
         assert artefact_file("moviegen-prompts", "moviegenbench_128_refined.txt").read_text() == "a boat\n"
         assert verify(prompts, networks) == []
@@ -337,20 +337,20 @@ class TestConverting:
         state_dict = generator()
         state_dict["model.stray"] = state_dict.pop("model.head.head.bias")
         (mirror / REPO / PATH).write_bytes(pickled({"generator_ema": state_dict}))
-        take(artefact(NAME), mirror, print)
+        import_files(artefact(NAME), mirror, print)
         with pytest.raises(WeightsError, match=r"self_forcing_dmd\.pt: missing head\.head\.bias; unexpected stray"):
             make()
         (mirror / REPO / PATH).write_bytes(
             pickled({"generator_ema": generator() | {"model.head.head.bias": torch.ones(3)}})
         )
-        take(artefact(NAME), mirror, print)
+        import_files(artefact(NAME), mirror, print)
         with pytest.raises(WeightsError, match=r"head\.head\.bias has shape \[3\], the architecture needs \[16\]"):
             make()
         assert not list(folder_of(NAME).glob("*.safetensors"))
         assert not list(folder_of(NAME).glob(".tmp-*"))
 
     def test_a_source_that_changed_since_is_not_opened(self, mirror: Path) -> None:
-        take(artefact(NAME), mirror, print)
+        import_files(artefact(NAME), mirror, print)
         with (folder_of(NAME) / PICKLE).open("ab") as file:
             file.write(b"more")
         with pytest.raises(WeightsError, match=r"self_forcing_dmd\.pt: changed since it was pulled; run .* verify"):
@@ -361,7 +361,7 @@ class TestConverting:
         lora = {f"base_model.model.blocks.0.self_attn.q.lora_{side}.weight": value for side, value in pair.items()}
         (tmp_path / "lora.pt").write_bytes(pickled({"generator_lora": lora}))
         one = artefact("longlive-lora")
-        take(one, tmp_path, print)
+        import_files(one, tmp_path, print)
         convert(one, check, print)
         assert load_file(artefact_file("longlive-lora", "lora.safetensors")).keys() == lora.keys()
         assert verify(one, networks) == []
@@ -372,7 +372,7 @@ class TestConverting:
                 return os.mkdir, (str(tmp_path / "canary"),)
 
         (tmp_path / "self_forcing_dmd.pt").write_bytes(pickled({"generator_ema": {"w": Bomb()}}))
-        take(artefact(NAME), tmp_path, print)
+        import_files(artefact(NAME), tmp_path, print)
         with pytest.raises(WeightsError, match=r"self_forcing_dmd\.pt: asks for posix\.mkdir"):
             make()
         assert not (tmp_path / "canary").exists()
@@ -384,7 +384,7 @@ class TestRecordsAndVerify:
         first = recorded_sha256(NAME)
         shutil.rmtree(root)
         (tmp_path / "self_forcing_dmd.pt").write_bytes((mirror / REPO / PATH).read_bytes())
-        take(artefact(NAME), tmp_path, print)
+        import_files(artefact(NAME), tmp_path, print)
         make(delete_source=True)
         assert recorded_sha256(NAME) == first
 
@@ -418,14 +418,14 @@ class TestRecordsAndVerify:
         result = ready(mirror) / "generator.safetensors"
         spoil(result)
         (line,) = verify(artefact(NAME), networks)
-        assert line.startswith(f"{result}: has another sha256 than ")
+        assert line.startswith(f"{result}: its sha256 is not the recorded ")
         assert line.endswith("delete it and run longtake weights convert self-forcing")
         result.unlink()
         make()
         assert verify(artefact(NAME), networks) == []
 
     def test_missing_strange_and_unconverted_files_are_named(self, mirror: Path) -> None:
-        take(artefact(NAME), mirror, print)
+        import_files(artefact(NAME), mirror, print)
         assert verify(artefact(NAME), networks) == [
             f"{folder_of(NAME)}: is not converted; run longtake weights convert self-forcing"
         ]
@@ -433,7 +433,7 @@ class TestRecordsAndVerify:
         (folder / "more.safetensors").write_bytes(b"")
         (folder / "generator.safetensors").unlink()
         missing, strange = verify(artefact(NAME), networks)
-        assert missing == f"{folder / 'generator.safetensors'}: is not there; run longtake weights convert self-forcing"
+        assert missing == f"{folder}/generator.safetensors: file not found; run longtake weights convert self-forcing"
         assert strange == f"{folder / 'more.safetensors'}: is not recorded; delete it"
 
     def test_names_and_shapes_are_held_against_the_architecture(self, mirror: Path) -> None:
@@ -448,10 +448,10 @@ class TestRecordsAndVerify:
     def test_a_damaged_manifest_is_one_line(self, text: str, mirror: Path) -> None:
         (ready(mirror) / "manifest.json").write_text(text)
         for ask in (recorded_sha256, lambda name: state(artefact(name))):
-            with pytest.raises(WeightsError, match=r"manifest\.json: is no manifest; delete .* and pull it again"):
+            with pytest.raises(WeightsError, match=r"manifest\.json: is not a manifest; delete .* and pull it again"):
                 ask(NAME)
 
     def test_a_folder_that_cannot_be_written_is_one_line(self, mirror: Path, root: Path) -> None:
         root.write_text("in the way")
         with pytest.raises(LongtakeError, match="weights"):
-            take(artefact(NAME), mirror, print)
+            import_files(artefact(NAME), mirror, print)

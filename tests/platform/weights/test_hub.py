@@ -49,7 +49,7 @@ def test_what_a_cut_connection_had_brought_is_not_fetched_again(server: FakeHub,
     # The client writes in pieces of 10 MiB: of 23 MiB that came, 20 MiB are kept.
     data = server.repos[REPO][BIG] = random.Random(1).randbytes(24 * MIB)
     server.cut[BIG] = 23 * MIB
-    with pytest.raises(WeightsError, match=r"owner/model/folder/big\.pt: .*503.*it goes on where it stopped"):
+    with pytest.raises(WeightsError, match=r"owner/model/folder/big\.pt: .*503.*run the command again to resume"):
         hub.fetch(look_up(), tmp_path / "file")
     assert not (tmp_path / "file").exists()
     assert [part.stat().st_size for part in parts(tmp_path)] == [20 * MIB]
@@ -83,7 +83,7 @@ def test_what_was_begun_of_another_version_is_left_aside(server: FakeHub, tmp_pa
 def test_a_spoiled_beginning_never_becomes_the_file(server: FakeHub, tmp_path: Path) -> None:
     part = hub.part_of(look_up(), tmp_path / "file")
     part.write_bytes(b"x" * 1000)
-    with pytest.raises(WeightsError, match=r"came with hash .*, its repository says .*; pull it again"):
+    with pytest.raises(WeightsError, match=r"has hash .*, its repository lists .*; pull it again"):
         hub.fetch(look_up(), tmp_path / "file")
     assert not list(tmp_path.iterdir())
     part.write_bytes(b"x" * (len(DATA) + 1))
@@ -96,7 +96,7 @@ def test_bytes_of_another_hash_are_refused_and_removed(server: FakeHub, tmp_path
     remote = look_up(path)
     data = server.repos[REPO][path]
     server.repos[REPO][path] = bytes([data[0] ^ 1]) + data[1:]
-    with pytest.raises(WeightsError, match="came with hash"):
+    with pytest.raises(WeightsError, match="has hash"):
         hub.fetch(remote, tmp_path / "file")
     assert not list(tmp_path.iterdir())
 
@@ -136,14 +136,14 @@ def test_what_is_not_there_is_one_line(server: FakeHub) -> None:
 def test_nobody_at_the_address_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
-    with pytest.raises(WeightsError, match=r"owner/model at main: http://127\.0\.0\.1:9: .*run it again") as caught:
+    with pytest.raises(WeightsError, match=r"main: http://127\.0\.0\.1:9: .*run the command again") as caught:
         hub.snapshot(REPO)
     assert "\n" not in str(caught.value)
 
 
 def test_a_disk_without_room_is_told_before_anything_is_fetched(server: FakeHub, tmp_path: Path) -> None:
     remote = hub.Remote(hub.snapshot(REPO), BIG, "0" * 64, 10**18, server.url)
-    with pytest.raises(StorageError, match=r"1000000000\.0 GB to come, .* GB free; free some space"):
+    with pytest.raises(StorageError, match=r"1000000000\.0 GB needed, .* GB free; free some space"):
         hub.fetch(remote, tmp_path / "file")
     assert not server.asked
 

@@ -19,7 +19,7 @@ from longtake.platform.weights.catalog import artefact
 from longtake.platform.weights.check import check_weights, verify
 from longtake.platform.weights.convert import convert
 from longtake.platform.weights.embedder_catalog import load_embedder
-from longtake.platform.weights.pull import take
+from longtake.platform.weights.pull import import_files
 
 NAME = "longlive-rag-embedder"
 SPEC = EmbedderSpec(4, 6, 10, 8, (8, 12))
@@ -60,7 +60,7 @@ def write(folder: Path, value: Any) -> Path:
 
 
 def bring(folder: Path) -> None:
-    take(artefact(NAME), folder, print)
+    import_files(artefact(NAME), folder, print)
     convert(artefact(NAME), lambda one, weights, origin: check_weights(one, lambda _: [], weights, origin), print)
 
 
@@ -110,4 +110,4 @@ def test_a_damaged_result_is_found(tmp_path, trained):
     facts.write_text(facts.read_text().replace('"latent_dim": 8', '"latent_dim": 9'))
     with pytest.raises(WeightsError, match=r"embedder\.safetensors: encoder\.fc\.weight has shape \[8, 12\]"):
         load_embedder(NAME)
-    assert "another sha256" in verify(artefact(NAME), lambda _: [])[0]
+    assert "its sha256 is not the recorded" in verify(artefact(NAME), lambda _: [])[0]

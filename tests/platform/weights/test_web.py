@@ -13,7 +13,7 @@ from longtake.platform.weights import web
 from longtake.platform.weights.artefacts import folder_of, state
 from longtake.platform.weights.catalog import ARTEFACTS
 from longtake.platform.weights.entries import Artefact, Fetch, Origin
-from longtake.platform.weights.pull import pull, take
+from longtake.platform.weights.pull import import_files, pull
 from tests.platform.weights.hub_server import FakeHub
 
 HOST, PATH, NAME = "files.example.org", "models/v1/net.pth", "net"
@@ -75,7 +75,7 @@ def test_a_file_comes_by_its_address_and_says_from_where(server: FakeHub, entry:
 def test_again_asks_nobody(server: FakeHub, entry: Artefact) -> None:
     fetch(entry)
     server.asked.clear()
-    assert fetch(entry) == ["net: is there"]
+    assert fetch(entry) == ["net: already present"]
     assert server.asked == []
 
 
@@ -87,7 +87,7 @@ def test_what_a_cut_connection_brought_is_kept(
     data = server.plain[f"{HOST}/{PATH}"] = random.Random(3).randbytes(12 * MIB)
     entry = pinned(hashlib.sha256(data).hexdigest(), monkeypatch)
     server.cut[f"{HOST}/{PATH}"] = 11 * MIB
-    with pytest.raises(WeightsError, match=rf"https://{HOST}/{PATH}: {server.url}: .*503.*goes on where it stopped"):
+    with pytest.raises(WeightsError, match=rf"https://{HOST}/{PATH}: {server.url}: .*503.*run the command again"):
         fetch(entry)
     assert state(entry) != "ready"
     server.refuses, server.knows_ranges = False, knows_ranges
@@ -102,7 +102,7 @@ def test_what_a_cut_connection_brought_is_kept(
 def test_another_file_than_the_published_one_leaves_nothing(
     server: FakeHub, root: Path, monkeypatch: pytest.MonkeyPatch, known: str
 ) -> None:
-    with pytest.raises(WeightsError, match=r"sha256|came with hash"):
+    with pytest.raises(WeightsError, match=r"sha256|has hash"):
         fetch(pinned(known, monkeypatch))
     assert files(root) == []
 
@@ -131,10 +131,10 @@ def test_what_cannot_be_is_one_line(server: FakeHub, entry: Artefact, monkeypatc
     with pytest.raises(WeightsError, match=rf"/{HOST}/{PATH}: .*404"):
         fetch(entry)
     monkeypatch.setenv("LONGTAKE_MIRROR", "http://127.0.0.1:9")
-    with pytest.raises(WeightsError, match=rf"127\.0\.0\.1:9/{HOST}/{PATH}: .*run it again"):
+    with pytest.raises(WeightsError, match=rf"127\.0\.0\.1:9/{HOST}/{PATH}: .*run the command again"):
         fetch(entry)
     monkeypatch.setenv("LONGTAKE_MIRROR", "/mnt/mirror")
-    with pytest.raises(ConfigError, match=r"LONGTAKE_MIRROR=/mnt/mirror: is no http address; for a folder use --from"):
+    with pytest.raises(ConfigError, match=r"LONGTAKE_MIRROR=/mnt/mirror: is not an http address; .* --from"):
         fetch(entry)
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.delenv("LONGTAKE_MIRROR")
@@ -149,15 +149,15 @@ def test_a_folder_may_mirror_the_host_or_hold_the_file_anywhere(
     file = tmp_path / "from" / layout
     file.parent.mkdir(parents=True)
     file.write_bytes(DATA)
-    take(entry, tmp_path / "from", print)
+    import_files(entry, tmp_path / "from", print)
     assert state(entry) == "ready"
     file.write_bytes(DATA + b"x")
-    with pytest.raises(WeightsError, match=rf"net\.pth: has sha256 .* where the published file has {SHA256[:12]}; it"):
-        take(entry, tmp_path / "from", print)
+    with pytest.raises(WeightsError, match=rf"net\.pth: has sha256 .*, the published file has {SHA256[:12]}; it"):
+        import_files(entry, tmp_path / "from", print)
 
 
 def test_without_a_known_hash_a_file_is_not_looked_for_below(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "deep").mkdir()
     (tmp_path / "deep" / "net.pth").write_bytes(DATA)
-    with pytest.raises(WeightsError, match=f"has no {HOST}/{PATH}, neither there nor by its bare name"):
-        take(pinned("", monkeypatch), tmp_path, print)
+    with pytest.raises(WeightsError, match=f"has no {HOST}/{PATH}, under this path or its file name"):
+        import_files(pinned("", monkeypatch), tmp_path, print)

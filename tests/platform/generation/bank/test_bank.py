@@ -26,7 +26,7 @@ def filled(frames, **kwargs):
     bank = bank_of(**kwargs)
     for frame in range(frames):
         bank.put((0, frame), entry(frame))
-    bank.settle()
+    bank.flush()
     return bank
 
 
@@ -36,7 +36,7 @@ def test_an_entry_is_the_same_on_its_way_and_on_its_shelf(dtype, compute):
     bank, given = bank_of(dtype, compute), entry(1).to(compute)
     bank.put((0, 1), given.clone())
     on_its_way = bank.entry((0, 1)).clone()
-    bank.settle()
+    bank.flush()
     assert (on_its_way.dtype, on_its_way.shape) == (compute, SHAPE)
     assert torch.equal(on_its_way, unpack(pack(given, dtype), compute))
     assert torch.equal(on_its_way, bank.entry((0, 1)))
@@ -45,7 +45,7 @@ def test_an_entry_is_the_same_on_its_way_and_on_its_shelf(dtype, compute):
 def test_what_was_put_may_be_overwritten_once_it_is_settled():
     bank, given = bank_of(), entry(1)
     bank.put((0, 1), given)
-    bank.settle()
+    bank.flush()
     given.zero_()
     assert torch.equal(bank.entry((0, 1)), entry(1))
 
@@ -55,7 +55,7 @@ def test_a_row_of_a_batch_is_an_entry():
     bank, rows = bank_of(), torch.stack([entry(1), entry(2)], dim=2)
     for row in range(2):
         bank.put((row, 7), rows[:, :, row])
-    bank.settle()
+    bank.flush()
     assert torch.equal(bank.entry((1, 7)), entry(2))
 
 
@@ -69,7 +69,7 @@ def test_dropped_entries_are_gone_wherever_they_are():
             bank.drop((0, frame))
         with pytest.raises(KeyError):
             bank.entry((0, frame))
-    bank.settle()
+    bank.flush()
     assert len(bank) == 2
     assert [torch.equal(bank.entry((0, frame)), entry(frame)) for frame in (0, 2)] == [True, True]
 
@@ -87,7 +87,7 @@ def test_a_dropped_entry_makes_room_for_the_next():
     bank = filled(4)
     bank.drop((0, 2))
     bank.put((0, 4), entry(4))
-    bank.settle()
+    bank.flush()
     assert bank.tiers[0].held == 4 * 3840
     assert all(torch.equal(bank.entry((0, frame)), entry(frame)) for frame in (0, 1, 3, 4))
 

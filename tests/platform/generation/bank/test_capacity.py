@@ -29,7 +29,7 @@ def test_a_take_that_will_not_fit_is_refused_before_its_first_block():
     """27 frames minus the window's 12 are 15. With room for 14, the take would fail in its last block."""
     sampler = sampler_of(14)
     with pytest.raises(
-        ConfigError, match=r"bank: this take needs 0.0 GiB for 15 frames of .* MB, but there is room for"
+        ConfigError, match=r"bank: this take needs 0.0 GiB for 15 frames of .* MB, but there is space for"
     ):
         next(sampler.generate(take()))
     assert len(list(sampler.generate(take(bank_frames=14)))) == 9

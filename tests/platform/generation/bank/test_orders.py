@@ -28,7 +28,7 @@ ROOMS = ("memory", "host", "host+disk", "disk", "all", "mapped")
 
 
 def shelves_of(max_bytes, entry_bytes, folder):
-    """Shelves as on a GPU machine, without the driver: `memory` is read in place, `host` and `disk` are copied."""
+    """Tiers as on a GPU machine, without the driver: `memory` is read in place, `host` and `disk` are copied."""
     few = 6.5 * entry_bytes
     memory = MemoryTier(CPU, few if max_bytes == "all" else 1e9)
     host = PinnedTier(CPU, 1e9 if max_bytes == "host" else few, NoPinning())
@@ -71,8 +71,8 @@ class Trial:
         self.put_now.append(frame)
         self.frame += 1
 
-    def settle(self):
-        self.bank.settle()
+    def flush(self):
+        self.bank.flush()
         self.moving += self.put_now
         self.put_now.clear()
 
@@ -106,8 +106,8 @@ class Trial:
 
     def step(self):
         known = list(self.expected)
-        call = self.random.choice(["put", "settle", "join", "mark", "prefetch", "entry", "entry", "drop"])
-        if call in ("put", "settle", "join"):
+        call = self.random.choice(["put", "flush", "join", "mark", "prefetch", "entry", "entry", "drop"])
+        if call in ("put", "flush", "join"):
             getattr(self, call)()
         elif call == "mark":
             self.bank.mark()
@@ -183,7 +183,7 @@ def test_a_stream_that_does_not_wait_is_noticed(deaf, max_bytes, tmp_path):
 
 
 def held(stream):
-    """Block a stream, or a thread of a shelf, until the event is set."""
+    """Block a stream, or a thread of a tier, until the event is set."""
     gate = threading.Event()
     (stream.run if isinstance(stream, LaggingStream) else stream.submit)(lambda: gate.wait(30))
     return gate
@@ -192,7 +192,7 @@ def held(stream):
 def bank_with_an_entry(tier):
     bank = Bank([tier], torch.float32, torch.float32, CPU, lagging_streams())
     bank.put((0, 0), torch.full(SHAPE, 1.0))
-    bank.settle()
+    bank.flush()
     bank.join()
     return bank
 
@@ -206,7 +206,7 @@ def test_a_buffer_is_not_written_while_it_is_read_in_place():
     entry = bank.entry((0, 0))
     bank.streams.computing.run(lambda: seen.append(entry.clone()))
     bank.drop((0, 0))
-    bank.settle()
+    bank.flush()
     time.sleep(0.05)
     gate.set()
     end(bank)
@@ -220,7 +220,7 @@ def test_a_buffer_is_not_written_while_it_is_fetched():
     fetched = bank.staged[0, 0]
     bank.drop((0, 0))
     bank.put((0, 1), torch.full(SHAPE, 2.0))
-    bank.settle()
+    bank.flush()
     assert bank.tiers[0].held == 4 * 960, "the second entry reuses the buffer of the first"
     time.sleep(0.05)
     gate.set()

@@ -32,7 +32,7 @@ def bank_on(tier, frames=0):
     bank = Bank([tier], torch.float32, torch.float32, CPU)
     for frame in range(frames):
         bank.put((0, frame), entry(frame))
-    bank.settle()
+    bank.flush()
     return bank
 
 
@@ -54,7 +54,7 @@ def test_larger_entries_get_larger_slots(tier):
     bank = Bank([tier], torch.float32, torch.float32, CPU)
     large = torch.arange(2.0 * 960).view(2, 6, 5, 4, 8)
     bank.put((0, 0), large)
-    bank.settle()
+    bank.flush()
     assert torch.equal(bank.entry((0, 0)), large)
     assert tier.slot_bytes == large.nbytes
 
@@ -74,11 +74,11 @@ def test_the_launching_thread_waits_for_a_slot_alone(tier):
     tier.writer.submit(gate.wait, 30)
     for frame in range(WRITING_SLOTS):
         bank.put((0, frame), entry(frame))
-    bank.settle()
+    bank.flush()
     assert tier.waited_seconds < 0.5
     threading.Timer(1.0, gate.set).start()
     bank.put((0, 9), entry(9))
-    bank.settle()
+    bank.flush()
     assert tier.waited_seconds > 0.5
     assert all(torch.equal(bank.entry((0, frame)), entry(frame)) for frame in (0, 1, 2, 3, 9))
 
@@ -100,13 +100,13 @@ def test_a_write_that_fails_is_one_line_at_the_next_entry_once(tier):
     tier.finish()
     tier.writer.submit(gate.wait, 30)
     bank.put((0, 2), entry(2))
-    bank.settle()
+    bank.flush()
     with small_files():
         gate.set()
         tier.writes[-1].exception()
     bank.put((0, 3), entry(3))
     with pytest.raises(StorageError) as raised:
-        bank.settle()
+        bank.flush()
     assert str(raised.value) == f"{tier.folder}: the bank cannot be written (File too large)"
     assert tier.used == 3 * 3840
     tier.take(3840)  # already has a place in the file: the error is not raised again
@@ -118,7 +118,7 @@ def test_an_entry_that_was_not_written_cannot_be_read_and_the_next_take_can(tier
     tier.finish()
     tier.writer.submit(gate.wait, 30)
     bank.put((0, 2), entry(2))
-    bank.settle()
+    bank.flush()
     with small_files():
         gate.set()
         with pytest.raises(StorageError, match="the bank cannot be written"):

@@ -36,7 +36,7 @@ def test_a_buffer_given_back_is_handed_out_again(tier):
 
 
 def test_buffers_of_another_size_are_let_go(tier):
-    """Ten buffers fill the memory shelf; when all are back it has room for one of their sum."""
+    """Ten buffers fill the memory tier; when all are back it has room for one of their sum."""
     for buffer in [tier.take(1000) for _ in range(10)]:
         tier.give_back(buffer)
     assert tier.take(10_000) is not None
@@ -68,8 +68,8 @@ def test_when_all_are_full_one_line_says_what_to_do():
     with pytest.raises(ConfigError) as raised:
         place(tiers, GIB)
     assert str(raised.value) == (
-        "bank: no room for 1073.7 MB more (host 1.0 of 1.5 GiB); raise workers.bank.host_gib, "
-        "name workers.bank.disk, or give the method bank_frames or bank_dtype: fp8"
+        "bank: no space for 1073.7 MB more (host 1.0 of 1.5 GiB); raise workers.bank.host_gib, "
+        "set workers.bank.disk, or give the method bank_frames or bank_dtype: fp8"
     )
 
 
@@ -90,8 +90,8 @@ def test_a_take_that_will_not_fit_is_refused_before_it_begins():
     with pytest.raises(ConfigError) as raised:
         reserve(tiers, 5, GIB // 2)
     assert str(raised.value) == (
-        "bank: this take needs 2.5 GiB for 5 frames of 536.9 MB, but there is room for host 1.0 GiB; raise "
-        "workers.bank.host_gib, name workers.bank.disk, or give the method bank_frames or bank_dtype: fp8"
+        "bank: this take needs 2.5 GiB for 5 frames of 536.9 MB, but there is space for host 1.0 GiB; raise "
+        "workers.bank.host_gib, set workers.bank.disk, or give the method bank_frames or bank_dtype: fp8"
     )
     assert tiers[0].fits(GIB // 2) == 2, "a refused take reserves nothing"
 
@@ -100,7 +100,7 @@ def test_a_full_disk_is_known_when_a_take_begins(tmp_path):
     tier = DiskTier(str(tmp_path))
     free = shutil.disk_usage(tmp_path).free
     assert tier.fits(2**30) == pytest.approx(free // 2**30, abs=1)
-    with pytest.raises(ConfigError, match=r"there is room for disk \d+"):
+    with pytest.raises(ConfigError, match=r"there is space for disk \d+"):
         reserve([tier], free // 2**30 + 2, 2**30)
 
 
@@ -121,7 +121,7 @@ def test_the_file_has_no_name_takes_what_it_holds_and_one_place_among_open_files
 
 def test_a_folder_that_cannot_be_written_is_named(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(StorageError, match=r"file: cannot hold the bank \(File exists\); name another bank.disk"):
+    with pytest.raises(StorageError, match=r"file: cannot hold the bank \(File exists\); set another bank.disk"):
         DiskTier(str(tmp_path / "file"))
 
 
@@ -129,7 +129,7 @@ def test_a_disk_without_room_is_named(tmp_path):
     """The end of what any file may hold stands in for the end of a disk: the same call fails, with another reason."""
     tier = DiskTier(str(tmp_path))
     tier.held = 2**63 - 4096
-    with pytest.raises(StorageError, match=r"needs 1.0 MB more after .* GiB \(File too large\); free space, or name"):
+    with pytest.raises(StorageError, match=r"needs 1.0 MB more after .* GiB \(File too large\); free some space"):
         tier.make(1_000_000)
 
 
@@ -144,7 +144,7 @@ bank = Bank(build_tiers(BankCapacity(host_gib=0, disk=sys.argv[1]), cpu), torch.
 resident = []
 for frame in range(24):
     bank.put((0, frame), entry.fill_(frame))
-    bank.settle()
+    bank.flush()
     assert (bank.entry((0, frame // 2)) == frame // 2).all()
     resident.append(psutil.Process().memory_info().rss)
 print(bank.num_bytes, resident[-1] - resident[3])

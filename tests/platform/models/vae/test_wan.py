@@ -157,10 +157,10 @@ def test_missing_unexpected_and_misshapen_weights_are_named(tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"is_residual": True}, "is_residual is True, in the VAE of Wan 2.1 it is False"),
+        ({"is_residual": True}, "is_residual is True, the VAE of Wan 2.1 has False"),
         ({"temperal_downsample": [True, True, True]}, "temperal_downsample is"),
         ({"tempo": 3}, "missing nothing; unknown tempo"),
-        ({"z_dim": 8}, "must hold z_dim = 8 numbers"),
+        ({"z_dim": 8}, "must have z_dim = 8 numbers"),
     ],
 )
 def test_another_vae_is_refused(change, message, tmp_path: Path):
