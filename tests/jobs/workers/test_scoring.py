@@ -51,8 +51,10 @@ def test_a_sweep_may_name_metrics_itself(tmp_path: Path) -> None:
     store = SweepStore(tmp_path / "runs", "small")
     ranks = store.ranks()
     assert ranks is not None
-    assert ranks["suites"]["mine"]["directions"] == {"chroma_noise": "lower"}
-    assert ranks["suites"]["mine"]["cuts"]["videos"] == 2
+    ranked = ranks.suites["mine"]
+    assert ranked.directions == {"chroma_noise": "lower"}
+    assert ranked.cuts is not None
+    assert ranked.cuts.videos == 2
     for take in store.plan():
         mine, classical = (store.scores(take.id, label) for label in ("mine", "classical"))
         assert (mine.protocol, set(mine.metrics)) == ("direct", {"chroma_noise", "scene_cuts"})
