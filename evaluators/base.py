@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from longtake.evaluators.model_pool import ModelPool
-from longtake.platform import config
+from longtake.platform import config, plugins
 from longtake.platform.entries import read_entries
 from longtake.platform.errors import ConfigError
 from longtake.platform.registry import Registry
@@ -219,11 +219,14 @@ class SuiteEntry:
     def stamp(self) -> dict[str, str]:
         """What a record of scores must have been made with to be current: part of its `versions`.
 
-        `metric.<name>`: the metric's registered name and version. `suite`: the name and -1, as when suites had
-        versions, so that tables of older stores keep their bytes.
+        `metric.<name>`: the metric's registered name and version, and the hash of its plug-in. `suite`: the name and
+        -1, as when suites had versions, so that tables of older stores keep their bytes.
         """
         chosen = {"settings": json.dumps(settings, sort_keys=True)} if (settings := self.suite.settings()) else {}
-        versions = {f"{METRIC}{metric.name}": f"{key}-{metric.version}" for key, metric in self.metrics.items()}
+        versions = {
+            f"{METRIC}{metric.name}": f"{key}-{metric.version}{plugins.mark(type(metric))}"
+            for key, metric in self.metrics.items()
+        }
         return {"suite": f"{self.name}-1", **chosen, **versions} | weights_stamp(self.weights)
 
     @cached_property

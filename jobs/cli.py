@@ -156,6 +156,26 @@ def doctor(
     return examine(output, console_for())
 
 
+@app.command("new")
+def new_file(
+    kind: Annotated[str, typer.Argument(metavar="method|metric|backbone|sweep")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="What a sweep calls it.")],
+    folder: Annotated[Path, typer.Option("--dir", help="Where to write the file.")] = Path(),
+) -> int:
+    """Write a commented file that runs as it is: a method, metric or backbone of your own, or a sweep of those here."""
+    from longtake.jobs.new import new
+
+    return new(kind, name, folder)
+
+
+@app.command("certify")
+def certify_file(file: Annotated[Path, typer.Argument(metavar="FILE.py", help="A plug-in.")]) -> int:
+    """Hold a method, metric or backbone of your own to its contract; ends with 1 when a check fails."""
+    from longtake.jobs.certify.command import certify
+
+    return certify(file)
+
+
 @app.command()
 def verify(folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="A folder of golden cases.")]) -> int:
     """Check the engine against golden cases; ends with 1 when one fails."""

@@ -13,12 +13,18 @@ import numpy as np
 
 from longtake.evaluators.base import Metric, SuiteEntry, suites
 from longtake.evaluators.gpu import device_versions
+from longtake.platform.plugins import fingerprint
 
 
 def cache_keys(name: str, metric: Metric, entry: SuiteEntry, protocol: str, device: str) -> list[str]:
     """The key of a metric's result, then those under which earlier releases kept version 1: they named the suite."""
     weights = {artefact: entry.weights.get(artefact) for artefact in metric.artefacts()}
-    made = [protocol, metric.cache_settings(), weights, libraries(metric.networks(), device)]
+    made = [
+        protocol,
+        metric.cache_settings() | fingerprint(type(metric)),
+        weights,
+        libraries(metric.networks(), device),
+    ]
     former = [f"{suite}-1" for suite in suites.names_of(entry.name)] if metric.version == 1 else []
     return [json.dumps([name, said, *made], sort_keys=True) for said in (metric.version, *former)]
 

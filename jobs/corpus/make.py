@@ -44,6 +44,7 @@ def make(file: Path, overrides: Sequence[str], console: Console | None = None) -
     with store.lock():
         store.sweep_leftovers()
         shards = store.write_plan(plan.spec_yaml, plan.takes, plan.spec.shard_takes)
+        plan.plugins.keep(store.folder)
         with SweepProgress(console, store.name) as view:
             scheduler = ShardScheduler(store, shards, view.say)
             announce(plan, scheduler, view.say)
@@ -166,7 +167,7 @@ def group(plan: CorpusPlan, scheduler: ShardScheduler, cluster: Cluster) -> Grou
     count = named if named != "auto" else places(cluster.nodes, gpus)
     return Group(
         SAMPLERS,
-        partial(LatentWorker, scheduler.store, source_of(plan, scheduler)),
+        partial(plan.plugins.worker, LatentWorker, scheduler.store, source_of(plan, scheduler)),
         min(count, scheduler.unfinished),
         1.0,
         gpus,

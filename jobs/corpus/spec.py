@@ -32,9 +32,10 @@ from longtake.jobs.sweep.spec import (
     check_sweep_name,
     read_method,
 )
-from longtake.platform import config
+from longtake.platform import config, plugins
 from longtake.platform.corpus.records import DTYPES
 from longtake.platform.errors import ConfigError
+from longtake.platform.plugins import NONE, Plugins
 from longtake.platform.registry import did_you_mean
 from longtake.platform.takes import Take
 
@@ -55,6 +56,7 @@ class CorpusConfig:
     dtype: str = "bf16"
     shard_takes: int = 16
     output: str = "runs"
+    plugins: list[str] = field(default_factory=list)
     workers: WorkersConfig = field(default_factory=WorkersConfig)
 
     def __post_init__(self) -> None:
@@ -93,7 +95,11 @@ class CorpusPlan:
     def spec_yaml(self) -> str:
         """The resolved spec, prompts spelled out."""
         prompts = self.grid.prompts if self.grid else None
-        return config.dump(replace(self.spec, prompts=prompts))
+        return config.dump(replace(self.spec, prompts=prompts, plugins=list(self.plugins.names)))
+
+    @property
+    def plugins(self) -> Plugins:
+        return self.grid.plugins if self.grid else NONE
 
 
 def load(file: str | Path, overrides: Sequence[str] = ()) -> CorpusConfig:
@@ -123,6 +129,7 @@ def imported(spec: CorpusConfig, file: Path) -> CorpusPlan:
 
 def generated(spec: CorpusConfig, file: Path) -> CorpusPlan:
     assert spec.backbone is not None
+    loaded = plugins.load(spec.plugins, file)
     backbone, sweep, notes = find_backbone(spec.backbone, file), as_sweep(spec), list[str]()
     prompts = sweeps.read_prompts(sweep, file)
     check_prompts(backbone, prompts, file)
@@ -138,7 +145,9 @@ def generated(spec: CorpusConfig, file: Path) -> CorpusPlan:
     fingerprint = tuple(sorted({**prints, **method_prints}.items()))
     seconds = sweep.lengths_s[0]
     takes = [Take(spec.backbone, method, seconds, frames, text, spec.seed, start, fingerprint) for text in prompts]
-    return CorpusPlan(spec, takes, backbone.spec.latent, notes, checked(Grid(sweep, file, prompts, takes, [], notes)))
+    return CorpusPlan(
+        spec, takes, backbone.spec.latent, notes, checked(Grid(sweep, file, prompts, takes, [], notes, loaded))
+    )
 
 
 def as_sweep(spec: CorpusConfig) -> SweepConfig:

@@ -17,6 +17,7 @@ from rich.console import Console
 
 from longtake.jobs.console import bar, console_for, say
 from longtake.jobs.results import trace_table
+from longtake.platform import plugins
 from longtake.platform.errors import ConfigError, StorageError
 from longtake.platform.store import durable
 from longtake.platform.store.sweep import SweepStore
@@ -54,6 +55,7 @@ def open_sweep(folder: Path) -> tuple[SweepStore, list[Take], list[Take]]:
     plan, done = store.plan(), store.done_ids()
     if not plan:
         raise ConfigError(f"{folder}: holds no sweep; name a folder that `longtake run` wrote, such as runs/NAME")
+    plugins.load_kept(store.sweep_file)
     made = [take for take in plan if take.id in done]
     if not made:
         raise ConfigError(f"{folder}: none of its {len(plan)} takes is made yet; `longtake run` makes them")

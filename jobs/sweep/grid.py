@@ -17,8 +17,9 @@ from typing import Any
 from longtake.evaluators.base import SuiteEntry
 from longtake.jobs.sweep import spec as sweeps
 from longtake.jobs.sweep.spec import MethodEntry, SweepConfig
-from longtake.platform import config
+from longtake.platform import config, plugins
 from longtake.platform.errors import ConfigError, LongtakeError, WeightsError
+from longtake.platform.plugins import NONE, Plugins
 from longtake.platform.resources import BankCapacity, Resources, gpu_count
 from longtake.platform.store.root import OutputRoot
 from longtake.platform.takes import MethodSpec, Take
@@ -41,6 +42,7 @@ class Grid:
     takes: list[Take]
     suites: list[SuiteEntry]
     notes: list[str]
+    plugins: Plugins = NONE
 
     @property
     def gpus(self) -> float:
@@ -116,7 +118,9 @@ class Grid:
     def config_yaml(self) -> str:
         """The resolved sweep, prompts spelled out, as kept beside the results; no password of a URL is in it."""
         tracking = replace(self.sweep.tracking, uri=without_password(self.sweep.tracking.uri))
-        return config.dump(replace(self.sweep, prompts=self.prompts, tracking=tracking))
+        return config.dump(
+            replace(self.sweep, prompts=self.prompts, tracking=tracking, plugins=list(self.plugins.names))
+        )
 
 
 def expand(file: str | Path, overrides: Sequence[str] = (), need_weights: bool = True) -> Grid:
@@ -128,13 +132,14 @@ def expand(file: str | Path, overrides: Sequence[str] = (), need_weights: bool =
     sweep = sweeps.load(file, overrides)
     prompts = sweeps.read_prompts(sweep, file)
     notes: list[str] = []
+    loaded = plugins.load(sweep.plugins, file)
     suites = find_suites(sweep, file, notes, need_weights)
     takes: list[Take] = []
     entries = [pinned(entry, sweep, file) for entry in sweep.method_entries()]
     for name in sweep.backbones:
         takes += backbone_takes(name, sweep, entries, prompts, file, notes, need_weights)
     check_unique(takes, file)
-    return checked(Grid(sweep, file, prompts, takes, suites, notes))
+    return checked(Grid(sweep, file, prompts, takes, suites, notes, loaded))
 
 
 def checked(grid: Grid) -> Grid:
@@ -207,7 +212,7 @@ def backbone_takes(
 
 def fingerprint_of(backbone: Any, notes: list[str], need_weights: bool, precision: str | None) -> dict[str, str]:
     """What a backbone's pixels depend on. fp8 is included, since it changes them beyond rounding; bf16 is not."""
-    added = {"precision": precision} if precision == "fp8" else {}
+    added = plugins.fingerprint(backbone) | ({"precision": precision} if precision == "fp8" else {})
     try:
         return backbone.fingerprint() | added
     except WeightsError as error:
@@ -253,7 +258,7 @@ def resolve_method(entry: MethodEntry, backbone: Any, file: Path) -> tuple[Metho
         if Path(str(params[key])).exists():  # workers have folders of their own
             params[key] = str(Path(params[key]).absolute())
     version = {"method.version": str(kind.version)} if kind.version > 1 else {}
-    return MethodSpec(entry.name, entry.label, params), fingerprint | version
+    return MethodSpec(entry.name, entry.label, params), fingerprint | version | plugins.fingerprint(kind)
 
 
 def check_prompts(backbone: Any, prompts: list[str], file: Path) -> None:

@@ -10,6 +10,7 @@ from longtake.jobs.sweep.scheduler import EVALUATORS, SAMPLERS
 from longtake.jobs.sweep.spec import WorkersConfig
 from longtake.jobs.workers.sampling import SamplerWorker
 from longtake.jobs.workers.scoring import ScoreWorker
+from longtake.platform.plugins import NONE, Plugins
 from longtake.platform.resources import Resources
 from longtake.platform.store.sweep import SweepStore
 from longtake.platform.workers.fleet import Group, Node
@@ -25,6 +26,7 @@ def groups(
     takes: int,
     gpus: float = 0.0,
     resources: Resources | None = None,
+    plugins: Plugins = NONE,
 ) -> list[Group]:
     """The fleet for these nodes. On CPUs, where scoring costs what making costs, every core does both; a GPU belongs to
     one sampler, and the evaluators share the cores that are left."""
@@ -38,10 +40,17 @@ def groups(
     shared = replace(resources or Resources(), samplers_per_machine=most_together(cluster.nodes, gpus, made))
     evaluator_cpus = 1.0 if gpus and cpus >= samplers + evaluators else 0.0
     return [
-        Group(SAMPLERS, partial(SamplerWorker, store, shared), made, 1.0, gpus, settings=SAMPLER_SETTINGS),
+        Group(
+            SAMPLERS,
+            partial(plugins.worker, SamplerWorker, store, shared),
+            made,
+            1.0,
+            gpus,
+            settings=SAMPLER_SETTINGS,
+        ),
         Group(
             EVALUATORS,
-            partial(ScoreWorker, store, "cuda" if scoring else "cpu"),
+            partial(plugins.worker, ScoreWorker, store, "cuda" if scoring else "cpu"),
             min(evaluators, takes * workers.evaluator_parts),
             evaluator_cpus,
             scoring,

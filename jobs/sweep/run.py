@@ -50,6 +50,7 @@ def run(file: Path, overrides: Sequence[str], console: Console | None = None) ->
     with store.lock():
         store.sweep_leftovers()
         store.write_plan(grid.config_yaml, grid.takes)
+        grid.plugins.keep(store.folder)
         announce(grid, store, console)
         with Publisher(target_of(grid, store)) as publisher:
             scheduler = work(grid, store, publisher, console)
@@ -93,7 +94,8 @@ def work(grid: Grid, store: SweepStore, publisher: Publisher, console: Console) 
 def run_fleet(grid: Grid, steps: list[Step], unmade: int, cluster: Cluster, monitor: SweepMonitor) -> None:
     """Hand the steps, and what follows from them, to samplers and evaluators."""
     scheduler, store = monitor.scheduler, monitor.store
-    wanted = groups(grid.sweep.workers, cluster, store, len(grid.takes), grid.gpus, grid.resources(store.root.texts))
+    resources = grid.resources(store.root.texts)
+    wanted = groups(grid.sweep.workers, cluster, store, len(grid.takes), grid.gpus, resources, grid.plugins)
     fleet = cluster.fleet(wanted, scheduler.on_start, lambda: monitor.show(fleet.running()))
     samplers = 1 if cluster.address == INLINE else wanted[0].count
     items = scheduler.start(steps, batch_of(grid, unmade, samplers))

@@ -118,6 +118,7 @@ class SweepConfig:
     prompts: Any
     seeds: list[int] = field(default_factory=lambda: [0])
     suites: list[Any] = field(default_factory=lambda: ["classical"])
+    plugins: list[str] = field(default_factory=list)
     prefix_s: float = field(default=0.0, metadata={"was": "start_s"})
     output: str = "runs"
     tracking: TrackingConfig = field(default_factory=TrackingConfig)

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import math
-import tracemalloc
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from longtake.evaluators.base import SuiteEntry, Unscorable, VideoContext, VideoValue, directions, metrics, suites
-from longtake.evaluators.clips import iter_clips
+from longtake.evaluators.base import SuiteEntry, VideoValue, directions, metrics, suites
 from longtake.evaluators.scoring.scorer import score_video
 from longtake.evaluators.views import Frames
+from longtake.jobs.certify.metrics import METRIC_CHECKS, MetricSubject
 from tests.evaluators.stand_ins import stand_ins
 
 RunMetric = Callable[..., VideoValue]
@@ -25,26 +25,15 @@ def entry_of(suite: str) -> SuiteEntry:
     return SuiteEntry(suite, suite, {"metrics": ["chroma_noise"]} if suite == "metrics" else {})
 
 
+@cache
+def subject(name: str) -> MetricSubject:
+    return MetricSubject(name, stand_ins())
+
+
+@pytest.mark.parametrize("check", METRIC_CHECKS)
 @pytest.mark.parametrize("name", EVERY)
-def test_it_declares_what_its_number_means(name: str) -> None:
-    metric = metrics.get(name)
-    assert name in (metric.name, f"vbench/{metric.name}")
-    assert metric.unit
-    assert metric.direction in ("higher", "lower")
-    assert metric.deviations
-    if metric.floor_of is not None:
-        assert metrics.get(metric.floor_of).unit == metric.unit
-        assert not metric.ranked, "a floor is shown beside its metric, it is no rival of it"
-
-
-@pytest.mark.parametrize("name", ON_ANY_VIDEO)
-def test_identical_frames_give_the_ideal(name: str, textured: Frames, run_metric: RunMetric) -> None:
-    still = np.repeat(textured[:1], 72, axis=0)  # two clips and a remainder of 8
-    ideal = metrics.get(name).still_value
-    found = run_metric(name, still)
-    if ideal is not None:
-        assert found.value == pytest.approx(ideal, abs=1e-6)
-    assert found.clips == pytest.approx([found.clips[0]] * 3, abs=1e-6)
+def test_every_metric_passes_what_certify_checks(name: str, check: str) -> None:
+    assert METRIC_CHECKS[check](subject(name))
 
 
 @pytest.mark.parametrize("name", ON_ANY_VIDEO)
@@ -53,20 +42,6 @@ def test_flat_grey_black_and_white_are_numbers(name: str, run_metric: RunMetric)
         found = run_metric(name, np.full((64, 24, 24, 3), level, dtype=np.uint8))
         assert found.value is not None
         assert math.isfinite(found.value)
-
-
-@pytest.mark.parametrize("name", EVERY)
-def test_the_read_batch_changes_nothing(name: str, textured: Frames, run_metric: RunMetric) -> None:
-    assert outcome(run_metric, name, textured, 1) == outcome(run_metric, name, textured, 84)
-    assert outcome(run_metric, name, textured, 7) == outcome(run_metric, name, textured, 84)
-
-
-def outcome(run_metric: RunMetric, name: str, frames: Frames, batch: int) -> object:
-    """The value, or the reason there is none: both must not depend on the batch."""
-    try:
-        return run_metric(name, frames, batch=batch)
-    except Unscorable as reason:
-        return str(reason)
 
 
 @pytest.mark.parametrize("name", ["temporal_flickering", "imaging_quality", "chroma_noise"])
@@ -111,23 +86,3 @@ def test_a_suite_names_known_metrics_and_its_protocol(suite: str) -> None:
     assert found.protocol
     assert set(found.metrics) <= set(EVERY)
     assert set(directions(entry)) <= {found.metric(key).name for key in found.metrics}
-
-
-@pytest.mark.parametrize("name", ON_ANY_VIDEO)
-def test_a_run_keeps_features_and_not_frames(name: str, run_metric: RunMetric) -> None:
-    noise = np.random.default_rng(4).integers(0, 256, (4, 64, 64, 3), dtype=np.uint8)
-    run_metric(name, np.concatenate([noise, noise]), fps=2.0)  # caches of libraries are paid here
-
-    def held_bytes(clips: int) -> int:
-        path = Path("v.mp4")
-        run = metrics.get(name)().open(VideoContext(path, 2.0, 64, 64, 4 * clips, model_pool=stand_ins()))
-        tracemalloc.start()
-        for view in iter_clips((noise for _ in range(clips)), 2.0, 4, path):
-            run.clip(view)
-        del view
-        held = tracemalloc.get_traced_memory()[0]
-        tracemalloc.stop()
-        return held
-
-    one_frame_features = 16 << 10
-    assert held_bytes(22) - held_bytes(2) < 20 * one_frame_features

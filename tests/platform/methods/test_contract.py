@@ -1,11 +1,13 @@
 """What every registered method owes the engine, and the published layouts by hand."""
 
-from dataclasses import fields, replace
+from dataclasses import replace
+from functools import cache
 
 import numpy as np
 import pytest
 import torch
 
+from longtake.jobs.certify.methods import METHOD_CHECKS, MethodSubject
 from longtake.platform.config import build
 from longtake.platform.errors import ConfigError
 from longtake.platform.methods.base import FrameSize, RolloutInfo, Window, methods
@@ -44,40 +46,16 @@ def frames_and_times(row):
     return [(at.frame, at.time, at.reason) for at in row]
 
 
+@cache
+def subject(name):
+    return MethodSubject(name)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("check", METHOD_CHECKS)
 @pytest.mark.parametrize("name", methods.names())
-class TestEveryMethod:
-    def test_attends_at_most_the_window_and_ends_with_the_block(self, name):
-        for k, plan in enumerate(run(methods.get(name)())):
-            assert len({len(row) for row in plan.rows}) == 1
-            for row in plan.rows:
-                assert len(row) <= 12
-                assert [at.frame for at in row[-3:]] == [3 * k, 3 * k + 1, 3 * k + 2]
-                assert [at.time for at in row[-3:]] == list(plan.query_times)
-                assert all(at.frame < 3 * k for at in row[:-3])
-                assert len({at.frame for at in row}) == len(row), "no frame twice"
-
-    def test_no_parameter_hides_its_version(self, name):
-        assert "version" not in {field.name for field in fields(methods.get(name))}
-
-    def test_sink_is_always_there(self, name):
-        assert all(row[0].frame == 0 for plan in run(methods.get(name)()) for row in plan.rows)
-
-    def test_rows_do_not_depend_on_the_batch(self, name):
-        together = run(methods.get(name)(), rows=2)
-        for row in range(2):
-            alone = run(methods.get(name)(), only=row)
-            for one, both in zip(alone, together, strict=True):
-                assert frames_and_times(one.rows[0]) == frames_and_times(both.rows[row])
-
-    def test_unlimited_window_attends_everything(self, name):
-        config = replace(methods.get(name)(), window=10_000)
-        for k, plan in enumerate(run(config)):
-            assert sorted(at.frame for at in plan.rows[0]) == list(range(3 * k + 3))
-
-    def test_impossible_window_is_refused(self, name):
-        config = replace(methods.get(name)(), window=3)
-        with pytest.raises(ConfigError, match="window"):
-            config.check(config.window_in(Window()), (5, 1, 8))
+def test_every_method_passes_what_certify_checks(name, check):
+    assert METHOD_CHECKS[check](subject(name))
 
 
 @pytest.mark.parametrize("config", [Rag(), RandomMemory(), Oracle()])

@@ -1,0 +1,1 @@
+"""What `longtake new` writes: files that run as they are. No command imports them from here."""

@@ -1,0 +1,74 @@
+"""`longtake new` and `longtake certify`: what is written passes, what is faulty ends with 1."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from longtake.jobs.cli import execute
+from longtake.platform import plugins
+
+IMPORTS = "from longtake.platform.methods.base import methods\nfrom longtake.platform.methods.native import Native\n"
+FAULTS = Path(__file__).with_name("faults")
+
+
+@pytest.fixture(autouse=True)
+def clean() -> Iterator[None]:
+    yield
+    for one in list(plugins.installed.values()):
+        one.remove()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["method", "metric", "backbone"])
+def test_what_new_writes_passes(kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert execute(["new", kind, "try-2", "--dir", str(tmp_path)]) == 0
+    path = tmp_path / "try_2.py"
+    assert capsys.readouterr().out == f"wrote {path}; next: longtake certify {path}\n"
+    assert "class Try2(" in path.read_text()
+    assert execute(["certify", str(path)]) == 0
+    out = capsys.readouterr().out
+    assert f"{kind} try-2" in out
+    assert out.endswith(f"every check passed; next: longtake new sweep NAME --dir {tmp_path}\n")
+    if kind == "method":
+        # Window 12, sink 1: block 20 makes 60, 61, 62; the 11 newest are 52..62, of which 52 gives way to 60 - 24 = 36.
+        row = "sink 0@0  retrieved 36@0  window 53@2 54@3 55@4 56@5 57@6 58@7 59@8  block 60@9 61@10 62@11"
+        assert f"block 20: {row}\n" in out
+    text = path.read_text()
+    assert execute(["new", kind, "try-2", "--dir", str(tmp_path)]) == 5
+    assert "try_2.py: is there already; choose another name or remove the file" in capsys.readouterr().err
+    assert path.read_text() == text
+
+
+def test_a_faulty_plugin_ends_with_1(capsys: pytest.CaptureFixture[str]) -> None:
+    assert execute(["certify", str(FAULTS / "not_a_number.py")]) == 1
+    out = capsys.readouterr().out
+    assert "a clip is nan; raise Unscorable with the reason" in out
+    assert out.endswith("failed checks: 2\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (
+            ["new", "methods", "a"],
+            "unknown kind 'methods'; did you mean 'method'? known: method, metric, backbone, sweep",
+        ),
+        (["new", "method", "3d"], "name: '3d' is no name of a Python module"),
+        (["new", "method", "Mine"], "name: 'Mine' is not a name"),
+        (["new", "sweep", "a", "--dir", "/no/such/folder"], "/no/such/folder/a.yaml: cannot be written: No such file"),
+        (["certify", "/no/such/file.py"], "no file /no/such/file.py"),
+    ],
+)
+def test_mistakes_are_one_line(arguments: list[str], reason: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert execute(arguments) in (2, 5)
+    error = capsys.readouterr().err
+    assert reason in error
+    assert error.count("\n") == 1
+
+
+def test_a_part_that_cannot_be_made_fails_every_check(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    text = f"{IMPORTS}@methods.register('needy')\nclass Needy(Native):\n    def __init__(self, size):\n        pass\n"
+    (tmp_path / "needy.py").write_text(text)
+    assert execute(["certify", str(tmp_path / "needy.py")]) == 1
+    assert "TypeError: Needy.__init__() missing 1 required positional argument: 'size'" in capsys.readouterr().out

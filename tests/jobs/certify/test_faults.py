@@ -1,0 +1,44 @@
+"""Planted faults: each plug-in in faults/ breaks one rule, and certify names the check that it breaks."""
+
+from pathlib import Path
+
+import pytest
+
+from longtake.jobs.certify.check import verdicts
+from longtake.jobs.certify.command import contract
+from longtake.platform import plugins
+
+FOLDER = Path(__file__).with_name("faults")
+FAULTS = {
+    "batch_row": "batch",
+    "memory_time": "time indices",
+    "silent_default": "no fallback",
+    "silent_camera": "no fallback",
+    "guard_by_one": "recency guard",
+    "second_call": "plan twice",
+    "future_frame": "valid plans",
+    "larger_budget": "equal budget",
+    "own_draws": "resume",
+    "wrong_label": "labels",
+    "kept_frames": "lent frames",
+    "changed_frames": "lent frames",
+    "not_a_number": "finite or a reason",
+    "order_of_videos": "other videos",
+    "wrong_ideal": "identical frames",
+    "seed_ignored": "seeds",
+    "batch_mean": "batch",
+    "shared_decoder": "decoder",
+    "weights_missed": "fingerprint",
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("fault", "check"), FAULTS.items())
+def test_the_check_that_it_breaks_fails(fault: str, check: str) -> None:
+    *helpers, plugin = plugins.load([fault], FOLDER / "sweep.yaml").modules
+    try:
+        failed = [one.check for one in verdicts(*contract(*plugin.parts[0])) if not one.passed]
+    finally:
+        for one in (plugin, *helpers):
+            one.remove()
+    assert check in failed
