@@ -128,7 +128,7 @@ def test_mistakes_are_one_line_and_2(tmp_path: Path, capfd: pytest.CaptureFixtur
     for name, text in prompts.items():
         (tmp_path / name).write_text(text)
     for words, told in (
-        (["avg-pol"], "descriptor avg-pol: is no embedder"),
+        (["avg-pol"], "descriptor avg-pol: is not an embedder"),
         ([wan], "made for latents (16, 6, 10), the backbone's are (48, 1, 8)"),
         ([embedder(tmp_path / "nan", bias=float("nan"))], "encoder.fc.bias holds numbers that are not finite"),
         ([embedder(tmp_path / "huge", bias=3e38)], "huge: has no direction"),
