@@ -1,6 +1,6 @@
-"""The dashboard's routes: what a browser or a script asks, and which view answers. The only importer of the UI toolkit.
+"""The HTTP routes of the dashboard and their views. The only importer of FastAPI and Starlette.
 
-Only reads. Every error is one line of JSON; nothing that was asked for is said back. `docs/dashboard.md` has the API.
+Read-only. Every error is one line of JSON that does not repeat request data. `docs/dashboard.md` has the API.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ TYPES = {
     ".svg": "image/svg+xml",
     ".png": "image/png",
 }
-USER_INFO = re.compile(r"://(?:[^/\s\"\\:@]*:[^\s\"\\]*|[^/\s\"\\]*)@")  # a password may hold a slash, and an @
+USER_INFO = re.compile(r"://(?:[^/\s\"\\:@]*:[^\s\"\\]*|[^/\s\"\\]*)@")  # a password may contain a slash and an @
 JPEG = "image/jpeg"
 METHODS = ["GET", "HEAD"]
 CHECK = {"cache-control": "no-cache"}
@@ -54,9 +54,9 @@ FOREVER = {"cache-control": "public, max-age=31536000, immutable"}
 def make_app(
     root: Path, token: str | None = None, cookie: str = "longtake", ending: threading.Event | None = None
 ) -> Guard:
-    """The ASGI application over one folder of sweeps. Raises ConfigError unless there is such a folder.
+    """The ASGI application for one folder of sweeps. Raises ConfigError if the folder does not exist.
 
-    token: what every request must know; cookie: the name it is kept under; ending: set when streams are to end.
+    `token`: required in every request; `cookie`: name of the cookie with the token; `ending`: set to end all streams.
     """
     from fastapi import FastAPI
 
@@ -80,7 +80,7 @@ def as_json(value: Any, status: int = 200) -> Response:
 
 
 def json_text(value: Any) -> str:
-    """JSON in ASCII, without the 'user:password@' of any address in it; a number that is none is null."""
+    """JSON in ASCII. Removes 'user:password@' from addresses, and writes NaN and infinity as null."""
     try:
         text = json.dumps(value, allow_nan=False)
     except ValueError:
@@ -90,14 +90,14 @@ def json_text(value: Any) -> str:
 
 def finite(value: Any) -> Any:
     if isinstance(value, dict):
-        return {key: finite(one) for key, one in value.items()}
+        return {key: finite(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [finite(one) for one in value]
+        return [finite(item) for item in value]
     return None if isinstance(value, float) and value - value != 0 else value
 
 
 def unless_known(request: Request, tag: str, make: Callable[[dict[str, str]], Response]) -> Response:
-    """304 to a browser that has this version."""
+    """Respond 304 if the browser has this version."""
     headers = {"etag": f'"{tag}"', **CHECK}
     if request.headers.get("if-none-match") == headers["etag"]:
         return Response(status_code=304, headers=headers)
@@ -108,11 +108,11 @@ def unless_known(request: Request, tag: str, make: Callable[[dict[str, str]], Re
 
 
 def add_errors(app: FastAPI, index: StoreIndex) -> None:
-    """Every failure is {"error": one line}; the store's own place is not told."""
+    """Respond to every failure with {"error": one line}, without the path of the store."""
     from fastapi.exceptions import RequestValidationError
 
     def refuse(status: int, text: str) -> Response:
-        return as_json({"error": index.told(text)}, status)
+        return as_json({"error": index.public_message(text)}, status)
 
     @app.exception_handler(Missing)
     def missing(request: Request, error: Missing) -> Response:
@@ -133,7 +133,7 @@ def add_errors(app: FastAPI, index: StoreIndex) -> None:
 
     @app.exception_handler(HTTPException)
     def http(request: Request, error: HTTPException) -> Response:
-        return refuse(error.status_code, "there is no such page" if error.status_code == 404 else str(error.detail))
+        return refuse(error.status_code, "page not found" if error.status_code == 404 else str(error.detail))
 
     @app.exception_handler(Exception)
     def internal(request: Request, error: Exception) -> Response:
@@ -166,14 +166,14 @@ def add_pages(app: FastAPI) -> None:
 
 
 def static_file(request: Request, path: str) -> Response:
-    """A file of dashboards/static. Raises Missing, also for a path that is not plain."""
+    """A file of dashboards/static. Raises Missing if it does not exist or its path is not plain."""
     parts = path.split("/")
-    found = STATIC.joinpath(*parts) if all(FILE.fullmatch(part) for part in parts) else None
-    if found is None or found.suffix not in TYPES or not found.is_file():
-        raise Missing("there is no such page")
-    tag = "-".join(map(str, stamp_of(found) or ()))
+    file = STATIC.joinpath(*parts) if all(FILE.fullmatch(part) for part in parts) else None
+    if file is None or file.suffix not in TYPES or not file.is_file():
+        raise Missing("page not found")
+    tag = "-".join(map(str, stamp_of(file) or ()))
     return unless_known(
-        request, tag, lambda headers: FileResponse(found, headers=headers, media_type=TYPES[found.suffix])
+        request, tag, lambda headers: FileResponse(file, headers=headers, media_type=TYPES[file.suffix])
     )
 
 
@@ -217,10 +217,10 @@ def add_sweeps(app: FastAPI, index: StoreIndex) -> None:
 
 
 def ranked(index: StoreIndex, store: SweepStore) -> Ranks:
-    found = index.ranks(store)
-    if found is None:
-        raise Missing("nothing is ranked yet in this sweep")
-    return found
+    ranks = index.ranks(store)
+    if ranks is None:
+        raise Missing("the sweep has no ranks yet; score its takes first")
+    return ranks
 
 
 # Takes
@@ -243,8 +243,8 @@ def add_takes(app: FastAPI, index: StoreIndex) -> None:
         offset: Annotated[int, Field(ge=0)] = 0,
         limit: Annotated[int, Field(ge=1, le=take_view.MAX_PAGE)] = 100,
     ) -> Response:
-        wanted = take_view.Filter(backbone, method, seconds, prompt, state)
-        return as_json(take_view.page(index, index.sweep(sweep), wanted, offset, limit))
+        filters = take_view.Filter(backbone, method, seconds, prompt, state)
+        return as_json(take_view.page(index, index.sweep(sweep), filters, offset, limit))
 
     @route(app, "/api/sweeps/{sweep}/takes/{take}")
     def take(sweep: str, take: str) -> Response:
@@ -295,12 +295,12 @@ def add_takes(app: FastAPI, index: StoreIndex) -> None:
 
 
 def made(index: StoreIndex, sweep: str, take: str) -> tuple[Path, TakeResult]:
-    """The video of a take that is done, and its record. Raises Missing."""
+    """The video of a finished take, and its record. Raises Missing."""
     store = index.sweep(sweep)
-    found = index.take(store, take)
-    result, path = store.result(found.id), store.video(found.id)
-    if result is None or not store.is_done(found) or not index.holds(path):
-        raise Missing("this take has no video; it is not made yet")
+    planned = index.take(store, take)
+    result, path = store.result(planned.id), store.video(planned.id)
+    if result is None or not store.is_done(planned) or not index.holds(path):
+        raise Missing("the take has no video yet")
     return path, result
 
 
@@ -314,8 +314,8 @@ def add_live(app: FastAPI, index: StoreIndex, ending: threading.Event) -> None:
 
     @app.get("/api/sweeps/{sweep}/events", response_model=None)
     def events(sweep: str) -> Response:
-        told = live.events(index, index.sweep(sweep), json_text, ending.is_set)
-        return StreamingResponse(told, media_type="text/event-stream")
+        stream = live.events(index, index.sweep(sweep), json_text, ending.is_set)
+        return StreamingResponse(stream, media_type="text/event-stream")
 
 
 def add_trainings(app: FastAPI, index: StoreIndex) -> None:
@@ -325,10 +325,10 @@ def add_trainings(app: FastAPI, index: StoreIndex) -> None:
 
     @route(app, "/api/evaluations/{evaluation}")
     def evaluation(evaluation: str) -> Response:
-        found = durable.read_json(index.evaluation(evaluation, EVALUATION))
-        if not isinstance(found, dict):
-            raise Missing("the evaluation cannot be read")
-        return as_json(found)
+        report = durable.read_json(index.evaluation(evaluation, EVALUATION))
+        if not isinstance(report, dict):
+            raise Missing("eval.json is not a report; run `longtake train eval-embedder` again")
+        return as_json(report)
 
     @route(app, "/api/evaluations/{evaluation}/{figure}.png")
     def picture(evaluation: str, figure: str) -> Response:
@@ -339,7 +339,7 @@ def add_trainings(app: FastAPI, index: StoreIndex) -> None:
 
 
 def serve(application: Guard, sock: socket.socket, ending: threading.Event) -> None:
-    """Answer on an open socket until SIGINT or SIGTERM, which uvicorn raises again as KeyboardInterrupt. Sets `ending`
+    """Serve on an open socket until SIGINT or SIGTERM, which uvicorn re-raises as KeyboardInterrupt. Sets `ending`
     first, because a server waits for its streams."""
     import uvicorn
 

@@ -1,7 +1,7 @@
 """A contact sheet: frames over time, one row per cell, as one PNG. Reads the store and its videos, changes neither.
 
-Rows of one length stand together under one line of times, so that a column shows the same moment of every cell.
-One prompt (the plan's first that has a video) stands for all, because rows are only comparable within a prompt.
+Rows of equal length share a header of times, so that a column shows the same time in every cell. All rows are from one
+prompt (the one with videos of the most cells), because rows are only comparable within a prompt.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ INK, FAINT, PAPER = (20, 20, 24), (110, 110, 118), (255, 255, 255)
 
 @dataclass(frozen=True)
 class Row:
-    """One cell's frames; `frames` is empty where the video could not be read, and `note` then says why."""
+    """Frames of one cell; `frames` is empty if the video could not be read, and `note` has the reason."""
 
     label: str
     note: str
@@ -40,7 +40,7 @@ class Row:
 
 
 def write(store: SweepStore, takes: list[Take], columns: int = COLUMNS) -> Path | None:
-    """Draw the sheet of the finished takes to the store's place for it; None when there is nothing to show."""
+    """Write the contact sheet of the finished takes to the store. Returns None if there are no finished takes."""
     done = store.done_ids()
     chosen = choose([take for take in takes if take.id in done])
     if not chosen:
@@ -51,68 +51,68 @@ def write(store: SweepStore, takes: list[Take], columns: int = COLUMNS) -> Path 
 
 
 def choose(takes: list[Take]) -> list[Take]:
-    """One take per cell, all of the prompt and seed that most cells have (the earliest of equals)."""
+    """One take per cell, for the prompt and seed with the most cells (the first in case of a tie)."""
     cells_of: dict[tuple[str, int], set[Any]] = {}
     for take in takes:
         cells_of.setdefault((take.prompt, take.seed), set()).add(take.cell)
     if not cells_of:
         return []
     best = max(cells_of, key=lambda key: len(cells_of[key]))
-    mine = {take.cell: take for take in reversed(takes) if (take.prompt, take.seed) == best}
-    order = list(dict.fromkeys(take.cell for take in takes if take.cell in mine))
-    return [mine[cell] for cell in sorted(order, key=lambda cell: cell.seconds)]
+    by_cell = {take.cell: take for take in reversed(takes) if (take.prompt, take.seed) == best}
+    order = list(dict.fromkeys(take.cell for take in takes if take.cell in by_cell))
+    return [by_cell[cell] for cell in sorted(order, key=lambda cell: cell.seconds)]
 
 
 def read_row(take: Take, path: Path, columns: int) -> Row:
     label = f"{take.backbone}\n{take.method.label}\n{take.seconds} s"
     try:
         header = probe(path)
-        wanted = [round(i * (header.num_frames - 1) / max(1, columns - 1)) for i in range(columns)]
-        frames = pick(read_frames(path), wanted)
+        indices = [round(i * (header.num_frames - 1) / max(1, columns - 1)) for i in range(columns)]
+        frames = frames_at(read_frames(path), indices)
     except VideoError as error:
         return Row(label, printable(str(error)), take.seconds, [], [])
-    return Row(label, "", take.seconds, frames, [index / header.fps for index in wanted])
+    return Row(label, "", take.seconds, frames, [index / header.fps for index in indices])
 
 
-def pick(batches: Iterable[Any], wanted: list[int]) -> list[Image.Image]:
-    """The frames of the wanted indices (rising), scaled to the sheet's height; one pass, one batch held."""
+def frames_at(batches: Iterable[Any], indices: list[int]) -> list[Image.Image]:
+    """The frames at ascending `indices`, scaled to the row height; holds one batch at a time."""
     from PIL import Image
 
-    found, start = [], 0
+    images, start = [], 0
     for batch in batches:
-        for index in (i for i in wanted if start <= i < start + len(batch)):
+        for index in (i for i in indices if start <= i < start + len(batch)):
             image = Image.fromarray(batch[index - start])
             width = max(1, round(image.width * FRAME_HEIGHT_PX / image.height))
-            found.append(image.resize((width, FRAME_HEIGHT_PX), Image.Resampling.LANCZOS))
+            images.append(image.resize((width, FRAME_HEIGHT_PX), Image.Resampling.LANCZOS))
         start += len(batch)
-    return found
+    return images
 
 
 def draw(rows: list[Row], title: str, columns: int) -> Image.Image:
     from PIL import Image, ImageDraw
 
-    cell = max((image.width for row in rows for image in row.frames), default=FRAME_HEIGHT_PX) + GAP_PX
+    column_px = max((image.width for row in rows for image in row.frames), default=FRAME_HEIGHT_PX) + GAP_PX
     groups = [[row for row in rows if row.seconds == seconds] for seconds in sorted({row.seconds for row in rows})]
     height = TITLE_PX + len(groups) * HEADER_PX + len(rows) * (FRAME_HEIGHT_PX + GAP_PX) + GAP_PX
-    sheet = Image.new("RGB", (LABEL_PX + columns * cell + GAP_PX, height), PAPER)
+    sheet = Image.new("RGB", (LABEL_PX + columns * column_px + GAP_PX, height), PAPER)
     pen, y = ImageDraw.Draw(sheet), TITLE_PX
     pen.text((GAP_PX * 2, 8), fitted(title, sheet.width - 4 * GAP_PX, 15), INK, font(15))
     for group in groups:
         times = next((row.times for row in group if row.times), [])
         for column, seconds in enumerate(times):
-            pen.text((LABEL_PX + column * cell, y + 5), f"{seconds:.1f} s", FAINT, font(12))
+            pen.text((LABEL_PX + column * column_px, y + 5), f"{seconds:.1f} s", FAINT, font(12))
         y += HEADER_PX
         for row in group:
-            draw_row(sheet, pen, row, y, cell)
+            draw_row(sheet, pen, row, y, column_px)
             y += FRAME_HEIGHT_PX + GAP_PX
     return sheet
 
 
-def draw_row(sheet: Image.Image, pen: Any, row: Row, y: int, cell: int) -> None:
+def draw_row(sheet: Image.Image, pen: Any, row: Row, y: int, column_px: int) -> None:
     for line, text in enumerate(row.label.split("\n")):
         pen.text((GAP_PX * 2, y + 18 + 19 * line), fitted(text, LABEL_PX - 3 * GAP_PX, 14), INK, font(14))
     for column, image in enumerate(row.frames):
-        sheet.paste(image, (LABEL_PX + column * cell, y))
+        sheet.paste(image, (LABEL_PX + column * column_px, y))
     if row.note:
         pen.text((LABEL_PX, y + 38), fitted(row.note, sheet.width - LABEL_PX, 12), INK, font(12))
 
@@ -124,7 +124,7 @@ def font(size: int) -> Any:
 
 
 def fitted(text: str, width_px: int, size: int) -> str:
-    """The text, cut with an ellipsis to fit."""
+    """The text, shortened with an ellipsis to fit the width."""
     if font(size).getlength(text) <= width_px:
         return text
     while text and font(size).getlength(text + "...") > width_px:
@@ -133,12 +133,12 @@ def fitted(text: str, width_px: int, size: int) -> str:
 
 
 def printable(text: str) -> str:
-    """Prompts are data: one line, no control characters."""
+    """The text with spaces in place of unprintable characters, because prompts are untrusted data."""
     return "".join(char if char.isprintable() else " " for char in text)
 
 
 def save(sheet: Image.Image, path: Path) -> Path:
-    """Atomic: whoever looks sees the old sheet or the new one. Raises StorageError."""
+    """Write the sheet atomically. Raises StorageError."""
     data = io.BytesIO()
     sheet.save(data, format="PNG")
     durable.replace_file(path, data.getvalue())

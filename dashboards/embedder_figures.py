@@ -1,8 +1,8 @@
-"""Figures of an embedder's evaluation, drawn from its report (eval.json) and from nothing else.
+"""Figures of an embedder evaluation, drawn from its report (eval.json) alone.
 
-The only importer of matplotlib, when a figure is drawn. No global state: every figure is an object of its own on the
-Agg canvas. Bands and whiskers are the report's 95 % intervals over prompts; what has no value is not drawn. Each
-descriptor has one colour in all figures; controls are dashed or grey.
+The only importer of matplotlib, which is imported on use. Figures use the Agg canvas and no global state. Bands and
+whiskers are the 95 % intervals over prompts of the report; missing values are not drawn. Each descriptor has the same
+colour in all figures; controls are dashed or grey.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ FAINT, GRID = "#6e6e76", "#e4e4e8"
 
 
 def draw(report: Report, folder: Path) -> list[Path]:
-    """Write every figure as a PNG, each replaced whole. Raises StorageError."""
+    """Write every figure as a PNG, atomically. Raises StorageError."""
     figures: dict[str, Callable[[Report], Figure]] = {
         "similarity_distance.png": similarity_by_distance,
         "similarity_shared.png": similarity_by_shared,
@@ -52,7 +52,7 @@ def draw(report: Report, folder: Path) -> list[Path]:
 
 
 def similarity_by_distance(report: Report) -> Figure:
-    """Left: neighbours, one distance at a time. Right: the rest of the video, some distances together."""
+    """Left: distances up to NEAR frames. Right: the rest of the video, in bins."""
     figure = new_figure(11, 4.4)
     near, far = figure.subplots(1, 2, sharey=True, width_ratios=(1.15, 1))
     frames_per_second = report["config"]["latent_fps"]
@@ -66,8 +66,8 @@ def similarity_by_distance(report: Report) -> Figure:
     near.text(LOSS_WINDOW + 0.9, 0.985, "window of the\ndelta loss", **small(), **corner)
     near.set_xlim(0.5, NEAR + 0.5)
     near.set_xticks([1, *range(6, NEAR + 1, 6)])
-    settle(near, "How alike are neighbours?", "distance, latent frames", "mean cosine similarity")
-    settle(far, "Over the rest of the video", "distance, s", "")
+    style_axes(near, "Similarity of neighbouring frames", "distance, latent frames", "mean cosine similarity")
+    style_axes(far, "Over the rest of the video", "distance, s", "")
     return with_legend(figure, near)
 
 
@@ -78,13 +78,13 @@ def similarity_by_shared(report: Report) -> Figure:
         rows = of(report["similarity"], descriptor=label, by="shared")
         band(axes, rows, lambda row: row["from"], label, style | {"marker": "o", "markersize": 4})
     apart = report["config"]["window"]["size"]
-    settle(axes, "Does similarity mean content?", "columns that both frames show", "mean cosine similarity")
+    style_axes(axes, "Similarity against shared content", "columns that both frames show", "mean cosine similarity")
     axes.set_xlabel(f"columns that both frames show (pairs at least {apart} frames apart)")
     return with_legend(figure, axes)
 
 
 def bars(report: Report) -> Figure:
-    """A panel per measure, a bar per descriptor."""
+    """One panel per measure, one bar per descriptor."""
     labels = list(styles(report))
     figure = new_figure(12.5, 1.5 + 0.36 * len(labels))
     panels = figure.subplots(1, len(BARS), sharey=True)
@@ -92,14 +92,14 @@ def bars(report: Report) -> Figure:
         for place, (label, style) in enumerate(styles(report).items()):
             bar(panel, place, whole(report, label, measure), style["color"], label == "untrained")
         title = measure.replace("_", " ") + ("" if measure == "coverage" else f"@{report['config']['top_k']}")
-        settle(panel, title, "", "")
+        style_axes(panel, title, "", "")
         panel.set_xlim(0, 1.22)
         panel.set_xticks([0, 0.5, 1])
         panel.grid(axis="y", visible=False)
     panels[0].set_yticks(range(len(labels)), labels)
     panels[0].set_ylim(len(labels) - 0.5, -0.5)
     figure.supxlabel(
-        "shifted: copies of the query's own view taken away; coverage: share of the columns that come into view next",
+        "shifted: without copies of the query; coverage: share of the next new columns that the retrieved frames show",
         fontsize=9,
         color=FAINT,
     )
@@ -120,7 +120,7 @@ def bar(axes: Axes, place: int, row: Row | None, colour: str, hollow: bool) -> N
 
 
 def coverage_over_time(report: Report) -> Figure:
-    """The parts of the videos side by side, since they are of unequal length."""
+    """Coverage by part of the video. Parts are evenly spaced, because their lengths differ."""
     figure = new_figure(7.6, 4.6)
     axes = figure.subplots()
     total = report["config"]["seconds"]
@@ -129,27 +129,25 @@ def coverage_over_time(report: Report) -> Figure:
     shown = styles(report)
     for number, (label, style) in enumerate(shown.items()):
         rows = of(report["measures"], descriptor=label, measure="coverage")
-        told = [
+        points = [
             (spans.index((row["from_s"], row["to_s"])), row) for row in rows if (row["from_s"], row["to_s"]) in spans
         ]
-        told = sorted(((at, row) for at, row in told if row["mean"] is not None), key=lambda pair: pair[0])
-        aside = (number - (len(shown) - 1) / 2) * 0.05
+        points = sorted(((at, row) for at, row in points if row["mean"] is not None), key=lambda pair: pair[0])
+        shift = (number - (len(shown) - 1) / 2) * 0.05
         axes.plot(
-            [at + aside for at, _ in told], [row["mean"] for _, row in told], label=label, marker="o", ms=4, **style
+            [at + shift for at, _ in points], [row["mean"] for _, row in points], label=label, marker="o", ms=4, **style
         )
-        for at, row in told:
+        for at, row in points:
             if row["low"] is not None:
-                axes.plot([at + aside] * 2, [row["low"], row["high"]], color=style["color"], lw=1.2)
+                axes.plot([at + shift] * 2, [row["low"], row["high"]], color=style["color"], lw=1.2)
     axes.set_xticks(range(len(spans)), [f"{low:g} to {high:g} s" for low, high in spans])
     axes.set_ylim(-0.03, 1.05)
-    settle(
-        axes, "Do the retrieved frames show what comes into view next?", "part of the video", "coverage of new columns"
-    )
+    style_axes(axes, "Coverage of new columns by the retrieved frames", "part of the video", "coverage of new columns")
     return with_legend(figure, axes)
 
 
 def styles(report: Report) -> dict[str, Style]:
-    """Label -> colour and line, in the report's order."""
+    """Label -> colour and line style, in the order of the report."""
     labels = list(report["config"]["descriptors"])
     own = [label for label in labels if label not in CONTROLS]
     colours = {label: {"color": COLOURS[i % len(COLOURS)], "linestyle": "-"} for i, label in enumerate(own)}
@@ -166,7 +164,7 @@ def whole(report: Report, label: str, measure: str) -> Row | None:
 
 
 def band(axes: Axes, rows: list[Row], place: Callable[[Row], float], label: str, style: Style) -> None:
-    """A line of means with its interval; no line for a descriptor that compares nothing."""
+    """Draw means with their intervals; draws nothing for a descriptor without values."""
     known = [row for row in rows if row["mean"] is not None]
     if not known:
         return
@@ -184,7 +182,7 @@ def new_figure(width: float, height: float) -> Figure:
     return Figure(figsize=(width, height), layout="constrained")
 
 
-def settle(axes: Axes, title: str, x: str, y: str) -> None:
+def style_axes(axes: Axes, title: str, x: str, y: str) -> None:
     axes.set_title(title, loc="left", fontsize=11, fontweight="bold")
     axes.set_xlabel(x)
     axes.set_ylabel(y)
@@ -198,7 +196,7 @@ def small() -> Style:
 
 
 def with_legend(figure: Figure, axes: Axes) -> Figure:
-    """One legend for the figure, beside the axes, so that it hides no line."""
+    """Add one legend beside the axes, where it hides no lines."""
     handles, labels = axes.get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside right upper", frameon=False, fontsize=9)
     return figure

@@ -1,7 +1,7 @@
-"""Single frames of a take's video as small JPEGs: one by its index, or some side by side.
+"""Frames of a take's video as small JPEGs: one frame by its index, or several side by side.
 
-A video has a key frame a second, so a frame costs at most a second of decoding. At most two videos are decoded at a
-time, and the last pictures are kept by the video's checksum.
+A video has one key frame per second, so a frame costs at most one second of decoding. At most two videos are decoded at
+a time. The latest images are cached by the checksum of the video.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ DECODERS = threading.BoundedSemaphore(2)
 
 
 class Pictures:
-    """JPEG bytes by what they show; the least used go first when they exceed `limit` bytes."""
+    """A cache of JPEGs of at most `limit` bytes, which evicts the least recently used."""
 
     def __init__(self, limit: int = KEPT_BYTES) -> None:
         self.limit, self.bytes = limit, 0
@@ -42,8 +42,8 @@ class Pictures:
 
     def strip(self, path: Path, result: TakeResult, count: int, width: int) -> bytes:
         """`count` frames from the first to the last, each `width` wide, side by side. Raises VideoError."""
-        wanted = spaced(result.num_frames, count)
-        return self.get((result.video_sha256, "strip", count, width), lambda: jpeg(images(path, wanted, width)))
+        indices = spaced(result.num_frames, count)
+        return self.get((result.video_sha256, "strip", count, width), lambda: jpeg(images(path, indices, width)))
 
     def get(self, key: tuple[Any, ...], make: Callable[[], bytes]) -> bytes:
         with self.lock:
@@ -61,25 +61,25 @@ class Pictures:
 
 
 def spaced(num_frames: int, count: int) -> list[int]:
-    """The middle frames of `count` equal parts of the video: each stands over its own part."""
-    return [int((place + 0.5) * num_frames / count) for place in range(count)]
+    """The indices of the middle frames of `count` equal parts of the video."""
+    return [int((part + 0.5) * num_frames / count) for part in range(count)]
 
 
-def images(path: Path, wanted: list[int], width: int) -> list[Image]:
-    """The frames of the rising indices, scaled. Raises VideoError with the reason."""
+def images(path: Path, indices: list[int], width: int) -> list[Image]:
+    """The frames at ascending indices, scaled to `width`. Raises VideoError with the reason."""
     import av
 
-    probe(path)  # the header is checked before anything is decoded
+    probe(path)  # check the header before decoding
     try:
         with av.open(str(path.absolute()), format="mp4", options={"protocol_whitelist": "file"}) as container:
-            return [scaled(seek(container, index), width) for index in wanted]
+            return [scaled(decode_frame(container, index), width) for index in indices]
     except LongtakeError:
         raise
-    except Exception as error:  # a decoder fails in more ways than PyAV's own errors
-        raise VideoError(f"{path.name}: a frame cannot be read: {type(error).__name__}") from error
+    except Exception as error:  # decoders raise more than PyAV's own errors
+        raise VideoError(f"{path.name}: a frame cannot be decoded ({type(error).__name__})") from error
 
 
-def seek(container: Any, index: int) -> Image:
+def decode_frame(container: Any, index: int) -> Image:
     """Frame `index`, decoded from the key frame before it."""
     stream = container.streams.video[0]
     ticks = 1 / (float(stream.average_rate) * float(stream.time_base))  # per frame
@@ -93,17 +93,17 @@ def seek(container: Any, index: int) -> Image:
 
 
 def scaled(image: Image, width: int) -> Image:
-    from PIL import Image as images_of
+    from PIL import Image as pil_image
 
     height = max(1, round(image.height * width / image.width))
-    return image.resize((width, height), images_of.Resampling.LANCZOS)
+    return image.resize((width, height), pil_image.Resampling.LANCZOS)
 
 
 def jpeg(row: list[Image]) -> bytes:
     """The images side by side."""
-    from PIL import Image as images_of
+    from PIL import Image as pil_image
 
-    sheet = images_of.new("RGB", (sum(image.width for image in row), max(image.height for image in row)))
+    sheet = pil_image.new("RGB", (sum(image.width for image in row), max(image.height for image in row)))
     left = 0
     for image in row:
         sheet.paste(image, (left, 0))

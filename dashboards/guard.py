@@ -1,8 +1,8 @@
-"""Who may ask, and what every answer carries: an ASGI layer around the dashboard, without a toolkit.
+"""Access control and security headers: an ASGI middleware without dependencies.
 
-On loopback the Host header must name loopback (a page elsewhere cannot reach the dashboard by rebinding its own name).
-Elsewhere every request needs the token: as `?token=` once, then in a cookie, or as `Authorization: Bearer`. Only GET
-and HEAD exist. The content security policy lets a page load from here alone and run no inline script.
+On loopback the Host header must name a loopback address, which prevents DNS rebinding. Elsewhere every request needs
+the token: as `?token=` once, then in a cookie, or as `Authorization: Bearer`. Only GET and HEAD are allowed. The
+content security policy restricts pages to resources of this server and forbids inline scripts.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ DEFAULTS = {b"cache-control": b"no-store"}
 
 
 class Guard:
-    """`token`: what a request must know; None: nothing, and the Host header must name loopback."""
+    """`token`: required in every request; None: no token, but the Host header must name a loopback address."""
 
     def __init__(self, app: App, token: str | None = None, cookie: str = "longtake") -> None:
         self.app, self.token, self.cookie = app, token, cookie
@@ -44,7 +44,7 @@ class Guard:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
             return await self.app(scope, receive, send)
-        if scope["type"] != "http":  # there are no web sockets here
+        if scope["type"] != "http":  # web sockets are not supported
             return await send({"type": "websocket.close", "code": 1008})
         headers = {name.lower(): value for name, value in scope["headers"]}
         refusal = self.refusal(scope, headers)
@@ -53,28 +53,28 @@ class Guard:
         if self.token is not None and self.token_of(scope) is not None:
             cookie = f"{self.cookie}={self.token}; Path=/; HttpOnly; SameSite=Lax"
             return await answer(
-                guarded(send), 303, "the token is kept", {b"location": b"/", b"set-cookie": cookie.encode()}
+                guarded(send), 303, "token stored in a cookie", {b"location": b"/", b"set-cookie": cookie.encode()}
             )
         await self.app(scope, receive, guarded(send))
 
     def refusal(self, scope: Scope, headers: dict[bytes, bytes]) -> tuple[int, str, dict[bytes, bytes]] | None:
-        """Status, one line and headers of an answer that refuses; None where the request may pass."""
+        """Status, one-line error and headers of a refusal; None if the request is allowed."""
         if scope["method"] not in ("GET", "HEAD"):
-            return 405, f"{scope['method'][:20]} is not allowed; the dashboard only reads", {b"allow": b"GET, HEAD"}
+            return 405, f"{scope['method'][:20]} is not allowed; use GET or HEAD", {b"allow": b"GET, HEAD"}
         if self.token is None:
             if not is_loopback(host_name(headers.get(b"host", b"").decode("latin-1"))):
-                return 400, "the Host header names no loopback address; open http://127.0.0.1 with the port", {}
+                return 400, "the Host header is not a loopback address; open http://127.0.0.1 with the port", {}
         elif not self.knows(scope, headers):
-            return 401, "a token is needed; open the address that `longtake dashboard` printed", {}
+            return 401, "the token is missing or wrong; open the address that `longtake dashboard` printed", {}
         return None
 
     def knows(self, scope: Scope, headers: dict[bytes, bytes]) -> bool:
-        """Whether the request carries the token, compared in constant time."""
+        """Whether the request has the token; compares in constant time."""
         bearer = headers.get(b"authorization", b"").decode("latin-1")
-        told = [self.token_of(scope), bearer.removeprefix("Bearer ") if bearer.startswith("Bearer ") else None]
-        told.append(cookie_value(headers.get(b"cookie", b"").decode("latin-1"), self.cookie))
-        known = (self.token or "").encode()
-        return any(secrets.compare_digest(one.encode(), known) for one in told if one is not None)
+        tokens = [self.token_of(scope), bearer.removeprefix("Bearer ") if bearer.startswith("Bearer ") else None]
+        tokens.append(cookie_value(headers.get(b"cookie", b"").decode("latin-1"), self.cookie))
+        expected = (self.token or "").encode()
+        return any(secrets.compare_digest(one.encode(), expected) for one in tokens if one is not None)
 
     def token_of(self, scope: Scope) -> str | None:
         """The token in the query."""
@@ -86,7 +86,7 @@ class Guard:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether the name or address can only be this machine's own."""
+    """Whether the name or address is a loopback address."""
     try:
         return host == "localhost" or ipaddress.ip_address(host).is_loopback
     except ValueError:
@@ -94,14 +94,14 @@ def is_loopback(host: str) -> bool:
 
 
 def host_name(host: str) -> str:
-    """The name of a Host header, without the port and the brackets of IPv6."""
+    """The host of a Host header, without the port and IPv6 brackets."""
     if host.startswith("["):
         return host[1:].partition("]")[0]
     return host.partition(":")[0].lower()
 
 
 def cookie_value(header: str, name: str) -> str | None:
-    """The value of one cookie, whatever else this host's other programs have set."""
+    """The value of one cookie of a Cookie header; None if it is not set."""
     for part in header.split(";"):
         key, equals, value = part.strip().partition("=")
         if equals and key == name:
@@ -110,7 +110,7 @@ def cookie_value(header: str, name: str) -> str | None:
 
 
 def guarded(send: Send) -> Send:
-    """`send` that adds the headers which every answer has."""
+    """Wrap `send` to add the security headers to every response."""
 
     async def add(message: Message) -> None:
         if message["type"] == "http.response.start":

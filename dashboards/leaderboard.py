@@ -1,7 +1,7 @@
-"""The leaderboard as CSV, and how ranks differ from sweep to sweep. Reads ranks, computes none.
+"""The leaderboard as CSV, and the changes of ranks between sweeps. Reads ranks, computes none.
 
-A text cell that a spreadsheet would take for a formula (it begins with = + - @, a tab or a line break) gets a leading
-apostrophe. Numbers are written as they are; an empty field is 'could not be scored', which is not 0.
+Text that a spreadsheet would interpret as a formula (it starts with = + - @, a tab or a line break) gets a leading
+apostrophe. Numbers are written unchanged; an empty field is a missing score, not 0.
 """
 
 from __future__ import annotations
@@ -31,16 +31,16 @@ def as_csv(
     backbone: str | None = None,
     method: str | None = None,
 ) -> str:
-    """The table of a suite and length (default: the first) with its intervals; a backbone or method leaves out the
-    rows of others, and no rank changes. Raises ConfigError, Missing."""
+    """The table of a suite and length (default: the first) with its intervals. `backbone` and `method` filter rows
+    without changing ranks. Raises ConfigError, Missing."""
     if scope not in SCOPES:
-        raise ConfigError(f"scope is one of {', '.join(SCOPES)}")
+        raise ConfigError(f"scope: must be one of {', '.join(SCOPES)}")
     if unit not in RANK_UNITS:
-        raise ConfigError(f"unit is one of {', '.join(RANK_UNITS)}")
+        raise ConfigError(f"unit: must be one of {', '.join(RANK_UNITS)}")
     suite = next(iter(ranks.suites), "") if suite is None else suite
     length = next((length for _, length in ranks.lengths(suite, seconds)), None)
     if length is None:
-        raise Missing("nothing is ranked under this suite at this length")
+        raise Missing("no ranks for this suite and length")
     rows = [row for row in length.rows(scope) if backbone in (None, row.cell.backbone)]
     rows = [row for row in rows if method in (None, row.cell.method)]
     rows.sort(key=lambda row: (row.cell.backbone if scope == "within" else "", row.place(unit)))
@@ -62,9 +62,9 @@ def table(rows: list[RankRow], metrics: list[str], unit: str) -> str:
 FIELDS = ("value", "low", "high", "n", "rank", "rank_low", "rank_high")
 
 
-def numbers_of(found: MetricRank | None) -> list[Any]:
-    """In the order of FIELDS; n is how many takes have a value."""
-    return [*with_bounds(found.score), found.scored, *with_bounds(found.rank)] if found else [None] * len(FIELDS)
+def numbers_of(metric: MetricRank | None) -> list[Any]:
+    """The values of FIELDS; n: number of takes with a value."""
+    return [*with_bounds(metric.score), metric.scored, *with_bounds(metric.rank)] if metric else [None] * len(FIELDS)
 
 
 def with_bounds(found: Statistic) -> list[float | None]:
@@ -72,14 +72,14 @@ def with_bounds(found: Statistic) -> list[float | None]:
 
 
 def plain(value: Any) -> Any:
-    """The cell, no formula."""
+    """The value of a cell, escaped if it is a formula."""
     return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA) else value
 
 
 def moves(index: StoreIndex, suite: str | None, seconds: int | None) -> dict[str, Any]:
-    """Cells x sweeps, oldest sweep first: the average rank among all cells of a length (unit: cell) in each sweep that
-    ranked the cell, null in the others. A rank is a place among the cells of its own sweep. Default: every suite and
-    length; a cell of several suites then has a row each."""
+    """Cells x sweeps, oldest sweep first: the average rank among all cells of a length (unit: cell) in each sweep, null
+    if the sweep did not rank the cell. A rank is relative to the cells of its own sweep. Default: all suites and
+    lengths, with one row per suite and cell."""
     sweeps = []
     for store in index.sweeps():
         ranks = index.ranks(store)
@@ -104,7 +104,7 @@ NOTHING = (None, None)
 def ranks_of(
     ranks: Ranks, suite: str | None, seconds: int | None
 ) -> dict[tuple[str, str], tuple[float | None, str | None]]:
-    """(suite, cell) -> its average rank, and a hash of what it was ranked on: prompts, protocol, settings, weights."""
+    """(suite, cell) -> average rank, and a hash of the prompts, protocol, settings and weights behind it."""
     return {
         (name, str(row.cell)): (row.average_rank.value, hash_of(ranks.suites[name], length))
         for name, length in ranks.lengths(suite, seconds)
@@ -118,7 +118,7 @@ def hash_of(ranked: SuiteRanks, length: LengthRanks) -> str:
 
 
 def changed(store: SweepStore) -> int:
-    """When its ranks changed, in nanoseconds; 0 once they are gone."""
+    """Modification time of the ranks in nanoseconds; 0 if they no longer exist."""
     try:
         return store.ranks_file.stat().st_mtime_ns
     except OSError:

@@ -1,4 +1,4 @@
-"""A running sweep, as it stands and as it goes on. Reads the files that a run writes; needs no connection to it."""
+"""Progress of a running sweep, read from the files that the run writes, without a connection to it."""
 
 from __future__ import annotations
 
@@ -16,33 +16,33 @@ from longtake.platform.store.sweep import SweepStore
 POLL_SECONDS = 1.0
 QUIET_SECONDS = 15.0
 MAX_FAILURES = 500
-"""Failures are told up to so many; `failures_total` has their number."""
+"""Maximum number of failures in a response; `failures_total` counts all."""
 
 
 def progress(index: StoreIndex, store: SweepStore) -> dict[str, Any]:
-    """progress.json with how many takes are in each state, and the failed attempts with their reasons."""
-    told = index.progress(store)
-    found = failures(index, store)
+    """progress.json, the number of takes in each state, and the failed attempts with their reasons."""
+    latest = index.progress(store)
+    failed_attempts = failures(index, store)
     return {
-        **told,
-        "alive": is_alive(told),
+        **latest,
+        "alive": is_alive(latest),
         "states": index.counts(store),
-        "failures": found[:MAX_FAILURES],
-        "failures_total": len(found),
+        "failures": failed_attempts[:MAX_FAILURES],
+        "failures_total": len(failed_attempts),
     }
 
 
 def failures(index: StoreIndex, store: SweepStore) -> list[dict[str, str]]:
-    """Every failed attempt, the newest first."""
+    """All failed attempts, newest first."""
     states = index.states(store)
     rows = []
     for take in index.plan(store).takes:
         if take.id in states and states[take.id].has_failures and index.holds(store.failures_file(take.id)):
             path = store.failures_file(take.id)
-            found = index.files.get(path, "failures", partial(durable.read_json_lines, path))
+            attempts = index.files.get(path, "failures", partial(durable.read_json_lines, path))
             rows += [
                 {"take": take.id, "cell": str(take.cell), "at": str(row.get("at", "")), "reason": str(row["reason"])}
-                for row in found
+                for row in attempts
                 if isinstance(row, dict) and "reason" in row
             ]
     return sorted(rows, key=lambda row: row["at"], reverse=True)
@@ -51,14 +51,14 @@ def failures(index: StoreIndex, store: SweepStore) -> list[dict[str, str]]:
 async def events(
     index: StoreIndex, store: SweepStore, text_of: Callable[[Any], str], stopping: Callable[[], bool]
 ) -> AsyncIterator[str]:
-    """Server-sent events: `progress` at once and when it changed, a comment when nothing did for long. Ends when the
-    server stops, and with an event `gone` when the sweep cannot be read any more."""
+    """Server-sent events: `progress` at once and after each change, and a comment after QUIET_SECONDS without one. Ends
+    when the server stops, or with an event `gone` when the sweep can no longer be read."""
     last, quiet = "", 0.0
     while not stopping():
         try:
             text = await asyncio.to_thread(lambda: text_of(progress(index, index.sweep(store.name))))
         except LongtakeError as error:
-            yield f"event: gone\ndata: {json.dumps({'error': index.told(error)})}\n\n"
+            yield f"event: gone\ndata: {json.dumps({'error': index.public_message(error)})}\n\n"
             return
         if text != last:
             last, quiet = text, 0.0

@@ -1,10 +1,10 @@
-"""What the store holds, read again only where a file changed: the answers behind the first page.
+"""An index of the store with cached files, for the start page and the API.
 
-Keeps parsed files by (path, size, time of change) and the states of a sweep's takes for a moment, so that a store of
-10,000 takes answers at once. Writes nothing. A name that breaks the store's rules, or names nothing, is `Missing`.
+Caches parsed files by (path, inode, size, modification time), and briefly the states of the takes of a sweep, so that a
+store of 10,000 takes responds at once. Writes nothing. Raises `Missing` for invalid and unknown names.
 
-A take's state: `scored` (made, and every suite of the sweep has scores), `made`, `failed` (not made, with a failed
-attempt) or `planned`. Lists take a record's presence for its being whole; one take's view checks it.
+A take is `scored` (made, with scores of every suite of the sweep), `made`, `failed` (not made, with failed attempts) or
+`planned`. Lists only check that a record exists; the view of a single take checks that it is complete.
 """
 
 from __future__ import annotations
@@ -37,18 +37,18 @@ Stamp = tuple[int, int, int]
 MAX_FILES = 256
 STATES = ("planned", "made", "scored", "failed")
 FRESH_SECONDS = 1.0
-"""States of takes are scanned at most this often, and for ten times as long as a scan took."""
+"""Scanned states of takes stay valid for this long, or for ten times the duration of the scan if that is longer."""
 ALIVE_SECONDS = 30.0
-"""A run writes its progress about once a second; without a word for so long it is not running."""
+"""A run writes its progress about once a second; after this time without an update it counts as stopped."""
 TAIL_BYTES = 16384
 
 
 class Missing(LongtakeError):
-    """There is nothing of that name."""
+    """The requested sweep, take, training, file or page does not exist."""
 
 
 class FileCache:
-    """Values made from files, kept until the file's inode, size or time of change differs; the least used go first."""
+    """Values computed from files, cached until a file's inode, size or modification time changes; evicts the oldest."""
 
     def __init__(self, limit: int = MAX_FILES) -> None:
         self.limit = limit
@@ -56,7 +56,7 @@ class FileCache:
         self.lock = threading.Lock()
 
     def get(self, path: Path, kind: str, load: Callable[[], T]) -> T:
-        """`load()` of the file as it is now; a file that is not there is not remembered."""
+        """The result of `load()` for the current file; does not cache missing files."""
         stamp = stamp_of(path)
         key = (str(path), kind)
         with self.lock:
@@ -76,7 +76,7 @@ class FileCache:
 
 
 def stamp_of(path: Path) -> Stamp | None:
-    """What changes when a file does; None where there is none."""
+    """(inode, size, modification time) of a file; None if it does not exist."""
     try:
         now = os.stat(path)
     except OSError:
@@ -86,7 +86,7 @@ def stamp_of(path: Path) -> Stamp | None:
 
 @dataclass(frozen=True)
 class Plan:
-    """A sweep's takes with what lists of them need."""
+    """The takes of a sweep, with the values that lists of them need."""
 
     takes: list[Take]
     by_id: dict[str, Take]
@@ -94,13 +94,13 @@ class Plan:
     suites: list[str]
 
     def distinct(self, of: Callable[[Take], T]) -> list[T]:
-        """The values in the order of the plan."""
+        """The distinct values in the order of the plan."""
         return list(dict.fromkeys(of(take) for take in self.takes))
 
 
 @dataclass(frozen=True)
 class TakeState:
-    """Where a take is, and whether attempts of it failed."""
+    """The state of a take, and whether it has failed attempts."""
 
     state: str
     has_failures: bool
@@ -110,15 +110,15 @@ PLANNED = TakeState("planned", False)
 
 
 class StoreIndex:
-    """One folder of sweeps. Safe to ask from several threads."""
+    """An index of one folder of sweeps. Thread-safe."""
 
     def __init__(self, root: Path) -> None:
-        """Raises ConfigError unless there is such a folder, which is none of a single sweep."""
+        """Raises ConfigError if the folder does not exist or is the folder of a single sweep."""
         self.root = Path(root).absolute()
         if not self.root.is_dir():
-            raise ConfigError(f"{root}: no such folder; name the folder that `longtake run` wrote to")
+            raise ConfigError(f"{root}: no such folder; give the output folder of `longtake run`")
         if is_sweep(self.root):
-            raise ConfigError(f"{root}: is one sweep; name the folder that it lies in, {self.root.resolve().parent}")
+            raise ConfigError(f"{root}: is a single sweep; give its parent folder, {self.root.resolve().parent}")
         self.real_root = self.root.resolve()
         self.output = OutputRoot(self.root)
         self.files = FileCache()
@@ -130,7 +130,7 @@ class StoreIndex:
         """Raises Missing."""
         store = SweepStore(self.root, name) if NAME.fullmatch(name) else None
         if store is None or not self.holds(store.plan_file):
-            raise Missing("there is no such sweep in this folder")
+            raise Missing("no such sweep in this folder")
         files = store.sweep_file, store.ranks_file, store.history_file, store.progress_file
         self.keep_inside(*files, store.takes_folder)
         return store
@@ -139,7 +139,7 @@ class StoreIndex:
         """A planned take. Raises Missing."""
         take = self.plan(store).by_id.get(take_id) if TAKE_ID.fullmatch(take_id) else None
         if take is None:
-            raise Missing("there is no such take in this sweep")
+            raise Missing("no such take in this sweep")
         scores = [store.scores_file(take.id, suite) for suite in store.listing(take.id).suites]
         self.keep_inside(store.failures_file(take.id), store.result_file(take.id), *scores)
         return take
@@ -148,7 +148,7 @@ class StoreIndex:
         """Raises Missing."""
         folder = TrainingFolder(self.root, name) if NAME.fullmatch(name) else None
         if folder is None or not self.holds(folder.config_file):
-            raise Missing("there is no such training in this folder")
+            raise Missing("no such training in this folder")
         self.keep_inside(folder.steps_file, folder.validation_file)
         return folder
 
@@ -156,62 +156,62 @@ class StoreIndex:
         """A file of an embedder's evaluation. Raises Missing."""
         path = self.output.evaluations / name / file
         if not (NAME.fullmatch(name) and NAME.fullmatch(file)) or not self.holds(path):
-            raise Missing("there is no such evaluation, or no such file in it")
+            raise Missing("no such evaluation, or no such file in it")
         return path
 
     def holds(self, path: Path) -> bool:
-        """Whether it is a file that lies in this folder, links followed."""
+        """Whether the path is a file in this folder after following links."""
         try:
             return path.is_file() and is_inside(path, self.real_root)
         except (OSError, ValueError):
             return False
 
     def keep_inside(self, *paths: Path) -> None:
-        """Raises Missing when one of them, there or not, lies out of this folder once links are followed."""
+        """Raises Missing if a path, existing or not, is outside this folder after following links."""
         if not all(is_inside(path, self.real_root) for path in paths):
-            raise Missing("a file of it is a link that leads out of this folder; name the folder it lies in")
+            raise Missing("one of its files is a link out of this folder; open the folder that it links to")
 
-    def told(self, error: object) -> str:
-        """An error in one line, without the place of this folder."""
+    def public_message(self, error: object) -> str:
+        """An error as one line, without the path of this folder."""
         return " ".join(str(error).replace(str(self.root), "RUNS").split())
 
     # What files hold
 
     def plan(self, store: SweepStore) -> Plan:
-        """Raises StorageError when the plan is damaged."""
+        """Raises StorageError if the plan is damaged."""
         suites = self.files.get(store.sweep_file, "suites", lambda: suites_of(store))
         plan = self.files.get(store.plan_file, "plan", lambda: plan_of(store.plan(), []))
         return replace(plan, suites=suites)
 
     def ranks(self, store: SweepStore) -> Ranks | None:
-        """The ranks, or None before the first and while the file is no record of ranks."""
+        """The ranks; None if there are none yet or the file is malformed."""
         return self.files.get(store.ranks_file, "ranks", store.ranks)
 
     def progress(self, store: SweepStore) -> dict[str, Any]:
         return self.files.get(store.progress_file, "progress", store.progress) or {}
 
     def states(self, store: SweepStore, takes: list[Take] | None = None) -> dict[str, TakeState]:
-        """Take id -> state, of some of the planned takes or of all."""
+        """Take id -> state, for `takes` or for all planned takes."""
         plan, now = self.plan(store), time.monotonic()
-        until, found = self.scans.get(store.name, (0.0, {}))
-        if now < until and len(found) == len(plan.takes):
-            return found
+        valid_until, states = self.scans.get(store.name, (0.0, {}))
+        if now < valid_until and len(states) == len(plan.takes):
+            return states
         if takes is not None:
             return {take.id: state_of(store, take.id, plan.suites) for take in takes}
-        found = {take.id: state_of(store, take.id, plan.suites) for take in plan.takes}
+        states = {take.id: state_of(store, take.id, plan.suites) for take in plan.takes}
         done = time.monotonic()
-        self.scans[store.name] = (done + max(FRESH_SECONDS, 10 * (done - now)), found)
-        return found
+        self.scans[store.name] = (done + max(FRESH_SECONDS, 10 * (done - now)), states)
+        return states
 
     def counts(self, store: SweepStore) -> dict[str, int]:
-        """State -> how many takes."""
+        """State -> number of takes."""
         counted = Counter(one.state for one in self.states(store).values())
         return {state: counted[state] for state in STATES}
 
     # The first page
 
     def overview(self) -> dict[str, Any]:
-        """All sweeps, trainings and evaluations, one line each."""
+        """All sweeps, trainings and evaluations, one entry each."""
         return {
             "root": str(self.root),
             "sweeps": [self.sweep_line(store) for store in self.sweeps()],
@@ -220,18 +220,18 @@ class StoreIndex:
         }
 
     def sweeps(self) -> list[SweepStore]:
-        """All that may be shown, by name."""
-        found = []
+        """All visible sweeps, by name."""
+        stores = []
         for name in sweep_names(self.root):
             with suppress(Missing):
-                found.append(self.sweep(name))
-        return found
+                stores.append(self.sweep(name))
+        return stores
 
     def sweep_line(self, store: SweepStore) -> dict[str, Any]:
-        """A sweep that cannot be read is a line with `error`."""
+        """The entry of a sweep; a sweep that cannot be read has an `error`."""
         try:
             plan, progress, uri = self.plan(store), self.progress(store), self.mlflow(store)
-            counts = self.told_counts(store, plan)
+            counts = self.latest_counts(store, plan)
         except LongtakeError as error:
             return {"name": store.name, "error": str(error), "takes": 0, "made": 0, "scored": 0, "failed": 0,
                     "running": 0, "updated_at": None, "suites": [], "seconds": [], "backbones": [], "methods": [],
@@ -250,16 +250,16 @@ class StoreIndex:
             "mlflow": uri,
         }
 
-    def told_counts(self, store: SweepStore, plan: Plan) -> dict[str, int]:
-        """made, scored, failed: as the latest run told them if it knew this plan, else counted."""
-        told = {key: self.progress(store).get(key) for key in ("total", "made", "scored", "failed")}
-        if told["total"] == len(plan.takes) and all(isinstance(value, int) for value in told.values()):
-            return {key: told[key] for key in ("made", "scored", "failed")}  # type: ignore[misc]
+    def latest_counts(self, store: SweepStore, plan: Plan) -> dict[str, int]:
+        """made, scored, failed: from the progress of the latest run if it had this plan, else counted."""
+        latest = {key: self.progress(store).get(key) for key in ("total", "made", "scored", "failed")}
+        if latest["total"] == len(plan.takes) and all(isinstance(value, int) for value in latest.values()):
+            return {key: latest[key] for key in ("made", "scored", "failed")}  # type: ignore[misc]
         counts = self.counts(store)
         return {"made": counts["made"] + counts["scored"], "scored": counts["scored"], "failed": counts["failed"]}
 
     def mlflow(self, store: SweepStore) -> str | None:
-        """Where the sweep's runs are published, if that is a web address."""
+        """The MLflow address of the sweep, if it is a web address."""
         return self.files.get(store.sweep_file, "mlflow", lambda: mlflow_of(config_of(store)))
 
     def trainings(self) -> list[TrainingFolder]:
@@ -277,13 +277,13 @@ class StoreIndex:
         return [name for name in self.names_in(where) if self.holds(where / name / EVALUATION)]
 
     def evaluation_line(self, name: str) -> dict[str, Any]:
-        """`figures`: the names of its pictures, without the ending."""
+        """`figures`: the names of its PNG files, without the suffix."""
         names = self.names_in(self.output.evaluations / name)
         figures = [one.removesuffix(".png") for one in names if one.endswith(".png")]
         return {"name": name, "figures": figures}
 
     def names_in(self, folder: Path) -> list[str]:
-        """What a folder holds, without names that break the store's rules."""
+        """The valid names in a folder."""
         try:
             return sorted(name for name in durable.names_in(folder) if NAME.fullmatch(name))
         except OSError:
@@ -291,7 +291,7 @@ class StoreIndex:
 
 
 def is_inside(path: Path, root: Path) -> bool:
-    """Whether the path lies in the resolved root once links are followed; a circle of links does not."""
+    """Whether the path is in the resolved root after following links; false for a cycle of links."""
     try:
         return path.resolve().is_relative_to(root)
     except (OSError, ValueError, RuntimeError):
@@ -303,12 +303,12 @@ def plan_of(takes: list[Take], suites: list[str]) -> Plan:
 
 
 def config_of(store: SweepStore) -> dict[str, Any]:
-    """The resolved sweep; empty where it cannot be read, because the plan alone is needed."""
+    """The resolved sweep config; empty if it cannot be read, because only the plan is required."""
     try:
-        found = strict_yaml.parse(store.config_yaml() or "", store.name)
+        config = strict_yaml.parse(store.config_yaml() or "", store.name)
     except (LongtakeError, UnicodeDecodeError):
         return {}
-    return found if isinstance(found, dict) else {}
+    return config if isinstance(config, dict) else {}
 
 
 def suites_of(store: SweepStore) -> list[str]:
@@ -318,7 +318,7 @@ def suites_of(store: SweepStore) -> list[str]:
 
 
 def label_of(entry: Any) -> str:
-    """`NAME`, `{NAME: ...}` or `{NAME: ..., as: LABEL}`; '' for anything else, or a label that is no name."""
+    """`NAME`, `{NAME: ...}` or `{NAME: ..., as: LABEL}`; '' for anything else, or for an invalid label."""
     label = entry.get("as", next(iter(entry), "")) if isinstance(entry, dict) else entry
     return label if isinstance(label, str) and NAME.fullmatch(label) else ""
 
@@ -331,14 +331,14 @@ def mlflow_of(config: dict[str, Any]) -> str | None:
         parts = urlsplit(uri) if isinstance(uri, str) else None
         if parts is None or parts.scheme not in ("http", "https") or not parts.hostname:
             return None
-        place = parts.netloc.rpartition("@")[2]
+        host = parts.netloc.rpartition("@")[2]
     except ValueError:
         return None
-    return urlunsplit((parts.scheme, place, parts.path, "", ""))
+    return urlunsplit((parts.scheme, host, parts.path, "", ""))
 
 
 def state_of(store: SweepStore, take_id: str, suites: list[str]) -> TakeState:
-    """By which files are there."""
+    """The state of a take, from the files that exist."""
     take = store.listing(take_id)
     if not take.made:
         return TakeState("failed" if take.has_failures else "planned", take.has_failures)
@@ -347,22 +347,22 @@ def state_of(store: SweepStore, take_id: str, suites: list[str]) -> TakeState:
 
 
 def is_alive(progress: dict[str, Any]) -> bool:
-    """Whether a run has told its progress just now."""
+    """Whether a run has updated its progress within ALIVE_SECONDS."""
     try:
-        told = datetime.fromisoformat(str(progress.get("updated_at")))
-        return abs((datetime.now(UTC) - told).total_seconds()) <= ALIVE_SECONDS
+        updated_at = datetime.fromisoformat(str(progress.get("updated_at")))
+        return abs((datetime.now(UTC) - updated_at).total_seconds()) <= ALIVE_SECONDS
     except (ValueError, TypeError):
         return False
 
 
 def changed_at(path: Path) -> str | None:
-    """When the file changed, in UTC."""
+    """The modification time of the file in UTC."""
     stamp = stamp_of(path)
     return None if stamp is None else datetime.fromtimestamp(stamp[2] / 1e9, UTC).isoformat(timespec="seconds")
 
 
 def last_step(path: Path) -> int | None:
-    """The step of the last whole row, reading the file's end alone."""
+    """The step of the last complete row; reads only the end of the file."""
     try:
         with path.open("rb") as file:
             file.seek(max(0, path.stat().st_size - TAIL_BYTES))

@@ -1,4 +1,4 @@
-"""Takes as the dashboard shows them: a filtered page of a sweep's takes, and everything about one of them."""
+"""Takes as JSON: a filtered page of the takes of a sweep, and the details of one take."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ MAX_PAGE = 1000
 
 @dataclass(frozen=True)
 class Filter:
-    """Which takes; None: all. `prompt`: its text, or its place in the list of prompts."""
+    """Filters of takes; None: no filter. `prompt`: its text, or its index in the list of prompts."""
 
     backbone: str | None = None
     method: str | None = None
@@ -26,41 +26,41 @@ class Filter:
 
     def __post_init__(self) -> None:
         if self.state is not None and self.state not in STATES:
-            raise ConfigError(f"state is one of {', '.join(STATES)}")
+            raise ConfigError(f"state: must be one of {', '.join(STATES)}")
 
 
-def page(index: StoreIndex, store: SweepStore, wanted: Filter, offset: int, limit: int) -> dict[str, Any]:
-    """`limit` takes from the `offset`th on, in the order of the plan."""
+def page(index: StoreIndex, store: SweepStore, filters: Filter, offset: int, limit: int) -> dict[str, Any]:
+    """Up to `limit` takes from number `offset` on, in the order of the plan."""
     plan = index.plan(store)
-    text = prompt_text(plan.prompts, wanted.prompt)
-    found = [
+    text = prompt_text(plan.prompts, filters.prompt)
+    takes = [
         take
         for take in plan.takes
-        if wanted.backbone in (None, take.backbone)
-        and wanted.method in (None, take.method.label)
-        and wanted.seconds in (None, take.seconds)
+        if filters.backbone in (None, take.backbone)
+        and filters.method in (None, take.method.label)
+        and filters.seconds in (None, take.seconds)
         and text in (None, take.prompt)
     ]
-    if wanted.state is not None:
+    if filters.state is not None:
         all_states = index.states(store)
-        found = [take for take in found if all_states.get(take.id, PLANNED).state == wanted.state]
-    shown = found[offset : offset + limit]
-    states, places = index.states(store, shown), {prompt: place for place, prompt in enumerate(plan.prompts)}
+        takes = [take for take in takes if all_states.get(take.id, PLANNED).state == filters.state]
+    shown = takes[offset : offset + limit]
+    states, indices = index.states(store, shown), {prompt: i for i, prompt in enumerate(plan.prompts)}
     rows = []
     for take in shown:
         state = states.get(take.id, PLANNED)
-        known = state.has_failures and index.holds(store.failures_file(take.id))
-        failures = len(durable.read_json_lines(store.failures_file(take.id))) if known else 0
-        rows.append(line_of(take) | {"prompt_index": places[take.prompt], "state": state.state, "failures": failures})
-    return {"total": len(found), "prompts": plan.prompts, "takes": rows}
+        failed = state.has_failures and index.holds(store.failures_file(take.id))
+        failures = len(durable.read_json_lines(store.failures_file(take.id))) if failed else 0
+        rows.append(line_of(take) | {"prompt_index": indices[take.prompt], "state": state.state, "failures": failures})
+    return {"total": len(takes), "prompts": plan.prompts, "takes": rows}
 
 
-def prompt_text(prompts: list[str], wanted: str | None) -> str | None:
-    """The prompt's text, also where `wanted` is its place in the list. Raises Missing for one that is not there."""
-    if wanted is None or wanted in prompts:
-        return wanted
-    if wanted.isascii() and wanted.isdigit() and len(wanted) < 9 and int(wanted) < len(prompts):
-        return prompts[int(wanted)]
+def prompt_text(prompts: list[str], prompt: str | None) -> str | None:
+    """The text of a prompt, given by its text or its index in the list. Raises Missing for an unknown prompt."""
+    if prompt is None or prompt in prompts:
+        return prompt
+    if prompt.isascii() and prompt.isdigit() and len(prompt) < 9 and int(prompt) < len(prompts):
+        return prompts[int(prompt)]
     raise Missing("the sweep has no such prompt")
 
 
@@ -76,7 +76,7 @@ def line_of(take: Take) -> dict[str, Any]:
 
 
 def detail(index: StoreIndex, store: SweepStore, take: Take) -> dict[str, Any]:
-    """One take with its record and scores."""
+    """The details of one take, with its record and scores."""
     done = store.is_done(take)
     result = store.result(take.id) if done else None
     scores = scores_of(store, take.id) if done else {}
@@ -100,16 +100,16 @@ def detail(index: StoreIndex, store: SweepStore, take: Take) -> dict[str, Any]:
 
 
 def scores_of(store: SweepStore, take_id: str) -> dict[str, dict[str, Any]]:
-    """Suite -> its scores of the video that is there now."""
-    found = {suite: store.scores(take_id, suite) for suite in sorted(store.listing(take_id).suites)}
-    return {suite: scores.to_json() for suite, scores in found.items() if scores is not None}
+    """Suite -> the scores of the current video."""
+    by_suite = {suite: store.scores(take_id, suite) for suite in sorted(store.listing(take_id).suites)}
+    return {suite: scores.to_json() for suite, scores in by_suite.items() if scores is not None}
 
 
 def trace(index: StoreIndex, store: SweepStore, take: Take) -> dict[str, Any]:
-    """The rows of the take's trace, and what turns latent frames into seconds. Raises Missing."""
+    """The rows of a take's trace, and the rates that convert latent frames to seconds. Raises Missing."""
     result = store.result(take.id)
     if result is None or not index.holds(store.trace_file(take.id)):
-        raise Missing("this take has no trace; it is not made yet")
+        raise Missing("the take has no trace yet")
     return {
         "fps": result.fps,
         "latent_fps": result.fps / FRAMES_PER_LATENT,

@@ -1,4 +1,4 @@
-"""A training's curves, thinned so that a long one is as quick to draw as a short one."""
+"""The curves of a training, thinned so that long trainings draw as fast as short ones."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ MAX_ROWS = 2000
 
 
 def training(index: StoreIndex, folder: TrainingFolder) -> dict[str, Any]:
-    """Its config as text, and rows of steps and validations."""
+    """The config as text, and the rows of steps and validations."""
     steps = index.files.get(folder.steps_file, "rows", lambda: thinned(folder.steps()))
     return {
         "config": folder.config_file.read_text(encoding="utf-8", errors="replace"),
@@ -21,8 +21,8 @@ def training(index: StoreIndex, folder: TrainingFolder) -> dict[str, Any]:
 
 
 def thinned(rows: list[Any], limit: int = MAX_ROWS) -> list[dict[str, Any]]:
-    """At most `limit` of the rows, evenly spaced, the first and the last among them."""
+    """At most `limit` of the rows, evenly spaced, with the first and the last one."""
     rows = [row for row in rows if isinstance(row, dict)]
     if len(rows) <= limit:
         return rows
-    return [rows[round(place * (len(rows) - 1) / (limit - 1))] for place in range(limit)]
+    return [rows[round(k * (len(rows) - 1) / (limit - 1))] for k in range(limit)]

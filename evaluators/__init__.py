@@ -1,1 +1,1 @@
-"""Scores for videos: suites of metrics under one protocol, tables and ranks. Knows no engine and no store paths."""
+"""Scores videos: suites of metrics under one protocol, tables and ranks. Knows no engine and no store paths."""

@@ -1,8 +1,8 @@
-"""What a metric is.
+"""The interfaces of metrics and suites.
 
-A metric sees a video as a stream of clips (2 s each, see clips.py) and never opens a file. `Metric` declares what the
-number means; `MetricRun` holds the state of one video. A number that cannot be computed is `Unscorable` with a reason:
-it becomes None beside that reason, never 0 and never NaN. Frames are lent: a run keeps features, not frames.
+A metric receives a video as a stream of clips (2 s each, see clips.py) and never opens a file. `Metric` declares the
+meaning of the number; `MetricRun` holds the state of one video. A value that cannot be computed raises `Unscorable`
+with a reason, and is recorded as None with that reason, never as 0 or NaN. Frames are borrowed: keep features instead.
 
 Shapes: `frames_NHWC` is uint8 RGB [n, H, W, 3].
 """
@@ -36,12 +36,12 @@ CHOSEN = "metrics"
 
 
 class Unscorable(Exception):
-    """This clip or video has no value for this metric; the message is the reason that the record keeps."""
+    """A clip or video has no value for a metric; the message is recorded as the reason."""
 
 
 @dataclass(frozen=True)
 class VideoContext:
-    """What is known of a video before its first frame. `prompt` and what follows are known for takes only."""
+    """Facts about a video before its first frame. `prompt` and the fields below it are known for takes only."""
 
     path: Path
     fps: float
@@ -50,7 +50,7 @@ class VideoContext:
     num_frames: int
     prompt: str | None = None
     seed: int | None = None
-    prefix_frames: int = 0  # latent frames that were given, not generated
+    prefix_frames: int = 0  # latent frames that are given, not generated
     latent_frames: int | None = None
     model_pool: ModelPool = field(default_factory=ModelPool)
 
@@ -62,53 +62,53 @@ class VideoContext:
 
 @dataclass
 class VideoValue:
-    """The result of one metric on one video. `extra` holds further named numbers, stored as '<metric>.<name>'."""
+    """The result of a metric on a video. `extra`: further named numbers, stored as '<metric>.<name>'."""
 
     value: float | None
     clips: list[float | None]
     extra: dict[str, float | None] = field(default_factory=dict)
-    errors: dict[str, str] = field(default_factory=dict)  # '' is the value itself, else a name in `extra`
+    errors: dict[str, str] = field(default_factory=dict)  # key: '' for the value, or a name in `extra`
 
 
 class MetricRun(ABC):
-    """One metric on one video: `clip` once per clip in order, then `finish` once."""
+    """The state of a metric on one video: `clip` is called for each clip in order, then `finish` once."""
 
     @abstractmethod
     def clip(self, view: ClipView) -> float:
-        """Score one clip. `view.frames` is uint8 [n, H, W, 3], `view.start_frame` its place; raises Unscorable."""
+        """Score a clip: `view.frames` uint8 [n, H, W, 3], starting at `view.start_frame`. Raises Unscorable."""
 
     def finish(self, clips: list[float | None]) -> VideoValue:
-        """From the clip scores (None where a clip could not be scored) to the video: by default their mean."""
+        """Compute the value of the video from its clip scores (None for unscorable clips); default: their mean."""
         return VideoValue(mean_of(clips), clips)
 
 
 class Metric(ABC):
-    """What the number means. `still_value`: what a video of identical frames scores, where the formula fixes it."""
+    """A metric and its meaning. `still_value`: the score of a video of identical frames, if the formula fixes it."""
 
     name: ClassVar[str]
     unit: ClassVar[str]
     direction: ClassVar[Direction]
-    deviations: ClassVar[str]  # where it differs from its source, or what it stands in for
-    floor_of: ClassVar[str | None] = None  # this metric is what chance alone gives for that one
-    needs_take: ClassVar[bool] = False  # cannot be computed without prompt and seed
+    deviations: ClassVar[str]  # differences from its source, or the metric that it replaces
+    floor_of: ClassVar[str | None] = None  # the metric for which this one is the score by chance
+    needs_take: ClassVar[bool] = False  # needs the prompt and seed of a take
     ranked: ClassVar[bool] = True
     still_value: ClassVar[float | None] = None
-    sees_source: ClassVar[bool] = False  # is shown the decoded frames under every protocol
-    ratio_drift: ClassVar[bool] = False  # drift is also told as last quarter / first quarter
-    counts_events: ClassVar[bool] = False  # reported as a count below the table; its drift means nothing
-    version: ClassVar[int] = 1  # raised when the same video would get another number
+    sees_source: ClassVar[bool] = False  # gets the decoded frames under every protocol
+    ratio_drift: ClassVar[bool] = False  # also report drift as last quarter / first quarter
+    counts_events: ClassVar[bool] = False  # reported as a count below the table, without drift
+    version: ClassVar[int] = 1  # increase it when the value of a video changes
 
     @classmethod
     def applies(cls, ctx: VideoContext) -> bool:
-        """Whether the question makes sense for this video; where it does not, the metric is left out, not failed."""
+        """Whether the metric is defined for this video; if not, it is left out and does not count as missing."""
         return True
 
     def networks(self) -> Sequence[str]:
-        """Published networks that it runs, by their names in evaluators/models."""
+        """Names of the published networks that it runs, as in evaluators/models."""
         return ()
 
     def artefacts(self) -> list[str]:
-        """The published weights that its networks are filled with, each once."""
+        """The artefacts with the weights of its networks, each once."""
         names = self.networks()
         if not names:
             return []
@@ -117,16 +117,16 @@ class Metric(ABC):
         return list(dict.fromkeys(artefact for name in names for artefact in networks.get(name).artefacts))
 
     def cache_settings(self) -> dict[str, Any]:
-        """The settings that its number depends on."""
+        """The settings that the value depends on."""
         return {}
 
     @abstractmethod
     def open(self, ctx: VideoContext) -> MetricRun:
-        """Start on one video; raises Unscorable when this kind of video has no value at all."""
+        """Start a run on a video. Raises Unscorable if videos of this kind have no value."""
 
 
 def mean_of(values: list[float | None]) -> float | None:
-    """Mean of the values that exist; None when there is none. Missing is not zero."""
+    """Mean of the finite values; None if there are none. Missing is not zero."""
     known = [v for v in values if v is not None and math.isfinite(v)]
     return math.fsum(known) / len(known) if known else None
 
@@ -135,20 +135,20 @@ metrics: Registry[type[Metric]] = Registry("metric", "longtake.evaluators.metric
 
 
 class Suite(ABC):
-    """A set of metrics under one protocol. Scores of two suites, or of two protocols, never meet in one table.
+    """A set of metrics under one protocol. Tables never mix scores of two suites or of two protocols.
 
-    A suite that can be set differently is a frozen dataclass whose fields are its settings; `chosen_by` names the one
-    that says which metrics to score.
+    A suite with settings is a frozen dataclass whose fields are the settings; `chosen_by`: the name of the setting that
+    selects the metrics.
     """
 
     name: ClassVar[str]
-    about: ClassVar[str]  # what a reader of a table must know
+    about: ClassVar[str]  # a note for readers of its tables
     chosen_by: ClassVar[str] = ""
     protocol: str
-    metrics: Sequence[str]  # as registered
+    metrics: Sequence[str]  # registered names
 
     def metric(self, key: str) -> Metric:
-        """One of `metrics`, as this suite wants it."""
+        """One of `metrics`, configured for this suite."""
         return metrics.get(key)()
 
     def all_metrics(self) -> dict[str, Metric]:
@@ -156,20 +156,20 @@ class Suite(ABC):
         return {key: self.metric(key) for key in self.metrics}
 
     def settings(self) -> dict[str, Any]:
-        """What was chosen that can change a number."""
+        """The settings that can change a score."""
         return {}
 
     def of_folders(self) -> list[str]:
-        """Settings that speak of a folder of videos, and mean nothing in a sweep."""
+        """Settings that only apply to a folder of videos, not to a sweep."""
         return []
 
     def variants(self) -> dict[str, Suite]:
-        """Other settings that need more than the default ones, by a name for `longtake doctor`."""
+        """Settings with more requirements than the default ones, by a name for `longtake doctor`."""
         return {}
 
     def official_results(self, videos: Mapping[str, Mapping[str, Any]]) -> dict[str, list[Any]]:
-        """A folder's report in the form of the code that published the metrics: metric -> [mean of the folder, parts].
-        `videos`: name -> entry of the report. Empty for a suite without such a form."""
+        """A folder report in the format of the official code of the metrics: metric -> [folder score, parts].
+        `videos`: name -> entry of the report. Empty for a suite without an official format."""
         return {}
 
     def networks(self) -> list[str]:
@@ -182,9 +182,9 @@ suites: Registry[type[Suite]] = Registry("suite", "longtake.evaluators.suites")
 
 @dataclass(frozen=True)
 class SuiteEntry:
-    """A suite as a sweep names it, its settings, and the label that its scores go by.
+    """A suite in a sweep: its name, its settings, and the label of its scores.
 
-    `weights`: artefact -> sha256 of what its networks are filled with.
+    `weights`: artefact -> sha256 of the weights of its networks.
     """
 
     name: str
@@ -193,14 +193,14 @@ class SuiteEntry:
     weights: Mapping[str, str] = field(default_factory=dict)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Without what is cached: a worker stamps scores with the versions of its own metrics."""
+        """Pickle without cached values, so that a worker records the versions of its own metrics."""
         return SuiteEntry, (self.name, self.label, self.params, self.weights)
 
     def open(self, where: str = "suites") -> Suite:
-        """Raises ConfigError, which starts with `where`, for an unknown name or setting."""
+        """Build the suite. Raises ConfigError, starting with `where`, for an unknown name or setting."""
         kind = suites.get(self.name)
         if self.params and not is_dataclass(kind):
-            raise ConfigError(f"{where}.{self.label}: {self.name} has no settings; write its name alone")
+            raise ConfigError(f"{where}.{self.label}: {self.name} has no settings; write only its name")
         suite = config.build(kind, self.params, f"{where}.{self.label}") if self.params else kind()
         if not suite.metrics:
             raise ConfigError(f"{where}.{self.label}: names no metric; give {suite.chosen_by}=[NAME, ...]")
@@ -217,7 +217,7 @@ class SuiteEntry:
 
     @cached_property
     def stamp(self) -> dict[str, str]:
-        """What a record of scores must have been made with to be current: part of its `versions`.
+        """The part of a record's `versions` that must match for its scores to be current.
 
         `metric.<name>`: the metric's registered name and version, and the hash of its plug-in. `suite`: the name and
         -1, as when suites had versions, so that tables of older stores keep their bytes.
@@ -231,19 +231,19 @@ class SuiteEntry:
 
     @cached_property
     def former_labels(self) -> list[str]:
-        """Labels under which the store may have scores of this suite from when it had another name."""
+        """Former labels of this suite, under which a store may have its scores."""
         names = suites.names_of(self.name)
         return [name for name in names if name != self.label] if self.label in names else []
 
 
 def suite_entries(entries: list[Any]) -> list[SuiteEntry]:
-    """The list `suites` of a sweep file. Raises ConfigError for a bad entry, or for two with one label."""
+    """Parse the list `suites` of a sweep file. Raises ConfigError for a bad entry or a duplicate label."""
     spelled = [with_chosen_metrics(f"suites[{i}]", entry) for i, entry in enumerate(entries)]
     return [SuiteEntry(*parts) for parts in read_entries("suites", spelled, "suite")]
 
 
 def with_chosen_metrics(key: str, entry: Any) -> Any:
-    """`{metrics: [NAME, ...], as: LABEL}` in the form of other suites with settings."""
+    """Convert `{metrics: [NAME, ...], as: LABEL}` to the form of other suites with settings."""
     if not isinstance(entry, dict) or not isinstance(named := entry.get(CHOSEN), list):
         return entry
     if "as" not in entry:
@@ -256,5 +256,5 @@ def weights_stamp(weights: Mapping[str, str]) -> dict[str, str]:
 
 
 def directions(entry: SuiteEntry) -> dict[str, Direction]:
-    """Which way is better, for the metrics of a suite that take part in ranks."""
+    """The direction of every ranked metric of a suite."""
     return {metric.name: metric.direction for metric in entry.metrics.values() if metric.ranked}

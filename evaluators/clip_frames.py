@@ -21,26 +21,26 @@ FLOAT_RGB_BYTES = 12
 
 
 class ClipFrames(Protocol):
-    """`chunk`: how many frames to prepare at a time."""
+    """Frames of one clip. `chunk`: number of frames to prepare at a time."""
 
     @property
     def chunk(self) -> int: ...
 
-    def at(self, places: Sequence[int]) -> Tensor:
-        """A copy of the frames at these positions in the clip, uint8 [len(places), H, W, 3]."""
+    def at(self, indices: Sequence[int]) -> Tensor:
+        """A copy of the frames at `indices` in the clip, uint8 [len(indices), H, W, 3]."""
 
 
 class OnHost:
-    """Frames in the clip's own memory. They are prepared one at a time, so that the float32 pixels of one frame stay
-    in the processor's cache."""
+    """Frames in the clip's own memory, prepared one at a time, so that the float32 pixels of a frame fit in the CPU
+    cache."""
 
     chunk = 1
 
     def __init__(self, frames: Frames) -> None:
         self.frames = frames
 
-    def at(self, places: Sequence[int]) -> Tensor:
-        return torch.from_numpy(self.frames[list(places)])
+    def at(self, indices: Sequence[int]) -> Tensor:
+        return torch.from_numpy(self.frames[list(indices)])
 
 
 class OnDevice:
@@ -54,9 +54,9 @@ class OnDevice:
         height, width = self.frames.shape[1:3]
         return max(1, PREPARED_BYTES // (FLOAT_RGB_BYTES * height * width))
 
-    def at(self, places: Sequence[int]) -> Tensor:
-        # frames[places] would copy the list to the GPU and wait for all work there.
-        return torch.stack([self.frames[place] for place in places])
+    def at(self, indices: Sequence[int]) -> Tensor:
+        # frames[indices] would copy the list to the GPU and wait for all work there.
+        return torch.stack([self.frames[index] for index in indices])
 
 
 class Upload:

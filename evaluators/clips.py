@@ -1,8 +1,8 @@
 """The 2 s clip protocol of VBench-Long, streamed.
 
-A clip has 2 * int(fps) frames; N frames make N // (2 int(fps)) clips, and a remainder adds one clip of the LAST
-2 * int(fps) frames, which overlaps the one before it. A shorter video is one short clip. Every frame is decoded once;
-memory is two clips (the frames gathered so far, and the last overlapping clip) whatever the length of the video.
+A clip has 2 * int(fps) frames; N frames make N // (2 int(fps)) clips. A remainder adds one clip of the LAST
+2 * int(fps) frames, which overlaps the clip before it. A shorter video is one short clip. Every frame is decoded once.
+Memory is two clips (the buffered frames and the last overlapping clip), whatever the length of the video.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ MAX_CLIP_BYTES = 2 << 30
 
 
 def clip_frames(fps: float, width: int, height: int, path: Path) -> int:
-    """Frames per clip; VideoError when the rate makes no sense or a clip would not fit in memory."""
+    """Frames per clip. Raises VideoError for an invalid frame rate, or if a clip would exceed MAX_CLIP_BYTES."""
     if not 1 <= fps <= 1000:
-        raise VideoError(f"{path.name}: {fps:g} frames per second, but the 2 s protocol needs 1 to 1000; re-encode it")
+        raise VideoError(f"{path.name}: has {fps:g} frames per second, the 2 s protocol needs 1 to 1000; re-encode it")
     length = CLIP_SECONDS * int(fps)
     size = length * width * height * 3
     if size > MAX_CLIP_BYTES:
@@ -34,7 +34,7 @@ def clip_frames(fps: float, width: int, height: int, path: Path) -> int:
 
 
 def iter_clips(batches: Iterable[Frames], fps: float, length: int, path: Path) -> Iterator[ClipView]:
-    """Views in order. The frames of a view are overwritten once the next view is asked for."""
+    """Views in order. The next iteration overwrites the frames of a view."""
     ring: Frames | None = None
     seen = 0
     for batch in batches:

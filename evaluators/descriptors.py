@@ -1,9 +1,9 @@
-"""A classical image descriptor: what stands in for DINO and CLIP where nothing can be downloaded.
+"""A classical image descriptor that replaces DINO and CLIP in a suite without downloads.
 
-Two halves of equal weight: where edges point (histograms of oriented gradients, Dalal and Triggs 2005: 8 px cells,
-9 unsigned directions, 2x2-cell blocks, L2) and where colours lie (8x8 means of Y, Cr, Cb about mid-grey). Both halves
-are unit vectors, so the cosine of two descriptors is the mean of the two cosines. Everything is a function of 64x64
-images; nothing here knows clips or scores.
+It has two halves of equal weight: edge directions (histograms of oriented gradients, Dalal and Triggs 2005: 8 px cells,
+9 unsigned directions, 2x2-cell blocks, L2) and colour layout (8x8 means of Y, Cr, Cb about mid-grey). Both halves are
+unit vectors, so the cosine of two descriptors is the mean of two cosines. All functions take 64x64 images; none knows
+clips or scores.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ SIDE_PX = 64
 CELL_PX = 8
 CELLS = SIDE_PX // CELL_PX
 DIRECTIONS = 9
-# An 8-bit image's gradient noise; without it a flat region's direction histogram would be its coding noise.
+# Gradient noise of an 8-bit image; without it, a flat region's histogram would contain only coding noise.
 GRADIENT_FLOOR = 8.0
 
 
 def subject_features(thumbs_NHWC: Frames) -> Features:
-    """[n, D] of the central quarter of the picture (half the width, half the height)."""
+    """Features [n, D] of the central quarter of the picture (half the width, half the height)."""
     edge = (THUMB_PX - SIDE_PX) // 2
     centre = thumbs_NHWC[:, edge : edge + SIDE_PX, edge : edge + SIDE_PX]
     every_block = np.ones((CELLS - 1, CELLS - 1), dtype=bool)
@@ -35,7 +35,7 @@ def subject_features(thumbs_NHWC: Frames) -> Features:
 
 
 def background_features(thumbs_NHWC: Frames) -> Features:
-    """[n, D] of the whole picture without its central quarter."""
+    """Features [n, D] of the picture without its central quarter."""
     whole = np.stack([cv2.resize(t, (SIDE_PX, SIDE_PX), interpolation=cv2.INTER_AREA) for t in thumbs_NHWC])
     cells = np.ones((CELLS, CELLS), dtype=bool)
     cells[CELLS // 4 : -CELLS // 4, CELLS // 4 : -CELLS // 4] = False
@@ -53,7 +53,7 @@ def _features(images_NHWC: Frames, blocks: NDArray[np.bool_], cells: NDArray[np.
 
 
 def _direction_histograms(grey_NHW: NDArray[np.float32]) -> NDArray[np.float32]:
-    """[n, 8, 8, 9]: gradient magnitude per cell and direction, each pixel shared by its two nearest directions."""
+    """[n, 8, 8, 9]: gradient magnitude per cell and direction, each pixel split between its two nearest directions."""
     padded = np.pad(grey_NHW, ((0, 0), (1, 1), (1, 1)), mode="edge")
     dx = padded[:, 1:-1, 2:] - padded[:, 1:-1, :-2]
     dy = padded[:, 2:, 1:-1] - padded[:, :-2, 1:-1]
@@ -80,6 +80,6 @@ def _block_normalised(cells_NYXD: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def _unit(vectors_ND: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Unit length; one small constant entry keeps the direction of an empty vector (a flat grey picture) defined."""
+    """Scale to unit length; a small constant entry gives a zero vector (a flat grey picture) a direction."""
     with_constant = np.pad(vectors_ND, ((0, 0), (0, 1)), constant_values=1e-3)
     return with_constant / np.linalg.norm(with_constant, axis=1, keepdims=True)

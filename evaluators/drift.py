@@ -1,13 +1,13 @@
-"""Drift: how a metric's clip scores move over a video. A result of its own beside the video's mean.
+"""Drift: the change of a metric's clip scores over a video, reported beside the mean of the video.
 
 slope_per_min   least-squares slope over clip centres, per minute
 quarter_diff    mean of the clips centred in the last quarter of the video minus that of the first quarter
-quarter_ratio   the same two means divided (only metrics that ask for it)
+quarter_ratio   the ratio of these two means (only for metrics with `ratio_drift`)
 For a 'higher is better' metric a negative slope or difference is a loss. Unscored clips are left out.
 
-One video's drift has no interval here. The error of a least-squares slope would take clips for independent samples,
-but neighbouring clips show one scene (the last one may even share frames), so it would be too narrow; and even a right
-one would say nothing of the method on other prompts. A cell's drift has one, over prompts: aggregate.cell_means.
+The drift of one video has no interval. The standard error of a least-squares slope assumes independent samples, but
+neighbouring clips show one scene (the last one may share frames), so the interval would be too narrow, and it would not
+cover other prompts. The drift of a cell has an interval over prompts: results.table.cell_means.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ SLOPE, DIFF, RATIO = "slope_per_min", "quarter_diff", "quarter_ratio"
 
 @dataclass(frozen=True)
 class Timeline:
-    """Where the clips of one video lie."""
+    """The times of the clips of one video."""
 
     starts: tuple[int, ...]  # first frame of each clip
     clip_frames: int
@@ -51,7 +51,7 @@ def drift_of(
     early = [v for t, v in known if t <= timeline.seconds / 4]
     late = [v for t, v in known if t >= timeline.seconds * 3 / 4]
     if len(known) < MIN_CLIPS or not early or not late:
-        why = f"{len(known)} of {len(clips)} clips have a score; drift needs {MIN_CLIPS}, and both end quarters"
+        why = f"{len(known)} of {len(clips)} clips have a score; drift needs {MIN_CLIPS}, some in both end quarters"
         return dict.fromkeys(names), dict.fromkeys(names, why)
     first, last = _mean(early), _mean(late)
     numbers: dict[str, float | None] = {SLOPE: 60.0 * _slope(known), DIFF: last - first}
@@ -62,7 +62,7 @@ def drift_of(
 
 
 def _mean(values: list[float]) -> float:
-    """Of equal values, exactly that value: what does not change has a drift of 0, not of 1e-17."""
+    """The mean, exact for equal values, so that constant scores have a drift of 0 and not of 1e-17."""
     return values[0] + math.fsum(v - values[0] for v in values) / len(values)
 
 

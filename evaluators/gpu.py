@@ -1,7 +1,7 @@
-"""What scoring needs to know about its device, and what a score records of it.
+"""Properties of the scoring device, and the part of them that a score records.
 
-Published numbers are float32 throughout (except CLIP, see equipment.py), so TF32 is off, and every score made on a GPU
-records that. A device is `cpu`, `cuda` or `cuda:N`; this module can be imported without a GPU.
+Published numbers are float32 throughout (except CLIP, see model_pool.py), so TF32 is off, and scores made on a GPU
+record that. A device is `cpu`, `cuda` or `cuda:N`; this module can be imported without a GPU.
 """
 
 from __future__ import annotations

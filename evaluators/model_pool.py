@@ -1,4 +1,4 @@
-"""What a process scores with: its device, and the published networks that it has loaded, each once."""
+"""The device of a scoring process and its loaded networks, each loaded once."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ if TYPE_CHECKING:
 Loader = Callable[[str, str], Any]
 
 CELL_PX = 8
-# Size of the tensors that AMT holds at the same time (RAFT needs less): two correlation pyramids, which compare every
-# cell of one frame with every cell of the other, and feature maps of the size of the frames.
+# Peak size of AMT's tensors (RAFT needs less): two correlation pyramids, which compare every cell of one frame with
+# every cell of the other, and feature maps of the size of the frames.
 PAIR_BYTES_PER_CELLS, PAIR_BYTES_PER_PX = 10.8, 800
-FRAME_BYTES = 112 << 20  # MUSIQ with a square frame: the most of any network that takes single frames
+FRAME_BYTES = 112 << 20  # MUSIQ with a square frame: the maximum over networks of single frames
 SHARE_OF_FREE = 0.5  # the rest is for kernel workspaces, prepared frames and other processes
 MOST_FRAMES, MOST_PAIRS = 64, 8
-HALF_ON_CUDA = ("clip-b", "clip-l")  # as OpenAI's loader has them
+HALF_ON_CUDA = ("clip-b", "clip-l")  # as in OpenAI's loader
 
 
 def published(name: str, device: str) -> Any:
@@ -60,7 +60,7 @@ class ModelPool:
         return gpu.is_gpu(self.device)
 
     def network(self, name: str) -> Any:
-        """The network called `name`, in evaluation, without gradients. Raises WeightsError, ConfigError."""
+        """The network `name` in eval mode, without gradients. Raises WeightsError, ConfigError."""
         if name not in self.loaded:
             self.loaded[name] = self.load(name, self.device)
         return self.loaded[name]
@@ -93,5 +93,5 @@ class ModelPool:
 
 
 def pool_of(networks: Mapping[str, Any], device: str = "cpu") -> ModelPool:
-    """A pool that has these networks and no others."""
+    """A pool with exactly these networks."""
     return ModelPool(device, lambda name, _: networks[name])

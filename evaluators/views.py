@@ -1,8 +1,8 @@
-"""One clip of a video and the work that metrics share on it.
+"""One clip of a video and the intermediate results that metrics share.
 
-A view owns lent frames and lazily computed, cached products (small frames, grey, thumbnails, optical flow), so that
-several metrics cost one computation. It never outlives its clip and keeps nothing of the full size beside the frames.
-Resizing only ever goes down, with area averaging.
+A view borrows its frames and caches products that it computes on demand (small frames, grey, thumbnails, optical flow),
+so that several metrics share one computation. It never outlives its clip and stores no other data of full size. Frames
+are only ever shrunk, by area averaging.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ THUMB_PX = 128
 
 
 def set_one_thread() -> None:
-    """OpenCV's own pool off, for the whole process: scores are one-threaded and the same on every machine size."""
+    """Disable OpenCV's thread pool in this process, so that scores do not depend on the number of cores."""
     cv2.setNumThreads(1)
 
 
 def shrink(frame: Frames, width: int, height: int) -> Frames:
-    """The frame at width x height (area averaging), or the frame itself when it has that size."""
+    """The frame resized to width x height by area averaging, or the frame itself if it has that size."""
     if frame.shape[:2] == (height, width):
         return frame
     return np.asarray(cv2.resize(frame, (width, height), interpolation=cv2.INTER_AREA), dtype=np.uint8)
@@ -45,8 +45,8 @@ def size_within(width: int, height: int, *, short_px: int = 0, long_px: int = 0)
 
 @dataclass(eq=False)
 class ClipView:
-    """`frames` uint8 [n, H, W, 3] RGB, read-only and lent; `overlaps`: the video's last clip, which shares frames with
-    the one before it; `shared`: how many of the first frames were, pixel by pixel, the last of the view before."""
+    """`frames`: uint8 [n, H, W, 3] RGB, read-only and borrowed; `overlaps`: whether it is a last clip that overlaps the
+    clip before; `shared`: number of first frames that are pixel-identical to the last ones of the view before."""
 
     frames: Frames
     start_frame: int
@@ -66,7 +66,7 @@ class ClipView:
 
     @cached_property
     def small_NHWC(self) -> Frames:
-        """uint8 [n, h, w, 3] with shorter side <= 256 px: the scale of flow and of histograms."""
+        """uint8 [n, h, w, 3] with shorter side <= 256 px, for optical flow and histograms."""
         height, width = self.frames.shape[1:3]
         size = size_within(width, height, short_px=FLOW_SHORT_SIDE_PX)
         return np.stack([shrink(f, *size) for f in self.frames])
@@ -77,7 +77,7 @@ class ClipView:
 
     @cached_property
     def thumbs_NHWC(self) -> Frames:
-        """uint8 [n, 128, 128, 3], aspect not kept: what the descriptors see."""
+        """uint8 [n, 128, 128, 3], aspect ratio not kept, for the descriptors."""
         return np.stack([self._thumb(f) for f in self.small_NHWC])
 
     @staticmethod

@@ -16,7 +16,7 @@ from longtake.platform.process import set_up_computing
 from longtake.platform.store.training import TrainingFolder
 from longtake.platform.tracking.training_log import training_run
 from longtake.trainers.pocket import PocketConfig, PocketTraining, StepReport, adopt_early_state, held_out_loss
-from longtake.trainers.pocket_clips import Streets, make_streets
+from longtake.trainers.pocket_clips import TrainingScenes, make_scenes
 
 REPORT_EVERY = 50
 
@@ -47,9 +47,9 @@ def pocket(config: Path, overrides: list[str], output: Path = Path("runs")) -> i
     return 0
 
 
-def draw_streets(count: int, progress: Progress) -> Streets:
+def draw_streets(count: int, progress: Progress) -> TrainingScenes:
     task = progress.add_task("drawing streets", total=count, note="")
-    return make_streets(count, lambda done: progress.update(task, completed=done))
+    return make_scenes(count, lambda done: progress.update(task, completed=done))
 
 
 def watched(training: PocketTraining, progress: Progress) -> Iterator[StepReport]:

@@ -1,10 +1,10 @@
-"""Which chunks of a corpus a step trains on, and their reading beside the computing.
+"""Selects the chunks of a corpus for each training step, and prefetches them in a thread.
 
-A training sees every entry once an epoch, in an order and from a start that (seed, epoch) alone decide; a step takes
-the next `batch` places of that endless row, and of these each worker every so many-th. So neither the number of workers
-nor an interruption changes what a step trains on. Held-out entries and their starts are fixed for ever.
+Training visits every entry once per epoch. The order and the start frames depend on (seed, epoch) only. A step takes
+the next `batch` chunks of this endless sequence, which the workers share in turn. Therefore neither the number of
+workers nor an interruption changes the data of a step. Held-out entries and their start frames never change.
 
-Shapes: B chunks, S frames a chunk, C channels, H x W latent size.
+Shapes: B chunks, S frames per chunk, C channels, H x W latent size.
 """
 
 import queue
@@ -22,15 +22,15 @@ from torch import Tensor
 
 from longtake.platform.errors import ConfigError
 
-Place = tuple[int, int]
-"""An entry of the corpus and the first frame of a chunk in it."""
+ChunkIndex = tuple[int, int]
+"""A chunk: its entry in the corpus and its first frame."""
 HELD_OUT, SPLIT = 2**63, 2**63 + 1
-"""Stands where an epoch's number does, for what is drawn once."""
+"""Used in place of an epoch number for values that are drawn once."""
 AHEAD = 2
 
 
 class Latents(Protocol):
-    """What a corpus gives: frames [count, C, H, W] of one entry."""
+    """A corpus: frames [count, C, H, W] of one entry."""
 
     def frames(self, entry: int, first: int, count: int) -> Tensor: ...
 
@@ -40,9 +40,9 @@ def draws(seed: int, epoch: int) -> np.random.Generator:
 
 
 def split(count: int, share: float, seed: int) -> tuple[list[int], list[int]]:
-    """Entries to train on and entries held out, at least one of each. Raises ConfigError for fewer than two."""
+    """Training entries and held-out entries, at least one of each. Raises ConfigError for fewer than two entries."""
     if count < 2:
-        raise ConfigError(f"holds {count} entries; a training needs one to train on and one to hold out")
+        raise ConfigError(f"holds {count} entries; training and validation need 2 or more; make a larger corpus")
     order = draws(seed, SPLIT).permutation(count)
     held = min(count - 1, max(1, round(count * share)))
     return sorted(order[held:].tolist()), sorted(order[:held].tolist())
@@ -50,7 +50,7 @@ def split(count: int, share: float, seed: int) -> tuple[list[int], list[int]]:
 
 @dataclass(frozen=True)
 class ChunkPlan:
-    """Places of every step. `frames`: length of each entry that `entries` names; S = `chunk` frames."""
+    """The chunks of every step. `frames`: the length of each of `entries`; S = `chunk` frames."""
 
     entries: tuple[int, ...]
     frames: tuple[int, ...]
@@ -58,23 +58,23 @@ class ChunkPlan:
     batch: int
     seed: int
 
-    def places(self, step: int) -> list[Place]:
+    def step_chunks(self, step: int) -> list[ChunkIndex]:
         """The `batch` chunks of step `step`, counted from 0."""
-        found = np.arange(step * self.batch, (step + 1) * self.batch)
-        epochs, positions = np.divmod(found, len(self.entries))
-        return [self.place(int(epoch), int(position)) for epoch, position in zip(epochs, positions, strict=True)]
+        indices = np.arange(step * self.batch, (step + 1) * self.batch)
+        epochs, positions = np.divmod(indices, len(self.entries))
+        return [self.epoch_chunk(int(epoch), int(position)) for epoch, position in zip(epochs, positions, strict=True)]
 
-    def place(self, epoch: int, position: int) -> Place:
+    def epoch_chunk(self, epoch: int, position: int) -> ChunkIndex:
         order, starts = epoch_draws(self.seed, epoch, len(self.entries))
-        return self.started(int(order[position]), float(starts[position]))
+        return self.chunk_at(int(order[position]), float(starts[position]))
 
-    def started(self, index: int, fraction: float) -> Place:
+    def chunk_at(self, index: int, fraction: float) -> ChunkIndex:
         return self.entries[index], int(fraction * (self.frames[index] - self.chunk + 1))
 
-    def all_once(self) -> list[Place]:
-        """One chunk of every entry, the same at every call: what validation looks at."""
+    def chunk_per_entry(self) -> list[ChunkIndex]:
+        """One chunk of every entry, the same at every call, for validation."""
         starts = draws(self.seed, HELD_OUT).random(len(self.entries))
-        return [self.started(index, float(start)) for index, start in enumerate(starts)]
+        return [self.chunk_at(index, float(start)) for index, start in enumerate(starts)]
 
 
 @lru_cache(maxsize=4)
@@ -83,20 +83,20 @@ def epoch_draws(seed: int, epoch: int, count: int) -> tuple[np.ndarray, np.ndarr
     return rng.permutation(count), rng.random(count)
 
 
-def read_chunks(corpus: Latents, places: list[Place], frames: int) -> Tensor:
-    """[B, S, C, H, W] in the type that they are kept in: half the bytes to move, and the loss is made in float32
-    anyway. Raises what the corpus raises, as for latents that are not finite.
+def read_chunks(corpus: Latents, indices: list[ChunkIndex], frames: int) -> Tensor:
+    """[B, S, C, H, W] in the dtype of the corpus: it halves the transfer, and the loss is computed in float32 anyway.
+    Propagates errors of the corpus, for example for latents that are not finite.
     """
-    return torch.stack([corpus.frames(entry, first, frames) for entry, first in places])
+    return torch.stack([corpus.frames(entry, first, frames) for entry, first in indices])
 
 
 class Prefetch:
-    """Runs `read` on every item of `items` in a thread, AHEAD of whoever iterates; `waited` is the seconds lost.
+    """Runs `read` on every item in a thread, up to AHEAD items before the consumer; `waited`: seconds spent waiting.
 
-    A context manager: leaving it ends the thread. What `read` raises is raised to whoever iterates.
+    A context manager that ends the thread on exit. Errors of `read` are raised in the consumer.
     """
 
-    def __init__(self, items: Iterator[list[Place]], read: Callable[[list[Place]], Tensor]):
+    def __init__(self, items: Iterator[list[ChunkIndex]], read: Callable[[list[ChunkIndex]], Tensor]):
         self.items, self.read, self.waited = items, read, 0.0
         self.ready: queue.Queue[Tensor | Exception | None] = queue.Queue(AHEAD)
         self.ended = threading.Event()
@@ -105,17 +105,17 @@ class Prefetch:
     def work(self) -> None:
         try:
             for item in self.items:
-                if not self.hand_over(self.read(item)):
+                if not self.put(self.read(item)):
                     return
-            self.hand_over(None)
+            self.put(None)
         except Exception as error:
-            self.hand_over(error)
+            self.put(error)
 
-    def hand_over(self, what: Tensor | Exception | None) -> bool:
-        """False when nobody wants it any more."""
+    def put(self, item: Tensor | Exception | None) -> bool:
+        """Returns False when the consumer has left."""
         while not self.ended.is_set():
             try:
-                self.ready.put(what, timeout=0.1)
+                self.ready.put(item, timeout=0.1)
                 return True
             except queue.Full:
                 continue
@@ -134,10 +134,10 @@ class Prefetch:
     def __iter__(self) -> Iterator[Tensor]:
         while True:
             started = time.perf_counter()
-            found = self.ready.get()
+            item = self.ready.get()
             self.waited += time.perf_counter() - started
-            if found is None:
+            if item is None:
                 return
-            if isinstance(found, Exception):
-                raise found
-            yield found
+            if isinstance(item, Exception):
+                raise item
+            yield item

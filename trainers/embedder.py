@@ -1,11 +1,10 @@
-"""Training of the retrieval embedder with DeepSpeed (LongLive-RAG 2026, latent autoencoder): what each worker of a
-training does. The only importer of DeepSpeed.
+"""The worker of a retrieval embedder training with DeepSpeed (LongLive-RAG 2026, latent autoencoder).
 
-A step depends on (state, seed, step) alone: interrupted by anything and resumed, a training goes on along the same
-losses. Workers speak to each other through their process group and to the outside through the training's folder: a row
-a step, a row a validation, checkpoints, the best embedder so far. Nothing in here knows Ray, MLflow or a screen.
+The only importer of DeepSpeed. A step depends on (state, seed, step) only, so a resumed training repeats the losses of
+an uninterrupted one. Workers exchange data through their process group. They report through the training's folder: one
+row per step and per validation, checkpoints, and the best embedder so far. Knows no Ray, MLflow or terminal.
 
-Shapes: B chunks, S frames a chunk, C channels, H x W latent size.
+Shapes: B chunks, S frames per chunk, C channels, H x W latent size.
 """
 
 import functools
@@ -30,7 +29,7 @@ from longtake.platform.process import rss_bytes, set_up_computing
 from longtake.platform.store import durable
 from longtake.platform.store.training import TrainingFolder
 from longtake.platform.workers.group import RankContext, member_device
-from longtake.trainers.chunks import Place, Prefetch, read_chunks
+from longtake.trainers.chunks import ChunkIndex, Prefetch, read_chunks
 from longtake.trainers.embedder_config import EmbedderConfig, plan_chunks
 from longtake.trainers.losses import LossConfig, LossParts, embedder_loss
 
@@ -38,7 +37,7 @@ NEVER = 10**9
 
 
 class LossModule(nn.Module):
-    """The module that the engine wraps: chunks [B, S, C, H, W] in, the parts of their loss out."""
+    """The module that the engine wraps: maps chunks [B, S, C, H, W] to the parts of their loss."""
 
     def __init__(self, embedder: LatentAutoencoder, config: LossConfig):
         super().__init__()
@@ -49,7 +48,7 @@ class LossModule(nn.Module):
 
 
 def engine_config(config: EmbedderConfig, workers: int) -> dict[str, Any]:
-    """DeepSpeed's own config. torch's fused AdamW: DeepSpeed's need a compiler where the training runs."""
+    """DeepSpeed's config. Uses torch's fused AdamW, because DeepSpeed's optimizers need a compiler on the worker."""
     return {
         "train_batch_size": config.batch_chunks,
         "train_micro_batch_size_per_gpu": config.micro_batch(workers),
@@ -67,13 +66,13 @@ def engine_config(config: EmbedderConfig, workers: int) -> dict[str, Any]:
 
 
 def build_engine(module: LossModule, config: EmbedderConfig, workers: int) -> Any:
-    """The module in DeepSpeed's engine. Raises ConfigError for a precision that the device lacks."""
+    """The module in DeepSpeed's engine. Raises ConfigError if the device does not support the precision."""
     os.environ.setdefault("DS_ACCELERATOR", member_device().type)
     os.environ.setdefault("DEEPSPEED_LOG_LEVEL", "error")
     deepspeed = import_deepspeed()
     accelerator = deepspeed.get_accelerator()
     if config.precision == "fp16" and not accelerator.is_fp16_supported():
-        raise ConfigError(f"precision: this {accelerator.device_name()} does not compute in fp16; take bf16 or float32")
+        raise ConfigError(f"precision = 'fp16': {accelerator.device_name()} does not support it; set bf16 or float32")
     engine, *_ = deepspeed.initialize(
         model=module,
         model_parameters=list(module.parameters()),
@@ -85,8 +84,8 @@ def build_engine(module: LossModule, config: EmbedderConfig, workers: int) -> An
 
 @functools.cache
 def import_deepspeed() -> Any:
-    """DeepSpeed without its shared-memory operator, whose first use would compile C++ for a minute, and without what
-    torch says of its calls in every step."""
+    """DeepSpeed without its shared-memory operator, whose first use would compile C++ for a minute, and without the
+    deprecation warnings of torch in every step."""
     warnings.filterwarnings("ignore", r"`torch.distributed\.\w+` is deprecated", FutureWarning)
     import deepspeed
     from deepspeed import ops
@@ -97,7 +96,7 @@ def import_deepspeed() -> Any:
 
 @dataclass(frozen=True)
 class EmbedderWork:
-    """What each worker of a training does, from the newest checkpoint to the last step or to a stop."""
+    """The task of each worker: train from the newest checkpoint to the last step, or until a stop is requested."""
 
     config: EmbedderConfig
     corpus: Path
@@ -110,7 +109,7 @@ class EmbedderWork:
 
 
 class EmbedderTraining:
-    """One worker's part of a training."""
+    """Training state and steps of one worker."""
 
     def __init__(self, config: EmbedderConfig, corpus: Corpus, folder: TrainingFolder, context: RankContext):
         self.config, self.corpus, self.folder, self.context = config, corpus, folder, context
@@ -131,29 +130,29 @@ class EmbedderTraining:
                 started = time.perf_counter()
                 sums = self.advance(source)
                 self.step += 1
-                losses, stop = self.shared(sums)
+                losses, stop = self.reduce_losses(sums)
                 waited, lost = chunks.waited - lost, chunks.waited
-                self.note(losses, time.perf_counter() - started, waited)
-                self.milestones(stop)
+                self.write_step(losses, time.perf_counter() - started, waited)
+                self.validate_and_save(stop)
                 if stop:
                     return
 
     # Chunks
 
-    def items(self) -> Iterator[list[Place]]:
-        """This worker's chunks of every micro step, from the current step on."""
+    def items(self) -> Iterator[list[ChunkIndex]]:
+        """This worker's chunks of every micro step, starting at the current step."""
         for step in range(self.step, self.config.steps):
-            mine = self.train_plan.places(step)[self.context.rank :: self.context.world]
-            yield from (mine[i : i + self.micro] for i in range(0, len(mine), self.micro))
+            own_chunks = self.train_plan.step_chunks(step)[self.context.rank :: self.context.world]
+            yield from (own_chunks[i : i + self.micro] for i in range(0, len(own_chunks), self.micro))
 
-    def read(self, places: list[Place]) -> Tensor:
-        chunks = read_chunks(self.corpus, places, self.config.chunk_frames)
+    def read(self, indices: list[ChunkIndex]) -> Tensor:
+        chunks = read_chunks(self.corpus, indices, self.config.chunk_frames)
         return chunks.pin_memory() if self.device.type == "cuda" else chunks
 
     # A step
 
     def advance(self, source: Iterator[Tensor]) -> Tensor:
-        """One optimiser step; returns the parts of its loss [3], the mean over this worker's chunks."""
+        """One optimizer step; returns the parts of its loss [3], averaged over this worker's chunks."""
         sums = torch.zeros(3, device=self.device)
         self.engine.train()
         for _ in range(self.config.accumulation):
@@ -163,27 +162,27 @@ class EmbedderTraining:
             sums += torch.stack([part.detach().float() for part in parts]) / self.config.accumulation
         return sums
 
-    def shared(self, sums: Tensor) -> tuple[dict[str, float], bool]:
-        """The loss over all workers, and whether one of them was asked to stop: all take the same decision."""
-        asked = float(self.folder.stop_file.exists())
-        both = self.mean_of_all(torch.cat([sums, torch.tensor([asked], device=sums.device)]))
-        return self.finite(named(both[:3])), bool(both[3] > 0)
+    def reduce_losses(self, sums: Tensor) -> tuple[dict[str, float], bool]:
+        """The loss over all workers, and whether any worker saw a stop request, so that all workers stop together."""
+        stop = float(self.folder.stop_file.exists())
+        means = self.worker_mean(torch.cat([sums, torch.tensor([stop], device=sums.device)]))
+        return self.finite(named(means[:3])), bool(means[3] > 0)
 
     def finite(self, losses: dict[str, float]) -> dict[str, float]:
-        """`losses`, which are the same for all workers. Raises LongtakeError if they are no numbers."""
+        """Returns `losses`, which are the same on all workers. Raises LongtakeError if the total is not finite."""
         if not math.isfinite(losses["total"]):
             raise LongtakeError(
                 f"{self.folder.folder}: step {self.step}: the loss is {losses['total']}; lower lr "
-                f"(now {self.config.lr:g}), or compute in float32"
+                f"(now {self.config.lr:g}) or set precision to float32"
             )
         return losses
 
-    def mean_of_all(self, numbers: Tensor) -> Tensor:
+    def worker_mean(self, numbers: Tensor) -> Tensor:
         torch.distributed.all_reduce(numbers)
         return numbers / self.context.world
 
-    def note(self, losses: dict[str, float], seconds: float, waited: float) -> None:
-        """The step's row, by the first worker: what it cost is that worker's."""
+    def write_step(self, losses: dict[str, float], seconds: float, waited: float) -> None:
+        """Write the row of a step. Only the first worker does; times and memory are its own."""
         if self.context.rank:
             return
         self.folder.check_epoch()
@@ -202,7 +201,7 @@ class EmbedderTraining:
         }
         self.folder.add_step(row)
 
-    def milestones(self, stop: bool) -> None:
+    def validate_and_save(self, stop: bool) -> None:
         last = self.step == self.config.steps
         if last or self.step % self.config.validate_every == 0:
             self.validate()
@@ -213,17 +212,17 @@ class EmbedderTraining:
 
     @torch.no_grad()
     def validate(self) -> None:
-        """The loss over one chunk of every held-out entry; the best embedder so far is kept."""
+        """Compute the loss over one chunk of every held-out entry, and export the embedder if it is the best so far."""
         self.folder.check_epoch()
         self.engine.eval()
-        every = self.held_plan.all_once()
-        mine = every[self.context.rank :: self.context.world]
+        chunks = self.held_plan.chunk_per_entry()
+        own = chunks[self.context.rank :: self.context.world]
         sums = torch.zeros(4, device=self.device)
-        rounds = -(-len(every) // (self.context.world * self.micro))  # the same for all: ZeRO 3 gathers weights in each
+        rounds = -(-len(chunks) // (self.context.world * self.micro))  # equal for all: ZeRO 3 gathers weights in each
         for start in range(0, rounds * self.micro, self.micro):
-            part = mine[start : start + self.micro]
-            found = self.engine.module(self.read(part or every[:1]).to(self.device))
-            sums[:3] += torch.stack([one.float() for one in found]) * len(part)
+            part = own[start : start + self.micro]
+            parts = self.engine.module(self.read(part or chunks[:1]).to(self.device))
+            sums[:3] += torch.stack([value.float() for value in parts]) * len(part)
             sums[3] += len(part)
         torch.distributed.all_reduce(sums)
         losses = self.finite(named(sums[:3] / sums[3]))
@@ -234,8 +233,8 @@ class EmbedderTraining:
             self.folder.add_validation({"step": self.step, **losses, "best": better, "sha256": sha256})
 
     def export(self, losses: dict[str, float]) -> str | None:
-        """Write the embedder as it is now to `best`; the first worker does, all take part."""
-        with self.whole_weights():
+        """Write the current embedder to `best`. All workers must call it; only the first one writes."""
+        with self.gathered_weights():
             if self.context.rank:
                 return None
             durable.make_folder(self.folder.best.parent)
@@ -247,15 +246,15 @@ class EmbedderTraining:
             }
             return save_embedder(self.engine.module.embedder, self.folder.best, facts)
 
-    def whole_weights(self) -> Any:
-        """ZeRO 3 spreads the weights over the workers; inside, each has them whole."""
+    def gathered_weights(self) -> Any:
+        """A context in which every worker has the complete weights, which ZeRO 3 partitions."""
         zero = import_deepspeed().zero
         return zero.GatheredParameters(list(self.engine.module.parameters()), enabled=self.config.zero_stage == 3)
 
     # Checkpoints
 
     def save(self) -> None:
-        """All workers save their part, then the first one makes the checkpoint count. Raises StorageError."""
+        """All workers save their part, then the first one records the checkpoint. Raises StorageError."""
         with self.folder.saving(self.step) as to:
             self.engine.save_checkpoint(str(to.parent), tag=to.name, client_state=self.state(), save_latest=False)
         torch.distributed.barrier()
@@ -269,7 +268,7 @@ class EmbedderTraining:
         return {"longtake": {"step": self.step, "best": self.best}}
 
     def resume(self) -> None:
-        """From the newest checkpoint, if there is one. Raises ConfigError for one of another number of workers."""
+        """Load the newest checkpoint, if any. Raises ConfigError if another number of workers saved it with ZeRO."""
         self.folder.check_epoch()
         record = self.folder.newest_checkpoint()
         torch.distributed.barrier()
@@ -281,7 +280,7 @@ class EmbedderTraining:
         if record["workers"] != self.context.world and self.config.zero_stage:
             raise ConfigError(
                 f"{self.folder.checkpoints}: saved by {record['workers']} workers with zero_stage "
-                f"{record['zero_stage']}; {self.context.world} cannot read it; set workers.count to {record['workers']}"
+                f"{record['zero_stage']}, which {self.context.world} cannot read; use {record['workers']} workers"
             )
         with self.folder.loading(record["step"]) as folder:
             _, state = self.engine.load_checkpoint(str(folder.parent), tag=folder.name)

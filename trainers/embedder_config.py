@@ -1,7 +1,7 @@
-"""What a training of the retrieval embedder computes, and which of a corpus' chunks it sees.
+"""The config of a retrieval embedder training, and the split of a corpus into training and held-out chunks.
 
-Defaults are the recipe of LongLive-RAG (2026) but for the length, which is in steps here. Whatever can be told from
-config and corpus alone fails here, before any worker starts.
+Defaults are the recipe of LongLive-RAG (2026), except that the length is given in steps. Errors that follow from the
+config and the corpus alone are raised here, before any worker starts.
 """
 
 from dataclasses import asdict, dataclass, field
@@ -19,7 +19,7 @@ PRECISIONS = {"float32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.fl
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """Sizes that the corpus does not decide; defaults are the published ones."""
+    """Model sizes that do not follow from the corpus; defaults are the published ones."""
 
     latent_dim: int = 1024
     hidden_dims: list[int] = field(default_factory=lambda: [64, 128, 256])
@@ -31,10 +31,10 @@ class ModelConfig:
 
 @dataclass(frozen=True)
 class EmbedderConfig:
-    """What a training computes; defaults are the published recipe but for its length, which is in steps here.
+    """Config of a training; defaults are the published recipe, except that the length is given in steps.
 
-    `batch_chunks`: chunks a step, of all workers together, in `accumulation` parts. `corpus`: a folder, or the name of
-    one under <output>/corpora.
+    `batch_chunks`: chunks per step over all workers, in `accumulation` parts. `corpus`: a folder, or the name of a
+    corpus under <output>/corpora.
     """
 
     name: str
@@ -56,15 +56,15 @@ class EmbedderConfig:
     checkpoint_every: int = 100
 
     def __post_init__(self) -> None:
-        whole = ("steps", "batch_chunks", "accumulation", "validate_every", "checkpoint_every")
-        for key in whole:
+        positive = ("steps", "batch_chunks", "accumulation", "validate_every", "checkpoint_every")
+        for key in positive:
             if getattr(self, key) < 1:
                 raise ConfigError(f"{key} = {getattr(self, key)}: must be 1 or more")
         for key in ("lr", "gradient_clip"):
             if getattr(self, key) <= 0:
                 raise ConfigError(f"{key} = {getattr(self, key):g}: must be more than 0")
         if self.chunk_frames < 2:
-            raise ConfigError(f"chunk_frames = {self.chunk_frames}: must be 2 or more, or there is no delta")
+            raise ConfigError(f"chunk_frames = {self.chunk_frames}: must be 2 or more for the delta loss")
         if not 0 <= self.seed < 2**31:
             raise ConfigError(f"seed = {self.seed}: must be from 0 to 2147483647")
         if not 0 < self.held_out < 1:
@@ -76,13 +76,13 @@ class EmbedderConfig:
         if self.zero_stage not in range(4):
             raise ConfigError(f"zero_stage = {self.zero_stage}: must be 0, 1, 2 or 3")
         if self.precision == "bf16" and not self.zero_stage:
-            raise ConfigError("zero_stage = 0: with bf16 DeepSpeed then keeps no float32 weights; set it to 1 or more")
+            raise ConfigError("zero_stage = 0: with bf16, DeepSpeed then keeps no float32 weights; set it to 1 or more")
 
     def spec(self, latent: tuple[int, int, int]) -> EmbedderSpec:
         return EmbedderSpec(*latent, self.model.latent_dim, tuple(self.model.hidden_dims))
 
     def micro_batch(self, workers: int) -> int:
-        """Chunks that one worker computes at a time. Raises ConfigError if the batch cannot be shared out evenly."""
+        """Chunks per worker and micro step. Raises ConfigError if the batch cannot be divided evenly."""
         parts = workers * self.accumulation
         if self.batch_chunks % parts:
             rule = f"workers {workers} x accumulation {self.accumulation}"
@@ -91,7 +91,7 @@ class EmbedderConfig:
 
 
 def plan_chunks(config: EmbedderConfig, corpus: Corpus) -> tuple[ChunkPlan, ChunkPlan]:
-    """What is trained on and what is held out. Raises ConfigError, naming the corpus, if it is too small."""
+    """The training plan and the held-out plan. Raises ConfigError, naming the corpus, if it is too small."""
     lengths = [entry.frames for entry in corpus.entries]
     short = min(range(len(lengths)), key=lengths.__getitem__)
     if lengths[short] < config.chunk_frames:
@@ -105,7 +105,7 @@ def plan_chunks(config: EmbedderConfig, corpus: Corpus) -> tuple[ChunkPlan, Chun
         raise ConfigError(f"{corpus.folder}: {error}") from error
     if config.batch_chunks > len(parts[0]):
         raise ConfigError(
-            f"{corpus.folder}: batch_chunks {config.batch_chunks} is more than the {len(parts[0])} entries to train on "
+            f"{corpus.folder}: batch_chunks {config.batch_chunks} is more than the {len(parts[0])} training entries "
             f"({len(parts[1])} of {len(lengths)} are held out); lower it or make a larger corpus"
         )
     train, held = (

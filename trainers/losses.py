@@ -1,7 +1,7 @@
-"""The loss of the retrieval embedder (LongLive-RAG 2026, latent autoencoder): frames come back, neighbours are alike up
-to a margin, and the path through the embedding space bends little. Arithmetic alone; embeddings are not normalised.
+"""The loss of the retrieval embedder (LongLive-RAG 2026, latent autoencoder): reconstruction, a margin on the
+similarity of neighbours, and smoothness of the path through the embedding space. Embeddings are not normalized.
 
-Shapes: B chunks, S frames a chunk, C channels, H x W latent size, E latent_dim.
+Shapes: B chunks, S frames per chunk, C channels, H x W latent size, E latent_dim.
 """
 
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ EPS = 1e-8
 
 @dataclass(frozen=True)
 class LossConfig:
-    """`margin`: the cosine up to which neighbours may be alike; `window`: how many frames back a neighbour may be."""
+    """`margin`: the cosine up to which neighbours have no loss; `window`: largest distance of neighbours, in frames."""
 
     margin: float = 0.85
     delta_weight: float = 1.0
@@ -28,16 +28,16 @@ class LossConfig:
 
     def __post_init__(self) -> None:
         if not -1 <= self.margin <= 1:
-            raise ConfigError(f"loss.margin = {self.margin:g}: must be from -1 to 1, it is a cosine")
+            raise ConfigError(f"loss.margin = {self.margin:g}: must be from -1 to 1, because it is a cosine")
         for key in ("delta_weight", "smooth_weight"):
             if not 0 <= getattr(self, key) < 1e6:
                 raise ConfigError(f"loss.{key} = {getattr(self, key):g}: must be 0 or more, and below 1e6")
         if self.window < 1:
-            raise ConfigError(f"loss.window = {self.window}: must be 1 or more; delta_weight 0 leaves the term out")
+            raise ConfigError(f"loss.window = {self.window}: must be 1 or more; set delta_weight to 0 to drop the term")
 
 
 class LossParts(NamedTuple):
-    """Scalars in float32, weights already inside."""
+    """Scalars in float32, with their weights applied."""
 
     recon: Tensor
     delta: Tensor
@@ -58,7 +58,7 @@ def embedder_loss(model: LatentAutoencoder, chunk: Tensor, config: LossConfig) -
 
 
 def window_delta(path: Tensor, config: LossConfig) -> Tensor:
-    """Window Temporal Delta of embeddings [B, S, E]: how far frames up to w apart are alike beyond the margin."""
+    """Window Temporal Delta of embeddings [B, S, E]: mean excess of cosines up to w apart over the margin."""
     terms = [
         F.relu(F.cosine_similarity(path[:, k:], path[:, :-k], dim=-1, eps=EPS) - config.margin).mean()
         for k in range(1, min(path.shape[1] - 1, config.window) + 1)

@@ -1,7 +1,7 @@
-"""Muon in float32 (Jordan et al. 2024): momentum, made orthogonal by Newton-Schulz before it is applied.
+"""Muon in float32 (Jordan et al. 2024): momentum, orthogonalised by Newton-Schulz iterations before it is applied.
 
-torch.optim.Muon iterates in bfloat16, which processors without bfloat16 arithmetic emulate: measured on one such core
-it took 1.86 s of a 2.4 s step for the pocket network. This one stacks equal shapes and stays in float32.
+torch.optim.Muon iterates in bfloat16, which CPUs without bfloat16 arithmetic emulate: on one such core it took 1.86 s
+of a 2.4 s step of the pocket network. This version batches matrices of equal shape and stays in float32.
 """
 
 import torch
@@ -12,7 +12,7 @@ ITERATIONS = 5
 
 
 def orthogonalise(stack: Tensor) -> Tensor:
-    """[m, rows, columns] -> about U V^T of each matrix's singular value decomposition (singular values near 1)."""
+    """[m, rows, columns] -> approximately U V^T of each matrix's singular value decomposition."""
     tall = stack.shape[-2] > stack.shape[-1]
     x = stack.mT if tall else stack
     x = x / (x.norm(dim=(-2, -1), keepdim=True) + 1e-7)

@@ -1,11 +1,11 @@
-"""Training of the pocket backbones: flow matching with teacher forcing, from a seed, resumable.
+"""Training of the pocket backbones: flow matching with teacher forcing; seeded and resumable.
 
-Owns the loss, the optimisers and what a checkpoint holds; jobs/pocket.py gives it a locked folder and shows what it
-yields. A step is a pure function of (state, seed, step): interrupted and resumed, a training ends with the weights of
-an undisturbed one.
+Owns the loss, the optimisers and the content of checkpoints; jobs/pocket.py opens the locked folder and shows the
+reports. A step is a pure function of (state, seed, step), so a resumed training ends with the weights of an
+uninterrupted one.
 
-Recipe: v-prediction at shifted logit-normal times, a noisy and a clean stream side by side, slightly noised context
-that the network is not told about, Muon for the matrices of the blocks and AdamW for the rest, cosine from 40 %, EMA.
+Recipe: v-prediction at shifted logit-normal times, parallel noisy and clean streams, slightly noised context without a
+noise level as input, Muon for the matrices of the blocks and AdamW for the rest, cosine decay from 40 %, EMA.
 """
 
 import json
@@ -29,7 +29,7 @@ from longtake.platform.names import check_name
 from longtake.platform.store import durable
 from longtake.platform.store.training import TrainingFolder
 from longtake.trainers.muon import Muon
-from longtake.trainers.pocket_clips import Clips, Streets, draw_clips, make_streets
+from longtake.trainers.pocket_clips import Clips, TrainingScenes, draw_clips, make_scenes
 from longtake.trainers.teacher_forcing import TeacherForcing
 
 STATE = "state.pt"
@@ -37,7 +37,7 @@ STATE = "state.pt"
 
 @dataclass(frozen=True)
 class PocketConfig:
-    """A training of one pocket backbone. `memory`: train with frames of the past, not with the window alone."""
+    """Training of one pocket backbone. `memory`: also train on past frames; `streets`: number of training scenes."""
 
     name: str
     memory: bool = False
@@ -65,7 +65,7 @@ class PocketConfig:
 
 @dataclass(frozen=True)
 class StepReport:
-    """What a finished step has to say; `cpu_seconds` counts this process since its training began, resumes included."""
+    """Report of a finished step; `cpu_seconds`: CPU time since the training began, earlier runs included."""
 
     step: int
     loss: float
@@ -74,7 +74,7 @@ class StepReport:
 
 
 def learning_rate(config: PocketConfig, step: int) -> float:
-    """50 steps of warm-up, constant, then half a cosine down to zero."""
+    """50 steps of warm-up, then constant, then half a cosine to zero."""
     start = config.decay_from * config.steps
     progress = max(0.0, (step - start) / max(1.0, config.steps - start))
     warm = min(1.0, (step + 1) / 50)
@@ -103,17 +103,17 @@ def flow_loss(network: nn.Module, clips: Clips, rng: np.random.Generator, config
 
 
 class PocketTraining:
-    """Network, its moving average and optimisers; `run` yields a report per step and saves as it goes."""
+    """A network with its moving average and optimisers; `run` yields a report per step and saves checkpoints."""
 
-    def __init__(self, config: PocketConfig, streets: Streets, folder: TrainingFolder):
-        self.config, self.streets, self.folder = config, streets, folder
+    def __init__(self, config: PocketConfig, scenes: TrainingScenes, folder: TrainingFolder):
+        self.config, self.scenes, self.folder = config, scenes, folder
         torch.manual_seed(config.seed)
         self.network = CausalDiT(NETWORK)
-        start_small(self.network)
+        zero_output_layers(self.network)
         self.average = {key: value.clone() for key, value in self.network.state_dict().items()}
         matrices = [p for p in self.network.blocks.parameters() if p.ndim == 2]
-        chosen = {id(p) for p in matrices}
-        rest = [p for p in self.network.parameters() if id(p) not in chosen]
+        matrix_ids = {id(p) for p in matrices}
+        rest = [p for p in self.network.parameters() if id(p) not in matrix_ids]
         decay = config.weight_decay
         self.optimisers: list[torch.optim.Optimizer] = [
             Muon(matrices, config.lr, decay),
@@ -138,7 +138,7 @@ class PocketTraining:
         """One optimiser step; mutates the training."""
         config = self.config
         rng = np.random.Generator(np.random.Philox(key=np.array([config.seed, self.step], np.uint64)))
-        clips = draw_clips(self.streets, rng, config.clips, config.frames, config.memory)
+        clips = draw_clips(self.scenes, rng, config.clips, config.frames, config.memory)
         loss = flow_loss(self.network, clips, rng, config)
         loss.backward()
         nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
@@ -152,12 +152,12 @@ class PocketTraining:
         value = float(loss.detach())
         if not math.isfinite(value):
             raise LongtakeError(f"{self.folder.folder}: step {self.step}: the loss is {value}; lower lr")
-        self.follow()
+        self.update_average()
         return StepReport(self.step, value, rate, self.cpu_seconds)
 
     @torch.no_grad()
-    def follow(self) -> None:
-        """Move the average towards the network, faster at the start."""
+    def update_average(self) -> None:
+        """Move the average towards the network, faster in the first steps."""
         keep = min(self.config.ema, (1 + self.step) / (10 + self.step))
         for key, value in self.network.state_dict().items():
             self.average[key].lerp_(value, 1 - keep)
@@ -175,7 +175,7 @@ class PocketTraining:
         self.folder.record_checkpoint({"step": self.step})
 
     def export(self) -> Path:
-        """Write the averaged weights as float16, and what made them as metadata; returns the file."""
+        """Write the averaged weights as float16, with the config as metadata; returns the file."""
         facts = {"config": json.dumps(asdict(self.config)), "cpu_seconds": f"{self.cpu_seconds:.0f}"}
         weights = {key: value.half().contiguous() for key, value in self.average.items()}
         with durable.replacing(self.folder.weights) as temp:
@@ -204,9 +204,7 @@ def adopt_early_state(config: PocketConfig, folder: TrainingFolder) -> None:
         return
     state = torch.load(folder.early_state, weights_only=True)
     if state["config"] != asdict(config):
-        raise ConfigError(
-            f"{folder.early_state}: was made by another config; choose another name, or delete the folder"
-        )
+        raise ConfigError(f"{folder.early_state}: was made by another config; choose another name or delete the folder")
     with folder.saving(state["step"]) as to:
         shutil.copyfile(folder.early_state, to / STATE)
     folder.record_checkpoint({"step": state["step"]})
@@ -215,21 +213,21 @@ def adopt_early_state(config: PocketConfig, folder: TrainingFolder) -> None:
 
 @torch.no_grad()
 def held_out_loss(training: PocketTraining, rounds: int = 32) -> float:
-    """Loss of the averaged weights on streets that the training never saw, laid out as the training's own clips."""
+    """Loss of the averaged weights on scenes outside the training set, with the context layouts of the training."""
     config, network = training.config, CausalDiT(NETWORK)
     network.load_state_dict(training.average)
-    unseen = make_streets(64, lambda done: None, first=training.config.streets)
+    scenes = make_scenes(64, lambda done: None, first=training.config.streets)
     losses = []
     for i in range(rounds):
         rng = np.random.Generator(np.random.Philox(key=np.array([config.seed + 1, i], np.uint64)))
-        clips = draw_clips(unseen, rng, 4, config.frames, config.memory)
+        clips = draw_clips(scenes, rng, 4, config.frames, config.memory)
         losses.append(float(flow_loss(network, clips, rng, config)))
     return sum(losses) / len(losses)
 
 
 @torch.no_grad()
-def start_small(network: CausalDiT) -> None:
-    """Gates and the head start at zero, so that every layer starts as the identity."""
+def zero_output_layers(network: CausalDiT) -> None:
+    """Set gates and the head to zero, so that every layer starts as the identity."""
     for layer in network.layers():
         layer.modulation.zero_()
     network.time_projection.get_parameter("1.weight").mul_(0.1)

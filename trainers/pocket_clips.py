@@ -1,10 +1,10 @@
-"""Training clips of the pocket world: streets, camera walks, and the layout of each block's context.
+"""Training clips of the pocket world: scenes, camera walks, and the layout of each block's context.
 
-Everything a step needs is drawn from a generator keyed by (seed, step), so a resumed training sees what an undisturbed
-one would have. `window` layouts show the sliding window alone; `memory` layouts also put frames of the past at
-time index 0, some that show what the block is about to see and some that do not, and sometimes none.
+The random draws of a step use a generator keyed by (seed, step), so a resumed training sees the same data as an
+uninterrupted one. `window` layouts contain the sliding window only; `memory` layouts add past frames at time index 0:
+some relevant to the block, some irrelevant, and sometimes none.
 
-Shapes: B clips, F frames, K blocks of n = 3 frames, X context places: sink, 8 local, memory.
+Shapes: B clips, F frames, K blocks of n = 3 frames, X context slots: sink, 8 local, memory.
 """
 
 from collections.abc import Callable
@@ -28,45 +28,45 @@ LONGEST_SEGMENT = 8
 
 
 @dataclass(frozen=True)
-class Streets:
-    """Encoded training panoramas [P, 96, C] and the text tokens [P, 2, 8] of each."""
+class TrainingScenes:
+    """Encoded training panoramas [P, 96, C] and their text tokens [P, 2, 8]."""
 
     columns: Tensor
     text: Tensor
 
 
-def make_streets(count: int, tick: Callable[[int], None], first: int = 0) -> Streets:
-    """Draw and encode training streets `first` .. `first + count`; `tick(done)` is called as they come."""
+def make_scenes(count: int, tick: Callable[[int], None], first: int = 0) -> TrainingScenes:
+    """Draw and encode `count` training scenes, from number `first` on; calls `tick(done)` after each."""
     codec, columns, text = PocketCodec(), [], []
     for i in range(count):
         sky, material = SKIES[i % len(SKIES)], MATERIALS[i // len(SKIES) % len(MATERIALS)]
         columns.append(codec.encode_panorama(panorama(sky, material, TRAINING_SEEDS_FROM + first + i)))
         text.append(torch.from_numpy(PocketPrompt(sky, material, ()).text_tokens()))
         tick(i + 1)
-    return Streets(torch.stack(columns), torch.stack(text))
+    return TrainingScenes(torch.stack(columns), torch.stack(text))
 
 
 @dataclass(frozen=True)
 class Clips:
-    """One step's clips: latents [B, F, C, 1, 8], text [B, 2, 8], and who sees whom."""
+    """The clips of one step: latents [B, F, C, 1, 8], text [B, 2, 8], and their context layout."""
 
     latents: Tensor
     text: Tensor
     layout: Layout
 
 
-def draw_clips(streets: Streets, rng: np.random.Generator, clips: int, frames: int, memory: bool) -> Clips:
-    """Clips along random walks from random places of random streets."""
-    which = torch.from_numpy(rng.integers(0, len(streets.columns), clips))
+def draw_clips(scenes: TrainingScenes, rng: np.random.Generator, clips: int, frames: int, memory: bool) -> Clips:
+    """Clips along random walks from random positions in random scenes."""
+    which = torch.from_numpy(rng.integers(0, len(scenes.columns), clips))
     camera = np.stack([walk(rng, frames) for _ in range(clips)])
     places = torch.from_numpy((camera[:, :, None] + np.arange(VIEW_COLUMNS)) % COLUMNS)
-    views = streets.columns[which[:, None, None], places]
+    views = scenes.columns[which[:, None, None], places]
     layout = memory_layout(rng, camera) if memory else window_layout(rng, camera)
-    return Clips(views.transpose(-1, -2).unsqueeze(-2).contiguous(), streets.text[which], layout)
+    return Clips(views.transpose(-1, -2).unsqueeze(-2).contiguous(), scenes.text[which], layout)
 
 
 def walk(rng: np.random.Generator, frames: int) -> np.ndarray:
-    """Camera columns [F]: one column a frame, turning after 1 to 8 blocks, starting anywhere."""
+    """Camera columns [F]: a random start, one column per frame, a turn after every 1 to 8 blocks."""
     blocks = frames // BLOCK
     lengths = rng.integers(1, LONGEST_SEGMENT + 1, blocks)
     signs = rng.choice([-1, 1]) * (-1) ** np.arange(blocks)
@@ -75,7 +75,7 @@ def walk(rng: np.random.Generator, frames: int) -> np.ndarray:
 
 
 def wrap(columns: np.ndarray) -> np.ndarray:
-    """Columns counted the short way round the street."""
+    """Columns as the shortest signed offset around the panorama."""
     return (columns + COLUMNS // 2) % COLUMNS - COLUMNS // 2
 
 
@@ -91,7 +91,7 @@ def window_places(camera: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarra
 
 
 def window_layout(rng: np.random.Generator, camera: np.ndarray) -> Layout:
-    """The window alone; half of the clips keep the sink at its absolute distance, half at the window's start."""
+    """The window alone; half of the clips place the sink at its absolute distance, half at the start of the window."""
     frames, times, valid = window_places(camera)
     absolute = rng.random(len(camera)) < 0.5
     blocks = np.arange(frames.shape[1])
@@ -100,7 +100,7 @@ def window_layout(rng: np.random.Generator, camera: np.ndarray) -> Layout:
 
 
 def memory_layout(rng: np.random.Generator, camera: np.ndarray) -> Layout:
-    """Seven blocks in ten trade all but two local frames for up to six of the past; the others are plain windows."""
+    """70 % of the blocks replace all but two local frames by up to six past frames; the others are plain windows."""
     frames, times, valid = window_places(camera)
     recalls = rng.random(frames.shape[:2]) < 0.7
     used = np.minimum(np.arange(frames.shape[1]) * BLOCK + BLOCK, SIZE)[None, :, None]
@@ -112,7 +112,7 @@ def memory_layout(rng: np.random.Generator, camera: np.ndarray) -> Layout:
 
 
 def recall(rng: np.random.Generator, camera: np.ndarray, recalls: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Frames of the past [B, K, 6] and which of them are shown: a random share is relevant, a random number is kept."""
+    """Past frames [B, K, 6] and the mask of those in use; both their number and their relevance are random."""
     clips, blocks = recalls.shape
     frames, shown = np.zeros((clips, blocks, MEMORY), dtype=np.int64), np.zeros((clips, blocks, MEMORY), dtype=bool)
     for b, k in zip(*np.nonzero(recalls), strict=True):
@@ -123,13 +123,13 @@ def recall(rng: np.random.Generator, camera: np.ndarray, recalls: np.ndarray) ->
         relevant = np.abs(offsets) < VIEW_COLUMNS
         chance = np.where(relevant, rng.random() * 8, 1.0) * rng.random(past)
         count = min(past, rng.integers(0, MEMORY + 1))
-        picked = np.argsort(-chance)[:count]
-        frames[b, k, :count], shown[b, k, :count] = picked, True
+        selected = np.argsort(-chance)[:count]
+        frames[b, k, :count], shown[b, k, :count] = selected, True
     return frames, shown
 
 
 def finish(camera: np.ndarray, frames: np.ndarray, times: np.ndarray, valid: np.ndarray) -> Layout:
-    """Add columns, counted from each block's first frame, and the queries' own places."""
+    """Add columns, relative to each block's first frame, and the positions of the queries."""
     clips, blocks = frames.shape[:2]
     by_block = camera.reshape(clips, blocks, BLOCK)
     columns = wrap(camera[np.arange(clips)[:, None, None], frames] - by_block[..., :1])

@@ -1,8 +1,8 @@
-"""Attention for teacher forcing: every block of a clip is a target, all in one pass of the network.
+"""Attention for teacher forcing: one pass of the network trains on every block of a clip.
 
-A clip goes through twice, side by side: noisy (what is predicted) and clean (what later blocks attend). Each block
-sees the clean keys of the frames that its layout names, and its own frames in its own stream, exactly as the sampler's
-context buffer would show them. The layout decides everything; this file only gathers, rotates and masks.
+The input has two streams of the clip: noisy (to predict) and clean (context of later blocks). A block attends the clean
+keys of the frames in its layout, and its own frames in its own stream, as in the sampler's context buffer. The layout
+makes all decisions; this file only gathers, rotates and masks.
 
 Shapes: B clips, K blocks of n frames, X context frames a block, T tokens a frame, h heads, d head dim, c = d / 2 pairs.
 """
@@ -19,9 +19,9 @@ from longtake.platform.models.spec import DiTSpec
 
 @dataclass(frozen=True)
 class Layout:
-    """Who sees whom. Integer tensors; `valid` is bool. Columns count from the block's first frame."""
+    """The context of every block. Integer tensors; `valid` is bool. Columns are relative to the block's first frame."""
 
-    frames: Tensor  # [B, K, X] frame of the clip behind each context place
+    frames: Tensor  # [B, K, X] frame of the clip in each context slot
     times: Tensor  # [B, K, X]
     columns: Tensor  # [B, K, X]
     valid: Tensor  # [B, K, X]
@@ -32,7 +32,7 @@ class Layout:
 def rotations(times: Tensor, columns: Tensor, spec: DiTSpec) -> Tensor:
     """Cosines and sines [B, K, frames * T, c, 2] of frames at `times` whose left edge is at `columns`."""
     if spec.token_rows != 1:
-        raise ValueError(f"teacher forcing places one row of tokens, not {spec.token_rows}")
+        raise ValueError(f"teacher forcing supports one row of tokens, not {spec.token_rows}")
     over_time = axis_angles(times.flatten(), spec.split[0], spec.rope_theta).unflatten(0, times.shape)
     places = (columns.unsqueeze(-1) + torch.arange(spec.token_columns)).flatten()
     over_columns = axis_angles(places, spec.split[2], spec.rope_theta).unflatten(0, (*columns.shape, -1))
@@ -52,7 +52,7 @@ class TeacherForcing:
         self.mask = self.visible()
 
     def visible(self) -> Tensor:
-        """Bool [B * K, 1, 2 n T, X T + 2 n T]: the context where valid, then each stream its own frames only."""
+        """Bool mask [B * K, 1, 2 n T, X T + 2 n T]: valid context, then the own frames of the same stream."""
         own = self.block * self.tokens
         context = self.layout.valid.flatten(0, 1).repeat_interleave(self.tokens, dim=-1)
         context = context[:, None, :].expand(-1, 2 * own, -1)

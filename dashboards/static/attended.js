@@ -1,7 +1,7 @@
-// The map of what each block attended: a row per block, downward; attended latent frames to the right, both in seconds.
+// The attention map: one row per block from top to bottom, attended latent frames to the right, both in seconds.
 //
-// It is drawn on a canvas: with 960 frames in 800 pixels a chart's heat map drops cells, and here each stays visible.
-// Retrieved frames are coloured by similarity and lie over the greys of sink, window and the block's own frames.
+// It is drawn on a canvas, because a Plotly heat map of 960 frames in 800 pixels drops cells; here each stays visible.
+// Retrieved frames are coloured by similarity, above the greys of sink, window and the block's own frames.
 
 import { el } from "./dom.js";
 import { known } from "./format.js";
@@ -14,12 +14,12 @@ const STEPS = [0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 1200, 3600];
 
 export class AttendedMap {
   /**
-   * Draws into `box`. `blocks`: rows of the trace; `frames`: latent frames in all; `clock`: their times;
-   * `range`: [low, high] similarity of the colours, or null; `tell(block, entry)`: text for the
-   * pointer; `onPick(block)`: a click.
+   * Draws into `box`. `blocks`: rows of the trace; `frames`: number of latent frames; `clock`: their times;
+   * `range`: [low, high] similarity of the colour scale, or null; `describe(block, entry)`: text of the tooltip;
+   * `onPick(block)`: handler of clicks.
    */
-  constructor(box, { blocks, frames, clock, range, tell, onPick }) {
-    Object.assign(this, { box, blocks, frames, clock, range, tell, selected: 0 });
+  constructor(box, { blocks, frames, clock, range, describe, onPick }) {
+    Object.assign(this, { box, blocks, frames, clock, range, describe, selected: 0 });
     this.canvas = el("canvas", { role: "img", "aria-label": "Frames that each block attended",
       onpointermove: (event) => this.#hover(event), onpointerleave: () => this.#hide(),
       onclick: (event) => onPick(this.#blockAt(event)) });
@@ -43,7 +43,7 @@ export class AttendedMap {
     this.theme.removeEventListener("change", this.redraw);
   }
 
-  /** Draws all of it, as large as the box is now. */
+  /** Draws the whole map at the current size of the box. */
   draw() {
     const { width, height } = this.box.getBoundingClientRect();
     if (width < 1) return;
@@ -62,7 +62,7 @@ export class AttendedMap {
     this.#compose();
   }
 
-  /** The drawn cells with the selected block marked. */
+  /** Shows the drawn cells and marks the selected block. */
   #compose() {
     if (!this.w) return;
     const pen = this.canvas.getContext("2d");
@@ -152,7 +152,7 @@ export class AttendedMap {
     pen.restore();
   }
 
-  /** Where a latent frame is on the axis of blocks. */
+  /** The position of a latent frame on the axis of blocks. */
   #yOf(frame) {
     return MARGIN.top + (frame / this.frames) * this.h;
   }
@@ -163,27 +163,27 @@ export class AttendedMap {
     return Math.max(0, Math.min(block, this.blocks.length - 1));
   }
 
-  /** {block, entry} nearest to the pointer, in its row or one so thin that it is as good as the same; null if none. */
+  /** {block, entry} nearest to the pointer, in its row or in thin rows beside it; null if there is none. */
   #entryAt(event) {
     const { left, top } = this.canvas.getBoundingClientRect();
     const [x, y] = [event.clientX - left, event.clientY - top];
     const near = this.#blockAt(event);
     const rows = Math.ceil((REACH_PX / 2 / this.h) * this.blocks.length);
-    let found = null;
+    let nearest = null;
     let least = REACH_PX;
     for (let block = Math.max(0, near - rows); block <= Math.min(near + rows, this.blocks.length - 1); block++) {
       this.blocks[block].attended.forEach(([frame], entry) => {
         const far = Math.hypot(this.#x(frame + 0.5) - x, this.#y(block + 0.5) - y);
-        if (far < least) [least, found] = [far, { block, entry }];
+        if (far < least) [least, nearest] = [far, { block, entry }];
       });
     }
-    return found;
+    return nearest;
   }
 
   #hover(event) {
-    const found = this.#entryAt(event);
-    if (!found) return this.#hide();
-    this.tip.textContent = this.tell(found.block, found.entry);
+    const nearest = this.#entryAt(event);
+    if (!nearest) return this.#hide();
+    this.tip.textContent = this.describe(nearest.block, nearest.entry);
     this.tip.hidden = false;
     const { left, top, width } = this.box.getBoundingClientRect();
     const x = Math.min(event.clientX - left + 14, width - this.tip.offsetWidth - 4);
@@ -208,7 +208,7 @@ function variable(name) {
   return getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 }
 
-/** The colour at `at`, from 0 to 1, between '#rrggbb' stops that lie evenly. */
+/** The colour at `at`, from 0 to 1, between evenly spaced '#rrggbb' stops. */
 function mixed(stops, at) {
   const place = at * (stops.length - 1);
   const i = Math.min(Math.floor(place), stops.length - 2);

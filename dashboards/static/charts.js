@@ -1,6 +1,6 @@
-// Charts: the only user of Plotly, which is loaded with the first one. Colours come from the style sheet's variables.
+// Charts: the only user of Plotly, which is loaded with the first chart. Colours are variables of the style sheet.
 //
-// Texts are shown as they are: Plotly reads a little markup in names and labels, so they are escaped on the way in.
+// Plotly interprets markup in names and labels, so all texts are escaped.
 
 const SERIES = [
   "--series-1",
@@ -34,7 +34,7 @@ export async function lines(node, options) {
   if (options.cursor !== undefined) setCursor(node, options.cursor);
 }
 
-/** Moves the upright line to x, or takes it away (null). Cheap enough for every frame of a video. */
+/** Moves the vertical line to x, or hides it (null). Cheap enough to call for every frame of a video. */
 export function setCursor(node, x) {
   const chart = drawn.get(node);
   if (!chart) return;
@@ -49,7 +49,7 @@ export function setCursor(node, x) {
   Object.assign(chart.line.style, { transform: `translateX(${left}px)`, top: `${t}px`, height: `${h}px` });
 }
 
-/** Takes the chart away and lets go of it. */
+/** Removes the chart and frees its resources. */
 export function clear(node) {
   if (!drawn.delete(node)) return;
   globalThis.Plotly?.purge(node);
@@ -85,7 +85,7 @@ function plotly() {
     const version = document.documentElement.dataset.plotly ?? "";
     script.src = `static/plotly.min.js?v=${encodeURIComponent(version)}`;
     script.onload = resolve;
-    script.onerror = () => reject(new Error("plotly.min.js could not be loaded from the server"));
+    script.onerror = () => reject(new Error("plotly.min.js could not be loaded from the server; reload the page"));
     document.head.append(script);
   });
   return loading;
@@ -136,13 +136,13 @@ function withBand(one, shade) {
     hovertemplate: "%{y:.4g}<extra>%{fullData.name}</extra>",
   };
   if (!one.low || !one.high) return [line];
-  const told = one.x.map((_, i) => i).filter((i) => one.low[i] !== null && one.high[i] !== null);
-  const back = [...told].reverse();
+  const bounded = one.x.map((_, i) => i).filter((i) => one.low[i] !== null && one.high[i] !== null);
+  const back = [...bounded].reverse();
   const edge = {
     type: "scatter",
     mode: "lines",
-    x: [...told, ...back].map((i) => one.x[i]),
-    y: [...told.map((i) => one.low[i]), ...back.map((i) => one.high[i])],
+    x: [...bounded, ...back].map((i) => one.x[i]),
+    y: [...bounded.map((i) => one.low[i]), ...back.map((i) => one.high[i])],
     fill: "toself",
     line: { width: 0 },
     fillcolor: shade,
@@ -151,7 +151,7 @@ function withBand(one, shade) {
     showlegend: false,
     legendgroup: name,
   };
-  return told.length ? [edge, line] : [line];
+  return bounded.length ? [edge, line] : [line];
 }
 
 function colour(i) {
@@ -162,7 +162,7 @@ function variable(name) {
   return name.startsWith("--") ? getComputedStyle(document.documentElement).getPropertyValue(name).trim() : name;
 }
 
-/** Text that Plotly shows as it is; a line break stays one. */
+/** Text that Plotly shows unchanged, with its line breaks. */
 function plain(text) {
   return String(text).replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;").replaceAll("\n", "<br>");
 }

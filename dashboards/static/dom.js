@@ -1,8 +1,8 @@
-// Building the page. Whatever comes from the store enters it here, as text nodes and attributes, never as markup.
+// Builds the page. All data of the store is inserted here, as text nodes and attributes, never as markup.
 
 const SVG = "http://www.w3.org/2000/svg";
 
-/** An element. `on...` attributes are listeners, `style` and `dataset` objects; `false` and `null` leave one out. */
+/** An element. `on...` attributes are listeners, `style` and `dataset` are objects; `false` and `null` are skipped. */
 export function el(tag, attributes, ...children) {
   return filled(document.createElement(tag), attributes, children);
 }
@@ -11,20 +11,20 @@ export function svg(tag, attributes, ...children) {
   return filled(document.createElementNS(SVG, tag), attributes, children);
 }
 
-/** Replaces what `node` holds. */
+/** Replaces the children of `node`. */
 export function fill(node, ...children) {
   node.replaceChildren(...nodes(children));
   return node;
 }
 
-/** Replaces what `node` holds, and gives the focus back to what takes the place of the control that had it. */
+/** Replaces the children of `node`, and focuses the control that replaces the focused one. */
 export function refill(node, ...children) {
   const key = node.contains(document.activeElement) ? selectorOf(document.activeElement) : null;
   fill(node, ...children);
   if (key) node.querySelector(key)?.focus({ preventScroll: true });
 }
 
-/** A labelled drop-down. `options`: values, or [value, text] pairs. */
+/** A labelled drop-down list. `options`: values, or [value, text] pairs. */
 export function choice(label, options, value, onChange, attributes = {}) {
   const pairs = options.map((option) => (Array.isArray(option) ? option : [option, option]));
   const select = el("select", { ...attributes, onchange: () => onChange(select.value) });
@@ -34,7 +34,7 @@ export function choice(label, options, value, onChange, attributes = {}) {
   return el("label", { class: "choice" }, el("span", {}, label), select);
 }
 
-/** A row of buttons of which one is pressed. `options`: [value, text, title] triples. */
+/** A group of buttons with one pressed. `options`: [value, text, title] triples. */
 export function toggle(label, options, value, onChange, attributes = {}) {
   const buttons = options.map(([key, text, title]) =>
     el(
@@ -46,12 +46,12 @@ export function toggle(label, options, value, onChange, attributes = {}) {
   return el("div", { class: "toggle", role: "group", "aria-label": label, ...attributes }, ...buttons);
 }
 
-/** A box that says why there is nothing, or what went wrong. */
+/** A box with the reason for an empty view, or with an error. */
 export function notice(text, kind = "empty") {
   return el("p", { class: `notice ${kind}`, role: kind === "error" ? "alert" : null }, text);
 }
 
-/** How a control is found again: by its id, or by its data-key, -value, -sort or -pick within what has an id. */
+/** The CSS selector of a control: its id, or its data-key, -value, -sort or -pick inside an element with an id. */
 function selectorOf(control) {
   if (control.id) return `#${CSS.escape(control.id)}`;
   const name = ["key", "value", "sort", "pick"].find((one) => one in control.dataset);

@@ -1,5 +1,5 @@
-// An embedder's evaluation as figures and a table, from its report (eval.json) and from nothing else.
-// Every descriptor has one colour in all figures; the controls are grey or dashed.
+// An embedder evaluation as figures and a table, from its report (eval.json) alone.
+// Every descriptor has the same colour in all figures; controls are grey or dashed.
 
 import { lines } from "./charts.js";
 import { el } from "./dom.js";
@@ -15,11 +15,11 @@ const CONTROLS = {
 const OWN = ["--series-1", "--series-3", "--series-4", "--series-5", "--series-6", "--series-7"];
 const SHARES = ["recall", "shifted_recall", "precision", "shifted_precision", "coverage"];
 const HINTS = {
-  recall: "share of the frames that show the query's view that are retrieved",
-  shifted_recall: "recall with copies of the query's own view taken away",
+  recall: "share of blocks that retrieve a frame with the query's view",
+  shifted_recall: "recall without copies of the query",
   precision: "share of the retrieved frames that show the query's view",
-  shifted_precision: "precision with copies of the query's own view taken away",
-  coverage: "share of the columns that come into view next that the retrieved frames show",
+  shifted_precision: "precision without copies of the query",
+  coverage: "share of the next new columns that the retrieved frames show",
 };
 
 /** [{heading, text, draw(node)}] */
@@ -30,8 +30,8 @@ export function charts(report) {
   const apart = report.config.window.size;
   return [
     {
-      heading: "How alike are neighbours?",
-      text: "similarity against distance, up to 48 latent frames",
+      heading: "Similarity of neighbouring frames",
+      text: "against distance, up to 48 latent frames",
       draw: (node) =>
         similarity(
           node,
@@ -42,8 +42,8 @@ export function charts(report) {
         ),
     },
     {
-      heading: "Over the rest of the video",
-      text: "similarity against distance, beyond 48 latent frames",
+      heading: "Similarity of distant frames",
+      text: "against distance, beyond 48 latent frames",
       draw: (node) =>
         similarity(
           node,
@@ -54,19 +54,19 @@ export function charts(report) {
         ),
     },
     {
-      heading: "Does similarity mean content?",
+      heading: "Similarity against shared content",
       text: `pairs at least ${apart} latent frames apart`,
       draw: (node) => similarity(node, report, shared, (row) => row.from, "columns that both frames show", true),
     },
     {
       heading: "Coverage over the video",
-      text: "do the retrieved frames show what comes into view next?",
+      text: "share of the next new columns that the retrieved frames show",
       draw: (node) => coverage(node, report),
     },
   ];
 }
 
-/** A row per descriptor: the measures with bars; value, interval, n and the difference to the base on hover. */
+/** A row of measures per descriptor; value, interval, n and the difference to the base on hover. */
 export function measures(report) {
   const shown = styles(report);
   const head = SHARES.map((name) =>
@@ -158,7 +158,7 @@ function similarity(node, report, part, place, xTitle, markers = false) {
   return lines(node, { series: series.filter((one) => one.x.length), xTitle, yTitle: "mean cosine similarity" });
 }
 
-/** The parts of the videos side by side, since they are of unequal length. */
+/** Coverage by part of the video; parts are evenly spaced, because their lengths differ. */
 function coverage(node, report) {
   const rows = report.measures.filter((row) => row.measure === "coverage");
   const key = (row) => `${row.from_s} to ${row.to_s} s`;
@@ -189,7 +189,7 @@ function coverage(node, report) {
   });
 }
 
-/** Label -> colour and dash, in the report's order. */
+/** Label -> colour and dash, in the order of the report. */
 function styles(report) {
   const labels = Object.keys(report.config.descriptors);
   const own = labels.filter((label) => !Object.hasOwn(CONTROLS, label));

@@ -1,11 +1,11 @@
-// News from the server as it comes. The browser reconnects by itself after a lost connection; after an answer that is
-// an error it gives up, so the feed begins again, more slowly every time.
+// Server-sent events. The browser reconnects after a lost connection, but not after an error response; the feed then
+// reconnects itself with increasing delays.
 
 const FIRST_MS = 1000;
 const SLOWEST_MS = 30000;
 
 export class Feed {
-  /** `onNews(object)`; `onGone(reason)`: there will be no more; `onLink(linked)`: the connection came or went. */
+  /** `onNews(object)`; `onGone(reason)`: the stream has ended; `onLink(linked)`: connected or disconnected. */
   constructor(url, { onNews, onGone, onLink }) {
     Object.assign(this, { url, onNews, onGone, onLink, wait: FIRST_MS });
     this.open();

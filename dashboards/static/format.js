@@ -1,9 +1,9 @@
-// Numbers and times as text. What has no value is a dash, never a zero.
+// Formats numbers and times. A missing value is a dash, never a zero.
 
 export const DASH = "–";
 const MINUS = "−";
 
-/** About `digits` significant digits, without an exponent where none is needed; only zero is told as zero. */
+/** About `digits` significant digits, with an exponent only where needed; only zero is shown as 0. */
 export function number(value, digits = 4) {
   if (!known(value)) return DASH;
   if (value === 0) return "0";
@@ -14,7 +14,7 @@ export function number(value, digits = 4) {
   return minus(Number(text) ? text : value.toFixed(1 - Math.floor(Math.log10(size))));
 }
 
-/** Alike for a column: as many places as give its largest value `digits` significant digits. */
+/** A formatter for a column: the decimal places that give its largest value `digits` significant digits. */
 export function column(values, digits = 4) {
   const largest = Math.max(0, ...values.filter(known).map(Math.abs));
   if (!largest || largest >= 1e6 || largest < 1e-3) return (value) => number(value, digits);
@@ -23,7 +23,7 @@ export function column(values, digits = 4) {
   return (value) => (known(value) && !lost(value) ? minus(value.toFixed(places)) : number(value, digits));
 }
 
-/** With a sign, for differences. */
+/** A number with its sign, for differences. */
 export function signed(value, digits = 3) {
   return known(value) && value > 0 ? `+${number(value, digits)}` : number(value, digits);
 }
@@ -58,7 +58,7 @@ export function ago(stamp) {
   return when(stamp);
 }
 
-/** Date and minute, here. */
+/** Date, hour and minute in local time. */
 export function when(stamp) {
   const then = new Date(stamp ?? NaN);
   if (Number.isNaN(then.getTime())) return DASH;

@@ -1,11 +1,11 @@
-// How average ranks moved: a card for the runs of a sweep, one for the sweeps of the store.
+// Changes of average ranks: one card for the runs of a sweep, one for the sweeps of the store.
 
 import { spark } from "./leaderboard_parts.js";
 import { el } from "./dom.js";
 import { ago, count, rank } from "./format.js";
 import { comparable } from "./ranking.js";
 
-/** How ranks moved between the runs of this sweep and between sweeps, where they are told of more than one. */
+/** Draws the changes of ranks between the runs of this sweep and between sweeps, if there are several. */
 export async function drawMoves(box, shown, sweep, app) {
   const mine = runsOfSweep(shown);
   if (mine) box.append(mine);
@@ -54,8 +54,8 @@ function betweenSweeps(moves, sweep) {
     "moves-sweeps",
     "Between sweeps",
     [
-      ...(cells.length ? ["average rank among each sweep's own cells, for cells that are in several"] : []),
-      ...(leftOut ? [`${count(leftOut, "sweep")} of other prompts or settings left out`] : []),
+      ...(cells.length ? ["average rank among the cells of each sweep, for cells in several sweeps"] : []),
+      ...(leftOut ? [`${count(leftOut, "sweep")} with other prompts or settings left out`] : []),
     ].join("; "),
     el("tr", {}, el("th", { class: "name" }, "Cell"), el("th", {}, ""), ...sweeps.map((name) => el("th", {}, name))),
     rows,

@@ -1,4 +1,4 @@
-// Parts of the leaderboard: the bar of a rank, the path of a rank, the way to Compare, reasons for missing values.
+// Parts of the leaderboard: rank bars, rank histories, links to Compare, reasons for missing values.
 
 import { svg } from "./dom.js";
 import { known, rank, words } from "./format.js";
@@ -8,7 +8,7 @@ const HEIGHT = 14;
 const MOST_COMPARED = 4;
 const MOST_REASONS = 8;
 
-/** Where a rank lies between 1 and `size`, with its interval. */
+/** A rank between 1 and `size` as a bar, with its interval. */
 export function rankBar(value, bounds, size) {
   if (!known(value)) return null;
   const at = (r) => 4 + ((r - 1) / Math.max(1, size - 1)) * (WIDTH - 8);
@@ -25,7 +25,7 @@ export function rankBar(value, bounds, size) {
   );
 }
 
-/** Ranks over runs as a line, 1 on top; a gap where there is none. */
+/** Ranks over runs as a line, with 1 on top; missing ranks are gaps. */
 export function spark(ranks, size) {
   const x = (i) => 4 + (i / Math.max(1, ranks.length - 1)) * (WIDTH - 8);
   const y = (r) => 3 + ((r - 1) / Math.max(1, size - 1)) * (HEIGHT + 2);
@@ -41,23 +41,23 @@ export function spark(ranks, size) {
   );
 }
 
-/** Goes to Compare with the row's take of the first prompt, and those of the best other methods of its backbone. */
+/** Opens Compare with the row's take of the first prompt and the takes of the best other methods of its backbone. */
 export async function compareTakes(row, shown, sweep, app) {
   try {
     const takes = await takesOf(row, sweep, app);
     const methods = [row.method, ...othersOf(row, shown)];
-    const found = methods
+    const compared = methods
       .map((method) => takes.find((take) => take.method === method))
       .filter(Boolean)
       .slice(0, MOST_COMPARED);
-    if (!found.length) throw new Error(`${row.cell}: no video is made yet`);
-    location.hash = app.link("compare", { sweep: sweep.name, takes: found.map((take) => take.id).join(",") });
+    if (!compared.length) throw new Error(`${row.cell}: no video yet`);
+    location.hash = app.link("compare", { sweep: sweep.name, takes: compared.map((take) => take.id).join(",") });
   } catch (error) {
     app.say(error.message, "error");
   }
 }
 
-/** Made takes of the row's backbone and length, of the first prompt that the row has a video of. */
+/** Takes with a video of the row's backbone and length, for the first prompt of which the row has a video. */
 async function takesOf(row, sweep, app) {
   const where = { backbone: row.backbone, seconds: row.seconds };
   const mine = await app.api(`sweeps/${sweep.name}/takes`, { ...where, method: row.method, limit: 100 });
@@ -78,31 +78,31 @@ function othersOf(row, shown) {
   return [...rows].sort((a, b) => place(a) - place(b)).map((one) => one.method);
 }
 
-/** Lines that say why values are missing: one per metric that no cell has, one per cell that lacks one. */
+/** Reasons for missing values: one line per metric without any value, one per cell with a missing value. */
 export async function reasonsOf(shown, sweep, app) {
   const rows = shown.groups.flatMap((group) => group.rows);
   if (!rows.length) return [];
-  const never = shown.unscored.map((name) => ({ row: rows[0], name, said: `no cell has a value of ${words(name)}` }));
+  const never = shown.unscored.map((name) => ({ row: rows[0], name, text: `no cell has a value of ${words(name)}` }));
   const gaps = rows.flatMap((row) =>
     shown.metrics.filter((name) => !known(row.metrics[name].score)).map((name) => gapOf(row, name)),
   );
-  const told = [...never, ...gaps];
-  const lines = await Promise.all(told.slice(0, MOST_REASONS).map((gap) => lineOf(gap, shown, sweep, app)));
-  const rest = told.length - lines.length;
+  const missing = [...never, ...gaps];
+  const lines = await Promise.all(missing.slice(0, MOST_REASONS).map((gap) => lineOf(gap, shown, sweep, app)));
+  const rest = missing.length - lines.length;
   return [...lines, ...(rest > 0 ? [`and ${rest} more without a value`] : [])];
 }
 
 function gapOf(row, name) {
   const { missing, scored } = row.metrics[name];
-  return { row, name, said: `${row.cell}, ${words(name)}: no value in ${missing} of ${missing + scored} takes` };
+  return { row, name, text: `${row.cell}, ${words(name)}: no value in ${missing} of ${missing + scored} takes` };
 }
 
-async function lineOf({ row, name, said }, shown, sweep, app) {
+async function lineOf({ row, name, text }, shown, sweep, app) {
   const why = await reasonOf(row, name, shown, sweep, app).catch((error) => error.message);
-  return why ? `${said}: ${why}` : said;
+  return why ? `${text}: ${why}` : text;
 }
 
-/** What the scores of the cell's first take say; null where they say nothing. */
+/** The reason in the scores of the cell's first take; null if there is none. */
 async function reasonOf(row, name, shown, sweep, app) {
   const where = { backbone: row.backbone, method: row.method, seconds: row.seconds, limit: 1 };
   const first = (await app.api(`sweeps/${sweep.name}/takes`, where)).takes[0];
@@ -110,5 +110,5 @@ async function reasonOf(row, name, shown, sweep, app) {
   const take = await app.api(`sweeps/${sweep.name}/takes/${first.id}`);
   const scores = take.scores[shown.suite];
   if (!scores) return take.failures.at(-1) ?? "not scored yet";
-  return scores.errors?.[name] ?? (name in scores.metrics ? null : "it does not apply to these takes");
+  return scores.errors?.[name] ?? (name in scores.metrics ? null : "does not apply to these takes");
 }

@@ -1,4 +1,4 @@
-// The table of the leaderboard. A number tells its value, interval and n on hover; a row leads to Compare.
+// The table of the leaderboard. Numbers show their value, interval and n on hover; rows link to Compare.
 
 import { compareTakes, rankBar } from "./leaderboard_parts.js";
 import { el, notice } from "./dom.js";
@@ -73,7 +73,7 @@ function heads(shown, key, worst, app) {
     "tr",
     {},
     head("cell", "Cell", "Sort by name", "name"),
-    head("rank", "Average rank", "Mean over the metrics of the rank, 1 is best, with its 95 % interval", "name"),
+    head("rank", "Average rank", "Mean rank over the metrics (1 is best), with its 95 % interval", "name"),
     ...shown.metrics.map((name) => head(name, `${words(name)}\u00a0${arrow(name)}`, `${name}: ${better(name)}`)),
     ...shown.drifts.map((name) =>
       head(`drift.${name}`, words(name), `${DRIFTS[shown.driftKey].help} of ${name}`, "drift"),
@@ -134,7 +134,7 @@ function averageRank(row, group, shown) {
   );
 }
 
-/** What the average is over: the metrics that the row has a rank in. */
+/** The number of metrics in the average: those in which the row has a rank. */
 export function overOf(row, shown) {
   const ranked = shown.metrics.filter((name) => known(row.metrics[name].rank)).length;
   const all = shown.metrics.length;
@@ -143,12 +143,12 @@ export function overOf(row, shown) {
 
 function moveMark(move) {
   if (move === undefined) return null;
-  if (move === null) return el("span", { class: "move faint", title: "Not ranked in the run before" }, "new");
-  if (Math.abs(move) < 0.005) return el("span", { class: "move faint", title: "As in the run before" }, "=");
+  if (move === null) return el("span", { class: "move faint", title: "Not ranked in the previous run" }, "new");
+  if (Math.abs(move) < 0.005) return el("span", { class: "move faint", title: "As in the previous run" }, "=");
   const up = move < 0;
   return el(
     "span",
-    { class: `move ${up ? "good" : "bad"}`, title: `Since the run before: ${signed(move)} in average rank` },
+    { class: `move ${up ? "good" : "bad"}`, title: `Since the previous run: ${signed(move)} in average rank` },
     `${up ? "▲" : "▼"}${rank(Math.abs(move))}`,
   );
 }
@@ -166,7 +166,7 @@ function score(row, name, group, shown) {
     `95 % interval ${interval(one.score_interval, 5)}`,
     `n = ${one.scored}${one.missing ? `, ${one.missing} missing` : ""}`,
     `rank ${rank(one.rank)}, 95 % ${interval(one.rank_interval, 3)}`,
-    ...(known(floor) ? [`floor ${number(floor)} (what chance alone gives)`] : []),
+    ...(known(floor) ? [`floor ${number(floor)} (the score by chance)`] : []),
   ].join("\n");
   const best = one.rank !== null && one.rank === group.best[name];
   return el(
@@ -179,23 +179,23 @@ function score(row, name, group, shown) {
 }
 
 function drift(row, name, shown) {
-  const told = shown.driftOf(row, name);
-  if (!told)
+  const drift = shown.driftOf(row, name);
+  if (!drift)
     return el(
       "td",
-      { class: "drift missing", title: `${row.cell}, ${name}: no drift is told`, "data-drift": name },
+      { class: "drift missing", title: `${row.cell}, ${name}: no drift value`, "data-drift": name },
       DASH,
     );
   const text = [
-    `${row.cell}, ${name}: ${DRIFTS[shown.driftKey].help} ${signed(told.value, 4)}`,
-    `95 % interval ${interval(told.bounds)}`,
-    `n = ${told.n}`,
-    told.says,
+    `${row.cell}, ${name}: ${DRIFTS[shown.driftKey].help} ${signed(drift.value, 4)}`,
+    `95 % interval ${interval(drift.bounds)}`,
+    `n = ${drift.n}`,
+    drift.text,
   ].join("\n");
   return el(
     "td",
-    { class: `drift ${told.mark}`, title: text, "data-drift": name },
-    el("span", { class: "value" }, signed(told.value)),
-    el("span", { class: "mark" }, told.sign),
+    { class: `drift ${drift.mark}`, title: text, "data-drift": name },
+    el("span", { class: "value" }, signed(drift.value)),
+    el("span", { class: "mark" }, drift.sign),
   );
 }

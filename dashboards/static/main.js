@@ -1,7 +1,7 @@
-// The shell: which view is shown is in the URL's hash, and so is everything that the view was told.
+// The application shell. The hash of the URL holds the current view and its parameters.
 //
 // A view module exports title, help (pairs of key and meaning, if any) and show(root, params, app), which returns
-// {update(params), keys(event) -> handled, close()}. Views know nothing of each other; they link through the hash.
+// {update(params), keys(event) -> handled, close()}. Views are independent; they link to each other by the hash.
 
 import { el, fill, notice } from "./dom.js";
 
@@ -30,35 +30,35 @@ let turn = 0;
 const app = {
   store: null,
 
-  /** The JSON of an API path such as `sweeps/demo/ranks`. Throws an Error with the server's one line and its status. */
+  /** The JSON of an API path such as `sweeps/demo/ranks`. Throws an Error with the server's message and status. */
   async api(path, params) {
     let answer;
     try {
       answer = await fetch(app.url(path, params));
     } catch {
-      throw new Error("The server does not answer; is `longtake dashboard` still running?");
+      throw new Error("The server does not respond; check that `longtake dashboard` is running");
     }
-    const found = await answer.json().catch(() => null);
-    if (answer.ok && found !== null) return found;
-    const needs = "This dashboard needs its token: open the address that `longtake dashboard` printed.";
-    const reason = answer.status === 401 ? needs : (found?.error ?? `${path}: the server answered ${answer.status}`);
+    const body = await answer.json().catch(() => null);
+    if (answer.ok && body !== null) return body;
+    const needs = "The token is missing or wrong; open the address that `longtake dashboard` printed";
+    const reason = answer.status === 401 ? needs : (body?.error ?? `${path}: status ${answer.status}`);
     throw Object.assign(new Error(reason), { status: answer.status });
   },
 
-  /** The address of an API path; parameters that are null, undefined or empty are left out. */
+  /** The URL of an API path; skips parameters that are null, undefined or empty. */
   url(path, params) {
     const query = asQuery(params ?? {});
     return `api/${path.replace(/^\/?(api\/)?/, "")}${query ? `?${query}` : ""}`;
   },
 
-  /** Changes parameters of the view that is shown, in the URL and then in the view; null takes one out.
-   *  With `quiet` only the URL changes, for what the view shows already. */
+  /** Changes parameters of the current view, in the URL and then in the view; null removes one.
+   *  With `quiet` only the URL changes, for a state that the view shows already. */
   go(params, { quiet = false } = {}) {
     const { name, params: before } = parse(location.hash);
     const after = { ...before, ...params };
     history.replaceState(null, "", app.link(name, after));
     drawNav();
-    if (!quiet) tell(parse(location.hash).params);
+    if (!quiet) updateView(parse(location.hash).params);
   },
 
   link(name, params) {
@@ -76,7 +76,7 @@ const app = {
     return app.store;
   },
 
-  /** A line that goes away by itself. `kind`: info or error. */
+  /** Shows a message for SAY_MS. `kind`: info or error. */
   say(text, kind = "info") {
     const line = el("p", { class: kind }, text);
     document.getElementById("say").append(line);
@@ -95,11 +95,11 @@ function asQuery(params) {
   return new URLSearchParams(kept).toString().replaceAll("%2C", ",").replaceAll("%2F", "/");
 }
 
-/** Shows what the hash says: the same view is told of its parameters, another one takes the place. */
+/** Shows the view of the hash: updates the current view, or replaces it by another one. */
 async function route() {
   const { name, params } = parse(location.hash);
   drawNav();
-  if (current.name === name && current.view) return tell(params);
+  if (current.name === name && current.view) return updateView(params);
   const mine = ++turn;
   current.view?.close();
   current = { name, module: null, view: null };
@@ -126,8 +126,8 @@ async function route() {
   return undefined;
 }
 
-/** Tells the view that is shown; one that fails gives its place to the reason. */
-async function tell(params) {
+/** Passes parameters to the current view; replaces a view that fails by its error. */
+async function updateView(params) {
   const { name, view } = current;
   try {
     await view?.update(params);
@@ -139,7 +139,7 @@ async function tell(params) {
   }
 }
 
-/** The links stay the elements that they are, since one of them may have the focus. */
+/** Updates the links in place, because one of them may have the focus. */
 function drawNav() {
   const { name, params } = parse(location.hash);
   for (const [key, link] of Object.entries(links)) {
@@ -178,7 +178,7 @@ function shellKey(event) {
   return true;
 }
 
-/** To the content, without its name in the hash, which is the view's. */
+/** Moves the focus to the content without changing the hash, which belongs to the view. */
 function skip(event) {
   event.preventDefault();
   root.focus();

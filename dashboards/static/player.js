@@ -1,36 +1,36 @@
 /**
- * Several videos played as one. Time in seconds is the common axis; every video has its own frame rate and length.
+ * Plays several videos in sync. Time in seconds is the common axis; every video has its own frame rate and length.
  *
- * The longest video leads. While it plays, its requestVideoFrameCallback tells the others how far off they are: below
- * HARD_SEEK_S they are nudged by their playbackRate, beyond it they are sought. A seek goes to the middle of a frame,
- * (n + 0.5) / fps, so that rounding never shows a neighbour. Whoever waits for data halts all.
+ * The longest video leads. While it plays, its requestVideoFrameCallback measures the offset of the others: up to
+ * HARD_SEEK_S, their playbackRate is adjusted; beyond it, they seek. A seek goes to the middle of a frame,
+ * (n + 0.5) / fps, so that rounding never shows a neighbouring frame. A video that waits for data pauses all videos.
  *
- * Frame n covers the times from n / fps up to (n + 1) / fps; a video that has ended keeps its last frame.
+ * Frame n covers the times from n / fps to (n + 1) / fps; a video that has ended shows its last frame.
  */
 
 export const HARD_SEEK_S = 0.15;
-const NUDGE_S = 0.25; // a lag is made up for within about this time
+const NUDGE_S = 0.25; // an offset is corrected within about this time
 const MAX_NUDGE = 0.5; // share of the rate
 const IGNORED_S = 0.003;
-const SHOWN_WITHIN_MS = 400; // after `seeked`, for the frame to reach the screen
+const SHOWN_WITHIN_MS = 400; // from `seeked` until the frame is visible
 
-/** The index of the frame that shows at `time`; a hundredth of a frame is forgiven, since links round times. */
+/** The index of the frame at `time`, with a tolerance of 0.01 frames, because links round times. */
 export function frameAt(time, fps, frames) {
   return Math.max(0, Math.min(Math.floor(time * fps + 0.01), frames - 1));
 }
 
 export class Player {
   /**
-   * `fps` and `frames` are a number for all videos or a list; without `frames` they follow from the durations.
-   * `onTime(seconds, frame)`: start and index of the leader's frame, whenever another one shows;
-   * `onFrame(i, frame)`: the index for every video.
-   * `onState(playing)` after every start and stop; `onError(i, message)` when video i cannot be played and is left out.
-   * Throws an Error where the browser cannot tell frames.
+   * `fps` and `frames`: a number for all videos, or a list; `frames` defaults to duration times `fps`.
+   * `onTime(seconds, frame)`: start and index of each new frame of the leader;
+   * `onFrame(i, frame)`: index of each new frame of video i;
+   * `onState(playing)`: after every start and stop; `onError(i, message)`: video i cannot be played and is left out.
+   * Throws an Error if the browser does not report video frames.
    */
   constructor(videos, { fps, frames = null, ...on }) {
     if (!videos.length) throw new Error("a player needs at least one video");
     if (!("requestVideoFrameCallback" in HTMLVideoElement.prototype)) {
-      throw new Error("this browser cannot tell video frames (requestVideoFrameCallback); use a newer one");
+      throw new Error("this browser does not support requestVideoFrameCallback; use a newer one");
     }
     const each = (value) => (Array.isArray(value) ? value : videos.map(() => value));
     this.videos = videos;
@@ -42,8 +42,8 @@ export class Player {
     this.shown = videos.map(() => 0);
     this.broken = videos.map(() => false);
     this.waiting = new Set();
-    this.ran = new Set(); // played since their latest seek: what they report last may yet be taken back
-    this.target = null; // where the latest seek goes, while one is under way
+    this.ran = new Set(); // played since their latest seek: their last reported frame may be outdated
+    this.target = null; // target of the latest seek while it runs
     this.seeking = null; // the promise of that seek
     this.closed = new AbortController();
     this.frames = each(frames).map((n, i) => n ?? Math.max(1, Math.round(videos[i].duration * this.fps[i]) || 1));
@@ -51,7 +51,7 @@ export class Player {
     videos.forEach((video, i) => this.#prepare(video, i));
   }
 
-  /** Seconds that the longest video lasts. */
+  /** Duration of the longest video in seconds. */
   get duration() {
     return this.#length(this.leader);
   }
@@ -61,7 +61,7 @@ export class Player {
     return this.shown[i];
   }
 
-  /** Seconds at which the leader's frame begins, or of the frame that is being sought. */
+  /** Start time in seconds of the leader's frame, or of the target frame during a seek. */
   get time() {
     const frame = this.target === null ? this.shown[this.leader] : this.#frameOf(this.leader, this.target);
     return frame / this.fps[this.leader];
@@ -75,7 +75,7 @@ export class Player {
     else await this.seekTime(this.time);
   }
 
-  /** Stops all at the leader's frame; resolves when every video shows it. */
+  /** Pauses all videos at the leader's frame; resolves when every video shows it. */
   async pause() {
     if (!this.playing) return;
     this.playing = false;
@@ -93,15 +93,15 @@ export class Player {
     for (const video of this.videos) video.playbackRate = rate;
   }
 
-  /** Shows frame `n` of the leader, and in the others what belongs to the middle of that frame. */
+  /** Shows frame `n` of the leader, and the frames of the others at the middle of that frame. */
   seekFrame(n) {
     const frame = Math.max(0, Math.min(n, this.frames[this.leader] - 1));
     return this.seekTime(frame / this.fps[this.leader]);
   }
 
   /**
-   * Shows the frame at `time`, in seconds; resolves when every video shows it, and goes on playing if it played. A seek
-   * while one is under way replaces its target, so that a scrubber that is dragged never queues.
+   * Shows the frame at `time` in seconds; resolves when every video shows it, and continues to play if it played. A
+   * seek during another one replaces its target, so that dragging a slider never queues seeks.
    */
   seekTime(time) {
     this.target = Math.max(0, Math.min(time, this.duration));
@@ -109,7 +109,7 @@ export class Player {
     return this.seeking;
   }
 
-  /** Lets go of the videos: no callback comes after this. */
+  /** Releases the videos; no callback is called afterwards. */
   close() {
     this.playing = false;
     this.closed.abort();
@@ -189,7 +189,7 @@ export class Player {
     if (this.playing) this.#run();
   }
 
-  /** Resolves when video `i` shows `frame`, or is broken, or has sought and still shows none. */
+  /** Resolves when video `i` shows `frame`, is broken, or has reported no frame after its seek. */
   #seekOne(i, frame) {
     const video = this.videos[i];
     const goal = (frame + 0.5) / this.fps[i];
@@ -207,7 +207,7 @@ export class Player {
       const poll = (until) => {
         if (this.shown[i] === frame) finish();
         else if (performance.now() > until) {
-          this.#show(i, frame); // sought, so that it shows; a hidden page gets no callbacks
+          this.#show(i, frame); // the seek is done; a hidden page gets no frame callbacks
           finish();
         } else setTimeout(poll, 5, until);
       };
@@ -236,7 +236,7 @@ export class Player {
 
   #start(video, i) {
     this.ran.add(i);
-    // A pause that comes before the start has gone through rejects it, which is what was asked for.
+    // A pause during the start rejects it with an AbortError, which is intended.
     video.play().catch((error) => {
       if (error.name !== "AbortError") this.on.onError(i, error.message);
     });

@@ -1,18 +1,18 @@
-// What the leaderboard shows of ranks.json: which rows, columns and drifts. Plain data in and out; draws nothing.
+// Selects the rows, columns and drifts of ranks.json for the leaderboard. Pure data in and out; draws nothing.
 
 import { column, known } from "./format.js";
 
-/** How a drift is told: its key in the rows of ranks.drift. */
+/** The kinds of drift, by their key in the rows of ranks.drift. */
 export const DRIFTS = {
   quarter_diff: { text: "last − first quarter", help: "last quarter minus first", none: 0 },
-  slope_per_min: { text: "slope a minute", help: "slope a minute", none: 0 },
-  quarter_ratio: { text: "last / first quarter", help: "last quarter over first", none: 1 },
+  slope_per_min: { text: "slope per minute", help: "slope per minute", none: 0 },
+  quarter_ratio: { text: "last / first quarter", help: "last quarter divided by first", none: 1 },
   none: { text: "hidden" },
 };
 
 const FIELDS = { cell: "average_rank", prompt: "average_rank_per_prompt" };
 
-/** null where nothing is ranked. A suite or length of the URL that is not there falls back to the first. */
+/** The data of the leaderboard; null without ranks. An unknown suite or length in the URL defaults to the first. */
 export function leaderboard(ranks, history, params) {
   const suites = Object.keys(ranks.suites).filter((name) => ranks.suites[name].lengths.length);
   const suite = suites.includes(params.suite) ? params.suite : suites[0];
@@ -28,7 +28,7 @@ export function leaderboard(ranks, history, params) {
   const driftKey = Object.hasOwn(DRIFTS, params.drift ?? "") ? params.drift : "quarter_diff";
   const drifts = driftsOf(ranks.drift, suite, length.seconds);
   const runs = runsOf(history, suite);
-  const driftOf = (row, name) => driftTold(drifts.get(`${row.cell} ${name}`), driftKey, ranked.directions[name]);
+  const driftOf = (row, name) => driftRow(drifts.get(`${row.cell} ${name}`), driftKey, ranked.directions[name]);
   const texts = Object.fromEntries(
     metrics.map((name) => [name, column(length.overall.map((row) => row.metrics[name].score))]),
   );
@@ -58,13 +58,13 @@ export function leaderboard(ranks, history, params) {
   };
 }
 
-/** 'rank', 'cell', a metric or 'drift.<metric>', best first; with '-' before it, worst first. */
+/** 'rank', 'cell', a metric or 'drift.<metric>' sorts best first; a leading '-' sorts worst first. */
 export function sortKey(text) {
   const worst = (text ?? "").startsWith("-");
   return { key: (worst ? text.slice(1) : text) || "rank", worst };
 }
 
-/** Rows by the key; what has no value is last either way. */
+/** Rows sorted by `key`; rows without a value are always last. */
 export function ordered(rows, key, worst, shown) {
   const value = placer(key, shown);
   const sign = worst ? -1 : 1;
@@ -75,19 +75,19 @@ export function ordered(rows, key, worst, shown) {
   });
 }
 
-/** Row -> what is compared; less is better. */
+/** Row -> sort value; lower is better. */
 function placer(key, shown) {
   if (key === "cell") return (row) => row.cell;
   const drift = key.startsWith("drift.") ? key.slice("drift.".length) : null;
   const name = drift ?? key;
   if (!Object.hasOwn(shown.ranked.directions, name)) return (row) => row[shown.field];
   const sign = shown.ranked.directions[name] === "higher" ? -1 : 1;
-  const found = (row) => (drift ? shown.driftOf(row, name)?.value : row.metrics[name].score);
-  return (row) => (known(found(row)) ? sign * found(row) : null);
+  const value = (row) => (drift ? shown.driftOf(row, name)?.value : row.metrics[name].score);
+  return (row) => (known(value(row)) ? sign * value(row) : null);
 }
 
-/** Groups of rows that are ranked together. Filters hide rows and change no rank, so the best is looked for before;
- *  what all share is nobody's best. */
+/** Groups of rows that are ranked together. Filters hide rows without changing ranks, so the best values are computed
+ *  before filtering; a value that all rows share is not marked as best. */
 function groupsOf(length, scope, field, metrics, params) {
   const whole = scope === "within" ? Object.entries(length.within) : [["", length.overall]];
   const passes = (row) =>
@@ -116,23 +116,23 @@ function driftsOf(rows, suite, seconds) {
   return new Map(mine.map((row) => [`${row.backbone}/${row.method}/${row.seconds}s ${row.metric}`, row]));
 }
 
-/** A loss or a gain only where the interval leaves out 'no change'. */
-function driftTold(row, key, direction) {
+/** The drift of a cell; it is a loss or a gain only if its interval excludes 'no change'. */
+function driftRow(row, key, direction) {
   const value = row?.[key];
   if (!known(value)) return null;
   const bounds = row[`${key}_interval`] ?? null;
   const { none } = DRIFTS[key];
-  const told = { value, bounds, n: row.drift_scored ?? row.scored };
+  const drift = { value, bounds, n: row.drift_scored ?? row.scored };
   if (!bounds || (bounds[0] <= none && none <= bounds[1])) {
     const why = bounds ? "the interval includes no change" : "no interval, so it may be chance";
-    return { ...told, mark: "", sign: "", says: why };
+    return { ...drift, mark: "", sign: "", text: why };
   }
   const gain = value > none === (direction === "higher");
   return {
-    ...told,
+    ...drift,
     mark: gain ? "gain" : "loss",
     sign: gain ? "▴" : "▾",
-    says: gain ? "a gain over the video" : "a loss over the video",
+    text: gain ? "a gain over the video" : "a loss over the video",
   };
 }
 
@@ -141,7 +141,7 @@ function floorsOf(drifts) {
   return new Map(floors.map(([key, row]) => [key.slice(0, -"_floor".length), row.value]));
 }
 
-/** The runs that changed something: [{at, ranks: {cell: average rank}}], oldest first. */
+/** The runs that changed ranks: [{at, ranks: {cell: average rank}}], oldest first. */
 function runsOf(history, suite) {
   const prefix = `${suite}:`;
   const own = (ranks) =>
@@ -151,7 +151,7 @@ function runsOf(history, suite) {
   return history.map((run) => ({ at: run.at, ranks: Object.fromEntries(own(run.average_rank)) }));
 }
 
-/** Cell -> change of its average rank since the latest run with other ranks, null where it was not there. */
+/** Cell -> change of its average rank since the latest run with other ranks; null for a new cell. */
 function movesOf(length, runs) {
   const differs = (run) =>
     length.overall.some((row) => run.ranks[row.cell] !== row.average_rank && known(row.average_rank));
@@ -163,9 +163,9 @@ function movesOf(length, runs) {
 }
 
 /**
- * What /api/moves tells that may be compared with sweep `name`: ranks of its cells in sweeps that ranked them on the
- * same prompts with the same settings. {sweeps, leftOut: how many others ranked one of its cells, cells: those of
- * several sweeps, each {cell, path: its rank in each of the sweeps, null where it has none}}.
+ * The part of /api/moves that is comparable with sweep `name`: ranks of its cells in sweeps with the same prompts and
+ * settings. {sweeps, leftOut: number of other sweeps that ranked one of its cells, cells: the cells of several sweeps,
+ * each {cell, path: its rank in each sweep, or null}}.
  */
 export function comparable(moves, name) {
   const mine = moves.cells.filter((cell) => known(cell.ranks[name]));
@@ -183,13 +183,13 @@ export function comparable(moves, name) {
   };
 }
 
-/** Settings that the scores were made with, as `longtake leaderboard` names them. */
+/** The settings of the scores, named as in `longtake leaderboard`. */
 function settingsOf(ranked) {
   return Object.entries(ranked.settings).flatMap(([name, value]) => {
     const words = name.replaceAll("_", " ");
     if (typeof value === "boolean") return [value ? words : `no ${words}`];
-    const told = Array.isArray(value) && !value.every((one) => one in ranked.directions);
-    return told ? [`${words} ${value.join(" + ")}`] : [];
+    const shown = Array.isArray(value) && !value.every((one) => one in ranked.directions);
+    return shown ? [`${words} ${value.join(" + ")}`] : [];
   });
 }
 

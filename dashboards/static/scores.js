@@ -1,36 +1,36 @@
-// The scores of takes, clip by clip: which metrics have curves, the curves, and where a take is at its worst.
+// Clip scores of takes: the metrics with curves, their curves, and the worst clip of a take.
 
 import { DASH, known, number, words } from "./format.js";
 import { el } from "./dom.js";
 
-/** 'suite/name' -> [suite, name]; a name may hold a slash, a suite's label none. */
+/** 'suite/name' -> [suite, name]; a name may contain a slash, the label of a suite may not. */
 export function split(metric) {
   const at = metric.indexOf("/");
   return [metric.slice(0, at), metric.slice(at + 1)];
 }
 
-/** 'suite/name' of every metric that has a clip with a score in one of `takes`; ranked metrics first. */
+/** 'suite/name' of every metric with a scored clip in one of `takes`; ranked metrics first. */
 export function metricsOf(takes, ranks) {
-  const found = takes.flatMap((take) => Object.entries(take.scores ?? {}).flatMap(([suite, scores]) =>
+  const metrics = takes.flatMap((take) => Object.entries(take.scores ?? {}).flatMap(([suite, scores]) =>
     Object.entries(scores.clips ?? {}).filter(([, clips]) => clips.some(known)).map(([name]) => `${suite}/${name}`)));
   const ranked = (metric) => (directionOf(metric, ranks) ? 0 : 1);
-  return [...new Set(found)].sort((a, b) => ranked(a) - ranked(b));
+  return [...new Set(metrics)].sort((a, b) => ranked(a) - ranked(b));
 }
 
-/** 'higher', 'lower', or null for a metric that nothing is ranked by. */
+/** 'higher', 'lower', or null for an unranked metric. */
 export function directionOf(metric, ranks) {
   const [suite, name] = split(metric);
   return ranks?.suites?.[suite]?.directions?.[name] ?? null;
 }
 
-/** {x: starts of the clips in seconds, y: their scores, null where there is none}. */
+/** {x: start times of the clips in seconds, y: their scores or null}. */
 export function curve(take, metric) {
   const [suite, name] = split(metric);
   const scores = take.scores?.[suite];
   return { x: scores?.seconds?.[name] ?? [], y: scores?.clips?.[name] ?? [] };
 }
 
-/** {clip, clips, seconds, score} of the clip that scores worst, the first of several; null without scored clips. */
+/** {clip, clips, seconds, score} of the first clip with the worst score; null without scored clips. */
 export function worst(take, metric, direction) {
   const { x, y } = curve(take, metric);
   const sign = direction === "lower" ? -1 : 1;
@@ -40,7 +40,7 @@ export function worst(take, metric, direction) {
   return { clip, clips: y.length, seconds: x[clip], score };
 }
 
-/** A row per metric, a column per take; the best of a row is marked. `onPick(metric)` for a row that has curves. */
+/** A row per metric, a column per take; marks the best of a row. `onPick(metric)`: for rows with curves. */
 export function scoreTable({ takes, heads, ranks, chosen, curves, onPick }) {
   const names = [...new Set(takes.flatMap((take) => Object.entries(take.scores ?? {}).flatMap(([suite, scores]) =>
     [...Object.keys(scores.metrics ?? {}), ...Object.keys(scores.errors ?? {})].map((name) => `${suite}/${name}`))))]
@@ -49,7 +49,7 @@ export function scoreTable({ takes, heads, ranks, chosen, curves, onPick }) {
     const direction = directionOf(metric, ranks);
     const best = bestOf(takes.map((take) => valueOf(take, metric)), direction);
     const [suite, name] = split(metric);
-    const pick = { type: "button", class: "plain", title: "show its curve", onclick: () => onPick(metric) };
+    const pick = { type: "button", class: "plain", title: "Show the curve", onclick: () => onPick(metric) };
     const head = curves.includes(metric) ? el("button", pick, words(name)) : words(name);
     return el("tr", { "data-metric": metric, class: metric === chosen ? "chosen" : null },
       el("td", { class: "name" }, head, direction ? el("span", { class: "faint", title: `${direction} is better` },
@@ -80,7 +80,7 @@ function valueOf(take, metric) {
 }
 
 function bestOf(values, direction) {
-  const told = values.filter(known);
-  if (!direction || told.length < 2 || new Set(told).size < 2) return null;
-  return direction === "higher" ? Math.max(...told) : Math.min(...told);
+  const scored = values.filter(known);
+  if (!direction || scored.length < 2 || new Set(scored).size < 2) return null;
+  return direction === "higher" ? Math.max(...scored) : Math.min(...scored);
 }

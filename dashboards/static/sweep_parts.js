@@ -1,4 +1,4 @@
-// Parts of the sweep's page: what its numbers say, as elements.
+// Parts of the sweep view: state, tiles and tables as elements.
 
 import { el } from "./dom.js";
 import { clock, count, DASH, known, number } from "./format.js";
@@ -7,7 +7,7 @@ const STATES = [
   ["scored", "scored"],
   ["made", "made, not scored yet"],
   ["failed", "failed"],
-  ["planned", "to be made"],
+  ["planned", "planned"],
 ];
 const QUIET_MS = 30000;
 
@@ -15,10 +15,10 @@ export function stateOf({ states, running, updated_at: updated, alive }) {
   const left = states.planned + states.made;
   const heard = alive || Date.now() - Date.parse(updated) < QUIET_MS;
   if (heard && running?.length) return ["running", "live"];
-  if (!left) return states.failed ? ["over, with failures", "bad"] : ["over", "good"];
-  if (!updated) return ["not begun", ""];
+  if (!left) return states.failed ? ["finished, with failures", "bad"] : ["finished", "good"];
+  if (!updated) return ["not started", ""];
   if (heard) return ["starting or finishing", "live"];
-  return ["stopped; `longtake run` goes on", "warn"];
+  return ["stopped; `longtake run` resumes it", "warn"];
 }
 
 export function stateBar(states) {
@@ -60,15 +60,15 @@ export function tiles(progress) {
     [
       "Throughput",
       known(rate) && rate > 0 ? [number(rate, 3), el("small", {}, "takes/min")] : DASH,
-      "Takes made a minute, in the latest run",
+      "Takes made per minute in the latest run",
     ],
     [
       "Made in this run",
       known(progress.new_made) ? String(progress.new_made) : DASH,
-      "Takes that the latest run made; others were there",
+      "Takes that the latest run made; earlier takes do not count",
     ],
-    ["Time gone", clock(progress.seconds), "Since the latest run began"],
-    ["Time left", over ? "none" : clock(progress.seconds_left), "As the run itself estimates it"],
+    ["Elapsed", clock(progress.seconds), "Since the start of the latest run"],
+    ["Time left", over ? "none" : clock(progress.seconds_left), "Estimate of the run"],
   ];
   return el(
     "dl",
@@ -79,9 +79,9 @@ export function tiles(progress) {
   );
 }
 
-/** 'block 12/80' with a bar; whatever else a worker tells, as it is. */
-export function report(told) {
-  const { done, total, unit, ...rest } = told ?? {};
+/** 'block 12/80' with a bar, then the other fields of a worker's report. */
+export function report(status) {
+  const { done, total, unit, ...rest } = status ?? {};
   const more = Object.entries(rest)
     .filter(([, value]) => ["string", "number"].includes(typeof value))
     .map(([key, value]) => `${key} ${value}`);

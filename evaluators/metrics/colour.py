@@ -1,7 +1,7 @@
-"""palette_consistency and chroma_noise: two that see slow drift, which VBench-Long's six dimensions hardly do.
+"""palette_consistency and chroma_noise: metrics of slow drift, to which VBench-Long's dimensions hardly respond.
 
-When a long rollout drifts, colours leave the first clip's palette and the colour-difference channels fill with fine
-grain, well before the picture loses sharpness. Neither is a VBench dimension.
+When a long rollout drifts, its colours leave the palette of the first clip and its chroma channels become noisy, well
+before the picture loses sharpness. Neither metric is a VBench dimension.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 from longtake.evaluators.base import Metric, MetricRun, Unscorable, VideoContext, VideoValue, mean_of, metrics
 from longtake.evaluators.views import ClipView
 
-LAB_BINS = (8, 16, 16)  # lightness is coarse: a change of light is not a change of palette
+LAB_BINS = (8, 16, 16)  # coarse lightness: a change of light is not a change of palette
 
 
 def palette(view: ClipView) -> NDArray[np.float64]:
-    """Joint Lab histogram of a clip (small frames), sums to 1."""
+    """Joint Lab histogram of the small frames of a clip; sums to 1."""
     total = np.zeros(LAB_BINS, dtype=np.float64)
     for frame in view.small_NHWC:
         lab = cv2.cvtColor(frame, cv2.COLOR_RGB2LAB)
@@ -28,7 +28,7 @@ def palette(view: ClipView) -> NDArray[np.float64]:
 
 
 def overlap(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
-    """Histogram intersection (Swain and Ballard 1991): the share of pixels whose colours both have."""
+    """Histogram intersection (Swain and Ballard 1991): the share of pixels with colours that both have."""
     return float(np.minimum(a, b).sum())
 
 
@@ -44,13 +44,13 @@ class _Palette(MetricRun):
 
     def finish(self, clips: list[float | None]) -> VideoValue:
         if len(clips) < 2:
-            raise Unscorable("one clip: there is no later clip to compare with the first")
+            raise Unscorable("the video has one clip; palette consistency needs 2")
         return VideoValue(mean_of(clips[1:]), clips)
 
 
 @metrics.register("palette_consistency")
 class PaletteConsistency(Metric):
-    """Histogram intersection of a clip's colours with the first clip's; the first (1 by definition) is not averaged."""
+    """Mean histogram intersection of the colours of later clips with those of the first clip."""
 
     name = "palette_consistency"
     unit = "0..1"

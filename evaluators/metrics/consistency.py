@@ -1,7 +1,7 @@
-"""subject_consistency and background_consistency: does the picture keep its content, in a clip and from clip to clip.
+"""subject_consistency and background_consistency: does the picture keep its content within and between clips?
 
-VBench-Long's formula on a classical descriptor (descriptors.py). VBench's table that maps clip-to-clip values belongs
-to DINOv2 and DreamSim features and is not applied: the values are comparable with each other, not with published ones.
+VBench-Long's formula on a classical descriptor (descriptors.py). VBench's mapping of clip-to-clip scores is fitted to
+DINOv2 and DreamSim features and is not applied. Values are comparable with each other, not with published ones.
 """
 
 from __future__ import annotations
@@ -34,16 +34,16 @@ class _Run(MetricRun):
     def clip(self, view: ClipView) -> float:
         features = self.describe(view.thumbs_NHWC)
         if not view.overlaps:
-            self.first_frames.append(features[0].copy())  # a view would keep the whole clip
+            self.first_frames.append(features[0].copy())  # a NumPy view would keep the whole clip in memory
         if len(view) < 2:
-            raise Unscorable("one frame has nothing to be consistent with")
+            raise Unscorable("the clip has one frame; consistency needs 2")
         return consistency(features)
 
     def finish(self, clips: list[float | None]) -> VideoValue:
         in_clip = mean_of(clips)
         if len(self.first_frames) < 2:
             extra = {"in_clip": in_clip, "clip_to_clip": None}
-            why = "fewer than two clips that do not overlap, so the value is the in-clip part alone"
+            why = "fewer than two clips without overlap, so the value is the in-clip part alone"
             return VideoValue(in_clip, clips, extra, {"clip_to_clip": why})
         between = consistency(np.stack(self.first_frames))
         value = None if in_clip is None else IN_CLIP_WEIGHT * in_clip + (1 - IN_CLIP_WEIGHT) * between
@@ -55,8 +55,8 @@ class _Consistency(Metric):
     direction = "higher"
     still_value = 1.0
     deviations = (
-        "Stand-in: edge directions and colour layout instead of {}; no mapping of the clip-to-clip part, "
-        "and the overlapping last clip takes no part in it. In-clip and clip-to-clip weigh .5 each."
+        "Stand-in: edge directions and colour layout instead of {}; the clip-to-clip part is not mapped "
+        "and leaves out the overlapping last clip. In-clip and clip-to-clip parts have weight .5 each."
     )
 
 

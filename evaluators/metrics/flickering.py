@@ -1,4 +1,4 @@
-"""temporal_flickering: how much neighbouring frames differ. VBench's own formula, nothing stands in for anything."""
+"""temporal_flickering: how much neighbouring frames differ, by VBench's formula."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from longtake.evaluators.views import ClipView
 class _Run(MetricRun):
     def clip(self, view: ClipView) -> float:
         if len(view) < 2:
-            raise Unscorable("one frame has no neighbour")
+            raise Unscorable("the clip has one frame; flickering needs 2")
         pairs = zip(view.frames[:-1], view.frames[1:], strict=True)
         means = [cv2.norm(a, b, cv2.NORM_L1) / a.size for a, b in pairs]
         return (255.0 - math.fsum(means) / len(means)) / 255.0
@@ -26,7 +26,7 @@ class TemporalFlickering(Metric):
     name = "temporal_flickering"
     unit = "0..1"
     direction = "higher"
-    deviations = "VBench scores clips that were encoded a second time; here they are under the protocol `exact` alone."
+    deviations = "VBench scores clips that were encoded a second time; here only the protocol `exact` does that."
     still_value = 1.0
 
     def open(self, ctx: VideoContext) -> MetricRun:

@@ -1,11 +1,11 @@
-"""imaging_quality: sharp, not noisy, well exposed. A formula, not a learned judge.
+"""imaging_quality: sharpness, noise and exposure, by a formula instead of a trained network.
 
 Per frame, on luma Y (8 bit), shrunk to a longer side of at most 512 px:
     gradient = mean Sobel gradient length / 8           sharpness = gradient / (gradient + 8)
     sigma    = Immerkaer's noise estimate (1996)        cleanness = 1 / (1 + (sigma / 12)^2)
     clipped  = share of pixels with Y <= 4 or >= 251    exposure  = (1 - clipped) * (1 - (mean / 127.5 - 1)^4)
     quality  = (sharpness * cleanness * exposure)^(1/3)
-The constants put half scores at values seen in soft (8 grey levels per pixel) and visibly noisy (12 levels) video.
+The constants give a score of 0.5 to soft video (8 grey levels per pixel) and to visibly noisy video (12 levels).
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _IMMERKAER = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], dtype=np.float32)
 
 def sharpness(luma: Frames) -> float:
     dx, dy = (part.astype(np.float32) for part in cv2.spatialGradient(luma))
-    # Not cv2.magnitude: its last bit depends on where the arrays lie in memory.
+    # Not cv2.magnitude: its last bit depends on the alignment of the arrays.
     gradient = float(np.sqrt(dx * dx + dy * dy).mean(dtype=np.float64)) / 8.0
     return gradient / (gradient + HALF_SHARP_GRADIENT)
 
@@ -53,7 +53,7 @@ class _Run(MetricRun):
     def clip(self, view: ClipView) -> float:
         height, width = view.frames.shape[1:3]
         if min(height, width) < 3:
-            raise Unscorable(f"{width}x{height} pixels: a noise estimate needs 3x3")
+            raise Unscorable(f"the video is {width}x{height} pixels; the noise estimate needs 3x3")
         size = size_within(width, height, long_px=LONG_SIDE_PX)
         scores = [quality(shrink(cv2.cvtColor(f, cv2.COLOR_RGB2GRAY), *size)) for f in view.frames]
         return math.fsum(scores) / len(scores)
@@ -66,7 +66,7 @@ class ImagingQuality(Metric):
     name = "imaging_quality"
     unit = "0..1"
     direction = "higher"
-    deviations = "Stand-in: sharpness, noise and exposure instead of MUSIQ; a formula is easier to please than an eye."
+    deviations = "Stand-in: sharpness, noise and exposure instead of MUSIQ; a formula agrees less with human ratings."
 
     def open(self, ctx: VideoContext) -> MetricRun:
         return _Run()

@@ -1,4 +1,4 @@
-"""motion_smoothness and dynamic_degree, VBench's rules on DIS optical flow (Kroeger et al. 2016) at <= 256 px."""
+"""motion_smoothness and dynamic_degree: VBench's rules on DIS optical flow (Kroeger et al. 2016) at <= 256 px."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ TOP_SHARE = 0.05
 class _Smoothness(MetricRun):
     def clip(self, view: ClipView) -> float:
         if len(view) < 3:
-            raise Unscorable(f"{len(view)} frames: an odd frame between two even ones needs 3")
+            raise Unscorable(f"the clip has {len(view)} frames; motion smoothness needs 3")
         errors = [_error(view, i) for i in range(0, len(view) - 2, 2)]
         return (255.0 - math.fsum(errors) / len(errors)) / 255.0
 
@@ -54,7 +54,7 @@ class MotionSmoothness(Metric):
 
 
 def is_dynamic(magnitudes: list[float], width: int, height: int) -> bool:
-    """VBench's rule: enough sampled pairs move faster than 6 px per 256 px of the shorter side; never 'enough' = 0."""
+    """VBench's rule: enough sampled pairs, at least one, move faster than 6 px per 256 px of the shorter side."""
     needed = max(1, round(4 * (len(magnitudes) + 1) / 16))
     limit = 6.0 * min(width, height) / 256.0
     return sum(m > limit for m in magnitudes) >= needed
@@ -72,21 +72,21 @@ class _Dynamic(MetricRun):
         step = max(1, round(view.fps / 8))
         sampled = range(0, len(view), step)
         if len(sampled) < 2:
-            raise Unscorable(f"{len(view)} frames: two samples {step} frames apart need {step + 1}")
+            raise Unscorable(f"the clip has {len(view)} frames; two samples {step} frames apart need {step + 1}")
         height, width = view.small_NHWC.shape[1:3]
         return float(is_dynamic([top_magnitude(view.flow(i, i + step)) for i in sampled[:-1]], width, height))
 
 
 @metrics.register("dynamic_degree")
 class DynamicDegree(Metric):
-    """Share of clips that move; every k-th frame, k = max(1, round(fps / 8)), half to even."""
+    """Share of clips with motion; samples every k-th frame, k = max(1, round(fps / 8)), half to even."""
 
     name = "dynamic_degree"
     unit = "share of clips"
     direction = "higher"
     deviations = (
-        "Stand-in: DIS flow (shorter side <= 256 px) instead of RAFT at full size, VBench's thresholds; "
-        "at least one pair must move, where VBench calls any two sampled frames dynamic."
+        "Stand-in: DIS flow (shorter side <= 256 px) instead of RAFT at full size, with VBench's thresholds; "
+        "at least one pair must move, while VBench calls any two sampled frames dynamic."
     )
     still_value = 0.0
 

@@ -1,8 +1,8 @@
 """revisit_psnr and revisit_hit: does a place look the same when the camera comes back to it?
 
-Pocket world only: its prompts say where the camera is. Every column that is seen again after it had left the view is
-held against the first sight of its place in the same video; with the ending `_true`, against the true panorama, at
-places whose first sight was given to the take. The ending `_floor` is the same sum against references rolled by half.
+Only for pocket videos, because their prompts define the camera path. A column that is visible again after it left the
+view is compared with its first appearance in the video. The suffix `_true` compares with the ground-truth panorama, for
+columns that first appear in the prefix. The suffix `_floor` is the same measure with references rolled by half.
 """
 
 from __future__ import annotations
@@ -20,30 +20,30 @@ MIN_SQUARE = 255.0**2 / 10 ** (MAX_DB / 10)
 
 
 class Revisit(Metric):
-    """truth: against the panorama, else the first sight; rolled: the floor."""
+    """ground_truth: compare with the panorama instead of the first appearance; rolled: the floor."""
 
     direction = "higher"
     deviations = (
-        "Longtake's own measure, for pocket videos alone (their model is told the camera's column, as no Wan backbone "
-        "is). Latent frame i is video frame 4 i, 4x4 px averaged back to one, single columns compared; read from the "
-        "encoded video, so H.264 costs some PSNR; PSNR is pooled over a clip and ends at 60 dB."
+        "Longtake's own metric, for pocket videos only (their model gets the camera's column as input; no Wan backbone "
+        "does). Latent frame i is video frame 4 i, averaged over 4x4 px; single columns are compared. It is read from "
+        "the encoded video, so H.264 costs some PSNR; PSNR is pooled over a clip and capped at 60 dB."
     )
     needs_take = True
-    truth: ClassVar[bool] = False
+    ground_truth: ClassVar[bool] = False
     rolled: ClassVar[bool] = False
 
     @classmethod
     def applies(cls, ctx: VideoContext) -> bool:
-        """Only a take with a given start shares places with the true panorama."""
-        return not cls.truth or ctx.prompt is None or ctx.prefix_frames > 0
+        """Only a take with a prefix shares places with the ground-truth panorama."""
+        return not cls.ground_truth or ctx.prompt is None or ctx.prefix_frames > 0
 
     @staticmethod
     @abstractmethod
     def score(tally: Tally) -> float:
-        """The number of a tally that holds at least one column."""
+        """The score of a tally with at least one column."""
 
     def open(self, ctx: VideoContext) -> MetricRun:
-        return RevisitRun(ctx, self.score, self.truth, self.rolled)
+        return RevisitRun(ctx, self.score, self.ground_truth, self.rolled)
 
 
 @metrics.register("revisit_psnr")
@@ -60,7 +60,7 @@ class RevisitPsnr(Revisit):
 
 @metrics.register("revisit_hit")
 class RevisitHit(Revisit):
-    """Share of revisited columns that are closer to their own place's reference than to any other place's."""
+    """Share of revisited columns that are closer to the reference of their place than to that of any other place."""
 
     name = "revisit_hit"
     unit = "share"
@@ -89,13 +89,13 @@ class RevisitHitFloor(RevisitHit):
 @metrics.register("revisit_psnr_true")
 class RevisitPsnrTrue(RevisitPsnr):
     name = "revisit_psnr_true"
-    truth = True
+    ground_truth = True
 
 
 @metrics.register("revisit_hit_true")
 class RevisitHitTrue(RevisitHit):
     name = "revisit_hit_true"
-    truth = True
+    ground_truth = True
 
 
 @metrics.register("revisit_psnr_true_floor")

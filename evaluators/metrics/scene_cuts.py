@@ -1,6 +1,6 @@
-"""scene_cuts: how many times the picture changes at once, as between two shots. Reported, not ranked.
+"""scene_cuts: the number of abrupt changes of the picture. Reported, not ranked.
 
-Consistency across a cut is low for a reason that is not drift; a table of long videos should say where cuts are.
+A cut lowers consistency without any drift, so tables of long videos report cuts as well.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ class _Run(MetricRun):
     def clip(self, view: ClipView) -> float:
         before = len(self.cuts)
         for place in range(view.shared, len(view)):
-            self.see(view.frames[place], view.start_frame + place)
+            self.add(view.frames[place], view.start_frame + place)
         return float(len(self.cuts) - before)
 
-    def see(self, frame: Frames, index: int) -> None:
+    def add(self, frame: Frames, index: int) -> None:
         small = hue_saturation_value(frame)
         since = index - (self.cuts[-1] if self.cuts else 0)
         if self.last is not None and since >= SHORTEST_SCENE_SECONDS * self.fps:
@@ -43,13 +43,13 @@ class _Run(MetricRun):
 
     def finish(self, clips: list[float | None]) -> VideoValue:
         if None in clips:
-            raise Unscorable("a clip without a count may hide cuts")
+            raise Unscorable("a clip could not be read, so cuts may be missing")
         seconds = {f"at_s.{number}": cut / self.fps for number, cut in enumerate(self.cuts, 1)}
         return VideoValue(float(len(self.cuts)), clips, dict(seconds))
 
 
 def hue_saturation_value(frame: Frames) -> Frames:
-    """uint8 [h, w, 3], about 256 px wide: what two neighbouring frames are compared by."""
+    """uint8 [h, w, 3], about 256 px wide: the picture that neighbouring frames are compared in."""
     height, width = frame.shape[:2]
     scale = min(1.0, WIDTH_PX / width)
     size = max(1, round(width * scale)), max(1, round(height * scale))
@@ -58,13 +58,13 @@ def hue_saturation_value(frame: Frames) -> Frames:
 
 @metrics.register("scene_cuts")
 class SceneCuts(Metric):
-    """Frames whose hue, saturation and value differ from the frame before by 35 levels on average, none within .6 s
-    of another (PySceneDetect's content detector; VBench-Long's threshold for it)."""
+    """Frames whose hue, saturation and value differ from the last frame by 35 levels on average, at least .6 s apart
+    (PySceneDetect's content detector with VBench-Long's threshold)."""
 
     name = "scene_cuts"
     unit = "cuts"
     direction = "lower"
-    deviations = "PySceneDetect counts cuts of a file; here a clip counts those among its own new frames."
+    deviations = "PySceneDetect counts the cuts of a file; here each clip counts the cuts in its new frames."
     ranked = False
     counts_events = True
     sees_source = True

@@ -1,4 +1,4 @@
-"""vbench/aesthetic_quality: how people would rate the frames as pictures (LAION's linear head on CLIP ViT-L/14)."""
+"""vbench/aesthetic_quality: the predicted human rating of single frames (LAION's linear head on CLIP ViT-L/14)."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from longtake.evaluators.base import MetricRun, VideoContext, metrics
-from longtake.evaluators.vbench.metric import RatedFrames, VBenchMetric, run_over
+from longtake.evaluators.vbench.metric import FrameRatings, VBenchMetric, run_over
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 HIGHEST = 10
 
 
-class _Run(RatedFrames):
+class _Run(FrameRatings):
     highest = HIGHEST
 
     def __init__(self, model_pool: ModelPool) -> None:
@@ -28,9 +28,9 @@ class _Run(RatedFrames):
         from longtake.evaluators.vbench import pixels
 
         inputs = pixels.inputs_of(self.model_pool, view, missing, "clip", pixels.for_clip)
-        return [float(score) for score in run_over(self.rated, inputs.split(self.model_pool.batch))]
+        return [float(score) for score in run_over(self.ratings, inputs.split(self.model_pool.batch))]
 
-    def rated(self, inputs: Tensor) -> Tensor:
+    def ratings(self, inputs: Tensor) -> Tensor:
         import torch.nn.functional as F
 
         return self.head(F.normalize(self.clip_network(inputs).float(), dim=-1))

@@ -1,8 +1,8 @@
 """vbench/subject_consistency and vbench/background_consistency: does the picture keep its content?
 
-In a clip: neighbouring frames, and every frame against the clip's first, by DINO (subject) or CLIP (background). With
-`long_range`, the clips' first frames likewise, by DINOv2 or DreamSim; that score is mapped to the scale of in-clip ones
-by VBench-Long's table, and the two are fused half and half. Without it a drift slower than 2 s is not seen.
+Within a clip, each frame is compared with its predecessor and with the first frame, by DINO (subject) or CLIP
+(background). `long_range` compares the first frames of the clips in the same way, by DINOv2 or DreamSim; VBench-Long's
+table maps that score to the in-clip scale, and the two are averaged. Without it, drift slower than 2 s has no effect.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from longtake.evaluators.base import MetricRun, Unscorable, VideoContext, VideoValue, mean_of, metrics
-from longtake.evaluators.vbench.known import Known
+from longtake.evaluators.vbench.frame_cache import FrameCache
 from longtake.evaluators.vbench.metric import VBenchMetric, run_over
 from longtake.evaluators.vbench.settings import Settings
 
@@ -28,8 +28,8 @@ IN_CLIP, CLIP_TO_CLIP, MAPPED = "in_clip", "clip_to_clip", "mapped"
 
 
 @dataclass(frozen=True)
-class Eyes:
-    """A dimension's networks, and what each wants of the pixels."""
+class Extractors:
+    """The networks of a dimension and their preprocessing, in a clip and between clips."""
 
     dimension: str
     network: str
@@ -40,11 +40,11 @@ class Eyes:
 
 
 class _Run(MetricRun):
-    def __init__(self, eyes: Eyes, settings: Settings, model_pool: ModelPool) -> None:
-        self.eyes, self.settings, self.model_pool = eyes, settings, model_pool
-        self.network = model_pool.network(eyes.network)
-        self.first_frames = FirstFrames(eyes, settings, model_pool) if settings.long_range else None
-        self.known: Known[Tensor] = Known()
+    def __init__(self, extractors: Extractors, settings: Settings, model_pool: ModelPool) -> None:
+        self.extractors, self.settings, self.model_pool = extractors, settings, model_pool
+        self.network = model_pool.network(extractors.network)
+        self.first_frames = FirstFrames(extractors, settings, model_pool) if settings.long_range else None
+        self.cache: FrameCache[Tensor] = FrameCache()
 
     def clip(self, view: ClipView) -> float:
         import torch
@@ -53,15 +53,15 @@ class _Run(MetricRun):
 
         if self.first_frames is not None and (not view.overlaps or self.settings.allows("overlapping-clip")):
             self.first_frames.add(view)
-        features = self.known.of(view, range(len(view)), lambda missing: self.features(view, missing))
+        features = self.cache.of(view, range(len(view)), lambda missing: self.features(view, missing))
         if len(view) < 2:
-            raise Unscorable("one frame has nothing to be consistent with")
+            raise Unscorable("the clip has one frame; consistency needs 2")
         return consistency(torch.stack(features))
 
     def features(self, view: ClipView, missing: list[int]) -> list[Tensor]:
         from longtake.evaluators.vbench.pixels import inputs_of
 
-        inputs = inputs_of(self.model_pool, view, missing, self.eyes.product, self.eyes.prepare)
+        inputs = inputs_of(self.model_pool, view, missing, self.extractors.product, self.extractors.prepare)
         return run_over(self.network, inputs.split(self.model_pool.batch))
 
     def finish(self, clips: list[float | None]) -> VideoValue:
@@ -75,21 +75,21 @@ class _Run(MetricRun):
 
         between, alone = first_frames.score(), self.settings.allows("missing-clip-to-clip")
         if between is None:
-            why = "clip to clip needs two clips of 2 s that do not overlap; the in-clip score is kept beside it"
+            why = "clip_to_clip needs two clips of 2 s without overlap; the in-clip score is kept as in_clip"
             extra = {IN_CLIP: in_clip, CLIP_TO_CLIP: None, MAPPED: None}
             reasons = dict.fromkeys((CLIP_TO_CLIP, MAPPED), why) | ({} if alone else {"": why})
             return VideoValue(in_clip if alone else None, clips, extra, reasons)
-        scaled = mapped(between, self.eyes.dimension)
+        scaled = mapped(between, self.extractors.dimension)
         value = in_clip if alone and scaled == 0 else fused(in_clip, scaled)
         return VideoValue(value, clips, {IN_CLIP: in_clip, CLIP_TO_CLIP: between, MAPPED: scaled})
 
 
 class FirstFrames:
-    """The clips' first frames, as features; under the exact protocol, as the video that official code makes of them."""
+    """Features of the clips' first frames; like official code, the exact protocol first encodes them as a video."""
 
-    def __init__(self, eyes: Eyes, settings: Settings, model_pool: ModelPool) -> None:
-        self.eyes, self.settings, self.model_pool = eyes, settings, model_pool
-        self.network = model_pool.network(eyes.between)
+    def __init__(self, extractors: Extractors, settings: Settings, model_pool: ModelPool) -> None:
+        self.extractors, self.settings, self.model_pool = extractors, settings, model_pool
+        self.network = model_pool.network(extractors.between)
         self.features: list[Tensor] = []
         self.encoder: Encoder | None = None
         self.clips = 0
@@ -99,20 +99,20 @@ class FirstFrames:
 
         self.clips += 1
         if self.settings.protocol != "exact":
-            self.features += self.see(view.frames[:1])
+            self.features += self.extract(view.frames[:1])
             return
         self.encoder = self.encoder or Encoder(int(view.fps))
         self.encoder.add(view.frames[0])
 
-    def see(self, frames: Frames) -> list[Tensor]:
+    def extract(self, frames: Frames) -> list[Tensor]:
         import torch
 
         moved = torch.tensor(frames).to(self.model_pool.device)
-        inputs = self.eyes.prepare_between(moved, self.settings.antialias)
+        inputs = self.extractors.prepare_between(moved, self.settings.antialias)
         return run_over(self.network, inputs.split(self.model_pool.batch))
 
     def score(self) -> float | None:
-        """None when there are not two clips to compare."""
+        """None for fewer than two clips."""
         import torch
 
         from longtake.evaluators.vbench.consistency import consistency, official_order
@@ -121,7 +121,7 @@ class FirstFrames:
             return None
         if self.encoder is not None:
             parts = self.encoder.decoded(self.model_pool.batch)
-            self.features = [feature for part in parts for feature in self.see(part)]
+            self.features = [feature for part in parts for feature in self.extract(part)]
         order = official_order(self.clips) if self.settings.allows("clip-order") else range(self.clips)
         return consistency(torch.stack([self.features[index] for index in order]))
 
@@ -137,36 +137,36 @@ class _Consistency(VBenchMetric):
         return chosen if self.settings.long_range else {}
 
     @abstractmethod
-    def eyes(self) -> Eyes:
-        """The dimension's networks."""
+    def extractors(self) -> Extractors:
+        """The networks of this dimension."""
 
     def networks(self) -> Sequence[str]:
-        eyes = self.eyes()
-        return (eyes.network, eyes.between) if self.settings.long_range else (eyes.network,)
+        extractors = self.extractors()
+        return (extractors.network, extractors.between) if self.settings.long_range else (extractors.network,)
 
     def open(self, ctx: VideoContext) -> MetricRun:
-        return _Run(self.eyes(), self.settings, ctx.model_pool)
+        return _Run(self.extractors(), self.settings, ctx.model_pool)
 
 
 @metrics.register("vbench/subject_consistency")
 class SubjectConsistency(_Consistency):
-    """DINO ViT-B/16 in a clip, DINOv2 ViT-B/14 between clips."""
+    """DINO ViT-B/16 within a clip, DINOv2 ViT-B/14 between clips."""
 
     name = "subject_consistency"
 
-    def eyes(self) -> Eyes:
+    def extractors(self) -> Extractors:
         from longtake.evaluators.vbench import pixels
 
-        return Eyes("subject", "dino", pixels.for_dino, "dino", "dinov2", pixels.for_dinov2)
+        return Extractors("subject", "dino", pixels.for_dino, "dino", "dinov2", pixels.for_dinov2)
 
 
 @metrics.register("vbench/background_consistency")
 class BackgroundConsistency(_Consistency):
-    """CLIP ViT-B/32 in a clip, DreamSim between clips."""
+    """CLIP ViT-B/32 within a clip, DreamSim between clips."""
 
     name = "background_consistency"
 
-    def eyes(self) -> Eyes:
+    def extractors(self) -> Extractors:
         from longtake.evaluators.vbench import pixels
 
-        return Eyes("background", "clip-b", pixels.for_clip, "clip", "dreamsim", pixels.for_dreamsim)
+        return Extractors("background", "clip-b", pixels.for_clip, "clip", "dreamsim", pixels.for_dreamsim)

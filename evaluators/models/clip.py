@@ -1,8 +1,8 @@
 """The image towers of OpenAI's CLIP (Radford et al., 2021): ViT-B/32 for background_consistency, ViT-L/14 for
 aesthetic_quality. The only importer of open_clip.
 
-Weights: ViT-B-32.pt and ViT-L-14.pt, tensors `visual.*`, widened from half to float32. OpenAI's towers use QuickGELU
-(open_clip's `ViT-*-quickgelu`); with plain GELU the same weights give other features.
+Weights: the tensors `visual.*` of ViT-B-32.pt and ViT-L-14.pt, converted from half to float32. OpenAI's towers use
+QuickGELU (open_clip's `ViT-*-quickgelu`); with GELU the same weights give other features.
 """
 
 from collections.abc import Mapping
@@ -17,9 +17,9 @@ PREFIX = "visual."
 
 
 class ClipTower(Network):
-    """frames [n, 3, 224, 224], CLIP-normed -> features [n, out], projected and not normed.
+    """Frames [n, 3, 224, 224], CLIP-normalized -> projected features [n, out], not normalized.
 
-    In half precision (as CLIP runs on CUDA) frames are half too; norms compute in float32.
+    In half precision (as CLIP runs on CUDA) frames are half as well; norms compute in float32.
     """
 
     packages = ("torchvision", "timm", "open_clip")

@@ -1,4 +1,4 @@
-"""DINO ViT-B/16 (Caron et al., 2021), the features of subject_consistency. Weights: dino_vitbase16_pretrain.pth."""
+"""DINO ViT-B/16 (Caron et al., 2021): features of subject_consistency. Weights: dino_vitbase16_pretrain.pth."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -11,7 +11,7 @@ from longtake.evaluators.models.vit import OriginalVit, prefixed, vit_base
 
 @networks.register("dino")
 class Dino(Network):
-    """frames [n, 3, H, W], ImageNet-normed, any size -> normed class tokens [n, 768]."""
+    """Frames [n, 3, H, W], ImageNet-normalized, any size -> normalized class tokens [n, 768]."""
 
     name = "dino"
     artefacts = ("dino-vitb16",)

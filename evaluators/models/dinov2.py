@@ -1,4 +1,4 @@
-"""DINOv2 ViT-B/14 (Oquab et al., 2023), between clips in subject_consistency. Weights: dinov2_vitb14_pretrain.pth."""
+"""DINOv2 ViT-B/14 (Oquab et al., 2023) for subject_consistency between clips. Weights: dinov2_vitb14_pretrain.pth."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -11,7 +11,7 @@ from longtake.evaluators.models.vit import OriginalVit, prefixed, vit_base
 
 @networks.register("dinov2")
 class DinoV2(Network):
-    """frames [n, 3, 224, 224], ImageNet-normed -> normed class tokens [n, 768]. Trained at 518."""
+    """Frames [n, 3, 224, 224], ImageNet-normalized -> normalized class tokens [n, 768]. Trained at 518."""
 
     name = "dinov2"
     artefacts = ("dinov2-vitb14",)
@@ -21,6 +21,6 @@ class DinoV2(Network):
         return OriginalVit(vit_base(518, 14, init_values=1.0))
 
     def rename(self, published: Mapping[str, Tensors], settings: Mapping[str, Any]) -> dict[str, Tensor]:
-        """All but the mask token, which is for training."""
+        """All tensors except the mask token, which only training uses."""
         kept = {name: value for name, value in published["dinov2-vitb14"].items() if name != "mask_token"}
         return prefixed(kept, "vit.")

@@ -1,8 +1,8 @@
-"""DreamSim's ensemble (Fu et al., 2023), between clips in background_consistency: three ViT-B/16 and their LoRA.
+"""DreamSim's ensemble (Fu et al., 2023) for background_consistency between clips: three ViT-B/16 with LoRA.
 
 Weights: the DINO ViT-B/16 of `dino`, and clip_vitb16, open_clip_vitb16 and ensemble_lora of DreamSim's v0.2.0 archive.
-The towers are plain ViTs in DINO's names; CLIP's have a norm where DINO has dropout, and a projection. The LoRA is
-merged into the qkv weights: W + (lora_alpha / r) B A.
+The towers are plain ViTs with DINO's tensor names; those of CLIP have a norm in place of DINO's dropout, and a
+projection. The LoRA is merged into the qkv weights: W + (lora_alpha / r) B A.
 """
 
 import re
@@ -17,7 +17,7 @@ from longtake.evaluators.models.base import Network, Tensors, networks
 from longtake.evaluators.models.vit import WIDTH, OriginalVit, prefixed, vit_base
 from longtake.platform.errors import WeightsError
 
-# In the order of the embedding, which is also the number of a tower in the names of the LoRA.
+# In the order of the embedding; the tensor names of the LoRA contain a tower's index in this order.
 TOWERS = ("dino", "clip", "open_clip")
 PROJECTED = 512
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
@@ -31,7 +31,7 @@ class QuickGelu(nn.Module):
 
 
 class ProjectedVit(OriginalVit):
-    """A CLIP tower: its norm before the blocks is where DINO drops positions out."""
+    """A CLIP tower: its norm before the blocks replaces DINO's position dropout."""
 
     def __init__(self, act: type[nn.Module]):
         vit = vit_base(224, 16, eps=1e-5, act=act)
@@ -44,9 +44,9 @@ class ProjectedVit(OriginalVit):
 
 
 class Ensemble(nn.Module):
-    """frames [n, 3, 224, 224], RGB 0..1 -> embeddings [n, 1792], mean 0 and length 1.
+    """Frames [n, 3, 224, 224], RGB 0..1 -> embeddings [n, 1792] with mean 0 and length 1.
 
-    DINO's part is its class token before the final norm.
+    The part of DINO is its class token before the final norm.
     """
 
     def __init__(self) -> None:
@@ -91,11 +91,11 @@ class DreamSim(Network):
 
 
 def lora_pairs(ensemble: Tensors) -> dict[str, tuple[Tensor, Tensor]]:
-    """Name of a tower's weight here -> its A [r, in] and B [out, r]."""
+    """Weight name of a tower in this module -> its A [r, in] and B [out, r]."""
     sides: dict[str, dict[str, Tensor]] = {}
     for name, value in ensemble.items():
-        if found := LORA.fullmatch(name):
-            tower, weight, side = found.groups()
+        if match := LORA.fullmatch(name):
+            tower, weight, side = match.groups()
             sides.setdefault(f"{TOWERS[int(tower)]}.vit.{weight}.weight", {})[side] = value
     return {name: (pair["A"], pair["B"]) for name, pair in sides.items()}
 
@@ -105,7 +105,7 @@ def lora_scale(settings: Mapping[str, Any]) -> float:
     plain = settings.get("bias", "none") == "none" and not settings.get("fan_in_fan_out") and "r" in settings
     if not plain or "lora_alpha" not in settings:
         raise WeightsError(
-            "dreamsim-ensemble/adapter_config.json: is no plain LoRA with r and lora_alpha; "
-            "take the published one: longtake weights pull dreamsim-ensemble"
+            "dreamsim-ensemble/adapter_config.json: is not a plain LoRA with r and lora_alpha; "
+            "get the published one: longtake weights pull dreamsim-ensemble"
         )
     return float(settings["lora_alpha"]) / int(settings["r"])

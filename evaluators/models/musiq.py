@@ -1,4 +1,4 @@
-"""MUSIQ trained on SPAQ (Ke et al., 2021), from pyiqa: imaging_quality. Weights: musiq_spaq_ckpt-358bb6af.pth."""
+"""MUSIQ trained on SPAQ (Ke et al., 2021), from pyiqa, for imaging_quality. Weights: musiq_spaq_ckpt-358bb6af.pth."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -11,7 +11,7 @@ from longtake.evaluators.models.vit import prefixed
 
 
 class MeanOpinion(nn.Module):
-    """frames [n, 3, H, W], RGB 0..1, any size -> mean opinion scores [n], about 0 to 100."""
+    """Frames [n, 3, H, W], RGB 0..1, any size -> mean opinion scores [n], about 0 to 100."""
 
     def __init__(self, musiq: nn.Module):
         super().__init__()

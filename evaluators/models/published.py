@@ -1,8 +1,8 @@
-"""What the published weights of every network are called and how they are shaped.
+"""Names and shapes of the published weights of every network.
 
 Owns published.json: artefact -> {tensor: shape}, written from the official modules by tests/parity/networks.py. A key
-`<artefact>/<form>` is another form of the same weights, with other names. Needs no library, so that a download can be
-checked before any network can be built.
+`<artefact>/<form>` is another form of the same weights with other names. Needs no model library, so that a download can
+be checked before any network is built.
 """
 
 import json
@@ -21,41 +21,41 @@ LISTED = 3
 @cache
 def forms() -> dict[str, Shapes]:
     """Artefact, or <artefact>/<form> -> {tensor: shape}."""
-    told = json.loads(FILE.read_text(encoding="utf-8"))
-    return {key: {name: tuple(shape) for name, shape in one.items()} for key, one in told.items()}
+    shapes_by_form = json.loads(FILE.read_text(encoding="utf-8"))
+    return {key: {name: tuple(shape) for name, shape in shapes.items()} for key, shapes in shapes_by_form.items()}
 
 
 def published_shapes(artefact: str) -> Shapes:
     """Tensor name -> shape of an artefact's metric.safetensors. Raises WeightsError for an unknown artefact."""
     if artefact not in forms():
-        raise WeightsError(f"{artefact!r} holds no weights of a metric; {did_you_mean(artefact, sorted(forms()))}")
+        raise WeightsError(f"{artefact!r} has no weights of a metric; {did_you_mean(artefact, sorted(forms()))}")
     return dict(forms()[artefact])
 
 
 def check_published(artefact: str, shapes: Mapping[str, Iterable[int]], origin: str) -> None:
-    """WeightsError, in one line that begins with `origin`, unless names and shapes are one published form's."""
-    have = {name: tuple(shape) for name, shape in shapes.items()}
-    other = [one for key, one in forms().items() if key.startswith(f"{artefact}/")]
-    want = published_shapes(artefact)
-    if have in (want, *other):
+    """Raises WeightsError, starting with `origin`, unless names and shapes are those of a published form."""
+    actual = {name: tuple(shape) for name, shape in shapes.items()}
+    other_forms = [form for key, form in forms().items() if key.startswith(f"{artefact}/")]
+    expected = published_shapes(artefact)
+    if actual in (expected, *other_forms):
         return
     raise WeightsError(
-        f"{origin}: {differences(have, want)}; take the published file: longtake weights pull {artefact}"
+        f"{origin}: {differences(actual, expected)}; get the published file: longtake weights pull {artefact}"
     )
 
 
-def differences(have: Shapes, want: Shapes) -> str:
-    """What is missing, what is not known and what has another shape, a few of each by name."""
-    found = {
-        "lacks": sorted(want.keys() - have.keys()),
-        "has the unknown": sorted(have.keys() - want.keys()),
-        "has another shape for": [
-            f"{name} {list(have[name])}, not {list(want[name])}"
-            for name in sorted(want.keys() & have.keys())
-            if have[name] != want[name]
+def differences(actual: Shapes, expected: Shapes) -> str:
+    """Missing tensors, unexpected tensors and tensors of the wrong shape, a few of each by name."""
+    by_kind = {
+        "missing": sorted(expected.keys() - actual.keys()),
+        "unexpected": sorted(actual.keys() - expected.keys()),
+        "wrong shape for": [
+            f"{name} {list(actual[name])}, not {list(expected[name])}"
+            for name in sorted(expected.keys() & actual.keys())
+            if actual[name] != expected[name]
         ],
     }
-    return "; ".join(f"{what} {few(names)}" for what, names in found.items() if names)
+    return "; ".join(f"{kind} {few(names)}" for kind, names in by_kind.items() if names)
 
 
 def few(names: list[str]) -> str:

@@ -1,8 +1,8 @@
 """RAFT (Teed and Deng, 2020) in torchvision's modules: dynamic_degree. The only importer of torchvision.
 
-Weights: raft-things.pth, or torchvision's own raft_large_C_T_V1, which are the same numbers under other names. What one
-frame gives (`features`, `context`) is apart from what a pair gives (`flow`): a frame lies in two pairs and is encoded
-once. Only the last iteration is upsampled. Neither changes a bit of the flow.
+Weights: raft-things.pth, or torchvision's raft_large_C_T_V1, which has the same numbers under other names. Frames are
+encoded (`features`, `context`) separately from `flow`, so that a frame in two pairs is encoded once. Only the last
+iteration is upsampled. Neither changes a bit of the flow.
 
 Shapes: frames_NCHW float [n, 3, H, W], RGB 0..255, sides multiples of 8; features [n, 256, H/8, W/8]; context the same.
 """
@@ -21,7 +21,7 @@ from longtake.platform.vision_ops import ready
 
 HIDDEN = 128
 LEVELS = 4
-# Smaller frames leave the coarsest correlation one cell wide, where the published sampling divides by zero.
+# With smaller frames the coarsest correlation is one cell wide, and the published sampling divides by zero.
 SMALLEST = 8 * 2**LEVELS
 ITERATIONS = 20
 # Official name -> torchvision's, in this order; `norm3` is the module that is also `downsample.1`.
@@ -44,7 +44,7 @@ TWIN = re.compile(r"\.layer\d\.\d\.norm3\.")
 
 
 class Flow(nn.Module):
-    """RAFT in parts. Calling it with two frames gives the flow from the first to the second."""
+    """RAFT with separate stages. Returns the flow from the first frame to the second."""
 
     def __init__(self, raft: Any):
         super().__init__()
@@ -55,19 +55,19 @@ class Flow(nn.Module):
         return self.flow(first, second, self.context(first_NCHW), iters)
 
     def features(self, frames_NCHW: Tensor) -> Tensor:
-        """What is matched between frames, of each frame."""
+        """The features of each frame that are matched between frames."""
         features: Tensor = self.raft.feature_encoder(normed(frames_NCHW))
         return features
 
     def context(self, frames_NCHW: Tensor) -> Tensor:
-        """What the flow begins from, of a pair's first frame."""
+        """The context features of the first frame of each pair."""
         context: Tensor = self.raft.context_encoder(normed(frames_NCHW))
         return context
 
     def flow(self, features1: Tensor, features2: Tensor, context: Tensor, iters: int = ITERATIONS) -> Tensor:
         """Flow [n, 2, H, W] in pixels, x before y. Raises ValueError for frames under SMALLEST pixels."""
         if min(features1.shape[-2:]) * 8 < SMALLEST:
-            raise ValueError(f"RAFT needs {SMALLEST} pixels a side, padded; these have {min(features1.shape[-2:]) * 8}")
+            raise ValueError(f"RAFT needs {SMALLEST} pixels a side, padded; got {min(features1.shape[-2:]) * 8}")
         self.raft.corr_block.build_pyramid(features1, features2)
         hidden, context = context.split([HIDDEN, context.shape[1] - HIDDEN], dim=1)
         hidden, context = hidden.tanh(), context.relu()
@@ -77,7 +77,7 @@ class Flow(nn.Module):
             correlation = self.raft.corr_block.index_pyramid(centroids_coords=coordinates)
             hidden, change = self.raft.update_block(hidden, context, correlation, coordinates - start)
             coordinates = coordinates + change
-        self.raft.corr_block.corr_pyramid = []  # cells squared: 150 MB at 480x832
+        self.raft.corr_block.corr_pyramid = []  # quadratic in cells: 150 MB at 480x832
         return upsampled(coordinates - start, self.raft.mask_predictor(hidden))
 
 
@@ -121,7 +121,7 @@ class Raft(Network):
         return Flow(raft_large(weights=None))
 
     def rename(self, published: Mapping[str, Tensors], settings: Mapping[str, Any]) -> dict[str, Tensor]:
-        """Official names or torchvision's."""
+        """Accepts official names and torchvision's."""
         named = {
             torchvision_name(name): value for name, value in published["raft-things"].items() if not TWIN.search(name)
         }

@@ -1,7 +1,7 @@
-"""Vision transformers in timm's blocks, with the position rule that DINO and DINOv2 were published with.
+"""Vision transformers of timm with the position embeddings of the original DINO and DINOv2 code.
 
-The only importer of timm. timm resizes position embeddings to the exact grid with antialias; DINO's code stretches them
-by (cells + 0.1) / trained cells, bicubic, without, and its scores hang on that. A resized embedding is kept per size.
+The only importer of timm. timm resizes position embeddings to the exact grid with antialiasing. DINO's code scales them
+by (cells + 0.1) / trained cells, bicubic, without antialiasing, which changes scores. Resized embeddings are cached.
 
 Shapes: frames_NCHW float [n, 3, H, W]; tokens [n, 1 + cells, width], the class token first.
 """
@@ -23,7 +23,7 @@ OFFSET = 0.1
 
 
 def vit_base(image_size: int, patch: int, eps: float = 1e-6, act: type[nn.Module] = nn.GELU, **more: Any) -> nn.Module:
-    """timm's ViT-B without a head, for square images of `image_size` and more keywords of its class."""
+    """timm's ViT-B without a head, for square images of `image_size`; `more`: further keywords of its class."""
     ready()
     from timm.models.vision_transformer import VisionTransformer
 
@@ -42,7 +42,7 @@ def vit_base(image_size: int, patch: int, eps: float = 1e-6, act: type[nn.Module
 
 
 class OriginalVit(nn.Module):
-    """A ViT under the original position rule. Calling it gives the normed class token [n, width]."""
+    """A ViT with the original position embeddings. Returns the normalized class token [n, width]."""
 
     def __init__(self, vit: Any):
         super().__init__()
@@ -50,18 +50,18 @@ class OriginalVit(nn.Module):
         self._positions: dict[tuple[int, int, bool, torch.device], Tensor] = {}
 
     def forward(self, frames_NCHW: Tensor) -> Tensor:
-        """Sides that are no multiple of the patch lose the rest at the right and the bottom."""
+        """Crops the right and bottom edges if a side is not a multiple of the patch size."""
         return self.vit.norm(self.blocks_out(frames_NCHW)[:, 0])
 
     def blocks_out(self, frames_NCHW: Tensor) -> Tensor:
-        """Tokens after the last block, not normed."""
+        """Tokens after the last block, before the final norm."""
         cells = self.vit.patch_embed.proj(frames_NCHW)
         tokens = torch.cat([self.vit.cls_token.expand(len(cells), -1, -1), cells.flatten(2).transpose(1, 2)], dim=1)
         square = frames_NCHW.shape[-2] == frames_NCHW.shape[-1]
         return self.vit.blocks(self.vit.pos_drop(tokens + self.positions(cells.shape[-2], cells.shape[-1], square)))
 
     def positions(self, rows: int, columns: int, square: bool) -> Tensor:
-        """Position embeddings [1, 1 + rows * columns, width] for frames that are square in pixels or not."""
+        """Position embeddings [1, 1 + rows * columns, width]; `square`: whether the frames are square in pixels."""
         trained: Tensor = self.vit.pos_embed
         key = (rows, columns, square, trained.device)
         if key not in self._positions:
@@ -70,9 +70,9 @@ class OriginalVit(nn.Module):
 
 
 def resized(trained: Tensor, rows: int, columns: int, square: bool) -> Tensor:
-    """Position embeddings of a square grid [1, 1 + side^2, width], stretched to another grid as DINO does it.
+    """Position embeddings of a square grid [1, 1 + side^2, width], resized to another grid as in DINO.
 
-    The trained grid is used as it is for square frames alone: at 224x239 it has the same cells and is stretched.
+    Only square frames use the trained grid unchanged: frames of 224x239 have the same cells but are resized.
     """
     side = math.isqrt(trained.shape[1] - 1)
     if square and rows * columns == side * side:

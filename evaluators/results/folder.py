@@ -1,7 +1,7 @@
-"""What `longtake eval` knows of a folder of videos: their names, their scores so far, and the JSON file of both.
+"""The report of `longtake eval` on a folder of videos: their names and scores, and the JSON file of both.
 
-Resumes by itself: what the file has of the same bytes, from the same metric versions, settings, weights and libraries,
-is not computed again. It is replaced atomically, so it is whole at every moment. Scores nothing and prints nothing.
+Scoring resumes from the file: results for the same bytes, metric versions, settings, weights and libraries are reused.
+The file is replaced atomically, so it is always complete. This module scores nothing and prints nothing.
 """
 
 from __future__ import annotations
@@ -30,19 +30,19 @@ Entry = dict[str, Any]
 
 
 def find_videos(folder: Path) -> dict[str, Path]:
-    """Path inside the folder -> file, of all videos under it, sorted; hidden ones are left out. Raises ConfigError when
-    there is none."""
+    """Path inside the folder -> file, for all videos under it, sorted, without hidden ones. Raises ConfigError if there
+    are none."""
     if not folder.is_dir():
         raise ConfigError(f"{folder}: not a folder; give the folder that holds the videos")
-    found = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
-    shown = [p for p in found if not any(part.startswith(".") for part in p.relative_to(folder).parts)]
-    if not shown:
+    paths = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
+    visible = [p for p in paths if not any(part.startswith(".") for part in p.relative_to(folder).parts)]
+    if not visible:
         raise ConfigError(f"{folder}: no video ({', '.join(SUFFIXES)}) in it; give the folder that holds the videos")
-    return {path.relative_to(folder).as_posix(): path for path in shown}
+    return {path.relative_to(folder).as_posix(): path for path in visible}
 
 
 def skipped(folder: Path, videos: Mapping[str, Path]) -> list[str]:
-    """Files and links of a folder that no known ending makes a video; hidden ones are not told."""
+    """Files and links of a folder that look like videos but have an unknown suffix; leaves out hidden ones."""
     names = (path.relative_to(folder).as_posix() for path in sorted(folder.rglob("*")) if not path.is_dir())
     known = {*videos, *(Path(name).with_suffix(".json").as_posix() for name in videos)}
     return [
@@ -53,7 +53,7 @@ def skipped(folder: Path, videos: Mapping[str, Path]) -> list[str]:
 
 
 def is_media(name: str) -> bool:
-    """Whether one would take a file for a video: by what its name says, or a link that leads nowhere."""
+    """Whether the suffix of a name is that of a video or a GIF."""
     kind = mimetypes.guess_type(name)[0] or ""
     return kind.startswith("video/") or kind == "image/gif"
 
@@ -61,7 +61,7 @@ def is_media(name: str) -> bool:
 class FolderReport:
     """{"suite", "protocol", "label", "settings", "versions", "overall": {metric: mean}, "videos": {name: {...}}}.
 
-    A name is the path inside the folder. A video that cannot be read stays in it, with None and a reason per metric.
+    A name is a path inside the folder. A video that cannot be read is included, with None and a reason per metric.
     """
 
     def __init__(
@@ -72,24 +72,24 @@ class FolderReport:
         prompts: Mapping[str, str] | None = None,
         device: str = "cpu",
     ):
-        """Reads what `out` holds. Raises ConfigError when that is no report, StorageError when it cannot be read."""
+        """Reads `out` if it exists. Raises ConfigError if it is not a report, StorageError if it cannot be read."""
         self.paths, self.entry, self.out = videos, entry, out
         self.prompts = prompts or {}
         self.suite = entry.suite
         self.versions = versions_of(entry, device)
-        self.found: dict[str, Entry] = {}
+        self.entries: dict[str, Entry] = {}
         self.earlier, versions = read_earlier(out, entry) if out is not None else ({}, {})
         self.current = {name: current_results(old, versions, entry, device) for name, old in self.earlier.items()}
         self.saved_at, self.saving_seconds = time.monotonic(), 0.0
 
     def keep(self, name: str) -> bool:
-        """Take over what is known of the very bytes of this video; False when something has to be computed."""
+        """Reuse the earlier scores of a video if its bytes are unchanged; False if any metric must be computed."""
         old = self.earlier.get(name)
         if old is None or old["sha256"] != _sha256_or_none(self.paths[name]):
             self.current.pop(name, None)
         elif self.is_complete(name):
             self._put(name, old)
-        return name in self.found
+        return name in self.entries
 
     def is_complete(self, name: str) -> bool:
         """Whether the earlier report has every metric of the video."""
@@ -100,13 +100,13 @@ class FolderReport:
         self._put(name, facts | {part: getattr(scores, part) for part in SCORES})
 
     def add_failure(self, name: str, reason: str) -> None:
-        """The video was not scored, for a reason that is not in its bytes; the next run tries again."""
+        """Record a video that was not scored for a reason outside its bytes; the next run tries again."""
         metrics = dict.fromkeys(self.names)
         blank = {"metrics": metrics, "drift": {}, "clips": {metric: [] for metric in metrics}, "seconds": {}}
         self._put(name, {"sha256": None, **no_facts(), **blank, "errors": dict.fromkeys(metrics, reason)})
 
     def _put(self, name: str, entry: Entry) -> None:
-        self.found[name] = entry | {"prompt": self.prompts.get(name)}
+        self.entries[name] = entry | {"prompt": self.prompts.get(name)}
 
     @cached_property
     def names(self) -> list[str]:
@@ -115,10 +115,10 @@ class FolderReport:
     @property
     def whole(self) -> bool:
         """Whether every metric of every video has a value."""
-        return all(value is not None for entry in self.found.values() for value in entry["metrics"].values())
+        return all(value is not None for entry in self.entries.values() for value in entry["metrics"].values())
 
     def to_json(self) -> dict[str, Any]:
-        videos = {name: self.found[name] for name in self.paths if name in self.found}
+        videos = {name: self.entries[name] for name in self.paths if name in self.entries}
         return {
             "suite": self.entry.label,
             "protocol": self.suite.protocol,
@@ -130,14 +130,14 @@ class FolderReport:
         }
 
     def overall(self, videos: Mapping[str, Entry]) -> dict[str, float | None]:
-        """Metric -> its mean over the videos that have a value, or the mean of the suite's official results."""
+        """Metric -> mean over the videos with a value, or the mean in the suite's official results."""
         values = {name: [entry["metrics"].get(name) for entry in videos.values()] for name in self.names}
-        return {name: mean_of(found) for name, found in values.items()} | {
+        return {name: mean_of(scores) for name, scores in values.items()} | {
             name: rows[0] for name, rows in self.suite.official_results(videos).items()
         }
 
     def save_when_due(self) -> None:
-        """After every video, or less often where writing would take more than a twentieth of the time."""
+        """Save, unless saving would take more than SAVING_SHARE of the time since the last save."""
         if time.monotonic() - self.saved_at >= self.saving_seconds / SAVING_SHARE:
             self.save()
 
@@ -146,7 +146,7 @@ class FolderReport:
         if self.out is None:
             return
         started = time.monotonic()
-        left = [name for name in self.earlier if name in self.paths and name not in self.found]
+        left = [name for name in self.earlier if name in self.paths and name not in self.entries]
         waiting = {name: self.earlier[name] for name in left if self.is_complete(name)}
         report = self.to_json()
         write_file(self.out, json_bytes(report | {"videos": report["videos"] | waiting}))
@@ -155,7 +155,7 @@ class FolderReport:
 
 
 def header_facts(path: Path) -> Entry:
-    """Frames, rate and size as the header has them; None where it cannot be read."""
+    """Frames, frame rate and size from the header; None if it cannot be read."""
     try:
         head = probe(path)
     except VideoError:
@@ -168,7 +168,7 @@ def no_facts() -> Entry:
 
 
 def current_results(old: Entry, versions: dict[str, str], entry: SuiteEntry, device: str) -> Kept:
-    """What an earlier report has of a video that is current."""
+    """The current results of a video in an earlier report."""
     parts = {part: old[part] for part in SCORES}
     scores = VideoScores(entry.label, entry.suite.protocol, old["sha256"], **parts, versions=versions)
     ctx = VideoContext(Path(), old["fps"], old["width"], old["height"], old["frames"])
@@ -176,7 +176,7 @@ def current_results(old: Entry, versions: dict[str, str], entry: SuiteEntry, dev
 
 
 def read_earlier(out: Path, entry: SuiteEntry) -> tuple[dict[str, Entry], dict[str, str]]:
-    """The videos and the versions of an earlier report, which is of the same suite and settings."""
+    """The videos and versions of an earlier report. Raises ConfigError for another suite or other settings."""
     if not out.exists():
         return {}, {}
     try:
@@ -185,7 +185,7 @@ def read_earlier(out: Path, entry: SuiteEntry) -> tuple[dict[str, Entry], dict[s
         is_same = report["suite"] in suites.names_of(entry.name)
         if not is_same or held.get("settings") != entry.stamp.get("settings"):
             was = f"{report['suite']} ({held.get('settings', 'no settings')})"
-            raise ConfigError(f"{out}: holds results of {was}; name another --out, or remove it to score anew")
+            raise ConfigError(f"{out}: holds results of {was}; name another --out, or remove it to score again")
         return {name: _checked(old) for name, old in report["videos"].items() if old["sha256"]}, held
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ConfigError(f"{out}: not a report of `longtake eval`; name another --out or remove it") from error
@@ -194,23 +194,23 @@ def read_earlier(out: Path, entry: SuiteEntry) -> tuple[dict[str, Entry], dict[s
 
 
 def _checked(held: Entry) -> Entry:
-    needed = ("sha256", "frames", "fps", "metrics", "drift", "clips", "seconds", "errors")
-    if lacking := [key for key in needed if key not in held]:
-        raise KeyError(lacking[0])
+    required = ("sha256", "frames", "fps", "metrics", "drift", "clips", "seconds", "errors")
+    if missing := [key for key in required if key not in held]:
+        raise KeyError(missing[0])
     return held
 
 
 def write_file(path: Path, data: bytes) -> None:
-    """Atomic: a reader sees the old file or the new one. Raises StorageError."""
+    """Replace the file atomically. Raises StorageError."""
     if not path.parent.is_dir():
-        raise StorageError(f"{path}: no such folder; make it, or name a file in another")
+        raise StorageError(f"{path}: no such folder; create it, or name a file in another folder")
     if path.is_dir():
         raise StorageError(f"{path}: is a folder; name a file")
     replace_file(path, data)
 
 
 def check_writable(path: Path) -> None:
-    """Raises the StorageError that writing the file at the end of a long run would raise."""
+    """Raises StorageError now if the file could not be written at the end of a long run."""
     if path.parent.is_dir() and not path.is_dir():
         trial = path.parent / f".{path.name}.trial"
         write_file(trial, b"")

@@ -1,8 +1,8 @@
-"""A report of `longtake eval` as a table: one row per video and metric, everything that was found in it.
+"""A report of `longtake eval` as a table with one row per video and metric.
 
 Columns: video, sha256, prompt, suite, protocol, settings (JSON), metric, value, the three drift columns, clips and
-clip_seconds (lists; a clip without a score is null), numbers (JSON of every further number that the metric has a name
-for), error, weights and versions (JSON). A missing number is null, with its reason in `error`.
+clip_seconds (lists; a clip without a score is null), numbers (JSON of all further named numbers of
+the metric), error, weights and versions (JSON). A missing number is null, with its reason in `error`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ WEIGHTS = "weights."
 
 
 def rows(report: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """In the order of the report."""
+    """The rows, in the order of the report."""
     versions = report["versions"]
     common = {
         "suite": report["suite"],

@@ -2,9 +2,9 @@
 
 Cell score = mean over prompts and seeds. Within one suite, length and prompt set: rank per metric (1 is best, ties
 share the mean rank), average over metrics; once within each backbone, once over all cells. Scores and ranks carry a
-95 % interval from a paired bootstrap over prompts (one prompt: no interval). A missing score is left out and counted.
-`average_rank` ranks cell scores; `average_rank_per_prompt` ranks within each prompt first and then averages: papers
-do either, and the two are not to be compared with each other. Scores of two protocols, settings or weights are refused.
+95 % interval from a paired bootstrap over prompts (one prompt: no interval). Missing scores are left out and counted.
+`average_rank` ranks cell scores; `average_rank_per_prompt` ranks within each prompt first and then averages. Papers use
+either; do not compare the two. Scores of different protocols, settings or weights raise ConfigError.
 """
 
 from __future__ import annotations
@@ -46,16 +46,16 @@ def rank_cells(df: pd.DataFrame, suite: str, directions: Mapping[str, str], *, v
 
 
 def _made_with(mine: pd.DataFrame, suite: str) -> dict[str, str]:
-    """What all rows were made with; ConfigError, naming what differs, where they were not all made with the same."""
-    found: list[dict[str, str]] = [json.loads(text) for text in sorted(mine["made_with"].unique())]
-    keys = sorted({key for one in found for key in one})
+    """The common `made_with` of all rows. Raises ConfigError, naming the difference, if they are not equal."""
+    stamps: list[dict[str, str]] = [json.loads(text) for text in sorted(mine["made_with"].unique())]
+    keys = sorted({key for stamp in stamps for key in stamp})
     for key in keys:
-        kinds = sorted({one.get(key, "none") for one in found})
-        if len(kinds) > 1:
+        values = sorted({stamp.get(key, "none") for stamp in stamps})
+        if len(values) > 1:
             raise ConfigError(
-                f"suite {suite!r}: {key} {' and '.join(kinds)} in one table; score all takes with one, under one label"
+                f"suite {suite!r}: {key} {' and '.join(values)} in one table; score all takes with one, under one label"
             )
-    return found[0] if found else {}
+    return stamps[0] if stamps else {}
 
 
 def _length(part: pd.DataFrame, directions: Mapping[str, str], value: str) -> LengthRanks:

@@ -1,7 +1,7 @@
-"""From scores of videos to one long table, and from the table to means per cell with their intervals. Reads no files.
+"""A long table of the scores of videos, and means per cell with intervals. Reads no files.
 
-`made_with` says what can change a score beside the video and its protocol: the suite's version, its settings and its
-weights, as JSON. Rows that differ in it are not to be compared.
+`made_with` (JSON) holds what can change a score except the video and its protocol: the version of the suite, its
+settings and its weights. Rows with different `made_with` are not comparable.
 
 Legend: M metrics, C cells, P prompts, B resamples.
 """
@@ -71,7 +71,7 @@ def _rows(take: Take, scores: VideoScores) -> Iterator[dict[str, Any]]:
 
 
 def made_with_of(scores: VideoScores) -> str:
-    """The part of a record's versions that says whether two scores may meet in a table, as JSON."""
+    """The part of a record's versions that must be equal for two scores to share a table, as JSON."""
     chosen = {name: text for name, text in scores.versions.items() if name in STAMPS or name.startswith(WEIGHTS)}
     return json.dumps(chosen, sort_keys=True)
 
@@ -91,7 +91,7 @@ def cells_of(part: pd.DataFrame) -> list[Cell]:
 def grid(
     part: pd.DataFrame, cells: Sequence[Cell], prompts: Sequence[str], names: Sequence[str], value: str
 ) -> ScoreGrid:
-    """The column `value` of a table on a grid of metrics `names`, cells and prompts; NaN is left out."""
+    """Sum the column `value` on a grid of metrics `names`, cells and prompts; leaves out NaN."""
     sums = np.zeros((len(names), len(cells), len(prompts)))
     counts = np.zeros_like(sums)
     at_metric, at_prompt = ({key: i for i, key in enumerate(keys)} for keys in (names, prompts))
@@ -108,8 +108,8 @@ def cell_means(df: pd.DataFrame) -> list[DriftRow]:
     """A row per suite, cell and metric, unranked ones too: the mean over prompts and seeds of each of NUMBERS, and its
     95 % interval (None where fewer than two prompts have a value).
 
-    Within a suite and length the resamples are those of the ranks. `scored` and `missing` count the takes behind the
-    value, `drift_scored` those behind the drift.
+    Within a suite and length the resamples are those of the ranks. `scored` and `missing` count takes for the value,
+    `drift_scored` for the drift.
     """
     return [row for _, part in df.groupby(["suite", "seconds"], sort=True) for row in _means(part)]
 

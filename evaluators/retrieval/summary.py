@@ -1,7 +1,7 @@
-"""From blocks to rows of a report: a value per prompt, then means over prompts, and differences to one descriptor.
+"""Rows of a retrieval report: the mean of each prompt, means over prompts, and differences to a base descriptor.
 
-Every prompt counts the same, however many of its blocks could be answered. Rows are flat and plain, so that the JSON,
-the CSV files, the figures and the table are the same numbers.
+All prompts have equal weight, whatever their number of scored blocks. Rows are flat dictionaries, and the JSON, the CSV
+files, the figures and the table all show their numbers.
 """
 
 from __future__ import annotations
@@ -12,28 +12,28 @@ from typing import Any
 
 import numpy as np
 
-from longtake.evaluators.retrieval.drive import Driven, Found, distances, measure, similarity
+from longtake.evaluators.retrieval.run import RetrievalResult, RetrievalRun, distances, measure, similarity
 from longtake.evaluators.retrieval.world import Array, Scene, TrueVideos
 from longtake.platform.methods.base import Window
 from longtake.platform.stats import estimate, mean_known, resample_weights
 
 ENDS = (30, 60, 120, 240, 480, 960, 1920, 3600)
-"""Seconds at which a part of a video ends."""
+"""The ends of the parts of a video, in seconds."""
 
 Span = tuple[float, float]
 Row = dict[str, Any]
 
 
 def spans(seconds: float) -> list[Span]:
-    """The whole video first, then its parts, which end at ENDS or with it."""
+    """The whole video, then its parts, which end at ENDS and at the end of the video."""
     ends = [*[float(end) for end in ENDS if end < seconds], float(seconds)]
     parts = list(zip([0.0, *ends], ends, strict=False))
     return [(0.0, float(seconds)), *parts] if len(parts) > 1 else parts
 
 
 @dataclass
-class Tally:
-    """One descriptor's values, one per prompt; grows video by video."""
+class DescriptorTally:
+    """One value per prompt and measure for one descriptor; grows with every video."""
 
     label: str
     window: Window
@@ -43,22 +43,22 @@ class Tally:
     by_distance: list[Array] = field(default_factory=list)
     by_shared: list[Array] = field(default_factory=list)
 
-    def add(self, driven: Driven, videos: TrueVideos) -> None:
+    def add(self, run: RetrievalRun, videos: TrueVideos) -> None:
         for row, scene in enumerate(videos.scenes):
-            self.add_blocks(driven.found[row], scene)
-            if driven.described is None:
+            self.add_blocks(run.results[row], scene)
+            if run.descriptors is None:
                 continue
-            found = similarity(driven.described[row], scene, self.window.size)
-            self.by_distance.append(found.by_distance_D)
-            self.by_shared.append(found.by_shared)
-            self.put("local_redundancy", self.whole, found.local_redundancy)
-            self.put("overlap_gap", self.whole, found.overlap_gap)
+            values = similarity(run.descriptors[row], scene, self.window.size)
+            self.by_distance.append(values.by_distance_D)
+            self.by_shared.append(values.by_shared)
+            self.put("local_redundancy", self.whole, values.local_redundancy)
+            self.put("overlap_gap", self.whole, values.overlap_gap)
 
-    def add_blocks(self, found: Found, scene: Scene) -> None:
-        begins_N = found.firsts_N / self.latent_fps
-        for name, values_N in measure(found, scene, self.window.block).items():
+    def add_blocks(self, result: RetrievalResult, scene: Scene) -> None:
+        starts_N = result.first_frames_N / self.latent_fps
+        for name, values_N in measure(result, scene, self.window.block).items():
             for span in spans(self.seconds):
-                inside_N = (span[0] <= begins_N) & (begins_N < span[1])
+                inside_N = (span[0] <= starts_N) & (starts_N < span[1])
                 self.put(name, span, mean_known(values_N[inside_N]))
 
     def put(self, name: str, span: Span, value: float) -> None:
@@ -69,15 +69,15 @@ class Tally:
         return spans(self.seconds)[0]
 
 
-def measure_rows(tallies: Sequence[Tally], base: str, seed: int) -> list[Row]:
-    """A row per descriptor, measure and part of the video; `difference`: to the descriptor `base`, paired by prompt."""
-    against = next(tally.measures for tally in tallies if tally.label == base)
+def measure_rows(tallies: Sequence[DescriptorTally], base: str, seed: int) -> list[Row]:
+    """A row per descriptor, measure and part of a video; `difference`: to the descriptor `base`, paired by prompt."""
+    reference = next(tally.measures for tally in tallies if tally.label == base)
     rows = []
     for tally in tallies:
         for key, values in tally.measures.items():
             values_P = np.array(values)
             draws_BP = resample_weights(len(values_P), seed)
-            paired = tally.label != base and key in against
+            paired = tally.label != base and key in reference
             rows.append(
                 {
                     "descriptor": tally.label,
@@ -85,14 +85,14 @@ def measure_rows(tallies: Sequence[Tally], base: str, seed: int) -> list[Row]:
                     "from_s": key[1][0],
                     "to_s": key[1][1],
                     **estimate(values_P, draws_BP).to_json(),
-                    "difference": estimate(values_P - np.array(against[key]), draws_BP).to_json() if paired else None,
+                    "difference": estimate(values_P - np.array(reference[key]), draws_BP).to_json() if paired else None,
                 }
             )
     return rows
 
 
-def similarity_rows(tallies: Sequence[Tally], frames: int, seed: int) -> list[Row]:
-    """Mean cosine of two frames: by their distance in frames, and by how many columns both show."""
+def similarity_rows(tallies: Sequence[DescriptorTally], frames: int, seed: int) -> list[Row]:
+    """Mean cosine of two frames, by their distance in frames and by their number of shared columns."""
     rows = []
     for tally in tallies:
         if not tally.by_distance:

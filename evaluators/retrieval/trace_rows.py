@@ -1,4 +1,4 @@
-"""The rows of a trace, checked: a row that is missing, out of order or of another shape is named, never guessed at."""
+"""Reads the rows of a trace. A row that is missing, out of order or malformed is an error that names it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ MEMORY = "retrieved"
 
 @dataclass(frozen=True)
 class Block:
-    """A row of a trace: `size` new frames, `attended` as (frame, reason, similarity), `attention` a share for each."""
+    """A row of a trace: `size` new frames, `attended` as (frame, reason, similarity), `attention`: their shares."""
 
     first: int
     size: int
@@ -32,25 +32,25 @@ class Block:
         return [s for _, reason, s in self.attended if reason == MEMORY and s is not None]
 
     def share(self, reason: str) -> float:
-        """What the entries of this reason get of the attention; NaN where none was measured."""
+        """Share of the attention on the entries with this reason; NaN where attention was not measured."""
         if self.attention is None:
             return float("nan")
-        return sum(part for part, (_, why, _) in zip(self.attention, self.attended, strict=True) if why == reason)
+        return sum(share for share, (_, why, _) in zip(self.attention, self.attended, strict=True) if why == reason)
 
 
-def read_blocks(rows: Sequence[Any], due: int) -> list[Block]:
-    """The rows of one trace. Raises ValueError that names the first of the `due` rows that is missing or damaged."""
+def read_blocks(rows: Sequence[Any], expected: int) -> list[Block]:
+    """Parse the `expected` rows of a trace. Raises ValueError, naming the first row that is missing or damaged."""
     blocks: list[Block] = []
-    for number in range(due):
+    for number in range(expected):
         try:
             block = read_block(rows[number])
             if block.first != (blocks[-1].end if blocks else 0):
                 raise ValueError
             blocks.append(block)
         except (ValueError, TypeError, KeyError, IndexError) as error:
-            raise ValueError(f"row {number + 1} of {due} is missing or damaged") from error
-    if len(rows) > due:
-        raise ValueError(f"has {len(rows)} rows, {due} are due")
+            raise ValueError(f"row {number + 1} of {expected} is missing or damaged") from error
+    if len(rows) > expected:
+        raise ValueError(f"has {len(rows)} rows, expected {expected}")
     return blocks
 
 

@@ -1,9 +1,9 @@
-"""From blocks to rows of a table: the mean over the blocks of a prompt, then mean and interval over prompts.
+"""Rows of a trace table: the mean over the blocks of each prompt, then mean and interval over prompts.
 
-A cell grows take by take and holds two numbers per prompt, part and measure, however many blocks there are. Takes of
-one prompt (seeds) are pooled. A row without a mean carries the reason.
+A cell accumulates takes and keeps a sum and a count per prompt, part and measure, whatever the number of blocks. Takes
+of one prompt (seeds) are pooled. A row without a mean has a reason.
 
-Legend: P prompts of the sweep, in one order for all cells, so that intervals use the same draws.
+Legend: P prompts of the sweep, in the same order for all cells, so that all intervals use the same resamples.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ NOTHING = "no block of this part has a value"
 
 @dataclass
 class CellSums:
-    """One cell's sums and counts; `seconds` is the length of its videos."""
+    """Sums and counts of one cell; `seconds`: the length of its videos."""
 
     prompts: int
     seconds: float
@@ -32,10 +32,10 @@ class CellSums:
     reasons: dict[str, str] = field(default_factory=dict)
     made: set[Span] = field(default_factory=set)
 
-    def add(self, prompt: int, begins_N: Array, measured: Measured) -> None:
-        """A take of prompt number `prompt`."""
+    def add(self, prompt: int, starts_N: Array, measured: Measured) -> None:
+        """Add a take of prompt number `prompt`."""
         for span in spans(self.seconds):
-            inside_N = (span[0] <= begins_N) & (begins_N < span[1])
+            inside_N = (span[0] <= starts_N) & (starts_N < span[1])
             if inside_N.any():
                 self.made.add(span)
                 self.add_part(prompt, span, inside_N, measured)
@@ -46,17 +46,17 @@ class CellSums:
                 self.reasons.setdefault(name, values_N)
                 continue
             part = values_N[inside_N]
-            for kept, more in ((self.sums, np.nansum(part)), (self.counts, np.isfinite(part).sum())):
-                kept.setdefault((span, name), np.zeros(self.prompts))[prompt] += more
+            for total, value in ((self.sums, np.nansum(part)), (self.counts, np.isfinite(part).sum())):
+                total.setdefault((span, name), np.zeros(self.prompts))[prompt] += value
 
     def rows(self, draws_BP: Array) -> list[dict[str, Any]]:
-        """A row per part that has generated blocks, the whole first, and measure; `reason` is empty beside a mean."""
+        """Rows by part (the whole video first) and measure, for parts with generated blocks; `reason`: why no mean."""
         rows = []
         for span in (span for span in spans(self.seconds) if span in self.made):
             for name in MEASURES:
-                told = estimate(self.means((span, name)), draws_BP).to_json()
-                reason = self.reasons.get(name, NOTHING) if told["mean"] is None else ""
-                rows.append({"from_s": span[0], "to_s": span[1], "measure": name, **told, "reason": reason})
+                means = estimate(self.means((span, name)), draws_BP).to_json()
+                reason = self.reasons.get(name, NOTHING) if means["mean"] is None else ""
+                rows.append({"from_s": span[0], "to_s": span[1], "measure": name, **means, "reason": reason})
         return rows
 
     def means(self, key: tuple[Span, str]) -> Array:

@@ -1,7 +1,7 @@
-"""Held-out videos whose truth is known: true latents along a camera, and which columns of the world each frame shows.
+"""Held-out videos with ground truth: true latents along a camera path, and the world columns that each frame shows.
 
-Owns truth and nothing of descriptors. Two frames show the same content as far as they share columns; a frame from the
-very same camera column is a copy, since the world stands still.
+Owns the ground truth and knows no descriptors. Two frames share content where they share columns. The world is static,
+so two frames from one camera column are copies.
 
 Legend: P videos, F frames, W columns of the world, N blocks.
 """
@@ -26,40 +26,40 @@ if TYPE_CHECKING:
 
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
-Whole = NDArray[np.int64]
+IntArray = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
 class Scene:
-    """The truth of one video: the camera's column of every frame, its view, and the columns of the circular world."""
+    """Ground truth of one video: the camera column of each frame, the width of a view and of the circular world."""
 
-    camera_F: Whole
+    camera_F: IntArray
     view_columns: int
     world_columns: int
 
     @cached_property
     def shows_FW(self) -> Mask:
-        places = (self.camera_F[:, None] + np.arange(self.view_columns)) % self.world_columns
+        columns = (self.camera_F[:, None] + np.arange(self.view_columns)) % self.world_columns
         shows = np.zeros((len(self.camera_F), self.world_columns), dtype=bool)
-        np.put_along_axis(shows, places, True, axis=1)
+        np.put_along_axis(shows, columns, True, axis=1)
         return shows
 
     @cached_property
-    def shared_FF(self) -> Whole:
-        """How many columns two frames both show."""
+    def shared_FF(self) -> IntArray:
+        """Number of columns that two frames share."""
         shows = self.shows_FW.astype(np.float32)
         return np.rint(shows @ shows.T).astype(np.int64)
 
     @cached_property
     def copies_FF(self) -> Mask:
-        """Whether two frames were taken from the very same column."""
-        place = self.camera_F % self.world_columns
-        return place[:, None] == place
+        """Whether two frames were taken from one camera column."""
+        column = self.camera_F % self.world_columns
+        return column[:, None] == column
 
 
 @dataclass(frozen=True)
 class TrueVideos:
-    """latents [P, F, C, H, W] and the scene of each; `seeds` keys what a method draws."""
+    """Latents [P, F, C, H, W] and their scenes; `seeds` key the random draws of a method."""
 
     latents: Tensor
     scenes: tuple[Scene, ...]
@@ -70,17 +70,17 @@ class TrueVideos:
         return self.latents.shape[1]
 
     def info(self, window: Window) -> RolloutInfo:
-        """What a method is told of a rollout that makes these videos."""
+        """The description that a method gets of a rollout that generates these videos."""
         camera = np.stack([scene.camera_F for scene in self.scenes])
         first = self.scenes[0]
         return RolloutInfo(window, len(self.scenes), self.seeds, camera, first.view_columns, first.world_columns)
 
 
 def true_videos(backbone: Backbone, prompts: Sequence[str], seed: int, frames: int, noise: float = 0.0) -> TrueVideos:
-    """The true views of `frames` latent frames a prompt, each with Gaussian noise of its own. The backbone must have a
-    known camera; a video does not depend on which others are made."""
-    told = [backbone.condition(prompt, frames) for prompt in prompts]
-    scenes = [Scene(np.asarray(one.columns, np.int64), one.view_columns, one.world_columns) for one in told]
+    """The first `frames` true latent frames of each prompt, with independent Gaussian noise. The backbone must have a
+    known camera. A video does not depend on the other prompts."""
+    conditions = [backbone.condition(prompt, frames) for prompt in prompts]
+    scenes = [Scene(np.asarray(one.columns, np.int64), one.view_columns, one.world_columns) for one in conditions]
     keys = tuple(key_of(prompt, seed) for prompt in prompts)
     latents = [backbone.prefix_latents(prompt, seed, frames) for prompt in prompts]
     if noise:
@@ -89,7 +89,7 @@ def true_videos(backbone: Backbone, prompts: Sequence[str], seed: int, frames: i
 
 
 def key_of(prompt: str, seed: int) -> int:
-    """63 bits that (prompt, seed) decide."""
+    """A 63-bit key that depends on (prompt, seed) only."""
     return int.from_bytes(hashlib.sha256(f"{prompt}\0{seed}".encode()).digest()[:8], "little") >> 1
 
 

@@ -1,7 +1,7 @@
-"""One revisit measure on one video: clip by clip, and over the segments that end at 30, 60, 120 and 240 s.
+"""A revisit metric on one video, by clip and over the segments that end at 30, 60, 120 and 240 s.
 
-Owns the sums. Knows no metric's name. Every latent frame counts once, although the last clip of a video overlaps the
-one before it; frames that were given to the take never count.
+Owns the sums and knows no metric by name. Every latent frame counts once, although the last clip of a video overlaps
+the one before it. Prefix frames do not count.
 """
 
 from __future__ import annotations
@@ -29,21 +29,21 @@ from longtake.platform.pocket.prompts import PocketPrompt, parse
 from longtake.platform.pocket.world import COLUMNS, VIEW_PX, panorama
 
 SEGMENTS_S = {30: 0, 60: 30, 120: 60, 240: 120}  # end -> start
-SLACK_S = 1.0  # a 30 s take has 29.8 s of frames
-NOTHING = "no column is seen again after it had left the view"
+SLACK_S = 1.0  # a take of 30 s has 29.8 s of frames
+NO_REVISIT = "no column is seen again after it left the view"
 
 
 class RevisitRun(MetricRun):
-    """`score` turns a tally with columns into the number; `truth`: the panorama instead of first sights."""
+    """`score`: the score of a non-empty tally; `ground_truth`: compare with the panorama, not with first sights."""
 
-    def __init__(self, ctx: VideoContext, score: Callable[[Tally], float], truth: bool, rolled: bool) -> None:
+    def __init__(self, ctx: VideoContext, score: Callable[[Tally], float], ground_truth: bool, rolled: bool) -> None:
         prompt = pocket_prompt(ctx)
         if (ctx.width, ctx.height) != (VIEW_PX * UPSCALE, VIEW_PX * UPSCALE):
-            raise Unscorable(f"a pocket video is 128x128, this one is {ctx.width}x{ctx.height}")
+            raise Unscorable(f"the video is {ctx.width}x{ctx.height}; a pocket video is 128x128")
         self._score, self._rolled, self._ctx = score, rolled, ctx
         latent_frames = max(ctx.latent_frames or 0, 1 + ctx.num_frames // VIDEO_FRAMES_PER_LATENT)
         self._walk = Walk(prompt.camera(latent_frames), ctx.prefix_frames)
-        self._truth = true_columns(prompt, ctx) if truth else None
+        self._ground_truth = true_columns(prompt, ctx) if ground_truth else None
         self._clips: list[Tally] = []
         self._segments = {end: Tally() for end in SEGMENTS_S if ctx.num_frames / ctx.fps >= end - SLACK_S}
 
@@ -54,37 +54,37 @@ class RevisitRun(MetricRun):
             if latent == self._walk.next_latent:
                 self._count(latent, self._compare(self._walk.step(columns)), tally)
         if not tally.columns:
-            raise Unscorable(NOTHING)
+            raise Unscorable(NO_REVISIT)
         return self._score(tally)
 
     def finish(self, clips: list[float | None]) -> VideoValue:
-        """The mean over clips, each weighted by its revisited columns; beside it `at_30s`, ...: over that segment."""
+        """The mean over clips, weighted by their revisited columns; `at_30s`, ...: the same over one segment."""
         weights = [tally.columns for tally in self._clips]
         if not sum(weights):
-            return VideoValue(None, clips, errors={"": NOTHING})
+            return VideoValue(None, clips, errors={"": NO_REVISIT})
         value = math.fsum(w * c for w, c in zip(weights, clips, strict=True) if c is not None) / sum(weights)
         ends = {f"at_{end}s": self._score(t) if t.columns else None for end, t in self._segments.items()}
-        return VideoValue(value, clips, ends, {name: NOTHING for name, score in ends.items() if score is None})
+        return VideoValue(value, clips, ends, {name: NO_REVISIT for name, score in ends.items() if score is None})
 
-    def _count(self, latent: int, found: Tally, clip: Tally) -> None:
-        clip.add(found)
+    def _count(self, latent: int, tally: Tally, clip: Tally) -> None:
+        clip.add(tally)
         second = latent * VIDEO_FRAMES_PER_LATENT / self._ctx.fps
-        for end, tally in self._segments.items():
+        for end, segment in self._segments.items():
             if SEGMENTS_S[end] <= second < end:
-                tally.add(found)
+                segment.add(tally)
 
     def _compare(self, sighting: Sighting) -> Tally:
         places, references = self._walk.seen.nonzero()[0], self._walk.first_sights
-        if self._truth is not None:
+        if self._ground_truth is not None:
             sighting = sighting.only(self._walk.given)
-            places, references = np.arange(COLUMNS), self._truth
+            places, references = np.arange(COLUMNS), self._ground_truth
         if not len(sighting.places):
             return Tally()
         return compare(sighting, references[places], places, self._rolled)
 
 
 def pocket_prompt(ctx: VideoContext) -> PocketPrompt:
-    """The script that the camera followed. Raises Unscorable for a video of another world."""
+    """The camera script of the video. Raises Unscorable for a video of another world."""
     try:
         return parse(ctx.prompt or "")
     except ConfigError as error:
@@ -92,7 +92,7 @@ def pocket_prompt(ctx: VideoContext) -> PocketPrompt:
 
 
 def true_columns(prompt: PocketPrompt, ctx: VideoContext) -> Columns:
-    """float64 [96, 384]: the street of the take. Raises Unscorable when the take was shown nothing of it."""
+    """float64 [96, 384]: the ground-truth scene of the take. Raises Unscorable for a take without a prefix."""
     if not ctx.prefix_frames or ctx.seed is None:
-        raise Unscorable("no true frames were given (start_frames is 0), so the true panorama binds nothing")
+        raise Unscorable("the take has no prefix (prefix_frames is 0), so the true panorama does not apply")
     return split_columns(panorama(prompt.sky, prompt.material, ctx.seed))

@@ -1,7 +1,7 @@
-"""Which columns of the pocket world a video shows, which of them it shows again, and how they compare.
+"""Tracks which columns of the pocket world a video shows again, and compares them with their references.
 
-Owns the bookkeeping of places (columns modulo 96) over one video and the comparison of columns. Reads the camera from
-the prompt, never from the pictures. Memory is one reference per place, whatever the length of the video.
+Owns the state of the places (columns modulo 96) of one video. Reads the camera from the prompt, never from the pixels.
+Memory is one reference per place, whatever the length of the video.
 
 Legend: K seen columns, R reference columns, D 384 values of one 4x32 px column.
 """
@@ -26,19 +26,19 @@ _columns_of_view: WeakKeyDictionary[ClipView, dict[int, Columns]] = WeakKeyDicti
 
 
 def columns_by_latent(view: ClipView) -> dict[int, Columns]:
-    """Latent frame -> float64 [8, 384] in 0..255; computed once per view, for all metrics."""
+    """Latent frame -> float64 [8, 384] in 0..255; computed once per view for all metrics."""
     if view not in _columns_of_view:
         first = -(-view.start_frame // VIDEO_FRAMES_PER_LATENT) * VIDEO_FRAMES_PER_LATENT
-        places = range(first, view.start_frame + len(view), VIDEO_FRAMES_PER_LATENT)
+        frames = range(first, view.start_frame + len(view), VIDEO_FRAMES_PER_LATENT)
         _columns_of_view[view] = {
-            place // VIDEO_FRAMES_PER_LATENT: split_columns(shrink(view.frames[place - view.start_frame]))
-            for place in places
+            frame // VIDEO_FRAMES_PER_LATENT: split_columns(shrink(view.frames[frame - view.start_frame]))
+            for frame in frames
         }
     return _columns_of_view[view]
 
 
 def shrink(frame_HWC: NDArray[np.uint8]) -> Columns:
-    """128x128 back to 32x32: the mean of each block of 4x4 px."""
+    """Reduce 128x128 to 32x32: the mean of each block of 4x4 px."""
     blocks = frame_HWC.reshape(HEIGHT_PX, UPSCALE, VIEW_PX, UPSCALE, 3)
     return blocks.sum(axis=(1, 3), dtype=np.int64) / UPSCALE**2
 
@@ -52,30 +52,30 @@ def split_columns(picture_HWC: NDArray[np.generic]) -> Columns:
 
 @dataclass(frozen=True)
 class Sighting:
-    """Revisited columns of one latent frame: their places [K] and what was seen [K, D]."""
+    """Revisited columns of one latent frame: their places [K] and pixels [K, D]."""
 
     places: NDArray[np.int64]
     columns: Columns
 
-    def only(self, wanted_96: NDArray[np.bool_]) -> Sighting:
-        keep = wanted_96[self.places]
+    def only(self, mask_96: NDArray[np.bool_]) -> Sighting:
+        keep = mask_96[self.places]
         return Sighting(self.places[keep], self.columns[keep])
 
 
 class Walk:
-    """The places of one video so far. A place is revisited while it is in view again after it had left the view."""
+    """State of the places of one video. A place is revisited while it is visible again after it left the view."""
 
     def __init__(self, camera_F: NDArray[np.int64], prefix_frames: int) -> None:
         self._camera, self._start_frames = camera_F, prefix_frames
         self.next_latent = 0
         self.first_sights = np.zeros((COLUMNS, DIMS))
         self.seen = np.zeros(COLUMNS, dtype=bool)
-        self.given = np.zeros(COLUMNS, dtype=bool)  # first seen in a frame that was given, so it is the truth
+        self.given = np.zeros(COLUMNS, dtype=bool)  # first seen in the prefix, so its reference is the ground truth
         self._visible = np.zeros(COLUMNS, dtype=bool)
         self._again = np.zeros(COLUMNS, dtype=bool)
 
     def step(self, columns_8D: Columns) -> Sighting:
-        """Mutates: the next latent frame was seen. Given frames teach first sights but are never a revisit."""
+        """Mutates: adds the next latent frame. Prefix frames set references but are never a revisit."""
         index, self.next_latent = self.next_latent, self.next_latent + 1
         places = (self._camera[index] + np.arange(VIEW_COLUMNS)) % COLUMNS
         again = np.where(self._visible[places], self._again[places], self.seen[places])
@@ -93,7 +93,7 @@ class Walk:
 
 @dataclass
 class Tally:
-    """Sums over compared columns; they add up over frames, clips and segments."""
+    """Sums over compared columns, which add up over frames, clips and segments."""
 
     columns: int = 0
     hits: int = 0
@@ -106,22 +106,22 @@ class Tally:
 
 
 def compare(sighting: Sighting, references_RD: Columns, places_R: NDArray[np.int64], rolled: bool) -> Tally:
-    """Hold each seen column against the reference of its place; `rolled`: of the place half of the list further on.
+    """Compare each column with the reference of its place; `rolled`: with that of the place half the list further on.
 
-    places_R are the references' places in rising order. A hit is strictly closer to its reference than to every other.
+    `places_R`: the places of the references, ascending. A hit is strictly closer to its reference than to all others.
     """
-    right = np.searchsorted(places_R, sighting.places)
+    targets = np.searchsorted(places_R, sighting.places)
     if rolled:
-        right = (right + len(places_R) // 2) % len(places_R)
+        targets = (targets + len(places_R) // 2) % len(places_R)
     errors = mean_squares(sighting.columns, references_RD)
-    row = np.arange(len(right))
-    own = errors[row, right]
-    errors[row, right] = np.inf
-    return Tally(len(right), int((own < errors.min(axis=1)).sum()), float(own.sum()))
+    row = np.arange(len(targets))
+    own = errors[row, targets]
+    errors[row, targets] = np.inf
+    return Tally(len(targets), int((own < errors.min(axis=1)).sum()), float(own.sum()))
 
 
 def mean_squares(columns_KD: Columns, references_RD: Columns) -> Columns:
-    """[K, R]. Values are whole sixteenths, so |a|^2 - 2 ab + |b|^2 is exact in float64 and the same on any machine."""
-    own = np.square(columns_KD).sum(axis=1)[:, None]
-    theirs = np.square(references_RD).sum(axis=1)[None]
-    return np.asarray((own + theirs - 2 * columns_KD @ references_RD.T) / DIMS)
+    """[K, R]. Values are multiples of 1/16, so |a|^2 - 2 ab + |b|^2 is exact in float64 and equal on all machines."""
+    column_norms = np.square(columns_KD).sum(axis=1)[:, None]
+    reference_norms = np.square(references_RD).sum(axis=1)[None]
+    return np.asarray((column_norms + reference_norms - 2 * columns_KD @ references_RD.T) / DIMS)

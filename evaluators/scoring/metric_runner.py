@@ -1,7 +1,7 @@
-"""One metric on one video, with every failure turned into None and a reason.
+"""Runs one metric on one video and turns failures into None with a reason.
 
-The rule that a missing number is never 0 and never NaN is held here, for all metrics at once: a metric that raises, or
-answers with something that is not a finite number, loses that clip or that value and nothing else.
+This is the only place that enforces, for all metrics, that a missing number is never 0 or NaN. A metric that raises, or
+returns a number that is not finite, loses only that clip or value.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ MACHINES = ("MemoryError", "OutOfMemoryError", "AcceleratorError")  # the latter
 TELLING = re.compile(
     r"cuda|cudnn|cublas|nvidia|out of memory|alloc(ate)? ?memory|not enough memory|can't allocate", re.I
 )
-"""What errors of a device, or of memory, say where they have no type of their own."""
+"""Matches messages of device and memory errors that have no exception type of their own."""
 
 
 @dataclass
@@ -33,7 +33,7 @@ class Result:
 
     @property
     def is_whole(self) -> bool:
-        """Every clip has a score; what failed may not fail again."""
+        """Whether the value and every clip have a score; others are computed again."""
         return self.value is not None and None not in self.clips
 
     def to_json(self) -> dict[str, Any]:
@@ -46,8 +46,8 @@ class Result:
 
 @dataclass
 class MetricRunner:
-    """One metric on one video, with every failure turned into None and a reason. What no video is to blame for (missing
-    weights or packages, no memory, a GPU's error) is raised."""
+    """Runs one metric on one video; failures become None with a reason. Errors that the video did not cause (missing
+    weights or packages, out of memory, GPU errors) are raised."""
 
     metric: Metric
     run: MetricRun | None = None
@@ -56,7 +56,7 @@ class MetricRunner:
 
     def open(self, ctx: VideoContext) -> None:
         if self.metric.needs_take and ctx.prompt is None:
-            self.reasons.append("needs the take's prompt and seed, which a plain video file does not carry")
+            self.reasons.append("needs the take's prompt and seed, which a plain video file does not have")
             return
         try:
             self.run = self.metric.open(ctx)
@@ -79,7 +79,7 @@ class MetricRunner:
             self.lost(view, error)
 
     def lost(self, view: ClipView, error: Exception) -> None:
-        """The clip never came to the metric."""
+        """Record a clip that could not be passed to the metric."""
         if self.run is not None:
             self.reasons.append(f"clip {len(self.clips)} (frame {view.start_frame}): {_reason(error)}")
             self.clips.append(None)
@@ -89,19 +89,19 @@ class MetricRunner:
         if self.run is None:
             return self.unreadable(self.reasons[0])
         try:
-            found = self.run.finish(list(self.clips))
+            outcome = self.run.finish(list(self.clips))
         except Exception as error:
             if is_machines(error):
                 raise
             self.reasons.append(_reason(error))
-            found = VideoValue(None, self.clips)
-        drift, reasons = drift_of(found.clips, timeline, self.metric.ratio_drift)
-        reasons |= found.errors
-        if self.reasons or not _finite(found.value):
-            reasons[""] = found.errors.get("") or self._summary()
+            outcome = VideoValue(None, self.clips)
+        drift, reasons = drift_of(outcome.clips, timeline, self.metric.ratio_drift)
+        reasons |= outcome.errors
+        if self.reasons or not _finite(outcome.value):
+            reasons[""] = outcome.errors.get("") or self._summary()
         errors = {f"{name}.{part}" if part else name: why for part, why in reasons.items()}
-        named = {f"{name}.{part}": number for part, number in (drift | found.extra).items()}
-        return Result(found.value, found.clips, named, errors, timeline.start_seconds)
+        named = {f"{name}.{part}": number for part, number in (drift | outcome.extra).items()}
+        return Result(outcome.value, outcome.clips, named, errors, timeline.start_seconds)
 
     def unreadable(self, reason: str) -> Result:
         return Result(None, errors={self.metric.name: reason})
@@ -115,7 +115,7 @@ class MetricRunner:
 
 
 def is_machines(error: Exception) -> bool:
-    """Whether another attempt, elsewhere or later, may give a number."""
+    """Whether the machine caused the error, so that another attempt may succeed."""
     if isinstance(error, WeightsError | ConfigError | SetupError) or type(error).__name__ in MACHINES:
         return True
     return isinstance(error, RuntimeError | AssertionError) and TELLING.search(str(error)) is not None

@@ -20,13 +20,13 @@ Kept = Mapping[str, Result | None]
 
 
 def is_current(scores: VideoScores, entry: SuiteEntry, ctx: Context) -> bool:
-    """Whether a record has every metric of the suite, as it would be computed today, and no other."""
+    """Whether a record has current results of exactly the metrics of the suite."""
     names = {metric.name for metric in entry.metrics.values()}
     return scores.metrics.keys() <= names and len(current_metrics(scores, entry, ctx)) == len(names)
 
 
 def kept(scores: VideoScores, entry: SuiteEntry, ctx: Context, device: str) -> Kept:
-    """The results in a record that are current and computed with today's libraries on such a device."""
+    """The results in a record that are current, with the installed libraries and this kind of device."""
     from longtake.evaluators.scoring.versions import libraries
 
     metrics = current_metrics(scores, entry, ctx)
@@ -35,7 +35,7 @@ def kept(scores: VideoScores, entry: SuiteEntry, ctx: Context, device: str) -> K
 
 
 def current_metrics(scores: VideoScores, entry: SuiteEntry, ctx: Context) -> list[Metric]:
-    """The suite's metrics that are current in a record, those that do not apply to its video included."""
+    """The suite's metrics that are current in a record, including those that do not apply to its video."""
     today, versions = entry.stamp, in_present_form(scores, entry, ctx)
     if scores.protocol != entry.suite.protocol or versions.get("settings") != today.get("settings"):
         return []
@@ -49,7 +49,7 @@ def current_metrics(scores: VideoScores, entry: SuiteEntry, ctx: Context) -> lis
 
 
 def in_present_form(scores: VideoScores, entry: SuiteEntry, ctx: Context) -> Mapping[str, str]:
-    """A record's versions. Where they are of the suite, from before metrics had any, each metric's is 1."""
+    """The versions of a record. In records from before metrics had versions, each metric has version 1."""
     versions = scores.versions
     of_suite = versions.get("suite") in [f"{name}-1" for name in suites.names_of(entry.name)]
     if not of_suite or any(key.startswith(METRIC) for key in versions):

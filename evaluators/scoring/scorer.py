@@ -1,8 +1,8 @@
-"""Scores one video: all metrics of all asked suites in one decode, memory of a few clips.
+"""Scores one video: all metrics of all requested suites in one decode, with memory for a few clips.
 
-Whatever goes wrong stays with the metric and the clip that it happened to: a broken metric leaves the others alone, a
-broken video gives None and a reason for every metric, and nothing is raised for either. Opens videos only through
-platform.video. What a cache holds of these very bytes is not computed again.
+A failure only affects its metric and clip. A failing metric does not affect the others, and a damaged video gives None
+with a reason for every metric; neither raises. Opens videos only through platform.video. Results that a cache has for
+the same bytes are not computed again.
 """
 
 from __future__ import annotations
@@ -35,12 +35,11 @@ READ_FRAMES = 16
 DIRECT, EXACT = "direct", "exact"
 V = TypeVar("V")
 Tell = Callable[[int, int, str], None]
-"""Told how many frames of how many are through, and which metric is at work."""
-"""Called after every clip: (frames seen, frames that the header names). What it raises ends the scoring."""
+"""Progress callback: (frames done, frames in the header, name of the running metric). Its errors end the scoring."""
 
 
 def context_of(path: Path, take: Take | None = None) -> VideoContext:
-    """Header facts of a video, and what its take knows beside them. Raises VideoError."""
+    """Facts from the header of a video and from its take. Raises VideoError."""
     head = video.probe(path)
     known = VideoContext(path, head.fps, head.width, head.height, head.num_frames)
     return known if take is None else known.of_take(take)
@@ -48,7 +47,7 @@ def context_of(path: Path, take: Take | None = None) -> VideoContext:
 
 @dataclass
 class MetricTask:
-    """A metric of a suite on one video: its runner, or an earlier result; `keys` are its places in the cache."""
+    """A metric of a suite on one video, with its runner or an earlier result; `keys`: its cache keys."""
 
     suite: Suite
     name: str
@@ -67,7 +66,7 @@ class MetricTask:
 
 
 def score_video(path: Path, entry: SuiteEntry, model_pool: ModelPool | None = None) -> VideoScores:
-    """One suite; see score_video_suites."""
+    """Score a video under one suite; see score_video_suites."""
     return score_video_suites(path, [entry], model_pool=model_pool)[entry.label]
 
 
@@ -81,11 +80,11 @@ def score_video_suites(
     tell: Tell | None = None,
     earlier: Mapping[str, Kept] | None = None,
 ) -> dict[str, VideoScores]:
-    """Label -> scores. What is known of the video comes from its header and its `take`. `only`: names of metrics;
-    `earlier`: label -> what an earlier record of these very bytes has, which is not computed again.
+    """Label -> scores of a video, whose facts come from its header and `take`. `only`: restrict to these metrics;
+    `earlier`: label -> current results for the same bytes, which are not computed again.
 
-    Raises ConfigError for an unknown suite, WeightsError for weights that are not there or are others than the entry
-    says, and StorageError when there is no such file; a broken video is recorded.
+    Raises ConfigError for an unknown suite, WeightsError for weights that are missing or differ from the entry's, and
+    StorageError for a missing file. A damaged video raises nothing; its scores have the reason.
     """
     model_pool = model_pool or ModelPool()
     digest, before = video_sha256(path), changed_at(path)
@@ -96,14 +95,14 @@ def score_video_suites(
     everyone = [one for part in tasks.values() for one in part]
     score(path, everyone, take, model_pool, tell)
     if changed_at(path) != before:
-        raise StorageError(f"{path}: changed while it was scored; score it again once it is whole")
+        raise StorageError(f"{path}: changed while it was scored; score it again once it is complete")
     if cache is not None:
         keep(everyone, digest, cache)
     return {entry.label: _record(entry, digest, tasks[entry.label], model_pool.device) for entry in entries}
 
 
 def keep(tasks: Iterable[MetricTask], digest: str, cache: ScoreCache) -> None:
-    """What is whole goes into the cache. A cache that cannot be written costs time later, and no score now."""
+    """Write complete results to the cache. Ignores write errors, which only cost time later."""
     with suppress(StorageError):
         for one in tasks:
             if one.keys and one.result is not None and one.result.is_whole:
@@ -111,48 +110,48 @@ def keep(tasks: Iterable[MetricTask], digest: str, cache: ScoreCache) -> None:
 
 
 def changed_at(path: Path) -> tuple[int, int]:
-    """Size and time of the last change. Raises StorageError."""
+    """Size and modification time. Raises StorageError."""
     with storage_errors(path, "read the video"):
-        found = path.stat()
-    return found.st_size, found.st_mtime_ns
+        status = path.stat()
+    return status.st_size, status.st_mtime_ns
 
 
 def find_tasks(
     entry: SuiteEntry, digest: str, cache: ScoreCache | None, only: Sequence[str] | None, device: str, earlier: Kept
 ) -> list[MetricTask]:
-    """The metrics of a suite that apply as far as is known, with the results that `earlier` or the cache has."""
-    found = []
+    """The metrics of a suite that may apply to the video, with their results from `earlier` or the cache."""
+    tasks = []
     for name, metric in entry.metrics.items():
         if (only is not None and metric.name not in only) or earlier.get(metric.name, True) is None:
             continue
-        one = MetricTask(entry.suite, name, MetricRunner(metric), result=earlier.get(metric.name))
+        task = MetricTask(entry.suite, name, MetricRunner(metric), result=earlier.get(metric.name))
         if not metric.needs_take:
-            one.keys = cache_keys(name, metric, entry, one.protocol, device)
-            if cache is not None and one.result is None:
-                held = (cache.get(digest, key) for key in one.keys)
-                one.result = next((Result.from_json(result) for result in held if result is not None), None)
-        found.append(one)
-    return found
+            task.keys = cache_keys(name, metric, entry, task.protocol, device)
+            if cache is not None and task.result is None:
+                cached = (cache.get(digest, key) for key in task.keys)
+                task.result = next((Result.from_json(result) for result in cached if result is not None), None)
+        tasks.append(task)
+    return tasks
 
 
 def score(
     path: Path, tasks: list[MetricTask], take: Take | None, model_pool: ModelPool, tell: Tell | None = None
 ) -> None:
-    """Fill in the results that are missing, all in one decode; what does not apply to the video stays without one."""
-    asked = [one for one in tasks if one.result is None]
-    if not asked:
+    """Compute missing results in one decode. Metrics that do not apply to the video stay without a result."""
+    missing = [one for one in tasks if one.result is None]
+    if not missing:
         return
     try:
         ctx = replace(context_of(path, take), model_pool=model_pool)
-        asked = [one for one in asked if one.runner.metric.applies(ctx)]
-        once = {one.place: one for one in asked}  # what two suites ask for alike is computed once
+        missing = [one for one in missing if one.runner.metric.applies(ctx)]
+        once = {one.place: one for one in missing}  # equal metrics of two suites are computed once
         timeline = _watch(path, ctx, list(once.values()), tell)
     except VideoError as error:
-        for one in asked:
+        for one in missing:
             one.result = one.runner.unreadable(str(error))
         return
     results = {key: one.runner.result(timeline) for key, one in once.items()}
-    for one in asked:
+    for one in missing:
         one.result = results[one.place]
 
 
@@ -186,7 +185,7 @@ def _decoded(path: Path, model_pool: ModelPool, clip_length: int) -> Generator[F
 
 
 def _show(view: ClipView, tasks: list[MetricTask], now: Callable[[str], None]) -> None:
-    """A clip to every metric: as it was decoded, or encoded and decoded once more where the protocol says so."""
+    """Pass a clip to every metric: as decoded, or encoded and decoded once more under the exact protocol."""
     again = [one for one in tasks if one.protocol == EXACT]
     for one in [one for one in tasks if one.protocol != EXACT]:
         now(one.runner.metric.name)
@@ -210,8 +209,8 @@ def _show(view: ClipView, tasks: list[MetricTask], now: Callable[[str], None]) -
 def _check_count(path: Path, ctx: VideoContext, seen: int) -> None:
     if ctx.num_frames and seen != ctx.num_frames:
         raise VideoError(
-            f"{path.name}: {seen} frames decode, its header says {ctx.num_frames}; the file is cut short or damaged, "
-            "make it again"
+            f"{path.name}: {seen} frames decode, its header says {ctx.num_frames}; the file is truncated or damaged; "
+            "generate it again"
         )
 
 
@@ -239,4 +238,4 @@ def video_sha256(path: Path) -> str:
     try:
         return file_sha256(path)
     except OSError as error:
-        raise StorageError(f"{path}: {error.strerror or error}; check that the video is there and readable") from error
+        raise StorageError(f"{path}: {error.strerror or error}; check that the video exists and is readable") from error

@@ -1,4 +1,4 @@
-"""What can change a score beside the video: versions, settings, weights, libraries, the device; keys of the cache."""
+"""Cache keys and versions of scores: metric versions, settings, weights, libraries and the device."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from longtake.platform.plugins import fingerprint
 
 
 def cache_keys(name: str, metric: Metric, entry: SuiteEntry, protocol: str, device: str) -> list[str]:
-    """The key of a metric's result, then those under which earlier releases kept version 1: they named the suite."""
+    """The cache key of a metric's result, then the keys of earlier releases for version 1, which named the suite."""
     weights = {artefact: entry.weights.get(artefact) for artefact in metric.artefacts()}
     made = [
         protocol,
@@ -30,12 +30,12 @@ def cache_keys(name: str, metric: Metric, entry: SuiteEntry, protocol: str, devi
 
 
 def versions_of(entry: SuiteEntry, device: str = "cpu") -> dict[str, str]:
-    """What a record says: the suite's metrics, settings and weights, libraries and the device."""
+    """The versions in a record: the suite's metrics, settings and weights, libraries and the device."""
     return {**entry.stamp, **libraries(entry.suite.networks(), device), "python": platform.python_version()}
 
 
 def libraries(names: Sequence[str], device: str) -> dict[str, str]:
-    """What decodes and computes, with these networks on this device."""
+    """Versions of the libraries that decode and compute, and of the device."""
     found = {"av": av.__version__, "opencv": cv2.__version__, "numpy": np.__version__}
     if not names:
         return found

@@ -1,1 +1,1 @@
-"""One file adds one suite: a class that names its metrics and its protocol."""
+"""One file adds one suite: a class with its metrics and its protocol."""

@@ -1,4 +1,4 @@
-"""metrics: those that a sweep names itself, with their default settings."""
+"""metrics: the metrics that a sweep names directly, with their default settings."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""classical: VBench-Long's 2 s protocol with stand-ins that need no download, and two metrics that see drift."""
+"""classical: VBench-Long's 2 s protocol with stand-ins that need no download, and two metrics of drift."""
 
 from __future__ import annotations
 

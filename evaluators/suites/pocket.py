@@ -1,4 +1,4 @@
-"""pocket: does a place look the same when the camera comes back? Pocket videos only, floors beside the values."""
+"""pocket: does a place look the same when the camera returns to it? For pocket videos only."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from longtake.evaluators.base import Suite, suites
 @suites.register("pocket")
 class Pocket(Suite):
     name = "pocket"
-    about = "against the pocket world's own truth; a '_floor' is what the same sum gives for wrong places"
+    about = "compared with the ground truth of the pocket world; a '_floor' is the same measure for wrong places"
     protocol = "direct"
     metrics = (
         "revisit_psnr",

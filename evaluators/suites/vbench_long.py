@@ -1,4 +1,4 @@
-"""vbench-long: the dimensions that VBench-Long offers for one's own videos, with the networks that VBench uses."""
+"""vbench-long: the dimensions of VBench-Long for custom videos, with the networks of VBench."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ DIMENSIONS = (
 @suites.register("vbench-long")
 @dataclass(frozen=True)
 class VBenchLong(Settings, Suite):
-    """`dimensions`: which to score. A table holds one protocol and one setting of the others."""
+    """`dimensions`: the dimensions to score. A table has one protocol and one value of every setting."""
 
     dimensions: list[str] = field(default_factory=lambda: list(DIMENSIONS))
 
@@ -40,9 +40,9 @@ class VBenchLong(Settings, Suite):
             if name not in DIMENSIONS:
                 raise ConfigError(f"dimensions: unknown dimension {name!r}; {did_you_mean(name, [*DIMENSIONS])}")
             if self.dimensions.count(name) > 1:
-                raise ConfigError(f"dimensions: {name!r} is there twice; once is enough")
+                raise ConfigError(f"dimensions: {name!r} is listed twice; list it once")
         if not self.dimensions:
-            raise ConfigError(f"dimensions: is empty; give some of {', '.join(DIMENSIONS)}")
+            raise ConfigError(f"dimensions: is empty; list some of {', '.join(DIMENSIONS)}")
 
     @property
     def metrics(self) -> Sequence[str]:  # type: ignore[override]
@@ -68,5 +68,5 @@ class VBenchLong(Settings, Suite):
 
 
 def registered(dimension: str) -> str:
-    """Flickering runs no network and is the same metric in every suite."""
+    """The registered name of a dimension. Flickering runs no network and is the same metric in every suite."""
     return dimension if dimension == "temporal_flickering" else f"vbench/{dimension}"

@@ -1,4 +1,4 @@
-"""VBench's consistency of a row of pictures, and VBench-Long's fusion of what happens in a clip and between clips.
+"""VBench's consistency of a sequence of images, and VBench-Long's fusion of in-clip and clip-to-clip scores.
 
 Shapes: features [n, d].
 """
@@ -19,7 +19,7 @@ IN_CLIP_WEIGHT = CLIP_TO_CLIP_WEIGHT = 0.5
 def consistency(features_ND: Tensor) -> float:
     """Mean over i >= 1 of [max(0, cos(f_i-1, f_i)) + max(0, cos(f_0, f_i))] / 2 (vbench.subject_consistency).
 
-    Half features, as CLIP's on CUDA, give cosines in half precision, as official code has them there.
+    Half-precision features (CLIP on CUDA) give cosines in half precision, as in official code.
     """
     unit = F.normalize(features_ND, dim=-1)
     to_previous = F.cosine_similarity(unit[:-1], unit[1:]).clamp_min(0)
@@ -36,7 +36,7 @@ def table(dimension: str) -> tuple[np.ndarray, np.ndarray]:
 
 
 def mapped(clip_to_clip: float, dimension: str) -> float:
-    """Linear between the table's entries, its ends outside them (vbench2_beta_long.utils.fuse_inclip_clip2clip)."""
+    """Linear interpolation in the table, clamped to its ends (vbench2_beta_long.utils.fuse_inclip_clip2clip)."""
     return float(np.interp(clip_to_clip, *table(dimension)))
 
 
@@ -45,5 +45,5 @@ def fused(in_clip: float, mapped_clip_to_clip: float) -> float:
 
 
 def official_order(clips: int) -> list[int]:
-    """The order that official code reads clip files in: by name, '1000' before '101'."""
+    """The order in which official code reads clip files: by name, '1000' before '101'."""
     return sorted(range(clips), key=lambda index: f"{index:03d}")

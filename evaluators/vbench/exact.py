@@ -1,9 +1,9 @@
 """The protocol `exact`: every clip is encoded and decoded once more, as VBench-Long's official splitting does.
 
-The encoder is what `torchvision.io.write_video` asks PyAV >= 14 for: H.264, yuv420p, the encoder's own CRF 23, whole
-frames a second. Two things are fixed that are left to the machine there, since with them the same frames give the same
-pixels: x264 runs its AVX2 code (its AVX-512 code does not repeat itself even within a process) and one thread. Nothing
-is written to disk. Shapes: frames uint8 [n, H, W, 3].
+The encoder settings are those of `torchvision.io.write_video` with PyAV >= 14: H.264, yuv420p, default CRF 23, integer
+frame rate. Two settings that it leaves to the machine are fixed, so that equal frames give equal pixels: x264 uses its
+AVX2 code (its AVX-512 code is not reproducible even within a process) and one thread. Writes nothing to disk.
+Shapes: frames uint8 [n, H, W, 3].
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ X264 = "asm=avx2:threads=1"
 
 
 class Encoder:
-    """An H.264 video in memory, frame by frame; `decoded` ends it."""
+    """Encodes frames as H.264 in memory; `decoded` finishes the video."""
 
     def __init__(self, fps: int):
         self.fps = fps
@@ -32,7 +32,7 @@ class Encoder:
         self.stream: Any = None
 
     def add(self, frame_HWC: Frames) -> None:
-        """Raises Unscorable for a size that yuv420p cannot hold."""
+        """Raises Unscorable for odd sizes, which yuv420p does not support."""
         if self.container is None:
             self._open(*frame_HWC.shape[:2])
         frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame_HWC), format="rgb24")
@@ -40,14 +40,14 @@ class Encoder:
 
     def _open(self, height: int, width: int) -> None:
         if height % 2 or width % 2:
-            raise Unscorable(f"{width}x{height} px: the second encode of the exact protocol needs even sides")
+            raise Unscorable(f"the video is {width}x{height} px; the exact protocol's second encode needs even sides")
         self.container = av.open(self.file, "w", format="mp4")
         self.stream = self.container.add_stream("libx264", rate=self.fps)
         self.stream.width, self.stream.height, self.stream.pix_fmt = width, height, "yuv420p"
         self.stream.options = {"x264-params": X264}
 
     def decoded(self, batch: int) -> Iterator[Frames]:
-        """The frames, as a reader of the video sees them, at most `batch` at a time."""
+        """Yield the decoded frames, at most `batch` at a time."""
         self.container.mux(self.stream.encode(None))
         self.container.close()
         self.file.seek(0)
@@ -58,12 +58,12 @@ class Encoder:
 
 
 def encoded_again(view: ClipView) -> ClipView:
-    """The clip after a second encode. It shares no pixel with another clip, and its rate is a whole number."""
+    """The clip after a second encode. It shares no pixels with other clips, and its frame rate is an integer."""
     encoder = Encoder(int(view.fps))
     for frame in view.frames:
         encoder.add(frame)
     frames = next(encoder.decoded(len(view)))
     if len(frames) != len(view):
-        raise Unscorable(f"{len(frames)} frames come back from the second encode of {len(view)}")
+        raise Unscorable(f"the second encode of {len(view)} frames gave {len(frames)} frames")
     frames.flags.writeable = False
     return ClipView(frames, view.start_frame, float(int(view.fps)), view.overlaps)

@@ -1,13 +1,13 @@
-"""A report of `longtake eval` in the form in which VBench-Long's own code keeps its results (vbench2_beta_long.utils).
+"""Converts a report of `longtake eval` to the result format of VBench-Long's code (vbench2_beta_long.utils).
 
-    {dimension: [of the folder, clips, averages]}             imaging quality in 0..100, but of the folder in 0..1
-    {subject_consistency, background_consistency: [of the folder, averages]}    with the parts that were fused
+    {dimension: [folder score, clips, averages]}             imaging quality in 0..100, but its folder score in 0..1
+    {subject_consistency, background_consistency: [folder score, averages]}    averages with their fused parts
 
-A clip or average is {"video_path", "video_results"}, its path that of the official split inside its folder. By default
-an average is a video's and a folder's number is their mean, as VBench documents. `mean-over-clips` gives what its code
-does: every clip is an average of its own, under a path of two parts. `underscore-names` cuts names at their first
-underscore, so that such videos share an average, and take the clip-to-clip score of the video that has just that name,
-if there is one. What has no score is left out; where nothing has one, the folder's number is None.
+A clip or average is {"video_path", "video_results"}, with the path in the official split. By default an average is over
+one video and the folder score is the mean over videos, as VBench documents. `mean-over-clips` does what its code does:
+every clip is an average of its own, under a path of two parts. `underscore-names` cuts names at the first underscore;
+videos with equal cut names share an average and the clip-to-clip score of the video of exactly that name, if any.
+Missing scores are left out; without any score, the folder score is None.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from longtake.evaluators.vbench.settings import Settings
 
 FUSED = ("subject_consistency", "background_consistency")
 IN_PERCENT = "imaging_quality"
-TRUTH = "dynamic_degree"
+BOOLEAN = "dynamic_degree"
 
 Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
 class Clip:
-    """`group`: the name that its video goes by; `average`: the path of the average that it takes part in."""
+    """A scored clip. `group`: the name of its video; `average`: the path of the average that includes it."""
 
     path: str
     group: str
@@ -41,7 +41,7 @@ class Clip:
 def vbench_results(
     videos: Mapping[str, Mapping[str, Any]], settings: Settings, dimensions: Sequence[str]
 ) -> dict[str, list[Any]]:
-    """`videos`: name -> entry of a report. Names that are no dimension of VBench's are not asked for."""
+    """`videos`: name -> entry of a report. Returns the results of `dimensions` only."""
     return {name: of_dimension(name, videos, settings) for name in dimensions}
 
 
@@ -58,7 +58,7 @@ def of_dimension(name: str, videos: Mapping[str, Mapping[str, Any]], settings: S
     if name in FUSED:
         between = clip_to_clip(name, videos)
         rows = [(row, between.get(groups[row["video_path"]][0].group)) for row in averages]
-        averages = [found for row, scores in rows if (found := fused_row(row, scores, settings)) is not None]
+        averages = [fused for row, scores in rows if (fused := fused_row(row, scores, settings)) is not None]
         return [mean_of([row["video_results"] for row in averages]), averages]
     overall = mean_of([row["video_results"] for row in averages])
     shown = [{"video_path": clip.path, "video_results": as_official(name, clip.score)} for clip in clips]
@@ -66,14 +66,14 @@ def of_dimension(name: str, videos: Mapping[str, Mapping[str, Any]], settings: S
 
 
 def as_official(name: str, score: float) -> float | bool:
-    """The score of one clip as the official function of the dimension answers it."""
-    if name == TRUTH:
+    """The score of one clip in the scale and type of the official function."""
+    if name == BOOLEAN:
         return bool(score)
     return score * 100 if name == IN_PERCENT else score
 
 
 def clips_of(name: str, video: str, entry: Mapping[str, Any], settings: Settings) -> Iterator[Clip]:
-    folder, stem = places_of(video)
+    folder, stem = split_name(video)
     group = folder + (stem.split("_")[0] if settings.allows("underscore-names") else stem)
     own = settings.allows("mean-over-clips")
     for index, score in enumerate(entry["clips"].get(name, [])):
@@ -85,29 +85,29 @@ def clips_of(name: str, video: str, entry: Mapping[str, Any], settings: Settings
         yield Clip(path, group, average, score)
 
 
-def places_of(video: str) -> tuple[str, str]:
-    """(folder with its slash, name without .mp4) of a video's name in a report; other endings stay, as in VBench."""
+def split_name(video: str) -> tuple[str, str]:
+    """(folder with its slash, name without .mp4) of a video in a report; other suffixes stay, as in VBench."""
     folder, slash, name = video.rpartition("/")
     return folder + slash, name.removesuffix(".mp4")
 
 
 def is_short(entry: Mapping[str, Any]) -> bool:
-    """Whether the video is shorter than a clip, which the official split names in another way."""
+    """Whether the video is shorter than a clip; the official split names such videos differently."""
     return bool(entry["frames"]) and entry["frames"] < CLIP_SECONDS * int(entry["fps"])
 
 
 def clip_to_clip(name: str, videos: Mapping[str, Mapping[str, Any]]) -> dict[str, tuple[float, float]]:
-    """Name without .mp4 -> (clip-to-clip score, the same on the scale of in-clip scores)."""
-    found = {}
+    """Name without .mp4 -> (clip-to-clip score, the same mapped to the in-clip scale)."""
+    by_name = {}
     for video, entry in videos.items():
         scores = entry["drift"].get(f"{name}.clip_to_clip"), entry["drift"].get(f"{name}.mapped")
         if scores[0] is not None and scores[1] is not None:
-            found["".join(places_of(video))] = scores[0], scores[1]
-    return found
+            by_name["".join(split_name(video))] = scores[0], scores[1]
+    return by_name
 
 
 def fused_row(row: Row, between: tuple[float, float] | None, settings: Settings) -> Row | None:
-    """An average of a consistency with its parts; None where a part is missing that must be there."""
+    """An average of a consistency dimension with its parts; None if a required part is missing."""
     path, in_clip = row["video_path"], row["video_results"]
     if not settings.long_range:
         return _parts(path, in_clip, None, None, in_clip)

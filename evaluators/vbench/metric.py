@@ -1,4 +1,4 @@
-"""What VBench's dimensions have in common as metrics: their settings, and the networks that they run."""
+"""Base classes of VBench's dimensions as metrics."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from longtake.evaluators.base import Metric, MetricRun
-from longtake.evaluators.vbench.known import Known
+from longtake.evaluators.vbench.frame_cache import FrameCache
 from longtake.evaluators.vbench.settings import Settings
 
 if TYPE_CHECKING:
@@ -18,40 +18,40 @@ if TYPE_CHECKING:
 
 
 class VBenchMetric(Metric):
-    """Built with the settings of its suite."""
+    """A metric that is built with the settings of its suite."""
 
     deviations = (
-        "What the protocol and `compat` say; docs/vbench.md has every difference, and what is not brought back."
+        "Those of the protocol and `compat`; docs/vbench.md lists every difference and what `compat` does not restore."
     )
 
     def __init__(self, settings: Settings | None = None) -> None:
         self.settings = settings or Settings()
 
-    compat: ClassVar[tuple[str, ...]] = ()  # the official defects that it can show
+    compat: ClassVar[tuple[str, ...]] = ()  # official defects that it can reproduce
 
     def cache_settings(self) -> dict[str, Any]:
         return {"compat": [name for name in self.compat if self.settings.allows(name)]}
 
 
-class RatedFrames(MetricRun):
-    """A clip scores the mean of its frames' ratings, over the highest there is. A frame is rated once."""
+class FrameRatings(MetricRun):
+    """Scores a clip by the mean rating of its frames, divided by the highest rating. Rates each frame once."""
 
     highest: ClassVar[float]
 
     def __init__(self, model_pool: ModelPool) -> None:
         self.model_pool = model_pool
-        self.known: Known[float] = Known()
+        self.cache: FrameCache[float] = FrameCache()
 
     def clip(self, view: ClipView) -> float:
-        ratings = self.known.of(view, range(len(view)), lambda missing: self.scores(view, missing))
+        ratings = self.cache.of(view, range(len(view)), lambda missing: self.scores(view, missing))
         return sum(ratings) / len(ratings) / self.highest
 
     @abstractmethod
     def scores(self, view: ClipView, missing: list[int]) -> list[float]:
-        """The ratings of the frames at these places of the clip."""
+        """The ratings of the frames at indices `missing` of the clip."""
 
 
-def in_batches(items: Sequence[int], size: int) -> Iterator[list[int]]:
+def split_batches(items: Sequence[int], size: int) -> Iterator[list[int]]:
     for start in range(0, len(items), size):
         yield list(items[start : start + size])
 
@@ -62,5 +62,5 @@ def run_over(network: Callable[[Tensor], Tensor], batches: Iterable[Tensor]) -> 
     import torch
 
     with torch.inference_mode():
-        answers = [network(batch) for batch in batches]
-    return list(torch.cat(answers).cpu())
+        outputs = [network(batch) for batch in batches]
+    return list(torch.cat(outputs).cpu())

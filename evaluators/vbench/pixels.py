@@ -1,6 +1,6 @@
 """VBench's resizes and normalisations of frames, on float32 pixels, on the device of the frames.
 
-Resizes interpolate without antialiasing unless asked for. They never round or clamp, so bicubic interpolation may
+Resizes interpolate without antialiasing by default. They never round or clamp, so bicubic interpolation may
 overshoot, as in VBench. No step uses PIL or rounds to whole levels.
 Shapes: frames uint8 [n, H, W, 3]; pixels float32 [n, 3, h, w].
 """
@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from longtake.evaluators.vbench.metric import in_batches
+from longtake.evaluators.vbench.metric import split_batches
 
 if TYPE_CHECKING:
     from longtake.evaluators.clip_frames import ClipFrames
@@ -31,24 +31,24 @@ DINOV2_SIDE_PX = 256
 IMAGING_LONG_PX = 512
 
 
-def each(prepare: Callable[[Tensor], Tensor], frames: ClipFrames, places: Sequence[int]) -> Tensor:
-    """The prepared frames at these positions in a clip, `frames.chunk` of them at a time."""
-    return torch.cat([prepare(frames.at(part)) for part in in_batches(places, frames.chunk)])
+def each(prepare: Callable[[Tensor], Tensor], frames: ClipFrames, indices: Sequence[int]) -> Tensor:
+    """The prepared frames at `indices` of a clip, `frames.chunk` of them at a time."""
+    return torch.cat([prepare(frames.at(part)) for part in split_batches(indices, frames.chunk)])
 
 
 def inputs_of(
-    model_pool: ModelPool, view: ClipView, places: list[int], name: str, prepare: Callable[[Tensor], Tensor]
+    model_pool: ModelPool, view: ClipView, indices: list[int], name: str, prepare: Callable[[Tensor], Tensor]
 ) -> Tensor:
-    """The prepared frames at these places of a clip. What is new in it is prepared once for all who ask by `name`."""
+    """The prepared frames at `indices` of a clip. New frames are prepared once for all metrics that use `name`."""
     frames = model_pool.frames(view)
-    if min(places) < view.shared:
-        return each(prepare, frames, places)
+    if min(indices) < view.shared:
+        return each(prepare, frames, indices)
     new = view.product(name, lambda: each(prepare, frames, range(view.shared, len(view))))
-    return new[[place - view.shared for place in places]]
+    return new[[index - view.shared for index in indices]]
 
 
 def raw(frames: Tensor) -> Tensor:
-    """Pixels 0..255. On a CPU in the memory order of the frames; on a GPU in planes, as the networks' weights are."""
+    """Pixels 0..255: on a CPU in the memory layout of the frames, on a GPU in contiguous planes."""
     planes = frames.permute(0, 3, 1, 2)
     return (planes.contiguous() if frames.is_cuda else planes).float()
 
@@ -64,7 +64,7 @@ def for_clip(frames: Tensor) -> Tensor:
 
 
 def for_musiq(frames: Tensor) -> Tensor:
-    """Longer side at most 512, bilinear, sizes cut to whole pixels; 0..1 (vbench.imaging_quality, mode 'longer')."""
+    """Longer side at most 512, bilinear, sizes truncated to pixels; 0..1 (vbench.imaging_quality, mode 'longer')."""
     pixels = raw(frames)
     height, width = pixels.shape[-2:]
     if max(height, width) > IMAGING_LONG_PX:
@@ -80,12 +80,12 @@ def for_dinov2(frames: Tensor, antialias: bool) -> Tensor:
 
 
 def for_dreamsim(frames: Tensor, antialias: bool) -> Tensor:
-    """224x224 whatever the aspect, bicubic; 0..1 (vbench2_beta_long.utils.dreamsim_transform)."""
+    """224x224 for any aspect ratio, bicubic; 0..1 (vbench2_beta_long.utils.dreamsim_transform)."""
     return resize(raw(frames), (SIDE_PX, SIDE_PX), "bicubic", antialias) / 255.0
 
 
 def resize_short(pixels: Tensor, side: int, mode: str, antialias: bool = False) -> Tensor:
-    """The shorter side becomes `side`, the longer keeps the aspect and is cut to whole pixels (torchvision's rule)."""
+    """Resize the shorter side to `side` and keep the aspect ratio, truncated to pixels (torchvision's rule)."""
     height, width = pixels.shape[-2:]
     longer = int(side * max(height, width) / min(height, width))
     return resize(pixels, (side, longer) if height <= width else (longer, side), mode, antialias)
@@ -98,7 +98,7 @@ def resize(pixels: Tensor, size: tuple[int, int], mode: str, antialias: bool = F
 
 
 def centre_crop(pixels: Tensor, side: int) -> Tensor:
-    """Half a pixel goes to the even neighbour, as in torchvision."""
+    """Offsets of half a pixel round to even, as in torchvision."""
     top, left = (round((length - side) / 2) for length in pixels.shape[-2:])
     return pixels[..., top : top + side, left : left + side]
 
@@ -116,7 +116,7 @@ def per_channel(statistics: Statistics, device: torch.device) -> tuple[Tensor, T
 
 
 def pad_to(pixels: Tensor, multiple: int) -> tuple[Tensor, tuple[slice, slice]]:
-    """Edges repeated until both sides are multiples, half of it on each side; and where the picture lies then."""
+    """Pad by edge pixels, half on each side, to multiples of `multiple`; also returns the slices of the picture."""
     height, width = pixels.shape[-2:]
     more_h, more_w = -height % multiple, -width % multiple
     top, left = more_h // 2, more_w // 2

@@ -1,7 +1,7 @@
-"""What can be chosen of the suite `vbench-long`, and the official defects that can be asked for.
+"""Settings of the suite `vbench-long`, and the official defects that it can reproduce.
 
-Each name in `COMPAT` brings back one thing that VBench's code does, on purpose or not, and that this suite does
-otherwise; docs/vbench.md shows each difference with numbers.
+Each name in `COMPAT` restores one behaviour of VBench's code, intended or not, that this suite changes; docs/vbench.md
+shows each difference with numbers.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from longtake.platform.registry import did_you_mean
 
 PROTOCOLS = ("direct", "exact")
 COMPAT = {
-    "overlapping-clip": "the overlapping last clip takes part in the clip-to-clip score",
-    "clip-order": "more than 1,000 clips are put in the order of their file names",
-    "missing-clip-to-clip": "where the clip-to-clip score is missing or 0, the in-clip score stands for the fused one",
-    "two-frames-dynamic": "two sampled frames are dynamic, whatever they show, and a single one is not",
-    "underscore-names": "videos whose names agree up to the first underscore are one, without a clip-to-clip score",
-    "mean-over-clips": "the mean of a folder is over all clips, not over videos",
+    "overlapping-clip": "the clip-to-clip score includes the overlapping last clip",
+    "clip-order": "more than 1,000 clips are ordered by their file names",
+    "missing-clip-to-clip": "if the clip-to-clip score is missing or 0, the in-clip score replaces the fused one",
+    "two-frames-dynamic": "two sampled frames are always dynamic, and a single one never is",
+    "underscore-names": "videos with equal names up to the first underscore count as one, without a clip-to-clip score",
+    "mean-over-clips": "the folder score is the mean over all clips, not over videos",
 }
 OF_FOLDERS = ("underscore-names", "mean-over-clips")
 ALL = "all"
@@ -26,9 +26,9 @@ ALL = "all"
 
 @dataclass(frozen=True)
 class Settings:
-    """`protocol`: direct scores the decoded frames; exact encodes and decodes every clip once more, as the official
-    code does. `long_range`: fuse in-clip consistency with that of the clips' first frames (official: --dev_flag).
-    `antialias`: of the resizes for that (torchvision >= 0.17 has it on). `compat`: names of COMPAT, or all."""
+    """`protocol`: direct scores the decoded frames; exact encodes and decodes every clip once more, as official code
+    does. `long_range`: fuse in-clip consistency with that of the clips' first frames (official: --dev_flag).
+    `antialias`: for the resizes of those frames (on in torchvision >= 0.17). `compat`: names of COMPAT, or all."""
 
     protocol: str = "direct"
     long_range: bool = False

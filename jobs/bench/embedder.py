@@ -79,7 +79,7 @@ def in_turns(corpus: Path, config: EmbedderConfig, folder: Path) -> dict[str, li
             ("PyTorch", plain_step(config, source)),
         ]
         for step in range(config.steps):
-            chunks = read_chunks(source, plan.places(step), config.chunk_frames)
+            chunks = read_chunks(source, plan.step_chunks(step), config.chunk_frames)
             parts = list(chunks.split(training.micro))
             for name, action in ways if step % 2 else ways[::-1]:
                 started = time.perf_counter()

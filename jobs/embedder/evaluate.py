@@ -30,7 +30,7 @@ from longtake.platform.tracking import publish as tracking
 from longtake.platform.tracking.client import TrackingError
 
 if TYPE_CHECKING:
-    from longtake.evaluators.retrieval.summary import Tally
+    from longtake.evaluators.retrieval.summary import DescriptorTally
     from longtake.platform.methods.base import Window
 
 WHERE = Path("eval-embedder")
@@ -108,15 +108,15 @@ def measure(
     frames: int,
     candidates: Sequence[Candidate],
     console: Console,
-) -> list[Tally]:
+) -> list[DescriptorTally]:
     """Every candidate along every video; some videos at a time, so that memory does not grow with the prompts."""
-    from longtake.evaluators.retrieval.drive import drive
-    from longtake.evaluators.retrieval.summary import Tally
+    from longtake.evaluators.retrieval.run import run_retrieval
+    from longtake.evaluators.retrieval.summary import DescriptorTally
     from longtake.evaluators.retrieval.world import true_videos
     from longtake.platform.resources import Resources
 
     spec = backbone.spec
-    tallies = [Tally(one.label, spec.window, frames / spec.latent_fps, spec.latent_fps) for one in candidates]
+    tallies = [DescriptorTally(one.label, spec.window, frames / spec.latent_fps, spec.latent_fps) for one in candidates]
     loaded = backbone(Resources(device="cpu"))
     groups = [prompts[start : start + VIDEOS_AT_ONCE] for start in range(0, len(prompts), VIDEOS_AT_ONCE)]
     with shown(console, frames * len(groups) * len(candidates)) as tell:
@@ -125,8 +125,13 @@ def measure(
             videos = true_videos(loaded, group, options.seed, frames, options.noise)
             for one, tally in zip(candidates, tallies, strict=True):
                 note = f"{one.label}, {number} of {len(groups)} groups of videos"
-                driven = drive(one.method, videos, spec.window, lambda n, d=done, w=note: tell(d + n, w))  # type: ignore[misc]
-                tally.add(driven, videos)
+                run = run_retrieval(
+                    one.method,
+                    videos,
+                    spec.window,
+                    lambda n, d=done, w=note: tell(d + n, w),  # type: ignore[misc]
+                )
+                tally.add(run, videos)
                 done += frames
     return tallies
 

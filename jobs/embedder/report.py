@@ -21,7 +21,7 @@ from longtake.platform.takes import canonical_json
 from longtake.platform.tracking.publish import Publication, RunRecord
 
 if TYPE_CHECKING:
-    from longtake.evaluators.retrieval.summary import Tally
+    from longtake.evaluators.retrieval.summary import DescriptorTally
 
 EXPERIMENT = "eval-embedder"
 PROTOCOL = 2
@@ -31,7 +31,7 @@ Report = dict[str, Any]
 Row = dict[str, Any]
 
 
-def build(facts: dict[str, Any], tallies: Sequence[Tally], base: str) -> Report:
+def build(facts: dict[str, Any], tallies: Sequence[DescriptorTally], base: str) -> Report:
     """The report as plain JSON; differences are to the descriptor `base`."""
     from longtake.evaluators.retrieval.summary import measure_rows, similarity_rows
     from longtake.platform.stats import bootstrap_settings

@@ -196,7 +196,7 @@ class FolderWork:
     @property
     def how_far(self) -> str:
         kept = "run again to resume" if self.report.out is not None else "give --out to keep them"
-        return f"{len(self.report.found)} of {len(self.report.paths)} videos are scored; {kept}"
+        return f"{len(self.report.entries)} of {len(self.report.paths)} videos are scored; {kept}"
 
     def keep_what_is_known(self) -> None:
         for name in list(self.left):

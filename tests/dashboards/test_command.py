@@ -104,9 +104,9 @@ def test_beyond_loopback_a_token_is_made_and_printed_once(root: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["none"], "none: no such folder; name the folder that `longtake run` wrote to"),
-        (["file"], "file: no such folder; name the folder that `longtake run` wrote to"),
-        (["sweep"], "sweep: is one sweep; name the folder that it lies in, "),
+        (["none"], "none: no such folder; give the output folder of `longtake run`"),
+        (["file"], "file: no such folder; give the output folder of `longtake run`"),
+        (["sweep"], "sweep: is a single sweep; give its parent folder, "),
         ([".", "--host=203.0.113.9"], "--host 203.0.113.9 --port 8765: cannot be used: "),
         ([".", "--host=no.such.host.invalid"], "--host no.such.host.invalid --port 8765: cannot be used: "),
         ([".", "--token=short"], "--token: is too weak"),

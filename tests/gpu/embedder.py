@@ -35,11 +35,11 @@ def config_of(precision: str, zero_stage: int) -> EmbedderConfig:
 
 def steps(training: EmbedderTraining) -> tuple[list[float], float]:
     """Milliseconds of each step, and the loss of the last. Every step has the same chunks."""
-    chunks = training.read(training.train_plan.places(0))
+    chunks = training.read(training.train_plan.step_chunks(0))
     spent, total = [], 0.0
     for _ in range(STEPS):
         started = time.perf_counter()
-        losses, _ = training.shared(training.advance(iter(chunks.split(training.micro))))
+        losses, _ = training.reduce_losses(training.advance(iter(chunks.split(training.micro))))
         total = losses["total"]  # read on the host, so the step is done
         spent.append((time.perf_counter() - started) * 1e3)
     return spent, total

@@ -36,7 +36,7 @@ def test_split_keeps_one_of_each():
 
 def test_every_epoch_sees_every_entry_once():
     """20 chunks of 4 a step: five steps are four epochs of five entries, whose borders fall inside steps."""
-    seen = [place for step in range(5) for place in PLAN.places(step)]
+    seen = [place for step in range(5) for place in PLAN.step_chunks(step)]
     for epoch in range(4):
         assert sorted(entry for entry, _ in seen[5 * epoch : 5 * epoch + 5]) == [3, 5, 8, 9, 11]
     assert len({tuple(seen[i : i + 5]) for i in range(0, 20, 5)}) == 4
@@ -46,7 +46,7 @@ def test_chunks_lie_inside_their_entries():
     """Of 8 frames an entry of 8 has one chunk, one of 9 two, one of 90 83."""
     starts: dict[int, set[int]] = {}
     for step in range(2000):
-        for entry, first in PLAN.places(step):
+        for entry, first in PLAN.step_chunks(step):
             starts.setdefault(entry, set()).add(first)
     assert starts[3] == {0}
     assert starts[5] == {0, 1}
@@ -55,8 +55,8 @@ def test_chunks_lie_inside_their_entries():
 
 
 def test_validation_looks_at_the_same_chunks_always():
-    assert PLAN.all_once() == PLAN.all_once()
-    assert [entry for entry, _ in PLAN.all_once()] == [3, 5, 8, 9, 11]
+    assert PLAN.chunk_per_entry() == PLAN.chunk_per_entry()
+    assert [entry for entry, _ in PLAN.chunk_per_entry()] == [3, 5, 8, 9, 11]
 
 
 def test_read_chunks_reads_what_was_asked():
@@ -66,9 +66,9 @@ def test_read_chunks_reads_what_was_asked():
 
 
 def test_prefetch_keeps_the_order_and_counts_the_waiting():
-    def slow(places):
+    def slow(step_chunks):
         time.sleep(0.02)
-        return torch.tensor(places)
+        return torch.tensor(step_chunks)
 
     with Prefetch(iter([[(i, 0)] for i in range(5)]), slow) as chunks:
         assert [int(chunk[0, 0]) for chunk in chunks] == list(range(5))
@@ -77,7 +77,7 @@ def test_prefetch_keeps_the_order_and_counts_the_waiting():
 
 
 def test_prefetch_raises_what_reading_raises():
-    def refuse(places):
+    def refuse(step_chunks):
         raise ConfigError("no such frames")
 
     with Prefetch(iter([[(0, 0)]]), refuse) as chunks, pytest.raises(ConfigError, match="no such frames"):
@@ -85,6 +85,6 @@ def test_prefetch_raises_what_reading_raises():
 
 
 def test_prefetch_ends_when_nobody_wants_more():
-    with Prefetch(iter([[(i, 0)] for i in range(100)]), lambda places: torch.zeros(1)) as chunks:
+    with Prefetch(iter([[(i, 0)] for i in range(100)]), lambda step_chunks: torch.zeros(1)) as chunks:
         next(iter(chunks))
     assert not chunks.thread.is_alive()

@@ -12,7 +12,7 @@ from longtake.platform.errors import ConfigError, StorageError
 from longtake.platform.store.training import TrainingFolder
 from longtake.trainers.muon import Muon, orthogonalise
 from longtake.trainers.pocket import PocketConfig, PocketTraining, adopt_early_state, learning_rate
-from longtake.trainers.pocket_clips import make_streets, walk, wrap
+from longtake.trainers.pocket_clips import make_scenes, walk, wrap
 
 TINY = PocketConfig(name="tiny", steps=4, streets=8, clips=1, frames=12, checkpoint_every=2, memory=True)
 
@@ -20,7 +20,7 @@ TINY = PocketConfig(name="tiny", steps=4, streets=8, clips=1, frames=12, checkpo
 @pytest.fixture(scope="module")
 def streets():
     torch.set_num_threads(1)
-    return make_streets(TINY.streets, lambda done: None)
+    return make_scenes(TINY.streets, lambda done: None)
 
 
 @pytest.fixture

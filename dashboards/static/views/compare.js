@@ -1,11 +1,11 @@
-// Compare: two to four takes side by side, one clock for all, and under them where their scores fall.
+// Compare: up to four takes side by side on a common clock, with their scores over time.
 //
-// The URL holds the sweep, the takes, the time in seconds, the metric; whatever changes them goes through the URL.
+// The URL holds the sweep, the takes, the time in seconds and the metric; all changes go through the URL.
 
 import { clear, lines, setCursor } from "../charts.js";
 import { choice, el, fill, notice, refill } from "../dom.js";
 import { count, number, words } from "../format.js";
-import { alike, hasVideo, labels, pickers, sweepOf } from "../pick.js";
+import { hasVideo, labels, pickers, selectTakes, sweepOf } from "../pick.js";
 import { Player } from "../player.js";
 import { curve, directionOf, metricsOf, scoreTable, split, worst } from "../scores.js";
 
@@ -13,13 +13,13 @@ export const title = "Compare";
 export const help = [
   ["Space", "play or pause"], ["← →", "one frame"], ["Shift ← →", "one second"],
   ["Home End", "first and last frame"],
-  ["1 – 4", "enlarge a take, or all alike again"], ["W", "worst second of the enlarged (or first) take"],
+  ["1 – 4", "enlarge a take, or restore all"], ["W", "worst clip of the enlarged (or first) take"],
 ];
 
 const MOST = 4;
 const SPEEDS = [0.25, 0.5, 1, 1.5, 2];
 const URL_EVERY_MS = 1000;
-const NO_FILTER = { seconds: null, prompt: null, seed: null }; // the takes say it all
+const NO_FILTER = { seconds: null, prompt: null, seed: null }; // the takes determine them
 const STRIP = { count: 16, width: 96 };
 
 export async function show(root, params, app) {
@@ -36,7 +36,7 @@ class Compare {
     this.turn = 0;
     this.focus = 0;
     this.rate = 1;
-    this.written = null; // the time that the URL has from us
+    this.written = null; // the time that this view wrote to the URL
     this.timer = null;
     this.dragging = false;
   }
@@ -76,16 +76,16 @@ class Compare {
     return true;
   }
 
-  /** Reads what `params` name and builds the page for it. */
+  /** Loads the takes in `params` and builds the page. */
   async open(params) {
     this.close();
     const turn = this.turn;
     const { app } = this;
     this.key = keyOf(params);
     const sweep = sweepOf(app, params);
-    const { ids, found, takes, ranks } = await read(app, sweep, params);
+    const { ids, selection, takes, ranks } = await read(app, sweep, params);
     if (turn !== this.turn) return;
-    Object.assign(this, { sweep, found, takes, ranks, focus: 0, zoomed: false });
+    Object.assign(this, { sweep, selection, takes, ranks, focus: 0, zoomed: false });
     this.heads = labels(takes.map((one) => one.take));
     this.curves = metricsOf(takes, ranks);
     this.metric = this.curves.includes(params.metric) ? params.metric : this.curves[0] ?? null;
@@ -99,7 +99,7 @@ class Compare {
   }
 
   build() {
-    const { takes, found } = this;
+    const { takes, selection } = this;
     this.figures = takes.map((_, i) => this.figure(i));
     const first = takes.find((one) => one.width) ?? { width: 1, height: 1 };
     const style = { "--across": takes.length, "--aspect": first.width / first.height };
@@ -107,7 +107,7 @@ class Compare {
     const pick = (changed) => this.app.go({ takes: null, ...changed });
     refill(this.root,
       el("div", { class: "head" }, el("h1", {}, "Compare"), el("p", {}, count(takes.length, "take"))),
-      el("div", { class: "controls" }, ...pickers(this.app, this.sweep, found, pick)),
+      el("div", { class: "controls" }, ...pickers(this.app, this.sweep, selection, pick)),
       this.cells(),
       takes.length ? this.stage : notice("No take of this prompt has a video yet."),
       takes.some(playable) ? this.transport() : null,
@@ -115,16 +115,16 @@ class Compare {
       takes.length ? this.table() : null);
   }
 
-  /** The cells that have a take of this prompt, to put beside each other. */
+  /** The choice of cells with a take of this prompt. */
   cells() {
     const ids = this.takes.map((one) => one.take.id);
-    const names = labels(this.found.takes);
+    const names = labels(this.selection.takes);
     const full = ids.length >= MOST;
     return el("fieldset", { class: "cells" }, el("legend", {}, `Takes of this prompt, up to ${MOST} at once`),
-      ...this.found.takes.map((take, i) => {
+      ...this.selection.takes.map((take, i) => {
         const on = ids.includes(take.id);
         const missing = !hasVideo(take);
-        const reason = missing ? `${take.state}: no video` : !on && full ? `${MOST} takes are shown already` : null;
+        const reason = missing ? `${take.state}: no video` : !on && full ? `${MOST} takes are already shown` : null;
         const after = on ? ids.filter((id) => id !== take.id) : [...ids, take.id];
         const change = () => this.app.go({ takes: after.join() });
         return el("label", { class: "cell", title: reason },
@@ -142,7 +142,7 @@ class Compare {
       class: this.takes[i].width <= 256 ? "small" : null }) : null;
     const reason = failures?.length ? `${state}: ${failures.at(-1)}` : `${state}: no video yet`;
     const links = traced ? el("a", { href: this.app.link("retrieval", { sweep: this.sweep.name, take: take.id }),
-      title: "what its blocks attended" }, "retrieval") : null;
+      title: "Frames that its blocks attended" }, "retrieval") : null;
     const box = el("figure", {}, video ?? notice(reason),
       el("figcaption", {}, swatch(i), el("kbd", {}, String(i + 1)), el("strong", {}, this.heads[i]), frame, links));
     return { box, video, frame };
@@ -173,12 +173,12 @@ class Compare {
       this.scrub, el("div", { class: "strips" }, ...this.takes.map((_, i) => this.strip(i)), this.marks));
   }
 
-  /** The address of something of take `i`. */
+  /** The API URL of a resource of take `i`. */
   path(i, what, params) {
     return this.app.url(`sweeps/${this.sweep.name}/takes/${this.takes[i].take.id}/${what}`, params);
   }
 
-  /** Frames of take `i` over time, as long as it is beside the longest one; a click seeks. */
+  /** Frames of take `i` over time, scaled to its share of the longest take; a click seeks. */
   strip(i) {
     const one = this.takes[i];
     if (!playable(one)) return null;
@@ -190,7 +190,7 @@ class Compare {
     };
     const image = el("img", { src: this.path(i, "strip", STRIP), alt: `Frames of ${this.heads[i]} over time`,
       title: this.heads[i], "data-strip": one.take.id, draggable: "false", onclick: seek,
-      onerror: () => image.parentNode.remove(), // the video's place says what is wrong
+      onerror: () => image.parentNode.remove(), // the player shows the error
       style: { aspectRatio: `${(STRIP.count * one.width) / one.height}` } });
     const style = { "--series": `var(--series-${i + 1})`, width: `${share * 100}%` };
     return el("div", { class: "strip", style }, image);
@@ -199,13 +199,13 @@ class Compare {
   drift() {
     this.chart = el("div", { id: "drift" });
     this.box = el("div", {}, this.chart);
-    this.told = el("p", {});
+    this.caption = el("p", {});
     if (!this.curves.length) return el("section", { class: "card" }, el("h2", {}, "Scores over time"),
       notice("No clip of these takes has a score yet."));
     const options = this.curves.map((metric) => [metric, `${words(split(metric)[1])} · ${split(metric)[0]}`]);
     this.select = choice("Metric", options, this.metric, (metric) => this.app.go({ metric }), { id: "metric" });
-    this.worst = el("button", { id: "worst", type: "button", onclick: () => this.jump() }, "Jump to the worst second");
-    return el("section", { class: "card" }, el("header", {}, el("h2", {}, "Scores over time"), this.told),
+    this.worst = el("button", { id: "worst", type: "button", onclick: () => this.jump() }, "Jump to the worst clip");
+    return el("section", { class: "card" }, el("header", {}, el("h2", {}, "Scores over time"), this.caption),
       el("div", { class: "controls" }, this.select, this.worst), this.box);
   }
 
@@ -214,7 +214,7 @@ class Compare {
     return el("section", { class: "card flush" }, el("header", {}, el("h2", {}, "Scores of these takes")), this.scores);
   }
 
-  /** Makes the player and shows the frame at `time`. */
+  /** Creates the player and shows the frame at `time`. */
   async start(time) {
     const shown = this.takes.map((_, i) => i).filter((i) => this.figures[i].video);
     if (this.metric) this.choose(this.metric);
@@ -236,13 +236,13 @@ class Compare {
     await this.player.seekTime(time);
   }
 
-  /** Says in its place that take `i` cannot be played. */
+  /** Replaces the video of take `i` by its error. */
   broken(i, message) {
     this.figures[i].video.replaceWith(notice(`This video cannot be played: ${message}`, "error"));
     fill(this.figures[i].frame);
   }
 
-  /** Everything that follows the time. */
+  /** Updates everything that depends on the time. */
   tick(now, frame) {
     if (!this.player) return;
     fill(this.frame, String(frame));
@@ -254,7 +254,7 @@ class Compare {
     this.timer ??= setTimeout(() => this.write(), URL_EVERY_MS);
   }
 
-  /** The time into the URL; seldom, since browsers limit how often. */
+  /** Writes the time to the URL, rarely, because browsers limit the rate. */
   write() {
     this.timer = null;
     if (!this.player) return;
@@ -270,8 +270,8 @@ class Compare {
     const name = words(split(metric)[1]);
     this.select.querySelector("select").value = metric;
     this.worst.disabled = !direction;
-    this.worst.title = direction ? "of the enlarged take, else of the first (W)" : `nothing is ranked by ${name}`;
-    fill(this.told, direction ? `${name}, ${direction} is better; a point per clip, at its start` : name);
+    this.worst.title = direction ? "Of the enlarged take, else of the first (W)" : `${name} is not ranked`;
+    fill(this.caption, direction ? `${name}, ${direction} is better; one point per clip, at its start` : name);
     const series = this.takes.map((one, i) =>
       ({ name: this.heads[i], colour: `--series-${i + 1}`, ...curve(one, metric) }));
     const cursor = this.player?.time ?? null;
@@ -290,14 +290,14 @@ class Compare {
     fill(this.scores, rows ? table() : notice("Not scored yet."));
   }
 
-  /** To the clip with the worst score of the metric, in the take that is enlarged, else the first. */
+  /** Seeks to the clip with the worst score in the enlarged take, else in the first. */
   async jump() {
     const direction = this.metric && directionOf(this.metric, this.ranks);
     if (!direction) return;
-    const found = worst(this.takes[this.focus], this.metric, direction);
+    const clipScore = worst(this.takes[this.focus], this.metric, direction);
     const who = this.heads[this.focus];
-    if (!found) return void this.app.say(`${who} has no scored clip of ${words(split(this.metric)[1])}.`, "error");
-    const { clip, clips, seconds: start, score } = found;
+    if (!clipScore) return void this.app.say(`${who} has no scored clip of ${words(split(this.metric)[1])}.`, "error");
+    const { clip, clips, seconds: start, score } = clipScore;
     await this.player.seekTime(start);
     this.app.say(`${who}: ${number(score)} from ${number(start)} s on, clip ${clip + 1} of ${clips}`);
   }
@@ -310,17 +310,17 @@ class Compare {
   }
 }
 
-/** The takes that `params` name, or the first ones of the prompt; those that cannot be read are told and left out. */
+/** The takes in `params`, or the first ones of the prompt; shows an error for takes that cannot be read. */
 async function read(app, sweep, params) {
   const named = [...new Set((params.takes ?? "").split(",").filter(Boolean))].slice(0, MOST);
   const ranks = app.api(`sweeps/${sweep.name}/ranks`).catch(() => null);
   const details = await Promise.all(named.map((id) => detail(app, sweep, id)));
   const first = details.find(Boolean)?.take;
-  const found = await alike(app, sweep, first ?? params);
+  const selection = await selectTakes(app, sweep, first ?? params);
   const chosen = first ? details : await Promise.all(
-    found.takes.filter(hasVideo).slice(0, MOST).map((take) => detail(app, sweep, take.id)));
+    selection.takes.filter(hasVideo).slice(0, MOST).map((take) => detail(app, sweep, take.id)));
   const takes = chosen.filter(Boolean);
-  return { ids: takes.map((one) => one.take.id), found, takes, ranks: await ranks };
+  return { ids: takes.map((one) => one.take.id), selection, takes, ranks: await ranks };
 }
 
 async function detail(app, sweep, id) {
@@ -336,7 +336,7 @@ function playable(one) {
   return Boolean(one.fps && one.frames);
 }
 
-/** What the page is built for; metric and time change it in place. */
+/** The parameters that need a new page; metric and time are updated in place. */
 function keyOf({ sweep, takes, seconds: length, prompt, seed }) {
   return JSON.stringify([sweep, takes, length, prompt, seed].map((value) => value ?? null));
 }

@@ -1,5 +1,5 @@
-// The leaderboard: cells x metrics of one suite and length, with ranks, intervals and drift, and how ranks moved.
-// What a number means is worked out in ../ranking.js; here it is only drawn.
+// The leaderboard: cells x metrics of one suite and length, with ranks, intervals, drift and changes of ranks.
+// Only draws; ../ranking.js computes the data.
 
 import { drawMoves } from "../leaderboard_moves.js";
 import { reasonsOf } from "../leaderboard_parts.js";
@@ -10,7 +10,7 @@ import { DRIFTS, leaderboard } from "../ranking.js";
 
 export const title = "Leaderboard";
 export const help = [
-  ["↑ ↓", "from row to row"],
+  ["↑ ↓", "previous or next row"],
   ["Enter", "compare the row's backbone on the first prompt"],
 ];
 
@@ -37,14 +37,14 @@ export async function show(root, params, app) {
 async function page(params, app) {
   const sweeps = app.store.sweeps;
   if (!sweeps.length) {
-    return [el("h1", {}, title), notice("No sweep here yet. `longtake run SWEEP.yaml` makes one.")];
+    return [el("h1", {}, title), notice("No sweeps yet; start one with `longtake run SWEEP.yaml`")];
   }
   const sweep = sweeps.find((one) => one.name === params.sweep) ?? (params.sweep ? null : newest(sweeps));
   if (!sweep)
     return [
       el("h1", {}, title),
       picker(sweeps, params.sweep, app),
-      notice(`No sweep ${params.sweep} in this store.`, "error"),
+      notice(`The store has no sweep ${params.sweep}`, "error"),
     ];
   const [ranks, history] = await Promise.all([
     app.api(`sweeps/${sweep.name}/ranks`).catch(unlessMissing),
@@ -52,17 +52,17 @@ async function page(params, app) {
   ]);
   const shown = ranks && leaderboard(ranks, history, params);
   if (!shown) {
-    const link = el("a", { href: app.link("sweep", { sweep: sweep.name }) }, "see how far it is");
+    const link = el("a", { href: app.link("sweep", { sweep: sweep.name }) }, "see its progress");
     return [
       el("h1", {}, title),
       picker(sweeps, sweep.name, app),
-      el("p", { class: "notice empty" }, `Nothing of ${sweep.name} is ranked yet; `, link, "."),
+      el("p", { class: "notice empty" }, `${sweep.name} has no ranks yet; `, link, "."),
     ];
   }
   const moves = el("div", { class: "grid" });
   const notes = el("ul", { class: "notes" }, ...notesOf(shown).map((text) => el("li", {}, text)));
   drawMoves(moves, shown, sweep, app);
-  tellReasons(notes, shown, sweep, app);
+  appendReasons(notes, shown, sweep, app);
   return [headOf(shown, sweep), controls(shown, sweep, params, app), table(shown, sweep, params, app), notes, moves];
 }
 
@@ -141,19 +141,19 @@ function notesOf(shown) {
   );
   const { cuts } = shown.ranked;
   return [
-    "Small figures are ranks (1 is best, ties share). The bar is the average rank with its 95 % interval, " +
+    "Small numbers are ranks (1 is best, ties share a rank). The bar is the average rank with its 95 % interval, " +
       "from a paired bootstrap over prompts.",
     ...(shown.drifts.length
-      ? ["Drift: ▾ a loss and ▴ a gain, where the 95 % interval leaves out no change; without a mark it may be chance."]
+      ? ["Drift: ▾ loss, ▴ gain, if the 95 % interval excludes no change; without a mark it may be chance."]
       : []),
-    ...(starred ? ["* some takes have no value; mean and rank are over the others."] : []),
+    ...(starred ? ["* some takes have no value; mean and rank use the others."] : []),
     ...(cuts?.with_cuts
-      ? [`Scene cuts in ${cuts.with_cuts} of ${cuts.videos} videos: a cut lowers consistency and is no drift.`]
+      ? [`Scene cuts in ${cuts.with_cuts} of ${cuts.videos} videos: a cut lowers consistency but is not drift.`]
       : []),
   ];
 }
 
-async function tellReasons(notes, shown, sweep, app) {
+async function appendReasons(notes, shown, sweep, app) {
   for (const text of await reasonsOf(shown, sweep, app)) notes.append(el("li", { class: "reason" }, text));
 }
 

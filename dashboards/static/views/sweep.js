@@ -1,5 +1,5 @@
-// A sweep as it stands and as it goes on: takes by state, who does what, pace, and what failed and why.
-// News comes as server-sent events; nothing here asks twice.
+// The progress of a sweep: takes by state, workers, throughput, and failures with their reasons.
+// Updates arrive as server-sent events; this view never polls.
 
 import { choice, el, fill, notice, refill } from "../dom.js";
 import { Feed } from "../feed.js";
@@ -34,8 +34,8 @@ class SweepView {
     this.progress = null;
     if (!sweep) {
       const none = params.sweep
-        ? notice(`No sweep ${params.sweep} in this store.`, "error")
-        : notice("No sweep here yet. `longtake run SWEEP.yaml` makes one.");
+        ? notice(`The store has no sweep ${params.sweep}`, "error")
+        : notice("No sweeps yet; start one with `longtake run SWEEP.yaml`");
       fill(this.root, el("h1", {}, title), sweeps.length ? this.picker(sweeps, params.sweep) : null, none);
       return;
     }
@@ -58,7 +58,7 @@ class SweepView {
     this.feed?.close();
   }
 
-  // What stays while the numbers change
+  // The static parts of the page
 
   picker(sweeps, name) {
     const options = sweeps.map((one) => one.name);
@@ -69,9 +69,9 @@ class SweepView {
   frame(sweeps, sweep) {
     this.status = el("span", { class: "tag", id: "state" });
     this.stamp = el("span", { class: "faint", id: "stamp" });
-    this.linked = el("span", { class: "tag warn", hidden: true }, "connection lost, trying again");
+    this.linked = el("span", { class: "tag warn", hidden: true }, "connection lost, reconnecting");
     this.body = el("div", { class: "page" });
-    this.newest = el("button", { type: "button", onclick: () => this.compareNewest() }, "Compare what is made");
+    this.newest = el("button", { type: "button", onclick: () => this.compareNewest() }, "Compare newest takes");
     fill(
       this.root,
       el("div", { class: "head" }, el("h1", {}, sweep.name), this.status, this.stamp, this.linked),
@@ -86,7 +86,7 @@ class SweepView {
       this.body,
     );
     this.parts = Object.fromEntries(["bar", "tiles", "workers", "failures"].map((name) => [name, el("div", {})]));
-    this.told = {};
+    this.drawn = {};
     fill(
       this.body,
       this.parts.bar,
@@ -108,11 +108,11 @@ class SweepView {
     this.tick();
   }
 
-  /** Only what changed, so that a selection, the focus and a scrolled table stay as they are. */
+  /** Redraws a part only if its data changed, to keep the selection, the focus and the scroll position. */
   draw(name, from, make) {
     const key = JSON.stringify(from ?? null);
-    if (this.told[name] === key) return;
-    this.told[name] = key;
+    if (this.drawn[name] === key) return;
+    this.drawn[name] = key;
     const node = this.parts[name];
     const left = node.firstElementChild?.scrollLeft ?? 0;
     refill(node, make());
@@ -123,14 +123,14 @@ class SweepView {
     this.linked.hidden = linked;
   }
 
-  /** Only what the clock changes. */
+  /** Updates the parts that depend on the current time. */
   tick() {
     if (!this.progress) return;
     const [text, kind] = stateOf(this.progress);
     fill(this.status, text);
     this.parts.workers.classList.toggle("old", kind !== "live");
     this.status.className = `tag ${kind}`;
-    fill(this.stamp, this.progress.updated_at ? `last news ${ago(this.progress.updated_at)}` : "");
+    fill(this.stamp, this.progress.updated_at ? `updated ${ago(this.progress.updated_at)}` : "");
     this.stamp.title = when(this.progress.updated_at);
   }
 
@@ -163,7 +163,7 @@ class SweepView {
         el("td", { class: "name" }, ...report(one.report)),
       ),
     );
-    return rows.length ? tableOf(["Group", "Worker", "Takes", "Doing"], rows) : notice("Nobody is at work.");
+    return rows.length ? tableOf(["Group", "Worker", "Takes", "Status"], rows) : notice("No workers are running.");
   }
 
   failures(progress) {
@@ -180,7 +180,7 @@ class SweepView {
         ),
       );
     const all = progress.failures_total ?? progress.failures.length;
-    if (!rows.length) return notice("Nothing failed.");
+    if (!rows.length) return notice("No failures.");
     const more =
       all > rows.length ? el("p", { class: "notice" }, `the first ${rows.length} of ${all} failed attempts`) : null;
     return el("div", {}, tableOf(["Take", "Cell", "Reason", "When"], rows), more);
@@ -202,12 +202,12 @@ class SweepView {
     ]);
   }
 
-  /** The last take of the plan that has a video, and its rivals on the same prompt. */
+  /** Opens Compare with the last take of the plan that has a video, and other methods on the same prompt. */
   async compareNewest() {
     const path = `sweeps/${this.sweep.name}/takes`;
     try {
       const last = (await this.lastMade(path, "scored")) ?? (await this.lastMade(path, "made"));
-      if (!last) throw new Error("No video is made yet");
+      if (!last) throw new Error("The sweep has no videos yet");
       const { backbone, seconds, prompt_index: prompt } = last;
       const same = (await this.app.api(path, { backbone, seconds, prompt, limit: 100 })).takes.filter(
         (take) => take.seed === last.seed && ["made", "scored"].includes(take.state),
@@ -228,5 +228,3 @@ class SweepView {
 function latest(sweeps) {
   return [...sweeps].sort((a, b) => String(b.updated_at ?? "").localeCompare(String(a.updated_at ?? "")))[0];
 }
-
-/** What to say of the sweep, and how: it is over, at work, waiting for a run, or was left in the middle. */

@@ -1,4 +1,4 @@
-// Training of the embedder: loss parts over steps, and whether what was trained retrieves (an evaluation's numbers).
+// Trainings of the embedder: the parts of the loss over steps, and the evaluation of retrieval.
 
 import { clear, lines } from "../charts.js";
 import { choice, el, fill, notice, refill } from "../dom.js";
@@ -59,9 +59,9 @@ class TrainingView {
       this.curves,
       this.figures,
     );
-    if (!name) fill(this.curves, notice("No training here yet. `longtake train embedder CONFIG` makes one."));
+    if (!name) fill(this.curves, notice("No trainings yet; start one with `longtake train embedder CONFIG`"));
     if (!evaluation)
-      fill(this.figures, notice("No evaluation here yet. `longtake train eval-embedder NAME` makes one."));
+      fill(this.figures, notice("No evaluations yet; run `longtake train eval-embedder NAME`"));
     await Promise.all([name && this.drawTraining(name, mine), evaluation && this.drawEvaluation(evaluation, mine)]);
   }
 
@@ -75,13 +75,13 @@ class TrainingView {
     this.charts.splice(0).forEach(clear);
   }
 
-  picker(label, key, found, value) {
-    const names = found.map((one) => one.name);
+  picker(label, key, entries, value) {
+    const names = entries.map((one) => one.name);
     if (!names.includes(value)) names.unshift(value);
     return choice(label, names, value, (chosen) => this.app.go({ [key]: chosen }), { id: key });
   }
 
-  /** A card with a chart; `draw(node)` fills it once it is on the page. */
+  /** A card with a chart; `draw(node)` is called once it is on the page. */
   chart(heading, text, draw) {
     const node = el("div", { class: "chart", role: "img", "aria-label": `${heading}. ${text}` });
     this.charts.push(node);
@@ -91,17 +91,17 @@ class TrainingView {
   }
 
   async drawTraining(name, mine) {
-    let told;
+    let curves;
     try {
-      told = await this.app.api(`trainings/${encodeURIComponent(name)}`);
+      curves = await this.app.api(`trainings/${encodeURIComponent(name)}`);
     } catch (error) {
       if (mine === this.turn) fill(this.curves, notice(error.message, "error"));
       return;
     }
     if (mine !== this.turn) return;
-    const { steps, validation, config } = told;
+    const { steps, validation, config } = curves;
     const entry = this.app.store.trainings.find((one) => one.name === name);
-    if (!steps.length) fill(this.curves, notice(`${name} has made no step yet.`));
+    if (!steps.length) fill(this.curves, notice(`${name} has no steps yet.`));
     else refill(this.curves, ...this.parts(name, entry, steps, validation, config));
     this.again(name, entry, mine);
   }
@@ -122,14 +122,14 @@ class TrainingView {
         { class: "grid" },
         this.chart("Loss", `its parts, ${count(last.step, "step")}`, (node) => lossLines(node, steps, names, false)),
         validation.length
-          ? this.chart("Held out", "what was not trained on", (node) =>
+          ? this.chart("Held-out loss", "on held-out entries", (node) =>
               lossLines(node, validation, partsOf(validation.at(-1)), true),
             )
           : el("section", { class: "card" }, notice("No validation yet.")),
         ...(known(last.chunks_per_second)
-          ? [this.chart("Throughput", "chunks a second", (node) => fromZero(node, steps, "chunks_per_second"))]
+          ? [this.chart("Throughput", "chunks per second", (node) => fromZero(node, steps, "chunks_per_second"))]
           : []),
-        this.chart("Learning rate", "as it was used", (node) => fromZero(node, steps, "lr")),
+        this.chart("Learning rate", "per step", (node) => fromZero(node, steps, "lr")),
       ),
       el(
         "details",
@@ -140,7 +140,7 @@ class TrainingView {
     ];
   }
 
-  /** A training that goes on is drawn again. */
+  /** Redraws a running training after AGAIN_MS. */
   again(name, entry, mine) {
     const fresh = Date.now() - Date.parse(entry?.updated_at ?? 0) < FRESH_MS;
     if (!fresh) return;
@@ -164,7 +164,7 @@ class TrainingView {
         "bands are 95 % intervals over prompts";
       fill(
         this.figures,
-        el("div", { class: "head" }, el("h1", {}, "Does it retrieve?"), el("p", {}, said)),
+        el("div", { class: "head" }, el("h1", {}, "Retrieval"), el("p", {}, said)),
         measures(report),
         el(
           "div",
@@ -182,7 +182,7 @@ function newestOf(trainings) {
   return [...trainings].sort((a, b) => String(b.updated_at ?? "").localeCompare(String(a.updated_at ?? "")))[0];
 }
 
-/** The loss and its parts: every number of a row that is no bookkeeping, the total first. */
+/** The loss and its parts: the numbers of a row that are not in NOT_LOSSES, the total first. */
 function partsOf(row) {
   const names = Object.keys(row).filter((key) => typeof row[key] === "number" && !NOT_LOSSES.has(key));
   return names.sort((a, b) => (b === "total") - (a === "total"));
@@ -203,7 +203,7 @@ function fromZero(node, rows, key) {
   return lines(node, { series: [series(rows, key)], xTitle: "step", yRange: [0, 1.1 * most || 1] });
 }
 
-/** On a logarithmic axis a 0 has no place: a gap. */
+/** Zeros are gaps, because a logarithmic axis cannot show them. */
 function series(rows, key) {
   return { name: words(key), x: rows.map((row) => row.step), y: rows.map((row) => (row[key] > 0 ? row[key] : null)) };
 }

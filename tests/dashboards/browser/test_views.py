@@ -58,7 +58,7 @@ def retrieval(seen: Watched, store: SweepStore) -> None:
     seen.until(lambda: seen.page.eval_on_selector_all(thumbs, latents) == frames, f"thumbnails of {frames}")
     seen.until(lambda: seen.page.evaluate(THUMBNAILS) == 8, "pictures in 8 thumbnails")
     seen.until(lambda: seen.page.locator("#shares.js-plotly-plot").count() == 1, "memory's share of attention")
-    assert "block 39 " in seen.page.inner_text("#told")
+    assert "block 39 " in seen.page.inner_text("#block-info")
 
 
 def sweep(seen: Watched, store: SweepStore) -> None:
@@ -69,7 +69,7 @@ def sweep(seen: Watched, store: SweepStore) -> None:
         state: seen.page.inner_text(f"li[data-state={state}] b") for state in ("planned", "made", "scored", "failed")
     }
     assert counts == {"planned": "0", "made": "0", "scored": "4", "failed": "0"}
-    assert seen.page.inner_text("#state") == "over"
+    assert seen.page.inner_text("#state") == "finished"
     rate = seen.page.inner_text("dl.tiles dd >> nth=0")
     assert float(rate.removesuffix("takes/min")) == pytest.approx(progress["takes_per_minute"], rel=0.01)
 

@@ -109,9 +109,9 @@ def test_a_tensor_too_few_too_many_or_of_another_shape_is_refused(name: str) -> 
               for one in networks.get(name).artefacts}  # fmt: skip
     without = {key: value for key, value in meta.items() if key != first}
     for wrong, told in (
-        (without, f"lacks {first}"),
-        (meta | {"more": torch.empty(1)}, "has the unknown more"),
-        (meta | {first: torch.empty(7, 7, 7)}, f"has another shape for {first} [7, 7, 7], not {list(shapes[first])}"),
+        (without, f"missing {first}"),
+        (meta | {"more": torch.empty(1)}, "unexpected more"),
+        (meta | {first: torch.empty(7, 7, 7)}, f"wrong shape for {first} [7, 7, 7], not {list(shapes[first])}"),
     ):
         with pytest.raises(WeightsError) as caught:
             load(name, weights=others | {artefact: wrong}, settings=LORA)
@@ -122,7 +122,7 @@ def test_a_tensor_too_few_too_many_or_of_another_shape_is_refused(name: str) -> 
 
 def test_a_library_that_has_changed_is_no_fault_of_the_weights(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(networks.get("aesthetic"), "build", lambda self: torch.nn.Linear(768, 2))
-    with pytest.raises(SetupError, match=r"another shape for bias \[1\], not \[2\].*; install the tested libraries"):
+    with pytest.raises(SetupError, match=r"wrong shape for bias \[1\], not \[2\].*; install the tested libraries"):
         load("aesthetic", weights={"aesthetic-linear": AESTHETIC})
 
 
@@ -136,11 +136,11 @@ def test_published_shapes_add_up_to_the_published_files() -> None:
 
 
 def test_names_that_nobody_published_are_refused() -> None:
-    with pytest.raises(WeightsError, match="'amt' holds no weights of a metric; did you mean 'amt-s'"):
+    with pytest.raises(WeightsError, match="'amt' has no weights of a metric; did you mean 'amt-s'"):
         published_shapes("amt")
     check_published("raft-things", published_shapes("raft-things/torchvision"), "file")
     with pytest.raises(
-        WeightsError, match=r"^file: lacks blocks\.0\.attn\.proj\.bias, .* and 147 more; .*pull dino-vitb16$"
+        WeightsError, match=r"^file: missing blocks\.0\.attn\.proj\.bias, .* and 147 more; .*pull dino-vitb16$"
     ):
         check_published("dino-vitb16", {}, "file")
     with pytest.raises(ConfigError, match="unknown network 'dinov3'; did you mean 'dinov2'"):
@@ -151,7 +151,7 @@ def test_names_that_nobody_published_are_refused() -> None:
 def test_an_adapter_of_another_kind_is_refused(settings: dict[str, object]) -> None:
     weights = {one: {key: torch.empty(shape, device="meta") for key, shape in published_shapes(one).items()}
                for one in networks.get("dreamsim").artefacts}  # fmt: skip
-    with pytest.raises(WeightsError, match=r"adapter_config\.json: is no plain LoRA"):
+    with pytest.raises(WeightsError, match=r"adapter_config\.json: is not a plain LoRA"):
         load("dreamsim", weights=weights, settings=settings)
 
 

@@ -101,5 +101,5 @@ def test_only_clip_runs_in_half_precision() -> None:
 def test_frames_too_small_for_the_correlation_pyramid_are_refused(
     name: str, seeded_network: Callable[[str], nn.Module]
 ) -> None:
-    with pytest.raises(ValueError, match="128 pixels a side, padded; these have 112"):
+    with pytest.raises(ValueError, match="128 pixels a side, padded; got 112"):
         seeded_network(name)(*torch.zeros(2, 3, 112, 160).chunk(2))

@@ -163,7 +163,7 @@ def test_a_video_that_never_turns_has_no_value(true_latents: torch.Tensor) -> No
 
 def test_reasons(true_latents: torch.Tensor) -> None:
     frames = video_of(true_latents[:3])
-    with pytest.raises(Unscorable, match="no true frames were given"):
+    with pytest.raises(Unscorable, match="the take has no prefix"):
         metrics.get("revisit_hit_true")().open(context(frames))
     with pytest.raises(Unscorable, match="not a video of the pocket world"):
         metrics.get("revisit_hit")().open(context(frames, prompt="a cat walks"))

@@ -94,13 +94,13 @@ def test_first_frames_are_the_same_pixels_and_score_the_same(
     from longtake.evaluators.metrics.vbench_consistency import FirstFrames
 
     class Watched(FirstFrames):
-        def see(self, frames: Any) -> Any:
+        def extract(self, frames: Any) -> Any:
             seen.append(frames.copy())
-            return super().see(frames)
+            return super().extract(frames)
 
     settings = VBenchLong(protocol=protocol, long_range=True, antialias=antialias, compat=["overlapping-clip"])
     seen: list[Any] = []
-    row = Watched(settings.metric(f"vbench/{dimension}").eyes(), settings, model_pool)
+    row = Watched(settings.metric(f"vbench/{dimension}").extractors(), settings, model_pool)
     for view in clips_of(golden_video(name), protocol):
         row.add(view)
     score, official = row.score(), SCORES[f"{protocol}_between_clips"][name]

@@ -131,7 +131,7 @@ def test_mistakes_are_one_line_and_2(tmp_path: Path, capfd: pytest.CaptureFixtur
         (["avg-pol"], "descriptor avg-pol: is not an embedder"),
         ([wan], "made for latents (16, 6, 10), the backbone's are (48, 1, 8)"),
         ([embedder(tmp_path / "nan", bias=float("nan"))], "encoder.fc.bias holds numbers that are not finite"),
-        ([embedder(tmp_path / "huge", bias=3e38)], "huge: has no direction"),
+        ([embedder(tmp_path / "huge", bias=3e38)], "huge: is zero, NaN or infinite"),
         (["oracle=avg-pool"], "oracle is the name of a control"),
         ([f"a={wan}", "a=avg-pool"], "two descriptors go by one name"),
         (["models:/longtake-embedder@best"], "needs a tracking store"),

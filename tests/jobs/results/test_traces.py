@@ -245,7 +245,7 @@ def test_a_folder_without_a_made_sweep_is_one_line_and_2(
     [
         (lambda lines: [*lines[:3], lines[3][:20], *lines[4:]], "row 4 of 8 is missing or damaged"),
         (lambda lines: lines[:7], "row 8 of 8 is missing or damaged"),
-        (lambda lines: [*lines, lines[-1]], "has 9 rows, 8 are due"),
+        (lambda lines: [*lines, lines[-1]], "has 9 rows, expected 8"),
         (lambda lines: [lines[0].replace("attended", "seen"), *lines[1:]], "row 1 of 8"),
         (lambda lines: ["[]", *lines[1:]], "row 1 of 8"),
         (lambda lines: [lines[0], json.dumps(row(3, [(960, 0.5)])), *lines[2:]], "row 2 of 8"),
