@@ -17,6 +17,7 @@ from typing import Any
 
 from longtake.evaluators.base import SuiteEntry
 from longtake.platform.errors import LongtakeError
+from longtake.platform.plugins import Plugins
 from longtake.platform.store.sweep import SweepStore
 from longtake.platform.tracking.client import without_password
 
@@ -26,8 +27,9 @@ EVERY_SECONDS = 600.0
 
 @dataclass(frozen=True)
 class Target:
-    """What is published where; it crosses the process border."""
+    """What is published where. It is sent to another process, where unpickling it installs the plug-ins first."""
 
+    plugins: Plugins
     store: SweepStore
     suites: list[SuiteEntry]
     uri: str

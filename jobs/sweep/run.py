@@ -75,7 +75,7 @@ def target_of(grid: Grid, store: SweepStore) -> Target | None:
     if settings.uri == OFF:
         return None
     uri = settings.uri or default_uri(store.root.folder)
-    return Target(store, grid.suites, uri, settings.experiment or store.name)
+    return Target(grid.plugins, store, grid.suites, uri, settings.experiment or store.name)
 
 
 def work(grid: Grid, store: SweepStore, publisher: Publisher, console: Console) -> Scheduler:

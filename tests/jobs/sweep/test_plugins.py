@@ -92,9 +92,9 @@ def test_ids_and_scores_hold_the_hashes_of_what_made_them(folder: Path, capsys: 
 
 
 @pytest.mark.slow
-def test_workers_on_ray_are_sent_the_source(folder: Path, ray_local: None) -> None:
+def test_workers_on_ray_and_the_publisher_are_sent_the_source(folder: Path, ray_local: None, mlflow_db: str) -> None:
     """Their own path does not lead to the files."""
-    code, store = run(folder, "workers.cluster=local", "workers.samplers=1")
+    code, store = run(folder, "workers.cluster=local", f"tracking.uri={mlflow_db}", "workers.samplers=1")
     assert code == 0
     assert {take.method.name for take in store.plan()} == {"native", "my-memory"}
     for take in store.plan():
