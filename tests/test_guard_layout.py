@@ -68,6 +68,12 @@ def without_functions(tree: ast.Module) -> ast.Module:
     return ast.fix_missing_locations(Pruner().visit(copy.deepcopy(tree)))  # type: ignore[no-any-return]
 
 
+@cache
+def imported() -> dict[str, tuple[set[str], set[str]]]:
+    """File name -> what it imports anywhere, and what it imports when it is loaded."""
+    return {name: (imports(tree), imports(without_functions(tree))) for name, tree in sources().items()}
+
+
 def test_platform_has_no_init_so_that_python_keeps_its_own() -> None:
     assert not (ROOT / "platform" / "__init__.py").exists()
     code = "import platform; print(platform.__file__, platform.system())"
@@ -77,10 +83,9 @@ def test_platform_has_no_init_so_that_python_keeps_its_own() -> None:
 
 @pytest.mark.parametrize("library", ONE_IMPORTER)
 def test_a_heavy_library_has_one_importer_and_is_imported_when_used(library: str) -> None:
-    for name, tree in sources().items():
-        if library in imports(tree):
+    for name, (anywhere, at_import) in imported().items():
+        if library in anywhere:
             assert name.startswith(ONE_IMPORTER[library]), f"{name} imports {library}; only {ONE_IMPORTER[library]} may"
-        at_import = imports(without_functions(tree))
         assert library not in at_import, f"{name} imports {library} when it is loaded; import it inside the function"
 
 

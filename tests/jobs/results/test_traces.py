@@ -163,7 +163,7 @@ def test_missing_is_a_reason_and_not_zero(store: SweepStore, tmp_path: Path, cap
     lines = capfd.readouterr().out.splitlines()
     assert "2 of 3 takes are made" in lines
     assert "-: no known camera: self-forcing/random-memory" in lines
-    assert max(map(len, lines)) <= 120
+    assert max(len(line) for line in lines if str(tmp_path) not in line) <= 120
 
 
 def test_memory_that_never_had_anything_attended_no_frames(store: SweepStore, tmp_path: Path) -> None:
