@@ -1,7 +1,7 @@
-"""The `longtake` command: what it is called with, and what code it ends with. Everything heavy is imported when used.
+"""The `longtake` command: its arguments and its exit codes. Heavy modules are imported when a command needs them.
 
-A user's mistake is one line on stderr; a traceback needs --debug. Exit codes: 0 done, 1 a check failed or an internal
-error, 2 bad config or usage, 3 done with failures, 4 sweep in use, 5 storage, 75 stopped (run again to resume).
+A user error is one line on stderr; --debug shows the traceback. Exit codes: 0 done, 1 a check failed or an internal
+error, 2 bad config or usage, 3 done with failures, 4 sweep in use, 5 storage error, 75 stopped (run again to resume).
 """
 
 from __future__ import annotations
@@ -22,33 +22,33 @@ from longtake.platform.errors import LongtakeError
 app = typer.Typer(
     name="longtake",
     help="Experiments on long video generation: one sweep file in, ranked context methods out. "
-    "`--debug` anywhere shows tracebacks.",
+    "Add `--debug` to any command to see tracebacks.",
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-bench_app = typer.Typer(help="Measure the engine.", no_args_is_help=True)
-train_app = typer.Typer(help="Train what Longtake ships.", no_args_is_help=True)
-weights_app = typer.Typer(help="Published weights: what is here, fetch, convert, check.", no_args_is_help=True)
+bench_app = typer.Typer(help="Benchmark generation and training.", no_args_is_help=True)
+train_app = typer.Typer(help="Train pocket backbones and retrieval embedders.", no_args_is_help=True)
+weights_app = typer.Typer(help="List, download, convert and verify published weights.", no_args_is_help=True)
 app.add_typer(bench_app, name="bench")
 app.add_typer(train_app, name="train")
 app.add_typer(weights_app, name="weights")
 
 SweepFile = Annotated[Path, typer.Argument(metavar="SWEEP.yaml", help="The sweep file.")]
 Overrides = Annotated[
-    list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Overrides, such as seeds=[0,1].")
+    list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Override keys of the file, such as seeds=[0,1].")
 ]
-Runs = Annotated[Path, typer.Argument(metavar="[RUNS]", help="The folder that sweeps write to.")]
-Sweep = Annotated[str | None, typer.Option(help="Only this sweep.")]
+Runs = Annotated[Path, typer.Argument(metavar="[RUNS]", help="Output folder of the sweeps.")]
+Sweep = Annotated[str | None, typer.Option(help="Show only this sweep.")]
 Names = Annotated[
-    list[str], typer.Argument(metavar="NAME...", help="A backbone, vbench, or artefacts of `longtake weights list`.")
+    list[str], typer.Argument(metavar="NAME...", help="A backbone, vbench, or an artefact of `longtake weights list`.")
 ]
 
 
 @app.command()
 def run(sweep: SweepFile, overrides: Overrides = None) -> int:
-    """Plan, generate, score, rank and publish a sweep; resumes by itself."""
+    """Plan, generate, score, rank and publish a sweep. Run it again to resume."""
     from longtake.jobs.sweep.run import run as run_sweep
 
     return run_sweep(sweep, overrides or [])
@@ -56,7 +56,7 @@ def run(sweep: SweepFile, overrides: Overrides = None) -> int:
 
 @app.command()
 def plan(sweep: SweepFile, overrides: Overrides = None) -> int:
-    """Print a sweep's grid and what it will cost; changes nothing."""
+    """Print the grid of a sweep and its estimated cost. Writes nothing."""
     from longtake.jobs.console import console_for
     from longtake.jobs.sweep import plan as plans
     from longtake.jobs.sweep.grid import expand
@@ -67,11 +67,11 @@ def plan(sweep: SweepFile, overrides: Overrides = None) -> int:
 
 @app.command()
 def corpus(
-    spec: Annotated[Path, typer.Argument(metavar="SPEC.yaml", help="The corpus spec.")],
+    spec: Annotated[Path, typer.Argument(metavar="SPEC.yaml", help="The corpus file.")],
     overrides: Overrides = None,
-    verify: Annotated[bool, typer.Option("--verify", help="Only hash every shard again.")] = False,
+    verify: Annotated[bool, typer.Option("--verify", help="Only check the hash of every shard.")] = False,
 ) -> int:
-    """Make a corpus of latents, one entry per prompt, or import one; resumes by itself."""
+    """Generate or import a corpus of latents, one entry per prompt. Run it again to resume."""
     from longtake.jobs.corpus import make as job
 
     return job.verify(spec, overrides or []) if verify else job.make(spec, overrides or [])
@@ -80,7 +80,7 @@ def corpus(
 @app.command("eval")
 @options_of(FolderEvalOptions)
 def evaluate(options: FolderEvalOptions) -> int:
-    """Score every video of a folder. Ends with 3 when something could not be scored."""
+    """Score every video in a folder. Exits with 3 if a metric of a video has no value."""
     from longtake.jobs.folder_eval.run import eval_folder
 
     return eval_folder(options)
@@ -91,12 +91,12 @@ def leaderboard(
     runs: Runs = Path("runs"),
     sweep: Sweep = None,
     rank_unit: Annotated[
-        str, typer.Option(metavar="cell|prompt", help="Rank cells by their means, or within each prompt and average.")
+        str, typer.Option(metavar="cell|prompt", help="Rank by means, or rank within each prompt and average.")
     ] = "cell",
-    suite: Annotated[str | None, typer.Option(help="Only this suite.")] = None,
-    length: Annotated[int | None, typer.Option(metavar="SECONDS", help="Only videos of this length.")] = None,
+    suite: Annotated[str | None, typer.Option(help="Show only this suite.")] = None,
+    length: Annotated[int | None, typer.Option(metavar="SECONDS", help="Show only videos of this length.")] = None,
 ) -> int:
-    """Show the ranks of every sweep in a folder, how they move with length and over runs, and drift."""
+    """Show the ranks of every sweep in a folder, their change with length and between runs, and drift."""
     from longtake.jobs.console import console_for
     from longtake.jobs.results.leaderboard import RankFilter
     from longtake.jobs.results.show import show_folder
@@ -107,15 +107,15 @@ def leaderboard(
 @app.command()
 def dashboard(
     runs: Runs = Path("runs"),
-    host: Annotated[str, typer.Option(help="Where to listen; any but loopback needs the token.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="The next free one if it is taken; 0: any.")] = 8765,
+    host: Annotated[str, typer.Option(help="Listen address; any except loopback needs a token.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="If in use, the next free one; 0: any free port.")] = 8765,
     token: Annotated[
         str | None,
-        typer.Option(envvar="LONGTAKE_DASHBOARD_TOKEN", help="Ask for this token; default: made where one is needed."),
+        typer.Option(envvar="LONGTAKE_DASHBOARD_TOKEN", help="Access token; default: generated if one is required."),
     ] = None,
-    browse: Annotated[bool, typer.Option("--open", help="Open a browser.")] = False,
+    browse: Annotated[bool, typer.Option("--open", help="Open the page in a browser.")] = False,
 ) -> int:
-    """Compare backbones and methods by looking: a page over a folder of sweeps, which it only reads."""
+    """Serve a web page that compares backbones and methods over a folder of sweeps. Read-only."""
     from longtake.jobs.dashboard import dashboard as serve
 
     return serve(runs, host, port, token, browse)
@@ -123,10 +123,10 @@ def dashboard(
 
 @app.command("traces")
 def show_traces(
-    folder: Annotated[Path, typer.Argument(metavar="SWEEP_FOLDER", help="A sweep's folder, such as runs/NAME.")],
-    out: Annotated[Path | None, typer.Option(metavar="FILE.csv", help="Write every number to this CSV file.")] = None,
+    folder: Annotated[Path, typer.Argument(metavar="SWEEP_FOLDER", help="The folder of a sweep, such as runs/NAME.")],
+    out: Annotated[Path | None, typer.Option(metavar="FILE.csv", help="Write all numbers to this CSV file.")] = None,
 ) -> int:
-    """What the methods of a made sweep attended: frames, similarity, age, places, attention."""
+    """Show what the methods of a sweep attended to: frames, similarity, age, places, attention."""
     from longtake.jobs.results.traces import traces
 
     return traces(folder, out)
@@ -134,12 +134,12 @@ def show_traces(
 
 @app.command()
 def compare(
-    folder: Annotated[Path, typer.Argument(metavar="SWEEP_FOLDER", help="A folder that `longtake run` wrote.")],
-    base: Annotated[str | None, typer.Option(help="The method to compare with; default: the sweep's first.")] = None,
-    metric: Annotated[str | None, typer.Option(help="Show this metric alone, by part of the video.")] = None,
-    out: Annotated[Path | None, typer.Option(help="Write every number to this CSV file.")] = None,
+    folder: Annotated[Path, typer.Argument(metavar="SWEEP_FOLDER", help="The folder of a sweep, such as runs/NAME.")],
+    base: Annotated[str | None, typer.Option(help="Baseline method; default: the first of the sweep.")] = None,
+    metric: Annotated[str | None, typer.Option(help="Show only this metric, by part of the video.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Write all numbers to this CSV file.")] = None,
 ) -> int:
-    """Every method's scores against one method's, paired over prompts, with intervals."""
+    """Compare the scores of every method with a baseline, paired over prompts, with confidence intervals."""
     from longtake.jobs.results.compare import compare as compare_sweep
 
     return compare_sweep(folder, base, metric, out)
@@ -147,9 +147,9 @@ def compare(
 
 @app.command()
 def doctor(
-    output: Annotated[str, typer.Option(help="The folder that results would go to.")] = "runs",
+    output: Annotated[str, typer.Option(help="Output folder to check.")] = "runs",
 ) -> int:
-    """What can run here, and the command for what is missing; ends with 1 when nothing can."""
+    """Check what can run on this machine and how to install the rest. Exits with 1 if no backbone can run."""
     from longtake.jobs.console import console_for
     from longtake.jobs.doctor import doctor as examine
 
@@ -178,7 +178,7 @@ def certify_file(file: Annotated[Path, typer.Argument(metavar="FILE.py", help="A
 
 @app.command()
 def verify(folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="A folder of golden cases.")]) -> int:
-    """Check the engine against golden cases; ends with 1 when one fails."""
+    """Check the engine against golden cases. Exits with 1 if a case fails."""
     from longtake.jobs.verify import verify as verify_folder
 
     return verify_folder(folder)
@@ -186,15 +186,15 @@ def verify(folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="A fold
 
 @bench_app.callback()
 def bench() -> None:
-    """Measure the engine."""
+    """Benchmark generation and training."""
 
 
 @bench_app.command("engine")
 def bench_engine(
-    frames: Annotated[int, typer.Option(min=60, help="Latent frames of each run (240 s are 960).")] = 240,
-    out: Annotated[Path | None, typer.Option(help="Write every block's reading to this CSV file.")] = None,
+    frames: Annotated[int, typer.Option(min=60, help="Latent frames per run (960 frames are 240 s).")] = 240,
+    out: Annotated[Path | None, typer.Option(help="Write the measurement of every block to this CSV file.")] = None,
 ) -> int:
-    """CPU time per block of the engine, as a fraction of this machine's own matrix rate."""
+    """Measure CPU time per block, relative to the matrix multiplication rate of this machine."""
     from longtake.jobs.bench.engine import engine
 
     return engine(frames, out)
@@ -205,10 +205,10 @@ def bench_engine(
 def bench_sampler(
     options: BenchOptions,
     *,
-    end_to_end: Annotated[bool, typer.Option(help="Also make whole videos, as `longtake run` does.")] = True,
-    out: Annotated[Path | None, typer.Option(help="Write every block's reading to this CSV file.")] = None,
+    end_to_end: Annotated[bool, typer.Option(help="Also generate whole videos, as `longtake run` does.")] = True,
+    out: Annotated[Path | None, typer.Option(help="Write the measurement of every block to this CSV file.")] = None,
 ) -> int:
-    """Measure speed and memory of a backbone with random weights; downloads nothing."""
+    """Measure the speed and memory of a backbone with random weights. Downloads nothing."""
     from longtake.jobs.bench.sampler import sampler
 
     return sampler(options, end_to_end, out)
@@ -218,10 +218,10 @@ def bench_sampler(
 def bench_embedder(
     config: Annotated[Path, typer.Argument(metavar="CONFIG", help="A config of `longtake train embedder`.")],
     overrides: Overrides = None,
-    workers: Annotated[int, typer.Option(min=1, help="Workers to compare one with.")] = 2,
-    out: Annotated[Path | None, typer.Option(help="Write every step's reading to this CSV file.")] = None,
+    workers: Annotated[int, typer.Option(min=1, help="Number of workers to compare with one.")] = 2,
+    out: Annotated[Path | None, typer.Option(help="Write the measurement of every step to this CSV file.")] = None,
 ) -> int:
-    """Training steps of a config: DeepSpeed against plain PyTorch, and several workers against one."""
+    """Measure training steps: DeepSpeed against plain PyTorch, and several workers against one."""
     from longtake.jobs.bench.embedder import bench as run_bench
 
     return run_bench(config, overrides or [], workers, out)
@@ -229,14 +229,14 @@ def bench_embedder(
 
 @train_app.callback()
 def train() -> None:
-    """Train what Longtake ships."""
+    """Train pocket backbones and retrieval embedders."""
 
 
 @train_app.command("pocket")
 def train_pocket(
     config: Annotated[Path, typer.Argument(metavar="CONFIG", help="A training config.")], overrides: Overrides = None
 ) -> int:
-    """Make a pocket backbone again from a seed; resumes by itself."""
+    """Train a pocket backbone from a seed. Run it again to resume."""
     from longtake.jobs.pocket import pocket
 
     return pocket(config, overrides or [])
@@ -246,7 +246,7 @@ def train_pocket(
 def train_embedder(
     config: Annotated[Path, typer.Argument(metavar="CONFIG", help="A training config.")], overrides: Overrides = None
 ) -> int:
-    """Train a retrieval embedder on a corpus, with as many workers as there are; resumes by itself."""
+    """Train a retrieval embedder on a corpus with all available workers. Run it again to resume."""
     from longtake.jobs.embedder.train import embedder
 
     return embedder(config, overrides or [])
@@ -255,7 +255,7 @@ def train_embedder(
 @train_app.command("eval-embedder")
 @options_of(EmbedderEvalOptions)
 def train_eval_embedder(options: EmbedderEvalOptions) -> int:
-    """Measure what descriptors retrieve on videos with known ground truth, beside controls; figures go to MLflow."""
+    """Evaluate descriptors on videos with known ground truth, with controls. Logs figures to MLflow."""
     from longtake.jobs.embedder.evaluate import evaluate
 
     return evaluate(options)
@@ -263,12 +263,12 @@ def train_eval_embedder(options: EmbedderEvalOptions) -> int:
 
 @weights_app.callback()
 def weights() -> None:
-    """Published weights: what is here, fetch, convert, check."""
+    """List, download, convert and verify published weights."""
 
 
 @weights_app.command("list")
 def weights_list() -> int:
-    """Show every artefact: where it comes from, what of it is here, what needs it."""
+    """List every artefact with its source, its local files and the components that need it."""
     from longtake.jobs import weights as job
     from longtake.jobs.console import console_for
 
@@ -279,12 +279,12 @@ def weights_list() -> int:
 def weights_pull(
     names: Names,
     source: Annotated[
-        Path | None, typer.Option("--from", help="Take the files from this folder, not from their publishers.")
+        Path | None, typer.Option("--from", help="Copy the files from this folder instead of downloading.")
     ] = None,
-    revision: Annotated[str | None, typer.Option(help="A branch, tag or commit of the repository.")] = None,
-    convert: Annotated[bool, typer.Option(help="Convert what is a pickle.")] = True,
+    revision: Annotated[str | None, typer.Option(help="Branch, tag or commit of the repository.")] = None,
+    convert: Annotated[bool, typer.Option(help="Convert pickles to safetensors.")] = True,
 ) -> int:
-    """Fetch weights and convert them, such as `vbench` or a backbone's; run it again to go on where it stopped."""
+    """Download and convert weights, such as `vbench` or those of a backbone. Run it again to resume."""
     from longtake.jobs import weights as job
 
     return job.pull(names, source, revision, convert, print)
@@ -293,9 +293,9 @@ def weights_pull(
 @weights_app.command("convert")
 def weights_convert(
     names: Names,
-    delete_source: Annotated[bool, typer.Option("--delete-source", help="Delete the pickles then.")] = False,
+    delete_source: Annotated[bool, typer.Option("--delete-source", help="Delete converted pickles.")] = False,
 ) -> int:
-    """Turn fetched pickles and archives into safetensors; nothing of them is run."""
+    """Convert downloaded pickles and archives to safetensors. Runs no code from them."""
     from longtake.jobs import weights as job
 
     return job.convert(names, delete_source, print)
@@ -303,9 +303,9 @@ def weights_convert(
 
 @weights_app.command("verify")
 def weights_verify(
-    names: Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", help="Default: all that is here.")] = None,
+    names: Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", help="Default: all local ones.")] = None,
 ) -> int:
-    """Hash all files again and hold names and shapes against the architecture; ends with 1 when something differs."""
+    """Check file hashes, and tensor names and shapes against the architecture. Exits with 1 on a difference."""
     from longtake.jobs import weights as job
 
     return job.verify(names or [], print)
@@ -313,9 +313,9 @@ def weights_verify(
 
 @app.command()
 def schema(
-    kind: Annotated[str, typer.Argument(metavar="sweep|corpus|embedder|pocket", help="The kind of file.")],
+    kind: Annotated[str, typer.Argument(metavar="sweep|corpus|embedder|pocket", help="Kind of file.")],
 ) -> int:
-    """Print the JSON Schema of a kind of file, with which an editor completes and checks such files."""
+    """Print the JSON Schema of a kind of file, for completion and checks in an editor."""
     from longtake.jobs.schema import show
 
     return show(kind)
@@ -324,11 +324,11 @@ def schema(
 EXTRAS = dict.fromkeys(("diffusers", "ftfy", "huggingface_hub", "tokenizers", "transformers"), "wan")
 EXTRAS["deepspeed"] = "train"
 NOTHING_KEPT = ("bench", "compare", "dashboard", "doctor", "plan", "verify", "leaderboard", "traces")
-CLICK_INTERRUPTED = 130  # what click makes of a KeyboardInterrupt
+CLICK_INTERRUPTED = 130  # click's exit code for a KeyboardInterrupt
 
 
 def main() -> None:
-    """The console script. Outside the loop of a run, which has its own way to stop, SIGTERM is like Ctrl-C."""
+    """The console script. SIGTERM acts like Ctrl-C, except inside the run loop, which handles signals itself."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     sys.exit(execute(sys.argv[1:]))
 
@@ -338,19 +338,19 @@ def execute(arguments: list[str]) -> int:
     debug = "--debug" in arguments
     try:
         code = app(args=[word for word in arguments if word != "--debug"], standalone_mode=False)
-        return fail(stopped(arguments), 75) if code == CLICK_INTERRUPTED else code if isinstance(code, int) else 0
+        return fail(stop_message(arguments), 75) if code == CLICK_INTERRUPTED else code if isinstance(code, int) else 0
     except LongtakeError as error:
         if debug:
             raise
         return fail(str(error), error.exit_code)
     except KeyboardInterrupt:
-        return fail(stopped(arguments), 75)
+        return fail(stop_message(arguments), 75)
     except ModuleNotFoundError as error:
         if debug:
             raise
         package = (error.name or "").partition(".")[0]
         if package not in EXTRAS:
-            return fail(internal(error), 1)
+            return fail(internal_error(error), 1)
         return fail(f"{package} is not installed; run pip install 'longtake[{EXTRAS[package]}]'", 2)
     except Exception as error:
         if type(error).__name__ == "NoArgsIsHelpError":
@@ -361,20 +361,20 @@ def execute(arguments: list[str]) -> int:
             return fail(usage, 2)
         if debug:
             raise
-        return fail(internal(error), 1)
+        return fail(internal_error(error), 1)
 
 
-def stopped(arguments: list[str]) -> str:
-    """What a stop means: most commands go on where they were, those that keep nothing start over."""
+def stop_message(arguments: list[str]) -> str:
+    """The message after a signal. Most commands can resume; those in NOTHING_KEPT start over."""
     return "stopped" if arguments and arguments[0] in NOTHING_KEPT else "stopped; run again to resume"
 
 
-def internal(error: Exception) -> str:
-    return f"internal error: {type(error).__name__}: {error}; run it with --debug to see where"
+def internal_error(error: Exception) -> str:
+    return f"internal error: {type(error).__name__}: {error}; run again with --debug to see the traceback"
 
 
 def usage_error(error: Exception) -> str | None:
-    """What click says about a wrong command line; None for any other error."""
+    """Click's message about a wrong command line; None for any other error."""
     message = getattr(error, "format_message", None)
     if message is None:
         return None

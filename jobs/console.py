@@ -1,6 +1,6 @@
-"""What jobs print with: the console, tables and numbers, a progress bar, a live display, lines that stay, CSV.
+"""Output of jobs: the console, tables and numbers, a progress bar, a live display, permanent lines, CSV.
 
-`say` prints a line as it is: no markup, no wrapping in the middle of a path.
+`say` prints a line unchanged: no markup, and no line break inside a path.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ PLAIN_WIDTH = 176
 
 
 def console_for(stream: Any = None) -> Console:
-    """A console that does not cut tables to 80 columns when nobody's terminal is behind it."""
+    """A console; without a terminal its width is PLAIN_WIDTH, so that tables are not cut to 80 columns."""
     console = Console(file=stream, highlight=False)
     return console if console.is_terminal else Console(file=stream, highlight=False, width=PLAIN_WIDTH)
 
@@ -36,12 +36,12 @@ def new_table(title: str) -> Table:
 
 
 def heading(metric: str) -> str:
-    """A metric's name, a word a line."""
+    """The name of a metric, one word per line."""
     return escape(metric.replace("_", "\n"))
 
 
 def number(value: float | None, digits: int | None = None) -> str:
-    """'-' is 'could not be scored', which is not 0."""
+    """The value as text; '-' for a missing value."""
     if value is None:
         return "-"
     return f"{value:.{digits}f}" if digits is not None else f"{value:.4g}"
@@ -63,7 +63,7 @@ def bar(console: Console) -> Iterator[Progress]:
 
 
 class LiveDisplay:
-    """A live display on a terminal, lines elsewhere. Use as a context manager."""
+    """A live display on a terminal; plain lines elsewhere. Use as a context manager."""
 
     def __init__(self, console: Console):
         self.console = console
@@ -82,12 +82,12 @@ class LiveDisplay:
             self.live.stop()
 
     def say(self, line: str) -> None:
-        """A line that stays."""
+        """Print a permanent line."""
         self.console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 def table_bytes(rows: Sequence[dict[str, Any]], columns: list[str]) -> bytes:
-    """CSV; an empty field is 'no value'."""
+    """The rows as CSV; an empty field is a missing value."""
     text = io.StringIO()
     writer = csv.DictWriter(text, columns, extrasaction="ignore", lineterminator="\n")
     writer.writeheader()

@@ -1,7 +1,7 @@
-"""Command lines from dataclasses: a field `name: Annotated[type, typer.Option(...)]` is an option of a command.
+"""Command-line options from dataclasses: a field `name: Annotated[type, typer.Option(...)]` becomes an option.
 
-So a command's options are declared once, beside its job. `longtake --help` imports these dataclasses, so their modules
-import nothing heavy.
+The options of a command are declared once, beside its job. `longtake --help` imports these dataclasses, so their
+modules must not import heavy libraries.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ Command = Callable[..., int]
 
 
 def options_of(config: type[T]) -> Callable[[Command], Command]:
-    """Decorator for `command(options, *, ...)`: one option per field of `config`, then the command's own keywords."""
+    """Decorator for `command(options, *, ...)`: one option per field of `config`, then its own keywords."""
 
     def decorate(command: Command) -> Command:
         def call(**words: Any) -> int:
@@ -35,7 +35,7 @@ def options_of(config: type[T]) -> Callable[[Command], Command]:
 
 
 def as_parameter(field: Field[Any], hint: Any) -> Parameter:
-    """The field as a parameter of a command; a tuple is written as words with commas between them."""
+    """The field as a parameter of a command. A tuple is a comma-separated list on the command line."""
     default = Parameter.empty if field.default is MISSING else field.default
     if isinstance(default, tuple):
         hint, default = Annotated[str, get_args(hint)[1]], ",".join(default)
@@ -43,7 +43,7 @@ def as_parameter(field: Field[Any], hint: Any) -> Parameter:
 
 
 def from_words(config: type[T], words: dict[str, Any]) -> T:
-    """The dataclass from the values that typer parsed."""
+    """Build the dataclass from the values that typer parsed."""
     names = [field.name for field in fields(config) if isinstance(field.default, tuple)]  # type: ignore[arg-type]
     split = {name: tuple(part.strip() for part in words[name].split(",")) for name in names}
     return config(**(words | split))

@@ -18,7 +18,7 @@ from longtake.jobs.console import console_for, say
 from longtake.jobs.corpus import spec as corpus_spec
 from longtake.jobs.corpus.latents import Imported, LatentWorker, Sampled, ShardItem, Source
 from longtake.jobs.corpus.spec import CorpusPlan
-from longtake.jobs.sweep.placement import SAMPLER_SETTINGS, places
+from longtake.jobs.sweep.placement import SAMPLER_SETTINGS, slots
 from longtake.jobs.sweep.plan import check_capacity
 from longtake.jobs.sweep.progress import SweepProgress
 from longtake.jobs.sweep.scheduler import SAMPLERS, Snapshot
@@ -99,7 +99,7 @@ class ShardScheduler:
         return sum(len(self.shards[number]) for number in self.done)
 
     @property
-    def how_far(self) -> str:
+    def progress_text(self) -> str:
         return f"{self.takes_done} of {sum(map(len, self.shards))} takes made; run again to resume"
 
     def is_aside(self, number: int) -> bool:
@@ -164,7 +164,7 @@ def group(plan: CorpusPlan, scheduler: ShardScheduler, cluster: Cluster) -> Grou
     """The samplers, or the readers of files, for these nodes; no more than there are shards to make."""
     gpus = plan.grid.gpus if plan.grid else 0.0
     named = plan.spec.workers.samplers
-    count = named if named != "auto" else places(cluster.nodes, gpus)
+    count = named if named != "auto" else slots(cluster.nodes, gpus)
     return Group(
         SAMPLERS,
         partial(plan.plugins.worker, LatentWorker, scheduler.store, source_of(plan, scheduler)),

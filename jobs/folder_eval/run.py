@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from longtake.evaluators.base import SuiteEntry, suites
 from longtake.jobs.folder_eval.options import FolderEvalOptions
 from longtake.jobs.workers.run_loop import MAX_FAILURES, Step, reason_of, run_until_done
-from longtake.jobs.workers.scoring import Scorer, tell, with_weights
+from longtake.jobs.workers.scoring import Scorer, report_frames, with_weights
 from longtake.platform import strict_yaml
 from longtake.platform.errors import ConfigError, LongtakeError, SetupError, WeightsError
 from longtake.platform.store.durable import make_folder
@@ -58,7 +58,7 @@ class FolderWorker:
     def run(self, payload: FolderItem, report: Report) -> VideoScores:
         report({"unit": "frame"})
         earlier = {payload.suite.label: payload.earlier}
-        found = self.scorer.score(payload.path, [payload.suite], tell=partial(tell, report), earlier=earlier)
+        found = self.scorer.score(payload.path, [payload.suite], tell=partial(report_frames, report), earlier=earlier)
         return found[payload.suite.label]
 
 
@@ -194,7 +194,7 @@ class FolderWork:
         return len(self.left)
 
     @property
-    def how_far(self) -> str:
+    def progress_text(self) -> str:
         kept = "run again to resume" if self.report.out is not None else "give --out to keep them"
         return f"{len(self.report.entries)} of {len(self.report.paths)} videos are scored; {kept}"
 

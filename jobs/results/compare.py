@@ -1,8 +1,8 @@
-"""`longtake compare SWEEP_FOLDER`: every method's scores against one method's, paired over prompts.
+"""`longtake compare SWEEP_FOLDER`: compares the scores of every method with a baseline, paired over prompts.
 
-Named steps: open, read the scores, compare, write the CSV, print. Two cells of a backbone and length are compared on
-the prompts that both have a value for, so that what is common to a prompt falls out. Means and their intervals are
-those of ranks.json. Writes nothing to the store.
+Steps: open, read the scores, compare, write the CSV, print. Two cells of a backbone and length are compared on the
+prompts for which both have a value, which removes the variance between prompts. Means and intervals equal those of
+ranks.json. Writes nothing to the store.
 
 Shapes: C cells, P prompts.
 """
@@ -42,13 +42,13 @@ COLUMNS = (
 
 Row = dict[str, Any]
 Measure = tuple[str, str, str]
-"""Suite, metric, and part of the video: `whole`, or as the metric's parts are called."""
+"""Suite, metric, and part of the video: `whole` or the name of a part."""
 
 
 @dataclass
 class Scores:
-    """Per measure and length, the sum and count of the values of each cell and prompt, seeds together; a scored take
-    without a value counts 0."""
+    """Per measure and length, the sum and count of the values of each cell and prompt over seeds; a scored take without
+    a value adds 0 to both."""
 
     sums: dict[tuple[Measure, int], dict[Cell, dict[str, tuple[float, int]]]] = field(default_factory=dict)
 
@@ -61,43 +61,43 @@ class Scores:
 def compare(
     folder: Path, base: str | None, metric: str | None, out: Path | None, console: Console | None = None
 ) -> int:
-    """The whole job; returns 0. Raises ConfigError for a sweep, method or metric that is not there."""
+    """Run the whole job; returns 0. Raises ConfigError for a sweep, method or metric that does not exist."""
     console = console or console_for()
     store, plan, made = open_sweep(folder)
-    base = chosen_base(base, plan, folder)
+    base = base_label(base, plan, folder)
     scores = read(store, made)
-    compared: dict[tuple[Cell, Measure], Row] = {}
+    rows_by_key: dict[tuple[Cell, Measure], Row] = {}
     for measure, seconds in scores.sums:
-        compared |= compare_cells(scores, measure, seconds, base)
-    measures = list(dict.fromkeys(measure for _, measure in compared))
+        rows_by_key |= compare_cells(scores, measure, seconds, base)
+    measures = list(dict.fromkeys(measure for _, measure in rows_by_key))
     if not measures:
         suites = ", ".join(entry.label for entry in suites_of(store))
         raise ConfigError(
-            f"{folder}: none of its {len(made)} made takes is scored under its suites ({suites}); run the sweep again"
+            f"{folder}: none of the {len(made)} finished takes has current scores ({suites}); run the sweep again"
         )
     check_metric(metric, measures)
     keys = itertools.product(dict.fromkeys(take.cell for take in plan), measures)
-    rows = [compared[key] for key in keys if key in compared]
+    rows = [rows_by_key[key] for key in keys if key in rows_by_key]
     if out is not None:
         durable.make_folder(out.parent)
         durable.replace_file(out, csv_bytes(rows))
     for table in tables(store.name, rows, metric):
         console.print(table)
-    say(console, f"means over prompts; below, the difference to {base} [95 % interval, paired over prompts]")
+    say(console, f"means over prompts; second line: difference to {base} [95 % interval, paired over prompts]")
     if len(made) < len(plan):
-        say(console, f"note: {len(made)} of {len(plan)} takes are made; what is not is left out")
+        say(console, f"note: {len(made)} of {len(plan)} takes are done; the others are left out")
     if out is not None:
-        say(console, f"every number: {out}")
+        say(console, f"all numbers: {out}")
     return 0
 
 
 def suites_of(store: SweepStore) -> list[SuiteEntry]:
-    """The suites of the sweep, as its latest run had them."""
+    """The suites of the latest run of the sweep."""
     return suite_entries(config.load_yaml(store.sweep_file)["suites"])
 
 
-def chosen_base(base: str | None, plan: list[Take], folder: Path) -> str:
-    """The label that differences are to: the sweep's first method unless another is named."""
+def base_label(base: str | None, plan: list[Take], folder: Path) -> str:
+    """The label of the baseline: `base`, or else the first method of the sweep."""
     labels = list(dict.fromkeys(take.method.label for take in plan))
     if base is not None and base not in labels:
         raise ConfigError(f"--base: {folder} has no method {base!r}; {did_you_mean(base, labels)}")
@@ -107,11 +107,11 @@ def chosen_base(base: str | None, plan: list[Take], folder: Path) -> str:
 def check_metric(metric: str | None, measures: list[Measure]) -> None:
     known = list(dict.fromkeys(name for _, name, _ in measures))
     if metric is not None and metric not in known:
-        raise ConfigError(f"--metric: no take has a score {metric!r}; {did_you_mean(metric, known)}")
+        raise ConfigError(f"--metric: no take has scores of {metric!r}; {did_you_mean(metric, known)}")
 
 
 def read(store: SweepStore, made: list[Take]) -> Scores:
-    """What the takes' scores say, of ranked metrics alone: their values, and those of parts of the video."""
+    """Read the takes' scores of ranked metrics, for the whole video and its parts."""
     from longtake.evaluators.base import directions
     from longtake.evaluators.results.table import made_with_of
 
@@ -120,26 +120,26 @@ def read(store: SweepStore, made: list[Take]) -> Scores:
     for entry in suites_of(store):
         suite, metrics, made_with = entry.label, directions(entry), set[str]()
         for take in made:
-            found = current_scores(store, take, entry)
-            if found is not None:
-                made_with.add(made_with_of(found))
+            record = current_scores(store, take, entry)
+            if record is not None:
+                made_with.add(made_with_of(record))
             if len(made_with) > 1:
-                raise ConfigError(f"{store.folder}: {suite}: scores of other weights or devices; run the sweep again")
-            for metric in metrics if found else []:
-                assert found is not None
-                scores.add(take, (suite, metric, WHOLE), found.metrics.get(metric))
-                for name, value in found.drift.items():
+                raise ConfigError(f"{store.folder}: {suite}: scores of several weights or devices; run the sweep again")
+            for metric in metrics if record else []:
+                assert record is not None
+                scores.add(take, (suite, metric, WHOLE), record.metrics.get(metric))
+                for name, value in record.drift.items():
                     if name.startswith(metric + PART):
                         scores.add(take, (suite, metric, name.removeprefix(metric + PART)), value)
     return scores
 
 
 def compare_cells(scores: Scores, measure: Measure, seconds: int, base: str) -> dict[tuple[Cell, Measure], Row]:
-    """The row of every cell of a length that has a value of the measure."""
-    found = scores.sums[measure, seconds]
-    cells = sorted(found, key=lambda cell: (cell.backbone, cell.method))
-    prompts = sorted({prompt for by_prompt in found.values() for prompt in by_prompt})
-    pairs = [[found[cell].get(prompt, (0.0, 0)) for prompt in prompts] for cell in cells]
+    """The row of every cell of a length that has a value for the measure."""
+    sums = scores.sums[measure, seconds]
+    cells = sorted(sums, key=lambda cell: (cell.backbone, cell.method))
+    prompts = sorted({prompt for by_prompt in sums.values() for prompt in by_prompt})
+    pairs = [[sums[cell].get(prompt, (0.0, 0)) for prompt in prompts] for cell in cells]
     sums_CP, counts_CP = np.array(pairs).transpose(2, 0, 1).copy()
     weights_BP = resample_weights(len(prompts))
     with np.errstate(invalid="ignore"):
@@ -165,21 +165,21 @@ def row_of(cell: Cell, measure: Measure, own: Estimate, base: str, difference: E
 
 
 def tables(sweep: str, rows: list[Row], metric: str | None) -> list[Table]:
-    """One per suite and length: a column per metric, or per part of the video for the one that was asked for."""
+    """One per suite and length: a column per metric, or per part of the video of `metric`."""
     key = "metric" if metric is None else "part"
     shown = [row for row in rows if (row["part"] == WHOLE if metric is None else row["metric"] == metric)]
     made = []
     for suite, seconds in dict.fromkeys((row["suite"], row["seconds"]) for row in shown):
-        found = [row for row in shown if (row["suite"], row["seconds"]) == (suite, seconds)]
+        group = [row for row in shown if (row["suite"], row["seconds"]) == (suite, seconds)]
         title = f"{escape(sweep)}: {suite}, {seconds} s" + (f", {metric}" if metric else "")
-        names = list(dict.fromkeys(row[key] for row in found))
-        for start in range(0, len(names), MOST_COLUMNS):
-            part = names[start : start + MOST_COLUMNS]
-            made.append(table_of(title, [row for row in found if row[key] in part], key))
+        names = list(dict.fromkeys(row[key] for row in group))
+        for start in range(0, len(names), MAX_COLUMNS):
+            part = names[start : start + MAX_COLUMNS]
+            made.append(table_of(title, [row for row in group if row[key] in part], key))
     return made
 
 
-MOST_COLUMNS = 5  # with intervals, as many as stand beside each other on a wide page
+MAX_COLUMNS = 5  # with intervals, as many as fit on a wide page
 
 
 def table_of(title: str, rows: list[Row], key: str) -> Table:

@@ -1,6 +1,6 @@
-"""How metrics move over a video, per suite and length: the means of cells with their intervals, from ranks.json.
+"""Drift of metrics over a video, per suite and length: the means of cells with intervals, from ranks.json.
 
-'loss' and 'gain' stand where the 95 % interval excludes 0; of what is neither, the prompts at hand cannot tell.
+'loss' and 'gain' mean that the 95 % interval excludes 0; without either, the drift is not significant.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ COLUMN_GAP = 3
 
 
 def show_drift(ranks: Ranks, console: Console, view: RankFilter) -> None:
-    """Print two tables per suite and length: the ranked metrics alone, and only where some video was long enough."""
+    """Print two tables of ranked metrics per suite and length, if any video is long enough."""
     for suite, ranked in view.suites(ranks).items():
         for length in view.lengths(ranked):
             rows = [row for row in ranks.drift_at(suite, length.seconds) if row.metric in ranked.directions]
@@ -41,7 +41,7 @@ def drift_table(
 ) -> tuple[Table, list[str]]:
     """The table of one kind of drift, and the metrics that did not fit."""
     cells = list(dict.fromkeys((row.backbone, row.method) for row in rows))
-    found = {(row.backbone, row.method, row.metric): row for row in rows}
+    by_cell = {(row.backbone, row.method, row.metric): row for row in rows}
     table = new_table(f"{title} (loss, gain: \\[95 % interval] excludes 0)")
     columns = {"backbone": [cell[0] for cell in cells], "method": [cell[1] for cell in cells]}
     for name, texts in columns.items():
@@ -50,7 +50,7 @@ def drift_table(
     shown: list[list[str]] = []
     left_out: list[str] = []
     for name in [name for name in directions if any(row.metric == name for row in rows)]:
-        texts = [drift_cell(found.get((*cell, name)), kind, directions[name]) for cell in cells]
+        texts = [drift_cell(by_cell.get((*cell, name)), kind, directions[name]) for cell in cells]
         width -= width_of([*name.split("_"), f"({directions[name]})", *texts])
         if shown and width < 0:
             left_out.append(name)
@@ -63,7 +63,7 @@ def drift_table(
 
 
 def width_of(texts: list[str]) -> int:
-    """Characters that a column takes."""
+    """Width of a column in characters."""
     return COLUMN_GAP + max(cell_len(line) for text in texts for line in text.split("\n"))
 
 
@@ -84,17 +84,17 @@ def verdict(bounds: tuple[float, float], direction: str) -> str:
 
 
 def notes_of(rows: list[DriftRow], hidden: list[str], prompts: int) -> list[str]:
-    """What a reader of the tables must know."""
+    """Notes below the tables."""
     notes = []
     if any(row.is_incomplete for row in rows):
         notes.append("* some takes have no drift for this metric; the mean is over the others")
     if hidden:
-        notes.append(f"not shown, for want of width, but in ranks.json: {', '.join(hidden)}")
+        notes.append(f"hidden, terminal too narrow (see ranks.json): {', '.join(hidden)}")
     if prompts == 1:
         notes.append("one prompt: no intervals")
     elif prompts < FEW_PROMPTS:
         notes.append(
-            f"{prompts} prompts: an interval over fewer than {FEW_PROMPTS} is too narrow; without any drift, "
-            f"all {prompts} point one way by chance in 1 of {2 ** (prompts - 1)} cases"
+            f"{prompts} prompts: an interval over fewer than {FEW_PROMPTS} is too narrow; without drift, "
+            f"all {prompts} have the same sign by chance in 1 of {2 ** (prompts - 1)} cases"
         )
     return notes

@@ -1,6 +1,6 @@
-"""Leaderboards as text: one sweep's ranks, and how ranks moved between runs. Reads ranks, computes none.
+"""Leaderboards as text: the ranks of a sweep and their changes between runs. Reads ranks; computes none.
 
-A table holds one suite under one protocol and one setting, one length and one rank unit, all named in its title.
+A table has one suite, protocol, set of settings, length and rank unit, all named in its title.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ Floors = dict[tuple[Cell, str], float | None]
 
 @dataclass(frozen=True)
 class RankFilter:
-    """What of the ranks is shown. `unit`: cell ranks the cells' means, prompt ranks within each prompt and averages."""
+    """Selects the ranks to show. `unit`: cell ranks the means of cells, prompt averages the ranks within prompts."""
 
     unit: str = "cell"
     suite: str | None = None
@@ -47,7 +47,7 @@ class RankFilter:
         return [length for length in ranked.lengths if self.seconds in (None, length.seconds)]
 
     def sorted(self, rows: list[RankRow]) -> list[RankRow]:
-        """Best first, by the unit."""
+        """The rows by rank in this unit, best first."""
         return sorted(rows, key=lambda row: row.place(self.unit))
 
 
@@ -76,7 +76,7 @@ def title_of(sweep: str, suite: str, ranked: SuiteRanks, length: LengthRanks | N
 
 
 def settings_texts(ranked: SuiteRanks) -> list[str]:
-    """The settings that the scores were made with, but for what the table shows anyhow: protocol and metrics."""
+    """The settings of the scores, except those that the table shows already: protocol and metrics."""
     texts = []
     for name, value in ranked.settings.items():
         words = name.replace("_", " ")
@@ -88,7 +88,7 @@ def settings_texts(ranked: SuiteRanks) -> list[str]:
 
 
 def notes_of_suite(suite: str, ranked: SuiteRanks, cover: Coverage) -> list[str]:
-    """Takes without scores, and videos with cuts."""
+    """Notes about takes without scores and videos with cuts."""
     notes = []
     if cover.scored < cover.takes:
         notes.append(f"{suite}: {cover.scored} of {cover.takes} takes are scored")
@@ -98,13 +98,13 @@ def notes_of_suite(suite: str, ranked: SuiteRanks, cover: Coverage) -> list[str]
         more = ", .." if cuts.with_cuts > len(cuts.most) else ""
         notes.append(
             f"{suite}: scene cuts in {cuts.with_cuts} of {cuts.videos} videos ({most}{more}); "
-            "a cut lowers consistency and is no drift"
+            "a cut lowers consistency but is not drift"
         )
     return notes
 
 
 def floors_of(ranks: Ranks, suite: str, seconds: int) -> Floors:
-    """What chance alone gives, for the metrics that measure it."""
+    """The chance level of the metrics that have a floor."""
     return {
         (row.cell, row.metric.removesuffix("_floor")): row.value.value
         for row in ranks.drift_at(suite, seconds)
@@ -113,23 +113,23 @@ def floors_of(ranks: Ranks, suite: str, seconds: int) -> Floors:
 
 
 def scored_metrics(ranked: SuiteRanks, length: LengthRanks) -> list[str]:
-    """Metrics that have a value in some cell; what applies to no take of a sweep is not a column."""
+    """Metrics with a value in any cell; a metric that applies to no take of the sweep has no column."""
     rows = length.overall
     return [name for name in ranked.directions if any(row.metrics[name].score.value is not None for row in rows)]
 
 
 def notes_of(ranked: SuiteRanks, length: LengthRanks, width: int) -> list[str]:
-    """What a reader of the table must know: columns that did not fit, and means over fewer takes than the others'."""
+    """Notes below a table: hidden columns, and means over only some of the takes."""
     names = scored_metrics(ranked, length)
     hidden = names[shown_metrics(width) :]
     some_missing = any(row.metrics[name].missing for row in length.overall for name in names)
-    starred = "* some takes have no value for this metric; the mean, and the rank, are over the others"
-    wider = f"not shown, for want of width, but in ranks.json and in the ranks: {', '.join(hidden)}"
-    return [note for note, needed in ((starred, some_missing), (wider, hidden)) if needed]
+    star_note = "* some takes have no value for this metric; its mean and rank are over the others"
+    hidden_note = f"hidden, terminal too narrow (included in the ranks; see ranks.json): {', '.join(hidden)}"
+    return [note for note, is_needed in ((star_note, some_missing), (hidden_note, hidden)) if is_needed]
 
 
 def shown_metrics(width: int) -> int:
-    """How many metrics' columns a table of this width holds."""
+    """Number of metric columns that fit in a table of this width."""
     return max(1, (width - FIXED_WIDTH) // METRIC_WIDTH)
 
 
@@ -152,13 +152,13 @@ def length_table(
     if before:
         table.add_column("was", justify="right", no_wrap=True)
     metrics = scored_metrics(ranked, length)[: shown_metrics(width)]
-    floored = {name for _, name in floors}
+    with_floor = {name for _, name in floors}
     for name in metrics:
-        arrow = ranked.directions[name] + (", floor" if name in floored else "")
+        arrow = ranked.directions[name] + (", floor" if name in with_floor else "")
         table.add_column(f"{heading(name)}\n({arrow})", justify="right", no_wrap=True)
     within = {row.cell: row for row in length.rows("within")}
     for place, row in enumerate(view.sorted(length.overall), 1):
-        moved = [movement(row.average_rank.value, before.get(rank_key(suite, row.cell)))] if before else []
+        change = [movement(row.average_rank.value, before.get(rank_key(suite, row.cell)))] if before else []
         scores = [
             number(row.metrics[name].score.value)
             + ("*" if row.metrics[name].missing else "")
@@ -166,7 +166,7 @@ def length_table(
             for name in metrics
         ]
         places = [ranked_text(one.rank(view.unit)) for one in (row, within[row.cell])]
-        table.add_row(str(place), row.cell.backbone, row.cell.method, *places, *moved, *scores)
+        table.add_row(str(place), row.cell.backbone, row.cell.method, *places, *change, *scores)
     return table
 
 
@@ -187,18 +187,18 @@ def movement(now: float | None, before: float | None) -> str:
 
 
 def folder_table(report: dict[str, Any], folder: str) -> Table:
-    """The scores of `longtake eval`, a row per video."""
+    """The scores of `longtake eval`, one row per video."""
     return video_table(report, f"{folder}: {report['suite']}", lambda entry, name: number(entry["metrics"].get(name)))
 
 
 def drift_table(report: dict[str, Any], folder: str) -> Table:
-    """How each metric moved over each video: last quarter minus first, and their ratio where the metric tells it."""
+    """Drift of each metric over each video: last quarter minus first, and their ratio for metrics that report it."""
     title = f"{folder}: drift, last quarter minus first (x: last over first)"
     return video_table(report, title, lambda entry, name: drift_text(entry["drift"], name))
 
 
 def video_table(report: dict[str, Any], title: str, cell: Callable[[dict[str, Any], str], str]) -> Table:
-    """A row per video, a column per metric."""
+    """A table with one row per video and one column per metric."""
     names = list(dict.fromkeys(name for entry in report["videos"].values() for name in entry["metrics"]))
     table = new_table(escape(title))
     table.add_column("video", overflow="fold")
@@ -210,7 +210,7 @@ def video_table(report: dict[str, Any], title: str, cell: Callable[[dict[str, An
 
 
 def drift_text(drift: dict[str, float | None], name: str) -> str:
-    moved, ratio = drift.get(f"{name}.quarter_diff"), drift.get(f"{name}.quarter_ratio")
-    if moved is None:
+    change, ratio = drift.get(f"{name}.quarter_diff"), drift.get(f"{name}.quarter_ratio")
+    if change is None:
         return "-"
-    return f"{moved:+.3g}" + ("" if ratio is None else f" (x{ratio:.2f})")
+    return f"{change:+.3g}" + ("" if ratio is None else f" (x{ratio:.2f})")

@@ -1,6 +1,6 @@
-"""A suite's average ranks, length beside length: which method holds when videos get longer.
+"""A suite's average ranks, length by length: which methods keep their rank in longer videos.
 
-Ranks at two lengths are places among the cells of that length; where those are not the same cells, a note says so.
+A rank is relative to the cells of its length; a note says if the lengths have different cells.
 """
 
 from __future__ import annotations
@@ -18,21 +18,21 @@ Cells = dict[tuple[str, str], RankRow]
 
 
 def show_lengths(ranks: Ranks, console: Console, view: RankFilter) -> None:
-    """Print a table per suite that was ranked at more than one length."""
+    """Print a table per suite that has ranks at more than one length."""
     for suite, ranked in view.suites(ranks).items():
         lengths = view.lengths(ranked)
         if len(lengths) < 2:
             continue
         console.print(lengths_table(title_of(ranks.sweep, suite, ranked), lengths, view))
         if len({frozenset(cells_of(length.overall)) for length in lengths}) > 1:
-            console.print("the lengths were not made with the same cells: a rank is a place among those of its length")
+            console.print("the lengths have different cells; a rank is relative to the cells of its length")
         if len({length.prompt_set for length in lengths}) > 1:
-            console.print("the lengths were not made with the same prompts")
+            console.print("the lengths have different prompts")
 
 
 def lengths_table(title: str, lengths: list[LengthRanks], view: RankFilter) -> Table:
-    """A row per cell; per length its rank among all and in its backbone; and the way from the shortest to the longest,
-    in its backbone."""
+    """One row per cell: per length its rank among all cells and within its backbone, and the change of the latter from
+    the shortest to the longest."""
     table = new_table(f"{title}: average rank by length (rank unit: {view.unit}; rank 1 is best; \\[95 % interval])")
     table.add_column("backbone", no_wrap=True)
     table.add_column("method", no_wrap=True)
@@ -43,9 +43,9 @@ def lengths_table(title: str, lengths: list[LengthRanks], view: RankFilter) -> T
     table.add_column(f"in backbone,\n{first} s to {last} s", justify="right", no_wrap=True)
     overall, within = ([cells_of(length.rows(scope)) for length in lengths] for scope in SCOPES)
     for cell in in_order(overall, view):
-        places = [place_text(found.get(cell), view) for found in [*overall, *within]]
-        ends = [found[cell].rank(view.unit).value if cell in found else None for found in (within[0], within[-1])]
-        table.add_row(*map(escape, cell), *places, way(*ends))
+        places = [place_text(rows.get(cell), view) for rows in [*overall, *within]]
+        ends = [rows[cell].rank(view.unit).value if cell in rows else None for rows in (within[0], within[-1])]
+        table.add_row(*map(escape, cell), *places, change(*ends))
     return table
 
 
@@ -57,8 +57,8 @@ def place_text(row: RankRow | None, view: RankFilter) -> str:
     return f"{number(rank.value, 2)}\n{interval(rank.interval, 2).strip()}"
 
 
-def way(first: float | None, last: float | None) -> str:
-    """'1.00 to 1.14 down'; '-' where the cell was not ranked at both."""
+def change(first: float | None, last: float | None) -> str:
+    """'1.00 to 1.14 down'; '-' if the cell does not have a rank at both."""
     if first is None or last is None:
         return "-"
     word = "=" if abs(last - first) < NO_MOVE else "up" if last < first else "down"
@@ -70,7 +70,7 @@ def cells_of(rows: list[RankRow]) -> Cells:
 
 
 def in_order(overall: list[Cells], view: RankFilter) -> list[tuple[str, str]]:
-    """Backbone by backbone, best first at the longest length; what was not made there comes last."""
-    best = {cell: place for found in overall for place, cell in enumerate(cells_of(view.sorted([*found.values()])))}
+    """Cells by backbone, then by rank at the longest length; cells without that length come last."""
+    best = {cell: place for rows in overall for place, cell in enumerate(cells_of(view.sorted([*rows.values()])))}
     longest = {cell: place for place, cell in enumerate(cells_of(view.sorted([*overall[-1].values()])))}
     return sorted(best, key=lambda cell: (cell[0], cell not in longest, longest.get(cell, 0), cell[1]))

@@ -1,7 +1,7 @@
-"""What the tracking store is told of a sweep: a parent run, and a child run per cell that has a made take.
+"""Builds the tracking records of a sweep: a parent run, and a child run per cell with a finished take.
 
-Builds records from the store and talks to nobody. A child run's key holds a hash of its parameters, so that another
-cell under the same label is another run.
+Reads the store and opens no connection. The key of a child run contains a hash of its parameters, so that a different
+cell with the same label is a different run.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from longtake.platform.tracking.publish import Publication, RunRecord
 
 
 def build(store: SweepStore, takes: list[Take], suites: list[SuiteEntry], experiment: str) -> Publication:
-    """The publication of what the store holds now."""
+    """The publication of the current state of the store."""
     ranks = store.ranks() or Ranks(store.name)
     cells: dict[Cell, list[Take]] = {}
     for take in takes:
         cells.setdefault(take.cell, []).append(take)
     done = store.done_ids()
-    made = {cell: [take for take in mine if take.id in done] for cell, mine in cells.items()}
-    children = [cell_record(store, cell, mine, made[cell], suites, ranks) for cell, mine in cells.items() if made[cell]]
+    made = {cell: [take for take in part if take.id in done] for cell, part in cells.items()}
+    children = [cell_record(store, cell, part, made[cell], suites, ranks) for cell, part in cells.items() if made[cell]]
     return Publication(experiment, sweep_record(store, takes, suites), children)
 
 
@@ -39,10 +39,10 @@ def sweep_record(store: SweepStore, takes: list[Take], suites: list[SuiteEntry])
         tags={
             "longtake.kind": "sweep",
             "longtake.sweep": store.name,
-            "longtake.backbones": listed(take.backbone for take in takes),
-            "longtake.methods": listed(take.method.label for take in takes),
-            "longtake.lengths_s": listed(str(take.seconds) for take in takes),
-            "longtake.suites": listed(entry.label for entry in suites),
+            "longtake.backbones": comma_separated(take.backbone for take in takes),
+            "longtake.methods": comma_separated(take.method.label for take in takes),
+            "longtake.lengths_s": comma_separated(str(take.seconds) for take in takes),
+            "longtake.suites": comma_separated(entry.label for entry in suites),
         },
         metrics={
             "takes.planned": float(len(takes)),
@@ -57,7 +57,7 @@ def cell_record(
     store: SweepStore, cell: Cell, takes: list[Take], made: list[Take], suites: list[SuiteEntry], ranks: Ranks
 ) -> RunRecord:
     params = cell_params(takes[0])
-    mark = hashlib.sha256(canonical_json([params, takes[0].fingerprint]).encode()).hexdigest()[:12]
+    key_hash = hashlib.sha256(canonical_json([params, takes[0].fingerprint]).encode()).hexdigest()[:12]
     metrics, missing = cell_metrics(cell, ranks)
     results = [result for take in made if (result := store.result(take.id)) is not None]
     for stage in sorted({stage for result in results for stage in result.timings}):
@@ -65,7 +65,7 @@ def cell_record(
     metrics["bytes/bank"] = max((float(r.bank_bytes) for r in results), default=0.0)
     metrics["bytes/peak_rss"] = max((float(r.peak_rss_bytes) for r in results), default=0.0)
     return RunRecord(
-        key=f"cell:{store.name}:{cell}:{mark}",
+        key=f"cell:{store.name}:{cell}:{key_hash}",
         name=str(cell),
         params=params,
         tags={
@@ -83,8 +83,8 @@ def cell_record(
 
 
 def cell_params(take: Take) -> dict[str, str]:
-    """What a cell is: the same under every publication."""
-    fixed = {
+    """The parameters that define a cell; the same in every publication."""
+    params = {
         "backbone": take.backbone,
         "method": take.method.name,
         "label": take.method.label,
@@ -92,47 +92,47 @@ def cell_params(take: Take) -> dict[str, str]:
         "latent_frames": str(take.latent_frames),
         "start_frames": str(take.prefix_frames),
     }
-    return fixed | {f"method.{name}": str(value) for name, value in sorted(take.method.params.items())}
+    return params | {f"method.{name}": str(value) for name, value in sorted(take.method.params.items())}
 
 
 def cell_metrics(cell: Cell, ranks: Ranks) -> tuple[dict[str, float], list[str]]:
     """(scores, ranks and drift, with their intervals; names of the metrics without a value)."""
-    found: dict[str, float | None] = {}
+    metrics: dict[str, float | None] = {}
     for suite, ranked in ranks.suites.items():
         for length in ranked.lengths:
             for scope in SCOPES:
                 for row in length.rows(scope):
                     if row.cell == cell:
-                        found |= row_metrics(suite, scope, row)
+                        metrics |= row_metrics(suite, scope, row)
     for means in ranks.drift:
         if means.cell == cell:
             name = f"{means.suite}/{means.metric}"
-            found = with_interval(name, means.value) | found
+            metrics = with_interval(name, means.value) | metrics
             for part, drift in means.drifts.items():
                 if drift.value is not None:
-                    found |= with_interval(f"{name}.{part}", drift)
-    missing = sorted(name for name, value in found.items() if value is None)
-    return {name: value for name, value in found.items() if value is not None}, missing
+                    metrics |= with_interval(f"{name}.{part}", drift)
+    missing = sorted(name for name, value in metrics.items() if value is None)
+    return {name: value for name, value in metrics.items() if value is not None}, missing
 
 
 def row_metrics(suite: str, scope: str, row: RankRow) -> dict[str, float | None]:
-    found = with_interval(f"{suite}/rank_{scope}", row.average_rank)
-    found |= with_interval(f"{suite}/rank_per_prompt_{scope}", row.average_rank_per_prompt)
+    metrics = with_interval(f"{suite}/rank_{scope}", row.average_rank)
+    metrics |= with_interval(f"{suite}/rank_per_prompt_{scope}", row.average_rank_per_prompt)
     for metric, ranked in row.metrics.items():
-        found |= with_interval(f"{suite}/{metric}.rank_{scope}", ranked.rank)
+        metrics |= with_interval(f"{suite}/{metric}.rank_{scope}", ranked.rank)
         if scope == "overall":
-            found |= with_interval(f"{suite}/{metric}", ranked.score)
-            found[f"{suite}/{metric}.missing"] = float(ranked.missing)
-    return found
+            metrics |= with_interval(f"{suite}/{metric}", ranked.score)
+            metrics[f"{suite}/{metric}.missing"] = float(ranked.missing)
+    return metrics
 
 
-def with_interval(name: str, found: Statistic) -> dict[str, float | None]:
-    bounds = found.interval if found.value is not None else None
-    return {name: found.value} | ({f"{name}.low": bounds[0], f"{name}.high": bounds[1]} if bounds else {})
+def with_interval(name: str, statistic: Statistic) -> dict[str, float | None]:
+    bounds = statistic.interval if statistic.value is not None else None
+    return {name: statistic.value} | ({f"{name}.low": bounds[0], f"{name}.high": bounds[1]} if bounds else {})
 
 
 def over_time(store: SweepStore, takes: list[Take], suites: list[SuiteEntry]) -> dict[str, list[tuple[int, float]]]:
-    """Per metric, the mean over takes of the clip scores at each clip's start second (step = second)."""
+    """Per metric, the mean over takes of the clip scores, by start second of the clip (step = second)."""
     sums: dict[str, dict[int, list[float]]] = {}
     for take in takes:
         for entry in suites:
@@ -150,5 +150,5 @@ def mean(values: list[float]) -> float:
     return sum(values) / len(values)
 
 
-def listed(values: Any) -> str:
+def comma_separated(values: Any) -> str:
     return ", ".join(dict.fromkeys(values))

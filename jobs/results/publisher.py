@@ -1,7 +1,7 @@
-"""The logger process: publishes a sweep's results beside the run, so that no sampler ever waits on the tracking store.
+"""The publisher process: publishes results during the run, so that samplers never wait for the tracking store.
 
-The run sends 'publish' over a pipe and goes on; the process reads the store and writes to MLflow. The store is the
-spool: whatever did not get through is published by the next run of the same sweep. It ends with the pipe.
+The run sends a request over a pipe and continues; the process reads the store and writes to MLflow. The next run of the
+sweep publishes whatever is missing there. The process ends when the pipe closes.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ EVERY_SECONDS = 600.0
 
 @dataclass(frozen=True)
 class Target:
-    """What is published where. It is sent to another process, where unpickling it installs the plug-ins first."""
+    """The results to publish and their destination. The publisher process unpickles it and so gets the plug-ins first."""
 
     plugins: Plugins
     store: SweepStore
@@ -37,7 +37,7 @@ class Target:
 
 
 def serve(pipe: Connection, target: Target) -> None:
-    """The process: opens the tracking store at once (slow when it is new), then publishes whenever it is told to."""
+    """Main loop of the process: opens the tracking store (slow if it is new), then publishes at each request."""
     from longtake.platform.tracking.client import warm_up
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the run decides when to stop
@@ -48,7 +48,7 @@ def serve(pipe: Connection, target: Target) -> None:
 
 
 def publish_once(target: Target) -> str:
-    """'' when it went well, else the reason."""
+    """Returns '' on success, else the reason."""
     from longtake.jobs.results.publication import build
     from longtake.platform.tracking.publish import publish
 
@@ -57,13 +57,13 @@ def publish_once(target: Target) -> str:
         publish(build(target.store, takes, target.suites, target.experiment), target.uri)
     except LongtakeError as error:
         return str(error)
-    except Exception as error:  # a reply must come, whatever went wrong
+    except Exception as error:  # always reply, also after an unexpected error
         return f"tracking: {type(error).__name__}: {' '.join(str(error).split())[:300]}"
     return ""
 
 
 class Publisher:
-    """The run's end of the pipe. A context manager; without a target it does nothing."""
+    """The run's side of the pipe, as a context manager. Without a target it does nothing."""
 
     def __init__(self, target: Target | None):
         self.target = target
@@ -88,14 +88,14 @@ class Publisher:
             if self.process.is_alive():
                 self.process.terminate()
 
-    def now_and_then(self) -> None:
-        """Called from the run's loop: publish in between on long runs; never waits."""
+    def publish_if_due(self) -> None:
+        """Publish every EVERY_SECONDS. Called from the run loop; never waits."""
         self._collect(0)
         if self.pipe is not None and not self.busy and time.monotonic() - self.sent_at > EVERY_SECONDS:
             self._send()
 
     def finish(self, limit_seconds: float = FINAL_LIMIT_SECONDS) -> str:
-        """Publish the final state and wait for it; '' or the reason why it did not get through."""
+        """Publish the final state and wait. Returns '' on success, else the reason."""
         if self.pipe is None:
             return ""
         if self.busy:
@@ -119,11 +119,11 @@ class Publisher:
                 return str(self.pipe.recv())
         except (EOFError, OSError):
             self.busy = False
-            return "tracking: the logger process died; run again to publish"
+            return "tracking: the publisher process died; run again to publish"
         return ""
 
 
-def ui_command_of(told: str) -> str:
-    """The command that opens MLflow's UI on a tracking store, or its address."""
-    uri = without_password(told) or told
+def ui_command_of(tracking_uri: str) -> str:
+    """The command that opens MLflow's UI for a sqlite tracking store, or the address of a server."""
+    uri = without_password(tracking_uri) or tracking_uri
     return f"mlflow ui --backend-store-uri {shlex.quote(uri)}" if uri.startswith("sqlite:") else uri

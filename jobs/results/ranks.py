@@ -1,6 +1,6 @@
-"""From the store's scores to table.parquet and ranks.json. Deterministic: the same scores give the same bytes of ranks.
+"""Computes table.parquet and ranks.json from the stored scores. The same scores give the same bytes of ranks.json.
 
-Samples nothing, scores nothing. Takes that have no scores yet are simply not in it; `coverage` says how many there are.
+Generates and scores nothing. Takes without scores are left out; `coverage` counts them.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
     from longtake.evaluators.base import SuiteEntry
     from longtake.platform.store.sweep import SweepStore
 
-MOST_CUT = 3
+MAX_CUT_TAKES = 3
 
 
 def refresh(store: SweepStore, takes: list[Take], suites: list[SuiteEntry]) -> Ranks:
-    """Rewrite table and ranks from what is scored now; returns the ranks."""
+    """Rewrite table and ranks from the current scores; returns the ranks."""
     from longtake.evaluators.results.table import table
 
     scored = ((take, current_scores(store, take, entry)) for entry in suites for take in takes)
@@ -34,7 +34,7 @@ def refresh(store: SweepStore, takes: list[Take], suites: list[SuiteEntry]) -> R
 
 
 def ranks_of(sweep: str, frame: pd.DataFrame, takes: list[Take], suites: list[SuiteEntry]) -> Ranks:
-    """What ranks.json holds."""
+    """The content of ranks.json."""
     return Ranks(
         sweep,
         {entry.label: coverage(frame, entry.label, takes) for entry in suites},
@@ -53,17 +53,17 @@ def rank_suite(frame: pd.DataFrame, entry: SuiteEntry, takes: list[Take]) -> Sui
 
 
 def precision_of(takes: list[Take]) -> str | None:
-    """'fp8' for a sweep made in fp8, which holds for all of its takes; None for the backbones' own."""
+    """'fp8' if all takes of the sweep are in fp8; None for the backbones' own precision."""
     return dict(takes[0].fingerprint).get("precision") if takes else None
 
 
 def events_of(frame: pd.DataFrame, suite: str, metric: str) -> Cuts | None:
-    """In how many videos a metric counts events, such as cuts, and which have most; None if no video has a count."""
+    """Number of videos with events of a metric, such as cuts, and those with most; None if no video has a count."""
     known = frame[(frame["suite"] == suite) & (frame["metric"] == metric) & frame["value"].notna()]
     if known.empty:
         return None
     cut = known[known["value"] > 0].sort_values(["value", "take_id"], ascending=[False, True])
-    columns = cut.head(MOST_CUT)[["take_id", "backbone", "method", "seconds", "value"]]
+    columns = cut.head(MAX_CUT_TAKES)[["take_id", "backbone", "method", "seconds", "value"]]
     most = [
         CutTake(take, str(Cell(backbone, method, seconds)), int(cuts))
         for take, backbone, method, seconds, cuts in columns.itertuples(index=False, name=None)
@@ -76,8 +76,8 @@ def coverage(frame: pd.DataFrame, suite: str, takes: list[Take]) -> Coverage:
 
 
 def drift_means(frame: pd.DataFrame, suites: list[SuiteEntry]) -> list[DriftRow]:
-    """Per suite, cell and metric (unranked ones too): the mean and how it moves over a video, with intervals; None is
-    missing, and the drift of what counts events, which means nothing."""
+    """Per suite, cell and metric (unranked ones too): the mean and its drift over a video, with intervals. None is a
+    missing value, or the drift of an event count, which is not meaningful."""
     from longtake.evaluators.results.table import cell_means
 
     counts = {(entry.label, name) for entry in suites for name in event_counts(entry)}

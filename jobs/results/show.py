@@ -1,4 +1,4 @@
-"""`longtake leaderboard`: the ranks of every sweep in a folder, how they move with length and over runs, and drift."""
+"""`longtake leaderboard`: ranks of every sweep in a folder, their change with length and between runs, and drift."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ MAX_RUNS = 6
 
 
 def show_folder(runs: Path, only: str | None, view: RankFilter, console: Console) -> int:
-    """`longtake leaderboard`: every sweep of a folder with its ranks, how they move with length and moved since the run
-    before, and drift."""
+    """Run `longtake leaderboard`: print ranks, their change with length and between runs, and drift. Returns 0. Raises
+    ConfigError if the folder has no such sweep."""
     names = sweep_names(runs) if only is None else [name for name in sweep_names(runs) if name == only]
     if not names:
         what = f"no sweep {only!r}" if only else "no sweep"
-        raise ConfigError(f"{runs}: {what} in this folder; name the folder that `longtake run` wrote to")
+        raise ConfigError(f"{runs}: {what} in this folder; give the output folder of `longtake run`")
     stores = [SweepStore(runs, name) for name in names]
-    found = {store.name: (store.ranks(), store.history()) for store in stores}
-    check_view(view, [ranks for ranks, _ in found.values() if ranks is not None])
-    for name, (ranks, history) in found.items():
+    by_name = {store.name: (store.ranks(), store.history()) for store in stores}
+    check_view(view, [ranks for ranks, _ in by_name.values() if ranks is not None])
+    for name, (ranks, history) in by_name.items():
         if ranks is None:
-            console.print(f"{name}: nothing is ranked yet")
+            console.print(f"{name}: no ranks yet")
             continue
         show(ranks, console, earlier(ranks, history), view)
         show_lengths(ranks, console, view)
@@ -41,27 +41,27 @@ def show_folder(runs: Path, only: str | None, view: RankFilter, console: Console
     return 0
 
 
-def check_view(view: RankFilter, found: list[Ranks]) -> None:
-    """A suite or length that is in no sweep is a mistake, not an empty answer."""
-    suites = list(dict.fromkeys(name for ranks in found for name in ranks.suites))
+def check_view(view: RankFilter, sweeps: list[Ranks]) -> None:
+    """Raises ConfigError for a suite or length that is in no sweep."""
+    suites = list(dict.fromkeys(name for ranks in sweeps for name in ranks.suites))
     if view.suite is not None and view.suite not in suites:
-        raise ConfigError(f"--suite: nothing is ranked under {view.suite!r}; {did_you_mean(view.suite, suites)}")
-    chosen = [ranked for ranks in found for ranked in view.suites(ranks).values()]
+        raise ConfigError(f"--suite: no ranks for suite {view.suite!r}; {did_you_mean(view.suite, suites)}")
+    chosen = [ranked for ranks in sweeps for ranked in view.suites(ranks).values()]
     lengths = sorted({length.seconds for ranked in chosen for length in ranked.lengths})
     if view.seconds is not None and view.seconds not in lengths:
         known = ", ".join(map(str, lengths)) or "none"
-        raise ConfigError(f"--length: nothing is ranked at {view.seconds} s; lengths in seconds: {known}")
+        raise ConfigError(f"--length: no ranks at {view.seconds} s; known lengths in seconds: {known}")
 
 
 def earlier(ranks: Ranks, history: list[RankedRun]) -> dict[str, float]:
-    """The average ranks of the latest run that differs from what stands now; empty when there is none."""
+    """The average ranks of the latest run that differs from the current ranks; {} without one."""
     now = ranks.average_ranks()
     past = [run.average_rank for run in history if run.average_rank != now]
     return past[-1] if past else {}
 
 
 def history_table(sweep: str, ranks: Ranks, history: list[RankedRun], view: RankFilter) -> Table:
-    """Average rank of each cell over the runs that changed something, oldest first."""
+    """Average rank of each cell after each run that changed ranks, oldest first."""
     table = new_table(f"{sweep}: average ranks over runs (rank unit: cell)")
     table.add_column("suite and cell", no_wrap=True)
     for run in history:

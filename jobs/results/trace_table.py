@@ -1,6 +1,6 @@
-"""What `longtake traces` leaves: a CSV file with everything, and a table per length that fits 120 columns.
+"""The output of `longtake traces`: a CSV file with all numbers, and a table per length that fits 120 columns.
 
-Both are made of the same rows. '-' and an empty field are 'no value', which is not 0; the reasons stand beside them.
+Both have the same rows. '-' and an empty field are missing values, not 0; a note or column gives the reason.
 """
 
 from __future__ import annotations
@@ -47,8 +47,8 @@ def tables(sweep: str, rows: Sequence[Row]) -> list[Table]:
 
 
 def length_table(sweep: str, rows: Sequence[Row]) -> Table:
-    """A line per cell and part of the video."""
-    table = new_table(f"{escape(sweep)}: what was attended in videos of {rows[0]['seconds']} s (means over prompts)")
+    """A table with one line per cell and part of the video."""
+    table = new_table(f"{escape(sweep)}: attended frames in videos of {rows[0]['seconds']} s (means over prompts)")
     table.padding = (0, 1, 0, 0)
     table.add_column("cell", overflow="fold", max_width=CELL_WIDTH)
     table.add_column("part, s", justify="right", no_wrap=True)
@@ -56,54 +56,54 @@ def length_table(sweep: str, rows: Sequence[Row]) -> Table:
         if name == "attention_ratio":
             table.add_column("% of attention\nmem snk win blk", justify="right", no_wrap=True)
         table.add_column(head, justify="right", no_wrap=True)
-    for cell, found in groupby(rows, lambda row: f"{row['backbone']}/{row['method']}"):
-        for number, (span, means) in enumerate(parts(list(found))):
+    for cell, cell_rows in groupby(rows, lambda row: f"{row['backbone']}/{row['method']}"):
+        for number, (span, means) in enumerate(parts(list(cell_rows))):
             table.add_row("" if number else escape(cell), span, *cells(means))
         table.add_section()
     return table
 
 
 def parts(rows: Sequence[Row]) -> list[tuple[str, dict[str, float | None]]]:
-    """Means by part of one cell; the whole video only where it is not cut into parts."""
-    found: dict[tuple[float, float], dict[str, float | None]] = {}
+    """Means of one cell by part of the video; of the whole video only if it has no parts."""
+    means: dict[tuple[float, float], dict[str, float | None]] = {}
     for row in rows:
-        found.setdefault((row["from_s"], row["to_s"]), {})[row["measure"]] = row["mean"]
-    whole = (0.0, max(end for _, end in found))
-    spans = [span for span in found if span != whole] or [whole]
-    return [(f"{span[0]:g}-{span[1]:g}", found[span]) for span in spans]
+        means.setdefault((row["from_s"], row["to_s"]), {})[row["measure"]] = row["mean"]
+    whole = (0.0, max(end for _, end in means))
+    spans = [span for span in means if span != whole] or [whole]
+    return [(f"{span[0]:g}-{span[1]:g}", means[span]) for span in spans]
 
 
 def cells(means: dict[str, float | None]) -> list[str]:
-    told = []
+    texts = []
     for name in HEADS:
         if name == "attention_ratio":
-            told.append("".join(f"{percent(means[share]):>4}" for share in SHARES).removeprefix(" "))
-        told.append(short(means[name], DIGITS.get(name, 2)))
-    return told
+            texts.append("".join(f"{percent(means[share]):>4}" for share in SHARES).removeprefix(" "))
+        texts.append(decimal(means[name], DIGITS.get(name, 2)))
+    return texts
 
 
 def percent(share: float | None) -> str:
     return "-" if share is None else f"{100 * share:.0f}"
 
 
-def short(mean: float | None, digits: int) -> str:
+def decimal(mean: float | None, digits: int) -> str:
     return "-" if mean is None else f"{mean:.{digits}f}"
 
 
 LEGEND = (
-    "mem.: frames of memory; alike: their mean cosine to the query, best: of the most alike; age: median;",
+    "mem.: frames of memory; alike: their mean cosine similarity to the query, best: the highest; age: median;",
     "from start: share of given frames; kept: share that the next block retrieves again;",
     "ratio: memory's share of attention over its share of frames; places: distinct camera columns;",
-    "shows query: share with at least half of the query's view; covers new: share of what comes into view",
+    "shows query: share with at least half of the query's view; covers new: share of the newly visible scene",
 )
 
 
 def notes(rows: Sequence[Row], made: int, planned: int) -> list[str]:
-    """How to read the table: what its heads mean, why a value is missing, and what is not made yet."""
-    why: dict[str, list[str]] = {}
+    """Notes below the tables: the column heads, reasons for missing values, and the number of finished takes."""
+    cells_by_reason: dict[str, list[str]] = {}
     for row in rows:
         if row["reason"]:
-            why.setdefault(row["reason"], []).append(f"{row['backbone']}/{row['method']}")
-    missing = [f"-: {reason}: {', '.join(dict.fromkeys(names))}" for reason, names in why.items()]
-    partly = [f"{made} of {planned} takes are made"] if made < planned else []
-    return [*LEGEND, *missing, *partly]
+            cells_by_reason.setdefault(row["reason"], []).append(f"{row['backbone']}/{row['method']}")
+    missing = [f"-: {reason}: {', '.join(dict.fromkeys(names))}" for reason, names in cells_by_reason.items()]
+    progress = [f"{made} of {planned} takes are done"] if made < planned else []
+    return [*LEGEND, *missing, *progress]

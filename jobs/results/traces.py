@@ -1,8 +1,8 @@
-"""`longtake traces SWEEP_FOLDER`: what the methods of a made sweep attended, from the traces of its takes.
+"""`longtake traces SWEEP_FOLDER`: what the methods of a sweep attended to, from the traces of its takes.
 
-Named steps: open, read take by take, write the CSV, print a table per length. Reads the store and writes nothing to it,
-so it may look at a sweep that is still running; takes that are not made are counted. Where a backbone has a known
-camera its prompts say what a frame shows; no video is read and nothing is sampled.
+Steps: open, read take by take, write the CSV, print a table per length. Only reads the store, so it also works during
+the sweep; a note counts the finished takes. If a backbone has a known camera, its prompts determine what a frame
+shows. Reads and generates no video.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ SHOW_SECONDS = 2.0
 
 
 def traces(folder: Path, out: Path | None = None, console: Console | None = None) -> int:
-    """The whole job; returns 0. Raises ConfigError where there is nothing to read, StorageError for a damaged trace."""
+    """Run the whole job; returns 0. Raises ConfigError if no take is done, StorageError for a damaged trace."""
     console = console or console_for()
     store, plan, made = open_sweep(folder)
-    rows = rows_of(plan, read(store, plan, watched(made, console)))
+    rows = rows_of(plan, read(store, plan, with_progress(made, console)))
     if out is not None:
         durable.make_folder(out.parent)
         durable.replace_file(out, trace_table.csv_bytes(rows))
@@ -44,26 +44,26 @@ def traces(folder: Path, out: Path | None = None, console: Console | None = None
     for line in trace_table.notes(rows, len(made), len(plan)):
         say(console, line)
     if out is not None:
-        say(console, f"every number with its 95 % interval: {out}")
+        say(console, f"all numbers with 95 % intervals: {out}")
     return 0
 
 
 def open_sweep(folder: Path) -> tuple[SweepStore, list[Take], list[Take]]:
-    """The store, its plan, and the takes that are done: those of one video's length and prompt follow each other."""
+    """The store, its plan, and the finished takes, sorted by backbone, length and prompt."""
     where = folder.resolve()
     store = SweepStore(where.parent, where.name)
     plan, done = store.plan(), store.done_ids()
     if not plan:
-        raise ConfigError(f"{folder}: holds no sweep; name a folder that `longtake run` wrote, such as runs/NAME")
+        raise ConfigError(f"{folder}: is not the folder of a sweep; give a folder such as runs/NAME")
     plugins.load_kept(store.sweep_file)
     made = [take for take in plan if take.id in done]
     if not made:
-        raise ConfigError(f"{folder}: none of its {len(plan)} takes is made yet; `longtake run` makes them")
+        raise ConfigError(f"{folder}: none of its {len(plan)} takes is done yet; run the sweep first")
     return store, plan, sorted(made, key=lambda take: (take.backbone, take.latent_frames, take.prompt))
 
 
 def read(store: SweepStore, plan: Sequence[Take], made: Iterator[Take]) -> dict[Cell, CellSums]:
-    """What every cell attended; one take's trace is held at a time."""
+    """Read what every cell attended to, one trace at a time."""
     from longtake.evaluators.retrieval.trace_measures import measure_blocks
     from longtake.evaluators.retrieval.trace_rows import read_blocks
     from longtake.evaluators.retrieval.trace_summary import CellSums
@@ -73,17 +73,17 @@ def read(store: SweepStore, plan: Sequence[Take], made: Iterator[Take]) -> dict[
     for take in made:
         context, rows = world.context(take), store.trace(take.id)
         if not rows:
-            raise StorageError(f"{store.folder}: take {take.id} has no trace; {REMADE}")
+            raise StorageError(f"{store.folder}: take {take.id} has no trace; {REPAIR}")
         try:
             blocks = read_blocks(rows, take.latent_frames // context.window.block)
         except ValueError as error:
-            raise StorageError(f"{store.folder}: take {take.id}: trace.jsonl: {error}; {REMADE}") from error
+            raise StorageError(f"{store.folder}: take {take.id}: trace.jsonl: {error}; {REPAIR}") from error
         cell = cells.setdefault(take.cell, CellSums(len(numbers), take.latent_frames / context.latent_fps))
         cell.add(numbers[take.prompt], *measure_blocks(blocks, context))
     return cells
 
 
-REMADE = "remove the take's folder, and the next run makes it again"
+REPAIR = "remove the folder of the take and run the sweep again"
 
 
 def prompts_of(plan: Sequence[Take]) -> list[str]:
@@ -91,21 +91,21 @@ def prompts_of(plan: Sequence[Take]) -> list[str]:
 
 
 def rows_of(plan: Sequence[Take], cells: dict[Cell, CellSums]) -> list[dict[str, Any]]:
-    """A row per cell, part of the video and measure, in the order of the plan."""
+    """One row per cell, part of the video and measure, in the order of the plan."""
     from longtake.platform.stats import resample_weights
 
-    drawn = resample_weights(len(prompts_of(plan)))
+    weights = resample_weights(len(prompts_of(plan)))
     return [
         {"backbone": cell.backbone, "method": cell.method, "seconds": cell.seconds, **row}
         for cell in dict.fromkeys(take.cell for take in plan)
         if cell in cells
-        for row in cells[cell].rows(drawn)
+        for row in cells[cell].rows(weights)
     ]
 
 
 @dataclass
 class World:
-    """What the backbones know of their takes: the window, and what a frame shows. Keeps the latest street alone."""
+    """Context from the backbones: a take's window and what its frames show. Caches only the latest scene."""
 
     loaded: dict[str, Any] = field(default_factory=dict)
     latest: tuple[Any, Scene] | None = None
@@ -137,14 +137,14 @@ class World:
         if self.latest is None or self.latest[0] != key:
             if take.backbone not in self.loaded:
                 self.loaded[take.backbone] = backbones.get(take.backbone)(Resources(device="cpu"))
-            told = self.loaded[take.backbone].condition(take.prompt, take.latent_frames)
-            scene = Scene(np.asarray(told.columns, np.int64), told.view_columns, told.world_columns)
+            condition = self.loaded[take.backbone].condition(take.prompt, take.latent_frames)
+            scene = Scene(np.asarray(condition.columns, np.int64), condition.view_columns, condition.world_columns)
             self.latest = key, scene
         return self.latest[1]
 
 
-def watched(made: Sequence[Take], console: Console) -> Iterator[Take]:
-    """The takes one by one; a bar on a terminal, elsewhere a line now and then, once it has taken a while."""
+def with_progress(made: Sequence[Take], console: Console) -> Iterator[Take]:
+    """Yield the takes and show progress: a bar on a terminal, else a line every SHOW_SECONDS."""
     if console.is_terminal:
         with bar(console) as progress:
             yield from progress.track(made, task_id=progress.add_task("takes", total=len(made), note=""))
@@ -153,5 +153,5 @@ def watched(made: Sequence[Take], console: Console) -> Iterator[Take]:
     for number, take in enumerate(made):
         if time.monotonic() - last >= SHOW_SECONDS:
             last = time.monotonic()
-            say(console, f"traces: {number} of {len(made)} takes are read")
+            say(console, f"traces: {number} of {len(made)} takes read")
         yield take

@@ -1,7 +1,7 @@
 """A sweep file expanded: backbones x methods x lengths x prompts x seeds -> takes.
 
-Owns the resolution of names and parameters and the rounding of lengths; makes nothing and writes nothing. Whatever
-would make a take fail for a reason that can be known beforehand (a prompt, a parameter, missing weights) fails here.
+Owns the resolution of names and parameters and the rounding of lengths; generates nothing and writes nothing.
+Raises here every error that is known before generation: a bad prompt, a bad parameter, missing weights.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ HERE = ("local", INLINE)
 
 @dataclass(frozen=True)
 class Grid:
-    """A sweep's takes in the order of its file, and what had to be adjusted (`notes`, one line each)."""
+    """A sweep's takes in the order of its file, and `notes` about adjusted values, one line each."""
 
     sweep: SweepConfig
     file: Path
@@ -46,7 +46,7 @@ class Grid:
 
     @property
     def gpus(self) -> float:
-        """GPUs that a sampler of this sweep computes on: as told, or the most that any of its backbones asks for."""
+        """Number of GPUs per sampler: the sweep's setting, or the most that any of its backbones needs."""
         from longtake.platform.backbones.base import backbones
 
         workers = self.sweep.workers
@@ -62,7 +62,7 @@ class Grid:
 
     @property
     def samplers_here(self) -> int:
-        """The number of samplers on this machine, if the sweep runs here."""
+        """Number of samplers on this machine, if the sweep runs here."""
         workers = self.sweep.workers
         if workers.cluster == INLINE:
             return 1
@@ -74,13 +74,13 @@ class Grid:
 
     @cached_property
     def bank(self) -> BankCapacity:
-        """The room for a sampler's banks. If the sweep runs on this machine, the share of its memory is computed once,
+        """The capacity for a sampler's banks. On this machine, the share of its memory is computed once,
         so that the plan, the check and the run use the same number."""
         capacity = self.sweep.workers.bank
         return capacity.on_this_machine(self.samplers_here) if self.sweep.workers.cluster in HERE else capacity
 
     def resources(self, texts: Path) -> Resources:
-        """What each sampler may use. One that asked for no GPU computes on the CPU, whatever the machine has."""
+        """The resources of each sampler. A sampler without a GPU of its own uses the CPU, even on a GPU machine."""
         workers = self.sweep.workers
         device = workers.device if self.on_gpu or workers.device != "auto" else "cpu"
         disk = self.bank.disk and str(Path(self.bank.disk).absolute())
@@ -110,13 +110,13 @@ class Grid:
 
     @property
     def batch(self) -> int:
-        """How many takes a sampler may make together: one fills a GPU; on a CPU, a few of a small network do better."""
-        told = self.sweep.workers.batch
-        return told if told != "auto" else 1 if self.on_gpu else CPU_BATCH
+        """Largest number of takes in a batch. One take fills a GPU; on a CPU, small networks are faster in batches."""
+        batch = self.sweep.workers.batch
+        return batch if batch != "auto" else 1 if self.on_gpu else CPU_BATCH
 
     @property
     def config_yaml(self) -> str:
-        """The resolved sweep, prompts spelled out, as kept beside the results; no password of a URL is in it."""
+        """The resolved sweep with its prompts, as stored beside the results, without passwords in URLs."""
         tracking = replace(self.sweep.tracking, uri=without_password(self.sweep.tracking.uri))
         return config.dump(
             replace(self.sweep, prompts=self.prompts, tracking=tracking, plugins=list(self.plugins.names))
@@ -126,7 +126,7 @@ class Grid:
 def expand(file: str | Path, overrides: Sequence[str] = (), need_weights: bool = True) -> Grid:
     """Read, check and expand a sweep file. Raises ConfigError (file, key, value, rule) or WeightsError.
 
-    Without `need_weights`, a backbone whose weights are not there is a note, and its takes have no true id yet.
+    Without `need_weights`, missing weights of a backbone are a note, and its takes do not have their final ids yet.
     """
     file = Path(file)
     sweep = sweeps.load(file, overrides)
@@ -135,7 +135,7 @@ def expand(file: str | Path, overrides: Sequence[str] = (), need_weights: bool =
     loaded = plugins.load(sweep.plugins, file)
     suites = find_suites(sweep, file, notes, need_weights)
     takes: list[Take] = []
-    entries = [pinned(entry, sweep, file) for entry in sweep.method_entries()]
+    entries = [pin_models(entry, sweep, file) for entry in sweep.method_entries()]
     for name in sweep.backbones:
         takes += backbone_takes(name, sweep, entries, prompts, file, notes, need_weights)
     check_unique(takes, file)
@@ -143,7 +143,7 @@ def expand(file: str | Path, overrides: Sequence[str] = (), need_weights: bool =
 
 
 def checked(grid: Grid) -> Grid:
-    """The grid, if its samplers can compute in its precision. Raises ConfigError."""
+    """The grid, if its samplers support its precision; else raises ConfigError."""
     try:
         grid.check_precision()
     except ConfigError as error:
@@ -155,32 +155,32 @@ def checked(grid: Grid) -> Grid:
     return grid
 
 
-Pinned = tuple[MethodEntry, dict[str, str]]
-"""A method's entry with registered models as files, and which versions they are, by `method.<parameter>.version`."""
+PinnedEntry = tuple[MethodEntry, dict[str, str]]
+"""A method's entry with registered models as files, and their versions by `method.<parameter>.version`."""
 
 
-def pinned(entry: MethodEntry, sweep: SweepConfig, file: Path) -> Pinned:
-    """Looks up parameters that say `models:/NAME@ALIAS`: an alias may move, the takes of a sweep may not."""
+def pin_models(entry: MethodEntry, sweep: SweepConfig, file: Path) -> PinnedEntry:
+    """Resolves `models:/NAME@ALIAS` parameters to files, since an alias may change but the takes of a sweep may not."""
     params, versions = dict(entry.params), dict[str, str]()
     for key, value in entry.params.items():
         if isinstance(value, str) and value.startswith(model_registry.SCHEME):
             where = f"{file}: methods.{entry.label}.{key}"
             if sweep.tracking.uri == OFF:
-                raise ConfigError(f"{where}: {value!r} needs a tracking store; set tracking.uri, or name a file")
+                raise ConfigError(f"{where}: {value!r} needs a tracking store; set tracking.uri, or give a file")
             uri = sweep.tracking.uri or default_uri(Path(sweep.output))
             try:
-                found = model_registry.resolve(value, uri, OutputRoot(sweep.output).models.absolute())
+                model = model_registry.resolve(value, uri, OutputRoot(sweep.output).models.absolute())
             except LongtakeError as error:
                 raise ConfigError(f"{where}: {error}") from error
-            params[key] = str(found.weights)
-            versions[f"method.{key}.version"] = found.label
+            params[key] = str(model.weights)
+            versions[f"method.{key}.version"] = model.label
     return replace(entry, params=params), versions
 
 
 def backbone_takes(
     name: str,
     sweep: SweepConfig,
-    entries: list[Pinned],
+    entries: list[PinnedEntry],
     prompts: list[str],
     file: Path,
     notes: list[str],
@@ -192,15 +192,15 @@ def backbone_takes(
     check_seeds(backbone, sweep.seeds, file)
     if sweep.prefix_s and not backbone.spec.provides_prefix:
         raise ConfigError(f"{file}: prefix_s: backbone {name!r} has no real frames to start from; set prefix_s to 0")
-    prints = fingerprint_of(backbone, notes, need_weights, sweep.workers.precision)
+    backbone_fingerprint = fingerprint_of(backbone, notes, need_weights, sweep.workers.precision)
     start = rounded_frames("prefix_s", sweep.prefix_s, backbone.spec, notes) if sweep.prefix_s else 0
     lengths = [(seconds, rounded_frames("lengths_s", seconds, backbone.spec, notes)) for seconds in sweep.lengths_s]
     if start >= min(frames for _, frames in lengths):
         raise ConfigError(f"{file}: prefix_s: {sweep.prefix_s:g} s leave nothing to generate; lower it")
     takes = []
     for entry, versions in entries:
-        spec, method_prints = resolve_method(entry, backbone, file)
-        fingerprint = tuple(sorted({**prints, **method_prints, **versions}.items()))
+        spec, method_fingerprint = resolve_method(entry, backbone, file)
+        fingerprint = tuple(sorted({**backbone_fingerprint, **method_fingerprint, **versions}.items()))
         takes += [
             Take(name, spec, seconds, frames, prompt, seed, start, fingerprint)
             for seconds, frames in lengths
@@ -211,15 +211,15 @@ def backbone_takes(
 
 
 def fingerprint_of(backbone: Any, notes: list[str], need_weights: bool, precision: str | None) -> dict[str, str]:
-    """What a backbone's pixels depend on. fp8 is included, since it changes them beyond rounding; bf16 is not."""
-    added = plugins.fingerprint(backbone) | ({"precision": precision} if precision == "fp8" else {})
+    """What a backbone's pixels depend on. Includes fp8, which changes them beyond rounding, but not bf16."""
+    extra = plugins.fingerprint(backbone) | ({"precision": precision} if precision == "fp8" else {})
     try:
-        return backbone.fingerprint() | added
+        return backbone.fingerprint() | extra
     except WeightsError as error:
         if need_weights:
             raise
         notes.append(f"{backbone.spec.name} cannot run yet: {error}")
-        return added
+        return extra
 
 
 def find_backbone(name: str, file: Path) -> Any:
@@ -232,8 +232,8 @@ def find_backbone(name: str, file: Path) -> Any:
 
 
 def resolve_method(entry: MethodEntry, backbone: Any, file: Path) -> tuple[MethodSpec, dict[str, str]]:
-    """The method with every default written out, the backbone's window too; the sha256 of its weights and, above 1, its
-    version."""
+    """The method with all defaults, the backbone's window included, and its fingerprint: the sha256 of its weights, and
+    its version if above 1."""
     from longtake.platform.methods.base import methods
 
     try:
@@ -241,20 +241,20 @@ def resolve_method(entry: MethodEntry, backbone: Any, file: Path) -> tuple[Metho
     except ConfigError as error:
         raise ConfigError(f"{file}: methods: {error}") from error
     where = f"{file}: methods.{entry.label}"
-    built = config.build(kind, entry.params, where)
-    window = built.window_in(backbone.spec.window)
+    method = config.build(kind, entry.params, where)
+    window = method.window_in(backbone.spec.window)
     try:
-        built.check(window, backbone.spec.latent)
-        built.budget(backbone.spec.frame)
-        fingerprint = built.fingerprint()
+        method.check(window, backbone.spec.latent)
+        method.budget(backbone.spec.frame)
+        fingerprint = method.fingerprint()
     except (ConfigError, WeightsError) as error:
         raise ConfigError(f"{where}: {error}") from error
-    if built.needs_camera and not backbone.spec.has_camera:
+    if method.needs_camera and not backbone.spec.has_camera:
         raise ConfigError(
-            f"{where}: needs a world with a known camera, which {backbone.spec.name} has not; leave it out"
+            f"{where}: needs a world with a known camera; {backbone.spec.name} has none; remove the method"
         )
-    params = asdict(built) | {"window": window.size, "sink": window.sink}  # type: ignore[call-overload]
-    for key in (mark.removeprefix("method.") for mark in fingerprint):
+    params = asdict(method) | {"window": window.size, "sink": window.sink}  # type: ignore[call-overload]
+    for key in (name.removeprefix("method.") for name in fingerprint):
         if Path(str(params[key])).exists():  # workers have folders of their own
             params[key] = str(Path(params[key]).absolute())
     version = {"method.version": str(kind.version)} if kind.version > 1 else {}
@@ -278,32 +278,32 @@ def check_seeds(backbone: Any, seeds: list[int], file: Path) -> None:
 
 
 def find_suites(sweep: SweepConfig, file: Path, notes: list[str], need_weights: bool) -> list[SuiteEntry]:
-    """The sweep's suites, with the hashes of the weights that they score with. Raises ConfigError, WeightsError."""
+    """The sweep's suites, with the hashes of their weights. Raises ConfigError, WeightsError."""
     from longtake.jobs.workers.scoring import with_weights
 
-    found = []
+    entries = []
     for entry in sweep.suite_entries():
         try:
             suite = entry.open()
         except ConfigError as error:
             raise ConfigError(f"{file}: suites: {error}") from error
         if suite.of_folders():
-            told = ", ".join(suite.of_folders())
-            raise ConfigError(f"{file}: suites.{entry.label}: {told}: is of folders (longtake eval); leave it out here")
+            names = ", ".join(suite.of_folders())
+            raise ConfigError(f"{file}: suites.{entry.label}: {names}: only for folders (longtake eval); remove it")
         if suite.networks() and not sweep.workers.gpus_per_evaluator:
-            notes.append(f"suites.{entry.label}: its networks run on CPUs; a GPU: workers.gpus_per_evaluator=1")
+            notes.append(f"suites.{entry.label}: its networks run on CPUs; for a GPU set workers.gpus_per_evaluator=1")
         try:
-            found.append(with_weights(entry))
+            entries.append(with_weights(entry))
         except WeightsError as error:
             if need_weights:
                 raise WeightsError(f"{file}: suites: {error}") from error
             notes.append(f"suites.{entry.label}: {error}")
-            found.append(entry)
-    return found
+            entries.append(entry)
+    return entries
 
 
 def rounded_frames(key: str, seconds: float, spec: Any, notes: list[str]) -> int:
-    """Latent frames for so many seconds, rounded up to whole blocks; `notes` says when that changes the length."""
+    """Latent frames for a duration, rounded up to whole blocks. Adds to `notes` if that changes the length."""
     exact = seconds * spec.latent_fps
     blocks = math.ceil(exact / spec.frames_per_block - 1e-9)
     frames = blocks * spec.frames_per_block
@@ -318,12 +318,12 @@ def rounded_frames(key: str, seconds: float, spec: Any, notes: list[str]) -> int
 
 
 def check_unique(takes: list[Take], file: Path) -> None:
-    """Two takes with the same pixels are one; under two names they would be made once and counted twice."""
+    """Raises ConfigError for two takes with the same pixels: they would be generated once but counted twice."""
     seen: dict[str, Take] = {}
     for take in takes:
         if take.id in seen:
             raise ConfigError(
-                f"{file}: methods: {seen[take.id].method.label!r} and {take.method.label!r} come to the same "
+                f"{file}: methods: {seen[take.id].method.label!r} and {take.method.label!r} have the same "
                 f"parameters; remove one"
             )
         seen[take.id] = take

@@ -1,4 +1,4 @@
-"""How many samplers and evaluators run, and what each gets of the nodes' CPUs and GPUs. Starts nothing."""
+"""Computes the number of samplers and evaluators, and their shares of the CPUs and GPUs. Starts nothing."""
 
 from __future__ import annotations
 
@@ -28,32 +28,32 @@ def groups(
     resources: Resources | None = None,
     plugins: Plugins = NONE,
 ) -> list[Group]:
-    """The fleet for these nodes. On CPUs, where scoring costs what making costs, every core does both; a GPU belongs to
-    one sampler, and the evaluators share the cores that are left."""
+    """The fleet for these nodes. On CPUs scoring costs as much as generation, so every core does both. On GPUs each
+    sampler has its own, and the evaluators share the remaining cores."""
     cpus = sum(node.cpus for node in cluster.nodes)
-    scoring = workers.gpus_per_evaluator
-    named = workers.evaluators if workers.evaluators != "auto" else 1 if scoring else 0
-    samplers = workers.samplers if workers.samplers != "auto" else places(less(cluster.nodes, named, scoring), gpus)
+    eval_gpus = workers.gpus_per_evaluator
+    named = workers.evaluators if workers.evaluators != "auto" else 1 if eval_gpus else 0
+    samplers = workers.samplers if workers.samplers != "auto" else slots(reserve(cluster.nodes, named, eval_gpus), gpus)
     spare = (cpus - samplers) / 2 if gpus else cpus
     evaluators = named or max(1, int(spare))
-    made = min(samplers, takes)
-    shared = replace(resources or Resources(), samplers_per_machine=most_together(cluster.nodes, gpus, made))
+    count = min(samplers, takes)
+    sampler_resources = replace(resources or Resources(), samplers_per_machine=max_per_node(cluster.nodes, gpus, count))
     evaluator_cpus = 1.0 if gpus and cpus >= samplers + evaluators else 0.0
     return [
         Group(
             SAMPLERS,
-            partial(plugins.worker, SamplerWorker, store, shared),
-            made,
+            partial(plugins.worker, SamplerWorker, store, sampler_resources),
+            count,
             1.0,
             gpus,
             settings=SAMPLER_SETTINGS,
         ),
         Group(
             EVALUATORS,
-            partial(plugins.worker, ScoreWorker, store, "cuda" if scoring else "cpu"),
+            partial(plugins.worker, ScoreWorker, store, "cuda" if eval_gpus else "cpu"),
             min(evaluators, takes * workers.evaluator_parts),
             evaluator_cpus,
-            scoring,
+            eval_gpus,
             settings=("workers.evaluators", "workers.gpus_per_evaluator"),
             python=workers.evaluator_python,
             image=workers.evaluator_image,
@@ -61,27 +61,27 @@ def groups(
     ]
 
 
-def less(nodes: list[Node], count: int, gpus: float) -> list[Node]:
-    """The nodes without the GPUs of so many workers."""
+def reserve(nodes: list[Node], count: int, gpus: float) -> list[Node]:
+    """The nodes without the GPUs of `count` workers."""
     left = list(nodes)
     for _ in range(count if gpus else 0):
-        place = next((i for i, node in enumerate(left) if node.gpus >= gpus), None)
-        if place is not None:
-            left[place] = replace(left[place], gpus=left[place].gpus - gpus)
+        index = next((i for i, node in enumerate(left) if node.gpus >= gpus), None)
+        if index is not None:
+            left[index] = replace(left[index], gpus=left[index].gpus - gpus)
     return left
 
 
 def batch_of(grid: Grid, takes: int, samplers: int) -> int:
-    """How many takes a sampler makes together: as the sweep says, but at least one item per sampler."""
+    """Number of takes per item: the sweep's batch, reduced so that every sampler has an item."""
     return max(1, min(grid.batch, takes // samplers))
 
 
-def places(nodes: list[Node], gpus: float) -> int:
-    """How many samplers of one CPU and so many GPUs the nodes hold; at least one, which the check then refuses."""
+def slots(nodes: list[Node], gpus: float) -> int:
+    """Number of samplers, each with one CPU and `gpus` GPUs, that fit on the nodes; at least 1, checked later."""
     per_node = [min(node.cpus, node.gpus / gpus) if gpus else node.cpus for node in nodes]
     return max(1, sum(int(count) for count in per_node))
 
 
-def most_together(nodes: list[Node], gpus: float, samplers: int) -> int:
-    """The most samplers that one node may get. Ray places them, so a node may get as many as fit."""
-    return max(1, min(samplers, max((places([node], gpus) for node in nodes), default=1)))
+def max_per_node(nodes: list[Node], gpus: float, samplers: int) -> int:
+    """Largest number of samplers on one node. Ray may place as many there as fit."""
+    return max(1, min(samplers, max((slots([node], gpus) for node in nodes), default=1)))

@@ -1,6 +1,6 @@
-"""`longtake plan`: the grid and what it will cost, before anything is made. Writes nothing.
+"""`longtake plan`: the grid and its estimated cost. Writes nothing.
 
-The cost of a take is the backbone's own estimate: cpu_seconds or gpu_seconds, bank_bytes and video_bytes.
+The cost of a take is the estimate of its backbone: cpu_seconds or gpu_seconds, bank_bytes and video_bytes.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from longtake.platform.takes import Cell, Take
 
 @dataclass
 class Cost:
-    """What a set of takes costs; `bank_bytes` is the largest of any take, the others are sums."""
+    """The cost of a set of takes. `bank_bytes` is the maximum over takes; the others are sums."""
 
     takes: int = 0
     cpu_seconds: float = 0.0
@@ -45,12 +45,12 @@ def cost_of(take: Take, on_gpu: bool) -> dict[str, float]:
     from longtake.platform.backbones.base import backbones
     from longtake.platform.methods.base import methods
 
-    chosen = config.build(methods.get(take.method.name), take.method.params, f"method {take.method.label}")
-    return backbones.get(take.backbone).cost(take, chosen, on_gpu and backbones.get(take.backbone).spec.gpus > 0)
+    method = config.build(methods.get(take.method.name), take.method.params, f"method {take.method.label}")
+    return backbones.get(take.backbone).cost(take, method, on_gpu and backbones.get(take.backbone).spec.gpus > 0)
 
 
 def need_of(grid: Grid) -> Need:
-    """The largest banks of a sampler: those of the takes that it makes together."""
+    """The size of a sampler's largest banks: those of one batch of takes."""
     cells = Counter(take.cell for take in grid.takes)
     needs = []
     for cell, take in {take.cell: take for take in grid.takes}.items():
@@ -61,50 +61,50 @@ def need_of(grid: Grid) -> Need:
 
 
 def capacity_of(grid: Grid) -> dict[str, int]:
-    """Bytes by shelf of a sampler's largest banks. Raises ConfigError when they do not fit `workers.bank`."""
+    """Bytes per tier of a sampler's largest banks. Raises ConfigError if they do not fit `workers.bank`."""
     return allocate(need_of(grid), grid.bank, grid.on_gpu, host_limit(grid))
 
 
 def host_limit(grid: Grid) -> str:
-    """Where the limit of host memory comes from, if the sweep does not set it."""
+    """The source of the host memory limit, if the sweep does not set it."""
     if grid.sweep.workers.bank.host_gib is not None:
         return ""
     if grid.bank.host_gib is None:
-        return "host_gib: half of a machine's free memory when samplers start, divided by its most samplers"
+        return "host_gib: half of the free memory when samplers start, divided by the most samplers per machine"
     shared = f" / {grid.samplers_here} samplers" if grid.samplers_here > 1 else ""
     return f"host_gib: {grid.bank.host_gib:g}, half of the free memory{shared}"
 
 
 def check_capacity(grid: Grid) -> None:
-    """Raises ConfigError when a sampler would run out of room, or all of them of this machine's memory or disk."""
+    """Raises ConfigError if a sampler's banks exceed `workers.bank`, or all banks this machine's memory or disk."""
     try:
-        held = capacity_of(grid)
+        tier_bytes = capacity_of(grid)
         if grid.sweep.workers.cluster in HERE:
             check_gpus(grid)
             check_capability(grid)
-            with_staging = held | {"host": held.get("host", 0) + staging_bytes(grid, held)}
+            with_staging = tier_bytes | {"host": tier_bytes.get("host", 0) + staging_bytes(grid, tier_bytes)}
             check_machine(with_staging, grid.samplers_here, grid.bank.disk)
     except ConfigError as error:
         raise ConfigError(f"{grid.file}: {error}") from error
 
 
-def staging_bytes(grid: Grid, held: dict[str, int]) -> int:
-    """Bytes of the host memory through which entries pass between a GPU and the disk."""
-    return STAGING_ENTRIES * need_of(grid).entry_bytes if grid.on_gpu and held.get("disk") else 0
+def staging_bytes(grid: Grid, tier_bytes: dict[str, int]) -> int:
+    """Bytes of host memory for copying entries between a GPU and the disk."""
+    return STAGING_ENTRIES * need_of(grid).entry_bytes if grid.on_gpu and tier_bytes.get("disk") else 0
 
 
 def check_gpus(grid: Grid) -> None:
-    """ConfigError when this machine has fewer GPUs than a sampler computes on."""
-    there = gpu_count()
-    if grid.gpus > there:
+    """Raises ConfigError if this machine has fewer GPUs than a sampler needs."""
+    available = gpu_count()
+    if grid.gpus > available:
         raise ConfigError(
-            f"workers.gpus_per_sampler: {grid.gpus:g} wanted, this machine has {there} CUDA devices; name a cluster "
-            "that has them (workers.cluster), or compute on the CPU (workers.device: cpu)"
+            f"workers.gpus_per_sampler: a sampler needs {grid.gpus:g}; this machine has {available} CUDA devices; "
+            "set workers.cluster to a cluster with enough, or compute on the CPU (workers.device: cpu)"
         )
 
 
 def check_capability(grid: Grid) -> None:
-    """Raises ConfigError when this machine's GPU cannot compute in the sweep's precision."""
+    """Raises ConfigError if this machine's GPU does not support the sweep's precision."""
     if grid.sweep.workers.precision == "fp8":
         from longtake.platform.models import fp8
 
@@ -112,7 +112,7 @@ def check_capability(grid: Grid) -> None:
 
 
 def show(grid: Grid, console: Console) -> None:
-    """Print the grid, what of it is done, and the cost of the rest."""
+    """Print the grid, the number of finished takes, and the cost of the rest."""
     store = SweepStore(Path(grid.sweep.output), grid.sweep.name)
     done = store.done_ids()
     costs = {take.cell: cost_of(take, grid.on_gpu) for take in {take.cell: take for take in grid.takes}.values()}
@@ -136,8 +136,8 @@ def rates(grid: Grid) -> list[str]:
     from longtake.platform.backbones.base import backbones
 
     specs = [backbones.get(name).spec for name in grid.sweep.backbones]
-    found = {f"{spec.gpu_tflops:.0f} TFLOP/s ({spec.gpu_basis})" for spec in specs if spec.gpus and grid.on_gpu}
-    return [f"GPU time assumes {', '.join(sorted(found))} and overlapped decoding, without scoring"] if found else []
+    bases = {f"{spec.gpu_tflops:.0f} TFLOP/s ({spec.gpu_basis})" for spec in specs if spec.gpus and grid.on_gpu}
+    return [f"GPU time assumes {', '.join(sorted(bases))} and overlapped decoding, without scoring"] if bases else []
 
 
 def table(grid: Grid, cells: dict[Cell, Cost], left: dict[Cell, int]) -> Table:
@@ -152,7 +152,7 @@ def table(grid: Grid, cells: dict[Cell, Cost], left: dict[Cell, int]) -> Table:
     title = f"{sweep.name}: {' x '.join(f'{len(v)} {k}' for k, v in counts.items())} = {len(grid.takes)} takes"
     result = new_table(title)
     for name in ("backbone", "method", "seconds", "takes", "to do", "CPU", "GPU", "disk", "bank"):
-        text = name in ("backbone", "method")  # these fold where it is narrow, numbers are never cut
+        text = name in ("backbone", "method")  # names wrap on a narrow terminal; numbers are never cut
         result.add_column(name, justify="left" if text else "right", no_wrap=not text, overflow="fold")
     for cell, cost in cells.items():
         numbers = [str(cell.seconds), str(cost.takes), str(left[cell]), duration(cost.cpu_seconds)]
@@ -164,34 +164,34 @@ def table(grid: Grid, cells: dict[Cell, Cost], left: dict[Cell, int]) -> Table:
 def totals(grid: Grid, rest: Cost, done: set[str]) -> str:
     made = sum(take.id in done for take in grid.takes)
     if not rest.takes:
-        return f"all {made} takes are made; nothing is left to generate"
-    parts = [f"to do: {rest.takes} takes ({made} are made)"]
+        return f"all {made} takes are done; nothing left to generate"
+    parts = [f"to do: {rest.takes} takes ({made} done)"]
     if rest.cpu_seconds:
         parts.append(f"about {duration(rest.cpu_seconds)} of one CPU core")
     if rest.gpu_seconds:
-        parts.append(f"about {rest.gpu_seconds / 3600:.1f} GPU hours of making")
+        parts.append(f"about {rest.gpu_seconds / 3600:.1f} GPU hours of generation")
     parts.append(f"{size(rest.video_bytes)} of disk under {grid.sweep.output}/{grid.sweep.name}")
     return "; ".join(parts)
 
 
 def bank_lines(grid: Grid) -> list[str]:
-    """Where the largest bank of a sampler will lie, and why it cannot."""
+    """Where a sampler's banks will be stored, and the reason if the sweep cannot run here."""
     lines = []
     try:
         lines.append(bank_line(grid))
         check_capacity(grid)
     except ConfigError as error:
-        lines.append(f"does not run here: {error}")
+        lines.append(f"cannot run here: {error}")
     return lines
 
 
 def bank_line(grid: Grid) -> str:
-    """Where a sampler's largest banks will lie. Raises ConfigError when they do not fit."""
-    held = capacity_of(grid)
-    if not held:
+    """Where a sampler's largest banks will be stored. Raises ConfigError if they do not fit."""
+    tier_bytes = capacity_of(grid)
+    if not tier_bytes:
         return "bank: none"
-    parts = [f"{memory(part)} of {name}" for name, part in held.items()]
-    if staging := staging_bytes(grid, held):
+    parts = [f"{memory(part)} of {name}" for name, part in tier_bytes.items()]
+    if staging := staging_bytes(grid, tier_bytes):
         parts.append(f"{memory(staging)} of host for staging")
     limit = host_limit(grid)
     return f"bank of a sampler: up to {', '.join(parts)}" + (f" ({limit})" if limit else "")

@@ -1,4 +1,4 @@
-"""Shows a running sweep: a live display on a terminal, plain lines elsewhere. Decides nothing, reads no file."""
+"""Shows the progress of a sweep: a live display on a terminal, plain lines elsewhere. Reads no files."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ MAX_ROWS = 16
 
 
 class SweepProgress(LiveDisplay):
-    """A running sweep. `update` may be called as often as one likes."""
+    """The progress display of a sweep. `update` limits its own rate, so it can be called at any time."""
 
     def __init__(self, console: Console, title: str):
         super().__init__(console)
         self.title = title
         self.shown_at = 0.0
-        self.shown_done: tuple[int | None, ...] = (-1, -1, -1)
+        self.shown_counts: tuple[int | None, ...] = (-1, -1, -1)
 
     def update(self, snapshot: Snapshot) -> None:
         now = time.monotonic()
@@ -41,8 +41,8 @@ class SweepProgress(LiveDisplay):
             return
         done = (snapshot.made, snapshot.scored, snapshot.failed)
         quiet = now - self.shown_at
-        if quiet >= QUIET_SECONDS or (quiet >= PLAIN_SECONDS and done != self.shown_done):
-            self.shown_at, self.shown_done = now, done
+        if quiet >= QUIET_SECONDS or (quiet >= PLAIN_SECONDS and done != self.shown_counts):
+            self.shown_at, self.shown_counts = now, done
             self.say(plain_line(self.title, snapshot))
 
 
@@ -60,7 +60,7 @@ def counts(snapshot: Snapshot) -> str:
 
 def pace(snapshot: Snapshot) -> str:
     rate = f"{snapshot.takes_per_minute:.1f}" if snapshot.takes_per_minute else "-"
-    return f"{rate} takes/min, {clock(snapshot.seconds)} gone, {clock(snapshot.seconds_left)} left"
+    return f"{rate} takes/min, {clock(snapshot.seconds)} elapsed, {clock(snapshot.seconds_left)} left"
 
 
 def clock(seconds: float | None) -> str:
@@ -87,5 +87,5 @@ def render(title: str, snapshot: Snapshot) -> RenderableType:
         bar = ProgressBar(total=max(1, snapshot.total), completed=value, width=40)
         bars.add_row(name, bar, f"{value}/{snapshot.total}")
     rows = [Text(f"  {describe(running)}", style="dim") for running in snapshot.running[:MAX_ROWS]]
-    failed = f", {snapshot.failed} set aside" if snapshot.failed else ""
+    failed = f", {snapshot.failed} failed" if snapshot.failed else ""
     return Group(Text(f"{title}: {pace(snapshot)}{failed}", style="bold"), bars, *rows)

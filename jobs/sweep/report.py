@@ -1,4 +1,4 @@
-"""What a sweep prints at its end after the leaderboard: missing values, failures, times, memory, mixed numerics."""
+"""The report after the leaderboard at the end of a sweep: missing values, failures, times, memory, mixed numerics."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from longtake.jobs.sweep.grid import Grid
 from longtake.jobs.sweep.scheduler import Scheduler, name_of
 from longtake.platform.store.sweep import SweepStore
 
-# without precision: a sweep never mixes bf16 and fp8, whose takes have different ids
+# precision is not listed: takes in bf16 and fp8 have different ids, so a sweep never mixes them
 NUMERICS = ("device", "dtype", "attention", "kernels", "compiled")
 
 
 def report_all(scheduler: Scheduler, grid: Grid, clocks: dict[str, float], seconds: float, console: Console) -> None:
-    """`clocks`: the wall time of each step; `seconds`: of the whole run."""
+    """`clocks`: wall seconds of each step. `seconds`: wall seconds of the whole run."""
     report_unscored(scheduler, console)
     report_failures(scheduler, console)
     report_times(scheduler, clocks, seconds, console)
@@ -25,7 +25,7 @@ def report_all(scheduler: Scheduler, grid: Grid, clocks: dict[str, float], secon
 
 
 def report_unscored(scheduler: Scheduler, console: Console) -> None:
-    """Which metrics had no value in how many takes, with one reason; means leave them out, they are not 0."""
+    """Per metric, the number of takes without a value, with one reason. Means leave these takes out."""
     by_metric: dict[str, list[str]] = {}
     for suites in scheduler.unscored:
         for suite, reasons in suites.items():
@@ -39,11 +39,11 @@ def report_failures(scheduler: Scheduler, console: Console) -> None:
     for take_id in sorted(scheduler.failed)[:5]:
         say(console, f"failed: {name_of(scheduler.takes[take_id])}: {scheduler.failures[take_id][-1]}")
     if len(scheduler.failed) > 5:
-        say(console, f"and {len(scheduler.failed) - 5} more; each take's folder keeps its failures")
+        say(console, f"and {len(scheduler.failed) - 5} more; see failures.jsonl in the folder of each take")
 
 
 def report_times(scheduler: Scheduler, clocks: dict[str, float], total: float, console: Console) -> None:
-    """Wall time by stage; the samplers' own seconds add up over workers."""
+    """Wall seconds by stage; the samplers' seconds are summed over workers."""
     stages: dict[str, float] = {}
     for result in scheduler.results:
         for stage, seconds in result.timings.items():
@@ -56,21 +56,21 @@ def report_times(scheduler: Scheduler, clocks: dict[str, float], total: float, c
 
 
 def report_memory(scheduler: Scheduler, console: Console) -> None:
-    """Per length, the largest bank and the most that a sampler held; only the bank may grow with the length."""
+    """Per length, the largest bank and the peak memory of a sampler. Only the bank may grow with the length."""
     peaks: dict[int, tuple[int, int]] = {}
     for result in scheduler.results:
         seconds = scheduler.takes[result.take_id].seconds
-        bank, held = peaks.get(seconds, (0, 0))
-        peaks[seconds] = max(bank, result.bank_bytes), max(held, result.peak_rss_bytes)
+        bank, peak = peaks.get(seconds, (0, 0))
+        peaks[seconds] = max(bank, result.bank_bytes), max(peak, result.peak_rss_bytes)
     parts = [
-        f"{s} s: bank {bank / 1e6:.1f} MB, process {held / 1e6:.0f} MB" for s, (bank, held) in sorted(peaks.items())
+        f"{s} s: bank {bank / 1e6:.1f} MB, process {peak / 1e6:.0f} MB" for s, (bank, peak) in sorted(peaks.items())
     ]
     if parts:
-        say(console, f"most memory of a sampler: {'; '.join(parts)}")
+        say(console, f"peak memory of a sampler: {'; '.join(parts)}")
 
 
 def report_numerics(store: SweepStore, grid: Grid, console: Console) -> None:
-    """Says so when takes were computed in several ways, which round differently and blur a comparison."""
+    """Print a note if takes were computed in several ways, since different rounding affects a comparison."""
     results = [result for take in grid.takes if (result := store.result(take.id)) is not None]
     ways = Counter(" ".join(filter(None, map(result.versions.get, NUMERICS))) for result in results)
     if len(ways) > 1:

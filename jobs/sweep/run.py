@@ -1,6 +1,6 @@
 """`longtake run`: plan, generate, score, rank and publish, as a list of named steps. Running it again resumes.
 
-Everything it knows is in the store at every moment, so that it may be killed at any of them. Exit codes: 0 done, 3 done
+All state is in the store, so the run may be killed at any moment. Exit codes: 0 done, 3 done
 with recorded failures, 75 stopped by a signal (run again to resume); errors carry their own.
 """
 
@@ -41,7 +41,7 @@ PROGRESS_SECONDS = 1.0
 
 
 def run(file: Path, overrides: Sequence[str], console: Console | None = None) -> int:
-    """The whole sweep; returns the exit code. Raises LongtakeError for what a user can fix."""
+    """Run the whole sweep and return the exit code. Raises LongtakeError for errors that a user can fix."""
     console = console or console_for()
     started = time.perf_counter()
     grid = expand(file, overrides)
@@ -59,10 +59,10 @@ def run(file: Path, overrides: Sequence[str], console: Console | None = None) ->
 
 
 def announce(grid: Grid, store: SweepStore, console: Console) -> None:
-    """What is about to happen, and what was adjusted."""
+    """Print the number of takes, the output folder, the notes and the bank."""
     done = len(store.done_ids() & {take.id for take in grid.takes})
-    before = f", {done} of them made before" if done else ""
-    console.print(f"{store.name}: {len(grid.takes)} takes{before}, into {store.folder}", soft_wrap=True, markup=False)
+    before = f" ({done} already done)" if done else ""
+    console.print(f"{store.name}: {len(grid.takes)} takes{before}, in {store.folder}", soft_wrap=True, markup=False)
     for note in grid.notes:
         console.print(f"note: {note}", soft_wrap=True, markup=False)
     if capacity_of(grid):
@@ -70,7 +70,7 @@ def announce(grid: Grid, store: SweepStore, console: Console) -> None:
 
 
 def target_of(grid: Grid, store: SweepStore) -> Target | None:
-    """Where results are published; None when tracking is off."""
+    """The tracking store and experiment for the results; None if tracking is off."""
     settings = grid.sweep.tracking
     if settings.uri == OFF:
         return None
@@ -79,57 +79,57 @@ def target_of(grid: Grid, store: SweepStore) -> Target | None:
 
 
 def work(grid: Grid, store: SweepStore, publisher: Publisher, console: Console) -> Scheduler:
-    """Make and score what is missing. Raises Interrupted when a signal ended it early."""
+    """Generate and score the missing takes. Raises Interrupted if a signal ended the run early."""
     with SweepProgress(console, store.name) as view:
         scheduler = Scheduler(store, grid.takes, grid.suites, view.say, grid.sweep.workers.evaluator_parts)
         steps = scheduler.read()
         if steps:
             with connect(grid.sweep.workers.cluster) as cluster:
-                unmade = [take for take in grid.takes if take.id not in scheduler.made | scheduler.failed]
-                encode_prompts(unmade, store.root.texts, cluster, view.say, grid.sweep.workers.device)
-                run_fleet(grid, steps, len(unmade), cluster, SweepMonitor(grid, scheduler, view, publisher))
+                missing = [take for take in grid.takes if take.id not in scheduler.made | scheduler.failed]
+                encode_prompts(missing, store.root.texts, cluster, view.say, grid.sweep.workers.device)
+                run_fleet(grid, steps, len(missing), cluster, SweepMonitor(grid, scheduler, view, publisher))
     return scheduler
 
 
-def run_fleet(grid: Grid, steps: list[Step], unmade: int, cluster: Cluster, monitor: SweepMonitor) -> None:
-    """Hand the steps, and what follows from them, to samplers and evaluators."""
+def run_fleet(grid: Grid, steps: list[Step], missing: int, cluster: Cluster, monitor: SweepMonitor) -> None:
+    """Run the steps, and those that follow from them, on samplers and evaluators."""
     scheduler, store = monitor.scheduler, monitor.store
     resources = grid.resources(store.root.texts)
-    wanted = groups(grid.sweep.workers, cluster, store, len(grid.takes), grid.gpus, resources, grid.plugins)
-    fleet = cluster.fleet(wanted, scheduler.on_start, lambda: monitor.show(fleet.running()))
-    samplers = 1 if cluster.address == INLINE else wanted[0].count
-    items = scheduler.start(steps, batch_of(grid, unmade, samplers))
+    workers = groups(grid.sweep.workers, cluster, store, len(grid.takes), grid.gpus, resources, grid.plugins)
+    fleet = cluster.fleet(workers, scheduler.on_start, lambda: monitor.show(fleet.running()))
+    samplers = 1 if cluster.address == INLINE else workers[0].count
+    items = scheduler.start(steps, batch_of(grid, missing, samplers))
     try:
-        between = partial(monitor.between, fleet)
-        run_until_done(scheduler, items, fleet, cluster.stop, between, monitor.view.say)
+        on_poll = partial(monitor.on_poll, fleet)
+        run_until_done(scheduler, items, fleet, cluster.stop, on_poll, monitor.view.say)
     finally:
         monitor.show([], force=True)
 
 
 class SweepMonitor:
-    """What happens beside the work: the display, progress.json, ranks of what is scored so far, publication."""
+    """Updates during the run: the display, progress.json, ranks of the takes scored so far, publication."""
 
     def __init__(self, grid: Grid, scheduler: Scheduler, view: SweepProgress, publisher: Publisher):
         self.grid, self.scheduler, self.view, self.publisher = grid, scheduler, view, publisher
         self.store = scheduler.store
-        self.noted_at = 0.0
+        self.progress_at = 0.0
         self.ranked_at = time.monotonic()
-        self.ranked = 0
+        self.num_ranked = 0
 
     def show(self, running: list[Running], force: bool = False) -> None:
         snapshot = self.scheduler.snapshot(running)
         self.view.update(snapshot)
-        if force or time.monotonic() - self.noted_at >= PROGRESS_SECONDS:
-            self.noted_at = time.monotonic()
+        if force or time.monotonic() - self.progress_at >= PROGRESS_SECONDS:
+            self.progress_at = time.monotonic()
             self.store.write_progress(progress_row(snapshot))
 
-    def between(self, fleet: Fleet) -> None:
+    def on_poll(self, fleet: Fleet) -> None:
         self.show(fleet.running())
-        self.publisher.now_and_then()
-        scored = len(self.scheduler.scored)
-        if scored > self.ranked and time.monotonic() - self.ranked_at > RANK_EVERY_SECONDS:
+        self.publisher.publish_if_due()
+        num_scored = len(self.scheduler.scored)
+        if num_scored > self.num_ranked and time.monotonic() - self.ranked_at > RANK_EVERY_SECONDS:
             rank.refresh(self.store, self.grid.takes, self.grid.suites)
-            self.ranked, self.ranked_at = scored, time.monotonic()
+            self.num_ranked, self.ranked_at = num_scored, time.monotonic()
 
 
 def progress_row(snapshot: Snapshot) -> dict[str, Any]:
@@ -148,12 +148,12 @@ def progress_row(snapshot: Snapshot) -> dict[str, Any]:
 def finish(
     grid: Grid, store: SweepStore, scheduler: Scheduler, publisher: Publisher, console: Console, started: float
 ) -> int:
-    """Ranks, contact sheet, publication, and what a user sees at the end."""
+    """Compute ranks, write the contact sheet, publish, and print the results."""
     from longtake.dashboards import contact_sheet
 
-    clocks = {"making and scoring": time.perf_counter() - started}
+    clocks = {"generation and scoring": time.perf_counter() - started}
     ranks = timed(clocks, "ranks", lambda: rank.refresh(store, grid.takes, grid.suites))
-    before = remember(store, ranks)
+    before = update_history(store, ranks)
     sheet = timed(clocks, "contact sheet", lambda: contact_sheet.write(store, grid.takes))
     problem = timed(clocks, "MLflow", publisher.finish)
     leaderboard.show(ranks, console, before)
@@ -173,9 +173,9 @@ def timed(clocks: dict[str, float], name: str, step: Any) -> Any:
     return value
 
 
-def remember(store: SweepStore, ranks: Ranks) -> dict[str, float]:
-    """Adds this run's average ranks to the history if they changed; returns those of the run before, empty when there
-    is none."""
+def update_history(store: SweepStore, ranks: Ranks) -> dict[str, float]:
+    """Append this run's average ranks to the history if they changed. Returns those of the previous run, or {} without
+    one."""
     now, past = ranks.average_ranks(), store.history()
     if not past or past[-1].average_rank != now:
         past.append(RankedRun(datetime.now(UTC).isoformat(timespec="seconds"), now))

@@ -1,8 +1,8 @@
 """Schedules the remaining work of a sweep and records the outcome of each attempt.
 
-Owns the order of work (make, then score) and the retry rule: a take whose attempts at one stage failed MAX_FAILURES
-times is set aside, across runs, because failures are counted in the store. An attempt that a stop or the death of the
-driver cut off is not counted. Errors that no take causes (a full disk, missing weights) end the run.
+Owns the order of work (generate, then score) and the retry rule: a take that failed MAX_FAILURES times at one stage is
+set aside, also in later runs, because the store counts failures. An attempt that was interrupted by a stop or a dead
+driver is not counted. Errors that are not caused by a take (a full disk, missing weights) end the run.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from longtake.evaluators.base import SuiteEntry
 from longtake.jobs.workers.run_loop import FINAL_ERRORS, MAX_FAILURES, Step, reason_of
 from longtake.jobs.workers.sampling import MakeItem
-from longtake.jobs.workers.scoring import ScoreItem, current_scores, joined, metric_groups, unscored
+from longtake.jobs.workers.scoring import ScoreItem, current_scores, join_parts, metric_groups, missing_value_reasons
 from longtake.platform.store.records import MAKING, SCORING, Failure, TakeResult, VideoScores
 from longtake.platform.store.sweep import SweepStore
 from longtake.platform.takes import Cell, Take
@@ -25,8 +25,8 @@ SAMPLERS, EVALUATORS = "samplers", "evaluators"
 
 @dataclass
 class Snapshot:
-    """Where the sweep stands. `made` and `scored` count takes (None where none is to be scored); `new_` those of this
-    run."""
+    """The progress of a sweep. `made` and `scored` count takes (`scored` is None for jobs without scoring); `new_made`
+    counts those of this run."""
 
     total: int = 0
     made: int = 0
@@ -41,7 +41,7 @@ class Snapshot:
 
 @dataclass
 class Round:
-    """One scoring of a take, in one part or several: its number, how many parts it has, and the scores of parts."""
+    """One scoring of a take: its number, its number of parts, and the scores of the finished parts."""
 
     number: int
     parts: int
@@ -49,7 +49,7 @@ class Round:
 
 
 class Scheduler:
-    """What is made, scored and set aside, and what follows. `say` receives a line for what a user should know."""
+    """The takes that are made, scored or set aside, and the remaining steps. `say` prints a line for the user."""
 
     def __init__(
         self,
@@ -75,28 +75,28 @@ class Scheduler:
         return len(self.takes) - len(self.scored | self.failed)
 
     @property
-    def how_far(self) -> str:
+    def progress_text(self) -> str:
         made = f"{len(self.made)} of {len(self.takes)} takes made"
         return f"{made}, {len(self.scored)} scored; run again to resume"
 
     def read(self) -> list[Step]:
-        """Look at the store: record what is there, return what is missing."""
+        """Read the state of the takes from the store and return the missing steps."""
         done = self.store.done_ids()
         self.made = {take_id for take_id in self.takes if take_id in done}
         return self.next_steps(self.takes.values())
 
     def start(self, steps: list[Step], batch: int) -> list[Step]:
-        """Starts the clock. Returns the same work, up to `batch` takes of one cell in one item where they are to be
-        made; a take that failed before is alone in its item."""
+        """Start the clock and return the same work in items of up to `batch` takes of one cell to generate. A take that
+        failed before has an item of its own."""
         self.started = time.monotonic()
         parts: dict[tuple[Cell, str], list[Take]] = {}
         for take in [take for group, item in steps if group == SAMPLERS for take in item.payload.takes]:
             parts.setdefault((take.cell, take.id if take.id in self.failures else ""), []).append(take)
-        making = [make_item(part) for takes in parts.values() for part in batched(takes, batch)]
-        return [(SAMPLERS, item) for item in making] + [step for step in steps if step[0] != SAMPLERS]
+        make_items = [make_item(part) for takes in parts.values() for part in batched(takes, batch)]
+        return [(SAMPLERS, item) for item in make_items] + [step for step in steps if step[0] != SAMPLERS]
 
     def next_steps(self, takes: Iterable[Take]) -> list[Step]:
-        """Each take's next step, in parts where it is scored so; none for takes that are scored or set aside."""
+        """The next step of each take; several if it is scored in parts, none if it is scored or set aside."""
         return [step for take in takes for step in self.next_of(take)]
 
     def next_of(self, take: Take) -> list[Step]:
@@ -109,7 +109,7 @@ class Scheduler:
         return [] if self.set_aside(take, SCORING) else self.new_round(take, missing)
 
     def new_round(self, take: Take, missing: tuple[SuiteEntry, ...]) -> list[Step]:
-        """One item, or one per part of the metrics, for several evaluators."""
+        """Scoring steps of a take: one item, or one per part of the metrics for several evaluators."""
         groups = metric_groups([*missing], self.parts) if self.parts > 1 else [None]
         number = self.rounds[take.id].number + 1 if take.id in self.rounds else 1
         self.rounds[take.id] = Round(number, len(groups))
@@ -117,12 +117,12 @@ class Scheduler:
         return [(EVALUATORS, Item(one, take.latent_frames / len(groups), label=str(take.cell))) for one in items]
 
     def on_start(self, group: str, item: Item) -> None:
-        """Before the attempt: the counter on disk goes up first."""
+        """Count the attempt on disk before it starts."""
         for take in item.payload.takes if group == SAMPLERS else ():
             self.store.begin_attempt(take)
 
     def record_outcome(self, outcome: Outcome) -> list[Step]:
-        """Records how an attempt ended; returns the work that follows. Raises errors that no take causes."""
+        """Record the outcome of an attempt and return the next steps. Raises errors that are not caused by a take."""
         if isinstance(outcome.error, FINAL_ERRORS):
             raise outcome.error
         work = outcome.item.payload
@@ -131,32 +131,32 @@ class Scheduler:
         return self.record_scoring(work, outcome) if work.round == self.rounds[work.take.id].number else []
 
     def record_making(self, work: MakeItem, outcome: Outcome) -> list[Step]:
-        """Takes that failed together go on one by one, which shows the one at fault; only then is a failure counted."""
+        """Takes that failed in a batch are retried one at a time. A failure is counted only for a take on its own."""
         if outcome.error is None:
             self.results += outcome.value
             self.made |= {take.id for take in work.takes}
             self.size_made += outcome.item.size
         elif len(work.takes) > 1:
             reason = reason_of(outcome.error)
-            self.say(f"{work.takes[0].cell}: {len(work.takes)} takes go on one by one after {reason}")
+            self.say(f"{work.takes[0].cell}: retrying {len(work.takes)} takes one at a time after {reason}")
         else:
             self.record_failure(work.takes[0], MAKING, outcome.error)
         return self.next_steps(work.takes)
 
     def record_scoring(self, work: ScoreItem, outcome: Outcome) -> list[Step]:
-        """Of a take that is made, a failed part is tried again and the other parts count; else all is done again."""
-        take, now = work.take, self.rounds[work.take.id]
+        """Retry only the failed part if the video is intact; otherwise generate the video and score all parts again."""
+        take, current = work.take, self.rounds[work.take.id]
         if outcome.error is None:
-            now.scores[work.part] = outcome.value
-            if len(now.scores) == now.parts:
-                self.record_scores(work, joined(now.scores.values()))
+            current.scores[work.part] = outcome.value
+            if len(current.scores) == current.parts:
+                self.record_scores(work, join_parts(current.scores.values()))
             return []
         self.record_failure(take, SCORING, outcome.error)
         if take.id in self.failed:
             return []
         if take.id in self.made:
             return [(EVALUATORS, outcome.item)]
-        now.number += 1  # the video is made again: parts of the old one are ignored
+        current.number += 1  # the video will be generated again: ignore parts of the old one
         return self.next_of(take)
 
     def record_scores(self, work: ScoreItem, scores: dict[str, VideoScores]) -> None:
@@ -164,26 +164,26 @@ class Scheduler:
             self.store.write_scores(work.take.id, one)
         self.scored.add(work.take.id)
         self.size_scored += work.take.latent_frames
-        self.unscored.append({label: unscored(one) for label, one in scores.items()})
+        self.unscored.append({label: missing_value_reasons(one) for label, one in scores.items()})
 
     def record_failure(self, take: Take, stage: str, error: Exception) -> None:
         failure = Failure(stage, reason_of(error))
         self.store.record_failure(take, failure)
         self.failures.setdefault(take.id, []).append(failure)
         if self.set_aside(take, stage):
-            again = f"to try it again remove {self.store.failures_file(take.id)}"
+            again = f"to retry, remove {self.store.failures_file(take.id)}"
             self.say(f"{name_of(take)}: set aside after {MAX_FAILURES} failed attempts; the last: {failure}; {again}")
             return
         if not self.store.is_done(take):
             self.made.discard(take.id)
-        self.say(f"{name_of(take)}: tried again after {failure}")
+        self.say(f"{name_of(take)}: retrying after {failure}")
 
     def set_aside(self, take: Take, stage: str) -> bool:
-        """True once the take has used up its attempts at this stage; it then counts as failed."""
-        is_aside = sum(one.stage == stage for one in self.failures.get(take.id, [])) >= MAX_FAILURES
-        if is_aside:
+        """True if the take has no attempts left at this stage; it then counts as failed."""
+        is_set_aside = sum(one.stage == stage for one in self.failures.get(take.id, [])) >= MAX_FAILURES
+        if is_set_aside:
             self.failed.add(take.id)
-        return is_aside
+        return is_set_aside
 
     def snapshot(self, running: list[Running]) -> Snapshot:
         seconds = time.monotonic() - self.started
@@ -200,26 +200,26 @@ class Scheduler:
         )
 
     def seconds_left(self, running: list[Running], seconds: float) -> float | None:
-        """From the pace so far of making and of scoring, whichever ends later; None before either has a pace."""
-        begun = sum(r.item.size * fraction(r) for r in running if r.group == SAMPLERS)
-        through = self.made | self.failed
-        to_make = sum(take.latent_frames for take in self.takes.values() if take.id not in through) - begun
-        through = self.scored | self.failed
-        to_score = sum(take.latent_frames for take in self.takes.values() if take.id not in through)
-        paces = [(to_make, self.size_made + begun), (to_score, self.size_scored)]
+        """Seconds until both generation and scoring end at their pace so far; None before the first progress."""
+        in_progress = sum(r.item.size * fraction(r) for r in running if r.group == SAMPLERS)
+        ended = self.made | self.failed
+        to_make = sum(take.latent_frames for take in self.takes.values() if take.id not in ended) - in_progress
+        ended = self.scored | self.failed
+        to_score = sum(take.latent_frames for take in self.takes.values() if take.id not in ended)
+        paces = [(to_make, self.size_made + in_progress), (to_score, self.size_scored)]
         ends = [max(0.0, left) * seconds / done for left, done in paces if done > 0]
         return max(ends) if ends else None
 
 
 def make_item(takes: Sequence[Take]) -> Item:
-    """Takes of one cell to be made together."""
+    """One item that generates takes of one cell in a batch."""
     first, many = takes[0], f" x {len(takes)}" if len(takes) > 1 else ""
     size = float(sum(take.latent_frames for take in takes))
     return Item(MakeItem(tuple(takes)), size, first.backbone, f"{first.cell}{many}")
 
 
 def batched(takes: list[Take], most: int) -> Iterator[list[Take]]:
-    """Parts of at most so many takes, as equal as can be."""
+    """Split takes into parts of at most `most` takes, as equal as possible."""
     parts = -(-len(takes) // most)
     for i in range(parts):
         yield takes[i * len(takes) // parts : (i + 1) * len(takes) // parts]

@@ -1,7 +1,7 @@
 """A sweep file: its schema, its rules, and the prompts it names.
 
-Owns what a user may write and what it means; knows no backbone, no path of the store and no cluster. Every rule that
-needs only the file itself is checked here, so that a bad file fails before anything heavy is imported.
+Owns the keys of a sweep file; does not depend on backbones, store paths or clusters. Every rule that needs only the
+file is checked here, so that a bad file fails before heavy libraries are imported.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ PACKAGED_CORPORA = Path(__file__).parents[1] / "corpora"
 
 @dataclass(frozen=True)
 class MethodEntry:
-    """One entry of `methods`: a registered name, its parameters as written, and the label it goes by."""
+    """One entry of `methods`: a registered name, its parameters as written, and its label."""
 
     name: str
     label: str
@@ -41,7 +41,7 @@ class MethodEntry:
 
 @dataclass(frozen=True)
 class TrackingConfig:
-    """Where results go. uri: null is sqlite under output, `disabled` nowhere; experiment: null is the name."""
+    """Tracking. `uri`: null is sqlite under `output`; `disabled` turns tracking off. `experiment`: null is `name`."""
 
     uri: str | None = None
     experiment: str | None = None
@@ -49,9 +49,9 @@ class TrackingConfig:
 
 @dataclass(frozen=True)
 class WorkersConfig:
-    """How many workers run, where, and what a sampler may use. Only `precision: fp8` is part of a take's identity.
+    """Number of workers, where they run, and their resources. Only `precision: fp8` is part of a take's identity.
 
-    `auto` is derived from the cluster's nodes.
+    `auto` is computed from the nodes of the cluster.
     """
 
     samplers: Any = "auto"
@@ -72,7 +72,7 @@ class WorkersConfig:
 
     @property
     def gpus_named(self) -> int:
-        """How many GPUs a sampler must see for the devices that are named: cuda:1 is the second."""
+        """Number of GPUs that the named devices require: cuda:1 requires two."""
         names = [name for name in (self.device, self.decode_device) if name and name.startswith("cuda")]
         return max((int(name.partition(":")[2] or 0) + 1 for name in names), default=0)
 
@@ -89,7 +89,7 @@ class WorkersConfig:
         if not 1 <= self.evaluator_parts <= 64:
             raise ConfigError(f"workers.evaluator_parts: {self.evaluator_parts} is not a whole number from 1 to 64")
         if self.evaluator_python and self.evaluator_image:
-            raise ConfigError("workers.evaluator_python: an image has its own Python; give this or evaluator_image")
+            raise ConfigError("workers.evaluator_python: an image has its own Python; set only one of the two")
         for key in ("device", "decode_device"):
             value = getattr(self, key)
             if value is not None and not DEVICE.fullmatch(value):
@@ -97,19 +97,19 @@ class WorkersConfig:
         check_precision(self.precision)
         if gpus != "auto" and gpus < self.gpus_named:
             raise ConfigError(
-                f"workers.gpus_per_sampler: {gpus:g} is too few for the devices named; {self.gpus_named} or auto"
+                f"workers.gpus_per_sampler: {gpus:g} is too few for the devices; set {self.gpus_named} or auto"
             )
         if not self.cluster:
             raise ConfigError("workers.cluster: is empty; write local, inline or the address of a Ray cluster")
         for key in ("evaluator_python", "evaluator_image"):
             if getattr(self, key) and self.cluster == "inline":
-                raise ConfigError(f"workers.{key}: needs workers of their own; set workers.cluster to local")
+                raise ConfigError(f"workers.{key}: needs separate worker processes; set workers.cluster to local")
 
 
 @dataclass(frozen=True)
 class SweepConfig:
     """One experiment: every backbone x method x length x prompt x seed is a take. The first `prefix_s` seconds of each
-    take are real frames of the world rather than generated; they count into its length."""
+    take are real frames of the world rather than generated; they are part of its length."""
 
     name: str
     backbones: list[str]
@@ -143,23 +143,23 @@ class SweepConfig:
         check_prompts_key(self.prompts)
 
     def method_entries(self) -> list[MethodEntry]:
-        """`methods` in order; ConfigError on a bad entry or on two with one label."""
+        """The entries of `methods`, in order. Raises ConfigError for a bad entry or a repeated label."""
         return [MethodEntry(*parts) for parts in read_entries("methods", self.methods, "method")]
 
     def suite_entries(self) -> list[SuiteEntry]:
-        """`suites` in order, likewise."""
+        """The entries of `suites`, in order. Raises ConfigError for a bad entry or a repeated label."""
         return suite_entries(self.suites)
 
 
 def load(path: str | Path, overrides: Sequence[str] = ()) -> SweepConfig:
-    """The sweep file after `key=value` overrides. Raises ConfigError that names the file and the key."""
+    """Load the sweep file with `key=value` overrides. Raises ConfigError with the file and the key."""
     return config.load(path, SweepConfig, list(overrides))
 
 
 def check_sweep_name(key: str, value: str) -> None:
-    """Raises ConfigError for what cannot be the name of a sweep's folder under `output`."""
+    """Raises ConfigError if `value` cannot be the name of a sweep's folder under `output`."""
     if check_name(key, value) in RESERVED:
-        raise ConfigError(f"{key}: {value!r} is kept for Longtake's own files under output; choose another name")
+        raise ConfigError(f"{key}: {value!r} is reserved for Longtake's files under output; choose another name")
 
 
 def check_list(key: str, values: list[Any]) -> None:
@@ -168,7 +168,7 @@ def check_list(key: str, values: list[Any]) -> None:
     seen: set[str] = set()
     for value in values:
         if repr(value) in seen:
-            raise ConfigError(f"{key}: {value!r} is there twice; once is enough")
+            raise ConfigError(f"{key}: {value!r} is listed twice; remove one")
         seen.add(repr(value))
 
 
@@ -179,9 +179,9 @@ def check_range(key: str, value: float, low: float, high: float) -> None:
 
 def check_output(output: str) -> None:
     if not output:
-        raise ConfigError("output: is empty; give the folder that results go to, such as runs")
+        raise ConfigError("output: is empty; give a folder for the results, such as runs")
     if "://" in output:
-        raise ConfigError(f"output: {output!r} is a URL, and the store needs a folder; mount it and give the folder")
+        raise ConfigError(f"output: {output!r} is a URL; the store needs a folder; mount it and give the folder")
 
 
 def read_method(key: str, entry: Any) -> MethodEntry:
@@ -195,7 +195,7 @@ def check_prompts_key(prompts: Any) -> None:
             raise ConfigError(f"prompts: {prompts!r:.80} is not a list of texts; {form}")
         return
     if not isinstance(prompts, dict):
-        raise ConfigError(f"prompts: {prompts!r:.80} is not understood; {form}")
+        raise ConfigError(f"prompts: {prompts!r:.80} is not a list or a mapping; {form}")
     for key in prompts:
         if key not in ("file", "limit"):
             raise ConfigError(f"prompts.{key}: unknown key {key!r}; {did_you_mean(str(key), ['file', 'limit'])}")
@@ -207,8 +207,8 @@ def check_prompts_key(prompts: Any) -> None:
 
 
 def read_prompts(sweep: SweepConfig, sweep_file: Path) -> list[str]:
-    """The prompts, from the list or the file, which is looked for beside the sweep file, among the packaged ones, and
-    among what `longtake weights` has pulled (ARTEFACT/FILE)."""
+    """The prompts, from the list or the file. Searches for the file beside the sweep file, among the packaged
+    files, and among pulled weights (ARTEFACT/FILE)."""
     if isinstance(sweep.prompts, list):
         return checked_prompts([text.strip() for text in sweep.prompts], f"{sweep_file}: prompts")
     path = find_prompt_file(sweep.prompts["file"], sweep_file)
@@ -236,12 +236,12 @@ def find_prompt_file(name: str, sweep_file: Path) -> Path:
 
 def checked_prompts(prompts: list[str], where: str) -> list[str]:
     if not prompts:
-        raise ConfigError(f"{where}: holds no prompt; write one a line")
+        raise ConfigError(f"{where}: has no prompts; write one per line")
     seen: set[str] = set()
     for text in prompts:
         if not text or len(text) > MAX_PROMPT_CHARS:
             raise ConfigError(f"{where}: a prompt has {len(text)} characters; give 1 to {MAX_PROMPT_CHARS}")
         if text in seen:
-            raise ConfigError(f"{where}: the prompt {text!r:.80} is there twice; once is enough")
+            raise ConfigError(f"{where}: the prompt {text!r:.80} is listed twice; remove one")
         seen.add(text)
     return prompts

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Recording:
-    """A written video: its facts, the rows of its trace, peak memory (sampled after each block), seconds by stage."""
+    """A written video: properties, number of trace rows, peak memory (sampled after each block), seconds by stage."""
 
     info: VideoInfo
     trace_rows: int
@@ -33,7 +33,7 @@ class Recording:
 
 
 class TakeRecorder:
-    """Add every block inside its `with` block. When that ends without an error, `recording` is set."""
+    """Call `add` for every block inside the `with` statement, which sets `recording` if it ends without an error."""
 
     recording: Recording
 
@@ -46,15 +46,15 @@ class TakeRecorder:
         self.rows, self.peak = 0, rss_bytes()
 
     def __enter__(self) -> TakeRecorder:
-        with ExitStack() as failing:
-            failing.callback(self.video.abort)
-            self.trace = failing.enter_context(self.writer.trace_path.open("w", encoding="utf-8"))
+        with ExitStack() as cleanup:
+            cleanup.callback(self.video.abort)
+            self.trace = cleanup.enter_context(self.writer.trace_path.open("w", encoding="utf-8"))
             self.pipeline.__enter__()
-            failing.pop_all()
+            cleanup.pop_all()
         return self
 
     def add(self, block: BlockOutput) -> None:
-        """Hand over the next block. Raises the error of an earlier block that could not be decoded or encoded."""
+        """Add the next block. Raises the error of an earlier block that could not be decoded or encoded."""
         self.pipeline.put(block.latents)
         self.trace.write(canonical_json(block.trace) + "\n")
         self.rows, self.peak = self.rows + 1, max(self.peak, rss_bytes())
@@ -62,19 +62,19 @@ class TakeRecorder:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        with ExitStack() as failing:
-            failing.callback(self.video.abort)
+        with ExitStack() as cleanup:
+            cleanup.callback(self.video.abort)
             with self.trace:
                 self.pipeline.__exit__(kind, error, trace)
             if kind is not None:
                 return
-            self.recording = self.finished()
-            failing.pop_all()
+            self.recording = self.close()
+            cleanup.pop_all()
 
-    def finished(self) -> Recording:
+    def close(self) -> Recording:
         with self.pipeline.encode.running():
             info = self.video.close()
-        due = self.take.num_frames
-        if info.num_frames != due:
-            raise LongtakeError(f"take {self.take.id}: {info.num_frames} frames were decoded instead of {due}")
+        expected = self.take.num_frames
+        if info.num_frames != expected:
+            raise LongtakeError(f"take {self.take.id}: {info.num_frames} frames were decoded instead of {expected}")
         return Recording(info, self.rows, self.peak, self.pipeline.timings)

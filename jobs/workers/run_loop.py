@@ -1,7 +1,7 @@
-"""The loop of every job that has a fleet: submit, poll and record until nothing is unfinished or a signal says stop.
+"""The loop of every job with a fleet: submit, poll and record until all work is done or a signal stops the job.
 
-A signal lets what is running end, for DRAIN_SECONDS at most; a second one does not wait. The job decides what an
-outcome means and whether work is left. What jobs share of that, the number of attempts and the final errors, is here.
+After a signal the loop waits up to DRAIN_SECONDS for running items; a second signal ends the wait. The job interprets
+outcomes and decides whether work is left. The number of attempts and the final errors, which jobs share, are here.
 """
 
 from __future__ import annotations
@@ -17,26 +17,26 @@ from longtake.platform.workers.signals import StopFlag
 POLL_SECONDS = 0.25
 DRAIN_SECONDS = 10.0
 MAX_FAILURES = 3
-"""After so many failed attempts an item is set aside."""
+"""An item is set aside after this many failed attempts."""
 FINAL_ERRORS = (StorageError, WeightsError, ConfigError, SetupError)
-"""They have no cause in the item, and end the run."""
+"""Errors that are not caused by the item; they end the run."""
 
 Step = tuple[str, Item]
-"""A group's name and an item for it."""
+"""The name of a group and an item for it."""
 
 
 class Work(Protocol):
-    """What a job has to do on its fleet."""
+    """The work of a job on its fleet."""
 
     @property
     def unfinished(self) -> int: ...
 
     @property
-    def how_far(self) -> str:
-        """'3 of 8 takes made; run again to resume'."""
+    def progress_text(self) -> str:
+        """Such as '3 of 8 takes made; run again to resume'."""
 
     def record_outcome(self, outcome: Outcome) -> list[Step]:
-        """Records how an attempt ended; returns the work that follows. Raises what ends the run."""
+        """Record the outcome of an attempt and return the next steps. Raises errors that end the run."""
 
 
 def run_until_done(
@@ -44,36 +44,36 @@ def run_until_done(
     steps: list[Step],
     fleet: Fleet,
     stop: StopFlag,
-    between: Callable[[], None],
+    on_poll: Callable[[], None],
     say: Callable[[str], None],
 ) -> None:
-    """Submits `steps` and what follows from them, then closes the fleet; `between` is called after every poll.
+    """Run `steps` and the steps that follow from them, then close the fleet. Calls `on_poll` after every poll.
 
-    Raises Interrupted when a signal ended it before everything was done.
+    Raises Interrupted if a signal ended the loop before all work was done.
     """
     try:
         submit(fleet, steps)
         while work.unfinished and not stop.is_set:
             for outcome in fleet.poll(POLL_SECONDS):
                 submit(fleet, work.record_outcome(outcome))
-            between()
+            on_poll()
         if stop.is_set:
-            drain(work, fleet, stop, between, say)
+            drain(work, fleet, stop, on_poll, say)
     finally:
         fleet.close()
     if work.unfinished:
-        raise Interrupted(f"stopped: {work.how_far}")
+        raise Interrupted(f"stopped: {work.progress_text}")
 
 
-def drain(work: Work, fleet: Fleet, stop: StopFlag, between: Callable[[], None], say: Callable[[str], None]) -> None:
-    """Waits for what is running and starts nothing more."""
+def drain(work: Work, fleet: Fleet, stop: StopFlag, on_poll: Callable[[], None], say: Callable[[str], None]) -> None:
+    """Wait for the running items; start no others."""
     fleet.clear()
     deadline = time.monotonic() + DRAIN_SECONDS
-    say(f"{stop.signal_name}: waiting up to {DRAIN_SECONDS:.0f} s for what is running")
+    say(f"{stop.signal_name}: waiting up to {DRAIN_SECONDS:.0f} s for running items")
     while fleet.running() and time.monotonic() < deadline and stop.count < 2:
         for outcome in fleet.poll(POLL_SECONDS):
             work.record_outcome(outcome)
-        between()
+        on_poll()
 
 
 def submit(fleet: Fleet, steps: list[Step]) -> None:

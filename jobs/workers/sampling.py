@@ -1,7 +1,7 @@
-"""Makes and records takes, one or a few of a cell at a time: a plain class with its backbone loaded.
+"""Generates and records takes, one or a few of a cell at a time: a plain class with its backbone loaded.
 
-Commits through the store only, and looks there first: a take that is done is not made again, whoever asks.
-Deterministic on a CPU: every sum is done by one thread, so that pixels do not depend on the machine.
+Commits through the store only, and reads it first, so a take that is done is not generated again.
+Deterministic on a CPU: one thread computes every sum, so pixels do not depend on the machine.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def load_sampler(backbone: str, resources: Resources) -> Any:
 
 
 class LoadedSampler:
-    """The sampler of one backbone; another backbone replaces the one that is loaded."""
+    """Holds the sampler of one backbone; loading another backbone replaces it."""
 
     def __init__(self, resources: Resources, load: LoadSampler = load_sampler):
         self.resources, self.load = resources, load
@@ -48,32 +48,32 @@ class LoadedSampler:
         self.sampler: Any = None
 
     def ensure(self, backbone: str) -> float:
-        """Seconds that loading took; 0 when it was there."""
+        """Load the backbone if needed; returns the seconds that this took."""
         if backbone == self.backbone:
             return 0.0
         started = time.perf_counter()
         set_up_computing()
         self.sampler, self.backbone = None, ""
-        gc.collect()  # a compiled network is a cycle; its memory is needed now
+        gc.collect()  # a compiled network is a reference cycle; free its memory now
         try:
             self.sampler, self.backbone = self.load(backbone, self.resources), backbone
         except LongtakeError:
             raise
         except Exception as error:
             reason = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
-            raise SetupError(f"backbone {backbone} cannot be loaded ({reason}); mend it and run again") from error
+            raise SetupError(f"backbone {backbone} cannot be loaded ({reason}); fix the cause and run again") from error
         return time.perf_counter() - started
 
 
 @dataclass(frozen=True)
 class MakeItem:
-    """Takes of one cell that are made together."""
+    """Takes of one cell to generate in one batch."""
 
     takes: tuple[Take, ...]
 
 
 class SamplerWorker:
-    """One item at a time."""
+    """Runs one item at a time."""
 
     def __init__(self, store: SweepStore, resources: Resources | None = None, load: LoadSampler = load_sampler):
         self.store, self.loaded = store, LoadedSampler(resources or Resources(), load)
@@ -83,9 +83,9 @@ class SamplerWorker:
         return self.loaded.sampler
 
     def run(self, payload: MakeItem, report: Report) -> list[TakeResult]:
-        """Make the takes together; their records are in the same order.
+        """Generate the takes in one batch; returns their records in the same order.
 
-        If one of them fails, none is committed: a failure leaves nothing behind but the attempt counters.
+        If one fails, none is committed; only the attempt counters remain.
         """
         done = {take.id: self.store.result(take.id) for take in payload.takes if self.store.is_done(take)}
         results = {take_id: result for take_id, result in done.items() if result is not None}
@@ -96,11 +96,11 @@ class SamplerWorker:
 
     def make(self, takes: list[Take], report: Report) -> dict[str, TakeResult]:
         started = time.perf_counter()
-        loading = self.loaded.ensure(takes[0].backbone)
-        with ExitStack() as opened:
-            writers = [opened.enter_context(self.store.open_take(take)) for take in takes]
+        load_seconds = self.loaded.ensure(takes[0].backbone)
+        with ExitStack() as stack:
+            writers = [stack.enter_context(self.store.open_take(take)) for take in takes]
             recordings = self.record(takes, writers, report)
-            share = {"load": loading / len(takes), "wall": (time.perf_counter() - started) / len(takes)}
+            share = {"load": load_seconds / len(takes), "wall": (time.perf_counter() - started) / len(takes)}
             stats = self.sampler.stats | {"computed_on": self.sampler.computed_on}
             return {
                 take.id: writer.commit(make_result(take, recording, stats, recording.timings | share))
@@ -108,14 +108,14 @@ class SamplerWorker:
             }
 
     def record(self, takes: list[Take], writers: list[TakeWriter], report: Report) -> list[Recording]:
-        """Generate block by block; what is made goes to the videos meanwhile."""
+        """Generate block by block; finished blocks are written to the videos meanwhile."""
         from longtake.platform.backbones.base import backbones
 
         spec = backbones.get(takes[0].backbone).spec
-        with ExitStack() as opened:
-            blocks = opened.enter_context(closing(self.sampler.generate_together(takes)))
+        with ExitStack() as stack:
+            blocks = stack.enter_context(closing(self.sampler.generate_together(takes)))
             recorders = [
-                opened.enter_context(TakeRecorder(take, writer, self.sampler.decoder(take), spec))
+                stack.enter_context(TakeRecorder(take, writer, self.sampler.decoder(take), spec))
                 for take, writer in zip(takes, writers, strict=True)
             ]
             for rows in blocks:
@@ -126,7 +126,7 @@ class SamplerWorker:
 
 
 def make_result(take: Take, recording: Recording, stats: dict[str, Any], timings: dict[str, float]) -> TakeResult:
-    """The record of a take; `stats` and `timings` are the sampler's and ours, in seconds."""
+    """The record of a take; `stats` comes from the sampler, `timings` (seconds) from this worker."""
     info, seconds = recording.info, {**stats.get("timings", {}), **timings}
     return TakeResult(
         take_id=take.id,

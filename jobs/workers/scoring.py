@@ -1,7 +1,7 @@
-"""Scores one finished take at a time under the suites that it still lacks, and keeps the scores in the store.
+"""Scores one finished take at a time under its missing suites and writes the scores to the store.
 
-A plain class; it never samples, and scoring again never does either. What cannot be scored is a reason in the record,
-not a failure: only a broken store, missing weights or a dead worker fail an item.
+A plain class that never generates video. If a metric has no value, the record holds the reason, and the item does not
+fail: only a broken store, missing weights or a dead worker fail an item.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ if TYPE_CHECKING:
     from longtake.platform.store.sweep import SweepStore
 
 
-GROUP = "vbench"  # what `longtake weights` calls all that published metrics need
+GROUP = "vbench"  # name of the weights of all published metrics in `longtake weights`
 
 
 class StorageDamage(LongtakeError):
-    """A committed file was found changed; the take was discarded and has to be made again."""
+    """A committed file has changed; the take was discarded and will be generated again."""
 
 
 class Scorer:
-    """What a process that scores keeps between videos: its networks, each loaded once, and the cache of results."""
+    """State of a scoring process between videos: its networks, each loaded once, and the cache of results."""
 
     def __init__(self, device: str, cache: Path | None):
         self.device, self.folder = device, cache
@@ -49,8 +49,8 @@ class Scorer:
         tell: Tell | None = None,
         earlier: Mapping[str, Kept] | None = None,
     ) -> dict[str, VideoScores]:
-        """Label -> scores; `earlier`: label -> results that are kept. Raises WeightsError when this process has other
-        weights than the entries say."""
+        """Label -> scores. `earlier`: label -> results to keep. Raises WeightsError if the weights of this process
+        differ from those of the entries."""
         from longtake.evaluators.model_pool import ModelPool
         from longtake.evaluators.scoring.scorer import score_video_suites
         from longtake.platform.store.score_cache import ScoreCache
@@ -64,7 +64,7 @@ class Scorer:
         return score_video_suites(path, entries, take, self.model_pool, cache, only, tell, earlier)
 
     def set_up(self) -> None:
-        """Raises SetupError where the GPU is not that scores should be computed on."""
+        """Raises SetupError if scores should be computed on a GPU and none is available."""
         from longtake.platform.process import set_up_computing
 
         set_up_computing()
@@ -72,20 +72,20 @@ class Scorer:
             import torch
 
             if not torch.cuda.is_available():
-                raise SetupError("workers.gpus_per_evaluator: this evaluator sees no GPU; set it to 0, or join a GPU")
+                raise SetupError("workers.gpus_per_evaluator: this evaluator has no GPU; set it to 0, or add a GPU")
 
     def check(self, entry: SuiteEntry) -> None:
         if entry.label not in self.checked and with_weights(entry).weights != entry.weights:
             raise WeightsError(
-                f"suites.{entry.label}: the weights here are not those that the sweep was planned with; "
-                "run longtake weights verify, or run the sweep again to score with these"
+                f"suites.{entry.label}: the weights on this machine differ from those of the sweep's plan; "
+                "run longtake weights verify, or run the sweep again to use them"
             )
         self.checked.add(entry.label)
 
 
 @dataclass(frozen=True)
 class ScoreItem:
-    """A made take to score under suites: all `metrics` (None), or one `part` of them in a `round` of several items."""
+    """A take to score under suites: all metrics (`metrics` is None), or one `part` of them in a `round` of items."""
 
     take: Take
     suites: tuple[SuiteEntry, ...]
@@ -99,63 +99,63 @@ class ScoreItem:
 
 
 class ScoreWorker:
-    """One item at a time; a part's scores are not stored, since they are no whole record."""
+    """Runs one item at a time. The scores of a part are not stored, since they are not a complete record."""
 
     def __init__(self, store: SweepStore, device: str = "cpu"):
         self.store = store
         self.scorer = Scorer(device, store.root.score_cache)
 
     def run(self, payload: ScoreItem, report: Report) -> dict[str, VideoScores]:
-        """Label -> scores, of the suites that the store has no current scores of."""
+        """Label -> scores, for the suites without current scores in the store."""
         take, store = payload.take, self.store
         missing = [entry for entry in payload.suites if current_scores(store, take, entry) is None]
         report({"done": 0, "total": 1, "unit": "video"})
         if not missing:
             return {}
         check_bytes(store, take)
-        found = {entry.label: scores for entry in missing if (scores := scores_before_renaming(store, take, entry))}
-        missing = [entry for entry in missing if entry.label not in found]
+        scores_by_label = {entry.label: scores for entry in missing if (scores := former_scores(store, take, entry))}
+        missing = [entry for entry in missing if entry.label not in scores_by_label]
         earlier = {entry.label: kept_scores(store, take, entry, self.scorer.device) for entry in missing}
         if missing:
-            video, say = store.video(take.id), partial(tell, report)
-            found |= self.scorer.score(video, missing, take, payload.metrics, say, earlier)
-        for scores in found.values() if payload.metrics is None else ():
+            video, say = store.video(take.id), partial(report_frames, report)
+            scores_by_label |= self.scorer.score(video, missing, take, payload.metrics, say, earlier)
+        for scores in scores_by_label.values() if payload.metrics is None else ():
             store.write_scores(take.id, scores)
-        return found
+        return scores_by_label
 
 
-def tell(report: Report, frames: int, total: int, metric: str) -> None:
+def report_frames(report: Report, frames: int, total: int, metric: str) -> None:
     report({"done": frames, "total": total, "unit": "frame", "stage": metric})
 
 
 def with_weights(entry: SuiteEntry, instead: str = "{}: [...]") -> SuiteEntry:
-    """The entry with the hashes of the weights that are here. Raises WeightsError, naming the command that brings what
-    is missing, and `instead`: how to choose fewer metrics."""
+    """The entry with the hashes of the local weights. Raises WeightsError, which names the command that gets missing
+    weights and, from `instead`, how to choose fewer metrics."""
     networks = entry.suite.networks()
     if not networks:
         return entry
     from longtake.evaluators.models.base import missing, weights_sha256
 
-    lacking = list(dict.fromkeys(line for name in networks for line in missing(name)))
-    if lacking:
-        told = summary(lacking, f"longtake weights pull {GROUP}")
-        raise WeightsError(f"{entry.label}: {told}; or score what can run: {instead.format(entry.suite.chosen_by)}")
-    found = [weights_sha256(name) for name in networks]
-    return replace(entry, weights={artefact: digest for part in found for artefact, digest in part.items()})
+    problems = list(dict.fromkeys(line for name in networks for line in missing(name)))
+    if problems:
+        problem = summary(problems, f"longtake weights pull {GROUP}")
+        raise WeightsError(f"{entry.label}: {problem}; or score fewer: {instead.format(entry.suite.chosen_by)}")
+    hashes = [weights_sha256(name) for name in networks]
+    return replace(entry, weights={artefact: digest for part in hashes for artefact, digest in part.items()})
 
 
-def summary(lacking: list[str], command: str) -> str:
-    """One line for many: what another command mends first, then all that one pull brings."""
-    pulled = [line for line in lacking if "longtake weights pull" in line]
-    others = [line for line in lacking if line not in pulled]
+def summary(problems: list[str], command: str) -> str:
+    """One line for all problems: one that another command fixes, or else the pull that fixes the rest."""
+    pulled = [line for line in problems if "longtake weights pull" in line]
+    others = [line for line in problems if line not in pulled]
     if others or len(pulled) == 1:
         return (others or pulled)[0]
-    return f"weights of {len(pulled)} networks are not there; run {command}"
+    return f"weights of {len(pulled)} networks are missing; run {command}"
 
 
 def current_scores(store: SweepStore, take: Take, entry: SuiteEntry, label: str | None = None) -> VideoScores | None:
-    """What the store has under the suite (or under another `label`), if it has every metric in its present version,
-    with these settings and weights."""
+    """The stored scores of the suite (or of another `label`) if they have every metric in its current version, with the
+    same settings and weights; else None."""
     from longtake.evaluators.scoring.records import is_current
 
     scores = store.scores(take.id, label or entry.label)
@@ -166,14 +166,14 @@ def current_scores(store: SweepStore, take: Take, entry: SuiteEntry, label: str 
     return replace(scores, suite=entry.label, versions=scores.versions | entry.stamp)
 
 
-def scores_before_renaming(store: SweepStore, take: Take, entry: SuiteEntry) -> VideoScores | None:
-    """What the store has under a former name of the suite, if it is whole."""
-    found = (current_scores(store, take, entry, label) for label in entry.former_labels)
-    return next((scores for scores in found if scores is not None), None)
+def former_scores(store: SweepStore, take: Take, entry: SuiteEntry) -> VideoScores | None:
+    """The complete scores stored under a former name of the suite, or None."""
+    former = (current_scores(store, take, entry, label) for label in entry.former_labels)
+    return next((scores for scores in former if scores is not None), None)
 
 
 def kept_scores(store: SweepStore, take: Take, entry: SuiteEntry, device: str) -> Kept:
-    """What of an earlier record of the suite is not computed again."""
+    """The results of an earlier record of the suite that need not be computed again."""
     from longtake.evaluators.scoring.records import kept
 
     records = (store.scores(take.id, label) for label in (entry.label, *entry.former_labels))
@@ -182,33 +182,33 @@ def kept_scores(store: SweepStore, take: Take, entry: SuiteEntry, device: str) -
 
 
 def context(store: SweepStore, take: Take) -> VideoContext:
-    """What is known of a made take's video. Raises StorageError."""
+    """The context of a finished take's video. Raises StorageError."""
     made = store.result(take.id)
     if made is None:
-        raise StorageError(f"take {take.id}: has scores but no record that can be read; run the sweep again")
+        raise StorageError(f"take {take.id}: has scores but no readable record; run the sweep again")
     return VideoContext(store.video(take.id), made.fps, made.width, made.height, made.num_frames).of_take(take)
 
 
 def check_bytes(store: SweepStore, take: Take) -> None:
-    """A video that is not what was committed is taken back before it is scored; decoding would not notice."""
+    """Discard a video that differs from the committed one and raise StorageDamage; decoding may not detect this."""
     if not store.verify(take):
         store.discard(take, "the video is not the one of its record")
-        raise StorageDamage(f"take {take.id}: its video changed on disk since it was made; it is made again")
+        raise StorageDamage(f"take {take.id}: the video on disk has changed; it will be generated again")
 
 
-def unscored(scores: VideoScores) -> dict[str, str]:
-    """Metric -> reason, of the metrics that have no value."""
+def missing_value_reasons(scores: VideoScores) -> dict[str, str]:
+    """Metric -> reason, for the metrics without a value."""
     return {name: scores.errors.get(name, "") for name, value in scores.metrics.items() if value is None}
 
 
 def metric_groups(entries: list[SuiteEntry], parts: int) -> list[tuple[str, ...]]:
-    """The names of the suites' metrics, dealt out to at most so many groups."""
+    """The names of the suites' metrics, divided into at most `parts` groups."""
     names = list(dict.fromkeys(metric.name for entry in entries for metric in entry.metrics.values()))
     return [group for start in range(parts) if (group := tuple(names[start::parts]))]
 
 
-def joined(parts: Iterable[dict[str, VideoScores]]) -> dict[str, VideoScores]:
-    """Label -> scores, of parts that each hold some of the metrics."""
+def join_parts(parts: Iterable[dict[str, VideoScores]]) -> dict[str, VideoScores]:
+    """Label -> scores, merged from parts that each hold some of the metrics."""
     whole: dict[str, VideoScores] = {}
     for part in parts:
         for label, scores in part.items():

@@ -1,8 +1,8 @@
-"""One stage of a pipeline: a thread that works on the items put into it, in order.
+"""One stage of a pipeline: a thread that processes its items in order.
 
-Invariants: at most two items wait, and `put` blocks until there is room. An error in the thread is raised unchanged by
+Invariants: at most two items wait; `put` blocks while the queue is full. An error in the thread is raised unchanged by
 the next `put`, or else at the end of the `with` block. If that block ends with another error, waiting items are
-dropped. The work never outlives the block. The thread belongs to the process and serves later stages of the same name,
+dropped. No work continues after the block. The thread belongs to the process and serves later stages of the same name,
 because cuDNN plans each shape of a convolution once per thread.
 """
 
@@ -19,19 +19,19 @@ from typing import Generic, TypeVar
 from longtake.platform.process import set_up_computing
 
 T = TypeVar("T")
-MOST_WAITING = 2
-MOST_THREADS = 64
-"""Of one name in a process: one for each take of a batch."""
+MAX_WAITING = 2
+MAX_THREADS = 64
+"""Maximum per name and process: one thread for each take of a batch."""
 
 
 @cache
 def threads(name: str) -> ThreadPoolExecutor:
-    """Threads of this name; an idle one is lent again before another is started."""
-    return ThreadPoolExecutor(MOST_THREADS, thread_name_prefix=name)
+    """Threads of this name; idle threads are reused."""
+    return ThreadPoolExecutor(MAX_THREADS, thread_name_prefix=name)
 
 
 class Stage(Generic[T]):
-    """Calls `work` on one item after the other, in a thread called `name`."""
+    """Calls `work` on one item after another, in a thread called `name`."""
 
     def __init__(self, name: str, work: Callable[[T], None]):
         self.name, self.work = name, work
@@ -51,9 +51,9 @@ class Stage(Generic[T]):
         return self
 
     def put(self, item: T) -> None:
-        """Append an item once there is room. If the thread has failed, raises its error and does not take the item."""
+        """Append an item once the queue has space. If the thread has failed, raises its error instead."""
         with self.changed:
-            self.changed.wait_for(lambda: self.stopped or len(self.waiting) < MOST_WAITING)
+            self.changed.wait_for(lambda: self.stopped or len(self.waiting) < MAX_WAITING)
             self.raise_error()
             self.waiting.append(item)
             self.changed.notify_all()
@@ -96,7 +96,7 @@ class Stage(Generic[T]):
             self.changed.notify_all()
 
     def has_next(self) -> bool:
-        """Wait for an item. False when there will be no more."""
+        """Wait for an item. Returns False if there will be no more."""
         with self.changed:
             self.changed.wait_for(lambda: bool(self.waiting) or self.ended)
             return bool(self.waiting)

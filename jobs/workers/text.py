@@ -1,8 +1,8 @@
 """Encodes the prompts of a sweep that are not in the cache, before anything is sampled: one worker per encoder.
 
-An encoder of 11 GB beside every sampler would cost more than the samplers. So prompts are encoded once, by a fleet of
-one, each kept in the cache as soon as it is made, and the fleet is closed before the next one opens. Where nothing is
-missing nothing starts. A failure here has no cause in a take and ends the run; running again resumes.
+An 11 GB encoder beside every sampler would need more memory than the samplers. A fleet of one worker therefore encodes
+each prompt once and caches it immediately; the fleet is closed before the next one opens. It starts only if prompts are
+missing. A failure is not caused by a take and ends the run; running again resumes.
 """
 
 from __future__ import annotations
@@ -41,14 +41,14 @@ def load_encoder(folder: Path, device: str) -> Any:
 
 @dataclass(frozen=True)
 class TextItem:
-    """A prompt to encode, and the encoder that reads it."""
+    """A prompt and its encoder."""
 
     source: TextSource
     prompt: str
 
 
 class TextWorker:
-    """One prompt at a time, into the cache; the encoder is loaded by the first and stays."""
+    """Encodes one prompt at a time into the cache. The first prompt loads the encoder, which stays loaded."""
 
     def __init__(self, texts: TextCache, device: str = "auto", load: LoadEncoder = load_encoder):
         self.texts, self.device, self.load = texts, device, load
@@ -56,7 +56,7 @@ class TextWorker:
         self.encoder: Any = None
 
     def run(self, payload: TextItem, report: Report) -> tuple[int, int]:
-        """The number of tokens that the prompt has, and the number of those that the encoder reads."""
+        """(number of tokens of the prompt, number of tokens that the encoder reads)"""
         source, prompt = payload.source, payload.prompt
         report({"done": 0, "total": 1, "unit": "prompt"})
         self.ensure_loaded(source)
@@ -81,19 +81,19 @@ def encode_prompts(
     device: str = "auto",
     load: LoadEncoder = load_encoder,
 ) -> int:
-    """Encode the takes' prompts that are not in the cache at `folder`; returns how many those were.
+    """Encode the takes' prompts that are not in the cache at `folder`; returns their number.
 
-    Raises Interrupted on a signal, ConfigError if no node has room for an encoder, and LongtakeError when one fails.
+    Raises Interrupted on a signal, ConfigError if an encoder fits on no node, and LongtakeError if one fails.
     """
     texts = TextCache(folder)
-    left = missing(texts, wanted(takes))
+    left = missing_prompts(texts, prompts_by_source(takes))
     for source, prompts in left.items():
         Encoding(source, prompts, texts, say).run(cluster, device, load)
     return sum(map(len, left.values()))
 
 
-def wanted(takes: Iterable[Take]) -> dict[TextSource, list[str]]:
-    """Per encoder, the prompts of the takes whose backbones read it, each once."""
+def prompts_by_source(takes: Iterable[Take]) -> dict[TextSource, list[str]]:
+    """Per encoder, the prompts of the takes whose backbones use it, each once."""
     from longtake.platform.backbones.base import backbones
 
     takes = list(takes)
@@ -106,8 +106,8 @@ def wanted(takes: Iterable[Take]) -> dict[TextSource, list[str]]:
     return {source: list(prompts) for source, prompts in by_source.items()}
 
 
-def missing(texts: TextCache, prompts: dict[TextSource, list[str]]) -> dict[TextSource, list[str]]:
-    """Those whose embedding is not there, or damaged; encoders without any are left out."""
+def missing_prompts(texts: TextCache, prompts: dict[TextSource, list[str]]) -> dict[TextSource, list[str]]:
+    """Prompts whose embedding is missing or damaged; encoders without any are left out."""
     left = {source: [one for one in all_ if not texts.has(source.sha256, one)] for source, all_ in prompts.items()}
     return {source: some for source, some in left.items() if some}
 
@@ -124,13 +124,13 @@ class Encoding:
     def run(self, cluster: Cluster, device: str, load: LoadEncoder) -> None:
         gpus = float(device != "cpu" and any(node.gpus >= 1 for node in cluster.nodes))
         group = Group(ENCODERS, partial(TextWorker, self.texts, device, load), 1, 1.0, gpus)
-        self.say(f"encoding {self.total} prompts with {self.source.folder}, once, into {self.texts.folder}")
+        self.say(f"encoding {self.total} prompts once with {self.source.folder}; cache: {self.texts.folder}")
         items = [Item(TextItem(self.source, prompt), label=prompt[:40]) for prompt in self.left]
         fleet = cluster.fleet([group])
         try:
-            run_until_done(self, [(ENCODERS, item) for item in items], fleet, cluster.stop, self.tell, self.say)
+            run_until_done(self, [(ENCODERS, item) for item in items], fleet, cluster.stop, self.progress, self.say)
         finally:
-            gc.collect()  # an inline worker's network goes now, not when the sampler already needs its memory
+            gc.collect()  # free an inline worker's network before the sampler needs the memory
         self.say(f"encoded {self.total} prompts in {time.monotonic() - self.started:.0f} s")
 
     @property
@@ -142,11 +142,11 @@ class Encoding:
         return self.total - len(self.left)
 
     @property
-    def how_far(self) -> str:
+    def progress_text(self) -> str:
         return f"{self.done} of {self.total} prompts encoded; run again to resume"
 
     def record_outcome(self, outcome: Outcome) -> list[Step]:
-        """Nothing follows from it; raises what ended an attempt."""
+        """Record the outcome; returns no next steps. Raises the error of a failed attempt."""
         prompt = outcome.item.payload.prompt
         if outcome.error is not None:
             raise self.failure(prompt, outcome.error)
@@ -157,8 +157,8 @@ class Encoding:
             self.say(f"note: prompt {prompt[:60]!r} has {tokens} tokens; the encoder reads the first {read}")
         return []
 
-    def tell(self) -> None:
-        """How far it is, now and then."""
+    def progress(self) -> None:
+        """Print the number of encoded prompts every SAY_SECONDS."""
         if time.monotonic() - self.said_at >= SAY_SECONDS:
             self.said_at = time.monotonic()
             self.say(f"encoded {self.done} of {self.total} prompts")
@@ -166,7 +166,7 @@ class Encoding:
     def check_kept(self, prompt: str) -> None:
         path = self.texts.path(self.source.sha256, prompt)
         if not path.is_file():
-            raise StorageError(f"{path}: written by a worker but not to be seen here; all nodes need one shared folder")
+            raise StorageError(f"{path}: written by a worker but not visible here; use a folder shared by all nodes")
 
     def failure(self, prompt: str, error: Exception) -> Exception:
         if isinstance(error, FINAL_ERRORS):
@@ -174,5 +174,5 @@ class Encoding:
         size = sum(path.stat().st_size for path in self.source.folder.glob("*.safetensors"))
         return LongtakeError(
             f"{self.source.folder}: encoding prompt {prompt[:60]!r} failed: {reason_of(error)}; "
-            f"its weights alone take {size / 1e9:.1f} GB of memory; run again to resume"
+            f"the weights of the encoder alone take {size / 1e9:.1f} GB of memory; run again to resume"
         )

@@ -42,9 +42,9 @@ class Stopwatch:
 
 
 class VideoPipeline:
-    """Put every block of latents inside its `with` block; when that ends, every frame is in the video.
+    """Call `put` for every block of latents inside the `with` statement; at its end every frame is in the video.
 
-    The decoder must return new arrays: the next block is decoded while they are encoded.
+    The decoder must return new arrays, since it decodes the next block while they are encoded.
     """
 
     def __init__(self, decoder: Decoder, video: VideoWriter):
@@ -55,18 +55,18 @@ class VideoPipeline:
 
     @property
     def timings(self) -> dict[str, float]:
-        """Seconds of work of each thread, and `wait`: how long the generating thread waited for them."""
+        """Busy seconds of each thread, and `wait`: seconds that the generating thread waited for them."""
         return {"decode": self.decode.seconds, "encode": self.encode.seconds, "wait": self.wait.seconds}
 
     def __enter__(self) -> VideoPipeline:
-        with ExitStack() as started:
-            started.enter_context(self.encoding)
-            started.enter_context(self.decoding)  # ends first, since it feeds the other
-            self.threads = started.pop_all()
+        with ExitStack() as stack:
+            stack.enter_context(self.encoding)
+            stack.enter_context(self.decoding)  # ends first, since it feeds the encode stage
+            self.threads = stack.pop_all()
         return self
 
     def put(self, latents_FCHW: Tensor) -> None:
-        """Hand over the next block once there is room. Raises the error of a failed thread."""
+        """Hand over the next block once the queue has space. Raises the error of a failed thread."""
         from longtake.platform.generation import handoff
 
         sent = handoff.send(latents_FCHW)

@@ -58,5 +58,5 @@ def test_a_newer_metric_is_not_current_and_the_others_are(record: VideoScores, m
 def test_a_name_that_two_metrics_share_is_two_metrics(record: VideoScores) -> None:
     """`imaging_quality` of the classical suite is computed otherwise than `vbench/imaging_quality`."""
     assert current(record, SuiteEntry("metrics", "v", {"metrics": ["imaging_quality"]})) == []
-    with pytest.raises(ConfigError, match="two of them are called 'imaging_quality'"):
+    with pytest.raises(ConfigError, match="two metrics are named 'imaging_quality'"):
         SuiteEntry("metrics", "v", {"metrics": ["imaging_quality", "vbench/imaging_quality"]}).open()

@@ -135,7 +135,7 @@ def test_mistakes_are_one_line_and_2(tmp_path: Path, capfd: pytest.CaptureFixtur
         (["oracle=avg-pool"], "oracle is the name of a control"),
         ([f"a={wan}", "a=avg-pool"], "two descriptors go by one name"),
         (["models:/longtake-embedder@best"], "needs a tracking store"),
-        (["--prompts", str(tmp_path / "empty")], "holds no prompt"),
+        (["--prompts", str(tmp_path / "empty")], "has no prompts"),
         (["--prompts", str(tmp_path / "strange")], "prompt 2: pocket prompt 'a cat'"),
         (["--prompts", str(tmp_path / "gone")], "there is no such file"),
         (["--base", "avg-pol"], "--base avg-pol: is not measured; did you mean 'avg-pool'"),

@@ -193,7 +193,7 @@ def test_progress_of_one_long_video_is_a_line(monkeypatch: pytest.MonkeyPatch) -
     [
         (("--set", "protocol=exact"), "the suite classical has no settings"),
         (("--vbench-out", "v.json"), "add --suite vbench-long"),
-        (("--suite", "metrics"), "--set.metrics: names no metric; give metrics=[NAME, ...]"),
+        (("--suite", "metrics"), "--set.metrics: has no metrics; give metrics=[NAME, ...]"),
         (("--suite", "metrics", "--set", "metrics=[chroma]"), "did you mean 'chroma_noise'"),
         (("--suite", "metrics", "--set", "metrics=[vbench/imaging_quality]"), "--set metrics=[...]"),  # no weights
         (("--suite", "vbench-long", "--set", "protocol"), "not of the form key=value"),

@@ -145,7 +145,7 @@ def test_a_sweep_is_compared_and_written(tmp_path: Path, capsys: pytest.CaptureF
     ("words", "told"),
     [
         (["--base", "rga"], "--base: .* has no method 'rga'; did you mean 'rag'"),
-        (["--metric", "hit"], "--metric: no take has a score 'hit'"),
+        (["--metric", "hit"], "--metric: no take has scores of 'hit'"),
     ],
 )
 def test_names_that_are_not_there_are_one_line(tmp_path, capsys, words, told):
@@ -160,4 +160,4 @@ def test_names_that_are_not_there_are_one_line(tmp_path, capsys, words, told):
 
 def test_folder_without_a_sweep_is_one_line(tmp_path, capsys):
     assert execute(["compare", str(tmp_path)]) == 2
-    assert "holds no sweep" in capsys.readouterr().err
+    assert "is not the folder of a sweep" in capsys.readouterr().err

@@ -121,8 +121,8 @@ def test_a_cell_that_was_not_made_at_every_length_is_said() -> None:
         show_lengths, ranks_of(scored("a", 30, "p", 0.5), scored("b", 30, "p", 0.4), scored("a", 60, "q", 0.5))
     )
     assert line_with(out, " b ").split() == ["pocket", "b", "2.00", "-", "2.00", "-", "-"]
-    assert "not made with the same cells" in out
-    assert "not made with the same prompts" in out
+    assert "the lengths have different cells" in out
+    assert "the lengths have different prompts" in out
 
 
 def test_drift_is_marked_where_its_interval_excludes_0() -> None:
@@ -133,7 +133,7 @@ def test_drift_is_marked_where_its_interval_excludes_0() -> None:
     assert "[-0.4, -0.2]" in slopes
     assert "+0.1 gain" in line_with(slopes, "rag ")
     assert line_with(slopes, "native").split()[-1] == "+0", "flickering does not drift: [0, 0] holds 0"
-    assert "2 prompts: an interval over fewer than 6 is too narrow; without any drift, all 2 point one way by" in out
+    assert "2 prompts: an interval over fewer than 6 is too narrow; without drift, all 2 have the same sign by" in out
     assert "in 1 of 2 cases" in out
 
 
@@ -160,7 +160,7 @@ def test_lower_is_better_turns_loss_and_gain_around() -> None:
 
 def test_a_narrow_terminal_names_what_does_not_fit() -> None:
     out = printed(show_drift, swapped(), RankFilter(seconds=30), width=40)
-    assert "not shown, for want of width, but in ranks.json: temporal_flickering" in unwrapped(out)
+    assert "hidden, terminal too narrow (see ranks.json): temporal_flickering" in unwrapped(out)
     assert max(len(line) for line in out.splitlines() if "[-0.4" in line) <= 40
 
 
@@ -202,8 +202,8 @@ def test_the_command_shows_all_and_filters(runs: Path, capfd: pytest.CaptureFixt
     ("words", "message"),
     [
         (["--rank-unit", "prompts"], "--rank-unit: unknown unit 'prompts'; did you mean 'prompt'? known: cell, prompt"),
-        (["--suite", "vbb"], "--suite: nothing is ranked under 'vbb'; did you mean 'vb'? known: vb"),
-        (["--length", "45"], "--length: nothing is ranked at 45 s; lengths in seconds: 30, 60"),
+        (["--suite", "vbb"], "--suite: no ranks for suite 'vbb'; did you mean 'vb'? known: vb"),
+        (["--length", "45"], "--length: no ranks at 45 s; known lengths in seconds: 30, 60"),
     ],
 )
 def test_what_is_not_there_is_one_line(

@@ -161,7 +161,7 @@ def test_missing_is_a_reason_and_not_zero(store: SweepStore, tmp_path: Path, cap
     assert why["random-memory", "coverage"] == "no known camera"
     assert float(found["random-memory", "memory_frames"]["mean"]) == 2.0
     lines = capfd.readouterr().out.splitlines()
-    assert "2 of 3 takes are made" in lines
+    assert "2 of 3 takes are done" in lines
     assert "-: no known camera: self-forcing/random-memory" in lines
     assert max(len(line) for line in lines if str(tmp_path) not in line) <= 120
 
@@ -223,21 +223,21 @@ def test_progress_is_told_when_it_takes_a_while(
     for made in takes:
         make(store, made, rag_trace())
     assert execute(["traces", str(store.folder)]) == 0
-    assert "takes are read" not in capfd.readouterr().out
+    assert "takes read" not in capfd.readouterr().out
     monkeypatch.setattr(job, "SHOW_SECONDS", 0.0)
     assert execute(["traces", str(store.folder)]) == 0
-    assert "traces: 1 of 2 takes are read" in capfd.readouterr().out
+    assert "traces: 1 of 2 takes read" in capfd.readouterr().out
 
 
 def test_a_folder_without_a_made_sweep_is_one_line_and_2(
     store: SweepStore, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     assert execute(["traces", str(tmp_path / "none")]) == 2
-    assert "holds no sweep" in one_line(capfd)
+    assert "is not the folder of a sweep" in one_line(capfd)
     assert not (tmp_path / "none").exists()
     store.write_plan("", [take()])
     assert execute(["traces", str(store.folder)]) == 2
-    assert "none of its 1 takes is made" in one_line(capfd)
+    assert "none of its 1 takes is done" in one_line(capfd)
 
 
 @pytest.mark.parametrize(
@@ -265,7 +265,7 @@ def test_a_damaged_trace_is_one_line_and_5(
     line = one_line(capfd)
     assert told in line
     assert only.id in line
-    assert "the next run makes it again" in line
+    assert "run the sweep again" in line
 
 
 def test_a_csv_that_cannot_be_written_is_one_line_and_5(store: SweepStore, capfd: pytest.CaptureFixture[str]) -> None:

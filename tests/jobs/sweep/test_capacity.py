@@ -27,7 +27,7 @@ def test_a_shelf_takes_whole_entries() -> None:
         "gpu": GIB,
         "host": 3 * HALF,
     }
-    with pytest.raises(ConfigError, match=r"a bank of 3.0 GiB exceeds the available room by 512.0 MiB"):
+    with pytest.raises(ConfigError, match=r"a bank of 3.0 GiB exceeds the available capacity by 512.0 MiB"):
         allocate(Need(6, HALF), BankCapacity(gpu_gib=1.2, host_gib=1.7), on_gpu=True)
 
 
@@ -37,26 +37,26 @@ def test_no_bank_needs_no_room() -> None:
 
 def test_more_than_the_machine_has_is_refused() -> None:
     check_machine({"host": 10**6}, 2, None)
-    with pytest.raises(ConfigError, match=r"the banks of 2 samplers: 2000000.0 GiB of host memory, this machine has"):
+    with pytest.raises(ConfigError, match=r"the banks of 2 samplers need 2000000.0 GiB of host memory; "):
         check_machine({"host": 10**6 * GIB}, 2, None)
 
 
 def test_more_than_the_disk_has_free_is_refused(tmp_path: pytest.TempPathFactory) -> None:
     folder = f"{tmp_path}/not/yet/there"
     check_machine({"disk": 10**6}, 1, folder)
-    with pytest.raises(ConfigError, match=r"workers.bank.disk: a bank: 1000000.0 GiB, .*there has .* free; free some"):
+    with pytest.raises(ConfigError, match=r"bank.disk: the banks of a sampler need 1000000.0 GiB; .*there has .* free"):
         check_machine({"disk": 10**6 * GIB}, 1, folder)
     assert free_bytes(None) == float("inf")
 
 
 def test_too_little_room_says_how_much_and_what_to_do() -> None:
-    with pytest.raises(ConfigError, match=r"254.0 GiB exceeds the available room by 230.0 GiB; name workers.bank.disk"):
+    with pytest.raises(ConfigError, match=r"254.0 GiB exceeds the available capacity by 230.0 GiB; set"):
         allocate(Need(508, HALF), BankCapacity(host_gib=24), on_gpu=False)
 
 
 def test_a_limit_that_the_sweep_does_not_say_is_named() -> None:
     with pytest.raises(
-        ConfigError, match=r"3.0 GiB exceeds the available room by 1.0 GiB \(host_gib: 2, half of it\); name"
+        ConfigError, match=r"3.0 GiB exceeds the available capacity by 1.0 GiB \(host_gib: 2, half of it\); set"
     ):
         allocate(Need(6, HALF), BankCapacity(host_gib=2), on_gpu=False, host_limit="host_gib: 2, half of it")
 

@@ -35,13 +35,13 @@ def test_a_sampler_asks_for_the_gpus_that_it_computes_on(
 
 
 def test_too_few_gpus_for_the_devices_named(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"workers.gpus_per_sampler: 1 is too few for the devices named; 2 or auto"):
+    with pytest.raises(ConfigError, match=r"workers.gpus_per_sampler: 1 is too few for the devices; set 2 or auto"):
         expand(tiny.write_sweep(tmp_path), ["workers={gpus_per_sampler: 1, decode_device: 'cuda:1'}"])
 
 
 def test_more_gpus_than_the_machine_has_are_refused_before_anything_runs(tmp_path: Path) -> None:
     grid = expand(tiny.write_sweep(tmp_path), ["workers.gpus_per_sampler=64"])
-    with pytest.raises(ConfigError, match=r"workers.gpus_per_sampler: 64 wanted, this machine has \d+ CUDA devices"):
+    with pytest.raises(ConfigError, match=r"workers.gpus_per_sampler: a sampler needs 64; this machine has \d+ CUDA"):
         check_gpus(grid)
 
 
@@ -57,7 +57,7 @@ def test_the_disk_of_a_bank_is_one_place_for_all_workers(tmp_path: Path, monkeyp
 
 
 def test_the_backbones_own_window_is_one_take_under_any_spelling(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="'native' and 'same' come to the same parameters"):
+    with pytest.raises(ConfigError, match="'native' and 'same' have the same parameters"):
         expand(tiny.write_sweep(tmp_path), ["methods=[native, {native: {window: 12, sink: 1}, as: same}]"])
 
 

@@ -120,7 +120,7 @@ def test_takes_that_fail_together_go_on_alone_and_only_the_one_at_fault_is_set_a
     assert store.failures() == {broken.id: [Failure("making", "RuntimeError: no bricks")] * 3}
     assert (store.attempts(broken.id), store.attempts(sound.id)) == (4, 2)
     assert store.done_ids() == {sound.id}
-    assert "2 takes go on one by one after RuntimeError: no bricks" in capfd.readouterr().out
+    assert "retrying 2 takes one at a time after RuntimeError: no bricks" in capfd.readouterr().out
 
 
 def test_a_take_that_diverges_is_set_aside_and_ends_nothing_else(

@@ -200,7 +200,7 @@ def cut(path):
 def test_a_damaged_video_is_taken_back_before_scoring(made, damage):
     store, take = made
     damage(store.video(take.id))
-    with pytest.raises(StorageDamage, match="changed on disk"):
+    with pytest.raises(StorageDamage, match="on disk has changed"):
         score(store, take)
     assert not store.is_done(take)
 

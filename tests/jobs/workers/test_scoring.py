@@ -66,7 +66,7 @@ def test_a_sweep_may_name_metrics_itself(tmp_path: Path) -> None:
 
 def test_chosen_metrics_of_published_networks_need_their_weights(tmp_path: Path) -> None:
     chosen = "suites=[{metrics: [vbench/imaging_quality], as: mine}]"
-    with pytest.raises(WeightsError, match=r"mine: .*longtake weights pull .*what can run: metrics: \[...\]"):
+    with pytest.raises(WeightsError, match=r"mine: .*longtake weights pull .*or score fewer: metrics: \[...\]"):
         expand(tiny.write_sweep(tmp_path), [chosen])
 
 
@@ -96,10 +96,10 @@ def test_other_settings_under_the_same_label_are_scored_again(tmp_path: Path) ->
             "suites.mine: unknown metric 'chroma_noize'; did you mean 'chroma_noise'",
         ),
         ("{metrics: [chroma_noise]}", "need a label; write {metrics: [NAME, ...], as: LABEL}"),
-        ("{metrics: [], as: mine}", "suites.mine: names no metric; give metrics=[NAME, ...]"),
-        ("metrics", "suites.metrics: names no metric; give metrics=[NAME, ...]"),
-        ("{metrics: [imaging_quality, vbench/imaging_quality], as: mine}", "two of them are called 'imaging_quality'"),
-        ("{vbench-long: {dimensions: [temporal_flickering], compat: [mean-over-clips]}}", "is of folders"),
+        ("{metrics: [], as: mine}", "suites.mine: has no metrics; give metrics=[NAME, ...]"),
+        ("metrics", "suites.metrics: has no metrics; give metrics=[NAME, ...]"),
+        ("{metrics: [imaging_quality, vbench/imaging_quality], as: mine}", "two metrics are named 'imaging_quality'"),
+        ("{vbench-long: {dimensions: [temporal_flickering], compat: [mean-over-clips]}}", "only for folders"),
     ],
 )
 def test_a_wrong_suite_is_one_line(tmp_path: Path, suite: str, told: str) -> None:

@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 import pytest
 import torch
 
-from longtake.jobs.workers.text import encode_prompts, load_encoder, missing, wanted
+from longtake.jobs.workers.text import encode_prompts, load_encoder, missing_prompts, prompts_by_source
 from longtake.platform.backbones.base import BackboneSpec, backbones
 from longtake.platform.errors import Interrupted, LongtakeError, StorageError, WeightsError
 from longtake.platform.models.text.encoder import TextEncoder
@@ -96,9 +96,9 @@ class Loads:
 
 def test_prompts_are_counted_once_per_encoder(source: TextSource) -> None:
     mixed = takes(DUSK, RAIN) + takes(RAIN, backbone="tiny-text-too") + takes("noon", backbone="tiny")
-    assert wanted(mixed) == {source: [DUSK, RAIN]}
+    assert prompts_by_source(mixed) == {source: [DUSK, RAIN]}
     TinyTextToo.source = dataclasses.replace(source, sha256="cd" * 32)
-    assert wanted(mixed) == {source: [DUSK, RAIN], TinyTextToo.source: [RAIN]}
+    assert prompts_by_source(mixed) == {source: [DUSK, RAIN], TinyTextToo.source: [RAIN]}
 
 
 def test_what_is_missing_is_encoded_and_then_nothing_is(source: TextSource, texts: TextCache, cluster: Cluster) -> None:
@@ -107,9 +107,9 @@ def test_what_is_missing_is_encoded_and_then_nothing_is(source: TextSource, text
     assert encode_prompts(takes(DUSK, RAIN), texts.folder, cluster, said, load=loads) == 1
     for prompt in (DUSK, RAIN):
         assert torch.equal(texts.get(source.sha256, prompt), TextEncoder(source.folder)(prompt))
-    assert missing(texts, {source: [DUSK, RAIN, "noon"]}) == {source: ["noon"]}
+    assert missing_prompts(texts, {source: [DUSK, RAIN, "noon"]}) == {source: ["noon"]}
     assert loads.folders == [source.folder] * 2
-    assert said[0] == f"encoding 1 prompts with {source.folder}, once, into {texts.folder}"
+    assert said[0] == f"encoding 1 prompts once with {source.folder}; cache: {texts.folder}"
     said.clear()
     assert encode_prompts(takes(DUSK, RAIN), texts.folder, cluster, said, load=loads) == 0
     assert encode_prompts(takes("noon", backbone="tiny"), texts.folder, cluster, said, load=loads) == 0
@@ -153,8 +153,8 @@ def test_a_failure_ends_the_run_in_one_line_and_keeps_what_was_made(
     with pytest.raises(LongtakeError) as caught:
         encode_prompts(takes(DUSK, RAIN), texts.folder, cluster, Said(), load=Loads(run_out))
     assert "wan-text: encoding prompt 'boats glide" in str(caught.value)
-    assert "RuntimeError: CUDA out of memory; its weights alone take 0.0 GB" in str(caught.value)
-    assert missing(texts, wanted(takes(DUSK, RAIN))) == {source: [RAIN]}
+    assert "RuntimeError: CUDA out of memory; the weights of the encoder alone take 0.0 GB" in str(caught.value)
+    assert missing_prompts(texts, prompts_by_source(takes(DUSK, RAIN))) == {source: [RAIN]}
     assert encode_prompts(takes(DUSK, RAIN), texts.folder, cluster, Said()) == 1
 
 
@@ -177,7 +177,7 @@ def test_a_signal_stops_between_prompts_and_a_later_run_goes_on(
     loads = Loads(lambda prompt: os.kill(os.getpid(), signal.SIGTERM) if prompt == RAIN else None)
     with pytest.raises(Interrupted, match="stopped: 2 of 3 prompts encoded; run again to resume"):
         encode_prompts(takes(DUSK, RAIN, "noon"), texts.folder, cluster, Said(), load=loads)
-    assert missing(texts, wanted(takes(DUSK, RAIN, "noon"))) == {source: ["noon"]}
+    assert missing_prompts(texts, prompts_by_source(takes(DUSK, RAIN, "noon"))) == {source: ["noon"]}
     with connect("inline") as again:
         assert encode_prompts(takes(DUSK, RAIN, "noon"), texts.folder, again, Said()) == 1
 

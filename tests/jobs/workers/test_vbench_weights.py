@@ -80,7 +80,7 @@ def test_a_worker_with_other_weights_than_were_planned_scores_nothing(weights: P
     planned = with_weights(SuiteEntry("vbench-long", "vbench-long", {"dimensions": ["motion_smoothness"]}))
     assert set(planned.weights) == {"amt-s"}
     elsewhere = replace(planned, weights={"amt-s": "0" * 64})
-    with pytest.raises(WeightsError, match="not those that the sweep was planned with"):
+    with pytest.raises(WeightsError, match="differ from those of the sweep"):
         Scorer("cpu", None).score(folder / "pocket.mp4", [elsewhere])
 
 

@@ -17,7 +17,7 @@ import torch
 
 from longtake.jobs.sweep.grid import expand
 from longtake.jobs.workers.sampling import MakeItem, SamplerWorker
-from longtake.jobs.workers.stage import MOST_WAITING, Stage
+from longtake.jobs.workers.stage import MAX_WAITING, Stage
 from longtake.jobs.workers.video_pipeline import VideoPipeline
 from longtake.platform.errors import VideoError, WeightsError
 from longtake.platform.generation.sampler import BlockOutput, Sampler
@@ -144,7 +144,7 @@ def test_the_queues_are_short(tmp_path: Path) -> None:
     def look(done: int) -> None:
         nonlocal most_decoded, most_brought
         if done < 10:
-            until(lambda: brought - done == 2 * MOST_WAITING + 2)  # both queues fill up
+            until(lambda: brought - done == 2 * MAX_WAITING + 2)  # both queues fill up
         time.sleep(0.005)
         most_decoded, most_brought = max(most_decoded, len(decoder.seen) - done), max(most_brought, brought - done)
 
@@ -152,8 +152,8 @@ def test_the_queues_are_short(tmp_path: Path) -> None:
         for level in range(20):
             pipeline.put(block(level))
             brought = level + 1
-    assert most_decoded == MOST_WAITING + 2
-    assert most_brought == 2 * MOST_WAITING + 2
+    assert most_decoded == MAX_WAITING + 2
+    assert most_brought == 2 * MAX_WAITING + 2
 
 
 def test_blocks_may_have_no_frames_yet(tmp_path: Path) -> None:
@@ -175,7 +175,7 @@ def test_a_failed_decoder_stops_the_generation_and_is_raised_once(tmp_path: Path
         for level in range(1000):
             pipeline.put(block(level))
             brought += 1
-    assert brought <= 5 + MOST_WAITING + 2
+    assert brought <= 5 + MAX_WAITING + 2
     assert no_stage_is_at_work()
     assert not list(tmp_path.iterdir())
 
@@ -185,12 +185,12 @@ def test_a_failed_encoder_frees_a_decoder_that_waits_for_room(tmp_path: Path) ->
     brought = 0
     decoder = Wide(0)
     failed = pytest.raises(VideoError, match="expected uint8")
-    video = WatchedWriter(tmp_path, lambda done: until(lambda: len(decoder.seen) == MOST_WAITING + 2))
+    video = WatchedWriter(tmp_path, lambda done: until(lambda: len(decoder.seen) == MAX_WAITING + 2))
     with failed as caught, video, VideoPipeline(decoder, video) as pipeline:
         for level in range(1000):
             pipeline.put(block(level))
             brought += 1
-    assert brought <= 2 * MOST_WAITING + 3
+    assert brought <= 2 * MAX_WAITING + 3
     assert decoder.seen == [0, 1, 2, 3]
     assert no_stage_is_at_work()
     assert caught.value.__context__ is None
@@ -239,7 +239,7 @@ def test_an_interrupt_reaches_a_generation_that_waits(tmp_path: Path, blocks: in
     with pytest.raises(KeyboardInterrupt), writer(tmp_path) as video, VideoPipeline(decoder, video) as pipeline:
         for level in range(blocks):
             pipeline.put(block(level))
-            if level == MOST_WAITING:
+            if level == MAX_WAITING:
                 threading.Timer(0.05, ready.set).start()  # by then this thread most likely waits
     thread.join()
     assert decoder.seen in ([0], [])
