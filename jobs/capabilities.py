@@ -1,6 +1,6 @@
-"""What can run here: every dimension of every suite and every backbone, with what it lacks and the command for that.
+"""Which suites and backbones can run on this machine: what each dimension and backbone still needs, and the command.
 
-Nothing is loaded: packages are looked up by name, weights by their records.
+Loads no model: looks up packages by name and weights by their manifests.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ WAN = "wan"
 
 @dataclass(frozen=True)
 class Capability:
-    """`missing`: one line for each thing that is missing, with its command; none: it can run."""
+    """A dimension or backbone. `missing`: one line per missing part, with its command; empty if it can run."""
 
     group: str
     name: str
@@ -29,7 +29,7 @@ class Capability:
 
 
 def dimensions() -> Iterator[Capability]:
-    """A row for each metric of each suite, and for what a variant of the suite changes."""
+    """Yields one row per metric of each suite, and one per metric whose networks differ in a variant of the suite."""
     from longtake.evaluators.base import suites
 
     for name in suites.names():
@@ -49,35 +49,35 @@ def dimension(group: str, metric: Metric) -> Capability:
 
 
 def backbones() -> Iterator[Capability]:
-    """A row for each backbone: the packages that its weights are read with, and the weights themselves."""
+    """Yields one row per backbone, which needs its weights and the packages that read them."""
     from longtake.platform.backbones.base import backbones as known
 
     for name in known.names():
-        user, missing = known.get(name), list[str]()
-        if user.artefacts():
-            missing += [f"{one} is not installed; run pip install 'longtake[{WAN}]'" for one in uninstalled(WAN)]
+        backbone, missing = known.get(name), list[str]()
+        if backbone.artefacts():
+            missing += [f"{name} is not installed; run pip install '.[{WAN}]'" for name in missing_requirements(WAN)]
         try:
-            user.fingerprint()
+            backbone.fingerprint()
         except WeightsError as error:
             missing.append(short(str(error)))
         yield Capability("backbones", name, tuple(missing))
 
 
-def uninstalled(extra: str = "") -> list[str]:
-    """What longtake declares, for an extra or for all, and is not installed."""
-    return [name for name in declared(extra) if not is_installed(name)]
+def missing_requirements(extra: str = "") -> list[str]:
+    """The missing requirements of an extra of longtake, or of longtake itself."""
+    return [name for name in requirements_of(extra) if not is_installed(name)]
 
 
-def declared(extra: str = "") -> list[str]:
-    """Names of distributions that an extra of longtake asks for; no extra: that it always needs."""
-    found = []
+def requirements_of(extra: str = "") -> list[str]:
+    """Names of the distributions that an extra of longtake requires; without an extra, those that longtake requires."""
+    names = []
     for line in requires("longtake") or []:
-        wanted, _, marker = line.partition(";")
-        named = re.search(r"""extra == ["']([\w-]+)["']""", marker)
-        name = re.match(r"[\w.-]+", wanted)
-        if name and (named[1] if named else "") == extra:
-            found.append(name[0])
-    return found
+        requirement, _, marker = line.partition(";")
+        extra_match = re.search(r"""extra == ["']([\w-]+)["']""", marker)
+        name = re.match(r"[\w.-]+", requirement)
+        if name and (extra_match[1] if extra_match else "") == extra:
+            names.append(name[0])
+    return names
 
 
 def is_installed(name: str) -> bool:
@@ -89,7 +89,7 @@ def is_installed(name: str) -> bool:
 
 
 def short(line: str) -> str:
-    """A message without the folder of weights, which is shown once."""
+    """The message without the path of the weights folder, which the report shows once."""
     from longtake.platform.weights.artefacts import weights_root
 
     return line.replace(f"{weights_root()}/", "").replace(f"{weights_root()}: ", "")

@@ -351,7 +351,7 @@ def execute(arguments: list[str]) -> int:
         package = (error.name or "").partition(".")[0]
         if package not in EXTRAS:
             return fail(internal_error(error), 1)
-        return fail(f"{package} is not installed; run pip install 'longtake[{EXTRAS[package]}]'", 2)
+        return fail(f"{package} is not installed; run pip install '.[{EXTRAS[package]}]'", 2)
     except Exception as error:
         if type(error).__name__ == "NoArgsIsHelpError":
             print(error)

@@ -1,4 +1,4 @@
-"""`longtake dashboard [RUNS]`: opens the port, says where the page is, serves it until it is stopped. Keeps nothing."""
+"""`longtake dashboard [RUNS]`: opens a port, prints the address and serves the page until Ctrl-C. Stores nothing."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ PORTS_TRIED = 100
 
 
 def dashboard(runs: Path, host: str, port: int, token: str | None, browse: bool) -> int:
-    """The whole job; 0 when it was stopped. Raises ConfigError for a folder or an address that cannot be used."""
+    """Runs the whole job; returns 0 on Ctrl-C. Raises ConfigError for an unusable folder or address."""
     if not is_loopback(host) and token is None:
         token = secrets.token_urlsafe(24)
     if token is not None:
@@ -29,8 +29,8 @@ def dashboard(runs: Path, host: str, port: int, token: str | None, browse: bool)
             application = make_app(runs, token, f"longtake-{bound}", ending)
             url = address(host, bound, token)
             if port not in (0, bound):
-                print(f"port {port} is taken, so it is {bound}")
-            print(f"dashboard of {runs}: {url} (Ctrl-C ends it)", flush=True)
+                print(f"port {port} is in use; using port {bound}")
+            print(f"dashboard of {runs}: {url} (press Ctrl-C to stop)", flush=True)
             if browse:
                 import webbrowser
 
@@ -43,23 +43,23 @@ def dashboard(runs: Path, host: str, port: int, token: str | None, browse: bool)
 
 def check_token(token: str) -> None:
     if len(token) < 16 or not all(char.isascii() and (char.isalnum() or char in "-_") for char in token):
-        raise ConfigError("--token: is too weak; give at least 16 of a-z, A-Z, 0-9, '-' and '_', or leave it out")
+        raise ConfigError("--token: too weak; use at least 16 characters from a-z, A-Z, 0-9, '-' and '_', or omit it")
 
 
 def open_port(host: str, port: int) -> socket.socket:
-    """A listening socket at the port or, if that is taken, at the next free one. Raises ConfigError."""
+    """A socket that listens on the port, or on the next free one if that is in use. Raises ConfigError."""
     last = min(65535, port + PORTS_TRIED - 1) if port else 0
     for candidate in range(port, last + 1):
         try:
-            return listening(host, candidate)
+            return listening_socket(host, candidate)
         except OSError as error:
             if error.errno != errno.EADDRINUSE:
                 reason = error.strerror or str(error)
-                raise ConfigError(f"--host {host} --port {candidate}: cannot be used: {reason}") from error
-    raise ConfigError(f"--port {port}: this port and the {last - port} after it are taken; give another one")
+                raise ConfigError(f"--host {host} --port {candidate}: unusable: {reason}; choose another") from error
+    raise ConfigError(f"--port {port}: it and the next {last - port} ports are in use; choose another port")
 
 
-def listening(host: str, port: int) -> socket.socket:
+def listening_socket(host: str, port: int) -> socket.socket:
     family, kind, protocol, _, place = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
     sock = socket.socket(family, kind, protocol)
     try:
@@ -73,6 +73,6 @@ def listening(host: str, port: int) -> socket.socket:
 
 
 def address(host: str, port: int, token: str | None) -> str:
-    """What to open; an address of all interfaces is shown as this machine's name."""
+    """The URL to open; if the host means all interfaces, the URL has this machine's name."""
     name = socket.gethostname() if host in ("0.0.0.0", "::") else f"[{host}]" if ":" in host else host
     return f"http://{name}:{port}/" + (f"?token={token}" if token is not None else "")

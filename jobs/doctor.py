@@ -1,7 +1,7 @@
-"""`longtake doctor`: what this machine has, what can run on it, and the command for each thing that is missing.
+"""`longtake doctor`: checks what is installed and what can run here, and prints a command for each missing part.
 
-Looks and does not touch: nothing is fetched, loaded or written. Ends with 1 when the core cannot run; an extra or
-weights that are missing are no fault.
+Read-only: downloads, loads and writes nothing. Returns 1 if the core cannot run; missing extras and missing weights are
+not faults.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from longtake.jobs.capabilities import Capability, backbones, declared, dimensions, uninstalled
+from longtake.jobs.capabilities import Capability, backbones, dimensions, missing_requirements, requirements_of
 
 if TYPE_CHECKING:
     from rich.console import Console
 
 OLDEST_PYTHON = (3, 11)
-LEAST_FREE = 1_000_000_000  # bytes; a video of 240 s has 5 to 32 MB, a sweep some hundreds of them
+LEAST_FREE = 1_000_000_000  # bytes; a 240 s video takes 5 to 32 MB, and a sweep makes hundreds
 EXTRAS = {
     "wan": "backbones of the Wan family",
     "vbench": "suite vbench-long",
@@ -35,10 +35,10 @@ ENCODER = "libx264"
 
 @dataclass(frozen=True)
 class Finding:
-    """`remedy`: what to do where something is missing. Only a `core` one without which nothing runs is a fault."""
+    """The `state` of one part. `remedy`: how to fix it, if needed. Only a `core` part can be a fault."""
 
     what: str
-    told: str
+    state: str
     remedy: str = ""
     core: bool = False
 
@@ -48,26 +48,26 @@ class Finding:
 
 
 def doctor(output: str, console: Console) -> int:
-    found = [*core(), *places(output), *extras()]
-    able = [*dimensions(), *backbones()]
-    console.print(findings_table(found))
-    console.print(capabilities_table(able))
-    faults = [one for one in found if one.is_fault]
-    told = "the core is fine" if not faults else f"{len(faults)} to mend: {', '.join(one.what for one in faults)}"
-    can = sum(not one.missing for one in able)
-    console.print(f"{told}; {can} of {len(able)} dimensions and backbones can run", soft_wrap=True)
+    findings = [*core(), *places(output), *extras()]
+    capabilities = [*dimensions(), *backbones()]
+    console.print(findings_table(findings))
+    console.print(capabilities_table(capabilities))
+    faults = [finding for finding in findings if finding.is_fault]
+    verdict = "the core is fine" if not faults else f"{len(faults)} to fix: {', '.join(fault.what for fault in faults)}"
+    runnable = sum(not capability.missing for capability in capabilities)
+    console.print(f"{verdict}; {runnable} of {len(capabilities)} dimensions and backbones can run", soft_wrap=True)
     return 1 if faults else 0
 
 
 def core() -> Iterator[Finding]:
-    """What every run needs, and what it computes on."""
+    """Yields the requirements of every run, and the devices."""
     python = ".".join(map(str, sys.version_info[:3]))
     oldest = ".".join(map(str, OLDEST_PYTHON))
     yield Finding("python", python, "" if sys.version_info >= OLDEST_PYTHON else f"install {oldest} or newer", True)
-    missing = uninstalled()
-    there = len(declared()) - len(missing)
-    remedy = f"{', '.join(missing)} not installed; run pip install longtake" if missing else ""
-    yield Finding("packages", f"{there} of {len(declared())}", remedy, True)
+    missing = missing_requirements()
+    installed = len(requirements_of()) - len(missing)
+    remedy = f"{', '.join(missing)} not installed; run pip install . in the checkout" if missing else ""
+    yield Finding("packages", f"{installed} of {len(requirements_of())}", remedy, True)
     if "torch" not in missing:
         yield Finding("torch", f"{version('torch')}, {devices()}")
     if "ray" not in missing:
@@ -77,13 +77,13 @@ def core() -> Iterator[Finding]:
 
 
 def devices() -> str:
-    """'2 GPUs: NVIDIA H100 80GB HBM3, ...' or what computes where there is none."""
+    """'2 GPUs: NVIDIA H100 80GB HBM3, ...', or the number of CPU cores."""
     import torch
 
     if not torch.cuda.is_available():
-        return f"no GPU: computes on {os.cpu_count()} CPU cores"
+        return f"no GPU; using {os.cpu_count()} CPU cores"
     count = torch.cuda.device_count()
-    names = ", ".join(dict.fromkeys(torch.cuda.get_device_name(one) for one in range(count)))
+    names = ", ".join(dict.fromkeys(torch.cuda.get_device_name(index) for index in range(count)))
     return f"{count} GPU{'s' if count > 1 else ''}: {names}"
 
 
@@ -98,62 +98,62 @@ def video() -> Finding:
 
 
 def places(output: str) -> Iterator[Finding]:
-    """Where results and weights go: how much room there is, and whether they may be written."""
+    """Yields the folders of results and weights: their free space, and whether they are writable."""
     from longtake.platform.weights.artefacts import weights_root
 
     if "://" in output:
-        yield Finding("output", f"{output}: no local folder, not looked at")
+        yield Finding("output", f"{output}: not checked, since it is not a local folder")
     else:
-        yield place("output", Path(output).absolute(), "name another one: output=FOLDER", True)
-    yield place("weights", weights_root(), "name another one: LONGTAKE_WEIGHTS=FOLDER", False)
+        yield place("output", Path(output).absolute(), "choose another folder: output=FOLDER", True)
+    yield place("weights", weights_root(), "choose another folder: LONGTAKE_WEIGHTS=FOLDER", False)
 
 
 def place(what: str, folder: Path, remedy: str, is_core: bool) -> Finding:
-    there = next(one for one in (folder, *folder.parents) if one.exists())
-    free = shutil.disk_usage(there).free
-    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
-        return Finding(what, f"{folder}: cannot be written", remedy, is_core)
-    told = f"{folder}: {free / 1e9:.1f} GB free"
-    return Finding(what, told, "" if free >= LEAST_FREE else f"free some space, or {remedy}", is_core)
+    existing = next(path for path in (folder, *folder.parents) if path.exists())
+    free = shutil.disk_usage(existing).free
+    if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
+        return Finding(what, f"{folder}: not writable", remedy, is_core)
+    state = f"{folder}: {free / 1e9:.1f} GB free"
+    return Finding(what, state, "" if free >= LEAST_FREE else f"free some space, or {remedy}", is_core)
 
 
 def extras() -> Iterator[Finding]:
     for extra, purpose in EXTRAS.items():
-        missing = uninstalled(extra)
-        told = f"{purpose}: {'no ' + ', '.join(missing) if missing else 'installed'}"
-        yield Finding(f"[{extra}]", told, f"pip install 'longtake[{extra}]'" if missing else "")
+        missing = missing_requirements(extra)
+        state = f"{purpose}: {', '.join(missing) + ' not installed' if missing else 'installed'}"
+        yield Finding(f"[{extra}]", state, f"pip install '.[{extra}]'" if missing else "")
 
 
-def findings_table(found: list[Finding]) -> object:
+def findings_table(findings: list[Finding]) -> object:
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
-    for name in ("here", "", "to do"):
-        table.add_column(name, overflow="fold", no_wrap=name == "here")
-    for one in found:
-        table.add_row(plain(one.what), plain(one.told), plain(one.remedy))
+    for name in ("part", "state", "to do"):
+        table.add_column(name, overflow="fold", no_wrap=name == "part")
+    for finding in findings:
+        table.add_row(plain(finding.what), plain(finding.state), plain(finding.remedy))
     return table
 
 
-def capabilities_table(able: list[Capability]) -> object:
-    """A row for each dimension and backbone; one for a group of which all can run."""
+def capabilities_table(capabilities: list[Capability]) -> object:
+    """One row per dimension and backbone; a group that can run entirely has a single row."""
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
-    for name in ("suite, or backbones", "dimension, or backbone", "can run", "it lacks"):
-        table.add_column(name, overflow="fold", no_wrap=name != "it lacks")
-    for group, rows in groupby(able, lambda one: one.group):
+    for name in ("group", "dimension or backbone", "can run", "missing"):
+        table.add_column(name, overflow="fold", no_wrap=name != "missing")
+    for group, rows in groupby(capabilities, lambda member: member.group):
         members = list(rows)
-        if not any(one.missing for one in members):
+        if not any(member.missing for member in members):
             table.add_row(group, f"all {len(members)}", "yes", "")
             continue
-        for one in members:
-            table.add_row(group, one.name, "no" if one.missing else "yes", plain("\n".join(one.missing)))
+        for member in members:
+            table.add_row(group, member.name, "no" if member.missing else "yes", plain("\n".join(member.missing)))
     return table
 
 
 def plain(text: str) -> str:
-    """Text in which rich sees no markup."""
+    """The text with rich markup escaped."""
     return text.replace("[", r"\[")

@@ -1,6 +1,6 @@
-"""`longtake train pocket CONFIG`: make a pocket backbone again, with progress, in MLflow, resumable at any moment.
+"""`longtake train pocket CONFIG`: trains a pocket backbone, shows progress, logs to MLflow, and resumes after a stop.
 
-Owns the screen and the order of steps; the trainer owns the arithmetic, `TrainingFolder` the files.
+Owns the display and the order of steps; the trainer owns the arithmetic, `TrainingFolder` the files.
 """
 
 from collections.abc import Iterator
@@ -22,7 +22,7 @@ REPORT_EVERY = 50
 
 
 def pocket(config: Path, overrides: list[str], output: Path = Path("runs")) -> int:
-    """Train until done and write the weights; running it again goes on where it stopped. Returns 0."""
+    """Trains to the last step and writes the weights; a second call resumes a stopped training. Returns 0."""
     settings = configs.load(config, PocketConfig, overrides)
     folder = TrainingFolder(output, settings.name)
     set_up_computing()
@@ -35,7 +35,7 @@ def pocket(config: Path, overrides: list[str], output: Path = Path("runs")) -> i
         if training.step:
             console.print(f"resuming {settings.name} at step {training.step} of {settings.steps}")
         with training_run(output, "train-pocket", settings.name, asdict(settings)) as log:
-            for report in watched(training, progress):
+            for report in reports(training, progress):
                 log(report.step, {"loss": report.loss, "lr": report.lr, "cpu_seconds": report.cpu_seconds})
                 folder.add_step(asdict(report))
             loss = held_out_loss(training)
@@ -52,8 +52,8 @@ def draw_streets(count: int, progress: Progress) -> TrainingScenes:
     return make_scenes(count, lambda done: progress.update(task, completed=done))
 
 
-def watched(training: PocketTraining, progress: Progress) -> Iterator[StepReport]:
-    """Run the training; every so often give a report whose loss is the mean since the last one."""
+def reports(training: PocketTraining, progress: Progress) -> Iterator[StepReport]:
+    """Runs the training; yields a report every REPORT_EVERY steps, with the mean loss since the previous report."""
     task = progress.add_task("training", total=training.config.steps, completed=training.step, note="")
     losses: list[float] = []
     for report in training.run():

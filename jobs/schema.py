@@ -1,7 +1,7 @@
-"""`longtake schema KIND`: the JSON Schema of a kind of file that users write, for an editor.
+"""`longtake schema KIND`: prints the JSON Schema of a kind of user-written file, for editors.
 
-The dataclasses of the files give most of it (platform/schema.py). Here is what their types do not say: the registered
-backbones, methods and suites with their parameters, and the fields that take one of a few words.
+Most of the schema follows from the dataclasses of the files (platform/schema.py). This module adds what types cannot
+express: the registered backbones, methods and suites with their parameters, and the allowed values of a field.
 """
 
 import json
@@ -53,7 +53,7 @@ def file_schema(kind: str) -> Schema:
 
 
 def field_schemas() -> FieldSchemas:
-    """The fields that name registered parts or take one of a few words."""
+    """Schemas of the fields that name registered parts or have a list of allowed values."""
     words: FieldSchemas = {
         MemoryConfig: {"bank_dtype": one_of(*BANK_DTYPES, None)},
         VBenchLong: {"dimensions": list_of(one_of(*DIMENSIONS))},
@@ -87,13 +87,13 @@ def field_schemas() -> FieldSchemas:
     }
 
 
-def entry_of(registry: Registry[Any], words: FieldSchemas, **others: Schema) -> Schema:
-    """NAME, {NAME: {parameter: value}} or {NAME: {...}, as: LABEL}, for every registered name, former ones too.
+def entry_of(registry: Registry[Any], words: FieldSchemas, **special: Schema) -> Schema:
+    """NAME, {NAME: {parameter: value}} or {NAME: {...}, as: LABEL}, for every registered name, including former names.
 
-    `others`: what some names take instead of parameters.
+    `special`: names whose value is not a mapping of parameters, with the schema of that value.
     """
     names = [name for present in registry.names() for name in registry.names_of(present)]
-    parameters = {name: parameters_of(registry.get(name), words) for name in names} | others
+    parameters = {name: parameters_of(registry.get(name), words) for name in names} | special
     mapping = {
         "type": "object",
         "properties": {**parameters, "as": TEXT},
@@ -104,7 +104,7 @@ def entry_of(registry: Registry[Any], words: FieldSchemas, **others: Schema) -> 
 
 
 def parameters_of(part: Any, words: FieldSchemas) -> Schema:
-    """The parameters of a registered part; all have defaults, so that null stands for none."""
+    """The parameters of a registered part. All have defaults, so null is allowed too."""
     if is_dataclass(part):
         return schema_of(part, words) | {"type": ["object", "null"]}
     return {"type": ["object", "null"], "maxProperties": 0}

@@ -1,7 +1,7 @@
-"""`longtake verify FOLDER`: run golden cases through the engine and compare number by number.
+"""`longtake verify FOLDER`: runs golden cases through the engine and compares every number.
 
-A case is NAME.safetensors with NAME.json (format: tests/golden/README.md). Passing means output and flow within
-5e-5, descriptors within 5e-5, and the same frames chosen and attended in every block.
+A case is NAME.safetensors with NAME.json (format: tests/golden/README.md). A case passes if output,
+flow and descriptors are within 5e-5, and every block chooses and attends the same frames.
 """
 
 from dataclasses import dataclass
@@ -30,7 +30,7 @@ TOLERANCE = 5e-5
 
 @dataclass(frozen=True)
 class GoldenNoise:
-    """Noise as recorded: `noise` [B, F, C, H, W] and `renoise` [blocks, passes - 1, B, n, C, H, W]."""
+    """The recorded noise: `noise` [B, F, C, H, W] and `renoise` [blocks, passes - 1, B, n, C, H, W]."""
 
     noise: Tensor
     again: Tensor
@@ -45,7 +45,7 @@ class GoldenNoise:
 
 @dataclass(frozen=True)
 class Verdict:
-    """Largest differences of one case; None where it records nothing to compare. `problem`: why it could not run."""
+    """Largest differences of one case; None if it does not record that output. `problem`: why it could not run."""
 
     case: str
     output: float | None = None
@@ -61,7 +61,7 @@ class Verdict:
 
 
 def verify(folder: Path) -> int:
-    """Print a verdict per case of `folder`; 0 if all pass, 1 if any fails. ConfigError if there is no case."""
+    """Prints a verdict per case of `folder`; returns 0 if all pass, else 1. ConfigError if there is none."""
     torch.set_num_threads(1)
     table = Table("case", "output", "flow", "descriptors", "frames", "verdict", title=f"tolerance {TOLERANCE:g}")
     verdicts = [verdict_of(path) for path in case_files(folder)]
@@ -75,7 +75,7 @@ def verify(folder: Path) -> int:
 
 
 def verdict_of(path: Path) -> Verdict:
-    """A case that cannot run is a failed case with its reason, and hides no other."""
+    """A case that cannot run counts as failed, with its reason; the other cases still run."""
     try:
         return verify_case(path)
     except (LongtakeError, LookupError, RuntimeError, TypeError, ValueError, OSError) as error:
@@ -85,15 +85,15 @@ def verdict_of(path: Path) -> Verdict:
 
 def case_files(folder: Path) -> list[Path]:
     if not folder.is_dir():
-        raise ConfigError(f"{folder}: not a folder; give one that holds golden cases (NAME.json with NAME.safetensors)")
-    found = [path for path in sorted(folder.glob("*.json")) if is_case(path)]
-    if not found:
-        raise ConfigError(f"{folder}: holds no golden case (a .json with `blocks` beside its .safetensors)")
-    return found
+        raise ConfigError(f"{folder}: is not a folder; give a folder of golden cases (NAME.json with NAME.safetensors)")
+    cases = [path for path in sorted(folder.glob("*.json")) if is_case(path)]
+    if not cases:
+        raise ConfigError(f"{folder}: contains no golden case (.json with `blocks` beside its .safetensors)")
+    return cases
 
 
 def is_case(path: Path) -> bool:
-    """A json with a list of blocks; what cannot be read as one is no case of ours."""
+    """Whether the file is JSON with a list of blocks."""
     try:
         facts = read_json(path)
     except WeightsError:
@@ -131,7 +131,7 @@ def largest(ours: Tensor, golden: Tensor) -> float:
 
 
 def descriptor_difference(rollout: Rollout, output: Tensor, tensors: dict[str, Tensor]) -> float | None:
-    """Against the descriptors that the method kept; a method that keeps none is held to its output's average pool."""
+    """Compares the descriptors that the method kept, or the average pool of the output if it keeps none."""
     if "descriptors" not in tensors:
         return None
     keeps = isinstance(rollout.method, RetrievalMemory)
@@ -142,13 +142,13 @@ def descriptor_difference(rollout: Rollout, output: Tensor, tensors: dict[str, T
 
 
 def same_frames(block: Block, golden: dict[str, Any]) -> bool:
-    """Attended frames, their time indices, their order and the query's indices."""
+    """Compares the attended frames, their time indices, their order and the query's time indices."""
     attended = [[[at.frame, at.time] for at in row] for row in block.plan.rows]
     return attended == golden["attended"] and list(block.plan.query_times) == golden["query_positions"]
 
 
 def build_rollout(folder: Path, facts: dict[str, Any], tensors: dict[str, Tensor]) -> Rollout:
-    """The engine set up as the case was recorded, in float32."""
+    """Sets up the engine as in the recording, in float32."""
     config, spec = facts["config"], spec_of(facts["arch"])
     weights = folder / facts["weights"]
     network = CausalDiT(spec)
@@ -174,7 +174,7 @@ def build_rollout(folder: Path, facts: dict[str, Any], tensors: dict[str, Tensor
 
 
 def golden_noise(tensors: dict[str, Tensor], size: int, passes: int) -> GoldenNoise:
-    """A case of a single pass records no fresh noise."""
+    """The recorded noise; a case with a single pass has no `renoise`."""
     again = tensors["renoise"].float() if passes > 1 else torch.empty(0)
     return GoldenNoise(tensors["noise"].float(), again, size)
 
@@ -198,7 +198,7 @@ def descriptor_of(folder: Path, config: dict[str, Any]) -> str:
 def spec_of(arch: dict[str, Any]) -> DiTSpec:
     """A recorded `arch` as this engine's spec; ConfigError for a patch that spans frames."""
     if arch["patch_size"][0] != 1:
-        raise ConfigError(f"patch_size {arch['patch_size']}: a patch must be one frame deep")
+        raise ConfigError(f"patch_size {arch['patch_size']}: a patch must be one frame deep; use another case")
     return DiTSpec(
         dim=arch["dim"],
         ffn_dim=arch["ffn_dim"],

@@ -1,4 +1,4 @@
-"""`longtake weights`: what is here of the published weights, and the steps that bring, convert and check it."""
+"""`longtake weights`: lists the published weights, and downloads, converts and checks them."""
 
 from __future__ import annotations
 
@@ -23,25 +23,25 @@ Say = Callable[[str], None]
 
 
 def show(console: Console) -> int:
-    """One row per artefact of the catalogue."""
+    """Prints one row per artefact of the catalogue."""
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
     for name in ("artefact", "origin", "licence", "size", "state", "sha256", "needed by"):
-        whole = name in ("artefact", "size", "sha256")  # what one types or compares stays in one piece
+        whole = name in ("artefact", "size", "sha256")  # values that users copy or compare are not wrapped
         table.add_column(name, justify="right" if name == "size" else "left", no_wrap=whole, overflow="fold")
     for artefact in ARTEFACTS.values():
         needs = ", ".join(groups_with(artefact.name)) or "-"
         cells = (origin(artefact), artefact.licence, size(artefact), state(artefact), sha256(artefact), needs)
         table.add_row(artefact.name, *cells)
     console.print(table)
-    console.print(f"in {weights_root()}; ~ what a pull fetches; sha256: the one that results record", soft_wrap=True)
+    console.print(f"weights folder: {weights_root()}; ~ is a download size; results record this sha256", soft_wrap=True)
     return 0
 
 
 def origin(artefact: Artefact) -> str:
-    """Where what is here is from, else where a pull fetches from."""
+    """The source of the files that are here; of a missing artefact, the repository to pull from."""
     manifest = manifests.read(folder_of(artefact.name))
     if manifest is None:
         return artefact.origins[0].repo
@@ -50,12 +50,12 @@ def origin(artefact: Artefact) -> str:
 
 
 def size(artefact: Artefact) -> str:
-    """Of what is here, else of what a pull will fetch, where that is known."""
+    """The size of the files that are here; of a missing artefact, the download size if known."""
     files = [path for path in folder_of(artefact.name).rglob("*") if path.is_file()]
-    held = sum(path.stat().st_size for path in files)
-    told = held or artefact.expected_bytes
-    amount = f"{told / 1e9:.2f} GB" if told >= 1e8 else f"{told / 1e6:.2f} MB"
-    return "-" if not told else amount if held else f"~{amount}"
+    local_bytes = sum(path.stat().st_size for path in files)
+    num_bytes = local_bytes or artefact.expected_bytes
+    amount = f"{num_bytes / 1e9:.2f} GB" if num_bytes >= 1e8 else f"{num_bytes / 1e6:.2f} MB"
+    return "-" if not num_bytes else amount if local_bytes else f"~{amount}"
 
 
 def sha256(artefact: Artefact) -> str:
@@ -63,12 +63,12 @@ def sha256(artefact: Artefact) -> str:
 
 
 def pull(names: list[str], source: Path | None, revision: str | None, converts: bool, say: Say) -> int:
-    """Bring artefacts, from where they are published or from `source`, and convert what must be."""
+    """Downloads artefacts, or imports them from `source`, and converts them if `converts`."""
     from longtake.platform.weights import pull as pulling
 
     artefacts = select(names)
-    if revision and (source or len({one.origins[0].repo for one in artefacts}) > 1):
-        raise ConfigError(f"--revision {revision}: is a commit of one repository; pull artefacts one at a time")
+    if revision and (source or len({artefact.origins[0].repo for artefact in artefacts}) > 1):
+        raise ConfigError(f"--revision {revision}: a revision belongs to one repository; pull one artefact at a time")
     for artefact in artefacts:
         if source:
             pulling.import_files(artefact, source, say)
@@ -80,7 +80,7 @@ def pull(names: list[str], source: Path | None, revision: str | None, converts: 
 
 
 def convert(names: list[str], delete_source: bool, say: Say) -> int:
-    """Pickles and archives to safetensors; with `delete_source`, what they were made from is deleted."""
+    """Converts pickles and archives to safetensors; `delete_source` deletes the original files."""
     for artefact in select(names):
         convert_one(artefact, say, delete_source)
     return 0
@@ -90,8 +90,8 @@ def convert_one(artefact: Artefact, say: Say, delete_source: bool = False) -> No
     from longtake.platform.weights.check import check_artefact, check_weights
     from longtake.platform.weights.convert import convert
 
-    def fits(one: Artefact, weights: dict, origin: str) -> None:
-        check_weights(one, networks, weights, origin)
+    def fits(part: Artefact, weights: dict, origin: str) -> None:
+        check_weights(part, networks, weights, origin)
 
     convert(artefact, fits, say, delete_source)
     check_artefact(artefact, networks)
@@ -99,21 +99,21 @@ def convert_one(artefact: Artefact, say: Say, delete_source: bool = False) -> No
 
 
 def verify(names: list[str], say: Say) -> int:
-    """Hashes, names and shapes of artefacts (none: of all that are here); 1 when something is wrong."""
+    """Checks hashes, names and shapes of artefacts, by default of all that are here; returns 1 if any is wrong."""
     from longtake.platform.weights.check import verify as verify_one
 
-    artefacts = select(names) or [one for one in ARTEFACTS.values() if state(one) != ABSENT]
+    artefacts = select(names) or [artefact for artefact in ARTEFACTS.values() if state(artefact) != ABSENT]
     if not artefacts:
-        say(f"nothing is in {weights_root()}; longtake weights list shows what there is")
-    found = {artefact.name: verify_one(artefact, networks) for artefact in artefacts}
-    for name, wrong in found.items():
-        for line in wrong or ["right"]:
+        say(f"{weights_root()}: contains no weights; longtake weights list shows what can be pulled")
+    problems = {artefact.name: verify_one(artefact, networks) for artefact in artefacts}
+    for name, lines in problems.items():
+        for line in lines or ["ok"]:
             say(f"{name}: {line}")
-    return 1 if any(found.values()) else 0
+    return 1 if any(problems.values()) else 0
 
 
 def networks(artefact: str) -> Iterator[nn.Module | Mapping[str, Shape]]:
-    """What an artefact may fit: of a metric every published form, else the backbones' networks, each once, empty."""
+    """The networks an artefact may fit: a metric's published forms, or the empty networks of backbones, each once."""
     if ARTEFACTS[artefact].kind == METRIC:
         from longtake.evaluators.models.published import forms
 
@@ -123,5 +123,5 @@ def networks(artefact: str) -> Iterator[nn.Module | Mapping[str, Shape]]:
     from longtake.platform.models.causal_dit import empty_dit
 
     users = [backbones.get(name) for name in backbones.names()]
-    named = [user for user in users if artefact in user.artefacts().values()]
-    yield from map(empty_dit, dict.fromkeys(user.spec.network for user in named))
+    of_artefact = [user for user in users if artefact in user.artefacts().values()]
+    yield from map(empty_dit, dict.fromkeys(user.spec.network for user in of_artefact))

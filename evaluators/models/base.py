@@ -27,7 +27,7 @@ __all__ = ["Network", "Tensors", "load", "missing", "networks", "published_shape
 
 Tensors = Mapping[str, Tensor]
 FILE = "metric.safetensors"
-EXTRA = "pip install 'longtake[vbench]'"
+EXTRA = "pip install '.[vbench]'"
 DISTRIBUTIONS = {"PIL": "pillow", "open_clip": "open-clip-torch"}  # packages whose name on PyPI differs
 # Installed without their dependencies, which conflict with this project's; scores are checked with these versions.
 PINNED = {"vbench": "0.1.5", "pyiqa": "0.1.16"}

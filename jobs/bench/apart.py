@@ -1,4 +1,4 @@
-"""How a bench cares for the machine: processes that end with it, and refusals before it starts."""
+"""Runs benchmark steps in processes that end with the bench, and checks files and memory before it starts."""
 
 import ctypes
 import signal
@@ -13,11 +13,11 @@ from longtake.platform.errors import ConfigError, StorageError
 
 T = TypeVar("T")
 PR_SET_PDEATHSIG = 1
-MARGIN = 1.3  # activations, the interpreter, what else runs
+MARGIN = 1.3  # for activations, the interpreter and other processes
 
 
-def apart(function: Callable[..., T], *arguments: Any) -> T:
-    """Call it in a process of its own, which takes its memory with it and ends when this one does, however it ends."""
+def in_new_process(function: Callable[..., T], *arguments: Any) -> T:
+    """Calls the function in a new process, which frees all its memory, and which ends when this process ends."""
     pool = ProcessPoolExecutor(1, get_context("spawn"), initializer=end_with_parent)
     try:
         result = pool.submit(function, *arguments).result()
@@ -31,14 +31,14 @@ def apart(function: Callable[..., T], *arguments: Any) -> T:
 
 
 def end_with_parent() -> None:
-    """Ctrl-C is the parent's affair; a parent that is killed takes the child along (Linux)."""
+    """Ignores Ctrl-C, which the parent handles; on Linux, the kernel kills this process when the parent dies."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def check_out(out: Path | None) -> None:
-    """StorageError if a file cannot be written there."""
+    """Raises StorageError if the file cannot be written."""
     if out is None:
         return
     new = not out.exists()
@@ -51,10 +51,10 @@ def check_out(out: Path | None) -> None:
 
 
 def check_memory(needed: float, what: str) -> None:
-    """ConfigError if the machine has less free memory than so many bytes."""
+    """Raises ConfigError if the machine has less than `needed` bytes of free memory, with a margin."""
     import psutil
 
     free = psutil.virtual_memory().available
     if MARGIN * needed > free:
-        told = f"{what} take {needed / 2**30:.1f} GiB, {free / 2**30:.1f} are free"
-        raise ConfigError(f"--shrink: {told}; divide the sizes with --shrink N, or use a GPU with --device cuda")
+        sizes = f"{what} need {needed / 2**30:.1f} GiB, but {free / 2**30:.1f} GiB are free"
+        raise ConfigError(f"--shrink: {sizes}; divide the sizes with --shrink N, or use a GPU with --device cuda")

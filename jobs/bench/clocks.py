@@ -1,8 +1,8 @@
-"""Blocks for `longtake bench sampler`, taken in turns.
+"""Times interleaved blocks of several methods for `longtake bench sampler`.
 
-Every method makes block i before any makes block i + 1, and a large matrix product is timed between, so that
-a busy or hot moment meets all of them. A GPU is waited for at the ends of blocks only. On a CPU a block's clock is the
-CPU time of its one thread; on a GPU it is wall time.
+Every method makes block i before any makes block i + 1, with a large matrix product timed in between, so a busy or hot
+moment affects all methods. The GPU is synchronized only at the ends of blocks. The clock is the CPU time of the thread
+on a CPU, and wall time on a GPU.
 """
 
 import time
@@ -30,7 +30,7 @@ GEMM = {"cpu": 1024, "cuda": 8192}
 
 @dataclass(frozen=True)
 class Reading:
-    """One block of one method."""
+    """The measurements of one block of one method."""
 
     method: str
     block: int
@@ -42,7 +42,7 @@ class Reading:
 
 @dataclass
 class Turns:
-    """All blocks, the product rate (FLOP/s) before each round, seconds of decoding and of encoding a block."""
+    """Readings of all blocks, the product rate (FLOP/s) before each round, seconds to decode and to encode a block."""
 
     readings: list[Reading] = field(default_factory=list)
     gemm: list[float] = field(default_factory=list)
@@ -51,38 +51,38 @@ class Turns:
 
 
 class DeviceClock:
-    """Wall seconds and CPU seconds of this thread; both ends wait for the device."""
+    """Measures wall seconds and CPU seconds of this thread; synchronizes the device at both ends."""
 
     def __init__(self, device: torch.device):
         self.device = device
         self.wall = self.cpu = 0.0
 
-    def settle(self) -> None:
+    def synchronize(self) -> None:
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
 
     @contextmanager
     def running(self) -> Iterator[None]:
-        self.settle()
+        self.synchronize()
         wall, cpu = time.perf_counter(), time.thread_time()
         yield
-        self.settle()
+        self.synchronize()
         self.wall, self.cpu = time.perf_counter() - wall, time.thread_time() - cpu
 
     @property
     def seconds(self) -> float:
-        """The clock that counts on this device."""
+        """Wall seconds on a GPU, else CPU seconds."""
         return self.wall if self.device.type == "cuda" else self.cpu
 
 
 def latent_frames(options: BenchOptions) -> int:
-    """The length in whole blocks, one at least."""
+    """The number of frames in whole blocks, at least one block."""
     spec = stand_in(options).spec
     return max(1, options.seconds * spec.latent_fps // spec.frames_per_block) * spec.frames_per_block
 
 
 def take_turns(options: BenchOptions, tick: Callable[[int, int], None]) -> Turns:
-    """Every method's blocks in turns, and the first method's frames decoded and encoded for as long as it takes."""
+    """Times the blocks of all methods in turns, and decodes and encodes the first blocks of the first method."""
     set_up_computing()
     torch.manual_seed(0)
     stand_in(options)
@@ -94,7 +94,7 @@ def take_turns(options: BenchOptions, tick: Callable[[int, int], None]) -> Turns
         for take in takes
     }
     for bank in filter(None, (rollout.cache.bank for rollout in rollouts.values())):
-        bank.fill()  # or the first blocks of a method would be timed beside the pinning of its memory
+        bank.fill()  # so that no block is timed while memory is being pinned
     blocks = {label: rollout.blocks(total) for label, rollout in rollouts.items()}
     clock, stages = DeviceClock(sampler.backbone.network.device), Stages(sampler, takes[0], turns)
     with TemporaryDirectory() as folder, stages.writing(Path(folder) / "timed.mp4"):
@@ -103,8 +103,8 @@ def take_turns(options: BenchOptions, tick: Callable[[int, int], None]) -> Turns
             for label in rotated(list(rollouts), index):
                 with clock.running():
                     block = next(blocks[label])
-                held, attended = held_bytes(rollouts[label]), len(block.plan.rows[0])
-                turns.readings.append(Reading(label, index, attended, clock.wall, clock.cpu, held))
+                bank_bytes, attended = held_bytes(rollouts[label]), len(block.plan.rows[0])
+                turns.readings.append(Reading(label, index, attended, clock.wall, clock.cpu, bank_bytes))
                 if label == options.methods[0] and index < DECODED_BLOCKS:
                     stages.push(block.latents[0])
             tick(index + 1, total)
@@ -112,19 +112,19 @@ def take_turns(options: BenchOptions, tick: Callable[[int, int], None]) -> Turns
 
 
 def held_bytes(rollout: Rollout) -> int:
-    """What the bank holds now."""
+    """The bank's current size in bytes."""
     bank = rollout.cache.bank
     return bank.num_bytes if bank else 0
 
 
 def rotated(labels: list[str], index: int) -> list[str]:
-    """Another one begins in every round."""
+    """The labels, starting with a different one in every round."""
     at = index % len(labels)
     return labels[at:] + labels[:at]
 
 
 class Stages:
-    """Decoding and encoding, each timed alone."""
+    """Decodes and encodes blocks, and times each of the two separately."""
 
     def __init__(self, sampler: Sampler, take: Take, turns: Turns):
         self.decoder, self.spec, self.turns = sampler.decoder(take), sampler.backbone.spec, turns
@@ -149,13 +149,13 @@ class Stages:
 
 
 def gemm_rate(device: torch.device, dtype: torch.dtype) -> float:
-    """FLOP/s of a square product in `dtype`, the better of two goes."""
+    """FLOP/s of a square matrix product in `dtype`, the better of two runs."""
     size, repeats = GEMM[device.type], 10 if device.type == "cuda" else 1
     a, b = (torch.randn(size, size, device=device).to(dtype) for _ in range(2))
-    clock, spent = DeviceClock(device), []
+    clock, times = DeviceClock(device), []
     for _ in range(2):
         with clock.running():
             for _ in range(repeats):
                 torch.mm(a, b)
-        spent.append(clock.seconds)
-    return repeats * 2 * size**3 / min(spent)
+        times.append(clock.seconds)
+    return repeats * 2 * size**3 / min(times)

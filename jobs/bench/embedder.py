@@ -1,9 +1,8 @@
-"""`longtake bench embedder`: a training step of the retrieval embedder, against plain PyTorch and against more workers.
+"""`longtake bench embedder`: times training steps of the retrieval embedder, for DeepSpeed, PyTorch and more workers.
 
-Two comparisons in one run. In this process, step by step in turns on the same chunks: DeepSpeed's engine and a plain
-PyTorch loop (the same module, AdamW, clipping). Then whole trainings as `longtake train embedder` runs them, crews of
-one and of several workers in turns, with the batch of a step the same. One thread a worker; wall time, since a step
-waits for all.
+One run makes two comparisons. First, in this process, DeepSpeed's engine and a plain PyTorch loop (same module, AdamW,
+clipping) alternate on the same chunks. Then groups of one and of several workers alternate on whole trainings, run as
+by `longtake train embedder`, with the same batch per step. A worker has one thread. Times are wall times.
 """
 
 import csv
@@ -39,7 +38,7 @@ ROUNDS = 3
 
 
 def bench(file: Path, overrides: list[str], workers: int, out: Path | None) -> int:
-    """Run both comparisons over the config's `steps` and show them. Returns 0."""
+    """Runs both comparisons over the config's `steps` and prints them. Returns 0."""
     if out is not None:
         check_out(out)
     job = configs.load(file, EmbedderJob, overrides)
@@ -55,11 +54,11 @@ def bench(file: Path, overrides: list[str], workers: int, out: Path | None) -> i
             for round_ in range(ROUNDS):
                 for count in (1, workers):
                     rows = train_with(cluster, corpus, replace(config, name=f"w{count}-{round_}"), folder, count)
-                    found = [(int(row["step"]), row["seconds"], row["waited_seconds"]) for row in rows[WARM:]]
-                    readings += [(f"{count} workers", *one) for one in found]
-                    middle = statistics.median(seconds for _, seconds, _ in found)
-                    console.print(f"round {round_ + 1} of {ROUNDS}, {count} workers: {middle:.4f} s a step")
-    console.print(table_of_crews(readings, config, workers))
+                    times = [(int(row["step"]), row["seconds"], row["waited_seconds"]) for row in rows[WARM:]]
+                    readings += [(f"{count} workers", *reading) for reading in times]
+                    middle = statistics.median(seconds for _, seconds, _ in times)
+                    console.print(f"round {round_ + 1} of {ROUNDS}, {count} workers: {middle:.4f} s per step")
+    console.print(table_of_groups(readings, config, workers))
     if out is not None:
         out.write_text(as_csv(readings))
         console.print(f"readings: {out}")
@@ -67,25 +66,25 @@ def bench(file: Path, overrides: list[str], workers: int, out: Path | None) -> i
 
 
 def in_turns(corpus: Path, config: EmbedderConfig, folder: Path) -> dict[str, list[float]]:
-    """Seconds of each step after the first few, by name."""
+    """Seconds of each step by name, without the first WARM steps."""
     source = Corpus.open(corpus)
     plan, _ = plan_chunks(config, source)
-    spent: dict[str, list[float]] = {"DeepSpeed": [], "PyTorch": []}
+    times: dict[str, list[float]] = {"DeepSpeed": [], "PyTorch": []}
     training_folder = TrainingFolder(folder, config.name)
     with training_folder.lock():
         training = EmbedderTraining(config, source, training_folder, single_rank())
-        ways: list[tuple[str, Callable[[list[Tensor]], object]]] = [
+        variants: list[tuple[str, Callable[[list[Tensor]], object]]] = [
             ("DeepSpeed", lambda parts: training.advance(iter(parts))),
             ("PyTorch", plain_step(config, source)),
         ]
         for step in range(config.steps):
             chunks = read_chunks(source, plan.step_chunks(step), config.chunk_frames)
             parts = list(chunks.split(training.micro))
-            for name, action in ways if step % 2 else ways[::-1]:
+            for name, action in variants if step % 2 else variants[::-1]:
                 started = time.perf_counter()
                 action(parts)
-                spent[name].append(time.perf_counter() - started)
-    return {name: seconds[WARM:] for name, seconds in spent.items()}
+                times[name].append(time.perf_counter() - started)
+    return {name: seconds[WARM:] for name, seconds in times.items()}
 
 
 def plain_step(config: EmbedderConfig, corpus: Corpus) -> Callable[[list[Tensor]], None]:
@@ -106,7 +105,7 @@ def plain_step(config: EmbedderConfig, corpus: Corpus) -> Callable[[list[Tensor]
 def train_with(
     cluster: Cluster, corpus: Path, config: EmbedderConfig, output: str, workers: int
 ) -> list[dict[str, float]]:
-    """The rows of a training by so many workers."""
+    """Trains with this number of workers; returns the rows of the steps."""
     folder = TrainingFolder(output, config.name)
     with folder.lock():
         work = EmbedderWork(replace(config, validate_every=config.steps, checkpoint_every=config.steps), corpus, folder)
@@ -114,21 +113,21 @@ def train_with(
     return folder.steps()
 
 
-def table_of_pair(spent: dict[str, list[float]], config: EmbedderConfig) -> Table:
-    title = f"One process, steps in turns: {config.batch_chunks} chunks of {config.chunk_frames} frames, float32"
-    table = Table("", "s a step (middle half)", "chunks/s", "to PyTorch (middle half)", title=title)
-    for name, seconds in spent.items():
-        ratio = Spread.of([a / b for a, b in zip(seconds, spent["PyTorch"], strict=True)])
+def table_of_pair(times: dict[str, list[float]], config: EmbedderConfig) -> Table:
+    title = f"One process, alternating steps: {config.batch_chunks} chunks of {config.chunk_frames} frames, float32"
+    table = Table("", "s per step (middle half)", "chunks/s", "ratio to PyTorch (middle half)", title=title)
+    for name, seconds in times.items():
+        ratio = Spread.of([a / b for a, b in zip(seconds, times["PyTorch"], strict=True)])
         table.add_row(
             name, str(Spread.of(seconds)), f"{config.batch_chunks / statistics.median(seconds):.1f}", str(ratio)
         )
     return table
 
 
-def table_of_crews(readings: list[tuple[str, int, float, float]], config: EmbedderConfig, workers: int) -> Table:
-    table = Table("", "s a step (middle half)", "chunks/s", "speed to one", "waiting for data", title="Crews, in turns")
+def table_of_groups(readings: list[tuple[str, int, float, float]], config: EmbedderConfig, workers: int) -> Table:
+    table = Table("", "s per step (middle half)", "chunks/s", "speedup", "waiting for data", title="Worker groups")
     by_name = {f"{n} workers": [r for r in readings if r[0] == f"{n} workers"] for n in dict.fromkeys((1, workers))}
-    one = statistics.median(seconds for _, _, seconds, _ in by_name["1 workers"])
+    baseline = statistics.median(seconds for _, _, seconds, _ in by_name["1 workers"])
     for name, rows in by_name.items():
         seconds = [row[2] for row in rows]
         middle = statistics.median(seconds)
@@ -136,7 +135,7 @@ def table_of_crews(readings: list[tuple[str, int, float, float]], config: Embedd
         cells = (
             str(Spread.of(seconds)),
             f"{config.batch_chunks / middle:.1f}",
-            f"{one / middle:.2f}",
+            f"{baseline / middle:.2f}",
             f"{waiting:.2%}",
         )
         table.add_row(name, *cells)

@@ -1,7 +1,7 @@
-"""`longtake bench engine`: CPU time per block against the machine's own matrix-product rate, both from one run.
+"""`longtake bench engine`: CPU time per block, and the machine's matrix-product rate, measured in one run.
 
-The limit of a block is its FLOPs over what this core does on a large float32 product; the share of it that the engine
-reaches is the number to watch. Random weights, one thread, CPU time (other work on the machine counts less).
+The limit of a block is its FLOPs divided by the rate of a large float32 product on this core. The main result is the
+share of that limit that the engine reaches. Weights are random; one thread; CPU time, which depends less on other load.
 """
 
 import statistics
@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
-from longtake.jobs.bench.apart import apart, check_out
+from longtake.jobs.bench.apart import check_out, in_new_process
 from longtake.platform.generation.bank.packing import FP8
 from longtake.platform.generation.bank.tier import Tier
 from longtake.platform.generation.bank.tiers import build_tiers
@@ -49,7 +49,7 @@ GEMM = 1024
 
 @dataclass(frozen=True)
 class Case:
-    """A method to time, the dtype of its bank, and whether that lies in a file."""
+    """A method to time, the dtype of its bank, and whether the bank is on disk."""
 
     label: str
     config: MethodConfig
@@ -72,7 +72,7 @@ CASES = (
 
 @dataclass(frozen=True)
 class Timing:
-    """CPU seconds of every block, and the product rate measured between the blocks, in FLOP/s."""
+    """CPU seconds of every block, and the product rates measured between blocks, in FLOP/s."""
 
     seconds: dict[str, list[float]]
     gemm: list[float]
@@ -93,14 +93,14 @@ class Timing:
 
 @dataclass(frozen=True)
 class Memory:
-    """Resident bytes gained per latent frame in a process of its own, and the bank's bytes per banked frame."""
+    """Growth of resident bytes per latent frame in a separate process, and the bank's bytes per banked frame."""
 
     resident_per_frame: float
     bank_per_frame: float
 
 
 class SeededNoise:
-    """Standard normal numbers, a fresh generator per call."""
+    """Standard normal noise with a new generator per call."""
 
     shape = (1, WINDOW.block, SPEC.channels, SPEC.latent_height, SPEC.latent_width)
 
@@ -112,13 +112,13 @@ class SeededNoise:
 
 
 def engine(frames: int = 240, out: Path | None = None) -> int:
-    """Print time per block, share of the limit, flatness and memory growth for each method; returns 0."""
+    """Prints time per block, share of the limit, late/early ratio and memory growth of each method; returns 0."""
     check_out(out)
     set_up_computing()
     console = Console()
     with console.status("measuring") as status:
         timing = time_blocks(frames // WINDOW.block, lambda done, total: status.update(f"timing block {done}/{total}"))
-        status.update("memory, each method in a process of its own")
+        status.update("measuring memory, each method in its own process")
         memory = {case.label: memory_of(case, frames) for case in CASES}
     console.print(report(timing, memory, frames))
     if out is not None:
@@ -146,7 +146,7 @@ def start(case: Case) -> Rollout:
 
 
 def time_blocks(blocks: int, tick: Callable[[int, int], None]) -> Timing:
-    """All methods take turns block by block, and the product too, so that a busy moment meets all of them."""
+    """Times all methods and the product in turns, block by block, so a busy moment affects all of them."""
     rollouts = {case.label: start(case) for case in CASES}
     timing = Timing({label: [] for label in rollouts}, [])
     for index in range(blocks):
@@ -160,23 +160,23 @@ def time_blocks(blocks: int, tick: Callable[[int, int], None]) -> Timing:
 
 
 def gemm_flops_per_second() -> float:
-    """What this thread does on a 1024 x 1024 float32 product, in FLOP/s; the better of two."""
+    """FLOP/s of this thread on a 1024 x 1024 float32 product; the better of two runs."""
     a, b = torch.ones(GEMM, GEMM), torch.ones(GEMM, GEMM)
-    spent = []
+    times = []
     for _ in range(2):
         started = time.thread_time()
         torch.mm(a, b)
-        spent.append(time.thread_time() - started)
-    return 2 * GEMM**3 / min(spent)
+        times.append(time.thread_time() - started)
+    return 2 * GEMM**3 / min(times)
 
 
 def memory_of(case: Case, frames: int) -> Memory:
-    """Run the case in a fresh process, where no memory of another run can be used again."""
-    return apart(measure_memory, case, frames)
+    """Measures the case in a new process, which cannot reuse the memory of another run."""
+    return in_new_process(measure_memory, case, frames)
 
 
 def measure_memory(case: Case, frames: int) -> Memory:
-    """Growth over the second half of the run, where allocation has settled."""
+    """Measures memory growth over the second half of the run, when allocation is stable."""
     set_up_computing()
     rollout, process, resident = start(case), psutil.Process(), []
     blocks = frames // WINDOW.block
@@ -196,12 +196,12 @@ def block_flops() -> int:
 def report(timing: Timing, memory: dict[str, Memory], frames: int) -> Table:
     flops, rate = block_flops(), timing.rate
     title = (
-        f"{frames} frames, {flops / 1e9:.1f} GFLOP a block, GEMM {rate / 1e9:.0f} GFLOP/s, torch {torch.__version__}"
+        f"{frames} frames, {flops / 1e9:.1f} GFLOP per block, GEMM {rate / 1e9:.0f} GFLOP/s, torch {torch.__version__}"
     )
-    headings = ("method", "s a block", "of the limit", "to native", "late/early", "RSS KiB a frame", "bank KiB a frame")
+    headings = ("method", "s/block", "of the limit", "ratio to native", "late/early", "RSS KiB/frame", "bank KiB/frame")
     table = Table(*headings, title=title)
     native = timing.block_seconds("native")
-    for label, held in memory.items():
+    for label, usage in memory.items():
         seconds = timing.block_seconds(label)
         table.add_row(
             label,
@@ -209,8 +209,8 @@ def report(timing: Timing, memory: dict[str, Memory], frames: int) -> Table:
             f"{flops / seconds / rate:.0%}",
             f"{seconds / native:.3f}",
             f"{timing.late_over_early(label):.3f}",
-            f"{held.resident_per_frame / 1024:.0f}",
-            f"{held.bank_per_frame / 1024:.0f}",
+            f"{usage.resident_per_frame / 1024:.0f}",
+            f"{usage.bank_per_frame / 1024:.0f}",
         )
     return table
 

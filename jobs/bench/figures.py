@@ -1,8 +1,8 @@
 """Figures of a `longtake bench sampler` run, computed from its readings.
 
-Methods are compared block by block, on the blocks at which all of them attend a full window, so a ratio of two methods
-compares equal work. It is given with the middle half of its pairs. The ceiling is the speed at which a block's products
-would run at the rate of one large product, measured in the same run.
+Methods are compared block by block, on blocks for which all of them attend a full window, so a ratio compares equal
+work. Ratios have the interquartile range of their pairs. The ceiling is the speed of a block whose products run at the
+rate of one large product, measured in the same run.
 """
 
 import statistics
@@ -13,12 +13,12 @@ from longtake.platform.backbones.base import BackboneSpec
 from longtake.platform.takes import FRAMES_PER_LATENT
 
 EARLY_SECONDS, TWENTIETH, AROUND = 5.0, 19, 2
-"""The second of an early block; the index of the twentieth block; how many neighbours on either side are included."""
+"""The second of an early block; the index of the twentieth block; the number of neighbours on either side."""
 
 
 @dataclass(frozen=True)
 class Spread:
-    """A median and the middle half around it."""
+    """A median and the quartiles around it."""
 
     low: float
     middle: float
@@ -37,7 +37,7 @@ class Spread:
 
 @dataclass(frozen=True)
 class Figures:
-    """One run's readings, and what follows from them. `wall`: blocks count by wall time, else by CPU time."""
+    """The readings of one run, and the figures derived from them. `wall`: use wall time, else CPU time."""
 
     spec: BackboneSpec
     turns: Turns
@@ -57,7 +57,7 @@ class Figures:
 
     @property
     def steady(self) -> list[int]:
-        """Blocks at which every method attends a full window; all of them if the video is too short for any."""
+        """Blocks for which every method attends a full window; all blocks if the video is too short."""
         full = [{r.block for r in self.blocks(method) if r.attended == self.window} for method in self.methods]
         common = sorted(set.intersection(*full))
         return common or sorted({reading.block for reading in self.turns.readings})
@@ -70,7 +70,7 @@ class Figures:
         return statistics.median(self.seconds(reading) for reading in self.steady_blocks(method))
 
     def denoise_fps(self, method: str) -> float:
-        """Video frames a second, of all rows, while the window is full."""
+        """Video frames per second of the whole batch, with a full window."""
         return self.batch * FRAMES_PER_LATENT * self.spec.frames_per_block / self.block_seconds(method)
 
     def flops(self, reading: Reading) -> int:
@@ -83,25 +83,25 @@ class Figures:
         return statistics.median(self.turns.gemm)
 
     def of_ceiling(self, method: str) -> float:
-        """Share of the rate that steady blocks reach; also the share of the ceiling in frames a second."""
+        """Share of the product rate that steady blocks reach; also the share of the ceiling in frames per second."""
         reached = [self.flops(reading) / self.seconds(reading) for reading in self.steady_blocks(method)]
         return statistics.median(reached) / self.rate
 
     def against(self, method: str, other: str) -> Spread:
-        """Time of a steady block over that of `other`'s same block."""
+        """Ratio of the times of a steady block to those of the same block of `other`."""
         pairs = zip(self.steady_blocks(method), self.steady_blocks(other), strict=True)
         return Spread.of([self.seconds(mine) / self.seconds(its) for mine, its in pairs])
 
     def last_over_twentieth(self, method: str) -> float | None:
-        """Medians of five blocks each; None for a video without so many."""
-        spent = [self.seconds(reading) for reading in self.blocks(method)]
-        if len(spent) < TWENTIETH + 2 * AROUND + 1:
+        """Ratio of medians of five blocks each; None if the video has too few blocks."""
+        times = [self.seconds(reading) for reading in self.blocks(method)]
+        if len(times) < TWENTIETH + 2 * AROUND + 1:
             return None
-        early = spent[TWENTIETH - AROUND : TWENTIETH + AROUND + 1]
-        return statistics.median(spent[-2 * AROUND - 1 :]) / statistics.median(early)
+        early = times[TWENTIETH - AROUND : TWENTIETH + AROUND + 1]
+        return statistics.median(times[-2 * AROUND - 1 :]) / statistics.median(early)
 
     def near(self, second: float) -> list[int]:
-        """The five steady blocks whose middles are nearest to this second of the video, in order."""
+        """The five steady blocks nearest to this second of the video, in order."""
         return sorted(sorted(self.steady, key=lambda block: abs(self.middle(block) - second))[: 2 * AROUND + 1])
 
     def middle(self, block: int) -> float:

@@ -1,4 +1,4 @@
-"""Synthetic moving frames that cost an H.264 encoder about as much as real video, for measurements with random weights.
+"""Synthetic moving frames that take an H.264 encoder about as long as real video, for runs with random weights.
 
 Random weights decode to noise, which takes three times as long to encode. These frames imitate natural video: textures
 with a power-law spectrum, in layers that occlude each other, bend slightly and move at different subpixel speeds, and
@@ -21,7 +21,7 @@ FRAMES = 48
 PAN = (0.01, 0.035, 0.07)
 """How far each layer moves to either side, as a share of the width, from back to front."""
 BEND, BENDS = 0.2, 3
-"""Rows deviate by this share of a layer's movement, in this number of waves over the height."""
+"""Rows deviate by this share of the layer's movement, in this number of waves over the height."""
 TEXTURE, OUTLINE = 1.4, 2.0
 """The amplitude at frequency f is f ** -TEXTURE; the outline of a layer is smoother."""
 CONTRAST, GRAIN = 35.0, 1.0
@@ -29,22 +29,22 @@ CONTRAST, GRAIN = 35.0, 1.0
 
 
 class NaturalDecoder:
-    """Decodes a block, then returns as many natural frames instead of its noise (a view, without a copy)."""
+    """Decodes a block, but returns the same number of natural frames instead of its noise (a view, not a copy)."""
 
     def __init__(self, decoder: Decoder, spec: BackboneSpec):
-        self.decoder, self.given = decoder, 0
+        self.decoder, self.returned = decoder, 0
         self.frames = looped(spec.height, spec.width, spec.frames_per_block * FRAMES_PER_LATENT)
 
     def push(self, latents_FCHW: Tensor) -> np.ndarray:
-        """Takes the latents of one block at most."""
+        """Decodes the latents of at most one block."""
         decoded = self.decoder.push(latents_FCHW)
-        start, self.given = self.given % FRAMES, self.given + len(decoded)
+        start, self.returned = self.returned % FRAMES, self.returned + len(decoded)
         return self.frames[start : start + len(decoded)]
 
 
 @cache
 def looped(height: int, width: int, block: int) -> np.ndarray:
-    """Natural frames [48 + block, height, width, 3]: a block that begins at any of the 48 is one slice."""
+    """Natural frames [48 + block, height, width, 3]; a block that starts at any of the 48 frames is one slice."""
     frames = natural_frames(height, width)
     return np.concatenate([frames, frames[np.arange(block) % FRAMES]])
 

@@ -1,4 +1,4 @@
-"""Options of `longtake bench sampler`: plain values, which are sent to other processes, and the command line.
+"""Options of `longtake bench sampler`: plain values that pickle, and the command line.
 
 An option is declared once, as a field of `BenchOptions`; the command line, the title and `as_command` follow from it.
 """
@@ -15,14 +15,14 @@ if TYPE_CHECKING:
     from longtake.platform.takes import Take
 
 PROMPT = "dusk, brick; pan right 6 s, left 6 s, repeat"
-"""Any text is a prompt of the Wan family; the pocket world reads only ones like this."""
+"""The Wan family accepts any text as a prompt; the pocket world accepts only prompts of this form."""
 
 
 @dataclass(frozen=True)
 class BenchOptions:
-    """`shrink` divides the sizes of the spec; `dtype` None is the backbone's own on a GPU and float32 on a CPU."""
+    """`shrink` divides the sizes of the spec; `dtype` None means that of the backbone on a GPU and float32 on a CPU."""
 
-    backbone: Annotated[str, typer.Option(help="Backbone whose sizes are run, with random weights.")] = "longlive"
+    backbone: Annotated[str, typer.Option(help="Backbone to run, with random weights.")] = "longlive"
     seconds: Annotated[int, typer.Option(min=1, help="Length of the video.")] = 30
     methods: Annotated[tuple[str, ...], typer.Option(help="Context methods, separated by commas.")] = (
         "native",
@@ -31,7 +31,7 @@ class BenchOptions:
     )
     window: Annotated[int | None, typer.Option(help="Window in latent frames; default: the backbone's.")] = None
     shrink: Annotated[int, typer.Option(min=1, help="Divide the network's sizes by this number.")] = 1
-    batch: Annotated[int, typer.Option(min=1, help="Rows generated at once while blocks are timed.")] = 1
+    batch: Annotated[int, typer.Option(min=1, help="Number of videos per batch while blocks are timed.")] = 1
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto"
     dtype: Annotated[
         str | None, typer.Option(help="float32 or bf16; default: the backbone's on a GPU, else float32.")
@@ -40,24 +40,24 @@ class BenchOptions:
         None
     )
     compile: Annotated[bool, typer.Option("--compile", help="Compile the code between attentions.")] = False
-    bank_dtype: Annotated[str | None, typer.Option(help="float32, bf16 or fp8; default: as computed.")] = None
-    bank_frames: Annotated[int | None, typer.Option(help="Frames that the bank keeps; default: all.")] = None
+    bank_dtype: Annotated[str | None, typer.Option(help="float32, bf16 or fp8; default: the compute dtype.")] = None
+    bank_frames: Annotated[int | None, typer.Option(help="Number of frames that the bank keeps; default: all.")] = None
     gpu_gib: Annotated[float, typer.Option(help="GiB of device memory for the bank.")] = 0.0
     host_gib: Annotated[
-        float | None, typer.Option(help="GiB of host memory for the bank; default: half of what is free.")
+        float | None, typer.Option(help="GiB of host memory for the bank; default: half of the free memory.")
     ] = None
     disk: Annotated[str | None, typer.Option(help="Folder for the rest of the bank; default: none.")] = None
 
     @property
     def name(self) -> str:
-        """What the stand-in with random weights is registered as."""
+        """The registered name of the stand-in with random weights."""
         return f"{self.backbone}-random"
 
     @property
     def as_command(self) -> str:
-        """The command line that asks for these."""
-        given = [(field.name, getattr(self, field.name)) for field in fields(self)]
-        changed = [(name, value) for name, value in given if value != getattr(BenchOptions(), name)]
+        """The command line with these options."""
+        values = [(field.name, getattr(self, field.name)) for field in fields(self)]
+        changed = [(name, value) for name, value in values if value != getattr(BenchOptions(), name)]
         words = [(name.replace("_", "-"), ",".join(v) if isinstance(v, tuple) else v) for name, v in changed]
         options = [f"--{name}" if value is True else f"--{name} {value}" for name, value in words]
         return " ".join(["longtake bench sampler", *options])
@@ -75,6 +75,6 @@ class BenchOptions:
         from longtake.platform.takes import MethodSpec, Take
 
         bank = {"bank_dtype": self.bank_dtype, "bank_frames": self.bank_frames}
-        given = {"window": self.window} | (bank if methods.get(method).keeps_evicted else {})
-        params: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+        settings = {"window": self.window} | (bank if methods.get(method).keeps_evicted else {})
+        params: dict[str, Any] = {name: value for name, value in settings.items() if value is not None}
         return Take(self.name, MethodSpec(method, method, params), self.seconds, latent_frames, PROMPT, seed)

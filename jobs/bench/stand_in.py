@@ -1,8 +1,8 @@
-"""Stand-ins for loaded backbones: the architecture of a registered one, at its own sizes or smaller, random weights.
+"""Stand-ins for backbones: the architecture of a registered backbone, original or smaller sizes, random weights.
 
 A stand-in does the same computation as the real backbone at the same cost. Nothing is downloaded. The Wan family has a
-random network, VAE and text; other backbones keep the parts that ship with them, and their latents. Its decoded frames
-are noise, which takes three times as long to encode as real video, so its decoder returns natural frames instead.
+random network, VAE and text; other backbones keep their latents and the parts that ship with them. The decoded frames
+are noise, which takes three times as long to encode as real video, so the decoder returns natural frames instead.
 """
 
 import json
@@ -52,7 +52,7 @@ def stand_in(options: BenchOptions) -> type[Backbone]:
 
 
 class RandomWan(Wan):
-    """The Wan family's other parts: a VAE as wide as the spec is large, and a text of full length."""
+    """The other parts of the Wan family: a VAE scaled with the spec, and a text embedding of full length."""
 
     def __init__(self, resources: Resources) -> None:
         vae = random_vae(vae_config(self.spec))
@@ -60,12 +60,12 @@ class RandomWan(Wan):
 
     @classmethod
     def artefacts(cls) -> dict[str, str]:
-        """None: nothing is read."""
+        """Empty, since nothing is read."""
         return {}
 
     @classmethod
     def fingerprint(cls) -> dict[str, str]:
-        """None: its weights are drawn."""
+        """Empty, since the weights are random."""
         return {}
 
     def condition(self, prompt: str, latent_frames: int) -> Condition:
@@ -74,12 +74,12 @@ class RandomWan(Wan):
 
 
 def own_spec(spec: BackboneSpec, options: BenchOptions) -> BackboneSpec:
-    """The network shrunk inside: heads, layers and feed-forward; a head keeps its size."""
+    """Shrinks the network: heads, layers and feed-forward width; the size of a head stays."""
     return replace(spec, network=narrowed(spec.network, options.shrink), dtype=compute_dtype(spec, options))
 
 
 def wan_spec(spec: BackboneSpec, options: BenchOptions) -> BackboneSpec:
-    """As `own_spec`, and also latents, pixels and text."""
+    """Like `own_spec`, but also shrinks latents, pixels and text."""
     by, net = options.shrink, spec.network
     height, width = (max(side // by // 2, 1) * 2 for side in (net.latent_height, net.latent_width))
     text: dict[str, Any] = {"text_len": max(net.text_len // by, 1), "text_dim": max(net.text_dim // by, 1)}
@@ -102,13 +102,13 @@ def compute_dtype(spec: BackboneSpec, options: BenchOptions) -> str:
 
 
 def vae_config(spec: BackboneSpec) -> dict[str, Any]:
-    """Wan's VAE, its width in the same proportion as the network's."""
+    """The config of Wan's VAE, with its width scaled like that of the network."""
     base = WAN_VAE_CONFIG["base_dim"] * spec.network.text_dim // UMT5_XXL.d_model
     return WAN_VAE_CONFIG | {"base_dim": max(base, 2)}
 
 
 def text_spec(spec: BackboneSpec) -> UMT5Spec:
-    """UMT5-XXL in the proportion of the spec's text; a head keeps its size."""
+    """UMT5-XXL scaled like the text of the spec; the size of a head stays."""
     width, full = spec.network.text_dim, UMT5_XXL
     sizes = {
         name: max(getattr(full, name) * width // full.d_model, 1)
@@ -118,7 +118,7 @@ def text_spec(spec: BackboneSpec) -> UMT5Spec:
 
 
 def weight_bytes(spec: BackboneSpec) -> int:
-    """The larger of the network and its text encoder; they are not loaded at the same time."""
+    """Bytes of the larger of network and text encoder, which are not loaded at the same time."""
     network = sum(value.numel() for value in empty_dit(spec.network).parameters())
     text = text_spec(spec)
     inner = text.num_heads * text.d_kv
@@ -133,9 +133,9 @@ def random_network(spec: BackboneSpec, device: torch.device) -> CausalDiT:
 
 
 def filled(network: nn.Module, device: torch.device, dtype: torch.dtype) -> nn.Module:
-    """A network of the meta device made real: weights of mean square 1 / inputs, vectors of ones, biases of zero.
+    """Allocates a network of the meta device: weights with mean square 1 / inputs, vectors of ones, biases of zero.
 
-    Zeros everywhere would draw less power on a GPU, and run faster than any real model.
+    With zeros everywhere a GPU would use less power and run faster than with a real model.
     """
     network.to(dtype).to_empty(device=device)
     for name, value in network.named_parameters():
@@ -148,7 +148,7 @@ def filled(network: nn.Module, device: torch.device, dtype: torch.dtype) -> nn.M
 
 @torch.inference_mode()
 def text_seconds(options: BenchOptions) -> float:
-    """Wall seconds of encoding one prompt of full length, warm; for a backbone that reads prompts itself, of that."""
+    """Wall seconds to encode one prompt of full length after a warm-up, or to parse it for other backbones than Wan."""
     set_up_computing()
     spec, device = stand_in(options).spec, options.resources.compute_device()
     if not issubclass(backbones.get(options.backbone), Wan):
@@ -170,11 +170,11 @@ def random_text(spec: UMT5Spec, device: torch.device, dtype: torch.dtype) -> nn.
 
 
 def best_of_two(call: Any, device: torch.device) -> float:
-    spent = []
+    times = []
     for _ in range(2):
         started = time.perf_counter()
         call()
         if device.type == "cuda":
             torch.cuda.synchronize(device)
-        spent.append(time.perf_counter() - started)
-    return min(spent)
+        times.append(time.perf_counter() - started)
+    return min(times)

@@ -1,4 +1,4 @@
-"""Output of `longtake bench sampler`: tables of its figures, and a CSV file of its readings."""
+"""The output of `longtake bench sampler`: tables of its figures and a CSV file of its readings."""
 
 import statistics
 
@@ -12,10 +12,10 @@ from longtake.platform.takes import FRAMES_PER_LATENT
 
 
 def stage_table(figures: Figures, text_seconds: float) -> Table:
-    """The speed of each stage while no other one runs."""
+    """The speed of each stage when it runs alone."""
     steady = f"blocks {figures.steady[0]} to {figures.steady[-1]}"
     table = Table(
-        "stage", "s a block (median)", "frames a second", title=f"Stages, each measured alone; denoise over {steady}"
+        "stage", "s per block (median)", "frames/s", title=f"Stages, each measured alone; denoise over {steady}"
     )
     table.add_row("text, one prompt", f"{text_seconds:.4g}", "-")
     frames = FRAMES_PER_LATENT * figures.spec.frames_per_block
@@ -29,10 +29,10 @@ def stage_table(figures: Figures, text_seconds: float) -> Table:
 
 
 def method_table(figures: Figures) -> Table:
-    """One column per method: share of the ceiling, cost against other methods, growth over the video, bank."""
+    """One column per method: share of the ceiling, cost relative to other methods, growth over the video, bank."""
     ceiling = figures.denoise_fps(figures.methods[0]) / figures.of_ceiling(figures.methods[0])
     rate = f"product rate {figures.rate / 1e12:.4g} TFLOP/s, ceiling {ceiling:.4g} fps"
-    return table_of(f"Blocks; {rate}; ratios with their middle half", figures.methods, block_rows(figures))
+    return table_of(f"Blocks; {rate}; ratios with their interquartile range", figures.methods, block_rows(figures))
 
 
 def block_rows(figures: Figures) -> list[tuple[str, list[str]]]:
@@ -45,7 +45,7 @@ def block_rows(figures: Figures) -> list[tuple[str, list[str]]]:
     return [
         ("denoise fps", [f"{figures.denoise_fps(method):.4g}" for method in methods]),
         ("of the ceiling", [f"{figures.of_ceiling(method):.1%}" for method in methods]),
-        *((f"time to {base}", [str(figures.against(one, base)) for one in methods]) for base in bases),
+        *((f"time to {base}", [str(figures.against(method, base)) for method in methods]) for base in bases),
         *(block_time(figures, blocks) for blocks in times),
         ("last / 20th block", ["-" if ratio is None else f"{ratio:.3f}" for ratio in flat]),
         ("bank GiB", [gib(figures.bank_bytes(method)) for method in methods]),
@@ -53,9 +53,9 @@ def block_rows(figures: Figures) -> list[tuple[str, list[str]]]:
 
 
 def block_time(figures: Figures, blocks: list[int]) -> tuple[str, list[str]]:
-    """Time of a block at this position in the video."""
+    """The time of a block at this position in the video."""
     second = figures.middle(blocks[len(blocks) // 2])
-    return f"s a block near {second:.0f} s", [f"{figures.seconds_at(one, blocks):.4g}" for one in figures.methods]
+    return f"s a block near {second:.0f} s", [f"{figures.seconds_at(method, blocks):.4g}" for method in figures.methods]
 
 
 def video_table(videos: dict[str, WholeVideo]) -> Table:
@@ -83,8 +83,8 @@ def video_lines(videos: dict[str, WholeVideo]) -> list[str]:
     """The same as text, one line per video."""
     rows = {method: video_rows([video]) for method, video in videos.items()}
     return [
-        f"whole video, {method}: " + ", ".join(f"{name} {cell}" for name, (cell,) in its)
-        for method, its in rows.items()
+        f"whole video, {method}: " + ", ".join(f"{name} {cell}" for name, (cell,) in rows_of_video)
+        for method, rows_of_video in rows.items()
     ]
 
 

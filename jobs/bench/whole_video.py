@@ -1,7 +1,7 @@
-"""Whole videos for `longtake bench sampler`, made one at a time by the worker that `longtake run` uses.
+"""Makes whole videos for `longtake bench sampler`, one at a time, with the worker of `longtake run`.
 
-Denoising, decoding and encoding overlap as they do there. Run each video in a process of its own, so that its peak
-memory includes no other method. The peak does include the natural frames (72 MB at 480x832).
+Denoising, decoding and encoding overlap as they do there. Each video needs a separate process, so that its peak memory
+includes no other method. The peak does include the natural frames (72 MB at 480x832).
 """
 
 import time
@@ -74,7 +74,7 @@ class WatchedSampler(Sampler):
 
 
 def whole_video(options: BenchOptions, method: str) -> WholeVideo:
-    """One video as `longtake run` makes it, after one block as a warm-up."""
+    """Makes one video as `longtake run` does, after one block as a warm-up."""
     stand_in(options)
     worker = SamplerWorker(SweepStore(".", "bench"), options.resources, WatchedSampler)
     worker.loaded.ensure(options.name)

@@ -1,7 +1,7 @@
-"""Latents that others made: a folder of latent_*.pt, each one tensor [T, C, H, W], as LongLive-RAG publishes them.
+"""Imports published latents: a folder of latent_*.pt files with one tensor [T, C, H, W] each, as of LongLive-RAG.
 
-Owns what such a folder is and the identity of what is in it: a take by the file's name and the sha256 of its bytes.
-Files are read as numbers alone (`platform/checkpoints/pickles.py`) and mapped: a check of shapes reads no latents.
+Owns the format of such a folder and the identity of its takes: the name of a file and the sha256 of its bytes.
+Files are memory-mapped, so checking shapes reads no latents; only tensors are unpickled (`checkpoints/pickles.py`).
 """
 
 from __future__ import annotations
@@ -26,20 +26,20 @@ __all__ = ["IMPORTED", "find", "read"]
 
 
 def find(folder: Path, backbone: str) -> tuple[list[Take], Latent]:
-    """A take for each file, by name, and the shape of a frame. Raises ConfigError that names the file and the rule."""
+    """Returns one take per file, sorted by name, and the shape of a frame. Raises ConfigError (file, rule)."""
     if not folder.is_dir():
-        raise ConfigError(f"latents: {folder} is no folder; give the one that holds {PATTERN}")
+        raise ConfigError(f"latents: {folder} is not a folder; give the folder with the files {PATTERN}")
     paths = sorted(folder.glob(PATTERN))
     if not paths:
-        raise ConfigError(f"latents: {folder} holds no {PATTERN}; give the folder that has them")
+        raise ConfigError(f"latents: {folder} contains no {PATTERN}; give the folder with those files")
     takes, latent = list[Take](), None
     for path in paths:
         shape = tuple(read(path).shape)
         latent = latent or shape[1:]
         if shape[1:] != latent:
             raise ConfigError(
-                f"{path}: holds frames {list(shape[1:])} where {paths[0].name} has {list(latent)}; "
-                "a corpus has one shape, import them apart"
+                f"{path}: has frames {list(shape[1:])}, but {paths[0].name} has {list(latent)}; "
+                "a corpus has one shape, so import them separately"
             )
         takes.append(take_of(path, backbone, shape[0]))
     assert latent is not None
@@ -52,17 +52,17 @@ def take_of(path: Path, backbone: str, frames: int) -> Take:
 
 
 def read(path: Path) -> Tensor:
-    """The file's latents [T, C, H, W], mapped. Raises ConfigError for anything else."""
+    """Returns the file's latents [T, C, H, W], memory-mapped. Raises ConfigError for any other content."""
     import torch
 
     from longtake.platform.checkpoints.pickles import load_pickle
 
     try:
-        found = load_pickle(path)
+        latents = load_pickle(path)
     except WeightsError as error:
         raise ConfigError(str(error)) from error
-    if not isinstance(found, torch.Tensor):
-        raise ConfigError(f"{path}: holds no tensor but {type(found).__name__}; latents are one tensor [T, C, H, W]")
-    if found.ndim != 4 or not found.is_floating_point() or not found.numel():
-        raise ConfigError(f"{path}: holds {list(found.shape)} {found.dtype}; latents are numbers [T, C, H, W]")
-    return found
+    if not isinstance(latents, torch.Tensor):
+        raise ConfigError(f"{path}: contains {type(latents).__name__}; it must contain one tensor [T, C, H, W]")
+    if latents.ndim != 4 or not latents.is_floating_point() or not latents.numel():
+        raise ConfigError(f"{path}: contains {list(latents.shape)} {latents.dtype}; must be floats [T, C, H, W]")
+    return latents

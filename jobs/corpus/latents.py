@@ -1,7 +1,7 @@
-"""`LatentWorker` makes one shard of a corpus at a time: the takes that the plan put there, sampled or read from files.
+"""`LatentWorker` makes one shard of a corpus at a time: it samples the planned takes or reads them from files.
 
-A plain class that keeps its backbone loaded. Nothing is decoded. It looks at the store first, so that a shard that is
-done is not made again, whoever asks; of a shard that fails nothing is kept.
+A plain class that keeps its backbone loaded and decodes nothing. It checks the store first and never makes a finished
+shard again. A shard that fails leaves nothing in the store.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Source(Protocol):
 
 
 class Sampled:
-    """Makes them, a few takes together; on a CPU their number changes no bit."""
+    """Samples latents, `batch` takes at a time; on a CPU the batch size does not change a bit of them."""
 
     def __init__(self, resources: Resources, batch: int):
         self.batch, self.loaded = batch, LoadedSampler(resources)
@@ -51,16 +51,16 @@ class Sampled:
 
     def latents(self, takes: list[Take], kind: dtype, report: Report) -> dict[str, Tensor]:
         self.loaded.ensure(takes[0].backbone)
-        made: dict[str, Tensor] = {}
+        result: dict[str, Tensor] = {}
         batches = [takes[at : at + self.batch] for at in range(0, len(takes), self.batch)]
         for number, batch in enumerate(batches):
-            made |= self.together(batch, kind, report, number, len(batches))
-        return made
+            result |= self.together(batch, kind, report, number, len(batches))
+        return result
 
     def together(
         self, takes: Sequence[Take], kind: dtype, report: Report, number: int, batches: int
     ) -> dict[str, Tensor]:
-        """Batch `number` of so many."""
+        """Samples batch `number` of `batches`."""
         import torch
 
         parts: list[list[Tensor]] = [[] for _ in takes]
@@ -74,7 +74,7 @@ class Sampled:
 
 
 class Imported:
-    """Reads them from a folder of files; a take's prompt is its file's name."""
+    """Reads latents from a folder of files; the prompt of a take is the name of its file."""
 
     computed_on: dict[str, str] = {}
 
@@ -98,7 +98,7 @@ class ShardItem:
 
 
 class LatentWorker:
-    """One shard at a time, committed through the store only."""
+    """Makes one shard at a time and commits it through the store."""
 
     def __init__(self, store: CorpusStore, source: Source):
         self.store, self.source = store, source

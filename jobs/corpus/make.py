@@ -1,8 +1,8 @@
-"""`longtake corpus`: plan, make or import the latents of every prompt, list them. Running it again resumes.
+"""`longtake corpus`: plans a corpus, samples or imports the latents of every prompt, and writes the index. Resumable.
 
-A piece of work is a shard of the plan, so that a corpus has one entry per prompt however many samplers made it and
-whatever was killed meanwhile. Exit codes: 0 done, 1 `--verify` found damage, 3 done but for recorded failures,
-75 stopped by a signal (run again to resume); errors carry their own.
+A work item is a shard of the plan, so a corpus has one entry per prompt for any number of samplers, even after a crash.
+Exit codes: 0 done, 1 `--verify` detected damage, 3 done except for recorded failures, 75 stopped by a signal (run again
+to resume); errors have their own.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from longtake.jobs.workers.run_loop import FINAL_ERRORS, MAX_FAILURES, Step, rea
 from longtake.jobs.workers.text import encode_prompts
 from longtake.platform.corpus.reader import Corpus, read_spec
 from longtake.platform.corpus.records import ShardRecord
-from longtake.platform.corpus.writer import CorpusStore, damaged
+from longtake.platform.corpus.writer import CorpusStore, damage_lines
 from longtake.platform.errors import ConfigError
 from longtake.platform.store.root import OutputRoot
 from longtake.platform.takes import Take
@@ -35,7 +35,7 @@ from longtake.platform.workers.ray_cluster import Cluster, connect
 
 
 def make(file: Path, overrides: Sequence[str], console: Console | None = None) -> int:
-    """The whole corpus; returns the exit code. Raises LongtakeError for what a user can fix."""
+    """Makes the whole corpus; returns the exit code. Raises LongtakeError for errors that a user can fix."""
     console = console or console_for()
     plan = corpus_spec.expand(file, overrides)
     if plan.grid:
@@ -55,19 +55,19 @@ def make(file: Path, overrides: Sequence[str], console: Console | None = None) -
 
 
 def verify(file: Path, overrides: Sequence[str]) -> int:
-    """Hash every shard again; 1 when one is not what its record says."""
+    """Checks the hash of every shard; returns 1 if one does not match its record."""
     spec = corpus_spec.load(file, overrides)
     folder = OutputRoot(spec.output).corpora.absolute() / spec.name
     read_spec(folder)
-    lines = damaged(folder)
-    for line in lines or [f"{folder}: {len(Corpus.open(folder))} entries, every shard is what its record says"]:
+    lines = damage_lines(folder)
+    for line in lines or [f"{folder}: {len(Corpus.open(folder))} entries; every shard matches its record"]:
         print(line)
     return 1 if lines else 0
 
 
 def announce(plan: CorpusPlan, scheduler: ShardScheduler, say: Callable[[str], None]) -> None:
-    """What is about to happen, and what was adjusted."""
-    before = f", {scheduler.takes_done} of them made before" if scheduler.done else ""
+    """Prints the amount of work, and the notes on adjusted settings."""
+    before = f", {scheduler.takes_done} already made" if scheduler.done else ""
     shards, folder = len(scheduler.shards), scheduler.store.folder
     say(f"{plan.spec.name}: {len(plan.takes)} takes in {shards} shards{before}, into {folder}")
     for note in plan.notes:
@@ -75,8 +75,8 @@ def announce(plan: CorpusPlan, scheduler: ShardScheduler, say: Callable[[str], N
 
 
 class ShardScheduler:
-    """Which shards are done, and the failed attempts at the others; a shard is set aside until the next run after
-    MAX_FAILURES of them."""
+    """Schedules the missing shards and counts failed attempts. After MAX_FAILURES of them it sets a shard aside until
+    the next run."""
 
     def __init__(self, store: CorpusStore, shards: list[list[Take]], say: Callable[[str], None]):
         self.store, self.shards, self.say = store, shards, say
@@ -106,7 +106,7 @@ class ShardScheduler:
         return len(self.failures.get(number, [])) >= MAX_FAILURES
 
     def start(self) -> list[Step]:
-        """Starts the clock; returns an item per missing shard."""
+        """Starts the clock; returns one item per missing shard."""
         self.started = time.monotonic()
         return [(SAMPLERS, self.item(number)) for number in self.missing]
 
@@ -147,7 +147,7 @@ class ShardScheduler:
 
 
 def work(plan: CorpusPlan, scheduler: ShardScheduler, view: SweepProgress) -> None:
-    """Make what is missing. Raises Interrupted when a signal ended it early."""
+    """Makes the missing shards. Raises Interrupted if a signal ends it early."""
     with connect(plan.spec.workers.cluster) as cluster:
         if plan.grid:
             unmade = [take for number in scheduler.missing for take in scheduler.shards[number]]
@@ -161,10 +161,10 @@ def work(plan: CorpusPlan, scheduler: ShardScheduler, view: SweepProgress) -> No
 
 
 def group(plan: CorpusPlan, scheduler: ShardScheduler, cluster: Cluster) -> Group:
-    """The samplers, or the readers of files, for these nodes; no more than there are shards to make."""
+    """The samplers, or the readers of files, that fit on these nodes; at most one per missing shard."""
     gpus = plan.grid.gpus if plan.grid else 0.0
-    named = plan.spec.workers.samplers
-    count = named if named != "auto" else slots(cluster.nodes, gpus)
+    samplers = plan.spec.workers.samplers
+    count = samplers if samplers != "auto" else slots(cluster.nodes, gpus)
     return Group(
         SAMPLERS,
         partial(plan.plugins.worker, LatentWorker, scheduler.store, source_of(plan, scheduler)),
@@ -182,7 +182,7 @@ def source_of(plan: CorpusPlan, scheduler: ShardScheduler) -> Source:
 
 
 def finish(scheduler: ShardScheduler, console: Console) -> int:
-    """The index, and what a user sees at the end."""
+    """Writes the index and prints the report; returns the exit code."""
     for number in sorted(scheduler.failures):
         if scheduler.is_aside(number):
             say(console, f"failed: shard {number}: {scheduler.failures[number][-1]}")
@@ -194,7 +194,7 @@ def finish(scheduler: ShardScheduler, console: Console) -> int:
     left_out = report_left_out(scheduler, records, console)
     if not any(record.entries for record in records):
         raise ConfigError(
-            f"{scheduler.store.folder}: the corpus is empty, since no take gave usable latents; choose other prompts"
+            f"{scheduler.store.folder}: the corpus is empty: no take gave usable latents; choose other prompts"
         )
     scheduler.store.write_index(records)
     report(Corpus.open(scheduler.store.folder), records, console)
@@ -208,7 +208,7 @@ def report_left_out(scheduler: ShardScheduler, records: list[ShardRecord], conso
     for take_id, reason in list(reasons.items())[:5]:
         say(console, f"left out: {takes[take_id].prompt[:60]!r} [{take_id}]: {reason}")
     if len(reasons) > 5:
-        say(console, f"and {len(reasons) - 5} more; the records of the shards keep their reasons")
+        say(console, f"and {len(reasons) - 5} more; the records of the shards have their reasons")
     return len(reasons)
 
 
@@ -227,4 +227,4 @@ def report(corpus: Corpus, records: list[ShardRecord], console: Console) -> None
 def report_pace(scheduler: ShardScheduler, console: Console) -> None:
     now = scheduler.snapshot([])
     if now.new_made:
-        say(console, f"made {now.new_made} takes in {now.seconds:.0f} s, {now.new_made / now.seconds:.2f} a second")
+        say(console, f"made {now.new_made} takes in {now.seconds:.0f} s, {now.new_made / now.seconds:.2f} takes/s")

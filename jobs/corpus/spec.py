@@ -1,7 +1,7 @@
-"""A corpus spec: its schema, its rules, and the takes that it comes to, made by a backbone or imported from files.
+"""A corpus spec: its schema, its rules, and the takes that it expands to, sampled by a backbone or imported from files.
 
-Owns what a user may write and what it means; makes nothing and writes nothing. What a spec shares with a sweep
-(prompts, method, workers) is read by the sweep's own code: a corpus is a sweep of one cell and seed that keeps latents.
+Owns the format and the meaning of a spec; samples nothing and writes nothing. The code of sweeps reads the shared parts
+(prompts, method, workers): a corpus is a sweep of one cell and seed that keeps latents.
 """
 
 from __future__ import annotations
@@ -42,8 +42,8 @@ from longtake.platform.takes import Take
 
 @dataclass(frozen=True)
 class CorpusConfig:
-    """A corpus: latents of one backbone and method for every prompt, or those of the files in the folder `latents`
-    (`backbone` may then say what made them). `prefix_s` seconds of each take are the world's real frames."""
+    """A corpus: latents of one backbone and method for every prompt, or of the files in the folder `latents`, made by
+    `backbone` if that is given. The first `prefix_s` seconds of each take are real frames of the world."""
 
     name: str
     backbone: str | None = None
@@ -70,20 +70,20 @@ class CorpusConfig:
             raise ConfigError(f"dtype: unknown type {self.dtype!r}; {did_you_mean(self.dtype, [*DTYPES])}")
         if self.latents is not None:
             if not self.latents or self.prompts is not None:
-                raise ConfigError("latents: names a folder of latent_*.pt, and needs no prompts; give one of the two")
+                raise ConfigError("latents: a folder of latent_*.pt has no prompts; give latents or prompts, not both")
             return
         if self.backbone is None:
-            raise ConfigError("backbone: must be given, or latents (a folder of latent_*.pt to import)")
+            raise ConfigError("backbone: is missing; set backbone, or latents (a folder of latent_*.pt to import)")
         if self.prefix_s >= self.seconds:
-            raise ConfigError(f"prefix_s: {self.prefix_s:g} leaves nothing of {self.seconds:g} s to generate; lower it")
+            raise ConfigError(f"prefix_s: {self.prefix_s:g} of {self.seconds:g} s leave nothing to generate; lower it")
         sweeps.check_prompts_key(self.prompts)
         read_method("method", self.method)
 
 
 @dataclass(frozen=True)
 class CorpusPlan:
-    """A spec's takes in its order, the shape of a frame, and what had to be adjusted (`notes`). `grid` is the sweep of
-    one cell that makes them; None when they are imported."""
+    """The takes of a spec in its order, the shape of a frame, and `notes` on adjusted settings. `grid` is the sweep of
+    one cell that makes the takes; None if they are imported."""
 
     spec: CorpusConfig
     takes: list[Take]
@@ -93,7 +93,7 @@ class CorpusPlan:
 
     @property
     def spec_yaml(self) -> str:
-        """The resolved spec, prompts spelled out."""
+        """The resolved spec with the list of its prompts."""
         prompts = self.grid.prompts if self.grid else None
         return config.dump(replace(self.spec, prompts=prompts, plugins=list(self.plugins.names)))
 
@@ -111,23 +111,23 @@ def expand(file: str | Path, overrides: Sequence[str] = ()) -> CorpusPlan:
     """Read, check and expand a spec. Raises ConfigError (file, key, value, rule) or WeightsError."""
     file = Path(file)
     spec = load(file, overrides)
-    return imported(spec, file) if spec.latents is not None else generated(spec, file)
+    return imported_plan(spec, file) if spec.latents is not None else generated_plan(spec, file)
 
 
-def imported(spec: CorpusConfig, file: Path) -> CorpusPlan:
+def imported_plan(spec: CorpusConfig, file: Path) -> CorpusPlan:
     assert spec.latents is not None
     takes, latent = imports.find(Path(spec.latents), spec.backbone or imports.IMPORTED)
     if spec.backbone is not None:
-        due = find_backbone(spec.backbone, file).spec.latent
-        if due != latent:
+        expected = find_backbone(spec.backbone, file).spec.latent
+        if expected != latent:
             raise ConfigError(
-                f"{spec.latents}: holds frames {list(latent)} where backbone {spec.backbone!r} makes {list(due)}; "
-                "name the backbone that made them, or none"
+                f"{spec.latents}: has frames {list(latent)}, but backbone {spec.backbone!r} makes {list(expected)}; "
+                "give the backbone that made them, or none"
             )
     return CorpusPlan(spec, takes, latent, [])
 
 
-def generated(spec: CorpusConfig, file: Path) -> CorpusPlan:
+def generated_plan(spec: CorpusConfig, file: Path) -> CorpusPlan:
     assert spec.backbone is not None
     loaded = plugins.load(spec.plugins, file)
     backbone, sweep, notes = find_backbone(spec.backbone, file), as_sweep(spec), list[str]()
@@ -139,7 +139,7 @@ def generated(spec: CorpusConfig, file: Path) -> CorpusPlan:
     frames = rounded_frames("seconds", spec.seconds, backbone.spec, notes)
     start = rounded_frames("prefix_s", spec.prefix_s, backbone.spec, notes) if spec.prefix_s else 0
     if start >= frames:
-        raise ConfigError(f"{file}: prefix_s: {spec.prefix_s:g} s leave nothing to generate; lower it")
+        raise ConfigError(f"{file}: prefix_s: {spec.prefix_s:g} s leaves nothing to generate; lower it")
     method, method_prints = resolve_method(read_method("method", spec.method), backbone, file)
     prints = fingerprint_of(backbone, notes, True, spec.workers.precision)
     fingerprint = tuple(sorted({**prints, **method_prints}.items()))
@@ -151,7 +151,7 @@ def generated(spec: CorpusConfig, file: Path) -> CorpusPlan:
 
 
 def as_sweep(spec: CorpusConfig) -> SweepConfig:
-    """The sweep of one cell whose prompts, resources and room are those of the corpus."""
+    """The sweep of one cell with the prompts and workers of the corpus."""
     return SweepConfig(
         spec.name,
         [str(spec.backbone)],

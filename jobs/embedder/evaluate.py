@@ -1,8 +1,8 @@
-"""`longtake train eval-embedder DESCRIPTOR...`: does a descriptor retrieve frames that show the same, and what is next?
+"""`longtake train eval-embedder DESCRIPTOR...`: does a descriptor retrieve frames of the current or next view?
 
-Named steps: read, gather the descriptors and their controls, measure, write, draw, publish, tell. The videos are true
-views of streets along a known camera, so what a frame shows is known; no video model samples. The same arguments give
-the same files, and publishing them again changes nothing. Exit codes: 0 done, 2 bad input, 3 MLflow was not reached.
+Steps: read, gather candidates, measure, write, draw, publish. The videos are true views of streets along a known camera
+path, so the content of every frame is known; no video model samples. The same arguments give the
+same files, and publishing them again changes nothing. Exit codes: 0 done, 2 bad input, 3 MLflow was not reached.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ SHOW_SECONDS = 5.0
 
 
 def evaluate(options: EmbedderEvalOptions, console: Console | None = None) -> int:
-    """The whole job; returns the exit code. Raises LongtakeError for what a user can mend."""
+    """Runs the whole job; returns the exit code. Raises LongtakeError for errors that a user can fix."""
     from longtake.dashboards import embedder_figures
     from longtake.platform.process import set_up_computing
 
@@ -69,35 +69,35 @@ def evaluate(options: EmbedderEvalOptions, console: Console | None = None) -> in
 
 
 def read_prompts(options: EmbedderEvalOptions, backbone: Any) -> list[str]:
-    """The prompts, checked against the backbone. Raises ConfigError that names the file and the prompt."""
+    """Reads the prompts and checks them against the backbone. Raises ConfigError (file, prompt)."""
     if not (backbone.spec.has_camera and backbone.spec.provides_prefix):
         raise ConfigError(
-            f"--backbone {options.backbone}: has no known camera, so nobody can say what a frame shows; use pocket"
+            f"--backbone {options.backbone}: has no known camera path, which the measures need; use pocket"
         )
     check_seeds(backbone, [options.seed], WHERE)
     places = [folder / options.prompts for folder in (Path(), PACKAGED_SWEEPS, PACKAGED_CORPORA)]
     path = next((place for place in places if place.is_file()), None)
     if path is None:
-        raise ConfigError(f"--prompts {options.prompts}: there is no such file; give one with a prompt a line")
+        raise ConfigError(f"--prompts {options.prompts}: no such file; give a file with one prompt per line")
     try:
         lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"--prompts {options.prompts}: cannot be read: {error}") from error
-    told = [line for line in lines if line and not line.startswith("#")][: options.limit]
-    prompts = checked_prompts(told, options.prompts)
+        raise ConfigError(f"--prompts {options.prompts}: cannot be read: {error}; give a UTF-8 file") from error
+    texts = [line for line in lines if line and not line.startswith("#")][: options.limit]
+    prompts = checked_prompts(texts, options.prompts)
     check_prompts(backbone, prompts, Path(options.prompts))
     return prompts
 
 
 def check_length(options: EmbedderEvalOptions, spec: Any, frames: int) -> None:
-    """ConfigError for videos that end before anything may be retrieved."""
+    """Raises ConfigError if the videos end before the first frame is eligible for retrieval."""
     window: Window = spec.window
     starts = range(0, frames, window.block)
     if not any(len(window.evicted(first)) > options.recency_guard for first in starts):
         needed = window.size + options.recency_guard + window.block
         raise ConfigError(
-            f"--seconds {options.seconds:g}: nothing may be retrieved yet with a window of {window.size} frames and "
-            f"--recency-guard {options.recency_guard}; give more than {needed / spec.latent_fps:g} s"
+            f"--seconds {options.seconds:g}: no frame is ever eligible with a window of {window.size} frames and "
+            f"--recency-guard {options.recency_guard}; use more than {needed / spec.latent_fps:g} s"
         )
 
 
@@ -109,27 +109,29 @@ def measure(
     candidates: Sequence[Candidate],
     console: Console,
 ) -> list[DescriptorTally]:
-    """Every candidate along every video; some videos at a time, so that memory does not grow with the prompts."""
+    """Measures every candidate on every video, in groups of videos, so memory does not grow with the prompts."""
     from longtake.evaluators.retrieval.run import run_retrieval
     from longtake.evaluators.retrieval.summary import DescriptorTally
     from longtake.evaluators.retrieval.world import true_videos
     from longtake.platform.resources import Resources
 
     spec = backbone.spec
-    tallies = [DescriptorTally(one.label, spec.window, frames / spec.latent_fps, spec.latent_fps) for one in candidates]
+    tallies = [
+        DescriptorTally(each.label, spec.window, frames / spec.latent_fps, spec.latent_fps) for each in candidates
+    ]
     loaded = backbone(Resources(device="cpu"))
     groups = [prompts[start : start + VIDEOS_AT_ONCE] for start in range(0, len(prompts), VIDEOS_AT_ONCE)]
-    with shown(console, frames * len(groups) * len(candidates)) as tell:
+    with progress_display(console, frames * len(groups) * len(candidates)) as show:
         done = 0
         for number, group in enumerate(groups, 1):
             videos = true_videos(loaded, group, options.seed, frames, options.noise)
-            for one, tally in zip(candidates, tallies, strict=True):
-                note = f"{one.label}, {number} of {len(groups)} groups of videos"
+            for candidate, tally in zip(candidates, tallies, strict=True):
+                note = f"{candidate.label}, {number} of {len(groups)} groups of videos"
                 run = run_retrieval(
-                    one.method,
+                    candidate.method,
                     videos,
                     spec.window,
-                    lambda n, d=done, w=note: tell(d + n, w),  # type: ignore[misc]
+                    lambda n, d=done, w=note: show(d + n, w),  # type: ignore[misc]
                 )
                 tally.add(run, videos)
                 done += frames
@@ -137,8 +139,8 @@ def measure(
 
 
 @contextmanager
-def shown(console: Console, total: int) -> Iterator[Callable[[int, str], None]]:
-    """A bar on a terminal; elsewhere a line now and then."""
+def progress_display(console: Console, total: int) -> Iterator[Callable[[int, str], None]]:
+    """Shows a progress bar on a terminal, and elsewhere a line every SHOW_SECONDS."""
     if console.is_terminal:
         with bar(console) as progress:
             task = progress.add_task("frames", total=total, note="")
@@ -158,7 +160,7 @@ def shown(console: Console, total: int) -> Iterator[Callable[[int, str], None]]:
 def facts(
     options: EmbedderEvalOptions, backbone: Any, prompts: Sequence[str], frames: int, candidates: Sequence[Candidate]
 ) -> dict[str, Any]:
-    """What decides the numbers."""
+    """All settings that determine the numbers."""
     spec = backbone.spec
     return {
         "backbone": spec.name,
@@ -172,12 +174,12 @@ def facts(
         "noise": options.noise,
         "top_k": options.top_k,
         "recency_guard": options.recency_guard,
-        "descriptors": {one.label: {"descriptor": one.told, "sha256": one.sha256} for one in candidates},
+        "descriptors": {each.label: {"descriptor": each.descriptor, "sha256": each.sha256} for each in candidates},
     }
 
 
 def publish(options: EmbedderEvalOptions, report: dict[str, Any], files: list[Path], console: Console) -> int:
-    """One run in MLflow; 3 when it was not reached, and then the files say what it would have."""
+    """Publishes one run to MLflow; returns 3 if MLflow was not reached. The files hold the same numbers."""
     if options.uri is None:
         return 0
     try:

@@ -17,8 +17,8 @@ class EmbedderEvalOptions:
         list[str] | None,
         typer.Argument(metavar="[DESCRIPTOR]...", help="Values of rag's parameter `descriptor`, or LABEL=VALUE."),
     ] = None
-    backbone: Annotated[str, typer.Option(help="Backbone of a world with a known camera.")] = "pocket"
-    prompts: Annotated[str, typer.Option(help="A file with one prompt a line.")] = "prompts/pocket.txt"
+    backbone: Annotated[str, typer.Option(help="Backbone whose world has a known camera path.")] = "pocket"
+    prompts: Annotated[str, typer.Option(help="A file with one prompt per line.")] = "prompts/pocket.txt"
     limit: Annotated[int, typer.Option(min=1, max=4096, help="Use the first N prompts.")] = 16
     seconds: Annotated[float, typer.Option(min=1, max=MAX_SECONDS, help="Length of the videos.")] = 240.0
     seed: Annotated[int, typer.Option(min=0, max=2**31 - 1, help="Seed of the scenes.")] = 0
@@ -32,9 +32,9 @@ class EmbedderEvalOptions:
     recency_guard: Annotated[
         int, typer.Option(min=0, max=1_000_000, help="Number of newest evicted frames that are not eligible.")
     ] = 5
-    base: Annotated[str, typer.Option(metavar="LABEL", help="Differences are to this descriptor.")] = "avg-pool"
+    base: Annotated[str, typer.Option(metavar="LABEL", help="Descriptor to compare the others with.")] = "avg-pool"
     out: Annotated[Path | None, typer.Option(metavar="DIR", help="Default: OUTPUT/embedders/eval-ID.")] = None
-    output: Annotated[str, typer.Option(help="The folder that results go to.")] = "runs"
+    output: Annotated[str, typer.Option(help="The folder for results.")] = "runs"
     tracking: Annotated[str | None, typer.Option(metavar="URI", help="Address of MLflow, or disabled.")] = None
 
     @property

@@ -1,7 +1,7 @@
-"""What `longtake train eval-embedder` leaves: eval.json, two CSV files, tables on the screen, and a run in MLflow.
+"""The results of `longtake train eval-embedder`: eval.json, two CSV files, printed tables, and a run in MLflow.
 
-eval.json holds every number and what decided them; all else is made from it. Its id hashes what decided the numbers
-and not how a descriptor was named, so that the same question has one folder and one run.
+eval.json holds every number and the settings that determine them; everything else is made from it. The id hashes these
+settings, but not the names of descriptors, so the same question has one folder and one run.
 """
 
 from __future__ import annotations
@@ -25,19 +25,19 @@ if TYPE_CHECKING:
 
 EXPERIMENT = "eval-embedder"
 PROTOCOL = 2
-"""Part of a report's id; it changes when the same inputs would give other numbers."""
+"""Part of a report's id; increase it when the same inputs give other numbers."""
 SPREAD = ("mean", "low", "high", "prompts")
 Report = dict[str, Any]
 Row = dict[str, Any]
 
 
 def build(facts: dict[str, Any], tallies: Sequence[DescriptorTally], base: str) -> Report:
-    """The report as plain JSON; differences are to the descriptor `base`."""
+    """Builds the report as plain JSON; differences are relative to the descriptor `base`."""
     from longtake.evaluators.retrieval.summary import measure_rows, similarity_rows
     from longtake.platform.stats import bootstrap_settings
 
     seed = facts["seed"]
-    hashed = {label: one["sha256"] or label for label, one in facts["descriptors"].items()}
+    hashed = {label: descriptor["sha256"] or label for label, descriptor in facts["descriptors"].items()}
     identity = [PROTOCOL, base, {**facts, "descriptors": hashed}]
     return {
         "id": hashlib.sha256(canonical_json(identity).encode()).hexdigest()[:12],
@@ -51,7 +51,7 @@ def build(facts: dict[str, Any], tallies: Sequence[DescriptorTally], base: str) 
 
 
 def write(report: Report, folder: Path) -> list[Path]:
-    """eval.json, recall.csv and similarity.csv, each replaced whole. Raises StorageError."""
+    """Writes eval.json, recall.csv and similarity.csv, each atomically. Raises StorageError."""
     differences = [f"difference_{key}" for key in SPREAD[:3]]
     recall = [row | flat_difference(row, report["base"]) for row in report["measures"]]
     files = {
@@ -73,7 +73,7 @@ def flat_difference(row: Row, base: str) -> dict[str, float | None]:
 
 
 def tables(report: Report) -> list[Table]:
-    """Similarity and recall of the whole videos; then coverage, the whole and its parts."""
+    """A table of similarity and recall over whole videos, and one of coverage, also by parts of the videos."""
     return [recall_table(report), coverage_table(report)]
 
 
@@ -96,25 +96,25 @@ def recall_table(report: Report) -> Table:
     for head in heads.values():
         table.add_column(head, justify="right")
     for label in config["descriptors"]:
-        cells = [told(whole(report, label, name), name not in ("overlap_gap", "precision")) for name in heads]
+        cells = [cell(whole(report, label, name), name not in ("overlap_gap", "precision")) for name in heads]
         table.add_row(escape(label), *cells)
     return table
 
 
 def coverage_table(report: Report) -> Table:
-    table = new_table(f"what the {report['config']['top_k']} frames show of the columns that come into view next")
+    table = new_table(f"share of the columns new to a block that the {report['config']['top_k']} retrieved frames show")
     table.add_column("descriptor", no_wrap=True)
     for head in ("places\namong K", "coverage", *[f"{a:g} to\n{b:g} s" for a, b in parts(report)]):
         table.add_column(head, justify="right")
     for label in report["config"]["descriptors"]:
-        over_time = [told(find(report, label, "coverage", span), False) for span in parts(report)]
-        places = told(whole(report, label, "places"), False)
-        table.add_row(escape(label), places, told(whole(report, label, "coverage"), True), *over_time)
+        over_time = [cell(find(report, label, "coverage", span), False) for span in parts(report)]
+        places = cell(whole(report, label, "places"), False)
+        table.add_row(escape(label), places, cell(whole(report, label, "coverage"), True), *over_time)
     return table
 
 
-def told(row: Row | None, differs: bool) -> str:
-    """A mean with its interval, and below it the difference to the base."""
+def cell(row: Row | None, differs: bool) -> str:
+    """Formats a mean with its interval and, below, the difference to the base."""
     if row is None or row["mean"] is None:
         return "-"
     text = number(row["mean"], 3) + bounds(row)
@@ -130,15 +130,15 @@ def bounds(row: Row) -> str:
 
 def legend(report: Report) -> str:
     return (
-        "local redundancy: mean cosine of frames 1 to 3 apart. overlap gap: mean cosine of the same view seen again "
-        "minus that of views that share nothing. recall: blocks with a frame among the K that shows half or more of "
-        "the query's columns; shifted: the same without copies of the query's own view, which every descriptor finds. "
-        "coverage: share of the columns new to a block and known to the bank that the K frames show"
+        "local redundancy: mean cosine of frames 1 to 3 apart. overlap gap: mean cosine of repeated views less that of "
+        "views without shared columns. recall: share of blocks for which one of the K frames shows half or more of the "
+        "query's columns; shifted: the same without copies of the query's own view, which are easy to retrieve. "
+        "coverage: share of the columns new to a block and present in the bank that the K frames show"
     )
 
 
 def parts(report: Report) -> list[tuple[float, float]]:
-    """The parts of the videos in order, without the whole unless that is all there is."""
+    """The parts of the videos in order; the whole only if there are no parts."""
     spans = sorted({(row["from_s"], row["to_s"]) for row in report["measures"]})
     return spans if len(spans) == 1 else [span for span in spans if span != (0.0, report["config"]["seconds"])]
 
@@ -148,9 +148,9 @@ def whole(report: Report, label: str, measure: str) -> Row | None:
 
 
 def find(report: Report, label: str, measure: str, span: tuple[float, float]) -> Row | None:
-    wanted = (label, measure, *span)
+    key = (label, measure, *span)
     for row in report["measures"]:
-        if (row["descriptor"], row["measure"], row["from_s"], row["to_s"]) == wanted:
+        if (row["descriptor"], row["measure"], row["from_s"], row["to_s"]) == key:
             return dict(row)
     return None
 
@@ -159,7 +159,7 @@ def find(report: Report, label: str, measure: str, span: tuple[float, float]) ->
 
 
 def publication(report: Report, files: list[Path]) -> Publication:
-    """One run: what was asked as params, the whole videos' numbers as metrics, distance and parts as series."""
+    """One run: settings as params, numbers of whole videos as metrics, numbers by distance and by part as series."""
     config = report["config"]
     kept = ("backbone", "seconds", "seed", "noise", "top_k", "recency_guard")
     params = {name: str(config[name]) for name in kept} | {
@@ -167,8 +167,8 @@ def publication(report: Report, files: list[Path]) -> Publication:
         "prompts": str(len(config["prompts"])),
         "prompts_sha256": hashlib.sha256(canonical_json(config["prompts"]).encode()).hexdigest()[:16],
     }
-    for label, one in config["descriptors"].items():
-        params[f"descriptor.{label}"] = one["sha256"] or label
+    for label, descriptor in config["descriptors"].items():
+        params[f"descriptor.{label}"] = descriptor["sha256"] or label
     record = RunRecord(
         key=f"{EXPERIMENT}:{report['id']}",
         name=f"eval-{report['id']}",
@@ -182,29 +182,29 @@ def publication(report: Report, files: list[Path]) -> Publication:
 
 
 def metrics_of(report: Report) -> dict[str, float]:
-    found: dict[str, float] = {}
+    values: dict[str, float] = {}
     for row in report["measures"]:
         if (row["from_s"], row["to_s"]) != (0.0, report["config"]["seconds"]) or row["mean"] is None:
             continue
         name = f"{row['descriptor']}/{row['measure']}"
-        found[name] = row["mean"]
+        values[name] = row["mean"]
         if row["low"] is not None:
-            found |= {f"{name}.low": row["low"], f"{name}.high": row["high"]}
+            values |= {f"{name}.low": row["low"], f"{name}.high": row["high"]}
         if row["difference"] and row["difference"]["mean"] is not None:
-            found[f"{name}.to_{report['base']}"] = row["difference"]["mean"]
-    return found
+            values[f"{name}.to_{report['base']}"] = row["difference"]["mean"]
+    return values
 
 
 def series_of(report: Report) -> dict[str, list[tuple[int, float]]]:
-    """Similarity with the distance in frames, or the shared columns, as the step; coverage with the seconds."""
-    found: dict[str, list[tuple[int, float]]] = {}
+    """Similarity by frame distance or by shared columns, and recall and coverage by seconds; these are the steps."""
+    series: dict[str, list[tuple[int, float]]] = {}
     for row in report["similarity"]:
         if row["mean"] is not None:
             name = f"{row['descriptor']}/similarity.by_{row['by']}"
-            found.setdefault(name, []).append((row["from"], row["mean"]))
+            series.setdefault(name, []).append((row["from"], row["mean"]))
     for label in report["config"]["descriptors"]:
         for name in ("recall", "coverage"):
             rows = [find(report, label, name, span) for span in parts(report)]
-            told = [(round(row["to_s"]), row["mean"]) for row in rows if row and row["mean"] is not None]
-            found[f"{label}/{name}.over_time"] = told
-    return found
+            points = [(round(row["to_s"]), row["mean"]) for row in rows if row and row["mean"] is not None]
+            series[f"{label}/{name}.over_time"] = points
+    return series

@@ -1,8 +1,8 @@
-"""`longtake train embedder CONFIG`: a crew of workers trains the retrieval embedder; this process keeps the books.
+"""`longtake train embedder CONFIG`: a worker group trains the retrieval embedder; this process monitors the training.
 
-Named steps: read, train, register, tell. The workers write to the training's folder; what is shown and what MLflow gets
-is read from there, so no worker ever waits for either. Stopped or killed at any moment, the same command goes on from
-the newest checkpoint. Exit codes as everywhere: 0 done, 3 done but MLflow not reached, 75 stopped.
+Steps: read, train, register, summarize. The workers write to the folder of the training; the display and MLflow read
+from there, so no worker waits for them. After a stop or a kill, the same command resumes from the newest checkpoint.
+Exit codes: 0 done, 3 done but MLflow not reached, 75 stopped.
 """
 
 from __future__ import annotations
@@ -45,8 +45,8 @@ RESERVED_ALIAS = re.compile(r"latest|v[0-9]+")
 
 @dataclass(frozen=True)
 class GroupConfig:
-    """Who computes; `auto` is one worker a GPU, or a core where there are none. `restarts`: how often a crew that lost
-    a worker is started again."""
+    """The worker group. `auto`: one worker per GPU or, without GPUs, per core. `restarts`: how often the whole group is
+    restarted after losing a worker."""
 
     count: Any = "auto"
     gpus_per_worker: Any = "auto"
@@ -56,7 +56,7 @@ class GroupConfig:
     def __post_init__(self) -> None:
         if self.count != "auto" and (not isinstance(self.count, int) or isinstance(self.count, bool) or self.count < 1):
             raise ConfigError(f"workers.count: {self.count!r} is not 'auto' or a whole number from 1")
-        if self.gpus_per_worker not in ("auto", 0, 1):  # two members on one GPU cannot speak through nccl
+        if self.gpus_per_worker not in ("auto", 0, 1):  # NCCL does not work between two members on one GPU
             raise ConfigError(f"workers.gpus_per_worker: {self.gpus_per_worker!r} is not 'auto', 0 or 1")
         if self.restarts < 0:
             raise ConfigError(f"workers.restarts: {self.restarts} is not 0 or more")
@@ -64,7 +64,7 @@ class GroupConfig:
             raise ConfigError("workers.cluster: is empty; write local, inline or the address of a Ray cluster")
 
     def size(self, cluster: Cluster, batch: int) -> GroupSize:
-        """The crew for these nodes: no more workers than share the batch evenly."""
+        """The size of the group on these nodes: the most workers that divide the batch evenly."""
         gpus = sum(node.gpus for node in cluster.nodes)
         each = (1.0 if gpus else 0.0) if self.gpus_per_worker == "auto" else float(self.gpus_per_worker)
         if cluster.address == INLINE:
@@ -77,7 +77,7 @@ class GroupConfig:
 
 @dataclass(frozen=True)
 class RegisterConfig:
-    """The name that the best embedder is registered under, and the alias that moves to it. name null: it is not."""
+    """The registered name of the best embedder, and the alias that moves to it. name null: do not register it."""
 
     name: str | None = "longtake-embedder"
     alias: str = "best"
@@ -88,13 +88,13 @@ class RegisterConfig:
                 check_name(noun, value)
         if RESERVED_ALIAS.fullmatch(self.alias):
             raise ConfigError(
-                f"register.alias: {self.alias!r} is kept by MLflow for versions; take another, such as best"
+                f"register.alias: {self.alias!r} is reserved by MLflow for versions; choose another, such as best"
             )
 
 
 @dataclass(frozen=True)
 class EmbedderJob(EmbedderConfig):
-    """A training file: what is computed (EmbedderConfig), and where, by whom and under which name it is kept."""
+    """A training file: the computation (EmbedderConfig), the output folder, the workers and the registered name."""
 
     output: str = "runs"
     register: RegisterConfig = field(default_factory=RegisterConfig)
@@ -110,7 +110,7 @@ class EmbedderJob(EmbedderConfig):
 
     @property
     def computed(self) -> EmbedderConfig:
-        """What decides the numbers, and nothing else."""
+        """The settings that determine the numbers, and no others."""
         kept = {item.name: getattr(self, item.name) for item in fields(EmbedderConfig)}
         return EmbedderConfig(**kept)
 
@@ -123,13 +123,13 @@ class EmbedderJob(EmbedderConfig):
 
 
 def embedder(file: Path, overrides: list[str], console: Console | None = None) -> int:
-    """The whole job; returns the exit code. Raises LongtakeError for what a user can mend."""
+    """Runs the whole job; returns the exit code. Raises LongtakeError for errors that a user can fix."""
     console = console or console_for()
     job = configs.load(file, EmbedderJob, overrides)
     corpus_folder = find_corpus(job)
     try:
         corpus = Corpus.open(corpus_folder)
-        train, held = plan_chunks(job.computed, corpus)
+        train, held_out = plan_chunks(job.computed, corpus)
     except ConfigError as error:
         raise ConfigError(f"{file}: corpus: {error}") from error
     folder = TrainingFolder(job.output, job.name)
@@ -139,32 +139,32 @@ def embedder(file: Path, overrides: list[str], console: Console | None = None) -
         say(
             console,
             f"{job.name}: {job.steps} steps of {job.batch_chunks} chunks of {job.chunk_frames} frames; "
-            f"{len(train.entries)} entries of {corpus_folder} to train on, {len(held.entries)} held out",
+            f"{len(train.entries)} entries of {corpus_folder} to train on, {len(held_out.entries)} held out",
         )
         with tracked(job, corpus) as log:
-            begun, monitor, due = (
+            started, monitor, unfinished = (
                 time.perf_counter(),
                 TrainingMonitor(job.steps, folder, console, log),
                 not finished(folder, job),
             )
-            if due:
+            if unfinished:
                 work(job, corpus_folder, folder, monitor, console)
             monitor.update(force=True)
-            problem, address = register(job, folder, log, due)
-        tell(job, folder, console, address, time.perf_counter() - begun)
+            problem, address = register(job, folder, log, unfinished)
+        summarize(job, folder, console, address, time.perf_counter() - started)
         if problem:
             say(console, problem)
     return 3 if problem else 0
 
 
 def find_corpus(job: EmbedderJob) -> Path:
-    """The folder that `corpus` names: itself, or one of that name under <output>/corpora."""
-    named = OutputRoot(job.output).corpora / job.corpus
-    return (named if named.is_dir() or not Path(job.corpus).is_dir() else Path(job.corpus)).absolute()
+    """The folder of `corpus`, which is a name under <output>/corpora or a path."""
+    by_name = OutputRoot(job.output).corpora / job.corpus
+    return (by_name if by_name.is_dir() or not Path(job.corpus).is_dir() else Path(job.corpus)).absolute()
 
 
 def tracked(job: EmbedderJob, corpus: Corpus) -> Any:
-    """The run in MLflow; None inside when tracking is off."""
+    """A context with the log of the MLflow run, or with None if tracking is off."""
     if job.uri is None:
         return nullcontext(None)
     params = flat(asdict(job.computed)) | {"corpus_sha256": corpus.digest}
@@ -173,49 +173,49 @@ def tracked(job: EmbedderJob, corpus: Corpus) -> Any:
 
 
 def flat(values: dict[str, Any], before: str = "") -> dict[str, Any]:
-    """Nested keys with dots."""
-    found: dict[str, Any] = {}
+    """Flattens nested keys with dots."""
+    flattened: dict[str, Any] = {}
     for key, value in values.items():
-        found |= flat(value, f"{before}{key}.") if isinstance(value, dict) else {f"{before}{key}": value}
-    return found
+        flattened |= flat(value, f"{before}{key}.") if isinstance(value, dict) else {f"{before}{key}": value}
+    return flattened
 
 
 def finished(folder: TrainingFolder, job: EmbedderJob) -> bool:
-    """Whether the last step is saved. Raises StorageError if what it left is gone."""
+    """Whether the last step is saved. Raises StorageError if one of its files is missing."""
     record = folder.newest_checkpoint()
     if record is None or record["step"] < job.steps:
         return False
     for path in (folder.best, folder.best.with_suffix(".json"), folder.steps_file, folder.validation_file):
         if not path.is_file() or not path.stat().st_size:
             raise StorageError(
-                f"{path}: is gone, though the training has ended; remove {folder.checkpoint_record(record['step'])} "
-                f"to make its last steps again, or {folder.folder} to begin anew"
+                f"{path}: is missing, but the training has ended; remove {folder.checkpoint_record(record['step'])} "
+                f"to repeat its last steps, or {folder.folder} to start again"
             )
     return True
 
 
 def work(job: EmbedderJob, corpus: Path, folder: TrainingFolder, monitor: TrainingMonitor, console: Console) -> None:
-    """Train to the last step. Raises Interrupted when a signal ended it early."""
+    """Trains to the last step. Raises Interrupted if a signal ends it early."""
     record = folder.newest_checkpoint()
     if record:
-        say(console, f"{job.name}: goes on after step {record['step']}, its newest checkpoint")
+        say(console, f"{job.name}: resuming from its newest checkpoint, step {record['step']}")
     with connect(job.workers.cluster) as cluster:
         size = job.workers.size(cluster, job.batch_chunks // job.accumulation)
         job.micro_batch(size.workers)
         noun = "worker" if size.workers == 1 else "workers"
         say(console, f"{job.name}: {size.workers} {noun}, {size.gpus:g} GPU each; starting")
-        asked = False
+        stop_requested = False
 
         def watch() -> None:
-            nonlocal asked
-            if cluster.stop.is_set and not asked:
-                asked = True
+            nonlocal stop_requested
+            if cluster.stop.is_set and not stop_requested:
+                stop_requested = True
                 folder.ask_to_stop()
-                say(console, f"{cluster.stop.signal_name}: saving a checkpoint; a second signal does not wait for it")
+                say(console, f"{cluster.stop.signal_name}: saving a checkpoint; a second signal stops at once")
             monitor.update()
 
         with monitor:
-            task = EmbedderWork(job.computed, corpus, copy.copy(folder))  # the epoch of this run, also after its end
+            task = EmbedderWork(job.computed, corpus, copy.copy(folder))  # the copy keeps the epoch of this run
             cluster.run_group(task, size, folder.scratch, watch)
         if not finished(folder, job):
             newest = folder.newest_checkpoint()
@@ -225,9 +225,9 @@ def work(job: EmbedderJob, corpus: Path, folder: TrainingFolder, monitor: Traini
 
 
 def register(job: EmbedderJob, folder: TrainingFolder, log: TrainingLog | None, trained: bool) -> tuple[str, str]:
-    """(what went wrong, the model's address): files and checkpoints to MLflow, the best as a version with an alias.
+    """Logs files to MLflow and registers the best embedder; returns (problem or '', address of the model or '').
 
-    An alias does not go back to a training that had ended before: `best` is the newest training's.
+    The alias moves only after new steps: repeating the command of a finished training does not take it back.
     """
     if log is None or job.uri is None:
         return "", ""
@@ -235,38 +235,38 @@ def register(job: EmbedderJob, folder: TrainingFolder, log: TrainingLog | None, 
     for step in folder.recorded():
         log.keep(folder.checkpoint_record(step), "checkpoints")
     if log.failed:
-        return "tracking: the run was not logged to its end; run it again to publish", ""
+        return "tracking: the run was logged only in part; run again to publish", ""
     if job.register.name is None:
         return "", ""
-    others = [folder.best.with_suffix(".json")]
+    sidecars = [folder.best.with_suffix(".json")]
     try:
         name, alias = job.register.name, job.register.alias
-        number = model_registry.register(job.uri, log.run_id, name, alias, folder.best, others, trained)
+        number = model_registry.register(job.uri, log.run_id, name, alias, folder.best, sidecars, trained)
     except TrackingError as error:
         return str(error), ""
     return "", f"models:/{name}/{number}"
 
 
-def tell(job: EmbedderJob, folder: TrainingFolder, console: Console, address: str, seconds: float) -> None:
-    """What came of it."""
+def summarize(job: EmbedderJob, folder: TrainingFolder, console: Console, address: str, seconds: float) -> None:
+    """Prints the results of the training."""
     rows, best = folder.steps(), durable.read_json(folder.best.with_suffix(".json")) or {}
-    held = best["held_out_loss"]
+    losses = best["held_out_loss"]
     spent = sum(row["seconds"] for row in rows)
     waited = sum(row["waited_seconds"] for row in rows)
     say(console, f"{job.name}: {len(rows)} steps, {spent:.0f} s of computing, {seconds:.0f} s in this run")
     say(
         console,
-        f"held-out loss {held['total']:.4f} at step {best['step']}: reconstruction {held['reconstruction']:.4f}, "
-        f"delta {held['delta']:.4f}, smooth {held['smooth']:.4f}",
+        f"held-out loss {losses['total']:.4f} at step {best['step']}: reconstruction {losses['reconstruction']:.4f}, "
+        f"delta {losses['delta']:.4f}, smooth {losses['smooth']:.4f}",
     )
     say(
         console,
         f"{job.batch_chunks * len(rows) / spent:.0f} chunks/s; waiting for data {100 * waited / spent:.2f} % of step "
-        f"time; most memory of a worker {max(row['rss_bytes'] for row in rows) / 1e6:.0f} MB"
+        f"time; peak memory of a worker {max(row['rss_bytes'] for row in rows) / 1e6:.0f} MB"
         + (f", of a GPU {max(row['gpu_bytes'] for row in rows) / 1e9:.2f} GB" if rows[-1]["gpu_bytes"] else ""),
     )
-    shown = folder.best.relative_to(Path.cwd()) if folder.best.is_relative_to(Path.cwd()) else folder.best
-    say(console, f"embedder: {shown}")
+    path = folder.best.relative_to(Path.cwd()) if folder.best.is_relative_to(Path.cwd()) else folder.best
+    say(console, f"embedder: {path}")
     if address:
         alias = f"models:/{job.register.name}@{job.register.alias}"
         say(

@@ -29,7 +29,7 @@ class FolderEvalOptions:
     ] = None
     official_out: Annotated[
         Path | None,
-        typer.Option("--vbench-out", metavar="FILE.json", help="Write the results in VBench's own form to this file."),
+        typer.Option("--vbench-out", metavar="FILE.json", help="Write the results in VBench's format to this file."),
     ] = None
     evaluators: Annotated[
         int, typer.Option(min=1, help="Number of scoring processes; each handles one video at a time.")

@@ -1,4 +1,4 @@
-"""Shows a running `longtake eval`: a line per video that is done, and how far those are that are being scored."""
+"""Shows a running `longtake eval`: a line per finished video, and the progress of the videos being scored."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ LIVE_SECONDS = 0.25
 
 
 class EvalProgress(LiveDisplay):
-    """`update` may be called as often as one likes."""
+    """A display that limits its own rate: call `update` at any rate."""
 
     def __init__(self, console: Console):
         super().__init__(console)
@@ -25,16 +25,16 @@ class EvalProgress(LiveDisplay):
         self.wait_seconds = FIRST_SECONDS
 
     def say(self, line: str) -> None:
-        """A line that stays."""
+        """Prints a line that stays."""
         super().say(line)
         self.said_at, self.wait_seconds = time.monotonic(), FIRST_SECONDS
 
     def update(self, running: list[Running]) -> None:
-        """A terminal always shows what is running; elsewhere a line tells it when nothing was said for long."""
+        """On a terminal, shows the running items live; elsewhere, prints a line after a quiet period."""
         now = time.monotonic()
         if not running or now - self.said_at < (LIVE_SECONDS if self.live is not None else self.wait_seconds):
             return
-        lines = [describe(one) for one in running]
+        lines = [describe(item) for item in running]
         if self.live is not None:
             self.live.update(Text("\n".join(f"  {line}" for line in lines), style="dim"), refresh=True)
             self.said_at = now

@@ -1,7 +1,7 @@
 """The prompts of a folder of videos: a JSON file {video: prompt}, or a CSV file with the columns video and prompt.
 
-A video is named by its path inside the folder, by its file name, or by that without its ending, as long as one video
-alone is meant. Prompts are data: they go into results and are never part of a file's name.
+A video is named by its path in the folder, by its file name or by its stem; the name must match exactly one video.
+Prompts are data: they are part of results and never of file names.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ FORM = 'write {"video": "prompt", ...} or a CSV file with the columns video and 
 
 
 def read_prompts(file: Path) -> list[tuple[str, str]]:
-    """(name as the file has it, prompt), in its order. Raises ConfigError."""
+    """Returns (name in the file, prompt) pairs in the order of the file. Raises ConfigError."""
     try:
         if file.stat().st_size > MAX_BYTES:
             raise ConfigError(f"{file}: is larger than {MAX_BYTES >> 20} MiB; {FORM}")
@@ -38,10 +38,10 @@ def _from_json(text: str, file: Path) -> list[tuple[str, str]]:
     except (ValueError, RecursionError) as error:
         raise ConfigError(f"{file}: is not JSON ({error}); {FORM}") from error
     if not isinstance(pairs, list) or not all(isinstance(pair, tuple) for pair in pairs):
-        raise ConfigError(f"{file}: is not one object; {FORM}")
+        raise ConfigError(f"{file}: is not a JSON object; {FORM}")
     for name, prompt in pairs:
         if not isinstance(prompt, str):
-            raise ConfigError(f"{file}: {name[:60]!r}: its prompt is not a text; {FORM}")
+            raise ConfigError(f"{file}: {name[:60]!r}: the prompt is not a string; {FORM}")
     return pairs
 
 
@@ -49,39 +49,39 @@ def _from_csv(text: str, file: Path) -> list[tuple[str, str]]:
     reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
     try:
         if not {"video", "prompt"} <= set(reader.fieldnames or ()):
-            raise ConfigError(f"{file}: line 1 does not name the columns video and prompt; {FORM}")
-        found = []
+            raise ConfigError(f"{file}: line 1 does not have the columns video and prompt; {FORM}")
+        pairs = []
         for row in reader:
             if row["video"] is None or row["prompt"] is None or None in row:
-                raise ConfigError(f"{file}: line {reader.line_num} has another number of columns than line 1; {FORM}")
-            found.append((row["video"], row["prompt"]))
+                raise ConfigError(f"{file}: line {reader.line_num} and line 1 differ in number of columns; {FORM}")
+            pairs.append((row["video"], row["prompt"]))
     except csv.Error as error:
         raise ConfigError(f"{file}: line {reader.line_num + 1} is not CSV ({error}); {FORM}") from error
-    return found
+    return pairs
 
 
 def match(pairs: Iterable[tuple[str, str]], videos: Collection[str], file: Path) -> tuple[dict[str, str], list[str]]:
-    """(video -> prompt, names that are no video's). Raises ConfigError for a name of several videos and for a video
-    that has two prompts."""
+    """Returns (video -> prompt, names that match no video). Raises ConfigError if a name matches several videos or if
+    a video has two prompts."""
     names: dict[str, list[str]] = {}
     for video in videos:
         path = PurePosixPath(video)
         for name in dict.fromkeys((video, path.name, path.stem)):
             names.setdefault(name, []).append(video)
-    found: dict[str, str] = {}
+    prompts: dict[str, str] = {}
     unknown = []
     for name, prompt in pairs:
         key = name.removeprefix("./")
-        meant = [key] if key in names.get(key, ()) else names.get(key, [])
-        if len(meant) > 1:
-            raise ConfigError(f"{file}: {name!r} can be {meant[0]} or {meant[1]}; write the path inside the folder")
-        if not meant:
+        matches = [key] if key in names.get(key, ()) else names.get(key, [])
+        if len(matches) > 1:
+            raise ConfigError(f"{file}: {name!r} matches {matches[0]} and {matches[1]}; write the path in the folder")
+        if not matches:
             unknown.append(name)
-        elif found.setdefault(meant[0], prompt) != prompt:
-            raise ConfigError(f"{file}: {meant[0]} has two prompts; keep one")
-    return found, unknown
+        elif prompts.setdefault(matches[0], prompt) != prompt:
+            raise ConfigError(f"{file}: {matches[0]} has two prompts; keep one")
+    return prompts, unknown
 
 
 def from_names(videos: Iterable[str]) -> dict[str, str]:
-    """video -> prompt, of videos that are named by their prompts: a name without its ending and a closing `-N`."""
+    """video -> prompt of videos named by their prompts: the file name without its extension and a trailing `-N`."""
     return {video: re.sub(r"-\d+$", "", PurePosixPath(video).stem) for video in videos}

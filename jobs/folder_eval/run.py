@@ -1,8 +1,8 @@
-"""`longtake eval FOLDER`: every video of a folder scored under one suite, by one process or several.
+"""`longtake eval FOLDER`: scores every video of a folder under one suite, in one process or several.
 
-Steps: read the settings, prompts and what is known; hand the rest to a fleet; record its scores; write the files.
-What is wrong with a video is a reason beside its metrics. A dead worker or a file that went away is a reason too,
-but for this run alone: the next one tries again.
+Steps: read the settings, the prompts and earlier scores; hand the rest to a fleet; record its scores; write the files.
+A metric without a score has the reason beside it. The next run retries videos whose worker died or whose file
+disappeared.
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ if TYPE_CHECKING:
     from longtake.platform.workers.ray_cluster import Cluster
 
 EVALUATORS = "evaluators"
-NAMES = "names"  # --prompts: the videos' names are their prompts
+NAMES = "names"  # the value of --prompts for videos that are named by their prompts
 MAX_REASONS = 10
 ENDS_THE_RUN = (WeightsError, ConfigError, SetupError)
 
 
 @dataclasses.dataclass(frozen=True)
 class FolderItem:
-    """A video to score: its name in the report, its absolute path, and earlier results that are current, by metric."""
+    """A video to score: its name in the report, its absolute path, and its valid earlier results by metric."""
 
     name: str
     path: Path
@@ -50,7 +50,7 @@ class FolderItem:
 
 
 class FolderWorker:
-    """One video at a time."""
+    """Scores one video at a time."""
 
     def __init__(self, device: str, cache: Path | None):
         self.scorer = Scorer(device, cache)
@@ -58,29 +58,29 @@ class FolderWorker:
     def run(self, payload: FolderItem, report: Report) -> VideoScores:
         report({"unit": "frame"})
         earlier = {payload.suite.label: payload.earlier}
-        found = self.scorer.score(payload.path, [payload.suite], tell=partial(report_frames, report), earlier=earlier)
-        return found[payload.suite.label]
+        scores = self.scorer.score(payload.path, [payload.suite], tell=partial(report_frames, report), earlier=earlier)
+        return scores[payload.suite.label]
 
 
 def eval_folder(options: FolderEvalOptions, console: Console | None = None) -> int:
-    """3 when something could not be scored, else 0. Raises LongtakeError; Interrupted when a signal ended it early."""
+    """Returns 3 if a metric of a video has no score, else 0. Raises LongtakeError; Interrupted after a signal."""
     from longtake.evaluators.results.folder import FolderReport, check_writable, find_videos, skipped
     from longtake.jobs.console import console_for
 
     console = console or console_for()
     entry = suite_entry(options.suite, options.settings or ())
     if options.table is not None and options.table.suffix != ".parquet":
-        raise ConfigError(f"--table: {options.table} does not end in .parquet, which is what is written")
+        raise ConfigError(f"--table: {options.table} must end in .parquet, the format of the table")
     if options.official_out is not None and not entry.suite.official_results({}):
         known = ", ".join(name for name in suites.names() if suites.get(name)().official_results({}))
-        raise ConfigError(f"--vbench-out: {options.suite} has no official form of results; add --suite {known}")
+        raise ConfigError(f"--vbench-out: {options.suite} has no official format of results; add --suite {known}")
     if all(metric.needs_take for metric in entry.metrics.values()):
-        raise ConfigError(f"--suite: {options.suite} needs a take's prompt and seed, which a folder has not")
+        raise ConfigError(f"--suite: {options.suite} needs the prompt and seed of a take; choose another suite")
     videos = find_videos(options.folder)
-    others = skipped(options.folder, videos)
-    if others:
-        first = ", ".join(others[:3]) + (", ..." if len(others) > 3 else "")
-        console.print(f"note: {len(others)} other files are left out: {first}", markup=False, soft_wrap=True)
+    other_files = skipped(options.folder, videos)
+    if other_files:
+        first = ", ".join(other_files[:3]) + (", ..." if len(other_files) > 3 else "")
+        console.print(f"note: skipped {len(other_files)} files of unknown type: {first}", markup=False, soft_wrap=True)
     prompts = prompts_of(options.prompts, list(videos), console)
     for path in options.outputs:
         check_writable(path)
@@ -88,7 +88,7 @@ def eval_folder(options: FolderEvalOptions, console: Console | None = None) -> i
         make_folder(options.cache)
     entry = with_weights(entry, "--set {}=[...]")
     device = device_of(options, entry)
-    with held(options.out):
+    with output_lock(options.out):
         report = FolderReport(videos, entry, options.out, prompts, device)
         score(report, options, device, console)
         write(report, options)
@@ -96,8 +96,8 @@ def eval_folder(options: FolderEvalOptions, console: Console | None = None) -> i
     return 0 if report.whole else 3
 
 
-def held(out: Path | None) -> AbstractContextManager[None]:
-    """One `longtake eval` at a time writes a file; another ends with LockedError."""
+def output_lock(out: Path | None) -> AbstractContextManager[None]:
+    """Holds the lock of the output file. Raises LockedError if another `longtake eval` holds it."""
     return hold_file(out.parent / f".{out.name}.lock", out) if out is not None else nullcontext()
 
 
@@ -109,10 +109,10 @@ def suite_entry(name: str, settings: Sequence[str]) -> SuiteEntry:
         if not equals or not key.isidentifier():
             raise ConfigError(f"--set: {word!r} is not of the form key=value, such as protocol=exact")
         if key in params:
-            raise ConfigError(f"--set {key}: is there twice; say it once")
+            raise ConfigError(f"--set {key}: is given twice; give it once")
         params[key] = strict_yaml.parse(text, f"--set {key}")
     if params and not dataclasses.is_dataclass(suites.get(name)):
-        raise ConfigError(f"--set: the suite {name} has no settings; leave out --set")
+        raise ConfigError(f"--set: the suite {name} has no settings; omit --set")
     entry = SuiteEntry(name, name, params)
     entry.open("--set")
     return entry
@@ -125,15 +125,15 @@ def prompts_of(file: Path | None, videos: list[str], console: Console) -> dict[s
         return {}
     if str(file) == NAMES and not file.exists():
         return from_names(videos)
-    found, unknown = match(read_prompts(file), videos, file)
-    if not found:
-        raise ConfigError(f"{file}: names no video of the folder; name them by path, file name or stem")
-    lacking = [video for video in videos if video not in found]
-    for names, what in ((unknown, "of its names are no video here"), (lacking, "videos have no prompt in it")):
+    prompts, unknown = match(read_prompts(file), videos, file)
+    if not prompts:
+        raise ConfigError(f"{file}: matches no video of the folder; name videos by path, file name or stem")
+    without_prompt = [video for video in videos if video not in prompts]
+    for names, what in ((unknown, "names match no video"), (without_prompt, "videos have no prompt")):
         if names:
             first = ", ".join(repr(name) for name in names[:3]) + (", ..." if len(names) > 3 else "")
             console.print(f"note: {file}: {len(names)} {what}: {first}", markup=False, soft_wrap=True)
-    return found
+    return prompts
 
 
 def device_of(options: FolderEvalOptions, entry: SuiteEntry) -> str:
@@ -150,18 +150,18 @@ def device_of(options: FolderEvalOptions, entry: SuiteEntry) -> str:
     except ConfigError as error:
         raise ConfigError(str(error).replace("workers.device", "--device", 1)) from error
     if options.evaluators > 1 and options.device.startswith("cuda:"):
-        raise ConfigError(f"--device: {options.device} is one GPU, and every evaluator gets its own; say cuda")
+        raise ConfigError(f"--device: {options.device} is one GPU, but each evaluator gets one; use cuda")
     return options.device if options.device.startswith("cuda:") else device.type
 
 
 def score(report: FolderReport, options: FolderEvalOptions, device: str, console: Console) -> None:
-    """Scores what is not known yet. Raises Interrupted."""
+    """Scores the videos that have no valid scores yet. Raises Interrupted."""
     from longtake.jobs.folder_eval.progress import EvalProgress
     from longtake.platform.workers.ray_cluster import INLINE, LOCAL, connect
 
     with EvalProgress(console) as view:
         work = FolderWork(report, view)
-        work.keep_what_is_known()
+        work.keep_valid_scores()
         if not work.left:
             return
         with connect(INLINE if options.evaluators == 1 else LOCAL) as cluster:
@@ -198,7 +198,7 @@ class FolderWork:
         kept = "run again to resume" if self.report.out is not None else "give --out to keep them"
         return f"{len(self.report.entries)} of {len(self.report.paths)} videos are scored; {kept}"
 
-    def keep_what_is_known(self) -> None:
+    def keep_valid_scores(self) -> None:
         for name in list(self.left):
             if self.report.keep(name):
                 self.finish(name, "kept")
@@ -224,13 +224,13 @@ class FolderWork:
         return Item(FolderItem(name, path, self.report.entry, earlier), label=name)
 
     def record_outcome(self, outcome: Outcome) -> list[Step]:
-        """A dead worker's video is tried again; raises errors that no video causes."""
+        """Records the scores or the failure of a video; retries it if its worker died. Raises final errors."""
         name, error = outcome.item.payload.name, outcome.error
         if isinstance(error, ENDS_THE_RUN):
             raise error
         self.left[name] += 1
         if outcome.died and self.left[name] < MAX_FAILURES:
-            self.view.say(f"{name}: {error}; it is scored again")
+            self.view.say(f"{name}: {error}; scoring it again")
             return [(EVALUATORS, outcome.item)]
         if error is not None:
             self.report.add_failure(name, reason := plain_reason(error))
@@ -283,7 +283,7 @@ def show(report: FolderReport, options: FolderEvalOptions, console: Console) -> 
 
     if len(drifting) < len(data["videos"]):
         short = len(data["videos"]) - len(drifting)
-        say(f"drift needs 4 scored clips and both end quarters, which {short} of {len(data['videos'])} videos lack")
+        say(f"no drift for {short} of {len(data['videos'])} videos: it needs 4 scored clips, also in both end quarters")
     say("overall: " + ", ".join(f"{name} {number(value)}" for name, value in data["overall"].items()))
     failed = {
         name: [metric for metric, value in entry["metrics"].items() if value is None]
@@ -297,6 +297,6 @@ def show(report: FolderReport, options: FolderEvalOptions, console: Console) -> 
         for reason, alike in reasons.items():
             say(f"{name}: {', '.join(alike)}: {reason}")
     if len(failed) > MAX_REASONS:
-        say(f"and {len(failed) - MAX_REASONS} more videos that lack a score")
+        say(f"and {len(failed) - MAX_REASONS} more videos without a score")
     for path in options.outputs:
-        say(f"written: {path}")
+        say(f"wrote {path}")

@@ -27,7 +27,7 @@ EVERY_SECONDS = 600.0
 
 @dataclass(frozen=True)
 class Target:
-    """The results to publish and their destination. The publisher process unpickles it and so gets the plug-ins first."""
+    """The results to publish and their destination. Unpickling it in the publisher installs the plug-ins first."""
 
     plugins: Plugins
     store: SweepStore

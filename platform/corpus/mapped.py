@@ -1,7 +1,7 @@
-"""A safetensors file, mapped, of which any run along a tensor's first axis costs what it holds.
+"""A memory-mapped safetensors file; reading rows of a tensor costs only the bytes of these rows.
 
-The kernel guesses that who reads a page reads on, and fetches up to megabytes around it: a short run out of a long file
-would cost the file. So guessing is turned off for the mapping, and each run is asked for as a whole before it is read.
+By default the kernel reads ahead, up to megabytes around a page, so a few rows of a long file would cost the whole
+file. This module turns read-ahead off for the mapping, and requests each range as a whole before it reads it.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ MOST_HEADER_BYTES = 100_000_000
 
 
 class MappedTensors:
-    """Opened read-only. Raises OSError, and ValueError for what is no safetensors file."""
+    """A read-only file. Raises OSError, and ValueError if it is not a safetensors file."""
 
     def __init__(self, path: Path) -> None:
         with path.open("rb") as file:
@@ -36,7 +36,7 @@ class MappedTensors:
         self.table = {name: row for name, row in table.items() if name != "__metadata__"}
 
     def rows(self, key: str, first: int, count: int) -> Tensor:
-        """Rows first .. first + count - 1 of a tensor, a copy. Raises ValueError when the file has not got them."""
+        """A copy of rows first .. first + count - 1 of a tensor. Raises ValueError if the file does not have them."""
         try:
             kind, shape, (begin, end) = (self.table[key][name] for name in ("dtype", "shape", "data_offsets"))
             size = (end - begin) // shape[0]
@@ -44,13 +44,13 @@ class MappedTensors:
             raise ValueError(f"{key} is not in it") from error
         offset = self.start + begin + first * size
         if first < 0 or count < 1 or first + count > shape[0] or offset + count * size > len(self.memory):
-            raise ValueError(f"{key} has not rows {first} to {first + count - 1}")
+            raise ValueError(f"{key} does not have rows {first} to {first + count - 1}")
         self.fetch(offset, count * size)
         raw = torch.frombuffer(bytearray(memoryview(self.memory)[offset : offset + count * size]), dtype=torch.uint8)
         return raw.view(KINDS[kind]).view(count, *shape[1:])
 
     def fetch(self, offset: int, size: int) -> None:
-        """Ask for these bytes at once; page by page a cold disk would be asked hundreds of times."""
+        """Requests these bytes at once; page by page, a cold disk would get hundreds of requests."""
         if hasattr(mmap, "MADV_WILLNEED"):
             begin = offset - offset % mmap.PAGESIZE
             self.memory.madvise(mmap.MADV_WILLNEED, begin, offset + size - begin)

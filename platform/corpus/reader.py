@@ -1,7 +1,7 @@
-"""A corpus of latents as its readers see it: entries in the order of the plan, and any frames of any of them.
+"""Reads a corpus of latents: its entries in the order of the plan, and any range of frames of an entry.
 
-Owns what a corpus looks like on disk and the reading of it; `corpus_writer.py` makes it. A shard is mapped, never
-loaded: so many frames cost so many frames of reading, whatever the length of the take and the size of the file.
+Owns the layout of a corpus on disk; `writer.py` writes it. Shards are memory-mapped, so reading frames costs only these
+frames, for any length of the take and size of the file.
 Shapes: a take is [T, C, H, W], with T its latent frames.
 """
 
@@ -36,7 +36,7 @@ def record_file(folder: Path, number: int) -> Path:
 
 
 def read_shard(folder: Path, number: int) -> ShardRecord | None:
-    """The shard's record if it is done: readable, about this shard, and of the size of the file beside it."""
+    """The shard's record if the shard is done: the record is readable, has its number and the size of its file."""
     data = durable.read_json(record_file(folder, number))
     try:
         record = ShardRecord.from_json(data)
@@ -47,7 +47,7 @@ def read_shard(folder: Path, number: int) -> ShardRecord | None:
 
 
 class Corpus:
-    """A finished corpus. Plain data and lazily opened files, so that it pickles; each process maps for itself."""
+    """A finished corpus. Plain data and lazily opened files, so it pickles; every process maps the files itself."""
 
     def __init__(
         self,
@@ -65,81 +65,81 @@ class Corpus:
 
     @classmethod
     def open(cls, folder: Path | str) -> Corpus:
-        """Read the index and hold it against the shards' records and sizes; no latents are read.
+        """Reads the index and checks it against the records and sizes of the shards; reads no latents.
 
-        Raises ConfigError of one line for what is missing, foreign, empty, of another size or of mixed shapes.
+        Raises ConfigError of one line for missing, foreign, empty or resized files, and for mixed shapes.
         """
         folder = Path(folder)
-        told = read_spec(folder)
+        spec = read_spec(folder)
         entries = read_index(folder)
         records = [find_shard(folder, number) for number in dict.fromkeys(entry.shard for entry in entries)]
         check_alike(folder, records)
         check_listed(folder, entries, records)
         digest = hashlib.sha256("".join(record.sha256 for record in records).encode()).hexdigest()
         first = records[0]
-        backbone = str(told.get("backbone") or IMPORTED)
-        return cls(folder, str(told["name"]), backbone, first.latent, torch_dtype(first.dtype), entries, digest)
+        backbone = str(spec.get("backbone") or IMPORTED)
+        return cls(folder, str(spec["name"]), backbone, first.latent, torch_dtype(first.dtype), entries, digest)
 
     def __len__(self) -> int:
         return len(self.entries)
 
     def frames(self, entry: int, first: int, count: int) -> Tensor:
-        """Latent frames first .. first + count - 1 of an entry: [count, C, H, W], a copy in the stored dtype.
+        """A copy of latent frames first .. first + count - 1 of an entry: [count, C, H, W] in the stored dtype.
 
-        Raises ConfigError for frames that the entry has not, StorageError when what is stored is not what the index
-        says or holds numbers that are not finite.
+        Raises ConfigError for frames that the entry does not have, and StorageError if the stored latents do not match
+        the index or are not finite.
         """
-        one = self.entries[entry]
-        if first < 0 or count < 1 or first + count > one.frames:
+        record = self.entries[entry]
+        if first < 0 or count < 1 or first + count > record.frames:
             raise ConfigError(
-                f"{self.folder}: entry {entry} has latent frames 0 to {one.frames - 1}, not {first} to "
+                f"{self.folder}: entry {entry} has latent frames 0 to {record.frames - 1}, not {first} to "
                 f"{first + count - 1}; ask for fewer"
             )
-        path = shard_file(self.folder, one.shard)
+        path = shard_file(self.folder, record.shard)
         try:
-            if one.shard not in self._files:
-                self._files[one.shard] = MappedTensors(path)
-            found = self._files[one.shard].rows(one.key, first, count)
+            if record.shard not in self._files:
+                self._files[record.shard] = MappedTensors(path)
+            latents = self._files[record.shard].rows(record.key, first, count)
         except (OSError, ValueError, AttributeError, KeyError, RuntimeError) as error:  # a damaged header
-            raise StorageError(f"{path}: {one.key} cannot be read ({error}); {REHASH}") from error
-        if tuple(found.shape) != (count, *self.latent) or found.dtype != self.dtype:
-            raise StorageError(f"{path}: {one.key} is {list(found.shape)} {found.dtype}; {REHASH}")
-        if not torch.stack(found.aminmax()).isfinite().all():  # an extreme is NaN where any number is
-            raise StorageError(f"{path}: {one.key} holds latents that are not finite; {REHASH}")
-        return found
+            raise StorageError(f"{path}: {record.key} cannot be read ({error}); {REHASH}") from error
+        if tuple(latents.shape) != (count, *self.latent) or latents.dtype != self.dtype:
+            raise StorageError(f"{path}: {record.key} is {list(latents.shape)} {latents.dtype}; {REHASH}")
+        if not torch.stack(latents.aminmax()).isfinite().all():  # the extremes are NaN if any number is
+            raise StorageError(f"{path}: {record.key} holds latents that are not finite; {REHASH}")
+        return latents
 
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_files": {}}
 
 
 def read_spec(folder: Path) -> dict[str, Any]:
-    """corpus.yaml of a folder that is a corpus. Raises ConfigError where it is none."""
+    """Reads corpus.yaml. Raises ConfigError if the folder is not a corpus."""
     if not folder.is_dir():
-        what = "is a file; name the folder of a corpus" if folder.exists() else f"there is no such folder; {MAKE}"
+        what = "is a file; give the folder of a corpus" if folder.exists() else f"no such folder; {MAKE}"
         raise ConfigError(f"{folder}: {what}")
     if not (folder / SPEC).is_file():
-        raise ConfigError(f"{folder}: is no corpus, it has no {SPEC}; name the folder that longtake corpus printed")
-    told = config.load_yaml(folder / SPEC)
-    if not isinstance(told.get("name"), str):
-        raise ConfigError(f"{folder / SPEC}: names no corpus; {MAKE} again")
-    return told
+        raise ConfigError(f"{folder}: is not a corpus (no {SPEC}); give the folder that longtake corpus printed")
+    spec = config.load_yaml(folder / SPEC)
+    if not isinstance(spec.get("name"), str):
+        raise ConfigError(f"{folder / SPEC}: has no name of a corpus; {MAKE} again")
+    return spec
 
 
 def read_index(folder: Path) -> list[CorpusEntry]:
-    """Raises ConfigError when there is none, it lists nothing, or a line of it is no entry."""
+    """Reads the index. Raises ConfigError if it is missing or empty, or if a line is not an entry."""
     path = folder / INDEX
     if not path.is_file():
-        raise ConfigError(f"{path}: is not there, the corpus is not finished; run longtake corpus SPEC.yaml again")
+        raise ConfigError(f"{path}: is missing, so the corpus is not finished; run longtake corpus SPEC.yaml again")
     with durable.storage_errors(path, "read the index"):
         lines = path.read_bytes().splitlines()
     if not lines:
-        raise ConfigError(f"{path}: lists no entry, the corpus is empty; {MAKE} again")
+        raise ConfigError(f"{path}: has no entry, so the corpus is empty; {MAKE} again")
     entries = []
     for number, line in enumerate(lines, 1):
         try:
             entries.append(CorpusEntry.parse(line))
         except ValueError as error:
-            raise ConfigError(f"{path}: line {number} is no entry ({error}); {MAKE} again") from error
+            raise ConfigError(f"{path}: line {number} is not an entry ({error}); {MAKE} again") from error
     return entries
 
 
@@ -147,28 +147,28 @@ def find_shard(folder: Path, number: int) -> ShardRecord:
     record = read_shard(folder, number)
     if record is None:
         path = shard_file(folder, number)
-        wrong = "has another size than its record says" if path.is_file() else "is not there"
+        wrong = "its size differs from its record" if path.is_file() else "is missing"
         raise ConfigError(f"{path}: {wrong}, or its record is damaged; run longtake corpus SPEC.yaml again to make it")
     return record
 
 
 def check_alike(folder: Path, records: list[ShardRecord]) -> None:
-    """ConfigError unless all shards hold frames of one shape and one type."""
+    """Raises ConfigError unless all shards have frames of one shape and dtype."""
     first = records[0]
     for record in records[1:]:
         if (record.latent, record.dtype) != (first.latent, first.dtype):
             raise ConfigError(
-                f"{shard_file(folder, record.shard)}: holds frames {list(record.latent)} {record.dtype} where shard "
-                f"{first.shard} has {list(first.latent)} {first.dtype}; a corpus has one shape, make two of it"
+                f"{shard_file(folder, record.shard)}: has frames {list(record.latent)} {record.dtype}, but shard "
+                f"{first.shard} has {list(first.latent)} {first.dtype}; make a corpus for each shape"
             )
 
 
 def check_listed(folder: Path, entries: list[CorpusEntry], records: list[ShardRecord]) -> None:
-    """ConfigError unless every entry of the index is one of its shard's, each once."""
-    held = {(entry.shard, entry.key): entry for record in records for entry in record.entries}
+    """Raises ConfigError unless every entry of the index is an entry of its shard, exactly once."""
+    by_key = {(entry.shard, entry.key): entry for record in records for entry in record.entries}
     for number, entry in enumerate(entries, 1):
-        if held.pop((entry.shard, entry.key), None) != entry:
+        if by_key.pop((entry.shard, entry.key), None) != entry:
             raise ConfigError(
-                f"{folder / INDEX}: line {number}: {entry.key} is not what shard {entry.shard} says, or there twice; "
+                f"{folder / INDEX}: line {number}: {entry.key} does not match shard {entry.shard}, or is listed twice; "
                 f"{MAKE} again"
             )

@@ -1,7 +1,7 @@
-"""The records of a corpus, as they lie on disk as JSON: an entry (one take's latents) and a shard (a file of entries).
+"""The JSON records of a corpus: an entry (the latents of one take) and a shard (a file of entries).
 
-Owns their fields, their strict reading and the statistics. A shard's record is written last, so where it is readable
-and matches its file, the shard is done. Statistics are those of the numbers as stored, over all of a take's frames.
+Owns their fields, strict reading and statistics. The record of a shard is written last, so the shard is done if the
+record is readable and matches its file. Statistics are those of the stored numbers over all frames of a take.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from torch import Tensor
 from longtake.platform.store.json_records import from_json
 
 DTYPES = ("bf16", "float16", "float32")
-"""What latents may be kept in, by the name that a spec and a record say."""
+"""The dtypes of stored latents, by their names in specs and records."""
 
 
 @dataclass(frozen=True)
 class CorpusEntry:
-    """One take's latents: `key` names its tensor [frames, C, H, W] in shard number `shard`."""
+    """The latents of one take: `key` names the tensor [frames, C, H, W] in shard number `shard`."""
 
     take_id: str
     prompt: str
@@ -50,7 +50,7 @@ class CorpusEntry:
 
 @dataclass(frozen=True)
 class ShardRecord:
-    """A shard file and what is in it. `left_out`: take id -> why it has no entry."""
+    """A shard file and its entries. `left_out`: take id -> the reason why it has no entry."""
 
     shard: int
     bytes: int
@@ -75,12 +75,12 @@ class ShardRecord:
         """Raises ValueError unless `data` has exactly these fields, of these types."""
         record = from_json(cls, data, exact=True)
         if len(record.latent) != 3 or record.dtype not in DTYPES:
-            raise ValueError(f"frames of {record.latent} {record.dtype} are not kept")
+            raise ValueError(f"frames of {record.latent} {record.dtype} are not supported")
         return record
 
 
 def describe(latents_TCHW: Tensor) -> dict[str, Any]:
-    """An entry's statistics; standard deviations are those of the numbers themselves (divided by their count)."""
+    """The statistics of an entry; standard deviations are of the population (divided by the count)."""
     values = latents_TCHW.double()
     channels = values.transpose(0, 1).flatten(1)
     return {
@@ -94,7 +94,7 @@ def describe(latents_TCHW: Tensor) -> dict[str, Any]:
 
 
 def unfit(latents_TCHW: Tensor) -> str | None:
-    """Why latents, as they would be stored, are not kept; None if they are."""
+    """The reason to leave out latents in the stored dtype; None if they are valid."""
     good = latents_TCHW.isfinite().flatten(1).all(1)
     if bool(good.all()):
         return None

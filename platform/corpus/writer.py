@@ -1,10 +1,10 @@
-"""Makes a corpus on disk: the plan, its parts (shards), the commit of one shard, the index at the end.
+"""Writes a corpus: the plan, the commits of its parts (shards), and the index at the end.
 
     <output>/corpora/<name>/  corpus.yaml plan.jsonl index.jsonl .lock .epoch
                               shards/NNNNN.safetensors shards/NNNNN.json
 
-The plan says which takes a shard holds, so that neither the number of workers nor their order decides; a plan may only
-grow, and what is added goes to new shards. A shard is done if and only if its record, linked last, matches its file.
+The plan assigns takes to shards, so the number and order of workers have no effect. A plan may only grow; new takes go
+to new shards. A shard is done if and only if its record, linked last, matches its file.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ Latent = tuple[int, int, int]
 
 
 class CorpusStore(LockedFolder):
-    """One corpus' files."""
+    """The files of one corpus."""
 
     kind, inner = "corpus", SHARDS
 
     def __init__(self, root: Path | str, name: str, dtype: str, latent: Latent) -> None:
-        """`dtype` and `latent` (C, H, W): what frames are kept in, and the shape of one. Makes nothing."""
+        """`dtype` and `latent` (C, H, W): the stored dtype and the shape of a frame. Makes nothing."""
         self.root = OutputRoot(root)
         super().__init__(self.root.corpora, name)
         self.dtype, self.latent = dtype, latent
@@ -46,7 +46,7 @@ class CorpusStore(LockedFolder):
     # The plan
 
     def plan(self) -> list[list[Take]]:
-        """The takes of each shard. Raises StorageError when the plan is damaged."""
+        """The takes of each shard. Raises StorageError if the plan is damaged."""
         path = self.folder / PLAN
         with durable.storage_errors(path, "read the plan"):
             try:
@@ -56,21 +56,21 @@ class CorpusStore(LockedFolder):
         shards: list[list[Take]] = []
         for number, line in enumerate(lines, 1):
             try:
-                told = json.loads(line)
-                shard, take = told.pop("shard"), Take.from_json(told)
+                row = json.loads(line)
+                shard, take = row.pop("shard"), Take.from_json(row)
                 if shard == len(shards):
                     shards.append([])
                 if shard != len(shards) - 1:
                     raise ValueError("shards are numbered in order")
             except (ValueError, TypeError, KeyError, AttributeError) as error:
-                raise StorageError(f"{path}: line {number} is damaged; remove {self.folder} to begin anew") from error
+                raise StorageError(f"{path}: line {number} is damaged; remove {self.folder} to start again") from error
             shards[shard].append(take)
         return shards
 
     def write_plan(self, spec_yaml: str, takes: list[Take], shard_takes: int) -> list[list[Take]]:
-        """Writes corpus.yaml and plan.jsonl; returns the takes of each shard, those of an earlier plan as they were.
+        """Writes corpus.yaml and plan.jsonl; returns the takes of each shard. Shards of an earlier plan stay the same.
 
-        Raises ConfigError when takes of an earlier plan are gone or changed, or the kept type is.
+        Raises ConfigError if takes of an earlier plan are missing or changed, or if the stored dtype changed.
         """
         shards = self.plan()
         before = [take for shard in shards for take in shard]
@@ -95,14 +95,14 @@ class CorpusStore(LockedFolder):
     # Shards
 
     def record(self, number: int, takes: list[Take]) -> ShardRecord | None:
-        """The shard's record if it is done with these takes."""
+        """The shard's record if the shard is done and has these takes."""
         record = read_shard(self.folder, number)
         same = record is not None and record.take_ids == {take.id for take in takes}
         return record if same and record and (record.dtype, record.latent) == (self.dtype, self.latent) else None
 
     def clear(self, number: int) -> None:
-        """Removes a shard that is not done, its record first, so that it can be made again. Raises StorageError when a
-        newer run holds the corpus."""
+        """Removes an unfinished shard, its record first, so that it can be made again. Raises StorageError if a newer
+        run holds the corpus."""
         self.check_epoch()
         with durable.storage_errors(shard_file(self.folder, number), "remove the unfinished shard"):
             record_file(self.folder, number).unlink(missing_ok=True)
@@ -116,10 +116,10 @@ class CorpusStore(LockedFolder):
         seconds: float = 0.0,
         versions: dict[str, str] | None = None,
     ) -> ShardRecord:
-        """Makes a shard done: `latents` has each take's [T, C, H, W] by id, in the kept type, on the CPU.
+        """Commits a shard. `latents`: take id -> [T, C, H, W] in the stored dtype, on the CPU.
 
-        Takes with numbers that are not finite are left out, with the reason. Raises StorageError when the disk fails,
-        when the latents have another shape, or when a newer run holds the corpus; nothing is then done.
+        Takes with numbers that are not finite are left out, with the reason. Raises StorageError if the disk fails, if
+        latents have another shape, or if a newer run holds the corpus; the shard is then not done.
         """
         left_out = {take.id: reason for take in takes if (reason := unfit(latents[take.id])) is not None}
         kept = [take for take in takes if take.id not in left_out]
@@ -135,10 +135,10 @@ class CorpusStore(LockedFolder):
         return self._link_record(record, takes)
 
     def _check_shape(self, path: Path, take: Take, latents: Tensor) -> None:
-        due, kind = (take.latent_frames, *self.latent), torch_dtype(self.dtype)
-        if tuple(latents.shape) != due or latents.dtype != kind:
-            came = f"{list(latents.shape)} {latents.dtype}"
-            raise StorageError(f"{path}: take {take.id} came as {came}, {list(due)} {kind} were due; run again")
+        expected, kind = (take.latent_frames, *self.latent), torch_dtype(self.dtype)
+        if tuple(latents.shape) != expected or latents.dtype != kind:
+            actual = f"{list(latents.shape)} {latents.dtype}"
+            raise StorageError(f"{path}: take {take.id} has latents {actual}, not {list(expected)} {kind}; run again")
 
     def _link(self, path: Path, latents: dict[str, Tensor]) -> tuple[int, str]:
         """Writes, syncs, reads back and links the file; returns its bytes and sha256."""
@@ -152,7 +152,7 @@ class CorpusStore(LockedFolder):
                 read_back(temp, latents)
                 self.check_epoch()
                 if not durable.link_new(temp, path) and file_sha256(path) != digest:
-                    raise StorageError(f"{path}: another attempt made other numbers; run again")
+                    raise StorageError(f"{path}: another attempt wrote other numbers; run again")
             finally:
                 temp.unlink(missing_ok=True)
             durable.fsync_folder(path.parent)
@@ -172,7 +172,7 @@ class CorpusStore(LockedFolder):
 
     def write_index(self, records: list[ShardRecord]) -> None:
         """One line per entry, in the order of the plan."""
-        order = {take.id: place for place, take in enumerate(take for shard in self.plan() for take in shard)}
+        order = {take.id: position for position, take in enumerate(take for shard in self.plan() for take in shard)}
         entries = sorted((entry for record in records for entry in record.entries), key=lambda e: order[e.take_id])
         durable.replace_file(self.folder / INDEX, durable.json_lines([entry.to_json() for entry in entries]))
 
@@ -182,7 +182,7 @@ def entry_of(take: Take, shard: int, latents: Tensor) -> CorpusEntry:
 
 
 def read_back(path: Path, latents: dict[str, Tensor]) -> None:
-    """StorageError unless the file holds exactly these numbers."""
+    """Raises StorageError unless the file contains exactly these numbers."""
     from safetensors import SafetensorError, safe_open
 
     try:
@@ -193,22 +193,22 @@ def read_back(path: Path, latents: dict[str, Tensor]) -> None:
     except SafetensorError as error:
         raise StorageError(f"{path}: cannot be read back ({error}); check the disk and run again") from error
     if not same:
-        raise StorageError(f"{path}: reads back as other numbers; check the disk and run again")
+        raise StorageError(f"{path}: contains other numbers than were written; check the disk and run again")
 
 
-def damaged(folder: Path) -> list[str]:
-    """Reads every shard again; a line for each that is not what its record says."""
+def damage_lines(folder: Path) -> list[str]:
+    """Checks the hash of every shard; returns one line per shard that does not match its record."""
     paths = sorted({path.with_suffix("") for path in (folder / SHARDS).glob("[0-9]*.*")})
-    return [line for path in paths if (line := damage(folder, int(path.name))) is not None]
+    return [line for path in paths if (line := damage_line(folder, int(path.name))) is not None]
 
 
-def damage(folder: Path, number: int) -> str | None:
+def damage_line(folder: Path, number: int) -> str | None:
     path, record = shard_file(folder, number), read_shard(folder, number)
     if record is None:
-        return f"{path}: does not fit its record; run again to make it anew"
+        return f"{path}: does not match its record; run again to make it again"
     with durable.storage_errors(path, "read the shard"):
         digest = file_sha256(path)
     if digest == record.sha256:
         return None
-    again = f"remove {record_file(folder, number)} and run again to make it anew"
-    return f"{path}: sha256 {digest[:12]} where its record says {record.sha256[:12]}; {again}"
+    again = f"remove {record_file(folder, number)} and run again to make it again"
+    return f"{path}: sha256 {digest[:12]}, but its record says {record.sha256[:12]}; {again}"

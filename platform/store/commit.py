@@ -1,7 +1,7 @@
-"""The commit of one take: from temporary files to a done take, safe against a crash between any two steps.
+"""Commits one take: turns temporary files into a done take, and survives a crash between any two steps.
 
-Order: sync and check what was written, link the video, link the trace, link result.json last. A link never overwrites,
-so two writers of one take end with one video. A take is done exactly when its result.json matches its video.
+Order: sync and check the files, link the video, link the trace, link result.json last. A link never overwrites a file,
+so two writers of one take leave one video. A take is done if and only if its result.json matches its video.
 """
 
 import dataclasses
@@ -20,7 +20,7 @@ VIDEO, TRACE, RESULT, EVENTS = "video.mp4", "trace.jsonl", "result.json", "event
 
 
 def read_result(folder: Path) -> TakeResult | None:
-    """The take's record, or None when there is none that can be read."""
+    """The take's record, or None if it is missing or unreadable."""
     data = durable.read_json(folder / RESULT)
     try:
         return None if data is None else TakeResult.from_json(data)
@@ -29,7 +29,7 @@ def read_result(folder: Path) -> TakeResult | None:
 
 
 def read_done(folder: Path) -> TakeResult | None:
-    """The take's record if it is done: readable, about this take, and of the size of the video beside it."""
+    """The take's record if the take is done: the record is readable, has its id and the size of its video."""
     result = read_result(folder)
     if result is None or result.take_id != folder.name:
         return None
@@ -40,13 +40,13 @@ def read_done(folder: Path) -> TakeResult | None:
 
 
 def record_event(folder: Path, event: str) -> None:
-    """One line in the take's history of oddities."""
+    """Appends a line to the take's log of unusual events."""
     at = datetime.now(UTC).isoformat(timespec="seconds")
     durable.append_line(folder / EVENTS, durable.json_lines([{"at": at, "event": event}]).decode().rstrip("\n"))
 
 
 def retire(folder: Path, reason: str) -> None:
-    """Removes a take's files that do not match their record, result.json first, so that it can be made again."""
+    """Removes the damaged files of a take, result.json first, so that it can be made again."""
     record_event(folder, f"removed, to be made again: {reason}")
     with durable.storage_errors(folder, "remove damaged files"):
         for name in (RESULT, VIDEO, TRACE):
@@ -55,16 +55,16 @@ def retire(folder: Path, reason: str) -> None:
 
 
 def clear_damage(folder: Path) -> None:
-    """Retires a record that does not match its video, and a video without a record that cannot be read.
+    """Removes a record that does not match its video, and an unreadable video without a record.
 
-    Raises StorageError for a record that is whole but of another shape: its video may be good, so nothing is removed.
+    Raises StorageError for JSON with other fields: its video may be good, so nothing is removed.
     """
     from longtake.platform.video.reading import probe
 
     if (folder / RESULT).exists():
         if durable.read_json(folder / RESULT) is not None and read_result(folder) is None:
             raise StorageError(
-                f"{folder / RESULT}: was made by another version of Longtake; use that one, or another sweep name"
+                f"{folder / RESULT}: comes from another version of Longtake; use that version, or another sweep name"
             )
         if read_done(folder) is None:
             retire(folder, "the record and the video did not match")
@@ -76,9 +76,9 @@ def clear_damage(folder: Path) -> None:
 
 
 class TakeWriter:
-    """Where one attempt writes. commit() makes the take done; abort(), or leaving `with` without a commit, drops it.
+    """One attempt's files. commit() makes the take done; abort(), or leaving `with` uncommitted, deletes them.
 
-    `sweep`: the locked folder under whose epoch this writer works; a commit under an older one is refused.
+    `sweep`: the locked folder with the epoch of this writer; a commit under an older epoch is refused.
     """
 
     def __init__(self, sweep: LockedFolder, folder: Path) -> None:
@@ -87,10 +87,10 @@ class TakeWriter:
         self.trace_path = durable.temp_path(folder, TRACE)
 
     def commit(self, result: TakeResult) -> TakeResult:
-        """Makes the take done; returns the record on disk, which is another writer's if that one was first.
+        """Makes the take done; returns the record on disk, which may be that of an earlier writer.
 
-        Raises StorageError when the disk fails, when the files are not what `result` says, or when a newer run holds
-        the sweep; the take is then as if this attempt had not been.
+        Raises StorageError if the disk fails, if the files do not match `result`, or if a newer run holds the sweep;
+        the take is then unchanged.
         """
         try:
             with durable.storage_errors(self.folder, "commit the take"):
@@ -122,10 +122,10 @@ class TakeWriter:
             durable.fsync_file(self.trace_path)
         rows = len(durable.read_json_lines(self.trace_path))
         if rows != result.trace_rows:
-            raise StorageError(f"{self.trace_path}: has {rows} rows where the result says {result.trace_rows}")
+            raise StorageError(f"{self.trace_path}: has {rows} rows, but the result says {result.trace_rows}")
 
     def _agree_with_first(self, result: TakeResult) -> TakeResult:
-        """Another attempt linked its video first. The same bytes: nothing to do. Others: keep them and say so."""
+        """Another attempt linked its video first: returns a result for it, and records an event if it differs."""
         path = self.folder / VIDEO
         size, digest = path.stat().st_size, file_sha256(path)
         if digest == result.video_sha256:
@@ -136,12 +136,12 @@ class TakeWriter:
         return first
 
     def abort(self) -> None:
-        """Drops the temporary files; safe to call at any time, also after a commit."""
+        """Deletes the temporary files; safe to call at any time, also after a commit."""
         for path in (self.video_path, self.trace_path):
             try:
                 path.unlink(missing_ok=True)
             except OSError:
-                continue  # leftovers are swept at the next start
+                continue  # the next start removes leftovers
 
     def __enter__(self) -> "TakeWriter":
         return self
@@ -151,7 +151,7 @@ class TakeWriter:
 
 
 def _check_video(path: Path, result: TakeResult) -> None:
-    """The file's size, checksum, frame count and picture size against the record."""
+    """Checks the file's size, checksum, frame count and frame size against the record. Raises StorageError."""
     from longtake.platform.video.reading import probe
 
     try:
@@ -164,6 +164,6 @@ def _check_video(path: Path, result: TakeResult) -> None:
         ("size", lambda: (header.width, header.height), (result.width, result.height)),
         ("sha256", lambda: file_sha256(path), result.video_sha256),
     ]
-    for name, found, expected in facts:
-        if found() != expected:
-            raise StorageError(f"{path}: {name} {found()} where the result says {expected}; nothing was committed")
+    for name, actual, expected in facts:
+        if actual() != expected:
+            raise StorageError(f"{path}: {name} {actual()}, but the result says {expected}; nothing was committed")

@@ -1,7 +1,7 @@
-"""File steps that survive a crash: after any of them the disk holds the old state or the new one, never a torn one.
+"""Crash-safe file operations: after each one the disk has the old state or the new one, never a partial one.
 
-Owns the primitives (write to the side, fsync, link or replace, fsync the folder) and the turning of OSError into
-StorageError. Knows nothing of sweeps or takes; sweep.py and commit.py put the steps in order.
+Owns the primitives (write a temporary file, fsync, link or replace, fsync the folder) and the conversion of OSError to
+StorageError. Knows nothing about sweeps or takes; sweep.py and commit.py combine the operations.
 """
 
 import errno
@@ -30,7 +30,7 @@ _HINTS = {
 
 @contextmanager
 def storage_errors(path: Path, doing: str) -> Iterator[None]:
-    """Turns an OSError inside into a StorageError of one line: file, what failed, next step."""
+    """Converts an OSError to a StorageError of one line: file, failed operation, next step."""
     try:
         yield
     except OSError as error:
@@ -40,7 +40,7 @@ def storage_errors(path: Path, doing: str) -> Iterator[None]:
 
 
 def temp_path(folder: Path, name: str) -> Path:
-    """A name that no other process uses, in the same file system as the final one."""
+    """A unique name in the same file system as the final one."""
     return folder / f"{TEMP_PREFIX}{uuid.uuid4().hex}-{name}"
 
 
@@ -62,7 +62,7 @@ def make_folder(folder: Path) -> None:
 
 
 def names_in(folder: Path) -> set[str]:
-    """The names of what is in a folder; none when there is no such folder. Raises OSError."""
+    """The names in a folder; empty if there is no such folder. Raises OSError."""
     try:
         return set(os.listdir(folder))
     except (FileNotFoundError, NotADirectoryError):
@@ -71,7 +71,7 @@ def names_in(folder: Path) -> set[str]:
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A temporary file to write; at the end it is atomically put at `path`, over what is there. Raises StorageError."""
+    """Yields a temporary file to write, then atomically replaces the file at `path` with it. Raises StorageError."""
     temp = temp_path(path.parent, path.name)
     with storage_errors(path, "write the file"):
         try:
@@ -84,13 +84,13 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def replace_file(path: Path, data: bytes) -> None:
-    """Atomically puts `data` at `path`, over what is there. Raises StorageError."""
+    """Atomically replaces the file at `path` with `data`. Raises StorageError."""
     with replacing(path) as temp:
         temp.write_bytes(data)
 
 
 def link_new(temp: Path, path: Path) -> bool:
-    """Gives a synced temporary file its final name, unless that name is taken: then False, and nothing has changed."""
+    """Gives a synced temporary file its final name; returns False, without a change, if that name exists."""
     try:
         os.link(temp, path)
     except FileExistsError:
@@ -99,7 +99,7 @@ def link_new(temp: Path, path: Path) -> bool:
 
 
 def link_file(path: Path, data: bytes) -> bool:
-    """Puts a whole file at `path`, unless that name is taken: then False, and nothing has changed. Raises OSError."""
+    """Writes a new file at `path`; returns False, without a change, if that name exists. Raises OSError."""
     temp = temp_path(path.parent, path.name)
     try:
         temp.write_bytes(data)
@@ -110,7 +110,7 @@ def link_file(path: Path, data: bytes) -> bool:
 
 
 def append_line(path: Path, line: str) -> None:
-    """Appends one line and waits until it is on disk; what an earlier crash tore off is closed first."""
+    """Appends one line and syncs the file; first ends the partial line of an earlier crash."""
     with storage_errors(path, "append to the file"), path.open("a+b") as file:
         size = file.seek(0, os.SEEK_END)
         torn = size > 0 and os.pread(file.fileno(), 1, size - 1) != b"\n"
@@ -120,7 +120,7 @@ def append_line(path: Path, line: str) -> None:
 
 
 def json_bytes(value: Any) -> bytes:
-    """Readable JSON. Raises ValueError on NaN and infinity, which are no JSON."""
+    """Indented JSON. Raises ValueError for NaN and infinity, which are not JSON."""
     return (json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode()
 
 
@@ -129,7 +129,7 @@ def json_lines(values: list[Any]) -> bytes:
 
 
 def read_json(path: Path) -> Any:
-    """The file's value, or None when it is missing or no JSON. Raises StorageError when it cannot be read."""
+    """The file's value, or None if it is missing or not JSON. Raises StorageError if reading fails."""
     with storage_errors(path, "read the file"):
         try:
             return json.loads(path.read_bytes())
@@ -138,7 +138,7 @@ def read_json(path: Path) -> Any:
 
 
 def read_json_lines(path: Path) -> list[Any]:
-    """The file's values, without lines that a crash tore. Raises StorageError when it cannot be read."""
+    """The file's values, without lines that a crash cut short. Raises StorageError if reading fails."""
     with storage_errors(path, "read the file"):
         try:
             data = path.read_bytes()
@@ -148,7 +148,7 @@ def read_json_lines(path: Path) -> list[Any]:
 
 
 def parse_json_lines(data: bytes) -> list[Any]:
-    """The values of lines, without those that are no JSON."""
+    """The values of the lines that are JSON."""
     values = []
     for line in data.splitlines():
         try:

@@ -1,7 +1,7 @@
-"""Frozen records as JSON, and back: every file of the store that holds records is read here.
+"""Converts frozen records to JSON and back; this module reads every file of records in the store.
 
-A dictionary or list of plain values is taken as it is; of everything else the types are checked. In the JSON of ranks a
-`Statistic` called score is the keys score and score_interval, and a cell is its name and its three parts.
+Dictionaries and lists of plain values are not checked; all other types are. In the JSON of ranks, a `Statistic` called
+score becomes the keys score and score_interval, and a cell becomes its name and its three parts.
 """
 
 from __future__ import annotations
@@ -16,43 +16,43 @@ from longtake.platform.takes import Cell
 R = TypeVar("R")
 
 OMIT_NONE = {"omit_none": True}
-"""The metadata of a field that is written only where it has a value."""
+"""The metadata of a field that is written only if it has a value."""
 
 _JSON_TYPES: dict[Any, tuple[type, ...]] = {float: (int, float), tuple: (list, tuple)}
 
 
 @dataclass(frozen=True)
 class Statistic:
-    """A number and its 95 % interval; None is 'no value', or 'no interval'."""
+    """A number and its 95 % interval; None means no value, or no interval."""
 
     value: float | None = None
     interval: tuple[float, float] | None = None
 
 
 def to_json(value: Any) -> Any:
-    """Records in dictionaries and lists as plain JSON."""
+    """Converts records, also in dictionaries and lists, to plain JSON."""
     if isinstance(value, dict):
-        return {key: to_json(one) for key, one in value.items()}
+        return {key: to_json(item) for key, item in value.items()}
     if isinstance(value, list):
-        return [to_json(one) for one in value]
+        return [to_json(item) for item in value]
     if not is_dataclass(value):
         return value
     flat: dict[str, Any] = {}
     for item in fields(value):
-        one = getattr(value, item.name)
-        if isinstance(one, Statistic):
-            flat |= {item.name: one.value, f"{item.name}_interval": one.interval}
-        elif isinstance(one, Cell):
-            flat |= {"cell": str(one), **asdict(one)}
-        elif one is not None or "omit_none" not in item.metadata:
-            flat[item.name] = to_json(one)
+        content = getattr(value, item.name)
+        if isinstance(content, Statistic):
+            flat |= {item.name: content.value, f"{item.name}_interval": content.interval}
+        elif isinstance(content, Cell):
+            flat |= {"cell": str(content), **asdict(content)}
+        elif content is not None or "omit_none" not in item.metadata:
+            flat[item.name] = to_json(content)
     return flat
 
 
 def from_json(kind: type[R], data: Any, exact: bool = False) -> R:
-    """The record. A missing field has its default; with `exact`, all fields and no others have to be there.
+    """Reads a record. A missing field has its default; with `exact`, `data` must have exactly the fields of the record.
 
-    Raises ValueError, which names the field, where one is missing or of another type.
+    Raises ValueError that names the field if one is missing or has another type.
     """
     known = _fields(kind)  # type: ignore[arg-type]
     if not isinstance(data, dict) or (exact and data.keys() != known.keys()):
@@ -75,7 +75,7 @@ def from_json(kind: type[R], data: Any, exact: bool = False) -> R:
 def _fields(kind: Any) -> dict[str, tuple[Any, bool]]:
     """Name -> (type, whether it has no default)."""
     hints = get_type_hints(kind)
-    return {one.name: (hints[one.name], one.default is one.default_factory is MISSING) for one in fields(kind)}
+    return {item.name: (hints[item.name], item.default is item.default_factory is MISSING) for item in fields(kind)}
 
 
 def _value(kind: Any, data: Any, name: str, exact: bool) -> Any:
@@ -88,12 +88,12 @@ def _value(kind: Any, data: Any, name: str, exact: bool) -> Any:
     if kind is not Any and (isinstance(data, bool) or not isinstance(data, _JSON_TYPES.get(plain, plain))):
         raise ValueError(f"{name} is {str(data)[:40]!r}")
     if origin is tuple:
-        return tuple(_value(inner[0], one, name, exact) for one in data)
+        return tuple(_value(inner[0], element, name, exact) for element in data)
     if origin is None or not _holds_records(inner[-1]):
         return data
     if origin is dict:
-        return {key: _value(inner[1], one, name, exact) for key, one in data.items()}
-    return [_value(inner[0], one, name, exact) for one in data]
+        return {key: _value(inner[1], element, name, exact) for key, element in data.items()}
+    return [_value(inner[0], element, name, exact) for element in data]
 
 
 @cache

@@ -1,7 +1,7 @@
-"""A folder with one writer at a time, under sweeps, corpora and trainings: flock says who, an epoch says since when.
+"""A folder with one writer at a time, the base of sweeps, corpora and trainings: a file lock (flock) and an epoch.
 
-The lock dies with its process, however that ends. The epoch on disk grows with every holder, so that a worker that
-outlived its driver can see that it was replaced before it commits anything.
+The lock ends with its process, even after a kill. Every holder increases the epoch on disk, so a worker that outlives
+its driver detects a newer run before it commits.
 """
 
 import fcntl
@@ -23,23 +23,23 @@ LOCK_FILE, EPOCH_FILE = ".lock", ".epoch"
 
 
 class LockedFolder:
-    """Plain data, so it pickles: `epoch` goes with a copy to a worker, whose writes are checked against it.
+    """Plain data that pickles: a worker gets a copy with the `epoch`, and its writes are checked against it.
 
-    kind: what messages call it. inner: its folder of parts, which `lock` makes with it.
+    kind: its name in messages. inner: its subfolder of parts, which `lock` also makes.
     """
 
     kind: ClassVar[str]
     inner: ClassVar[str]
 
     def __init__(self, parent: Path | str, name: str) -> None:
-        """Raises ConfigError for a name that is no valid folder name; makes nothing."""
+        """Raises ConfigError if `name` is not a valid folder name; makes nothing."""
         self.name = check_name(f"{self.kind} name", name)
         self.folder = Path(parent) / name
         self.epoch: int | None = None
 
     @contextmanager
     def lock(self) -> Iterator[Self]:
-        """Holds the folder for writing, making it. Raises LockedError that names the holder, StorageError."""
+        """Makes the folder and locks it for writing. Raises LockedError that names the holder, StorageError."""
         durable.make_folder(self.folder / self.inner)
         with hold_file(self.folder / LOCK_FILE, self.folder):
             try:
@@ -50,13 +50,13 @@ class LockedFolder:
                 self.epoch = None
 
     def check_epoch(self) -> None:
-        """Raises StorageError in a worker that outlived its run, once another one holds the folder."""
+        """Raises StorageError if a newer run holds the folder, in a worker that outlived its run."""
         current = self._epoch_on_disk()
         if self.epoch is not None and current != self.epoch:
             raise StorageError(f"{self.folder}: a newer run holds the {self.kind} (epoch {current}, ours {self.epoch})")
 
     def sweep_leftovers(self) -> int:
-        """Removes what crashed attempts left; returns how many files. Only under the lock, while no worker writes."""
+        """Removes temporary files of crashed attempts; returns their number. Needs the lock; no worker may write."""
         if self.epoch is None:
             raise StorageError(f"{self.folder}: leftovers are removed only while the {self.kind} is locked")
         with durable.storage_errors(self.folder, "remove leftovers"):
@@ -66,7 +66,7 @@ class LockedFolder:
         return len(leftovers)
 
     def _epoch_on_disk(self) -> int:
-        """That of the latest holder; 0 before the first."""
+        """The epoch of the latest holder; 0 before the first."""
         try:
             return int((self.folder / EPOCH_FILE).read_text())
         except (OSError, ValueError):
@@ -75,7 +75,7 @@ class LockedFolder:
 
 @contextmanager
 def hold_file(path: Path, what: Path) -> Iterator[None]:
-    """Holds the lock file `path` for `what`, which messages name. Raises LockedError, StorageError."""
+    """Holds the lock file `path`; messages name `what`, the locked path. Raises LockedError, StorageError."""
     with durable.storage_errors(path, "open the lock"):
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
     try:
@@ -98,7 +98,7 @@ def _sign(descriptor: int) -> None:
 
 
 def _held_message(what: Path, path: Path) -> str:
-    for _ in range(10):  # the holder signs just after it took the lock
+    for _ in range(10):  # the holder writes its name just after it takes the lock
         try:
             holder = json.loads(path.read_text())
             who = f"process {holder['pid']} on {holder['host']} since {holder['since']}"

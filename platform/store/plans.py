@@ -1,6 +1,6 @@
-"""When two plans of one sweep agree: a plan may grow, but no take may leave it or change.
+"""Compares two plans of one sweep: a plan may grow, but no take may change or disappear.
 
-Owns the reading of plan lines and the comparison with the one line that names what differs. Writes nothing.
+Reads plan files and explains a difference in one line. Writes nothing.
 """
 
 import json
@@ -12,38 +12,38 @@ from longtake.platform.takes import Take
 
 
 def parse_plan(path: Path) -> list[Take]:
-    """The takes of a plan file, none when it is missing. Raises StorageError when a line is no take."""
+    """The takes of a plan file; empty if it is missing. Raises StorageError if a line is not a take."""
     with storage_errors(path, "read the plan"):
         try:
             lines = path.read_text(encoding="utf-8").rstrip("\n").split("\n")
         except (FileNotFoundError, NotADirectoryError):
             return []
         except UnicodeDecodeError as error:
-            raise StorageError(f"{path}: is damaged (not UTF-8); remove the file to plan anew") from error
+            raise StorageError(f"{path}: is damaged (not UTF-8); remove the file to plan again") from error
     takes = []
     for number, line in enumerate(lines if lines != [""] else [], 1):
         try:
             takes.append(Take.from_json(json.loads(line)))
         except (ValueError, TypeError, KeyError) as error:
-            raise StorageError(f"{path}: line {number} is damaged; remove the file to plan anew") from error
+            raise StorageError(f"{path}: line {number} is damaged; remove the file to plan again") from error
     return takes
 
 
 def check_extension(folder: Path, before: list[Take], takes: list[Take]) -> None:
-    """Raises ConfigError when `takes` holds one take twice, or lacks one of `before`."""
+    """Raises ConfigError if `takes` has a take twice, or is missing a take of `before`."""
     by_id: dict[str, Take] = {}
     for take in takes:
         first = by_id.setdefault(take.id, take)
         if first is not take:
             raise ConfigError(f"{folder}: {_name(first)} and {_name(take)} are the same video; remove one of them")
-    gone = [take for take in before if take.id not in by_id]
-    if gone:
-        twins = [take for take in takes if _place(take) == _place(gone[0])]
-        twin = max(twins, key=lambda take: _likeness(gone[0], take), default=None)
-        what = "is not made any more" if twin is None else _differences(gone[0], twin)
+    missing = [take for take in before if take.id not in by_id]
+    if missing:
+        twins = [take for take in takes if _place(take) == _place(missing[0])]
+        twin = max(twins, key=lambda take: _likeness(missing[0], take), default=None)
+        what = "is no longer planned" if twin is None else _differences(missing[0], twin)
         raise ConfigError(
-            f"{folder}: {len(gone)} of {len(before)} takes of the earlier plan are gone or changed, "
-            f"first {_name(gone[0])}: {what}; give the sweep another name, or undo the change (takes may only be added)"
+            f"{folder}: {len(missing)} of {len(before)} takes of the earlier plan are missing or changed, "
+            f"first {_name(missing[0])}: {what}; give the sweep another name, or undo the change (only add takes)"
         )
 
 
@@ -60,7 +60,7 @@ def _facts(take: Take) -> dict[str, object]:
 
 
 def _place(take: Take) -> tuple[object, ...]:
-    """What a take that only changed its details still shares with its former self."""
+    """The facts that stay the same if only details of a take change."""
     return take.backbone, take.method.name, take.prompt, take.seed
 
 

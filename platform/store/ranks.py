@@ -1,4 +1,4 @@
-"""The records of ranks.json: what a sweep ranked, by suite and length, and how its metrics drift. Reads no file."""
+"""The records of ranks.json: the ranks of a sweep by suite and length, and the drift of its metrics. Reads no file."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from longtake.platform.store.json_records import OMIT_NONE, Statistic
 from longtake.platform.takes import Cell
 
 RANK_UNITS = {"cell": "average_rank", "prompt": "average_rank_per_prompt"}
-"""What is ranked -> the field: the cells' means, or the cells within each prompt, averaged over prompts."""
+"""Ranked unit -> field: ranks of the cells' means, or ranks within each prompt, averaged over prompts."""
 SCOPES = ("overall", "within")
 
 
@@ -26,7 +26,7 @@ class MetricRank:
 
 @dataclass(frozen=True)
 class RankRow:
-    """One cell among those it is ranked with; rank 1 is best."""
+    """The ranks of one cell; rank 1 is best."""
 
     cell: Cell
     average_rank: Statistic
@@ -34,19 +34,19 @@ class RankRow:
     metrics: dict[str, MetricRank] = field(default_factory=dict)
 
     def rank(self, unit: str = "cell") -> Statistic:
-        """By a key of RANK_UNITS."""
-        found: Statistic = getattr(self, RANK_UNITS[unit])
-        return found
+        """The average rank for a key of RANK_UNITS."""
+        statistic: Statistic = getattr(self, RANK_UNITS[unit])
+        return statistic
 
     def place(self, unit: str = "cell") -> tuple[bool, float, str]:
-        """Sorts best first; a cell without a rank comes last."""
+        """A sort key: best first, cells without a rank last."""
         rank = self.rank(unit).value
         return rank is None, rank or 0.0, str(self.cell)
 
 
 @dataclass(frozen=True)
 class LengthRanks:
-    """Videos of one length; `prompt_set` is equal for equal sets of prompts."""
+    """The ranks of videos of one length; `prompt_set` identifies the set of prompts."""
 
     seconds: int
     prompts: int = 0
@@ -55,7 +55,7 @@ class LengthRanks:
     within: dict[str, list[RankRow]] = field(default_factory=dict)
 
     def rows(self, scope: str) -> list[RankRow]:
-        """All cells, ranked together (`overall`) or among those of their backbone (`within`)."""
+        """All cells, ranked together (`overall`) or within their backbone (`within`)."""
         return self.overall if scope == "overall" else [row for rows in self.within.values() for row in rows]
 
 
@@ -70,7 +70,7 @@ class CutTake:
 
 @dataclass(frozen=True)
 class Cuts:
-    """How many videos of a suite have scene cuts, and those with the most."""
+    """The number of videos of a suite with scene cuts, and the takes with the most cuts."""
 
     videos: int
     with_cuts: int
@@ -79,7 +79,7 @@ class Cuts:
 
 @dataclass(frozen=True)
 class SuiteRanks:
-    """One suite under one protocol, setting and set of weights. `precision` is written only where takes have one."""
+    """The ranks of a suite with one protocol, settings and weights. `precision` is written only if takes have one."""
 
     suite: str = ""
     protocol: str | None = None
@@ -95,7 +95,7 @@ class SuiteRanks:
 
 @dataclass(frozen=True)
 class Coverage:
-    """How many of the planned takes are scored."""
+    """The numbers of planned and of scored takes."""
 
     takes: int = 0
     scored: int = 0
@@ -103,8 +103,8 @@ class Coverage:
 
 @dataclass(frozen=True)
 class DriftRow:
-    """A metric's mean in a cell, ranked or not, and how it moves over a video; `drift_scored` counts takes with drift,
-    which files of earlier versions do not say."""
+    """The mean of a metric in a cell, ranked or not, and its drift over a video. `drift_scored`: the number of takes
+    with drift; None in files of earlier versions."""
 
     suite: str
     backbone: str
@@ -125,7 +125,7 @@ class DriftRow:
 
     @property
     def drifts(self) -> dict[str, Statistic]:
-        """In the order of the JSON."""
+        """The drift statistics in the order of the JSON."""
         names = ("slope_per_min", "quarter_diff", "quarter_ratio")
         return {name: getattr(self, name) for name in names}
 
@@ -134,13 +134,13 @@ class DriftRow:
 
     @property
     def is_incomplete(self) -> bool:
-        """Whether some take is known to have no drift."""
+        """Whether at least one take is known to have no drift."""
         return self.drift_scored is not None and self.drift_scored < self.scored + self.missing
 
 
 @dataclass(frozen=True)
 class Ranks:
-    """The whole of ranks.json."""
+    """The content of ranks.json."""
 
     sweep: str
     coverage: dict[str, Coverage] = field(default_factory=dict)
@@ -151,23 +151,23 @@ class Ranks:
         return [row for row in self.drift if (row.suite, row.seconds) == (suite, seconds)]
 
     def lengths(self, suite: str | None = None, seconds: int | None = None) -> Iterator[tuple[str, LengthRanks]]:
-        """(suite, what it ranked at a length), of all or of those that are named."""
+        """Yields (suite, ranks at a length) for all suites and lengths, or for the given ones."""
         for name, ranked in self.suites.items():
             yield from (
-                (name, one) for one in ranked.lengths if suite in (None, name) and seconds in (None, one.seconds)
+                (name, ranks) for ranks in ranked.lengths if suite in (None, name) and seconds in (None, ranks.seconds)
             )
 
     def average_ranks(self) -> dict[str, float]:
-        """The average rank of every cell that has one, by `rank_key`, as the history keeps it."""
-        found = {
-            rank_key(suite, row.cell): row.average_rank.value for suite, one in self.lengths() for row in one.overall
+        """The average rank of every ranked cell by `rank_key`, as stored in the history."""
+        ranks = {
+            rank_key(suite, row.cell): row.average_rank.value for suite, its in self.lengths() for row in its.overall
         }
-        return {key: value for key, value in found.items() if value is not None}
+        return {key: value for key, value in ranks.items() if value is not None}
 
 
 @dataclass(frozen=True)
 class RankedRun:
-    """A line of history.jsonl: when a run ended, and the average ranks it left, by `rank_key`."""
+    """A line of history.jsonl: the time a run ended, and its average ranks by `rank_key`."""
 
     at: str
     average_rank: dict[str, float] = field(default_factory=dict)

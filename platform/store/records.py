@@ -1,7 +1,7 @@
-"""The records that cross process borders and lie in the store as JSON, with units in their names.
+"""Records that are sent between processes and stored as JSON, with units in their names.
 
-Owns their fields and the one rule of missing numbers: a score that could not be computed is None with a reason in
-`errors`, never NaN and never 0. Knows no path and writes nothing.
+Owns their fields and the rule for missing numbers: a score that could not be computed is None with a reason in
+`errors`, never NaN or 0. Knows no paths and writes nothing.
 """
 
 import math
@@ -14,10 +14,10 @@ from longtake.platform.store.json_records import from_json
 
 @dataclass(frozen=True)
 class TakeResult:
-    """result.json: a take is done exactly when this record exists and matches the video beside it.
+    """result.json: a take is done if and only if this record exists and matches the video beside it.
 
-    timings: seconds per stage. One thread spends load, generate and wait (for the other two threads); decode and encode
-    each have a thread; wall is the total. worker: 'host:pid' that made the video.
+    timings: seconds per stage. One thread has load, generate and wait (for the other two threads); decode and encode
+    have a thread each; wall is the total. worker: 'host:pid' that made the video.
     """
 
     take_id: str
@@ -41,16 +41,16 @@ class TakeResult:
     def from_json(cls, data: Mapping[str, Any]) -> "TakeResult":
         """Raises ValueError when a field that has no default is missing, or one is of another type.
 
-        Unknown fields are dropped: a record that a later version made still stands for its video.
+        Unknown fields are dropped, so records of later versions stay valid.
         """
         return from_json(cls, data)
 
 
 @dataclass(frozen=True)
 class VideoScores:
-    """scores/<suite>.json: one video under one suite.
+    """scores/<suite>.json: the scores of one video under one suite.
 
-    metrics and drift: None means 'could not be scored', with the reason in errors. clips: metric -> score per clip;
+    metrics and drift: None means no score, with the reason in errors. clips: metric -> score per clip;
     seconds: metric -> start of each clip in seconds. Non-finite numbers given here become None with a reason.
     """
 
@@ -82,7 +82,7 @@ class VideoScores:
     def from_json(cls, data: Mapping[str, Any]) -> "VideoScores":
         """Raises ValueError when a field that has no default is missing, or one is of another type.
 
-        Unknown fields are dropped, as those of `TakeResult`.
+        Unknown fields are dropped, as in `TakeResult`.
         """
         return from_json(cls, data)
 
@@ -94,7 +94,7 @@ MAKING, SCORING = "making", "scoring"
 class Failure:
     """A line of failures.jsonl: the stage of a failed attempt, and its reason in one line.
 
-    The stored reason of a scoring failure begins with 'scoring: ', which is all that files of earlier versions say.
+    The stored reason of a scoring failure begins with 'scoring: '; files of earlier versions have no other stage.
     """
 
     stage: str

@@ -1,9 +1,9 @@
-"""Results of metrics by the bytes of the video: what was scored once is not scored again, in this sweep or another.
+"""Caches results of metrics by the hash of the video, so that no sweep scores the same video again.
 
     <folder>/<first two digits of the sha256>/<sha256>/<hash of the key>.json
 
-A file is written whole or not at all, and holds its key, so that a hash that two keys share, or a file that is damaged,
-is a miss and never a wrong number. Deleting the folder loses time and nothing else.
+A file is written atomically and contains its key, so a hash collision or a damaged file is a miss and never a wrong
+number. The folder may be deleted; the results are then computed again.
 """
 
 import hashlib
@@ -20,10 +20,10 @@ class ScoreCache:
 
     def get(self, video_sha256: str, key: str) -> dict[str, Any] | None:
         try:
-            held = json.loads(self._file(video_sha256, key).read_text(encoding="utf-8"))
+            record = json.loads(self._file(video_sha256, key).read_text(encoding="utf-8"))
         except (OSError, ValueError):
             return None
-        return held["result"] if isinstance(held, dict) and held.get("key") == key else None
+        return record["result"] if isinstance(record, dict) and record.get("key") == key else None
 
     def put(self, video_sha256: str, key: str, result: dict[str, Any]) -> None:
         """Raises StorageError."""

@@ -1,12 +1,12 @@
-"""The store: what a sweep planned, made and scored, as files. The only module that knows their paths.
+"""The store: the plan, videos and scores of a sweep as files. The only module that knows their paths.
 
     <root>/<sweep>/  sweep.yaml plan.jsonl table.parquet ranks.json history.jsonl
                      progress.json contact_sheet.png .lock .epoch
     <root>/<sweep>/takes/<take id>/  video.mp4 trace.jsonl result.json scores/<suite>.json
                                      attempts.log failures.jsonl events.jsonl
 
-The store is the truth; everything else can be rebuilt from it. A take is done if and only if its result.json parses and
-matches the video. Every write is atomic. Reading never makes a folder, so a reader cannot create a sweep.
+The store is the source of truth; everything else can be rebuilt from it. A take is done if and only if its result.json
+parses and matches the video. Every write is atomic. Reading never makes a folder, so a reader cannot create a sweep.
 """
 
 import json
@@ -41,20 +41,20 @@ SCORES = "scores"
 
 
 def sweep_names(root: Path) -> list[str]:
-    """The sweeps that have a plan under `root`, sorted; none when there is no such folder."""
+    """The sorted names of the sweeps with a plan under `root`; empty if there is no such folder."""
     with durable.storage_errors(Path(root), "list the folder"):
         names = sorted(name for name in durable.names_in(Path(root)) if NAME.fullmatch(name))
     return [name for name in names if is_sweep(Path(root) / name)]
 
 
 def is_sweep(folder: Path) -> bool:
-    """Whether the folder is that of one sweep, which has a plan."""
+    """Whether the folder is a sweep, that is, has a plan."""
     return (folder / PLAN).is_file()
 
 
 @dataclass(frozen=True)
 class TakeListing:
-    """What a take's folder holds, by the names of its files: `suites` are those that have scores."""
+    """The content of a take's folder by its file names. `suites`: the suites with scores."""
 
     made: bool = False
     has_failures: bool = False
@@ -67,10 +67,10 @@ class SweepStore(LockedFolder):
     kind, inner = "sweep", "takes"
 
     def __init__(self, root: Path | str, name: str) -> None:
-        """Raises ConfigError for a name that is no valid folder name; makes nothing."""
+        """Raises ConfigError if `name` is not a valid folder name; makes nothing."""
         super().__init__(root, name)
         self.root = OutputRoot(root)
-        self.sweep_file = self.folder / "sweep.yaml"  # the resolved sweep, as its latest run had it
+        self.sweep_file = self.folder / "sweep.yaml"  # the resolved sweep of the latest run
         self.plan_file = self.folder / PLAN
         self.table_file = self.folder / "table.parquet"
         self.ranks_file = self.folder / "ranks.json"
@@ -82,7 +82,7 @@ class SweepStore(LockedFolder):
     # The sweep as a whole
 
     def write_plan(self, config_yaml: str, takes: list[Take]) -> None:
-        """Writes sweep.yaml and plan.jsonl. Raises ConfigError when takes of an earlier plan are gone or changed."""
+        """Writes sweep.yaml and plan.jsonl. Raises ConfigError if takes of an earlier plan are missing or changed."""
         check_extension(self.folder, self.plan(), takes)
         durable.make_folder(self.takes_folder)
         durable.replace_file(self.sweep_file, config_yaml.encode())
@@ -108,7 +108,7 @@ class SweepStore(LockedFolder):
         return {take_id for take_id in self._take_ids() if commit.read_done(self._take(take_id)) is not None}
 
     def listing(self, take_id: str) -> TakeListing:
-        """Which files are there: quick, for lists of thousands of takes. `is_done` also reads the record."""
+        """Lists the files of a take: fast enough for thousands of takes. `is_done` also reads the record."""
         folder = self._take(take_id)
         try:
             names = durable.names_in(folder)
@@ -123,13 +123,13 @@ class SweepStore(LockedFolder):
         )
 
     def verify(self, take: Take) -> bool:
-        """is_done, and the video's bytes have the recorded checksum."""
+        """Whether the take is done and its video has the recorded checksum."""
         result = commit.read_done(self._take(take.id))
         with durable.storage_errors(self.video(take.id), "read the video"):
             return result is not None and file_sha256(self.video(take.id)) == result.video_sha256
 
     def discard(self, take: Take, reason: str) -> None:
-        """Takes back a done take whose files are damaged, so that the next run makes it again."""
+        """Removes the files of a damaged take, so that the next run makes it again."""
         commit.retire(self._take(take.id), reason)
 
     # Attempts
@@ -142,40 +142,40 @@ class SweepStore(LockedFolder):
         return self.attempts(take.id)
 
     def attempts(self, take_id: str) -> int:
-        """How often the take was begun, in this run and in earlier ones."""
+        """The number of attempts at the take, in this run and in earlier ones."""
         data = self._read_bytes(self._take(take_id) / "attempts.log")
         return sum(1 for line in (data or b"").splitlines() if line.strip())
 
     def record_failure(self, take: Take, failure: Failure) -> None:
-        """Keeps why an attempt failed."""
+        """Records the reason of a failed attempt."""
         durable.make_folder(self._take(take.id))
         row = {"at": datetime.now(UTC).isoformat(timespec="seconds"), "stage": failure.stage, "reason": str(failure)}
         durable.append_line(self.failures_file(take.id), json.dumps(row))
 
     def failures_file(self, take_id: str) -> Path:
-        """Where a take's failures stand; a user who removes it gives a take that was set aside another chance."""
+        """The file of a take's failures; removing it lets the next run retry a take that was set aside."""
         return self._take(take_id) / "failures.jsonl"
 
     def failures(self) -> dict[str, list[Failure]]:
         """Take id -> its failed attempts, oldest first; takes without failures are absent."""
         rows = {take_id: durable.read_json_lines(self.failures_file(take_id)) for take_id in self._take_ids()}
-        return {take_id: [Failure.from_json(row) for row in found] for take_id, found in rows.items() if found}
+        return {take_id: [Failure.from_json(row) for row in lines] for take_id, lines in rows.items() if lines}
 
     def open_take(self, take: Take) -> TakeWriter:
-        """Where one attempt writes its video and trace. What is damaged there from before is removed first."""
+        """A writer for the video and trace of one attempt. Removes damaged files of earlier attempts first."""
         folder = self._take(take.id)
         durable.make_folder(folder)
         commit.clear_damage(folder)
         return TakeWriter(copy(self), folder)  # the copy keeps its epoch after the lock is released
 
-    # What a take gave
+    # The results of a take
 
     def result(self, take_id: str) -> TakeResult | None:
-        """The record of a made take; None when there is none that can be read."""
+        """The record of a made take; None if it is missing or unreadable."""
         return commit.read_result(self._take(take_id))
 
     def video(self, take_id: str) -> Path:
-        """Where the take's video is, or will be."""
+        """The path of the take's video, which may not exist yet."""
         return self._take(take_id) / commit.VIDEO
 
     def result_file(self, take_id: str) -> Path:
@@ -185,11 +185,11 @@ class SweepStore(LockedFolder):
         return self._take(take_id) / commit.TRACE
 
     def trace(self, take_id: str) -> list[dict[str, Any]]:
-        """What the method chose, one row a block."""
+        """The choices of the method, one row per block."""
         return durable.read_json_lines(self.trace_file(take_id))
 
     def write_scores(self, take_id: str, scores: VideoScores) -> None:
-        """Keeps one suite's scores; replaces earlier ones."""
+        """Writes the scores of one suite; replaces earlier ones."""
         path = self.scores_file(take_id, scores.suite)
         durable.make_folder(path.parent)
         durable.replace_file(path, durable.json_bytes(scores.to_json()))
@@ -198,7 +198,7 @@ class SweepStore(LockedFolder):
         return self._take(take_id) / SCORES / f"{check_name('suite name', suite)}.json"
 
     def scores(self, take_id: str, suite: str) -> VideoScores | None:
-        """The suite's scores of the video that is there now; None when missing, damaged or about another video."""
+        """The suite's scores of the current video; None if they are missing, damaged or of another video."""
         data, result = durable.read_json(self.scores_file(take_id, suite)), self.result(take_id)
         try:
             scores = None if data is None else VideoScores.from_json(data)
@@ -206,10 +206,10 @@ class SweepStore(LockedFolder):
             return None
         return scores if scores and result and scores.video_sha256 == result.video_sha256 else None
 
-    # What the sweep gave
+    # The results of the sweep
 
     def write_table(self, table: "DataFrame") -> None:
-        """table.parquet, replaced atomically."""
+        """Atomically replaces table.parquet."""
         with durable.replacing(self.table_file) as temp:
             table.to_parquet(temp, index=False)
 
@@ -224,14 +224,14 @@ class SweepStore(LockedFolder):
         durable.replace_file(self.ranks_file, durable.json_bytes(to_json(ranks)))
 
     def ranks(self) -> Ranks | None:
-        """None when the file is missing or damaged."""
+        """The ranks; None if the file is missing or damaged."""
         try:
             return from_json(Ranks, durable.read_json(self.ranks_file))
         except ValueError:
             return None
 
     def append_history(self, run: RankedRun) -> None:
-        """One line per finished run, so that ranks can be compared with those of earlier runs."""
+        """Appends a line for a finished run, so that later runs can be compared with it."""
         durable.append_line(self.history_file, json.dumps(asdict(run), allow_nan=False))
 
     def history(self) -> list[RankedRun]:
@@ -240,18 +240,18 @@ class SweepStore(LockedFolder):
         return [RankedRun(str(row.get("at", "")), row.get("average_rank", {})) for row in rows if isinstance(row, dict)]
 
     def write_progress(self, progress: dict[str, Any]) -> None:
-        """What a watcher shows while the sweep runs."""
+        """Writes the state that dashboards show while the sweep runs."""
         durable.replace_file(self.progress_file, durable.json_bytes(progress))
 
     def progress(self) -> dict[str, Any] | None:
-        found = durable.read_json(self.progress_file)
-        return found if isinstance(found, dict) else None
+        progress = durable.read_json(self.progress_file)
+        return progress if isinstance(progress, dict) else None
 
     # Paths
 
     def _take(self, take_id: str) -> Path:
         if not TAKE_ID.fullmatch(take_id):
-            raise ConfigError(f"{self.name}: {take_id[:80]!r} is no take id; it has 16 characters of 0-9 and a-f")
+            raise ConfigError(f"{self.name}: {take_id[:80]!r} is not a take id; give 16 characters of 0-9 and a-f")
         return self.takes_folder / take_id
 
     def _take_ids(self) -> list[str]:

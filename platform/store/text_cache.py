@@ -1,10 +1,9 @@
-"""Text embeddings on disk, made once per (encoder, prompt) and read by every sampler.
+"""Text embeddings on disk, computed once per (encoder, prompt) and read by every sampler.
 
-Owns the files FOLDER/<encoder>/<prompt>.safetensors, named by hashes. A file is written to the side and linked, and
-the first one stays: of two writers one whole file is left, and no sampler sees another embedding than the next. It has
-the full hashes of what it was made from and of its own numbers, so that a flipped bit or a file of something else is
-refused on reading, never used. To encode again is always safe, which is why `has` calls a damaged file missing and
-`put` replaces it. Never encodes, knows no network.
+Owns the files FOLDER/<encoder>/<prompt>.safetensors, named by hashes. The first of two writers wins, so all samplers
+use the same embedding. A file contains the full hashes of its encoder, prompt and numbers, so a damaged or wrong file
+is rejected on reading. Encoding again is always safe: `has` treats a damaged file as missing, and `put` replaces
+it. Never encodes and knows no network.
 """
 
 import hashlib
@@ -20,20 +19,20 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 FORMAT = "1"
-"""Of the files and of the preparation of prompts; files of another one are made again."""
+"""The version of the files and of prompt preparation; files of another version are made again."""
 NAME = "text"
 
 
 @dataclass(frozen=True)
 class TextSource:
-    """An encoder: its folder, and the hash of all that is in it."""
+    """An encoder: its folder, and the hash of the content."""
 
     folder: Path
     sha256: str
 
 
 class TextCache:
-    """Safe for any number of processes."""
+    """A cache that any number of processes may use."""
 
     def __init__(self, folder: Path):
         self.folder = folder
@@ -42,22 +41,22 @@ class TextCache:
         return self.folder / encoder_sha256[:16] / f"{hash_of(prompt.encode())[:32]}.safetensors"
 
     def get(self, encoder_sha256: str, prompt: str) -> "Tensor":
-        """The embedding [rows, width] on the CPU, as it was stored. StorageError if it is missing or damaged."""
+        """The stored embedding [rows, width] on the CPU. Raises StorageError if it is missing or damaged."""
         path = self.path(encoder_sha256, prompt)
         if not path.is_file():
             raise StorageError(f"{path}: no embedding of prompt {prompt[:60]!r}; longtake run makes it before sampling")
         text = read(path, metadata_of(encoder_sha256, prompt))
         if text is None:
-            raise StorageError(f"{path}: not the embedding that was written; run again, which makes it anew")
+            raise StorageError(f"{path}: is damaged; run again to encode the prompt again")
         return text
 
     def has(self, encoder_sha256: str, prompt: str) -> bool:
-        """Whether `get` would give it. Reads and checks the file."""
+        """Whether `get` would return the embedding. Reads and checks the file."""
         path = self.path(encoder_sha256, prompt)
         return path.is_file() and read(path, metadata_of(encoder_sha256, prompt)) is not None
 
     def put(self, encoder_sha256: str, prompt: str, text_RD: "Tensor") -> Path:
-        """Keep an embedding [rows, width], unless a sound one is there. Raises StorageError; leaves no half a file."""
+        """Writes an embedding [rows, width] atomically, unless a valid one exists. Raises StorageError."""
         from safetensors.torch import save
 
         path, text_RD = self.path(encoder_sha256, prompt), text_RD.detach().cpu().contiguous()
@@ -77,27 +76,27 @@ class TextCache:
 
 
 def metadata_of(encoder_sha256: str, prompt: str) -> dict[str, str]:
-    """What a file says of where it is from."""
+    """The metadata that identifies the source of a file."""
     return {"format": FORMAT, "encoder": encoder_sha256, "prompt": hash_of(prompt.encode())}
 
 
 def read(path: Path, metadata: dict[str, str]) -> "Tensor | None":
-    """The file's embedding; None if the file is damaged or of something else. StorageError if it cannot be read."""
+    """The file's embedding; None if the file is damaged or has other metadata. Raises StorageError if reading fails."""
     from safetensors import SafetensorError, safe_open
 
     with storage_errors(path, "read the file"):
         try:
             with safe_open(path, framework="pt") as file:
-                told: dict[str, Any] = file.metadata() or {}
+                stored: dict[str, Any] = file.metadata() or {}
                 text_RD: Tensor = file.get_tensor(NAME).clone()
         except SafetensorError:
             return None
-    sound = told == metadata | {"numbers": hash_of_tensor(text_RD)}
-    return text_RD if sound else None
+    is_valid = stored == metadata | {"numbers": hash_of_tensor(text_RD)}
+    return text_RD if is_valid else None
 
 
 def hash_of_tensor(value: "Tensor") -> str:
-    """Over type, shape and numbers."""
+    """The hash of dtype, shape and numbers."""
     import torch
 
     numbers = value.contiguous().flatten().view(torch.uint8).numpy().tobytes()

@@ -1,13 +1,13 @@
-"""The folder of one training: the only module that knows its paths. Everything a watcher shows is read from here.
+"""The folder of one training; the only module that knows its paths. Displays and MLflow read from here.
 
     <output>/training/<name>/  config.yaml .lock .epoch steps.jsonl validation.jsonl stop
                                checkpoints/step-<n>/ checkpoints/<n>.json
                                best/embedder.safetensors best/embedder.json    of an embedder
                                weights.safetensors                             of a pocket backbone
 
-Workers write, whoever watches reads; both see one file system. A checkpoint is there if and only if its record is,
-which the first worker writes after all of them have saved their part. A step's row counts until a resumed training,
-that starts from an earlier checkpoint, takes it back and writes it again.
+Workers write and observers read, on a shared file system. A checkpoint exists if and only if its record exists; the
+first worker writes the record after all workers have saved their part. A training that resumes from an earlier
+checkpoint removes the rows of later steps and writes them again.
 """
 
 import json
@@ -33,7 +33,7 @@ class TrainingFolder(LockedFolder):
     kind, inner = "training", "checkpoints"
 
     def __init__(self, output: Path | str, name: str) -> None:
-        """Raises ConfigError for a name that is no valid folder name; makes nothing."""
+        """Raises ConfigError if `name` is not a valid folder name; makes nothing."""
         super().__init__(OutputRoot(output).trainings.absolute(), name)
         self.config_file = self.folder / "config.yaml"
         self.steps_file = self.folder / "steps.jsonl"
@@ -47,7 +47,7 @@ class TrainingFolder(LockedFolder):
 
     @contextmanager
     def lock(self) -> Iterator[Self]:
-        """Also removes what earlier runs and this one left."""
+        """Also removes temporary files of earlier runs and of this one."""
         with super().lock():
             self.sweep_leftovers()
             try:
@@ -60,7 +60,7 @@ class TrainingFolder(LockedFolder):
         return super().sweep_leftovers()
 
     def keep_config(self, text: str) -> None:
-        """Writes config.yaml. Raises ConfigError when the folder was begun with another one."""
+        """Writes config.yaml. Raises ConfigError if the folder already has another config."""
         path = self.config_file
         if path.is_file() and path.read_text() != text:
             before, now = path.read_text().splitlines(), text.splitlines()
@@ -68,14 +68,14 @@ class TrainingFolder(LockedFolder):
             is_ = [line.strip() for line in now if line not in before][:1]
             change = f"{(was or ['nothing'])[0]} -> {(is_ or ['nothing'])[0]}"
             raise ConfigError(
-                f"{path}: was begun with another config ({change}); choose another name, or delete the folder"
+                f"{path}: was started with another config ({change}); choose another name, or delete the folder"
             )
         durable.replace_file(path, text.encode())
 
     # Steps
 
     def add_step(self, row: dict[str, Any]) -> None:
-        """Not synced: a checkpoint syncs the rows up to its step, later ones are made again anyway."""
+        """Appends a row without a sync: a checkpoint syncs the rows up to its step, and later ones are made again."""
         with durable.storage_errors(self.steps_file, "append to the file"), self.steps_file.open("ab") as file:
             file.write(durable.json_lines([row]))
 
@@ -83,7 +83,7 @@ class TrainingFolder(LockedFolder):
         durable.append_line(self.validation_file, json.dumps(row, allow_nan=False))
 
     def follow(self) -> "Follower":
-        """Rows as they come, for a watcher."""
+        """Reads new rows of steps as they are written."""
         return Follower(self.steps_file)
 
     def follow_validations(self) -> "Follower":
@@ -107,8 +107,8 @@ class TrainingFolder(LockedFolder):
 
     @contextmanager
     def saving(self, step: int) -> Iterator[Path]:
-        """The folder of a checkpoint to write, one of several writers perhaps; synced at the end. Raises StorageError,
-        also for the RuntimeError with which torch reports a full disk."""
+        """Yields the folder of a checkpoint to write, possibly with other writers, and syncs it at the end. Raises
+        StorageError, also for the RuntimeError with which torch reports a full disk."""
         self.check_epoch()
         folder = self.checkpoint(step)
         with durable.storage_errors(folder, "save the checkpoint"):
@@ -124,20 +124,20 @@ class TrainingFolder(LockedFolder):
 
     @contextmanager
     def loading(self, step: int) -> Iterator[Path]:
-        """The folder of a checkpoint to read; an error is a StorageError that says how to go on without it."""
+        """Yields the folder of a checkpoint to read. Raises StorageError that says how to resume without it."""
         folder = self.checkpoint(step)
         try:
             yield folder
         except Exception as error:  # a damaged file makes readers fail in many ways
-            earlier = [one for one in self.recorded() if one < step]
+            earlier = [saved for saved in self.recorded() if saved < step]
             since = f"step {earlier[-1]}" if earlier else "the start"
             raise StorageError(
                 f"{folder}: cannot be read ({first_line(error)}); "
-                f"remove {self.checkpoint_record(step)} to go on from {since}"
+                f"remove {self.checkpoint_record(step)} to resume from {since}"
             ) from error
 
     def record_checkpoint(self, record: dict[str, Any]) -> None:
-        """Makes the checkpoint of record["step"] count, then removes what is older than the newest few."""
+        """Writes the record that completes a checkpoint, then removes all but the newest KEEP_CHECKPOINTS."""
         if self.steps_file.is_file():
             durable.fsync_file(self.steps_file)
         durable.replace_file(self.checkpoint_record(record["step"]), durable.json_bytes(record))
@@ -146,7 +146,7 @@ class TrainingFolder(LockedFolder):
             shutil.rmtree(self.checkpoint(step), ignore_errors=True)
 
     def recorded(self) -> list[int]:
-        """Steps of the checkpoints that count, rising."""
+        """The steps of the complete checkpoints, ascending."""
         return sorted(int(path.stem) for path in self.checkpoints.glob("*.json") if path.stem.isdigit())
 
     def newest_checkpoint(self) -> dict[str, Any] | None:
@@ -157,12 +157,12 @@ class TrainingFolder(LockedFolder):
         path = self.checkpoint_record(steps[-1])
         record = durable.read_json(path)
         if not isinstance(record, dict) or record.get("step") != steps[-1]:
-            raise StorageError(f"{path}: is damaged; remove it to go on from the checkpoint before")
+            raise StorageError(f"{path}: is damaged; remove it to resume from the checkpoint before")
         return record
 
     def rewind(self, step: int) -> None:
-        """Prepares to continue after the checkpoint of `step`; 0: from the start. Removes the rows of later steps,
-        which are written again, and checkpoints that a crash cut off."""
+        """Prepares to resume after the checkpoint of `step` (0: the start). Removes the rows of later steps, which are
+        written again, and incomplete checkpoints."""
         for path in (self.steps_file, self.validation_file):
             rows = [row for row in durable.read_json_lines(path) if isinstance(row, dict)]
             durable.replace_file(path, durable.json_lines([row for row in rows if row.get("step", NEVER) <= step]))
@@ -182,14 +182,14 @@ class TrainingFolder(LockedFolder):
 
 
 class Follower:
-    """Gives the rows of a growing file that it has not given yet; of a file that was replaced, all of them again."""
+    """Returns the new rows of a growing file; after the file was replaced, returns all rows again."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.file: tuple[int, int] = (0, 0)  # inode, bytes read
 
     def new_rows(self) -> list[dict[str, Any]]:
-        """A row that is only half there is given next time."""
+        """The complete rows since the last call; a partial row is returned later."""
         with durable.storage_errors(self.path, "read the file"):
             try:
                 file = self.path.open("rb")

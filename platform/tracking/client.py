@@ -1,7 +1,7 @@
-"""Connections to MLflow: addresses, clients, locks, and errors of one line. This folder alone imports MLflow.
+"""Connections to MLflow: addresses, clients, locks, and errors of one line. Only this folder imports MLflow.
 
-One process at a time creates and writes a sqlite store, held by a lock file beside it. Nothing here is a source of
-truth: the tracking store can be deleted and published again.
+One process at a time creates and writes a sqlite store, under a lock file beside it. The tracking store is no source of
+truth: it can be deleted and published again.
 """
 
 from __future__ import annotations
@@ -22,32 +22,32 @@ SQLITE = "sqlite:///"
 
 
 class TrackingError(LongtakeError):
-    """The tracking server or its database does not take the results; they are safe in the store."""
+    """The tracking server or its database does not accept the results; they are safe in the store."""
 
     exit_code = 3
 
 
 def default_uri(output: Path) -> str:
-    """sqlite beside the sweeps' folders."""
+    """The URI of the sqlite store in the output folder."""
     return f"{SQLITE}{OutputRoot(output).mlflow_db.absolute()}"
 
 
 @contextmanager
 def writing(uri: str, advice: str = "run it again to publish") -> Iterator[Any]:
-    """A client for a store, whose errors are TrackingErrors of one line; one writer at a time."""
+    """Yields a client for a store under its write lock, and converts errors to TrackingErrors of one line."""
     with quiet_mlflow():
         try:
             with write_lock(uri):
                 yield open_client(uri)
         except LongtakeError:
             raise
-        except Exception as error:  # MLflow, SQLAlchemy, requests and the file system each have their own
+        except Exception as error:  # MLflow, SQLAlchemy, requests and the file system have errors of their own
             reason = without_secrets(str(error), uri)[:300]
             raise TrackingError(f"tracking: {type(error).__name__}: {reason}; {advice}") from error
 
 
 def without_secrets(text: str, uri: str) -> str:
-    """One line, without the 'user:password@' that the URI may hold."""
+    """The text on one line, without the 'user:password@' of the URI."""
     secret = uri.partition("://")[2].rpartition("@")[0]
     return " ".join((text.replace(f"{secret}@", "") if secret else text).split())
 
@@ -62,7 +62,7 @@ def open_client(uri: str) -> Any:
 
 
 def make_database(path: Path) -> None:
-    """A new database, made beside and renamed when it is whole: half of the migrations could not be repeated."""
+    """Creates a database under a temporary name and renames it when complete: partial migrations cannot be resumed."""
     from mlflow.tracking import MlflowClient
 
     if path.exists():
@@ -70,19 +70,19 @@ def make_database(path: Path) -> None:
     for leftover in path.parent.glob(f"{TEMP_PREFIX}*-{path.name}*"):
         leftover.unlink(missing_ok=True)
     part = temp_path(path.parent, path.name)
-    MlflowClient(tracking_uri=f"{SQLITE}{part}").search_experiments(max_results=1)  # the first call makes it
+    MlflowClient(tracking_uri=f"{SQLITE}{part}").search_experiments(max_results=1)  # creates the database
     os.replace(part, path)
 
 
 def warm_up(uri: str) -> None:
-    """Import MLflow and open the store, both slow, ahead of the first publication; a failure is left to that one."""
+    """Imports MLflow and opens the store, both slow, before the first publication, which reports any failure."""
     with suppress(Exception), quiet_mlflow(), write_lock(uri):
         open_client(uri).search_experiments(max_results=1)
 
 
 @contextmanager
 def write_lock(uri: str) -> Iterator[None]:
-    """One writer at a time for a sqlite store; four processes that open a fresh one together would crash three."""
+    """Locks a sqlite store for one writer: of processes that create a store together, all but one would crash."""
     if not uri.startswith(SQLITE):
         yield
         return
@@ -95,12 +95,12 @@ def write_lock(uri: str) -> Iterator[None]:
 
 @contextmanager
 def quiet_mlflow() -> Iterator[None]:
-    """Bounded waits for a server that is away, and no migration log on the user's terminal."""
+    """Limits the wait for an unreachable server, and hides migration logs from the terminal."""
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
     os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-    os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "ERROR")  # importing MLflow would set its loggers back
+    os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "ERROR")  # importing MLflow resets its loggers to this level
     loggers = [logging.getLogger(name) for name in ("alembic", "mlflow", "sqlalchemy")]
     levels = [logger.level for logger in loggers]
     for logger in loggers:
@@ -116,7 +116,7 @@ OFF = "disabled"
 
 
 def without_password(uri: str | None) -> str | None:
-    """The URI without 'user:password@' (a password may hold any sign but @) and without what follows a '?'."""
+    """The URI without 'user:password@' (a password may contain any character but @) and without the query."""
     if uri is None or "://" not in uri or uri.startswith("sqlite:"):
         return uri
     scheme, rest = uri.split("://", 1)

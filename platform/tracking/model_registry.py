@@ -1,7 +1,7 @@
-"""Trained models in MLflow's registry: a version with its files and their hash, and an alias that a sweep may name.
+"""Trained models in MLflow's registry: versions with their files and hashes, and aliases that a sweep may name.
 
-`models:/longtake-embedder@best` is whatever version bears the alias now, `models:/longtake-embedder/3` is for ever.
-Files are safetensors and json, never pickles. Registering the same weights again gives the version that they have.
+`models:/longtake-embedder@best` is the version that has the alias now; `models:/longtake-embedder/3` never changes.
+Files are safetensors and json, never pickles. Registering the same weights again returns their existing version.
 """
 
 import re
@@ -19,12 +19,12 @@ SCHEME = "models:/"
 SHA256 = "longtake.sha256"
 ADDRESS = re.compile(r"models:/([a-z0-9][a-z0-9._-]{0,63})(?:@([a-z0-9][a-z0-9._-]{0,63})|/([1-9][0-9]{0,8}))")
 FOLDER = "model"
-ADVICE = "train one with longtake train embedder, or name its tracking store in tracking.uri"
+ADVICE = "train one with longtake train embedder, or set tracking.uri to its tracking store"
 
 
 @dataclass(frozen=True)
 class Version:
-    """A registered version, its weights here as a file with the hash that it was registered with."""
+    """A registered version: the local file of its weights, and the registered hash."""
 
     name: str
     number: str
@@ -36,28 +36,28 @@ class Version:
         return f"{self.name}/{self.number}"
 
 
-def register(uri: str, run_id: str, name: str, alias: str, weights: Path, others: list[Path], move: bool = True) -> str:
-    """Keep `weights` and `others` with the run, make a version of them unless there is one, move the alias to it.
+def register(uri: str, run_id: str, name: str, alias: str, weights: Path, extra: list[Path], move: bool = True) -> str:
+    """Logs `weights` and the `extra` files with the run, creates a version unless it exists, and moves the alias to it.
 
-    Without `move` an alias stays with the version that it has, but for a version that is new. Returns the version's
-    number. Raises TrackingError.
+    Without `move`, an existing alias moves only to a new version. Returns the number of the version. Raises
+    TrackingError.
     """
     digest = file_sha256(weights)
     with writing(uri) as client:
-        known = next((v for v in versions(client, name) if v.tags.get(SHA256) == digest), None)
-        if known is None:
-            number = create(client, run_id, name, [weights, *others], digest)
+        existing = next((v for v in versions(client, name) if v.tags.get(SHA256) == digest), None)
+        if existing is None:
+            number = create(client, run_id, name, [weights, *extra], digest)
         else:
-            number = known.version
-            if not is_whole(known):
-                keep(client, known.run_id, [weights, *others], digest)
-        if move or known is None or alias not in client.get_registered_model(name).aliases:
+            number = existing.version
+            if not is_whole(existing):
+                keep(client, existing.run_id, [weights, *extra], digest)
+        if move or existing is None or alias not in client.get_registered_model(name).aliases:
             client.set_registered_model_alias(name, alias, str(number))
     return str(number)
 
 
 def is_whole(version: Any) -> bool:
-    """False for a version whose files lay on this machine and are gone."""
+    """False if the files of the version were on this machine and are missing."""
     folder = local(version.source)
     return folder is None or any(folder.glob("*.safetensors"))
 
@@ -80,32 +80,32 @@ def create(client: Any, run_id: str, name: str, files: list[Path], digest: str) 
 
 
 def resolve(address: str, uri: str, cache: Path) -> Version:
-    """The version behind `address`, with its files: where they lie if that is this machine, else fetched into `cache`.
+    """The version at `address` with its files, in place if they are on this machine, else downloaded into `cache`.
 
-    Raises WeightsError (one line: address, what is wrong, what to do) and TrackingError.
+    Raises WeightsError (one line: address, problem, next step) and TrackingError.
     """
     match = ADDRESS.fullmatch(address)
     if match is None:
-        raise WeightsError(f"{address!r}: is no address of a model; write models:/NAME@ALIAS or models:/NAME/VERSION")
+        raise WeightsError(f"{address!r}: is not a model address; write models:/NAME@ALIAS or models:/NAME/VERSION")
     name, alias, number = match.groups()
     if uri.startswith(SQLITE) and not Path(uri.removeprefix(SQLITE)).is_file():
-        raise WeightsError(f"{address}: there is no tracking store {uri} yet; {ADVICE}")
-    with writing(uri, "check tracking.uri, or register it again") as client:
+        raise WeightsError(f"{address}: tracking store {uri} does not exist; {ADVICE}")
+    with writing(uri, "check tracking.uri, or register the model again") as client:
         version = find(client, address, name, alias, number)
-        folder = here(version.source) or fetched(client, version, cache / name / str(version.version))
-    found = sorted(folder.glob("*.safetensors"))
-    if len(found) != 1:
-        raise WeightsError(f"{address}: {folder} holds {len(found)} .safetensors files, needs one; register it again")
-    digest = file_sha256(found[0])
+        folder = local_folder(version.source) or download(client, version, cache / name / str(version.version))
+    files = sorted(folder.glob("*.safetensors"))
+    if len(files) != 1:
+        raise WeightsError(f"{address}: {folder} contains {len(files)} .safetensors files, not one; register it again")
+    digest = file_sha256(files[0])
     if digest != version.tags.get(SHA256):
         raise WeightsError(
-            f"{address}: {found[0]} is not what was registered (sha256 {digest[:12]}); register it again"
+            f"{address}: {files[0]} does not match the registered hash (sha256 {digest[:12]}); register it again"
         )
-    return Version(name, str(version.version), digest, found[0])
+    return Version(name, str(version.version), digest, files[0])
 
 
 def find(client: Any, address: str, name: str, alias: str | None, number: str | None) -> Any:
-    """The registry's record. Its errors are told by what the registry has instead."""
+    """The registry's record. Raises WeightsError that names the registered models, versions and aliases."""
     try:
         if alias:
             return client.get_model_version_by_alias(name, alias)
@@ -117,28 +117,28 @@ def find(client: Any, address: str, name: str, alias: str | None, number: str | 
                 f"{address}: no model {name!r} is registered; known: {', '.join(names) or 'none'}; {ADVICE}"
             ) from error
         aliases = client.get_registered_model(name).aliases
-        told = ", ".join(f"@{alias} = {number}" for alias, number in sorted(aliases.items())) or "no alias"
+        alias_list = ", ".join(f"@{alias} = {number}" for alias, number in sorted(aliases.items())) or "no alias"
         numbers = ", ".join(sorted((str(v.version) for v in versions(client, name)), key=int))
-        raise WeightsError(f"{address}: is not registered; {name} has versions {numbers} and {told}") from error
+        raise WeightsError(f"{address}: is not registered; {name} has versions {numbers} and {alias_list}") from error
 
 
-def here(source: str) -> Path | None:
-    """The folder of a version's files if it is one of this machine."""
+def local_folder(source: str) -> Path | None:
+    """The folder of a version's files if it exists on this machine."""
     folder = local(source)
     return folder if folder is not None and folder.is_dir() else None
 
 
 def local(source: str) -> Path | None:
-    """The path that a source names, if it is one of this machine's kind."""
+    """The path of a source that is a local path or a file URI, else None."""
     parts = urlparse(source)
     return Path(unquote(parts.path)) if parts.scheme in ("", "file") else None
 
 
-def fetched(client: Any, version: Any, folder: Path) -> Path:
-    """The version's files in `folder`, fetched from the run that registered them."""
+def download(client: Any, version: Any, folder: Path) -> Path:
+    """Downloads the version's files into `folder`, from the run that registered them."""
     make_folder(folder)
     inner = f"{FOLDER}/{version.tags.get(SHA256, '')[:16]}"
     path = Path(client.download_artifacts(version.run_id, inner, str(folder)))
     if not path.is_dir():
-        raise TrackingError(f"{version.name}/{version.version}: its files cannot be fetched; register it again")
+        raise TrackingError(f"{version.name}/{version.version}: its files cannot be downloaded; register it again")
     return path

@@ -1,8 +1,8 @@
 """Publishes runs to MLflow so that publishing twice changes nothing.
 
-Every run carries a key and is looked up by it before one is created. Its content is hashed, and a run with an equal
-hash is left alone. Points have fixed timestamps (the run's start plus a revision), so an interrupted publication,
-repeated, writes the same rows.
+Every run has a key and is looked up by it before it is created. A run with an equal content hash is not changed. Points
+have fixed timestamps (the start of the run plus a revision), so repeating an interrupted publication writes the same
+rows.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ PARAM_LIMIT, TAG_LIMIT, BATCH = 6000, 5000, 1000
 
 @dataclass(frozen=True)
 class RunRecord:
-    """One run. `key` identifies it for ever; params never change under one key; `series` is (step, value) per name."""
+    """One run. `key` identifies it; params never change for a key; `series`: name -> (step, value) points."""
 
     key: str
     name: str
@@ -35,13 +35,13 @@ class RunRecord:
     artifacts: list[tuple[Path, str]] = field(default_factory=list)  # (file, folder in the run)
 
     def digest(self) -> str:
-        """sha256 of everything in it, the files' bytes included."""
+        """The sha256 of its content, including the bytes of its files."""
         files = [[path.name, folder, file_sha256(path)] for path, folder in self.artifacts]
         content = [self.params, self.tags, finite(self.metrics), self.points(), files]
         return hashlib.sha256(canonical_json(content).encode()).hexdigest()
 
     def points(self) -> list[tuple[str, float, int]]:
-        """(name, value, step) of everything that is a number; MLflow has no NaN, and missing is not zero."""
+        """(name, value, step) of all finite numbers; MLflow has no NaN, and missing is not zero."""
         singles = [(name, value, 0) for name, value in self.metrics.items()]
         series = [(name, value, step) for name, points in self.series.items() for step, value in points]
         return [point for point in singles + series if math.isfinite(point[1])]
@@ -58,20 +58,20 @@ class Publication:
 
 @dataclass(frozen=True)
 class Published:
-    """What publishing did: runs in the publication, and how many of them were new or different."""
+    """The result of publishing: the number of runs, and how many of them were new or changed."""
 
     runs: int
     changed: int
 
 
 def publish(publication: Publication, uri: str) -> Published:
-    """Bring the tracking store to what the publication says. Raises TrackingError."""
+    """Writes the publication to the tracking store; writes nothing for unchanged runs. Raises TrackingError."""
     with writing(uri) as client:
         return put_all(client, publication, artifact_root(uri))
 
 
 def artifact_root(uri: str) -> str | None:
-    """Where a local store keeps its files; a server decides for itself."""
+    """The location of a local store's files; None for a server, which has its own."""
     if not uri.startswith(SQLITE):
         return None
     return OutputRoot(Path(uri.removeprefix(SQLITE)).parent).mlflow_files.absolute().as_uri()
@@ -86,18 +86,18 @@ def put_all(client: Any, publication: Publication, root: str | None) -> Publishe
 
 
 def ensure_experiment(client: Any, name: str, root: str | None) -> str:
-    """The experiment's id; a deleted one of that name is an error that says so."""
-    found = client.get_experiment_by_name(name)
-    if found is None:
+    """The id of the experiment, created if needed. Raises TrackingError if an experiment of that name is deleted."""
+    experiment = client.get_experiment_by_name(name)
+    if experiment is None:
         location = f"{root}/{name}" if root else None
         return str(client.create_experiment(name, artifact_location=location))
-    if found.lifecycle_stage != "active":
+    if experiment.lifecycle_stage != "active":
         raise TrackingError(f"tracking: the experiment {name!r} is deleted; restore it, or set tracking.experiment")
-    return str(found.experiment_id)
+    return str(experiment.experiment_id)
 
 
 def put_run(client: Any, experiment: str, record: RunRecord, links: dict[str, str]) -> tuple[str, int]:
-    """(run id, 1 if anything was written). The content tag comes last: without it the run is written again."""
+    """Returns (run id, 1 if written else 0). Writes the content tag last: without it, the run is written again."""
     run = find_run(client, experiment, record.key)
     digest = record.digest()
     if run is None:
@@ -114,10 +114,10 @@ def put_run(client: Any, experiment: str, record: RunRecord, links: dict[str, st
 
 
 def find_run(client: Any, experiment: str, key: str) -> Any:
-    """The run with this key, the oldest if there are several; None when there is none."""
+    """The oldest run with this key; None if there is none."""
     query = f"tags.`{KEY}` = '{key}'"
-    found = client.search_runs([experiment], filter_string=query, max_results=1, order_by=["attributes.start_time ASC"])
-    return found[0] if found else None
+    runs = client.search_runs([experiment], filter_string=query, max_results=1, order_by=["attributes.start_time ASC"])
+    return runs[0] if runs else None
 
 
 def create_run(client: Any, experiment: str, record: RunRecord, links: dict[str, str]) -> Any:
@@ -134,7 +134,7 @@ def log_points(client: Any, run_id: str, record: RunRecord, timestamp_ms: int) -
 
 
 def log_texts(client: Any, run: Any, record: RunRecord, tags: dict[str, str]) -> None:
-    """Params that the run does not have yet, then tags; both cut where MLflow would cut them without a word."""
+    """Logs params that the run does not have, then tags, clipped visibly where MLflow would truncate silently."""
     from mlflow.entities import Param, RunTag
 
     new = {name: value for name, value in record.params.items() if name not in run.data.params}
@@ -146,7 +146,7 @@ def log_texts(client: Any, run: Any, record: RunRecord, tags: dict[str, str]) ->
 
 
 def clipped(text: str, limit: int) -> str:
-    """Cut visibly, with the checksum of the whole."""
+    """Cuts a long text and appends the hash of the whole."""
     if len(text) <= limit:
         return text
     return f"{text[: limit - 40]}... (cut; sha256 {hashlib.sha256(text.encode()).hexdigest()[:16]})"

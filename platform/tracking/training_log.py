@@ -1,4 +1,4 @@
-"""The MLflow run of a training: points are logged as it goes on, and the same name resumes the same run."""
+"""The MLflow run of a training: points are logged during the training, and the same name resumes the same run."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ from longtake.platform.tracking.publish import (
 )
 
 LAST = "longtake.last."
-"""Tags of a training's run: the last step of each kind that it has."""
+"""Prefix of the tags that hold the last logged step of each kind of row."""
 
 
 def log_each(client: Any, run_id: str, points: list[tuple[str, float, int]], start_ms: int) -> None:
-    """Points (name, value, step) with the timestamp that their step gives them."""
+    """Logs points (name, value, step) with timestamps derived from their steps."""
     from mlflow.entities import Metric
 
     metrics = [Metric(name, value, start_ms + step, step) for name, value, step in points if math.isfinite(value)]
@@ -39,8 +39,8 @@ def log_each(client: Any, run_id: str, points: list[tuple[str, float, int]], sta
 def training_run(
     output: Path, experiment: str, name: str, params: dict[str, Any], uri: str | None = None
 ) -> Iterator[TrainingLog]:
-    """A run that a training logs to while it goes; the same name resumes the same run. The training never waits long:
-    when the tracking store fails, logging ends with one warning and the training goes on."""
+    """Yields the log of a running training; the same name resumes the same run. If the tracking store fails, logging
+    stops with one warning and the training continues."""
     log = TrainingLog(uri or default_uri(output), experiment, name, {key: str(value) for key, value in params.items()})
     try:
         yield log
@@ -51,7 +51,7 @@ def training_run(
 
 
 class TrainingLog:
-    """Points of one training, written as they come."""
+    """Logs the points of one training immediately."""
 
     def __init__(self, uri: str, experiment: str, name: str, params: dict[str, str]):
         self.uri, self.failed, self.start_time = uri, False, 0
@@ -66,8 +66,8 @@ class TrainingLog:
         self.rows([(step, numbers)])
 
     def rows(self, rows: list[tuple[int, dict[str, float]]], kind: str = "") -> None:
-        """The numbers of several steps at once. With a `kind`, the last of them is remembered beside the run, and steps
-        up to it are not written again, in whatever process."""
+        """Logs the numbers of several steps. With a `kind`, stores the last step in the run, so that no process logs
+        steps up to it again."""
         rows = [row for row in rows if not kind or row[0] > self.last.get(kind, -1)]
         if rows:
             self.attempt(lambda: self.write(rows, kind))
@@ -81,7 +81,7 @@ class TrainingLog:
             self.client.set_tag(self.run_id, LAST + kind, str(rows[-1][0]))
 
     def keep(self, path: Path, folder: str) -> None:
-        """A file, in a folder of the run; one of the same name is replaced."""
+        """Logs a file to a folder of the run; replaces a file of the same name."""
         self.attempt(lambda: self.client.log_artifact(self.run_id, str(path), folder))
 
     def end(self, status: str) -> None:
@@ -104,7 +104,7 @@ class TrainingLog:
         try:
             with quiet_mlflow(), write_lock(self.uri):
                 write()
-        except Exception as error:  # whatever the tracking store says, the training goes on
+        except Exception as error:  # the training continues after any error of the tracking store
             self.failed = True
             reason = without_secrets(str(error), self.uri)[:200]
-            warnings.warn(f"tracking: nothing more is logged: {reason}", stacklevel=2)
+            warnings.warn(f"tracking: logging stopped, the training continues: {reason}", stacklevel=2)

@@ -1,8 +1,7 @@
-"""What a fleet is: groups of workers that each take one item at a time.
+"""The interface of a fleet: groups of workers that each run one item at a time.
 
-Owns Item, Group and Outcome, and the order in which items are handed out. It never decides whether a failed item is
-tried again; the job does, since it knows the store. Invariant: every submitted item is waiting, running, or has come
-back in exactly one Outcome.
+Owns Item, Group and Outcome, and the order in which items are handed out. The job, which knows the store, decides
+whether to retry a failed item. Invariant: every submitted item is waiting, running, or returned in exactly one Outcome.
 """
 
 from __future__ import annotations
@@ -16,31 +15,31 @@ from typing import Any, Protocol
 from longtake.platform.errors import ConfigError
 
 Report = Callable[[dict[str, Any]], None]
-"""Called by a worker with what it is doing; it may raise Interrupted, which the worker lets pass."""
+"""Called by a worker with its progress; may raise Interrupted, which the worker must not catch."""
 
 
 class Worker(Protocol):
-    """A plain class; its constructor loads nothing, so that a failure to load is the failure of an item."""
+    """A plain class. The constructor loads nothing, so a failure to load is the failure of an item."""
 
     def run(self, payload: Any, report: Report) -> Any: ...
 
 
 @dataclass(frozen=True)
 class Item:
-    """One piece of work: its `payload` is what the worker gets, a frozen record that pickles. Larger `size` goes first;
-    among equals a worker prefers the `affinity` that it had last."""
+    """One piece of work. `payload`: the worker's input, a frozen record that pickles. Items of larger `size` go first;
+    among equal sizes a worker prefers the `affinity` of its last item."""
 
     payload: Any
     size: float = 0.0
     affinity: str = ""
-    label: str = ""  # what a display calls it
+    label: str = ""  # its name in displays
 
 
 @dataclass(frozen=True)
 class Group:
-    """Workers of one kind. `stall_seconds`: a worker that reports nothing new for so long is replaced; `settings`: what
-    a user lowers to have fewer workers, or fewer GPUs for each, as errors say; `python`, `image`: an interpreter, or a
-    container's image, of an environment of their own (with Longtake, and the driver's Ray and Python)."""
+    """Workers of one kind. `stall_seconds`: a worker without a new report for this time is replaced; `settings`: the
+    settings that errors advise to lower, for fewer workers or fewer GPUs each; `python`, `image`: the interpreter or
+    container image of a separate environment (with Longtake, and the driver's Ray and Python)."""
 
     name: str
     make: Callable[[], Worker]
@@ -54,13 +53,13 @@ class Group:
 
     @property
     def where(self) -> str:
-        """What errors call it."""
+        """Its name in errors."""
         return self.settings[0] if self.settings else self.name
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """How one attempt at an item ended. `error` is None when it went well; `died`: it took its worker along."""
+    """The result of one attempt at an item. `error` is None on success; `died`: the worker died or stalled."""
 
     group: str
     item: Item
@@ -71,7 +70,7 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Node:
-    """What one machine offers."""
+    """The resources of one machine."""
 
     cpus: float
     gpus: float
@@ -79,7 +78,7 @@ class Node:
 
 @dataclass
 class Running:
-    """An item in the hands of a worker, as a display needs it."""
+    """An item that a worker is running, for displays."""
 
     group: str
     worker: str
@@ -89,27 +88,27 @@ class Running:
 
 
 OnStart = Callable[[str, Item], None]
-"""Called in the driver just before an item is handed to a worker: (group, item)."""
+"""Called with (group, item) in the driver, just before a worker gets the item."""
 
 
 class Fleet(Protocol):
     def submit(self, group: str, item: Item) -> None:
-        """Queue one item; mutates the queue only."""
+        """Queues one item; mutates only the queue."""
 
     def poll(self, timeout_seconds: float) -> list[Outcome]:
-        """Hand out what can be handed out, wait at most so long, and return what has ended."""
+        """Hands out items to idle workers, waits at most `timeout_seconds`, and returns the finished attempts."""
 
     def running(self) -> list[Running]: ...
 
     def clear(self) -> None:
-        """Forget what is waiting."""
+        """Removes the waiting items."""
 
     def close(self) -> None:
-        """End every worker, whatever it is doing."""
+        """Stops every worker, even if it is running an item."""
 
 
 class ItemQueue:
-    """Largest first; among equals first in, first out, the preferred affinity before others."""
+    """A queue by size, largest first; among equal sizes, the preferred affinity first, then first in, first out."""
 
     def __init__(self) -> None:
         self._by_size: dict[float, dict[str, deque[Item]]] = {}
@@ -136,7 +135,7 @@ class ItemQueue:
 
 
 def check_requests(groups: list[Group], nodes: list[Node]) -> None:
-    """ConfigError if the groups' workers do not fit on the nodes; a request that no node meets would wait for ever."""
+    """Raises ConfigError if the workers do not fit on the nodes: a request that does not fit would wait forever."""
     left = [[node.cpus, node.gpus] for node in nodes]
     requests = sorted(((g.num_gpus, g.num_cpus, g) for g in groups for _ in range(g.count)), key=lambda r: r[:2])
     for gpus, cpus, group in reversed(requests):
@@ -145,7 +144,7 @@ def check_requests(groups: list[Group], nodes: list[Node]) -> None:
             lower = f"lower {' or '.join(group.settings)}, or " if group.settings else ""
             raise ConfigError(
                 f"{group.where}: {group.count} x ({cpus:g} CPU, {gpus:g} GPU) do not fit on the cluster's "
-                f"{describe_nodes(nodes)}; {lower}join a larger one"
+                f"{describe_nodes(nodes)}; {lower}join a larger cluster"
             )
         slot[0] -= cpus
         slot[1] -= gpus

@@ -1,9 +1,8 @@
-"""A crew: workers that do one thing together, in step, as a distributed training does; unlike a fleet, where each item
-is somebody's own.
+"""A worker group: members that do one job together, such as a distributed training. Workers of a fleet are independent.
 
-Owns what a member knows of its place, and how members exchange tensors: through NCCL between GPUs, through gloo between
-CPUs. The process that starts a crew watches it from outside. A crew that loses a member is restarted as a whole and
-continues from what it has saved. `cluster.py` runs crews on Ray; the crew here has one member.
+Owns the context of a member, and the backends that members exchange tensors with: NCCL between GPUs, gloo between CPUs.
+The process that starts a group monitors it. A group that loses a member is restarted as a whole and resumes from its
+checkpoint. `ray_cluster.py` runs groups on Ray; this module runs groups of one member.
 """
 
 import os
@@ -26,21 +25,21 @@ WATCH_SECONDS = 0.25
 
 @dataclass(frozen=True)
 class RankContext:
-    """A member's place: `rank` of `world`. Its process group is up when work begins."""
+    """The context of a member: `rank` of `world`. Its process group is initialized before the work starts."""
 
     rank: int
     world: int
 
 
 class Work(Protocol):
-    """What every member calls; it pickles, and its errors end the crew."""
+    """The function that every member calls. It must pickle; an error ends the group."""
 
     def __call__(self, context: RankContext) -> None: ...
 
 
 @dataclass(frozen=True)
 class GroupSize:
-    """How many members, and what each is given; `settings` as of a fleet's Group."""
+    """The number of members and the GPUs of each; `settings` as in a fleet's Group."""
 
     workers: int
     gpus: float = 0.0
@@ -49,7 +48,7 @@ class GroupSize:
 
 
 class WatchedThread(threading.Thread):
-    """Runs `action` beside the watching thread and keeps how it ended."""
+    """Runs `action` in a thread and keeps its error."""
 
     def __init__(self, action: Callable[[], Any]):
         super().__init__(daemon=True, name="worker-group")
@@ -63,8 +62,8 @@ class WatchedThread(threading.Thread):
             self.error = error
 
 
-def watched(action: Callable[[], Any], watch: Callable[[], None], stop: StopFlag) -> None:
-    """Calls `watch` while `action` runs, and once after; raises what either raises. A second signal waits no longer."""
+def run_watched(action: Callable[[], Any], watch: Callable[[], None], stop: StopFlag) -> None:
+    """Calls `watch` while `action` runs and once after it; raises errors of both. A second signal stops the wait."""
     thread = WatchedThread(action)
     thread.start()
     while thread.is_alive() and stop.count < 2:
@@ -75,20 +74,20 @@ def watched(action: Callable[[], Any], watch: Callable[[], None], stop: StopFlag
 
 
 def record_error(folder: Path, error: LongtakeError) -> None:
-    """Keeps the error that ends a crew: starting again would not mend it."""
+    """Records the error that ends a group and that a restart would not fix."""
     durable.replace_file(folder / "error.json", durable.json_bytes({"kind": type(error).__name__, "line": str(error)}))
 
 
 def recorded_error(folder: Path) -> LongtakeError | None:
-    """The error that ended the crew, if one did."""
-    found = durable.read_json(folder / "error.json")
-    return getattr(errors, found["kind"], LongtakeError)(found["line"]) if found else None
+    """The recorded error of the group, or None."""
+    record = durable.read_json(folder / "error.json")
+    return getattr(errors, record["kind"], LongtakeError)(record["line"]) if record else None
 
 
 def backend_for(device_type: str) -> str:
-    """The backends of a process group whose members compute on this kind of device, `cuda` or `cpu`.
+    """The backends of a process group whose members compute on this type of device, `cuda` or `cpu`.
 
-    With both backends, NCCL exchanges the tensors of GPUs, and gloo those in host memory and barriers.
+    With both backends, NCCL exchanges GPU tensors; gloo exchanges tensors in host memory and handles barriers.
     """
     return "cpu:gloo,cuda:nccl" if device_type == "cuda" else "gloo"
 
@@ -103,8 +102,8 @@ def member_device() -> "torch.device":
 
 
 def single_rank() -> RankContext:
-    """The only seat of a process group of one. The group stays for the life of the process: DeepSpeed keeps what it has
-    found of it in globals, and a second group would not be the one that it knows."""
+    """The context of a process group with one member. The group stays for the life of the process, since DeepSpeed
+    caches it in globals and would not notice a second group."""
     import torch
     import torch.distributed as dist
 
@@ -118,5 +117,5 @@ def single_rank() -> RankContext:
 
 
 def run_single_rank(work: Work) -> None:
-    """A crew of one, right here."""
+    """Runs a group of one member in this process."""
     work(single_rank())

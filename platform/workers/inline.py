@@ -1,4 +1,4 @@
-"""A fleet in this process: `poll` runs one item to its end. For tests, debugging and tiny sweeps."""
+"""A fleet in this process: `poll` runs one item to its end. For tests, debugging and small sweeps."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class InlineFleet:
         return [self.now] if self.now else []
 
     def poll(self, timeout_seconds: float) -> list[Outcome]:
-        """Later groups go first: a video is scored before the next one is made."""
+        """Runs an item of the last group that has one, so a video is scored before the next one is made."""
         name = next((name for name in reversed(self.queues) if self.queues[name]), None)
         return [] if name is None else self._run_one(name)
 
@@ -49,7 +49,7 @@ class InlineFleet:
             return [Outcome(name, item, value=self.workers[name].run(item.payload, self._report))]
         except Interrupted:
             return []
-        except Exception as error:  # whatever an item raises is that item's outcome
+        except Exception as error:  # any error of an item is the outcome of that item
             return [Outcome(name, item, error=error)]
         finally:
             self.now = None

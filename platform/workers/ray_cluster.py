@@ -1,4 +1,4 @@
-"""Start or join a Ray cluster, and run a fleet or a worker group on it. Only this file and ray_fleet.py import Ray."""
+"""Starts or joins a Ray cluster and runs fleets and worker groups on it. Only this file and ray_fleet.py import Ray."""
 
 from __future__ import annotations
 
@@ -28,19 +28,19 @@ from longtake.platform.workers.group import (
     record_error,
     recorded_error,
     run_single_rank,
-    watched,
+    run_watched,
 )
 from longtake.platform.workers.inline import InlineFleet
 from longtake.platform.workers.ray_fleet import ClusterError, RayFleet, WorkerDied
 from longtake.platform.workers.signals import StopFlag, handlers_restored
 
-OBJECT_STORE_BYTES = 128 * 2**20  # items and results are small; videos go through the store
+OBJECT_STORE_BYTES = 128 * 2**20  # items and results are small; videos are in the store
 INLINE, LOCAL = "inline", "local"
 
 
 @dataclass
 class Cluster:
-    """A place to run workers, and the flag that says that it is time to stop."""
+    """The nodes that run workers, and the flag that a signal sets."""
 
     address: str
     nodes: list[Node]
@@ -52,38 +52,38 @@ class Cluster:
         on_start: OnStart = lambda group, item: None,
         on_report: Callable[[], None] | None = None,
     ) -> Fleet:
-        """Workers for `groups`; ConfigError if they do not fit. `on_report` is called by inline workers only."""
+        """A fleet of `groups`. Raises ConfigError if they do not fit. Only inline workers call `on_report`."""
         if self.address == INLINE:
             return InlineFleet(groups, on_start, self.stop, on_report)
         check_requests(groups, self.nodes)
         return RayFleet(groups, on_start, self.nodes)
 
     def run_group(self, work: Work, size: GroupSize, scratch: Path, watch: Callable[[], None]) -> None:
-        """A crew's work from beginning to end; `watch` is called all the while. `scratch`: a folder that all nodes see.
+        """Runs a group to its end and calls `watch` meanwhile. `scratch`: a folder that all nodes share.
 
-        Raises ConfigError if the crew does not fit, what a member raised, and WorkerDied when members died too often.
+        Raises ConfigError if the group does not fit, the error of a member, or WorkerDied if members die too often.
         """
         if self.address == INLINE:
-            watched(partial(run_single_rank, work), watch, self.stop)
+            run_watched(partial(run_single_rank, work), watch, self.stop)
             return
         members = Group("members", object, size.workers, 1.0, size.gpus, settings=size.settings)  # type: ignore[arg-type]
         check_requests([members], self.nodes)
-        ends = scratch / f"crew-{uuid.uuid4().hex[:8]}"
-        ends.mkdir(parents=True)
+        errors = scratch / f"group-{uuid.uuid4().hex[:8]}"
+        errors.mkdir(parents=True)
 
         def look() -> None:
-            error = recorded_error(ends)
+            error = recorded_error(errors)
             if error is not None:
                 raise error
             watch()
 
-        watched(partial(_run_group_on_ray, work, size, ends), look, self.stop)
+        run_watched(partial(_run_group_on_ray, work, size, errors), look, self.stop)
 
 
 @contextmanager
 def connect(address: str) -> Iterator[Cluster]:
-    """`inline`: this process; `local`: a Ray of our own, ended with the block; else the address of a running cluster.
-    A Ray that this process has already joined is used as it is, and left running."""
+    """Connects to `inline`, this process; `local`, a new Ray cluster that ends with the block; or a running cluster.
+    If this process has already joined a Ray cluster, uses it and leaves it running."""
     stop = StopFlag()
     with handlers_restored():
         if address == INLINE:
@@ -91,7 +91,7 @@ def connect(address: str) -> Iterator[Cluster]:
             yield Cluster(INLINE, [Node(float(os.cpu_count() or 1), 0.0)], stop)
             return
         ours = _start_ray(address)
-        stop.install()  # over Ray's own handler, which ends in a native trace
+        stop.install()  # replaces Ray's handler, which prints a native stack trace
         try:
             yield Cluster(address, _nodes(), stop)
         finally:
@@ -113,8 +113,8 @@ def _stop_ray() -> None:
 
 
 def _start_ray(address: str) -> bool:
-    """Join or start Ray; True if this process has to end it. Our own cluster takes a token that nobody else knows."""
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "1")  # a worker that asked for no GPU sees none
+    """Joins or starts Ray; returns True if this process must stop it. A new cluster gets a random secret token."""
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "1")  # a worker that requests no GPU sees none
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
     if address == LOCAL and "RAY_AUTH_MODE" not in os.environ:
@@ -126,7 +126,7 @@ def _start_ray(address: str) -> bool:
     own: dict[str, Any] = {"include_dashboard": False, "object_store_memory": OBJECT_STORE_BYTES}
     try:
         ray.init(address=address, log_to_driver=False, logging_level="ERROR", **(own if address == LOCAL else {}))
-    except (SystemExit, KeyboardInterrupt) as error:  # what Ray and Python make of a signal
+    except (SystemExit, KeyboardInterrupt) as error:  # raised by Ray and Python after a signal
         ray.shutdown()
         raise Interrupted("stopped while Ray was starting; run again to resume") from error
     except Exception as error:
@@ -139,8 +139,8 @@ def _start_ray(address: str) -> bool:
     return True
 
 
-def _run_group_on_ray(work: Work, size: GroupSize, ends: Path) -> None:
-    """Ray Train starts the members and their process group, and starts all of them again when one is lost."""
+def _run_group_on_ray(work: Work, size: GroupSize, errors: Path) -> None:
+    """Ray Train starts the members and their process group, and restarts all of them if one is lost."""
     for name in ("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "RAY_CHDIR_TO_TRIAL_DIR"):
         os.environ.setdefault(name, "0")
     from ray.train import FailureConfig, RunConfig, ScalingConfig, TrainingFailedError
@@ -149,14 +149,14 @@ def _run_group_on_ray(work: Work, size: GroupSize, ends: Path) -> None:
     each = {"CPU": 1.0} | ({"GPU": size.gpus} if size.gpus else {})
     trainer = TorchTrainer(
         _run_rank,
-        train_loop_config={"work": work, "ends": ends},
+        train_loop_config={"work": work, "errors": errors},
         torch_config=TorchConfig(backend=backend_for("cuda" if size.gpus else "cpu")),
         scaling_config=ScalingConfig(num_workers=size.workers, use_gpu=size.gpus > 0, resources_per_worker=each),
         run_config=RunConfig(
-            name=ends.name,
-            storage_path=str(ends),
+            name=errors.name,
+            storage_path=str(errors),
             failure_config=FailureConfig(max_failures=size.restarts),
-            # Ray Train computes in a thread, whose own arena would give freed memory back after every step
+            # Ray Train computes in a thread, whose malloc arena would return freed memory after every step
             worker_runtime_env={"env_vars": {"MALLOC_ARENA_MAX": "1"}},
         ),
     )
@@ -164,19 +164,19 @@ def _run_group_on_ray(work: Work, size: GroupSize, ends: Path) -> None:
         trainer.fit()
     except TrainingFailedError as error:
         reason = " ".join(str(error).split())[:400]
-        raise recorded_error(ends) or WorkerDied(f"workers: ended {size.restarts + 1} times: {reason}") from error
+        raise recorded_error(errors) or WorkerDied(f"workers: failed {size.restarts + 1} times: {reason}") from error
 
 
 def _run_rank(config: dict[str, Any]) -> None:
-    """What Ray Train runs in each member. An error of ours is final: it is noted where the driver looks for it."""
+    """Runs in each member under Ray Train. A LongtakeError is final: it is recorded where the driver looks for it."""
     from ray.train import get_context
 
-    context, ends = get_context(), config["ends"]
-    error = recorded_error(ends)
+    context, errors = get_context(), config["errors"]
+    error = recorded_error(errors)
     if error is not None:
         raise error
     try:
         config["work"](RankContext(context.get_world_rank(), context.get_world_size()))
-    except LongtakeError as found:
-        record_error(ends, found)
+    except LongtakeError as raised:
+        record_error(errors, raised)
         raise

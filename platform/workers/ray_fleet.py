@@ -1,8 +1,7 @@
 """A fleet of Ray actors, one item in flight per actor.
 
-An actor that dies, stalls or cannot be reached is replaced, and its item comes back as a failed Outcome. A Ray error
-does not mean that the work was not done: workers look at the store first, and the caller decides whether to try again.
-Ray itself never retries anything here.
+An actor that dies, stalls or cannot be reached is replaced, and its item returns as a failed Outcome. The work may be
+done despite a Ray error: workers check the store first, and the caller decides whether to retry. Ray never does.
 """
 
 from __future__ import annotations
@@ -30,13 +29,13 @@ PEEK_SECONDS = 0.5
 
 
 class ClusterError(LongtakeError):
-    """The cluster cannot be reached, or gives no worker."""
+    """The cluster cannot be reached, or starts no worker."""
 
     exit_code = 2
 
 
 class WorkerDied(LongtakeError):
-    """A worker ended without an answer: killed, out of memory, or its node is gone."""
+    """A worker ended without a result: it was killed, ran out of memory, or lost its node."""
 
 
 class WorkerStalled(LongtakeError):
@@ -44,14 +43,14 @@ class WorkerStalled(LongtakeError):
 
 
 def _environment(group: Group) -> dict[str, Any]:
-    """Ray's option for workers that have a Python or an image of their own."""
-    told = {"py_executable": group.python, "image_uri": group.image}
-    chosen = {key: value for key, value in told.items() if value}
+    """Ray's option for workers with a separate Python or container image."""
+    options = {"py_executable": group.python, "image_uri": group.image}
+    chosen = {key: value for key, value in options.items() if value}
     return {"runtime_env": chosen} if chosen else {}
 
 
 class Shell:
-    """The actor around a plain worker: runs one item, and says meanwhile how far it is."""
+    """The actor around a plain worker: runs one item at a time and reports its progress meanwhile."""
 
     def __init__(self, make: Callable[[], Any]):
         self.worker = make()
@@ -72,7 +71,7 @@ class Shell:
 
 @dataclass
 class Slot:
-    """One worker's place in a group. Starting (`ready_ref`), idle, or busy (`run_ref` and `now`)."""
+    """One worker of a group: starting (`ready_ref`), idle, or busy (`run_ref` and `now`)."""
 
     group: Group
     name: str
@@ -86,11 +85,11 @@ class Slot:
     peek_ref: Any = None
     peek_due: float = 0.0
     seen_reports: int = 0
-    moved: float = 0.0
+    last_progress: float = 0.0
 
 
 class RayFleet:
-    """A driver loop over actors. Slots are filled when there is work for them, never before."""
+    """A driver loop over actors. Starts a worker only when there is an item for it."""
 
     def __init__(self, groups: list[Group], on_start: OnStart, nodes: list[Node]):
         self.groups = {group.name: group for group in groups}
@@ -98,7 +97,7 @@ class RayFleet:
         self.slots: list[Slot] = []
         self.failed_starts = {group.name: 0 for group in groups}
         self.on_start, self.nodes = on_start, nodes
-        self.made = 0
+        self.num_started = 0
 
     def submit(self, group: str, item: Item) -> None:
         self.queues[group].push(item)
@@ -114,13 +113,13 @@ class RayFleet:
         return [slot.now for slot in self.slots if slot.now]
 
     def pids(self, group: str) -> list[int]:
-        """Process ids of the group's workers that have started."""
+        """Process ids of the group's started workers."""
         return [slot.pid for slot in self.slots if slot.group.name == group and slot.pid]
 
     def poll(self, timeout_seconds: float) -> list[Outcome]:
         self._fill()
         ready = self._wait(min(timeout_seconds, 1.0))
-        self._welcome(ready)
+        self._check_starts(ready)
         self._hand_out()
         outcomes = [self._collect(slot) for slot in list(self.slots) if slot.run_ref in ready]
         self._peek()
@@ -139,7 +138,7 @@ class RayFleet:
         return set(ready)
 
     def _fill(self) -> None:
-        """Start workers for waiting items that no idle or starting worker will take."""
+        """Starts workers for waiting items beyond those that idle and starting workers will take."""
         for name, group in self.groups.items():
             slots = [slot for slot in self.slots if slot.group.name == name]
             free = sum(slot.run_ref is None for slot in slots)
@@ -158,11 +157,11 @@ class RayFleet:
             **_environment(group),
         )(Shell)
         actor = actor_class.remote(group.make)
-        self.made += 1
-        return Slot(group, f"{group.name}-{self.made}", actor, actor.ready.remote())
+        self.num_started += 1
+        return Slot(group, f"{group.name}-{self.num_started}", actor, actor.ready.remote())
 
-    def _welcome(self, ready: set[Any]) -> None:
-        """Starting workers become idle, or fail; too many failures in a row, or none ready for long, end the run."""
+    def _check_starts(self, ready: set[Any]) -> None:
+        """Marks started workers as idle. Raises ClusterError after 3 failed starts in a row or a start timeout."""
         import ray
 
         for slot in [slot for slot in self.slots if slot.ready_ref is not None]:
@@ -177,7 +176,7 @@ class RayFleet:
                 group = slot.group
                 raise ClusterError(
                     f"{group.where}: no worker with {group.num_cpus:g} CPU and {group.num_gpus:g} GPU started "
-                    f"within {START_LIMIT_SECONDS:g} s on {describe_nodes(self.nodes)}; is the cluster busy?"
+                    f"within {START_LIMIT_SECONDS:g} s on {describe_nodes(self.nodes)}; check if the cluster is busy"
                 )
 
     def _failed_start(self, slot: Slot, error: Exception) -> None:
@@ -185,7 +184,7 @@ class RayFleet:
         self.failed_starts[slot.group.name] += 1
         if self.failed_starts[slot.group.name] >= 3:
             reason = " ".join(str(error).split())[-300:]
-            raise ClusterError(f"{slot.group.where}: failed to start 3 times in a row: {reason}") from error
+            raise ClusterError(f"{slot.group.where}: a worker failed to start 3 times in a row: {reason}") from error
 
     def _hand_out(self) -> None:
         for slot in self.slots:
@@ -196,10 +195,10 @@ class RayFleet:
                 slot.affinity = item.affinity
                 slot.run_ref = slot.actor.run.remote(item.payload)
                 slot.now = Running(slot.group.name, slot.name, item)
-                slot.moved = time.monotonic()
+                slot.last_progress = time.monotonic()
 
     def _collect(self, slot: Slot) -> Outcome:
-        """The end of one item. An actor that is dead or out of reach is replaced; its late commit does no harm."""
+        """The outcome of one item. Drops an actor that died or cannot be reached; a late commit of it is harmless."""
         import ray
 
         assert slot.now is not None
@@ -210,7 +209,7 @@ class RayFleet:
         except ray.exceptions.RayTaskError as error:
             cause = error.cause if isinstance(getattr(error, "cause", None), Exception) else error
             if not isinstance(cause, LongtakeError):
-                self._drop(slot)  # after an error that nobody foresaw (of a GPU, say) a process may be good for nothing
+                self._drop(slot)  # an unexpected error, such as a CUDA fault, may leave it unusable
             return Outcome(slot.group.name, item, error=cause)
         except ray.exceptions.RayError as error:
             self._drop(slot)
@@ -218,7 +217,7 @@ class RayFleet:
             return Outcome(slot.group.name, item, error=WorkerDied(reason), died=True)
 
     def _peek(self) -> None:
-        """Ask busy workers how far they are, at most twice a second each; never wait for the answer."""
+        """Requests the progress of busy workers, at most twice a second each, without waiting for the answer."""
         import ray
 
         for slot in [slot for slot in self.slots if slot.now is not None]:
@@ -230,16 +229,16 @@ class RayFleet:
                 try:
                     count, report = ray.get(ref)
                 except ray.exceptions.RayError:
-                    continue  # the run's own reference tells what happened
+                    continue  # the run's own reference has the error
                 if count != slot.seen_reports and slot.now is not None:
-                    slot.seen_reports, slot.now.report, slot.moved = count, report, time.monotonic()
+                    slot.seen_reports, slot.now.report, slot.last_progress = count, report, time.monotonic()
 
     def _replace_stalled(self) -> list[Outcome]:
         outcomes = []
         for slot in [slot for slot in self.slots if slot.now is not None]:
-            quiet = time.monotonic() - slot.moved
-            if slot.now is not None and quiet > slot.group.stall_seconds:
-                error = WorkerStalled(f"{slot.name} (process {slot.pid}) reported nothing for {quiet:.0f} s")
+            quiet_seconds = time.monotonic() - slot.last_progress
+            if slot.now is not None and quiet_seconds > slot.group.stall_seconds:
+                error = WorkerStalled(f"{slot.name} (process {slot.pid}) reported nothing for {quiet_seconds:.0f} s")
                 outcomes.append(Outcome(slot.group.name, slot.now.item, error=error, died=True))
                 self._drop(slot)
         return outcomes

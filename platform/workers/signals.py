@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM set a flag, which the loops of jobs read; nothing else happens in a signal handler."""
+"""A flag that SIGINT and SIGTERM set and that the loops of jobs read. Signal handlers do nothing else."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class StopFlag:
-    """Set by SIGINT or SIGTERM; nothing else happens in the handler. `count` tells a second signal from the first."""
+    """Set by SIGINT or SIGTERM. `count`: the number of signals so far."""
 
     def __init__(self) -> None:
         self.count = 0
@@ -26,7 +26,7 @@ class StopFlag:
         self.signal_name = signal.Signals(number).name
 
     def install(self) -> None:
-        """Take over SIGINT and SIGTERM. Outside the main thread, which alone gets signals, nothing happens."""
+        """Installs the handlers of SIGINT and SIGTERM. Does nothing outside the main thread, which gets the signals."""
         if threading.current_thread() is threading.main_thread():
             for number in STOP_SIGNALS:
                 signal.signal(number, self.set)
@@ -34,7 +34,7 @@ class StopFlag:
 
 @contextmanager
 def handlers_restored() -> Iterator[None]:
-    """What is done to the handlers of SIGINT and SIGTERM inside is undone at the end."""
+    """Restores the handlers of SIGINT and SIGTERM at the end of the block."""
     before = {number: signal.getsignal(number) for number in STOP_SIGNALS}
     try:
         yield

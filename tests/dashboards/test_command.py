@@ -82,7 +82,7 @@ def test_a_taken_port_is_said_and_the_next_one_used(root: Path) -> None:
         with started(root, f"--port={port}") as (_, lines):
             found = int(url_of(lines).rstrip("/").rpartition(":")[2])
             assert port < found < port + dashboard.PORTS_TRIED
-            assert lines[0] == f"port {port} is taken, so it is {found}"
+            assert lines[0] == f"port {port} is in use; using port {found}"
             with urllib.request.urlopen(f"{url_of(lines)}api/store", timeout=SECONDS) as answer:
                 assert json.load(answer)["sweeps"][0]["name"] == "small"
 
@@ -107,9 +107,9 @@ def test_beyond_loopback_a_token_is_made_and_printed_once(root: Path) -> None:
         (["none"], "none: no such folder; give the output folder of `longtake run`"),
         (["file"], "file: no such folder; give the output folder of `longtake run`"),
         (["sweep"], "sweep: is a single sweep; give its parent folder, "),
-        ([".", "--host=203.0.113.9"], "--host 203.0.113.9 --port 8765: cannot be used: "),
-        ([".", "--host=no.such.host.invalid"], "--host no.such.host.invalid --port 8765: cannot be used: "),
-        ([".", "--token=short"], "--token: is too weak"),
+        ([".", "--host=203.0.113.9"], "--host 203.0.113.9 --port 8765: unusable: "),
+        ([".", "--host=no.such.host.invalid"], "--host no.such.host.invalid --port 8765: unusable: "),
+        ([".", "--token=short"], "--token: too weak"),
         ([".", "--port=70000"], "65535"),
     ],
 )
@@ -132,7 +132,7 @@ def test_every_port_taken_is_a_mistake(monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
-        with pytest.raises(ConfigError, match="are taken; give another one"):
+        with pytest.raises(ConfigError, match="are in use; choose another port"):
             dashboard.open_port("127.0.0.1", taken.getsockname()[1])
 
 

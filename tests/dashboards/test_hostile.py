@@ -256,11 +256,11 @@ def test_an_error_does_not_tell_where_the_store_lies(open_client: Open, root: Pa
     client = open_client(root)
     answer = client.get(f"{SMALL}/takes")
     assert answer.status_code == 500
-    assert answer.json()["error"] == "RUNS/small/plan.jsonl: line 1 is damaged; remove the file to plan anew"
+    assert answer.json()["error"] == "RUNS/small/plan.jsonl: line 1 is damaged; remove the file to plan again"
     assert (
         client.get("/api/store")
         .json()["sweeps"][0]["error"]
-        .endswith("line 1 is damaged; remove the file to plan anew")
+        .endswith("line 1 is damaged; remove the file to plan again")
     )
 
 

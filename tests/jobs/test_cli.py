@@ -123,7 +123,7 @@ def test_an_extra_that_is_not_installed_is_named_with_its_command(
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
     monkeypatch.setenv("LONGTAKE_WEIGHTS", str(tmp_path))
     assert execute(["weights", "pull", "wan-vae"]) == 2
-    assert "huggingface_hub is not installed; run pip install 'longtake[wan]'" in one_line(capfd)
+    assert "huggingface_hub is not installed; run pip install '.[wan]'" in one_line(capfd)
 
 
 def test_debug_shows_the_traceback(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from longtake.jobs.capabilities import backbones, declared, dimensions
+from longtake.jobs.capabilities import backbones, dimensions, requirements_of
 from longtake.jobs.cli import execute
 from longtake.platform.weights import manifest as manifests
 from longtake.platform.weights.artefacts import folder_of
@@ -87,9 +87,9 @@ def test_a_backbone_names_the_weights_that_it_lacks() -> None:
 
 
 def test_what_longtake_declares_is_told_by_extra() -> None:
-    assert {"torch", "ray", "av"} <= set(declared())
-    assert "deepspeed" not in declared()
-    assert declared("wan") == ["diffusers", "ftfy", "huggingface_hub", "transformers"]
+    assert {"torch", "ray", "av"} <= set(requirements_of())
+    assert "deepspeed" not in requirements_of()
+    assert requirements_of("wan") == ["diffusers", "ftfy", "huggingface_hub", "transformers"]
 
 
 def test_a_missing_package_of_the_core_is_a_fault_and_of_an_extra_is_not(
@@ -99,24 +99,24 @@ def test_a_missing_package_of_the_core_is_a_fault_and_of_an_extra_is_not(
     monkeypatch.syspath_prepend(str(tmp_path))
     assert execute(["doctor", "--output", str(tmp_path)]) == 0
     out = capfd.readouterr().out
-    assert "backbones of the Wan family: no no-such-extra" in out
-    assert "no-such-extra is not installed; run pip install 'longtake[wan]'" in out
+    assert "backbones of the Wan family: no-such-extra not installed" in out
+    assert "no-such-extra is not installed; run pip install '.[wan]'" in out
     (tmp_path / "longtake-9.dist-info" / "METADATA").unlink()
     (tmp_path / "longtake-9.dist-info").rmdir()
     install(tmp_path, "torch>=2.6", "no-such-thing[x]<3")
     assert execute(["doctor", "--output", str(tmp_path)]) == 1
     out = capfd.readouterr().out
     assert "1 of 2" in out
-    assert "no-such-thing not installed; run pip install longtake" in out
-    assert "1 to mend: packages" in out
+    assert "no-such-thing not installed; run pip install . in the checkout" in out
+    assert "1 to fix: packages" in out
 
 
 def test_an_output_that_cannot_be_written_is_a_fault(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "file").write_text("in the way")
     assert execute(["doctor", "--output", str(tmp_path / "file" / "runs")]) == 1
     out = capfd.readouterr().out
-    assert f"{tmp_path}/file/runs: cannot be written" in out
-    assert "1 to mend: output" in out
+    assert f"{tmp_path}/file/runs: not writable" in out
+    assert "1 to fix: output" in out
     assert execute(["doctor", "--output", "s3://bucket/runs"]) == 0
 
 

@@ -33,7 +33,7 @@ def test_a_training_leaves_its_files_and_is_done_the_second_time(
     assert "resuming tiny at step 3 of 3" in capsys.readouterr().out
     assert folder.steps() == [row]
     assert all(value.equal(weights[key]) for key, value in load_file(folder.weights).items())
-    with pytest.raises(ConfigError, match=r"was begun with another config \(steps: 3 -> steps: 4\)"):
+    with pytest.raises(ConfigError, match=r"was started with another config \(steps: 3 -> steps: 4\)"):
         pocket(config, ["steps=4"], output)
     with folder.lock(), pytest.raises(LockedError, match="is in use by process"):
         pocket(config, [], output)

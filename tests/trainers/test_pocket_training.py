@@ -77,7 +77,7 @@ def test_a_state_of_the_earlier_layout_goes_on_with_the_same_bits(streets, folde
 def test_a_damaged_checkpoint_says_how_to_go_on(streets, folder):
     list(PocketTraining(TINY, streets, folder).run())
     (folder.checkpoint(4) / "state.pt").write_bytes(b"cut short")
-    with pytest.raises(StorageError, match=r"step-4: cannot be read .* remove .*/4\.json to go on from step 2"):
+    with pytest.raises(StorageError, match=r"step-4: cannot be read .* remove .*/4\.json to resume from step 2"):
         PocketTraining(TINY, streets, folder)
     folder.checkpoint_record(4).unlink()
     assert PocketTraining(TINY, streets, folder).step == 2

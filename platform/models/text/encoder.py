@@ -91,7 +91,7 @@ def clean(prompt: str) -> str:
 
 
 def not_installed(error: ImportError) -> ConfigError:
-    return ConfigError(f"a text encoder needs a missing package ({error}); run pip install 'longtake[wan]'")
+    return ConfigError(f"a text encoder needs a missing package ({error}); run pip install '.[wan]'")
 
 
 def check_text(folder: Path) -> None:

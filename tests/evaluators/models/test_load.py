@@ -83,7 +83,7 @@ def test_missing_packages_are_named_with_the_command(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(networks.get("aesthetic"), "packages", ("no_such_package",))
     with pytest.raises(SetupError) as caught:
         load("aesthetic", weights={"aesthetic-linear": AESTHETIC})
-    told = "network 'aesthetic': no_such_package is not installed; run pip install 'longtake[vbench]'"
+    told = "network 'aesthetic': no_such_package is not installed; run pip install '.[vbench]'"
     assert one_line(caught.value) == told
 
 

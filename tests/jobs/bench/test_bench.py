@@ -267,7 +267,7 @@ def test_natural_frames_take_the_bytes_of_real_video_and_noise_takes_many_more(t
     [
         (BenchOptions(backbone="longlove"), "did you mean 'longlive'"),
         (BenchOptions(methods=("rog",)), "unknown method 'rog'"),
-        (BenchOptions(methods=("rag", "rag")), "one is named twice"),
+        (BenchOptions(methods=("rag", "rag")), "a method is given twice"),
         (BenchOptions(window=5), "window = 5"),
     ],
 )

@@ -240,7 +240,7 @@ def test_an_added_prompt_extends_and_a_changed_one_is_refused(
     assert [(entry.prompt, entry.shard) for entry in entries][-2:] == [(PROMPTS[-1], 2), (new, 3)]
     assert facts(folder_of(tmp_path))[1][:3] == facts(calm)[1]
     assert execute(["corpus", spec, f"prompts={json.dumps([new, *PROMPTS[1:]])}"]) == 2
-    assert "1 of 13 takes of the earlier plan are gone or changed" in capfd.readouterr().err
+    assert "1 of 13 takes of the earlier plan are missing or changed" in capfd.readouterr().err
 
 
 # Imports
@@ -284,11 +284,11 @@ def test_an_imported_file_that_is_not_finite_is_left_out(tmp_path: Path, capfd: 
 
 
 BAD_FILES = [
-    (torch.zeros(6, 16, 60, 52).bfloat16(), "holds frames [16, 60, 52] where latent_000000.pt has [16, 60, 104]"),
-    (torch.zeros(16, 60, 104), "holds [16, 60, 104] torch.float32; latents are numbers [T, C, H, W]"),
-    (torch.zeros(6, 16, 60, 104, dtype=torch.uint8), "torch.uint8; latents are numbers"),
-    (torch.zeros(0, 16, 60, 104), "latents are numbers [T, C, H, W]"),
-    ({"latents": torch.zeros(1)}, "holds no tensor but dict"),
+    (torch.zeros(6, 16, 60, 52).bfloat16(), "has frames [16, 60, 52], but latent_000000.pt has [16, 60, 104]"),
+    (torch.zeros(16, 60, 104), "contains [16, 60, 104] torch.float32; must be floats [T, C, H, W]"),
+    (torch.zeros(6, 16, 60, 104, dtype=torch.uint8), "torch.uint8; must be floats"),
+    (torch.zeros(0, 16, 60, 104), "must be floats [T, C, H, W]"),
+    ({"latents": torch.zeros(1)}, "contains dict"),
     (Path("x"), "asks for pathlib"),
     (None, "cannot be read as a checkpoint"),
 ]
@@ -310,15 +310,15 @@ def test_a_file_that_is_no_latents_is_one_line(
 
 BAD = [
     ("backbone=tinny", "did you mean 'tiny'"),
-    ("backbone=null", "backbone: must be given, or latents"),
+    ("backbone=null", "backbone: is missing; set backbone, or latents"),
     ("dtype=bf32", "dtype: unknown type 'bf32'; known: bf16, float16, float32"),
     ("shard_takes=0", "shard_takes: 0 is not from 1 to 4096"),
-    ("prefix_s=6", "prefix_s: 6 leaves nothing of 6 s to generate"),
+    ("prefix_s=6", "prefix_s: 6 of 6 s leave nothing to generate"),
     ("method=[native]", "method: ['native'] is not one method"),
     ("method={rag: {topk: 2}}", "did you mean 'top_k'"),
     ("prompts=null", "prompts: None is not a list or a mapping"),
     ("prompts=[x]", "prompt 1: pocket prompt 'x'"),
-    ("latents=nowhere", "latents: names a folder of latent_*.pt, and needs no prompts"),
+    ("latents=nowhere", "latents: a folder of latent_*.pt has no prompts"),
     ("name=models", "name: 'models' is kept"),
     ("seeds=[1]", "did you mean 'seed'"),
 ]
@@ -335,7 +335,7 @@ def test_a_bad_spec_is_one_line(tmp_path: Path, capfd: pytest.CaptureFixture[str
     assert not (tmp_path / "runs").exists()
 
 
-@pytest.mark.parametrize(("make", "line"), [(False, "is no folder"), (True, "holds no latent_*.pt")])
+@pytest.mark.parametrize(("make", "line"), [(False, "is not a folder"), (True, "contains no latent_*.pt")])
 def test_a_folder_without_latents_is_one_line(
     tmp_path: Path, capfd: pytest.CaptureFixture[str], make: bool, line: str
 ) -> None:

@@ -125,7 +125,7 @@ def test_killed_driver_and_stopped_driver_resume(tmp_path):
     stopped.send_signal(signal.SIGTERM)
     out, err = stopped.communicate()
     assert stopped.returncode == 75, err
-    assert "goes on after step" in out
+    assert "resuming from its newest checkpoint, step" in out
     assert "steps are saved; run again to resume" in err
     assert train(config, "name=cut") == 0
     assert totals(config, "cut") == totals(config, "straight")
@@ -161,7 +161,7 @@ def test_registered_model_makes_takes_of_a_sweep(mlflow_db, tmp_path, capsys):
     capsys.readouterr()
     assert execute(["run", str(sweep), methods, *suites]) == 2
     told = capsys.readouterr().err
-    assert "2 of 2 takes of the earlier plan are gone or changed" in told
+    assert "2 of 2 takes of the earlier plan are missing or changed" in told
     assert "fingerprint of method.descriptor " in told
 
 
@@ -217,8 +217,8 @@ def test_end_is_told_from_any_folder(tmp_path, capsys, monkeypatch):
 @pytest.mark.parametrize(
     ("name", "told"),
     [
-        ("best/embedder.safetensors", "is gone, though the training has ended; remove"),
-        ("steps.jsonl", "is gone, though the training has ended; remove"),
+        ("best/embedder.safetensors", "is missing, but the training has ended; remove"),
+        ("steps.jsonl", "is missing, but the training has ended; remove"),
     ],
 )
 def test_what_is_gone_is_named_with_the_way_on(tmp_path, capsys, name, told):
@@ -275,14 +275,14 @@ def refused(capsys, config: Path, *overrides: str) -> str:
 @pytest.mark.parametrize(
     ("override", "told"),
     [
-        ("corpus=nowhere", "there is no such folder"),
+        ("corpus=nowhere", "no such folder"),
         ("batch_chunks=64", "batch_chunks 64 is more than the 18 entries to train on (2 of 20 are held out)"),
         ("chunk_frames=13", "has 12 frames, fewer than chunk_frames 13"),
         ("loss.margin=2", "loss.margin = 2"),
         ("optimizer=adam", "unknown key 'optimizer'"),
         ("workers={count: 3}", "batch_chunks = 8: must be a multiple of 3"),
         ("register.name=Best One", "is not a name"),
-        ("register.alias=latest", "register.alias: 'latest' is kept by MLflow"),
+        ("register.alias=latest", "register.alias: 'latest' is reserved by MLflow"),
         ("workers.gpus_per_worker=0.5", "workers.gpus_per_worker: 0.5 is not 'auto', 0 or 1"),
         ("name=Bad Name", "is not a name"),
     ],
@@ -298,14 +298,14 @@ def test_another_config_under_the_name_is_refused(tmp_path, capsys):
     config = write_config(tmp_path)
     assert train(config) == 0
     capsys.readouterr()
-    assert "was begun with another config (seed: 42 -> seed: 1)" in refused(capsys, config, "seed=1")
+    assert "was started with another config (seed: 42 -> seed: 1)" in refused(capsys, config, "seed=1")
 
 
 def test_foreign_and_empty_corpora_are_refused(tmp_path, capsys):
     config = write_config(tmp_path)
     foreign = tmp_path / "foreign"
     foreign.mkdir()
-    assert "is no corpus" in refused(capsys, config, f"corpus={foreign}")
+    assert "is not a corpus" in refused(capsys, config, f"corpus={foreign}")
     index = tmp_path / "runs" / "corpora" / "small" / "index.jsonl"
     index.write_text("")
     assert "the corpus is empty" in refused(capsys, config)

@@ -55,7 +55,7 @@ def test_prompts_go_into_every_file(tmp_path: Path, capfd: pytest.CaptureFixture
     files = ("--out", out, "--table", table, "--vbench-out", official, "--prompts", tmp_path / "p.csv")
     assert execute(["eval", str(folder), *FLICKERING, *map(str, files)]) == 0
     printed = capfd.readouterr().out
-    assert "1 of its names are no video here: 'gone'" in printed
+    assert "1 names match no video: 'gone'" in printed
     report = read(out)
     assert {name: entry["prompt"] for name, entry in report["videos"].items()} == {
         "v0.mp4": "a <wall>",

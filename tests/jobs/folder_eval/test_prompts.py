@@ -29,7 +29,7 @@ def test_a_path_wins_over_a_stem_and_a_name_of_two_is_refused(tmp_path: Path) ->
     videos = ["v.mp4", "v.mkv", "deep/v.mp4"]
     found, unknown = match([("v.mp4", "1"), ("v.mkv", "2"), ("deep/v.mp4", "3")], videos, file)
     assert (found, unknown) == ({"v.mp4": "1", "v.mkv": "2", "deep/v.mp4": "3"}, [])
-    with pytest.raises(ConfigError, match=r"p\.json: 'v' can be v\.mp4 or v\.mkv; write the path"):
+    with pytest.raises(ConfigError, match=r"p\.json: 'v' matches v\.mp4 and v\.mkv; write the path"):
         match([("v", "1")], videos, file)
 
 
@@ -37,16 +37,16 @@ def test_a_path_wins_over_a_stem_and_a_name_of_two_is_refused(tmp_path: Path) ->
     ("text", "name", "reason"),
     [
         ('{"a": "1", "a.mp4": "2", "b": "", "a.b": ""}', "p.json", "a.mp4 has two prompts"),
-        ('["a", "b"]', "p.json", "not one object"),
-        ('"a"', "p.json", "not one object"),
-        ('{"a": 1}', "p.json", "its prompt is not a text"),
-        ('{"a": {}}', "p.json", "its prompt is not a text"),
+        ('["a", "b"]', "p.json", "not a JSON object"),
+        ('"a"', "p.json", "not a JSON object"),
+        ('{"a": 1}', "p.json", "the prompt is not a string"),
+        ('{"a": {}}', "p.json", "the prompt is not a string"),
         ('{"a": ', "p.json", "is not JSON"),
         ("[" * 100_000, "p.json", "is not JSON"),
-        ("name,prompt\na,b\n", "p.csv", "line 1 does not name"),
-        ("", "p.csv", "line 1 does not name"),
-        ("video,prompt\na,one, two\n", "p.csv", "line 2 has another number of columns"),
-        ("video,prompt\na\n", "p.csv", "line 2 has another number of columns"),
+        ("name,prompt\na,b\n", "p.csv", "line 1 does not have"),
+        ("", "p.csv", "line 1 does not have"),
+        ("video,prompt\na,one, two\n", "p.csv", "line 2 and line 1 differ in number of columns"),
+        ("video,prompt\na\n", "p.csv", "line 2 and line 1 differ in number of columns"),
         ('video,prompt\na,"one" two\n', "p.csv", "line 2 is not CSV"),
     ],
 )

@@ -18,7 +18,7 @@ from torch import Tensor
 from longtake.platform.corpus.mapped import MappedTensors
 from longtake.platform.corpus.reader import INDEX, Corpus, read_shard, record_file, shard_file
 from longtake.platform.corpus.records import ShardRecord, describe
-from longtake.platform.corpus.writer import CorpusStore, damaged
+from longtake.platform.corpus.writer import CorpusStore, damage_lines
 from longtake.platform.dtypes import torch_dtype
 from longtake.platform.errors import ConfigError, LockedError, StorageError
 from longtake.platform.takes import MethodSpec, Take
@@ -145,7 +145,7 @@ def test_numbers_that_are_not_finite_are_left_out_with_the_frame(tmp_path: Path)
 
 
 def test_frames_of_another_shape_are_refused_and_nothing_is_kept(tmp_path: Path) -> None:
-    with pytest.raises(StorageError, match=r"came as \[2, 1, 2, 1\] torch.float32, \[2, 2, 1, 1\]"):
+    with pytest.raises(StorageError, match=r"has latents \[2, 1, 2, 1\] torch.float32, not \[2, 2, 1, 1\]"):
         make(tmp_path, {"a": numbers(1, 2, 3, 4).transpose(1, 2)})
     assert list((tmp_path / "corpora" / "small" / "shards").iterdir()) == []
 
@@ -162,7 +162,7 @@ def test_an_added_prompt_goes_to_a_new_shard_and_the_old_ones_stay(tmp_path: Pat
 
 def test_a_changed_plan_or_type_is_refused(tmp_path: Path) -> None:
     make(tmp_path, THREE)
-    with pytest.raises(ConfigError, match="2 of 3 takes of the earlier plan are gone or changed"):
+    with pytest.raises(ConfigError, match="2 of 3 takes of the earlier plan are missing or changed"):
         make(tmp_path, {"a": THREE["a"]})
     store = CorpusStore(tmp_path, "small", "bf16", SMALL)
     with store.lock(), pytest.raises(ConfigError, match="dtype: float32 -> bf16"):
@@ -193,7 +193,7 @@ def test_a_second_attempt_ends_with_one_shard(tmp_path: Path) -> None:
         assert store.commit(0, [one], {one.id: THREE["a"]}) == first
         record_file(store.folder, 0).unlink()
         assert store.record(0, [one]) is None
-        with pytest.raises(StorageError, match="another attempt made other numbers"):
+        with pytest.raises(StorageError, match="another attempt wrote other numbers"):
             store.commit(0, [one], {one.id: THREE["a"] + 1})
         store.clear(0)
         assert store.commit(0, [one], {one.id: THREE["a"]}).sha256 == first.sha256
@@ -216,17 +216,17 @@ def twice(folder: Path) -> None:
 
 
 BAD = [
-    (lambda folder: (folder / INDEX).unlink(), "index.jsonl: is not there, the corpus is not finished"),
-    (lambda folder: (folder / INDEX).write_text(""), "index.jsonl: lists no entry, the corpus is empty"),
-    (lambda folder: (folder / INDEX).write_text("{}\n"), "index.jsonl: line 1 is no entry"),
-    (lambda folder: (folder / INDEX).write_text("no\n"), "index.jsonl: line 1 is no entry"),
-    (lambda folder: (folder / "corpus.yaml").unlink(), "is no corpus, it has no corpus.yaml"),
-    (lambda folder: (folder / "corpus.yaml").write_text("steps: 3\n"), "corpus.yaml: names no corpus"),
-    (lambda folder: shard_file(folder, 1).unlink(), "00001.safetensors: is not there"),
-    (cut, "00001.safetensors: has another size than its record says"),
+    (lambda folder: (folder / INDEX).unlink(), "index.jsonl: is missing, so the corpus is not finished"),
+    (lambda folder: (folder / INDEX).write_text(""), "index.jsonl: has no entry, so the corpus is empty"),
+    (lambda folder: (folder / INDEX).write_text("{}\n"), "index.jsonl: line 1 is not an entry"),
+    (lambda folder: (folder / INDEX).write_text("no\n"), "index.jsonl: line 1 is not an entry"),
+    (lambda folder: (folder / "corpus.yaml").unlink(), r"is not a corpus \(no corpus.yaml\)"),
+    (lambda folder: (folder / "corpus.yaml").write_text("steps: 3\n"), "corpus.yaml: has no name of a corpus"),
+    (lambda folder: shard_file(folder, 1).unlink(), "00001.safetensors: is missing"),
+    (cut, "00001.safetensors: its size differs from its record"),
     (lambda folder: record_file(folder, 0).write_text("{"), "00000.safetensors: .*record is damaged"),
-    (mixed, r"00001.safetensors: holds frames \[2, 1, 3\] float32 where shard 0 has \[2, 1, 1\] float32"),
-    (twice, "index.jsonl: line 4: .* there twice"),
+    (mixed, r"00001.safetensors: has frames \[2, 1, 3\] float32, but shard 0 has \[2, 1, 1\] float32"),
+    (twice, "index.jsonl: line 4: .* listed twice"),
 ]
 
 
@@ -241,18 +241,18 @@ def test_what_is_no_corpus_is_one_line(tmp_path: Path, damage, line: str) -> Non
 
 
 def test_a_missing_folder_is_one_line(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"none: there is no such folder; make it with longtake corpus SPEC.yaml"):
+    with pytest.raises(ConfigError, match=r"none: no such folder; make it with longtake corpus SPEC.yaml"):
         Corpus.open(tmp_path / "none")
 
 
 def test_a_flipped_bit_is_found_and_a_poisoned_frame_is_not_handed_out(tmp_path: Path) -> None:
     folder = make(tmp_path, THREE)
-    assert damaged(folder) == []
+    assert damage_lines(folder) == []
     path = shard_file(folder, 1)
     data = bytearray(path.read_bytes())
     data[-4:] = torch.tensor([math.inf]).numpy().tobytes()
     path.write_bytes(data)
-    assert re.match(r".*00001.safetensors: sha256 .* where its record says .*; remove .*00001.json", damaged(folder)[0])
+    assert re.match(r".*00001.safetensors: sha256 .* but its record says .*; remove .*01.json", damage_lines(folder)[0])
     corpus = Corpus.open(folder)
     with pytest.raises(StorageError, match=r"00001.safetensors: .* not finite"):
         corpus.frames(2, 0, 1)

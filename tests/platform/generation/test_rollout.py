@@ -284,7 +284,7 @@ def test_a_prefix_is_whole_blocks(network):
 
 
 def test_verify_without_cases_says_what_is_missing(tmp_path):
-    with pytest.raises(ConfigError, match="holds no golden case"):
+    with pytest.raises(ConfigError, match="contains no golden case"):
         verify(tmp_path)
     with pytest.raises(ConfigError, match="not a folder"):
         verify(tmp_path / "none")

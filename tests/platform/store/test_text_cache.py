@@ -69,7 +69,7 @@ def test_a_cut_file_is_refused_and_made_again(texts: TextCache, kept: int) -> No
     path = texts.put(ENCODER, "dusk", embedding())
     path.write_bytes(path.read_bytes()[:kept])
     assert not texts.has(ENCODER, "dusk")
-    with pytest.raises(StorageError, match=r"not the embedding that was written; run again"):
+    with pytest.raises(StorageError, match=r"is damaged; run again"):
         texts.get(ENCODER, "dusk")
     texts.put(ENCODER, "dusk", embedding())
     assert torch.equal(texts.get(ENCODER, "dusk"), embedding())

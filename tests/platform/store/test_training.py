@@ -56,7 +56,7 @@ def test_only_recorded_checkpoints_count_and_the_newest_stay(folder):
 def test_config_of_a_folder_is_fixed(folder):
     folder.keep_config("name: t\nlr: 0.1\n")
     folder.keep_config("name: t\nlr: 0.1\n")
-    with pytest.raises(ConfigError, match=r"was begun with another config \(lr: 0.1 -> lr: 0.2\)"):
+    with pytest.raises(ConfigError, match=r"was started with another config \(lr: 0.1 -> lr: 0.2\)"):
         folder.keep_config("name: t\nlr: 0.2\n")
 
 

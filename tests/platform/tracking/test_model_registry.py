@@ -68,7 +68,7 @@ def test_lost_files_come_back_by_registering_again(run, tmp_path):
 
 def test_files_that_are_elsewhere_are_fetched(run, tmp_path, monkeypatch):
     register(run, weights(tmp_path / "1", b"one"))
-    monkeypatch.setattr(model_registry, "here", lambda source: None)
+    monkeypatch.setattr(model_registry, "local_folder", lambda source: None)
     found = model_registry.resolve("models:/longtake-embedder@best", run[0], tmp_path / "cache")
     assert found.weights.is_relative_to(tmp_path / "cache" / "longtake-embedder" / "1")
     assert found.weights.read_bytes() == b"one"
@@ -78,7 +78,7 @@ def test_changed_weights_are_refused(run, tmp_path):
     register(run, weights(tmp_path / "1", b"one"))
     found = model_registry.resolve("models:/longtake-embedder@best", run[0], tmp_path)
     found.weights.write_bytes(b"other")
-    with pytest.raises(WeightsError, match="is not what was registered"):
+    with pytest.raises(WeightsError, match="does not match the registered hash"):
         model_registry.resolve("models:/longtake-embedder@best", run[0], tmp_path)
     shutil.rmtree(found.weights.parent)
 
@@ -86,8 +86,8 @@ def test_changed_weights_are_refused(run, tmp_path):
 @pytest.mark.parametrize(
     ("address", "told"),
     [
-        ("models:/longtake-embedder", "is no address of a model; write models:/NAME@ALIAS"),
-        ("models:/../etc@best", "is no address of a model"),
+        ("models:/longtake-embedder", "is not a model address; write models:/NAME@ALIAS"),
+        ("models:/../etc@best", "is not a model address"),
         ("models:/other@best", "no model 'other' is registered; known: longtake-embedder"),
         ("models:/longtake-embedder@worst", "has versions 1 and @best = 1"),
         ("models:/longtake-embedder/7", "has versions 1 and @best = 1"),

@@ -54,9 +54,9 @@ def test_requests_must_fit_node_by_node() -> None:
         check_requests([named], two_small)
     assert str(caught.value) == (
         "workers.samplers: 5 x (1 CPU, 0 GPU) do not fit on the cluster's 2 x (2 CPU, 0 GPU); "
-        "lower workers.samplers or workers.gpus_per_sampler, or join a larger one"
+        "lower workers.samplers or workers.gpus_per_sampler, or join a larger cluster"
     )
-    with pytest.raises(ConfigError, match=r"^encoders: 1 x \(1 CPU, 1 GPU\) do .* GPU\); join a larger one$"):
+    with pytest.raises(ConfigError, match=r"^encoders: 1 x \(1 CPU, 1 GPU\) do .* GPU\); join a larger cluster$"):
         check_requests([Group("encoders", Echo, 1, 1, 1)], two_small)
     with pytest.raises(ConfigError):  # 4 CPUs in all, but no node has 3
         check_requests([Group("samplers", Echo, 1, 3, 0)], two_small)
