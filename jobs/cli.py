@@ -323,7 +323,18 @@ def schema(
 
 EXTRAS = dict.fromkeys(("diffusers", "ftfy", "huggingface_hub", "tokenizers", "transformers"), "wan")
 EXTRAS["deepspeed"] = "train"
-NOTHING_KEPT = ("bench", "compare", "dashboard", "doctor", "plan", "verify", "leaderboard", "traces")
+NOTHING_KEPT = (
+    "bench",
+    "certify",
+    "compare",
+    "dashboard",
+    "doctor",
+    "leaderboard",
+    "plan",
+    "schema",
+    "traces",
+    "verify",
+)
 CLICK_INTERRUPTED = 130  # click's exit code for a KeyboardInterrupt
 
 

@@ -18,6 +18,7 @@ from longtake.jobs.sweep.grid import HERE, Grid
 from longtake.platform import config
 from longtake.platform.errors import ConfigError
 from longtake.platform.resources import STAGING_ENTRIES, gpu_count
+from longtake.platform.store.plans import check_extension
 from longtake.platform.store.sweep import SweepStore
 from longtake.platform.takes import Cell, Take
 
@@ -176,10 +177,11 @@ def totals(grid: Grid, rest: Cost, done: set[str]) -> str:
 
 def bank_lines(grid: Grid) -> list[str]:
     """Where a sampler's banks will be stored, and the reason if the sweep cannot run here."""
-    lines = []
+    lines, store = [], SweepStore(Path(grid.sweep.output), grid.sweep.name)
     try:
         lines.append(bank_line(grid))
         check_capacity(grid)
+        check_extension(store.folder, store.plan(), grid.takes)
     except ConfigError as error:
         lines.append(f"cannot run here: {error}")
     return lines

@@ -319,7 +319,7 @@ BAD = [
     ("prompts=null", "prompts: None is not a list or a mapping"),
     ("prompts=[x]", "prompt 1: pocket prompt 'x'"),
     ("latents=nowhere", "latents: a folder of latent_*.pt has no prompts"),
-    ("name=models", "name: 'models' is kept"),
+    ("name=models", "name: 'models' is reserved"),
     ("seeds=[1]", "did you mean 'seed'"),
 ]
 

@@ -86,6 +86,9 @@ def test_a_sweep_that_grows_makes_only_what_is_new_and_tells_how_ranks_moved(
 def test_a_changed_plan_is_refused_and_named(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     sweep = str(tiny.write_sweep(tmp_path))
     assert execute(["run", sweep, "lengths_s=[3]", "methods=[rag]"]) == 0
+    assert execute(["plan", sweep, "lengths_s=[3]", "methods=[{rag: {top_k: 2}}]"]) == 0
+    assert "cannot run here: " in (out := capfd.readouterr().out)
+    assert "top_k 6 -> 2" in out
     assert execute(["run", sweep, "lengths_s=[3]", "methods=[{rag: {top_k: 2}}]"]) == 2
     assert "top_k 6 -> 2" in capfd.readouterr().err
 
