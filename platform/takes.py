@@ -58,7 +58,7 @@ class Take:
 
     @cached_property
     def id(self) -> str:
-        """16 hex characters, equal for two takes if and only if their pixels are equal.
+        """16 hex characters: equal ids mean equal pixels.
 
         For a parameter that names weights, the fingerprint `method.<parameter>`, their hash, replaces the name.
         """
