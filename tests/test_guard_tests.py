@@ -46,6 +46,14 @@ def test_needs_follow_from_fixtures_and_a_unit_test_loads_no_trainer(tmp_path: P
     assert ("a unit test loaded deepspeed" in done.stdout) == ("failed" in summary)
 
 
+def test_processes_of_a_run_get_tests_by_group(request: pytest.FixtureRequest) -> None:
+    """pytest-xdist appends the group to the id of a test; with some versions of pytest that has no effect."""
+    grouped = hasattr(request.config, "workerinput") and request.config.getoption("loadgroup")
+    for item in request.session.items:
+        (group,) = [marker.args[0] for marker in item.iter_markers("xdist_group")] or [""]
+        assert item.nodeid.endswith(f"@{group}" if grouped else item.name), item.nodeid
+
+
 def test_folders_mirror_those_of_the_code() -> None:
     for path in TESTS.rglob("test_*.py"):
         folder = path.parent.relative_to(TESTS).as_posix()
