@@ -156,6 +156,7 @@ SINGLE = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("height", "width"), [(480, 832), (1088, 1920)])
 @pytest.mark.parametrize("name", PAIRS)
 def test_a_pair_takes_the_estimated_memory_and_stays_on_its_device(name: str, height: int, width: int) -> None:

@@ -89,6 +89,7 @@ def test_a_backbone_is_pulled_whole_from_a_mirror_and_is_right(mirror: Path, cap
     ]
 
 
+@pytest.mark.slow
 def test_from_the_hub_with_commit_and_size(
     mirror: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -111,6 +112,7 @@ def test_from_the_hub_with_commit_and_size(
         assert "unknown weights" in refusal(capfd, "pull", "self-forcin")
 
 
+@pytest.mark.slow
 def test_converting_can_wait_and_the_pickle_can_go(root: Path, mirror: Path, capfd: pytest.CaptureFixture[str]) -> None:
     assert execute(["weights", "pull", "longlive-lora", "--from", str(mirror), "--no-convert"]) == 0
     assert rows(capfd)["longlive-lora"][4] == "pulled, needs convert"

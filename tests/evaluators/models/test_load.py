@@ -147,6 +147,7 @@ def test_names_that_nobody_published_are_refused() -> None:
         load("dinov3")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("settings", [{}, {"r": 16}, LORA | {"bias": "all"}, LORA | {"fan_in_fan_out": True}])
 def test_an_adapter_of_another_kind_is_refused(settings: dict[str, object]) -> None:
     weights = {one: {key: torch.empty(shape, device="meta") for key, shape in published_shapes(one).items()}

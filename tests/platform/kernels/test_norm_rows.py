@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from tests.platform.kernels.compiled import cubin_bytes, interpreted
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("dim", [24, 1536])
 def test_it_is_the_rms_norm_of_each_part(dtype, dim):

@@ -139,6 +139,7 @@ def end(bank):
             stream.end()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("max_bytes", ROOMS)
 @pytest.mark.parametrize("seed", range(2))
 def test_every_read_is_right_while_all_streams_lag(max_bytes, seed, tmp_path):
@@ -151,6 +152,7 @@ def test_every_read_is_right_while_all_streams_lag(max_bytes, seed, tmp_path):
         end(bank)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("max_bytes", ROOMS)
 @pytest.mark.parametrize("name", BANK_DTYPES)
 def test_every_read_is_right_in_every_dtype(max_bytes, name, tmp_path):

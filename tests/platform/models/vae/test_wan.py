@@ -41,6 +41,7 @@ def draw(frames: int, seed: int = 0) -> torch.Tensor:
     return torch.randn(frames, 16, 3, 4, generator=torch.Generator().manual_seed(seed))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("split", SPLITS, ids=str)
 def test_any_split_of_the_frames_equals_one_decode(wide, split):
     latents = draw(9)
