@@ -67,8 +67,8 @@ def numbers_of(metric: MetricRank | None) -> list[Any]:
     return [*with_bounds(metric.score), metric.scored, *with_bounds(metric.rank)] if metric else [None] * len(FIELDS)
 
 
-def with_bounds(found: Statistic) -> list[float | None]:
-    return [found.value, *(found.interval or (None, None))]
+def with_bounds(statistic: Statistic) -> list[float | None]:
+    return [statistic.value, *(statistic.interval or (None, None))]
 
 
 def plain(value: Any) -> Any:

@@ -34,7 +34,7 @@ from longtake.platform.video import reading as video
 READ_FRAMES = 16
 DIRECT, EXACT = "direct", "exact"
 V = TypeVar("V")
-Tell = Callable[[int, int, str], None]
+ReportProgress = Callable[[int, int, str], None]
 """Progress callback: (frames done, frames in the header, name of the running metric). Its errors end the scoring."""
 
 
@@ -77,7 +77,7 @@ def score_video_suites(
     model_pool: ModelPool | None = None,
     cache: ScoreCache | None = None,
     only: Sequence[str] | None = None,
-    tell: Tell | None = None,
+    report_progress: ReportProgress | None = None,
     earlier: Mapping[str, Kept] | None = None,
 ) -> dict[str, VideoScores]:
     """Label -> scores of a video, whose facts come from its header and `take`. `only`: restrict to these metrics;
@@ -93,7 +93,7 @@ def score_video_suites(
         for entry in entries
     }
     everyone = [one for part in tasks.values() for one in part]
-    score(path, everyone, take, model_pool, tell)
+    score(path, everyone, take, model_pool, report_progress)
     if changed_at(path) != before:
         raise StorageError(f"{path}: changed while it was scored; score it again once it is complete")
     if cache is not None:
@@ -135,7 +135,11 @@ def find_tasks(
 
 
 def score(
-    path: Path, tasks: list[MetricTask], take: Take | None, model_pool: ModelPool, tell: Tell | None = None
+    path: Path,
+    tasks: list[MetricTask],
+    take: Take | None,
+    model_pool: ModelPool,
+    report_progress: ReportProgress | None = None,
 ) -> None:
     """Compute missing results in one decode. Metrics that do not apply to the video stay without a result."""
     missing = [one for one in tasks if one.result is None]
@@ -145,7 +149,7 @@ def score(
         ctx = replace(context_of(path, take), model_pool=model_pool)
         missing = [one for one in missing if one.runner.metric.applies(ctx)]
         once = {one.place: one for one in missing}  # equal metrics of two suites are computed once
-        timeline = _watch(path, ctx, list(once.values()), tell)
+        timeline = _score_clips(path, ctx, list(once.values()), report_progress)
     except VideoError as error:
         for one in missing:
             one.result = one.runner.unreadable(str(error))
@@ -155,15 +159,17 @@ def score(
         one.result = results[one.place]
 
 
-def _watch(path: Path, ctx: VideoContext, tasks: list[MetricTask], tell: Tell | None) -> Timeline:
+def _score_clips(
+    path: Path, ctx: VideoContext, tasks: list[MetricTask], report_progress: ReportProgress | None
+) -> Timeline:
     set_one_thread()
     ctx.model_pool.set_up()
     length = clip_frames(ctx.fps, ctx.width, ctx.height, path)
     starts, seen = [], 0
 
     def now(metric: str) -> None:
-        if tell is not None:
-            tell(seen, ctx.num_frames, metric)
+        if report_progress is not None:
+            report_progress(seen, ctx.num_frames, metric)
 
     for one in tasks:
         now(one.runner.metric.name)

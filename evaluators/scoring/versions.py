@@ -36,11 +36,11 @@ def versions_of(entry: SuiteEntry, device: str = "cpu") -> dict[str, str]:
 
 def libraries(names: Sequence[str], device: str) -> dict[str, str]:
     """Versions of the libraries that decode and compute, and of the device."""
-    found = {"av": av.__version__, "opencv": cv2.__version__, "numpy": np.__version__}
+    basics = {"av": av.__version__, "opencv": cv2.__version__, "numpy": np.__version__}
     if not names:
-        return found
+        return basics
     from longtake.evaluators.models.base import DISTRIBUTIONS, networks
 
     packages = dict.fromkeys(package for name in names for package in ("torch", *networks.get(name).packages))
     versions = {package: version(DISTRIBUTIONS.get(package, package)) for package in packages}
-    return found | versions | device_versions(device)
+    return basics | versions | device_versions(device)

@@ -58,7 +58,9 @@ class FolderWorker:
     def run(self, payload: FolderItem, report: Report) -> VideoScores:
         report({"unit": "frame"})
         earlier = {payload.suite.label: payload.earlier}
-        scores = self.scorer.score(payload.path, [payload.suite], tell=partial(report_frames, report), earlier=earlier)
+        scores = self.scorer.score(
+            payload.path, [payload.suite], report_progress=partial(report_frames, report), earlier=earlier
+        )
         return scores[payload.suite.label]
 
 

@@ -20,7 +20,7 @@ from longtake.platform.workers.fleet import Report
 if TYPE_CHECKING:
     from longtake.evaluators.model_pool import ModelPool
     from longtake.evaluators.scoring.records import Kept
-    from longtake.evaluators.scoring.scorer import Tell
+    from longtake.evaluators.scoring.scorer import ReportProgress
     from longtake.platform.store.records import VideoScores
     from longtake.platform.store.sweep import SweepStore
 
@@ -46,7 +46,7 @@ class Scorer:
         entries: list[SuiteEntry],
         take: Take | None = None,
         only: Sequence[str] | None = None,
-        tell: Tell | None = None,
+        report_progress: ReportProgress | None = None,
         earlier: Mapping[str, Kept] | None = None,
     ) -> dict[str, VideoScores]:
         """Label -> scores. `earlier`: label -> results to keep. Raises WeightsError if the weights of this process
@@ -61,7 +61,7 @@ class Scorer:
             self.set_up()
             self.model_pool = ModelPool(self.device)
         cache = ScoreCache(self.folder) if self.folder is not None else None
-        return score_video_suites(path, entries, take, self.model_pool, cache, only, tell, earlier)
+        return score_video_suites(path, entries, take, self.model_pool, cache, only, report_progress, earlier)
 
     def set_up(self) -> None:
         """Raises SetupError if scores should be computed on a GPU and none is available."""
