@@ -203,7 +203,7 @@ class SuiteEntry:
             raise ConfigError(f"{where}.{self.label}: {self.name} has no settings; write only its name")
         suite = config.build(kind, self.params, f"{where}.{self.label}") if self.params else kind()
         if not suite.metrics:
-            raise ConfigError(f"{where}.{self.label}: names no metric; give {suite.chosen_by}=[NAME, ...]")
+            raise ConfigError(f"{where}.{self.label}: has no metrics; give {suite.chosen_by}=[NAME, ...]")
         return suite
 
     @cached_property

@@ -25,4 +25,4 @@ class Chosen(Suite):
         names = [registered.get(key).name for key in self.metrics]
         for name in names:
             if names.count(name) > 1:
-                raise ConfigError(f"{CHOSEN}: two of them are called {name!r}; give one of them another label")
+                raise ConfigError(f"{CHOSEN}: two metrics are named {name!r}; put one of them under another label")

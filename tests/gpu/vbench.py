@@ -79,7 +79,7 @@ class Meter:
 def score(path: Path, entry: SuiteEntry, model_pool: ModelPool, meter: Meter) -> VideoScores:
     from longtake.evaluators.scoring.scorer import score_video_suites
 
-    scores = score_video_suites(path, [entry], model_pool=model_pool, tell=meter)
+    scores = score_video_suites(path, [entry], model_pool=model_pool, report_progress=meter)
     synchronize()
     return scores[entry.label]
 

@@ -227,8 +227,8 @@ def test_what_was_scored_once_is_not_scored_again_even_for_another_sweep(
     sweep = tiny.write_sweep(tmp_path)
     assert execute(["run", str(sweep), *SHORT]) == 0
     watched = []
-    watch = scorer._watch
-    monkeypatch.setattr(scorer, "_watch", lambda *arguments: watched.append(arguments) or watch(*arguments))
+    watch = scorer._score_clips
+    monkeypatch.setattr(scorer, "_score_clips", lambda *arguments: watched.append(arguments) or watch(*arguments))
     assert execute(["run", str(sweep), *SHORT, "name=second"]) == 0
     assert watched == []
     first, second = (json.loads((tmp_path / "runs" / name / "ranks.json").read_text()) for name in ("small", "second"))
