@@ -2,7 +2,7 @@
 
 import { known } from "./format.js";
 
-const RETRIEVED = "retrieved";
+const RETRIEVED = "retrieved";  // one of REASONS in platform/methods/base.py
 
 /** The retrieved frames of a block, most similar first: [{frame, similarity, attention}]; unknown values are null. */
 export function retrieved(row) {

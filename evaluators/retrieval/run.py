@@ -18,7 +18,7 @@ import torch
 
 from longtake.evaluators.retrieval.world import Array, IntArray, Mask, Scene, TrueVideos
 from longtake.platform.errors import WeightsError
-from longtake.platform.methods.base import Window
+from longtake.platform.methods.base import RETRIEVED, Window
 from longtake.platform.methods.descriptors import unit_length
 from longtake.platform.methods.memory import MemoryConfig, MemoryMethod
 
@@ -69,7 +69,7 @@ def run_retrieval(
         for first in range(0, videos.frames - videos.frames % window.block, window.block):
             plan = method.plan(first)
             for row in rows:
-                retrieved = [entry.frame for entry in plan.rows[row] if entry.reason == "retrieved"]
+                retrieved = [entry.frame for entry in plan.rows[row] if entry.reason == RETRIEVED]
                 blocks[row].append(block_retrieval(method, videos.scenes[row], row, first, retrieved))
             method.forget(first)
             method.observe(first, videos.latents[:, first : first + window.block])

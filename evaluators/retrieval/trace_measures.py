@@ -15,12 +15,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from longtake.evaluators.retrieval.run import BlockRetrieval, collect_blocks, measure
-from longtake.evaluators.retrieval.trace_rows import MEMORY, Block
+from longtake.evaluators.retrieval.trace_rows import Block
 from longtake.evaluators.retrieval.world import Array, Mask, Scene
-from longtake.platform.methods.base import Window
+from longtake.platform.methods.base import RETRIEVED, Window
 from longtake.platform.stats import mean_known
 
-SHARES = {"memory": MEMORY, "sink": "sink", "window": "window", "block": "block"}
+SHARES = {"memory": RETRIEVED, "sink": "sink", "window": "window", "block": "block"}
 WORLD = {"places": "places", "relevant": "precision", "coverage": "coverage"}
 """Name in a trace report -> name in run.MEASURES."""
 MEMORY_MEASURES = ("memory_frames", "similarity", "best_similarity", "age_s", "from_start", "again")
@@ -103,7 +103,7 @@ def attention(generated: Sequence[Block], has_memory: bool) -> Measured:
     if not has_memory:
         return shares | {"attention_memory": NO_MEMORY, "attention_ratio": NO_MEMORY}
     of_frames = np.array([len(block.retrieved) / len(block.attended) for block in generated])
-    of_attention = np.array([block.share(MEMORY) for block in generated])
+    of_attention = np.array([block.share(RETRIEVED) for block in generated])
     ratio = np.full(len(generated), np.nan)
     np.divide(of_attention, of_frames, out=ratio, where=of_frames > 0)
     return shares | {"attention_ratio": ratio}

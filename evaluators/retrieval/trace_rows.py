@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-MEMORY = "retrieved"
+from longtake.platform.methods.base import RETRIEVED
 
 
 @dataclass(frozen=True)
@@ -25,11 +25,11 @@ class Block:
 
     @property
     def retrieved(self) -> list[int]:
-        return [frame for frame, reason, _ in self.attended if reason == MEMORY]
+        return [frame for frame, reason, _ in self.attended if reason == RETRIEVED]
 
     @property
     def similarities(self) -> list[float]:
-        return [s for _, reason, s in self.attended if reason == MEMORY and s is not None]
+        return [s for _, reason, s in self.attended if reason == RETRIEVED and s is not None]
 
     def share(self, reason: str) -> float:
         """Share of the attention on the entries with this reason; NaN where attention was not measured."""

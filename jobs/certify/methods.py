@@ -18,7 +18,7 @@ import torch
 from longtake.jobs.certify.backbones import BackboneSubject
 from longtake.jobs.certify.check import UNKNOWN, Broken, Checks, disturb, named, require
 from longtake.platform.errors import ConfigError, LongtakeError
-from longtake.platform.methods.base import Plan, RolloutInfo, Window, methods
+from longtake.platform.methods.base import REASONS, RETRIEVED, Plan, RolloutInfo, Window, methods
 from longtake.platform.methods.memory import MemoryConfig
 from longtake.platform.takes import MethodSpec, Take
 
@@ -26,7 +26,7 @@ BLOCKS = 40
 SHOWN = (0, 1, 2, 4, 6, 20)
 LATENT = (5, 1, 8)
 CAMERA = np.stack([np.arange(3 * BLOCKS), -np.arange(3 * BLOCKS), np.arange(3 * BLOCKS) // 2])
-LOCAL = ("sink", "window", "block")
+LOCAL = tuple(reason for reason in REASONS if reason != RETRIEVED)
 METHOD_CHECKS: Checks = {}
 check = partial(named, METHOD_CHECKS)
 Entry = tuple[int, int, str]
@@ -193,10 +193,13 @@ def budget(subject: MethodSubject) -> str:
 
 @check("labels")
 def labels(subject: MethodSubject) -> str:
-    """sink, window and block say where a frame is; `keeps_evicted` says whether frames come back from the bank."""
+    """Reasons are those that traces count; sink, window and block say where a frame is; `keeps_evicted` says whether
+    frames come back from the bank."""
     for step in subject.steps:
         live = subject.window.live(step.first + 3)
         for frame, _, reason in (entry for row in step.rows for entry in row):
+            known = reason in REASONS
+            require(known, f"{step.block}: frame {frame}: reason = {reason!r}; must be one of {', '.join(REASONS)}")
             true = "block" if frame >= step.first else "sink" if frame < subject.window.sink else "window"
             true = true if frame in live else "out of the window"
             require(

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Literal, get_args
 
 from longtake.platform.dtypes import BYTES
 from longtake.platform.errors import ConfigError
@@ -20,13 +20,25 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
+Reason = Literal["sink", "retrieved", "window", "block"]
+REASONS: tuple[Reason, ...] = get_args(Reason)
+"""Traces and the dashboard count attended frames by these words alone."""
+RETRIEVED: Reason = "retrieved"
+
+
 @dataclass(frozen=True)
 class Attended:
-    """One past or present latent frame in a plan."""
+    """One past or present latent frame in a plan.
+
+    `frame`: index of the latent frame in the video. `time`: the temporal index of its keys in the position embedding
+    (RoPE), on the same scale as the plan's `query_times`; frames may share an index. `reason`: why it is attended:
+    "sink", "window" and "block" for frames in the window (`Method.local_reason`), "retrieved" for a frame that has left
+    it. `similarity`: the score by which a retrieval method chose it; None if the method compares no frames.
+    """
 
     frame: int
     time: int
-    reason: str
+    reason: Reason
     similarity: float | None = None
 
 
@@ -103,7 +115,7 @@ class Method(ABC):
         """Per row, frames that the bank deletes during block `first`. Mutates the method."""
         return [[] for _ in range(self.info.rows)]
 
-    def local_reason(self, frame: int, first: int) -> str:
+    def local_reason(self, frame: int, first: int) -> Reason:
         if frame >= first:
             return "block"
         return "sink" if frame < self.window.sink else "window"

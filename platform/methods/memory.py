@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, ClassVar
 from longtake.platform.errors import ConfigError
 from longtake.platform.methods.base import (
     BANK_DTYPES,
+    RETRIEVED,
     Attended,
     FrameSize,
     Latent,
@@ -163,6 +164,6 @@ class MemoryMethod(Method):
         local = max(sink, used - (size - sink - self.top_k))
         keep = [slot for slot in range(used) if slot < sink or slot >= local]
         window = [Attended(live[slot], slot, self.local_reason(live[slot], first)) for slot in keep]
-        retrieved = [Attended(frame, 0, "retrieved", similarity) for frame, similarity in memory]
+        retrieved = [Attended(frame, 0, RETRIEVED, similarity) for frame, similarity in memory]
         split = min(sink, used)
         return (*window[:split], *retrieved, *window[split:])

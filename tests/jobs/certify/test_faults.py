@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from longtake.jobs.certify.check import verdicts
+from longtake.jobs.certify.check import Broken, verdicts
 from longtake.jobs.certify.command import contract
+from longtake.jobs.certify.methods import METHOD_CHECKS, MethodSubject
 from longtake.platform import plugins
 
 FOLDER = Path(__file__).with_name("faults")
@@ -42,3 +43,12 @@ def test_the_check_that_it_breaks_fails(fault: str, check: str) -> None:
         for one in (plugin, *helpers):
             one.remove()
     assert check in failed
+
+
+def test_a_reason_that_traces_do_not_count_fails_with_the_four() -> None:
+    plugin = plugins.load(["free_reason"], FOLDER / "sweep.yaml").modules[-1]
+    try:
+        with pytest.raises(Broken, match="reason = 'summary'; must be one of sink, retrieved, window, block"):
+            METHOD_CHECKS["labels"](MethodSubject("free-reason"))
+    finally:
+        plugin.remove()
