@@ -17,7 +17,9 @@ from longtake.evaluators.base import MetricRun, Unscorable, VideoContext, VideoV
 from longtake.evaluators.clips import clip_frames, iter_clips
 from longtake.evaluators.model_pool import ModelPool
 from longtake.evaluators.views import ClipView, Frames, set_one_thread
-from longtake.jobs.certify.check import PROMPT, Checks, disturb, named, require
+from longtake.jobs.certify.check import PROMPT, Broken, Checks, disturb, named, require
+from longtake.platform.errors import ConfigError
+from longtake.platform.names import check_name
 
 METRIC_CHECKS: Checks = {}
 check = partial(named, METRIC_CHECKS)
@@ -71,7 +73,13 @@ def views(frames: Frames, fps: float = 16.0, batch: int = 16) -> Iterator[ClipVi
 @check("declaration")
 def declared(subject: MetricSubject) -> str:
     kind = subject.kind
-    require(subject.name in (kind.name, f"vbench/{kind.name}"), f"name = {kind.name!r}, registered as {subject.name!r}")
+    try:
+        for part in subject.name.split("/", 1):  # a suite's prefix, as in vbench/imaging_quality, and the name
+            check_name("registered name", part)
+    except ConfigError as error:
+        raise Broken(str(error)) from error
+    plain = subject.name.rpartition("/")[2]
+    require(kind.name == plain, f"name = {kind.name!r}, registered as {subject.name!r}")
     require(kind.direction in ("higher", "lower"), f"direction = {kind.direction!r}; write higher or lower")
     require(kind.unit and kind.deviations, "unit and deviations say what the number is; one is empty")
     if kind.floor_of is not None:

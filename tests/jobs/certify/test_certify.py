@@ -1,11 +1,16 @@
 """`longtake new` and `longtake certify`: what is written passes, what is faulty ends with 1."""
 
+import re
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 
+from longtake.jobs.certify.check import Broken
+from longtake.jobs.certify.metrics import METRIC_CHECKS, MetricSubject
 from longtake.jobs.cli import execute
+from longtake.jobs.new import TEMPLATES
 from longtake.platform import plugins
 
 IMPORTS = "from longtake.platform.methods.base import methods\nfrom longtake.platform.methods.native import Native\n"
@@ -72,3 +77,19 @@ def test_a_part_that_cannot_be_made_fails_every_check(tmp_path: Path, capsys: py
     (tmp_path / "needy.py").write_text(text)
     assert execute(["certify", str(tmp_path / "needy.py")]) == 1
     assert "TypeError: Needy.__init__() missing 1 required positional argument: 'size'" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("Mean Saturation!", "registered name: 'Mean Saturation!' is not a name: 1 to 64 of a-z 0-9"),
+        ("a/b/steady", "registered name: 'b/steady' is not a name"),
+        ("mine/steady", None),
+    ],
+)
+def test_a_metric_has_a_plain_name_with_at_most_one_prefix(name: str, reason: str | None, tmp_path: Path) -> None:
+    text = (TEMPLATES / "metric.py").read_text().replace('"my-metric"', f'"{name}"', 1)
+    (tmp_path / "steady.py").write_text(text.replace('name = "my-metric"', 'name = "steady"'))
+    plugins.load(["steady"], tmp_path / "sweep.yaml")
+    with nullcontext() if reason is None else pytest.raises(Broken, match=re.escape(reason)):
+        assert METRIC_CHECKS["declaration"](MetricSubject(name))
