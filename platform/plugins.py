@@ -48,7 +48,7 @@ class Plugin:
         return [(each.noun, name) for each in Registry.every for name in each.made_in(self.name.partition(".")[0])]
 
     def install(self) -> None:
-        """Import it in this process, unless this version is there. Raises ConfigError; what fails leaves nothing."""
+        """Import it in this process, unless this version is installed. Raises ConfigError; a failure leaves nothing."""
         if self.name in installed and installed[self.name].sha256 == self.sha256:
             return
         self.remove()
@@ -59,7 +59,7 @@ class Plugin:
             self.remove()
             raise
         if self.source is None and package_sha256(self.name) != self.sha256:
-            raise ConfigError(f"{self.name}: is another version than the driver's; install the same on every node")
+            raise ConfigError(f"{self.name}: differs from the driver's version; install the same version on every node")
         installed[self.name] = self
 
     def run(self) -> None:
@@ -134,21 +134,21 @@ def find(name: str, beside: Path, modules: dict[str, Plugin]) -> Plugin:
     if path.is_file():
         return read(path, modules)
     if "/" in name or spec_of(name) is None:
-        raise ConfigError(f"{beside}: plugins: no file {path} and no installed module {name!r}; correct the name")
+        raise ConfigError(f"{beside}: plugins: neither a file {path} nor a module {name!r} exists; correct the name")
     with import_errors(name):
         return modules.setdefault(name, Plugin(name, name, package_sha256(name)))
 
 
 def read(path: Path, modules: dict[str, Plugin]) -> Plugin:
     """The plug-in in a file, appended to `modules` behind the files beside it that it imports; its hash is over them
-    too. Raises ConfigError for one whose name is no name of a module, or is taken."""
+    too. Raises ConfigError if the name is not a valid module name, or is taken."""
     name, file = path.stem, str(path.absolute())
     if name in modules and modules[name].file == file:
         return modules[name]
     if not name.isidentifier():
-        raise ConfigError(f"{path}: {name!r} is no name of a Python module; rename it to letters, digits and _")
+        raise ConfigError(f"{path}: {name!r} is not a valid Python module name; rename it to letters, digits and _")
     if name in modules or (name not in installed and is_taken(name, file)):
-        raise ConfigError(f"{path}: another module is called {name!r} too; rename the file")
+        raise ConfigError(f"{path}: another module already has the name {name!r}; rename the file")
     try:
         source = path.read_bytes()
         plugin = modules[name] = Plugin(name, file, hashlib.sha256(source).hexdigest(), source.decode())

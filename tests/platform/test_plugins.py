@@ -80,10 +80,10 @@ def test_what_cannot_be_imported_is_one_line_and_leaves_nothing(beside: Path, te
 
 def test_names_that_cannot_be_are_refused(beside: Path) -> None:
     for name, reason in [
-        ("missing", r"sweep\.yaml: plugins: no file .*missing\.py and no installed module 'missing'"),
-        ("json", r"json\.py: another module is called 'json' too; rename the file"),
-        ("longtake", r"another module is called 'longtake' too"),
-        ("my-module", r"'my-module' is no name of a Python module"),
+        ("missing", r"sweep\.yaml: plugins: neither a file .*missing\.py nor a module 'missing' exists"),
+        ("json", r"json\.py: another module already has the name 'json'; rename the file"),
+        ("longtake", r"another module already has the name 'longtake'"),
+        ("my-module", r"'my-module' is not a valid Python module name"),
     ]:
         if name != "missing":
             write(beside, name=name)
@@ -91,7 +91,7 @@ def test_names_that_cannot_be_are_refused(beside: Path) -> None:
             plugins.load([name], beside)
     write(beside, name="sub/my_module")
     write(beside)
-    with pytest.raises(ConfigError, match="another module is called 'my_module' too"):
+    with pytest.raises(ConfigError, match="another module already has the name 'my_module'"):
         plugins.load(["my_module", "sub/my_module"], beside)
 
 
@@ -170,4 +170,4 @@ def test_an_installed_module_must_be_the_same_everywhere(tmp_path: Path) -> None
     )
     done = look_up(tmp_path, code)
     assert done.stdout == "[('method', 'mine')] None\n"
-    assert "their_module: is another version than the driver's; install the same on every node" in done.stderr
+    assert "their_module: differs from the driver's version; install the same version on every node" in done.stderr

@@ -41,7 +41,7 @@ def test_what_new_writes_passes(kind: str, tmp_path: Path, capsys: pytest.Captur
         assert f"block 20: {row}\n" in out
     text = path.read_text()
     assert execute(["new", kind, "try-2", "--dir", str(tmp_path)]) == 5
-    assert "try_2.py: is there already; choose another name or remove the file" in capsys.readouterr().err
+    assert "try_2.py: already exists; choose another name or remove the file" in capsys.readouterr().err
     assert path.read_text() == text
 
 
@@ -59,7 +59,10 @@ def test_a_faulty_plugin_ends_with_1(capsys: pytest.CaptureFixture[str]) -> None
             ["new", "methods", "a"],
             "unknown kind 'methods'; did you mean 'method'? known: method, metric, backbone, sweep",
         ),
-        (["new", "method", "3d"], "name: '3d' is no name of a Python module"),
+        (["new", "method", "3d"], "name: '3d' is not a valid Python module name"),
+        (["new", "method", "native"], "name: 'native' is a shipped method; choose another name"),
+        (["new", "metric", "chroma_noise"], "name: 'chroma_noise' is a shipped metric; choose another name"),
+        (["new", "backbone", "pocket"], "name: 'pocket' is a shipped backbone; choose another name"),
         (["new", "method", "Mine"], "name: 'Mine' is not a name"),
         (["new", "sweep", "a", "--dir", "/no/such/folder"], "/no/such/folder/a.yaml: cannot be written: No such file"),
         (["certify", "/no/such/file.py"], "no file /no/such/file.py"),
