@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from longtake.jobs.certify.check import OTHER_PROMPT, PROMPT, Checks, disturb, named, require
+from longtake.jobs.certify.check import DECLARATION, OTHER_PROMPT, PROMPT, Checks, disturb, named, require
 from longtake.platform.backbones.base import BackboneSpec, backbones
 from longtake.platform.checkpoints.files import sha256
 from longtake.platform.errors import ConfigError
@@ -77,14 +77,15 @@ class BackboneSubject:
         return self.latents([self.take()], Sampler(self.name, Resources(device="cpu")))[0]
 
 
-@check("declaration")
+@check(DECLARATION)
 def declared(subject: BackboneSubject) -> str:
     spec = subject.spec
     require(spec.name == subject.name, f"spec.name = {spec.name!r}, registered as {subject.name!r}")
     require(spec.width % 2 == spec.height % 2 == 0, f"{spec.width}x{spec.height}: sides of a video are even")
     costs = subject.kind.cost(subject.take(), Rag())
     require(all(math.isfinite(cost) and cost >= 0 for cost in costs.values()), f"cost() gives {costs}")
-    return f"{spec.width}x{spec.height} at {spec.fps} fps, window {spec.window.size}"
+    made = subject.sampler.backbone
+    return f"{spec.width}x{spec.height} at {spec.fps} fps, window {made.spec.window.size}"
 
 
 @check("prompts")

@@ -15,6 +15,8 @@ Checks = dict[str, Check]
 PROMPT = "dusk, brick; pan right 6 s, left 6 s, repeat"
 OTHER_PROMPT = "noon, stone; pan left 3 s, right 3 s, repeat"
 UNKNOWN = "no-such-name"
+DECLARATION = "declaration"
+"""The first check of every kind: the part can be made. If it fails, the others are not run."""
 
 
 class Broken(Exception):
@@ -23,8 +25,10 @@ class Broken(Exception):
 
 @dataclass(frozen=True)
 class Verdict:
+    """`passed`: None for a check that was not run."""
+
     check: str
-    passed: bool
+    passed: bool | None
     detail: str
 
 
@@ -43,17 +47,25 @@ def named(checks: Checks, name: str) -> Callable[[Check], Check]:
     return add
 
 
-def verdicts(checks: Checks, subject: Any) -> Iterator[Verdict]:
-    """One for each check, in order. Whatever else a part raises breaks the check that met it."""
+def verdicts(checks: Checks, subject: Any, file: str = "") -> Iterator[Verdict]:
+    """One for each check, in order. Any other exception of a part fails the check, with its line in the plug-in's
+    `file`, or else the part's name."""
+    made = True
     for name, check in checks.items():
-        try:
-            yield Verdict(name, True, check(subject))
-        except Broken as broken:
-            yield Verdict(name, False, str(broken))
-        except Exception as error:
-            last = traceback.extract_tb(error.__traceback__)[-1]
-            place = f"{last.filename.rpartition('/')[2]}:{last.lineno}"
-            yield Verdict(name, False, f"{place}: {type(error).__name__}: {' '.join(str(error).split())[:200]}")
+        verdict = verdict_of(name, check, subject, file) if made else Verdict(name, None, "")
+        made = made and (verdict.passed is True or name != DECLARATION)
+        yield verdict
+
+
+def verdict_of(name: str, check: Check, subject: Any, file: str) -> Verdict:
+    try:
+        return Verdict(name, True, check(subject))
+    except Broken as broken:
+        return Verdict(name, False, str(broken))
+    except Exception as error:
+        lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == file]
+        place = f"{file.rpartition('/')[2]}:{lines[-1]}" if lines else subject.name
+        return Verdict(name, False, f"{place}: {type(error).__name__}: {' '.join(str(error).split())[:200]}")
 
 
 def disturb(seed: int) -> None:

@@ -11,27 +11,48 @@ from rich.markup import escape
 from longtake.jobs.certify.check import Checks, verdicts
 from longtake.jobs.console import console_for, new_table, say
 from longtake.platform import plugins
+from longtake.platform.errors import ConfigError
+
+ROOT = Path(__file__).resolve().parents[2]
+SHIPPED = ("platform/methods", "platform/backbones", "evaluators/metrics", "evaluators/suites")
+"""Folders of the package's own parts."""
+VERDICTS = {True: "passed", False: "[bold red]failed", None: "not run"}
 
 
 def certify(file: Path, console: Console | None = None) -> int:
     """0 when every check passes, else 1. Raises ConfigError for a file that cannot be imported or registers nothing."""
+    check_file(file)
     console, failed = console or console_for(), 0
-    for noun, name in plugins.load([file.name], file).modules[-1].parts:
+    plugin = plugins.load([file.name], file).modules[-1]
+    for noun, name in plugin.parts:
         if noun == "suite":
             continue
         checks, subject = contract(noun, name)
         table = new_table(f"{noun} {name}")
         for heading in ("check", "verdict", "detail"):
             table.add_column(heading, overflow="fold")
-        for one in verdicts(checks, subject):
-            failed += not one.passed
-            table.add_row(one.check, "passed" if one.passed else "[bold red]failed", escape(one.detail))
+        for one in verdicts(checks, subject, plugin.file):
+            failed += one.passed is False
+            table.add_row(one.check, VERDICTS[one.passed], escape(one.detail))
         if "steps" in vars(subject):
             show_index(subject, console)
         console.print(table)
     passed = f"every check passed; next: longtake new sweep NAME --dir {file.parent}"
     say(console, f"failed checks: {failed}" if failed else passed)
     return int(failed > 0)
+
+
+def check_file(file: Path) -> None:
+    """Raises ConfigError for what is not the file of a plug-in."""
+    if not file.exists() and plugins.spec_of(str(file)) is None:
+        raise ConfigError(f"certify: {file}: no such file; write one with: longtake new KIND NAME")
+    if file.exists() and (file.is_dir() or file.suffix != ".py"):
+        raise ConfigError(f"certify: {file}: is not a Python file; give the .py file of a plug-in")
+    path = file.resolve()
+    for folder in SHIPPED:
+        if path.is_relative_to(ROOT / folder):
+            tests = f"in a checkout, check it with: python -m pytest tests/{folder}"
+            raise ConfigError(f"certify: {file}: is a part of the longtake package, not a plug-in; {tests}")
 
 
 def contract(noun: str, name: str) -> tuple[Checks, Any]:

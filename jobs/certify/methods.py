@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from longtake.jobs.certify.backbones import BackboneSubject
-from longtake.jobs.certify.check import UNKNOWN, Broken, Checks, disturb, named, require
+from longtake.jobs.certify.check import DECLARATION, UNKNOWN, Broken, Checks, disturb, named, require
 from longtake.platform.errors import ConfigError, LongtakeError
 from longtake.platform.methods.base import REASONS, RETRIEVED, Plan, RolloutInfo, Window, methods
 from longtake.platform.methods.memory import MemoryConfig
@@ -65,11 +65,13 @@ class MethodSubject:
     def window(self) -> Window:
         return self.config.window_in(Window())
 
+    def build(self, rows: Sequence[int], config: Any, camera: bool = True) -> Any:
+        world = (CAMERA[list(rows)], 8, 96) if camera else (None, 0, 0)
+        return config.build(RolloutInfo(config.window_in(Window()), len(rows), tuple(11 + r for r in rows), *world))
+
     def walk(self, rows: Sequence[int] = (0, 1, 2), config: Any = None, camera: bool = True) -> Iterator[Step]:
         """A rollout of these rows, block by block."""
-        config = config or self.config
-        world = (CAMERA[list(rows)], 8, 96) if camera else (None, 0, 0)
-        method = config.build(RolloutInfo(config.window_in(Window()), len(rows), tuple(11 + r for r in rows), *world))
+        method = self.build(rows, config or self.config, camera)
         for first in range(0, 3 * BLOCKS, 3):
             yield Step(first, method.plan(first), method.plan(first), method.forget(first))
             seeds = [torch.Generator().manual_seed(1000 * row + first) for row in rows]
@@ -102,6 +104,14 @@ def listed(step: Step) -> str:
     for frame, time, reason in step.rows[0]:
         parts.setdefault(reason, []).append(f"{frame}@{time}")
     return "  ".join(f"{reason} {' '.join(places)}" for reason, places in parts.items())
+
+
+@check(DECLARATION)
+def declared(subject: MethodSubject) -> str:
+    """It can be made with its default parameters."""
+    subject.config.check(subject.window, LATENT)
+    subject.build([0], subject.config)
+    return f"window {subject.window.size}, sink {subject.window.sink}"
 
 
 @check("valid plans")

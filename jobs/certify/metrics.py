@@ -17,7 +17,7 @@ from longtake.evaluators.base import MetricRun, Unscorable, VideoContext, VideoV
 from longtake.evaluators.clips import clip_frames, iter_clips
 from longtake.evaluators.model_pool import ModelPool
 from longtake.evaluators.views import ClipView, Frames, set_one_thread
-from longtake.jobs.certify.check import PROMPT, Broken, Checks, disturb, named, require
+from longtake.jobs.certify.check import DECLARATION, PROMPT, Broken, Checks, disturb, named, require
 from longtake.platform.errors import ConfigError
 from longtake.platform.names import check_name
 
@@ -70,7 +70,7 @@ def views(frames: Frames, fps: float = 16.0, batch: int = 16) -> Iterator[ClipVi
     return iter_clips(parts, fps, clip_frames(fps, frames.shape[2], frames.shape[1], PATH), PATH)
 
 
-@check("declaration")
+@check(DECLARATION)
 def declared(subject: MetricSubject) -> str:
     kind = subject.kind
     try:
@@ -85,6 +85,7 @@ def declared(subject: MetricSubject) -> str:
     if kind.floor_of is not None:
         require(metrics.get(kind.floor_of).unit == kind.unit, f"has another unit than {kind.floor_of}, its metric")
         require(not kind.ranked, "a floor is shown beside its metric and is not ranked; set ranked = False")
+    kind()
     return f"{kind.direction} is better, {kind.unit}"
 
 

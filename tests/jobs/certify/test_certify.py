@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
+import longtake.evaluators.metrics.colour as metrics_of_colour
 from longtake.jobs.certify.check import Broken
+from longtake.jobs.certify.methods import METHOD_CHECKS
 from longtake.jobs.certify.metrics import METRIC_CHECKS, MetricSubject
 from longtake.jobs.cli import execute
 from longtake.jobs.new import TEMPLATES
@@ -65,7 +67,10 @@ def test_a_faulty_plugin_ends_with_1(capsys: pytest.CaptureFixture[str]) -> None
         (["new", "backbone", "pocket"], "name: 'pocket' is a shipped backbone; choose another name"),
         (["new", "method", "Mine"], "name: 'Mine' is not a name"),
         (["new", "sweep", "a", "--dir", "/no/such/folder"], "/no/such/folder/a.yaml: cannot be written: No such file"),
-        (["certify", "/no/such/file.py"], "no file /no/such/file.py"),
+        (["certify", "nofile.py"], "longtake: certify: nofile.py: no such file; write one with: longtake new"),
+        (["certify", "/"], "certify: /: is not a Python file; give the .py file of a plug-in"),
+        (["certify", str(TEMPLATES / "sweep.yaml")], "sweep.yaml: is not a Python file"),
+        (["certify", metrics_of_colour.__file__], "check it with: python -m pytest tests/evaluators/metrics\n"),
     ],
 )
 def test_mistakes_are_one_line(arguments: list[str], reason: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -75,11 +80,22 @@ def test_mistakes_are_one_line(arguments: list[str], reason: str, capsys: pytest
     assert error.count("\n") == 1
 
 
-def test_a_part_that_cannot_be_made_fails_every_check(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_part_that_cannot_be_made_fails_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     text = f"{IMPORTS}@methods.register('needy')\nclass Needy(Native):\n    def __init__(self, size):\n        pass\n"
     (tmp_path / "needy.py").write_text(text)
     assert execute(["certify", str(tmp_path / "needy.py")]) == 1
-    assert "TypeError: Needy.__init__() missing 1 required positional argument: 'size'" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert out.count("needy: TypeError: Needy.__init__() missing 1 required positional argument: 'size'") == 1
+    assert out.count("not run") == len(METHOD_CHECKS) - 1
+    assert out.endswith("failed checks: 1\n")
+
+
+def test_an_error_is_located_in_the_plugin(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Line 6 calls numpy, which raises in a file of its own."""
+    text = f"{IMPORTS}import numpy\n@methods.register('faulty')\nclass Faulty(Native):\n    "
+    (tmp_path / "faulty.py").write_text(f"{text}def build(self, info): return numpy.concatenate([1], axis='x')\n")
+    assert execute(["certify", str(tmp_path / "faulty.py")]) == 1
+    assert "faulty.py:6: TypeError" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
