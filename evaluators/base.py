@@ -198,7 +198,7 @@ class SuiteEntry:
 
     def open(self, where: str = "suites") -> Suite:
         """Build the suite. Raises ConfigError, starting with `where`, for an unknown name or setting."""
-        kind = suites.get(self.name)
+        kind = suite_kind(self.name)
         if self.params and not is_dataclass(kind):
             raise ConfigError(f"{where}.{self.label}: {self.name} has no settings; write only its name")
         suite = config.build(kind, self.params, f"{where}.{self.label}") if self.params else kind()
@@ -236,6 +236,17 @@ class SuiteEntry:
         return [name for name in names if name != self.label] if self.label in names else []
 
 
+def suite_kind(name: str) -> type[Suite]:
+    """The suite called `name`. Raises ConfigError, which shows the entry to write if it is a metric's name."""
+    try:
+        return suites.get(name)
+    except ConfigError as error:
+        if name not in metrics.names():
+            raise
+        form = f"{{{CHOSEN}: [{name}], as: LABEL}}"
+        raise ConfigError(f"unknown suite {name!r}: that is a metric; write {form}") from error
+
+
 def suite_entries(entries: list[Any]) -> list[SuiteEntry]:
     """Parse the list `suites` of a sweep file. Raises ConfigError for a bad entry or a duplicate label."""
     spelled = [with_chosen_metrics(f"suites[{i}]", entry) for i, entry in enumerate(entries)]
@@ -244,7 +255,11 @@ def suite_entries(entries: list[Any]) -> list[SuiteEntry]:
 
 def with_chosen_metrics(key: str, entry: Any) -> Any:
     """Convert `{metrics: [NAME, ...], as: LABEL}` to the form of other suites with settings."""
-    if not isinstance(entry, dict) or not isinstance(named := entry.get(CHOSEN), list):
+    named = entry.get(CHOSEN) if isinstance(entry, dict) else None
+    if isinstance(named, str):
+        form = f"{{{CHOSEN}: [{named}], as: {entry.get('as', 'LABEL')}}}"
+        raise ConfigError(f"{key}: {CHOSEN} needs a list: {form}")
+    if not isinstance(named, list):
         return entry
     if "as" not in entry:
         raise ConfigError(f"{key}: chosen metrics need a label; write {{{CHOSEN}: [NAME, ...], as: LABEL}}")

@@ -95,6 +95,8 @@ def test_other_settings_under_the_same_label_are_scored_again(tmp_path: Path) ->
             "{metrics: [chroma_noize], as: mine}",
             "suites.mine: unknown metric 'chroma_noize'; did you mean 'chroma_noise'",
         ),
+        ("scene_cuts", "'scene_cuts': that is a metric; write {metrics: [scene_cuts], as: LABEL}"),
+        ("{metrics: chroma_noise, as: mine}", "metrics needs a list: {metrics: [chroma_noise], as: mine}"),
         ("{metrics: [chroma_noise]}", "need a label; write {metrics: [NAME, ...], as: LABEL}"),
         ("{metrics: [], as: mine}", "suites.mine: has no metrics; give metrics=[NAME, ...]"),
         ("metrics", "suites.metrics: has no metrics; give metrics=[NAME, ...]"),
