@@ -3,8 +3,8 @@
 A method says what a block attends: a row of frames per take, each with its time index and the reason it is there.
 The reason is "sink", "retrieved", "window" or "block": traces count frames by these four words.
 
-The retrieved frame has time index 0, like the sink. This is LongLive-RAG's layout: a frame of the past comes before the
-whole window, and index 0 keeps all indices within the window's size, which the network knows from its training.
+The retrieved frame has time index 0, like the first sink frame. This is LongLive-RAG's layout: frames of the past share
+index 0, before the window's newest frames, so that no index is larger than the window (platform/methods/memory.py).
 """
 
 from dataclasses import dataclass
