@@ -98,7 +98,7 @@ def test_every_measure_of_one_video_counted_by_hand(store: SweepStore, tmp_path:
     Memory has 2 of 6 frames and .3 .3 .3 .6 of the attention: ratios .9 .9 .9 1.8.
     """
     only = take()
-    store.write_plan("", [only])
+    store.write_plan("name: s\n", [only])
     make(store, only, rag_trace(attention=True))
     found = {name: float(line["mean"]) for (_, name), line in shown(store, tmp_path).items()}
     assert found == pytest.approx(
@@ -124,7 +124,7 @@ def test_every_measure_of_one_video_counted_by_hand(store: SweepStore, tmp_path:
 def test_means_are_over_prompts_and_what_is_missing_is_left_out(store: SweepStore, tmp_path: Path) -> None:
     """Similarities .7125 and .5; two prompts drawn with replacement give both bounds. Attention was measured of one."""
     takes = [take(prompt=prompt) for prompt in PROMPTS]
-    store.write_plan("", takes)
+    store.write_plan("name: s\n", takes)
     make(store, takes[0], rag_trace(attention=True))
     make(store, takes[1], rag_trace(alike=0.5))
     found = shown(store, tmp_path)
@@ -136,7 +136,7 @@ def test_means_are_over_prompts_and_what_is_missing_is_left_out(store: SweepStor
 
 def test_seeds_of_a_prompt_are_one_prompt(store: SweepStore, tmp_path: Path) -> None:
     takes = [Take("tiny", RAG, 6, FRAMES, PROMPTS[0], seed, GIVEN) for seed in (0, 1)]
-    store.write_plan("", takes)
+    store.write_plan("name: s\n", takes)
     make(store, takes[0], rag_trace(alike=0.2))
     make(store, takes[1], rag_trace(alike=0.6))
     alike = shown(store, tmp_path)["rag", "similarity"]
@@ -147,7 +147,7 @@ def test_missing_is_a_reason_and_not_zero(store: SweepStore, tmp_path: Path, cap
     """A window alone; memory without similarity, a start or a camera; attention was never measured."""
     elsewhere = MethodSpec("random-memory", "random-memory", dict(RAG.params))
     takes = [take(NATIVE), take(elsewhere, "a cat", "self-forcing", start=0), take(RAG)]
-    store.write_plan("", takes)
+    store.write_plan("name: s\n", takes)
     make(store, takes[0], [row(first, []) for first in range(0, FRAMES, 3)])
     blind = [row(first, [(frame, None) for frame, _ in RETRIEVED.get(first, [])]) for first in range(0, FRAMES, 3)]
     make(store, takes[1], blind)
@@ -169,7 +169,7 @@ def test_missing_is_a_reason_and_not_zero(store: SweepStore, tmp_path: Path, cap
 def test_memory_that_never_had_anything_attended_no_frames(store: SweepStore, tmp_path: Path) -> None:
     """No frame is a number, 0; its age and likeness are not. What comes into view it did not show."""
     only = take(MethodSpec("rag", "rag-k0", {**RAG.params, "top_k": 0}))
-    store.write_plan("", [only])
+    store.write_plan("name: s\n", [only])
     make(store, only, [row(first, []) for first in range(0, FRAMES, 3)])
     found = shown(store, tmp_path)
     assert float(found["rag-k0", "memory_frames"]["mean"]) == float(found["rag-k0", "coverage"]["mean"]) == 0.0
@@ -219,7 +219,7 @@ def test_progress_is_told_when_it_takes_a_while(
     store: SweepStore, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     takes = [take(prompt=prompt) for prompt in PROMPTS]
-    store.write_plan("", takes)
+    store.write_plan("name: s\n", takes)
     for made in takes:
         make(store, made, rag_trace())
     assert execute(["traces", str(store.folder)]) == 0
@@ -235,7 +235,7 @@ def test_a_folder_without_a_made_sweep_is_one_line_and_2(
     assert execute(["traces", str(tmp_path / "none")]) == 2
     assert "is not the folder of a sweep" in one_line(capfd)
     assert not (tmp_path / "none").exists()
-    store.write_plan("", [take()])
+    store.write_plan("name: s\n", [take()])
     assert execute(["traces", str(store.folder)]) == 2
     assert "none of its 1 takes is done" in one_line(capfd)
 
@@ -257,7 +257,7 @@ def test_a_damaged_trace_is_one_line_and_5(
     damage: Any, told: str, store: SweepStore, capfd: pytest.CaptureFixture[str]
 ) -> None:
     only = take()
-    store.write_plan("", [only])
+    store.write_plan("name: s\n", [only])
     make(store, only, rag_trace())
     trace = store.video(only.id).with_name("trace.jsonl")
     trace.write_text("".join(f"{line}\n" for line in damage(trace.read_text().splitlines())))
@@ -270,7 +270,7 @@ def test_a_damaged_trace_is_one_line_and_5(
 
 def test_a_csv_that_cannot_be_written_is_one_line_and_5(store: SweepStore, capfd: pytest.CaptureFixture[str]) -> None:
     only = take()
-    store.write_plan("", [only])
+    store.write_plan("name: s\n", [only])
     make(store, only, rag_trace())
     assert execute(["traces", str(store.folder), "--out", str(store.folder / "plan.jsonl" / "x.csv")]) == 5
     assert "plan.jsonl" in one_line(capfd)
