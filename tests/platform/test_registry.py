@@ -27,9 +27,9 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def parts() -> Registry[type]:
-    import shelf  # type: ignore[import-not-found]
+    import tier  # type: ignore[import-not-found]
 
-    return shelf.parts  # type: ignore[no-any-return]
+    return tier.parts  # type: ignore[no-any-return]
 
 
 def test_modules_are_found_at_the_first_look(package: Path) -> None:
