@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import os
 import shutil
+import signal
 import tempfile
 from collections.abc import Callable, Iterator
 from functools import cache
@@ -15,6 +16,8 @@ import pytest
 from tests.needs import pytest_collection_modifyitems, pytest_runtest_call  # noqa: F401  hooks of pytest
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# A shell starts background commands with SIGINT ignored; tests of interrupts, and the processes they start, need it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 # No test reads or writes the weights that a user has; Ray's workers inherit the folder.
 WEIGHTS = tempfile.mkdtemp(prefix="longtake-weights-")
 os.environ["LONGTAKE_WEIGHTS"] = WEIGHTS

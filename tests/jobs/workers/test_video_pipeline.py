@@ -40,7 +40,7 @@ class Grey:
 
     def push(self, latents_FCHW: torch.Tensor) -> np.ndarray:
         if self.gate is not None:
-            self.gate.wait(PATIENCE)
+            assert self.gate.wait(PATIENCE)
         level = int(latents_FCHW.flatten()[0])
         self.seen.append(level)
         if level == self.refused:
