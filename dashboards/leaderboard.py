@@ -113,7 +113,7 @@ def ranks_of(
 
 
 def hash_of(ranked: SuiteRanks, length: LengthRanks) -> str:
-    facts = [length.prompt_set, ranked.protocol, ranked.settings, ranked.weights, ranked.precision]
+    facts = [length.prompt_set, ranked.protocol, ranked.settings, ranked.weights, ranked.made]
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:12]
 
 

@@ -1,7 +1,8 @@
 """Resources of a sampler: device, compiler, precision, capacity of the bank.
 
-Only fp8 is part of a take's identity. The other settings do not change pixels on one kind of machine. Different kinds
-(a CPU and a GPU, two GPUs) round differently, so the record of a take names its hardware and software.
+Only fp8 and the published decode are part of a take's identity. The other settings do not change pixels on one kind of
+machine. Different kinds (a CPU and a GPU, two GPUs) round differently, so the record of a take names its hardware and
+software.
 """
 
 import ctypes
@@ -18,12 +19,20 @@ if TYPE_CHECKING:
 
 GIB = 2**30
 PRECISIONS = ("bf16", "fp8")
+STREAM, PUBLISHED = "stream", "published"
+DECODES = (STREAM, PUBLISHED)
 
 
 def check_precision(name: str | None) -> None:
     """Raises ConfigError for an unknown precision."""
     if name not in (None, *PRECISIONS):
         raise ConfigError(f"workers.precision: {name!r} is not null, {' or '.join(PRECISIONS)}")
+
+
+def check_decode(name: str) -> None:
+    """Raises ConfigError for an unknown way of decoding."""
+    if name not in DECODES:
+        raise ConfigError(f"decode: {name!r} is not {' or '.join(DECODES)}")
 
 
 HOST_SHARE = 0.5
@@ -66,7 +75,7 @@ class BankCapacity:
 class Resources:
     """`device`: auto (a GPU if there is one), cpu, cuda or cuda:N; `decode_device`: None for the same device.
     `texts`: the folder of cached text embeddings. `attention_shares`: measure how much attention each frame gets.
-    `precision`: one of PRECISIONS; None for the backbone's own.
+    `precision`: one of PRECISIONS; None for the backbone's own. `decode`: one of DECODES.
     `samplers_per_machine`: the largest number of samplers that share one machine's memory."""
 
     device: str = "auto"
@@ -76,10 +85,12 @@ class Resources:
     texts: Path | None = None
     attention_shares: bool = False
     precision: str | None = None
+    decode: str = STREAM
     samplers_per_machine: int = 1
 
     def __post_init__(self) -> None:
         check_precision(self.precision)
+        check_decode(self.decode)
 
     def compute_device(self) -> "torch.device":
         """The device to compute on. Raises ConfigError for a GPU that does not exist."""

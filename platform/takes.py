@@ -12,6 +12,10 @@ from functools import cached_property
 from typing import Any
 
 FRAMES_PER_LATENT = 4
+PUBLISHED_CHUNK = 60
+"""Latent frames after which the published decode starts again."""
+PUBLISHED_DECODE = "published-1"
+"""Replaces the fingerprint `decode` of takes decoded so. Raise the number when their pixels would change."""
 
 
 def canonical_json(value: Any) -> str:
@@ -77,8 +81,10 @@ class Take:
 
     @property
     def num_frames(self) -> int:
-        """Video frames: the first latent frame gives one, each later one gives four."""
-        return 1 + FRAMES_PER_LATENT * (self.latent_frames - 1)
+        """Video frames: the first latent frame of a decode gives one, each later one gives four."""
+        published = ("decode", PUBLISHED_DECODE) in self.fingerprint
+        starts = -(-self.latent_frames // PUBLISHED_CHUNK) if published else 1
+        return starts + FRAMES_PER_LATENT * (self.latent_frames - starts)
 
     def to_json(self) -> dict[str, Any]:
         return {

@@ -69,8 +69,7 @@ def show(
 
 def title_of(sweep: str, suite: str, ranked: SuiteRanks, length: LengthRanks | None = None) -> str:
     """'demo: vbench-long (exact, long range, compat all, made in fp8), 30 s, 12 prompts', safe to print as markup."""
-    precision = [f"made in {ranked.precision}"] if ranked.precision else []
-    made = [ranked.protocol or "nothing scored", *settings_texts(ranked), *precision]
+    made = [ranked.protocol or "nothing scored", *settings_texts(ranked), *ranked.made]
     where = f", {length.seconds} s, {length.prompts} prompts" if length else ""
     return escape(f"{sweep}: {suite} ({', '.join(made)}){where}")
 

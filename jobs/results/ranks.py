@@ -9,8 +9,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from longtake.jobs.workers.scoring import current_scores
+from longtake.platform.resources import PUBLISHED
 from longtake.platform.store.ranks import Coverage, Cuts, CutTake, DriftRow, Ranks, SuiteRanks
-from longtake.platform.takes import Cell, Take
+from longtake.platform.takes import PUBLISHED_DECODE, Cell, Take
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -49,12 +50,17 @@ def rank_suite(frame: pd.DataFrame, entry: SuiteEntry, takes: list[Take]) -> Sui
 
     ranked = rank_cells(frame, entry.label, directions(entry))
     cuts = [events_of(frame, entry.label, name) for name in event_counts(entry)]
-    return replace(ranked, cuts=next(iter(cuts), None), precision=precision_of(takes))
+    return replace(ranked, cuts=next(iter(cuts), None), precision=precision_of(takes), decode=decode_of(takes))
 
 
 def precision_of(takes: list[Take]) -> str | None:
     """'fp8' if all takes of the sweep are in fp8; None for the backbones' own precision."""
     return dict(takes[0].fingerprint).get("precision") if takes else None
+
+
+def decode_of(takes: list[Take]) -> str | None:
+    """'published' if all takes of the sweep are decoded so; None for one stream."""
+    return PUBLISHED if takes and ("decode", PUBLISHED_DECODE) in takes[0].fingerprint else None
 
 
 def events_of(frame: pd.DataFrame, suite: str, metric: str) -> Cuts | None:

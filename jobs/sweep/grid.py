@@ -20,9 +20,9 @@ from longtake.jobs.sweep.spec import MethodEntry, SweepConfig
 from longtake.platform import config, plugins
 from longtake.platform.errors import ConfigError, LongtakeError, WeightsError
 from longtake.platform.plugins import NONE, Plugins
-from longtake.platform.resources import BankCapacity, Resources, gpu_count
+from longtake.platform.resources import PUBLISHED, STREAM, BankCapacity, Resources, gpu_count
 from longtake.platform.store.root import OutputRoot
-from longtake.platform.takes import MethodSpec, Take
+from longtake.platform.takes import PUBLISHED_DECODE, MethodSpec, Take
 from longtake.platform.tracking import model_registry
 from longtake.platform.tracking.client import OFF, default_uri, without_password
 
@@ -93,15 +93,17 @@ class Grid:
             texts,
             attention_shares=workers.attention_shares,
             precision=workers.precision,
+            decode=self.sweep.decode,
         )
 
-    def check_precision(self) -> None:
-        """Raises ConfigError, in the driver, for a precision that the samplers of this sweep cannot compute in."""
-        from longtake.platform.backbones.base import backbones, check_precision
+    def check_resources(self) -> None:
+        """Raises ConfigError, in the driver, for a precision or a decode that the samplers of this sweep cannot do."""
+        from longtake.platform.backbones.base import backbones, check_decode, check_precision
 
         precision = self.sweep.workers.precision
         for name in self.sweep.backbones:
             check_precision(backbones.get(name).spec, precision)
+            check_decode(backbones.get(name).spec, self.sweep.decode)
         if precision == "fp8" and not self.on_gpu:
             raise ConfigError(
                 "workers.precision: 'fp8' needs a GPU, but the samplers compute on the CPU (see workers.device, "
@@ -143,9 +145,9 @@ def expand(file: str | Path, overrides: Sequence[str] = (), need_weights: bool =
 
 
 def checked(grid: Grid) -> Grid:
-    """The grid, if its samplers support its precision; else raises ConfigError."""
+    """The grid, if its samplers support its precision and decode; else raises ConfigError."""
     try:
-        grid.check_precision()
+        grid.check_resources()
     except ConfigError as error:
         raise ConfigError(f"{grid.file}: {error}") from error
     if grid.sweep.workers.precision == "fp8":
@@ -192,7 +194,7 @@ def backbone_takes(
     check_seeds(backbone, sweep.seeds, file)
     if sweep.prefix_s and not backbone.spec.provides_prefix:
         raise ConfigError(f"{file}: prefix_s: backbone {name!r} has no real frames to start from; set prefix_s to 0")
-    backbone_fingerprint = fingerprint_of(backbone, notes, need_weights, sweep.workers.precision)
+    backbone_fingerprint = fingerprint_of(backbone, notes, need_weights, sweep.workers.precision, sweep.decode)
     start = rounded_frames("prefix_s", sweep.prefix_s, backbone.spec, notes) if sweep.prefix_s else 0
     lengths = [(seconds, rounded_frames("lengths_s", seconds, backbone.spec, notes)) for seconds in sweep.lengths_s]
     if start >= min(frames for _, frames in lengths):
@@ -210,9 +212,12 @@ def backbone_takes(
     return takes
 
 
-def fingerprint_of(backbone: Any, notes: list[str], need_weights: bool, precision: str | None) -> dict[str, str]:
+def fingerprint_of(
+    backbone: Any, notes: list[str], need_weights: bool, precision: str | None, decode: str = STREAM
+) -> dict[str, str]:
     """What a backbone's pixels depend on. Includes fp8, which changes them beyond rounding, but not bf16."""
     extra = plugins.fingerprint(backbone) | ({"precision": precision} if precision == "fp8" else {})
+    extra |= {"decode": PUBLISHED_DECODE} if decode == PUBLISHED else {}
     try:
         return backbone.fingerprint() | extra
     except WeightsError as error:

@@ -18,7 +18,7 @@ from longtake.platform.entries import read_entries, read_entry
 from longtake.platform.errors import ConfigError
 from longtake.platform.names import check_name
 from longtake.platform.registry import did_you_mean
-from longtake.platform.resources import BankCapacity, check_precision
+from longtake.platform.resources import STREAM, BankCapacity, check_decode, check_precision
 from longtake.platform.store.root import RESERVED
 from longtake.platform.weights.artefacts import weights_root
 from longtake.platform.weights.catalog import ARTEFACTS
@@ -109,7 +109,8 @@ class WorkersConfig:
 @dataclass(frozen=True)
 class SweepConfig:
     """One experiment: every backbone x method x length x prompt x seed is a take. The first `prefix_s` seconds of each
-    take are real frames of the world rather than generated; they are part of its length."""
+    take are real frames of the world rather than generated; they are part of its length. `decode`: `published` decodes
+    like the scripts of LongLive-RAG, with their seams."""
 
     name: str
     backbones: list[str]
@@ -120,6 +121,7 @@ class SweepConfig:
     suites: list[Any] = field(default_factory=lambda: ["classical"])
     plugins: list[str] = field(default_factory=list)
     prefix_s: float = field(default=0.0, metadata={"was": "start_s"})
+    decode: str = STREAM
     output: str = "runs"
     tracking: TrackingConfig = field(default_factory=TrackingConfig)
     workers: WorkersConfig = field(default_factory=WorkersConfig)
@@ -138,6 +140,7 @@ class SweepConfig:
                 f"prefix_s: {self.prefix_s:g} leaves nothing of {min(self.lengths_s)} s to generate; lower it"
             )
         check_output(self.output)
+        check_decode(self.decode)
         self.method_entries()
         self.suite_entries()
         check_prompts_key(self.prompts)

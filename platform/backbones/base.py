@@ -16,7 +16,7 @@ from longtake.platform.methods.base import FrameSize, Latent, MethodConfig, Wind
 from longtake.platform.models.schedule import FlowSchedule
 from longtake.platform.models.spec import DiTSpec
 from longtake.platform.registry import Registry
-from longtake.platform.resources import Resources
+from longtake.platform.resources import STREAM, Resources
 from longtake.platform.store.text_cache import TextSource
 from longtake.platform.takes import Take
 
@@ -36,7 +36,8 @@ class BackboneSpec:
 
     `gpus`: how many GPUs a sampler uses; `dtype`: the dtype of the network, on any device. For estimates only:
     `cpu_gflops` and `gpu_tflops` are the rates of one core or one GPU when sampling (`gpu_basis`: their source), and
-    `postprocess_seconds` is the CPU time for decoding, encoding and scoring one second of video.
+    `postprocess_seconds` is the CPU time for decoding, encoding and scoring one second of video. `decodes`: the ways in
+    which its latents can be decoded, one or more of resources.DECODES.
     """
 
     name: str
@@ -56,6 +57,7 @@ class BackboneSpec:
     gpu_basis: str = "assumed"
     postprocess_seconds: float = 0.2
     video_bytes_per_second: int = 20_000
+    decodes: tuple[str, ...] = (STREAM,)
 
     @property
     def frames_per_block(self) -> int:
@@ -169,6 +171,12 @@ def check_precision(spec: BackboneSpec, precision: str | None) -> None:
         from longtake.platform.models import fp8
 
         fp8.check_sizes(spec.network)
+
+
+def check_decode(spec: BackboneSpec, decode: str) -> None:
+    """Raises ConfigError for a decode that the backbone does not have."""
+    if decode not in spec.decodes:
+        raise ConfigError(f"decode: backbone {spec.name} has no {decode!r} decode; set {' or '.join(spec.decodes)}")
 
 
 def prepare_network(network: CausalDiT, resources: Resources) -> CausalDiT:

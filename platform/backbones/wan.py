@@ -22,7 +22,7 @@ from longtake.platform.errors import ConfigError, WeightsError
 from longtake.platform.methods.base import Window
 from longtake.platform.models.schedule import FlowSchedule
 from longtake.platform.models.spec import DiTSpec
-from longtake.platform.resources import Resources
+from longtake.platform.resources import DECODES, PUBLISHED, Resources
 from longtake.platform.store.text_cache import TextCache, TextSource
 from longtake.platform.weights.artefacts import (
     ABSENT,
@@ -69,6 +69,7 @@ def wan_spec(name: str, window: Window) -> BackboneSpec:
         gpu_tflops=H100_TFLOPS,
         gpu_basis="published for LongLive on an H100",
         video_bytes_per_second=VIDEO_BYTES_PER_SECOND,
+        decodes=DECODES,
     )
 
 
@@ -87,6 +88,7 @@ class Wan(Backbone):
         load_into(network, artefact_file(self.generator, "generator.safetensors"), dtype, device, lora or None)
         self.network = prepare_network(network, resources)
         self.vae = load_vae(artefact_folder("wan-vae"), resources.decoding_device(), dtype)
+        self.decode = resources.decode
         self.texts = TextCache(resources.texts) if resources.texts else None
         self.text_sha256 = recorded_sha256("wan-text")
 
@@ -130,9 +132,10 @@ class Wan(Backbone):
         return Condition(self.texts.get(self.text_sha256, prompt).unsqueeze(0))
 
     def decoder(self, prompt: str, latent_frames: int) -> Decoder:
+        from longtake.platform.models.vae.published import PublishedDecoder
         from longtake.platform.models.vae.wan import WanDecoder
 
-        return WanDecoder(self.vae)
+        return PublishedDecoder(self.vae) if self.decode == PUBLISHED else WanDecoder(self.vae)
 
 
 @backbones.register("self-forcing")

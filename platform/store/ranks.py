@@ -79,7 +79,8 @@ class Cuts:
 
 @dataclass(frozen=True)
 class SuiteRanks:
-    """The ranks of a suite with one protocol, settings and weights. `precision` is written only if takes have one."""
+    """The ranks of a suite with one protocol, settings and weights. `precision` and `decode` are written only if takes
+    have one of their own."""
 
     suite: str = ""
     protocol: str | None = None
@@ -91,6 +92,13 @@ class SuiteRanks:
     lengths: list[LengthRanks] = field(default_factory=list)
     cuts: Cuts | None = None
     precision: str | None = field(default=None, metadata=OMIT_NONE)
+    decode: str | None = field(default=None, metadata=OMIT_NONE)
+
+    @property
+    def made(self) -> list[str]:
+        """How the takes were made, where that is not as usual: 'made in fp8', 'published decode'."""
+        precision = [f"made in {self.precision}"] if self.precision else []
+        return precision + ([f"{self.decode} decode"] if self.decode else [])
 
 
 @dataclass(frozen=True)

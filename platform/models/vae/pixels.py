@@ -21,6 +21,15 @@ def to_pixels(frames_FCHW: Tensor) -> Tensor:
 
 
 @torch.inference_mode()
+def to_truncated_pixels(frames_FCHW: Tensor) -> Tensor:
+    """Frames [m, 3, H, W] -> uint8 [m, H, W, 3] as the published scripts write them: x clamped to [-1, 1], then
+    (x / 2 + 1/2) * 255 in float32 without its fraction."""
+    levels = frames_FCHW.permute(0, 2, 3, 1).float().clamp(-1, 1)
+    levels = levels.mul_(0.5).add_(0.5).clamp_(0, 1).mul_(255)
+    return levels.to(torch.uint8, memory_format=torch.contiguous_format)
+
+
+@torch.inference_mode()
 def all_finite(frames_FCHW: Tensor) -> Tensor:
     """Whether no value is NaN or infinite: bool [] on the same device, not waited for. Reads the frames once."""
     return torch.stack(frames_FCHW.aminmax()).isfinite().all()

@@ -10,6 +10,7 @@ Shapes: n latent frames [n, 16, h, w] -> m frames [m, 8 h, 8 w, 3]; a take's fir
 """
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +56,8 @@ WAN_21: dict[str, Any] = {
 class WanDecoder:
     """A streaming Decoder of one take, on the device and in the dtype of its VAE; latents may be on any device."""
 
+    to_pixels = staticmethod(to_pixels)
+
     def __init__(self, vae: Any, layout: Layout | None = None):
         weight = vae.post_quant_conv.weight
         self.device, self.dtype = weight.device, weight.dtype
@@ -62,7 +65,8 @@ class WanDecoder:
             torch.tensor(values, device=self.device).view(1, -1, 1, 1)
             for values in (vae.config.latents_mean, vae.config.latents_std)
         )
-        self.network = StreamingDecoder(vae, layout or default_layout(self.device))
+        self.new_network = partial(StreamingDecoder, vae, layout or default_layout(self.device))
+        self.network = self.new_network()
 
     def push(self, latents_FCHW: Tensor) -> np.ndarray:
         """Normalised latents [n, 16, h, w] -> uint8 [m, 8 h, 8 w, 3], (x + 1) * 127.5 rounded half to even.
@@ -70,7 +74,7 @@ class WanDecoder:
         Mutates the take's history. On a GPU it runs on the caller's stream and returns when the frames are on the host.
         Raises LongtakeError when the VAE returns NaN or infinity.
         """
-        parts = [(to_pixels(frames), all_finite(frames)) for frames in self.frames(latents_FCHW)]
+        parts = [(self.to_pixels(frames), all_finite(frames)) for frames in self.frames(latents_FCHW)]
         if not parts:
             return np.empty((0, 8 * latents_FCHW.shape[2], 8 * latents_FCHW.shape[3], 3), np.uint8)
         pixels, finite = zip(*parts, strict=True)

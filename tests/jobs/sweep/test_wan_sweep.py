@@ -90,6 +90,19 @@ def test_prompts_are_encoded_once_for_all_backbones(swept: Path, capfd: pytest.C
     assert "encoding" not in capfd.readouterr().out, "what is made needs no text"
 
 
+@pytest.mark.usefixtures("wan_weights")
+def test_a_sweep_may_decode_as_the_published_scripts_do(tmp_path: Path) -> None:
+    """66 latent frames in chunks of 60 and 6: 237 + 21 frames."""
+    one = "prompts={file: moviegen-prompts/moviegenbench_128_refined.txt, limit: 1}"
+    shape = ["backbones=[mini-longlive]", "methods=[{native: {window: 7, sink: 1}}]", "lengths_s=[16]", one]
+    assert execute(words(tmp_path, *shape, "decode=published")) == 0
+    (take, result), *_ = results(tmp_path).values()
+    assert (take.latent_frames, result.num_frames) == (66, 258)  # type: ignore[attr-defined]
+    ranks = SweepStore(tmp_path, "longlive-rag").ranks()
+    assert ranks is not None
+    assert ranks.suites["classical"].decode == "published"
+
+
 def test_backbones_methods_and_prompts_all_change_the_video(swept: Path) -> None:
     digests = {result.video_sha256 for _, result in results(swept).values()}  # type: ignore[attr-defined]
     assert len(digests) == 18
