@@ -25,6 +25,11 @@ atexit.register(shutil.rmtree, WEIGHTS, ignore_errors=True)
 TINY = Path(__file__).parent / "jobs"
 
 
+def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
+    """Bytes by their number: archives carry the time of their making, and every process must collect the same ids."""
+    return f"{len(val)}-bytes" if isinstance(val, bytes) else None
+
+
 @pytest.fixture(scope="session")
 def ray_local() -> Iterator[None]:
     """A Ray of 2 CPUs whose workers know the tests' backbones; code that connects to `local` gets this one."""
