@@ -57,6 +57,7 @@ class RandomWan(Wan):
     def __init__(self, resources: Resources) -> None:
         vae = random_vae(vae_config(self.spec))
         self.vae = nn.Module.to(vae, resources.decoding_device(), torch_dtype(self.spec.dtype))  # diffusers' own warns
+        self.decode = resources.decode
 
     @classmethod
     def artefacts(cls) -> dict[str, str]:
