@@ -16,8 +16,8 @@ from longtake.jobs.bench.sampler import check, title
 from longtake.jobs.bench.stand_in import stand_in, text_seconds, text_spec, vae_config
 from longtake.jobs.bench.tables import as_csv, method_table, stage_table, video_lines, video_table
 from longtake.jobs.bench.whole_video import WholeVideo, whole_video
-from longtake.jobs.cli import bench_sampler
-from longtake.jobs.options import from_words
+from longtake.jobs.commands.bench import sampler as bench_sampler
+from longtake.jobs.commands.options import from_words
 from longtake.platform.backbones.base import backbones
 from longtake.platform.errors import ConfigError
 from longtake.platform.generation.sampler import Sampler

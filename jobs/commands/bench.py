@@ -1,0 +1,47 @@
+"""`longtake bench`: speed and memory of generation and training."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from longtake.jobs.bench.options import BenchOptions
+from longtake.jobs.commands.arguments import Overrides
+from longtake.jobs.commands.options import options_of
+
+
+def engine(
+    frames: Annotated[int, typer.Option(min=60, help="Latent frames per run (960 frames are 240 s).")] = 240,
+    out: Annotated[Path | None, typer.Option(help="Write the measurement of every block to this CSV file.")] = None,
+) -> int:
+    """Measure CPU time per block, relative to the matrix multiplication rate of this machine."""
+    from longtake.jobs.bench.engine import engine as measure
+
+    return measure(frames, out)
+
+
+@options_of(BenchOptions)
+def sampler(
+    options: BenchOptions,
+    *,
+    end_to_end: Annotated[bool, typer.Option(help="Also generate whole videos, as `longtake run` does.")] = True,
+    out: Annotated[Path | None, typer.Option(help="Write the measurement of every block to this CSV file.")] = None,
+) -> int:
+    """Measure the speed and memory of a backbone with random weights. Downloads nothing."""
+    from longtake.jobs.bench.sampler import sampler as measure
+
+    return measure(options, end_to_end, out)
+
+
+def embedder(
+    config: Annotated[Path, typer.Argument(metavar="CONFIG", help="A config of `longtake train embedder`.")],
+    overrides: Overrides = None,
+    workers: Annotated[int, typer.Option(min=1, help="Number of workers to compare with one.")] = 2,
+    out: Annotated[Path | None, typer.Option(help="Write the measurement of every step to this CSV file.")] = None,
+) -> int:
+    """Measure training steps: DeepSpeed against plain PyTorch, and several workers against one."""
+    from longtake.jobs.bench.embedder import bench as measure
+
+    return measure(config, overrides or [], workers, out)
