@@ -9,6 +9,8 @@ from __future__ import annotations
 import signal
 import sys
 from collections.abc import Callable
+from importlib.metadata import version
+from typing import Annotated
 
 import typer
 
@@ -29,6 +31,7 @@ COMMANDS: dict[str, Command] = {
     "dashboard": results.dashboard,
     "traces": results.traces,
     "compare": results.compare,
+    "list": checks.list_names,
     "doctor": checks.doctor,
     "new": files.new,
     "certify": checks.certify,
@@ -56,6 +59,7 @@ NOTHING_KEPT = (
     "dashboard",
     "doctor",
     "leaderboard",
+    "list",
     "plan",
     "schema",
     "traces",
@@ -68,16 +72,31 @@ EXTRAS["deepspeed"] = "train"
 CLICK_INTERRUPTED = 130  # click's exit code for a KeyboardInterrupt
 
 
+def print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"longtake {version('longtake')}")
+        raise typer.Exit
+
+
+def options(
+    _: Annotated[
+        bool, typer.Option("--version", help="Show the version and exit.", is_eager=True, callback=print_version)
+    ] = False,
+) -> None:
+    """The options of `longtake` itself."""
+
+
 def build() -> typer.Typer:
     """The command with all subcommands. Their jobs are imported when they run."""
     root = typer.Typer(
         name="longtake",
         help=HELP,
         no_args_is_help=True,
-        add_completion=False,
         rich_markup_mode=None,
         pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
     )
+    root.callback()(options)
     for name, command in COMMANDS.items():
         root.command(name)(command)
     for name, (text, commands) in GROUPS.items():

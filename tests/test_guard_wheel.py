@@ -23,6 +23,15 @@ for path in sorted((folder / "longtake").rglob("*.py")):
     assert module.__file__ == str(path), (module.__file__, path)
 """
 
+# The last line of `longtake plan demo` with the unpacked wheel alone.
+PLAN_DEMO = (
+    IMPORT_ALL.partition("for path in sorted")[0]
+    + """
+from longtake.jobs.cli import execute
+assert execute(["plan", "demo"]) == 0
+"""
+)
+
 
 def shipped_files() -> set[str]:
     """Files of the five folders that are part of the project, not leftovers of a run."""
@@ -61,3 +70,10 @@ def test_every_module_imports_from_the_wheel_alone(wheel: Path, tmp_path: Path) 
     command = [sys.executable, "-c", IMPORT_ALL, str(wheel)]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
+
+
+def test_a_shipped_sweep_is_found_by_name_in_the_wheel(wheel: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-c", PLAN_DEMO, str(wheel)]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert "to do: 48 takes" in done.stdout

@@ -62,7 +62,7 @@ class _Consistency(Metric):
 
 @metrics.register("subject_consistency")
 class SubjectConsistency(_Consistency):
-    """On the central quarter of the picture."""
+    """Consistency of the central quarter of the picture, within and between clips."""
 
     name = "subject_consistency"
     deviations = _Consistency.deviations.format("DINO (in clip) and DINOv2 (clip to clip), on the central quarter")
@@ -73,7 +73,7 @@ class SubjectConsistency(_Consistency):
 
 @metrics.register("background_consistency")
 class BackgroundConsistency(_Consistency):
-    """On the picture without its central quarter."""
+    """Consistency of the picture without its central quarter, within and between clips."""
 
     name = "background_consistency"
     deviations = _Consistency.deviations.format(

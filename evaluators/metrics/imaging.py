@@ -61,7 +61,7 @@ class _Run(MetricRun):
 
 @metrics.register("imaging_quality")
 class ImagingQuality(Metric):
-    """Geometric mean of sharpness, cleanness and exposure (formula above), mean over frames."""
+    """Geometric mean of sharpness, cleanness and exposure, mean over frames (formula above)."""
 
     name = "imaging_quality"
     unit = "0..1"

@@ -48,7 +48,7 @@ class Revisit(Metric):
 
 @metrics.register("revisit_psnr")
 class RevisitPsnr(Revisit):
-    """10 log10(255^2 / MSE) over revisited columns."""
+    """Likeness of places to their first view when the camera returns: 10 log10(255^2 / MSE) over revisited columns."""
 
     name = "revisit_psnr"
     unit = "dB"
@@ -88,12 +88,16 @@ class RevisitHitFloor(RevisitHit):
 
 @metrics.register("revisit_psnr_true")
 class RevisitPsnrTrue(RevisitPsnr):
+    """`revisit_psnr` against the real frames of the prefix instead of the first view."""
+
     name = "revisit_psnr_true"
     ground_truth = True
 
 
 @metrics.register("revisit_hit_true")
 class RevisitHitTrue(RevisitHit):
+    """`revisit_hit` against the real frames of the prefix instead of the first view."""
+
     name = "revisit_hit_true"
     ground_truth = True
 

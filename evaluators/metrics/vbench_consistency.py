@@ -150,7 +150,7 @@ class _Consistency(VBenchMetric):
 
 @metrics.register("vbench/subject_consistency")
 class SubjectConsistency(_Consistency):
-    """DINO ViT-B/16 within a clip, DINOv2 ViT-B/14 between clips."""
+    """Similarity of frames: DINO ViT-B/16 within a clip, DINOv2 ViT-B/14 between clips."""
 
     name = "subject_consistency"
 
@@ -162,7 +162,7 @@ class SubjectConsistency(_Consistency):
 
 @metrics.register("vbench/background_consistency")
 class BackgroundConsistency(_Consistency):
-    """CLIP ViT-B/32 within a clip, DreamSim between clips."""
+    """Similarity of frames: CLIP ViT-B/32 within a clip, DreamSim between clips."""
 
     name = "background_consistency"
 

@@ -7,8 +7,9 @@ from typing import Annotated
 
 import typer
 
+from longtake.jobs import shipped
 from longtake.jobs.bench.options import BenchOptions
-from longtake.jobs.commands.arguments import Overrides
+from longtake.jobs.commands.arguments import Overrides, TrainingFile
 from longtake.jobs.commands.options import options_of
 
 
@@ -36,7 +37,7 @@ def sampler(
 
 
 def embedder(
-    config: Annotated[Path, typer.Argument(metavar="CONFIG", help="A config of `longtake train embedder`.")],
+    config: TrainingFile,
     overrides: Overrides = None,
     workers: Annotated[int, typer.Option(min=1, help="Number of workers to compare with one.")] = 2,
     out: Annotated[Path | None, typer.Option(help="Write the measurement of every step to this CSV file.")] = None,
@@ -44,4 +45,4 @@ def embedder(
     """Measure training steps: DeepSpeed against plain PyTorch, and several workers against one."""
     from longtake.jobs.bench.embedder import bench as measure
 
-    return measure(config, overrides or [], workers, out)
+    return measure(shipped.find(shipped.TRAININGS, config), overrides or [], workers, out)

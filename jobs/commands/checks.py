@@ -1,4 +1,4 @@
-"""Commands that check an installation: `longtake doctor`, `certify` and `verify`."""
+"""Commands that look at an installation: `longtake list`, `doctor`, `certify` and `verify`."""
 
 from __future__ import annotations
 
@@ -7,13 +7,25 @@ from typing import Annotated
 
 import typer
 
+LISTED = ("backbones", "methods", "suites", "metrics", "sweeps")
+
+
+def list_names(
+    kind: Annotated[str, typer.Argument(metavar="|".join(LISTED), autocompletion=lambda: LISTED)],
+) -> int:
+    """List what exists by name, one line each: what it is, and whether it can run on this machine."""
+    from longtake.jobs.console import console_for
+    from longtake.jobs.inventory.listing import show
+
+    return show(kind, console_for())
+
 
 def doctor(
     output: Annotated[str, typer.Option(help="Output folder to check.")] = "runs",
 ) -> int:
     """Check what can run on this machine and how to install the rest. Exits with 1 if no backbone can run."""
     from longtake.jobs.console import console_for
-    from longtake.jobs.doctor import doctor as examine
+    from longtake.jobs.inventory.doctor import doctor as examine
 
     return examine(output, console_for())
 

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from longtake.jobs.commands.arguments import Overrides, SweepFile
+from longtake.jobs import shipped
+from longtake.jobs.commands.arguments import CorpusFile, Overrides, SweepFile
 
 
 def run(sweep: SweepFile, overrides: Overrides = None) -> int:
-    """Plan, generate, score, rank and publish a sweep. Run it again to resume."""
+    """Plan, generate, score, rank and publish a sweep. Run it again to resume.
+
+    Keys of a sweep file: name, backbones, methods, lengths_s, prompts, seeds, suites, plugins, prefix_s, decode,
+    output, tracking, workers. `longtake schema sweep` prints all keys with their types; docs/sweeps.md explains them.
+    """
     from longtake.jobs.sweep.run import run as run_sweep
 
-    return run_sweep(sweep, overrides or [])
+    return run_sweep(shipped.find(shipped.SWEEPS, sweep), overrides or [])
 
 
 def plan(sweep: SweepFile, overrides: Overrides = None) -> int:
@@ -23,16 +27,18 @@ def plan(sweep: SweepFile, overrides: Overrides = None) -> int:
     from longtake.jobs.sweep import plan as plans
     from longtake.jobs.sweep.grid import expand
 
-    plans.show(expand(sweep, overrides or [], need_weights=False), console_for())
+    grid = expand(shipped.find(shipped.SWEEPS, sweep), overrides or [], need_weights=False)
+    plans.show(grid, console_for())
     return 0
 
 
 def corpus(
-    spec: Annotated[Path, typer.Argument(metavar="SPEC.yaml", help="The corpus file.")],
+    spec: CorpusFile,
     overrides: Overrides = None,
     verify: Annotated[bool, typer.Option("--verify", help="Only check the hash of every shard.")] = False,
 ) -> int:
     """Generate or import a corpus of latents, one entry per prompt. Run it again to resume."""
     from longtake.jobs.corpus import make as job
 
-    return job.verify(spec, overrides or []) if verify else job.make(spec, overrides or [])
+    file = shipped.find(shipped.CORPORA, spec)
+    return job.verify(file, overrides or []) if verify else job.make(file, overrides or [])

@@ -21,8 +21,9 @@ from longtake.jobs.embedder import report as embedder_report
 from longtake.jobs.embedder.candidates import Candidate, gather
 from longtake.jobs.embedder.options import EmbedderEvalOptions
 from longtake.jobs.results.publisher import ui_command_of
+from longtake.jobs.shipped import CORPORA, SWEEPS
 from longtake.jobs.sweep.grid import check_prompts, check_seeds, find_backbone, rounded_frames
-from longtake.jobs.sweep.spec import PACKAGED_CORPORA, PACKAGED_SWEEPS, check_output, checked_prompts
+from longtake.jobs.sweep.spec import check_output, checked_prompts
 from longtake.platform.errors import ConfigError
 from longtake.platform.store import durable
 from longtake.platform.store.root import OutputRoot
@@ -75,7 +76,7 @@ def read_prompts(options: EmbedderEvalOptions, backbone: Any) -> list[str]:
             f"--backbone {options.backbone}: has no known camera path, which the measures need; use pocket"
         )
     check_seeds(backbone, [options.seed], WHERE)
-    places = [folder / options.prompts for folder in (Path(), PACKAGED_SWEEPS, PACKAGED_CORPORA)]
+    places = [folder / options.prompts for folder in (Path(), SWEEPS, CORPORA)]
     path = next((place for place in places if place.is_file()), None)
     if path is None:
         raise ConfigError(f"--prompts {options.prompts}: no such file; give a file with one prompt per line")

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from longtake.evaluators.base import SuiteEntry, suite_entries
+from longtake.jobs.shipped import CORPORA, SWEEPS
 from longtake.platform import config
 from longtake.platform.entries import read_entries, read_entry
 from longtake.platform.errors import ConfigError
@@ -26,8 +27,6 @@ from longtake.platform.weights.catalog import ARTEFACTS
 DEVICE = re.compile(r"auto|cpu|cuda(:\d{1,2})?")
 MAX_SECONDS = 3600
 MAX_PROMPT_CHARS = 10_000
-PACKAGED_SWEEPS = Path(__file__).parents[1] / "sweeps"
-PACKAGED_CORPORA = Path(__file__).parents[1] / "corpora"
 
 
 @dataclass(frozen=True)
@@ -224,7 +223,7 @@ def read_prompts(sweep: SweepConfig, sweep_file: Path) -> list[str]:
 
 
 def find_prompt_file(name: str, sweep_file: Path) -> Path:
-    places = [folder / name for folder in (sweep_file.parent, PACKAGED_SWEEPS, PACKAGED_CORPORA, weights_root())]
+    places = [folder / name for folder in (sweep_file.parent, SWEEPS, CORPORA, weights_root())]
     for place in places:
         if place.is_file():
             return place

@@ -48,7 +48,7 @@ def pocket_spec(name: str) -> BackboneSpec:
 
 @backbones.register("pocket")
 class Pocket(Backbone):
-    """Trained only with the sliding window."""
+    """A small model of the pocket world, trained with its sliding window alone. Ships with the package."""
 
     spec: ClassVar[BackboneSpec] = pocket_spec("pocket")
 
@@ -101,6 +101,6 @@ class Pocket(Backbone):
 
 @backbones.register("pocket-mem")
 class PocketMem(Pocket):
-    """Trained with relevant and irrelevant frames of the past, and without any."""
+    """The same model, also trained with frames of the past, some relevant and some not. Ships with the package."""
 
     spec: ClassVar[BackboneSpec] = pocket_spec("pocket-mem")

@@ -28,7 +28,7 @@ class SlidingWindow(Method):
 @methods.register("native")
 @dataclass(frozen=True)
 class Native(MethodConfig):
-    """Sliding window at absolute positions. `window` and `sink` default to the backbone's."""
+    """The sliding window alone, at absolute positions. `window` and `sink` default to the backbone's."""
 
     window: int | None = None
     sink: int | None = None
@@ -40,7 +40,7 @@ class Native(MethodConfig):
 @methods.register("native-relative")
 @dataclass(frozen=True)
 class NativeRelative(Native):
-    """The same frames as `native`, at positions relative to the window."""
+    """The sliding window alone: the frames of `native`, at positions relative to the window."""
 
     def build(self, info: RolloutInfo) -> Method:
         return SlidingWindow(info, relative=True)

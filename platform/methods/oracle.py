@@ -40,7 +40,7 @@ class OracleMethod(MemoryMethod):
 @methods.register("oracle-memory")
 @dataclass(frozen=True)
 class Oracle(MemoryConfig):
-    """Memory by the true camera: an upper bound, not a method that could be used elsewhere."""
+    """Past frames that show the same place, by the true camera of the pocket world: an upper bound."""
 
     needs_camera: ClassVar[bool] = True
 

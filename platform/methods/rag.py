@@ -26,7 +26,9 @@ class RetrievalMemory(MemoryMethod):
 @methods.register("rag")
 @dataclass(frozen=True)
 class Rag(MemoryConfig):
-    """`descriptor` is `avg-pool`, or a trained latent autoencoder: the name of a shipped or pulled one, or the folder
+    """Past frames that are most similar to the newest one (LongLive-RAG, 2026).
+
+    `descriptor` is `avg-pool`, or a trained latent autoencoder: the name of a shipped or pulled one, or the folder
     or file of one (safetensors + its json)."""
 
     descriptor: str = AVG_POOL

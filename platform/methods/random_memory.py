@@ -20,7 +20,7 @@ class RandomMemoryMethod(MemoryMethod):
 @methods.register("random-memory")
 @dataclass(frozen=True)
 class RandomMemory(MemoryConfig):
-    """Memory frames without any retrieval."""
+    """Past frames drawn at random: the control for retrieval, with the same budget."""
 
     def build(self, info: RolloutInfo) -> Method:
         return RandomMemoryMethod(info, self)

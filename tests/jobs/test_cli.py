@@ -5,12 +5,15 @@ import os
 import re
 import subprocess
 import sys
+from dataclasses import fields
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from longtake.jobs.cli import execute
+from longtake.jobs.sweep.spec import SweepConfig
 from longtake.platform.errors import ConfigError
 from longtake.platform.free_memory import free_bytes
 from longtake.platform.store.sweep import SweepStore
@@ -35,6 +38,44 @@ def test_help_lists_the_commands(capfd: pytest.CaptureFixture[str]) -> None:
 def test_no_arguments_show_the_help(capfd: pytest.CaptureFixture[str]) -> None:
     assert execute([]) == 2
     assert "leaderboard" in capfd.readouterr().out
+
+
+@pytest.mark.parametrize("words", [["-h"], ["run", "-h"], ["weights", "-h"], ["weights", "list", "-h"]])
+def test_h_is_help(words: list[str], capfd: pytest.CaptureFixture[str]) -> None:
+    assert execute(words) == 0
+    assert capfd.readouterr().out.startswith("Usage: ")
+
+
+def test_the_version_is_that_of_the_package(capfd: pytest.CaptureFixture[str]) -> None:
+    assert execute(["--version"]) == 0
+    assert capfd.readouterr().out == f"longtake {version('longtake')}\n"
+
+
+def test_the_help_of_run_names_every_key_and_where_they_are_explained(capfd: pytest.CaptureFixture[str]) -> None:
+    assert execute(["run", "--help"]) == 0
+    text = " ".join(capfd.readouterr().out.split())
+    (keys,) = re.findall(r"Keys of a sweep file: ([^.]+)\.", text)
+    assert keys.split(", ") == [field.name for field in fields(SweepConfig)]
+    assert "longtake schema sweep" in text
+
+
+@pytest.mark.parametrize(
+    ("typed", "expected"),
+    [
+        ("leader", "leaderboard"),
+        ("plan de", "demo"),
+        ("train pocket pocket-m", "pocket-mem"),
+        ("list back", "backbones"),
+    ],
+)
+def test_a_shell_completes_commands_and_names(typed: str, expected: str, tmp_path: Path) -> None:
+    """As the script of --install-completion asks: the words so far, and the position of the one to complete."""
+    words = f"longtake {typed}"
+    asked = {"_LONGTAKE_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": str(words.count(" "))}
+    code = "import sys; sys.argv = ['longtake']; from longtake.jobs.cli import main; main()"
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env=os.environ | asked, cwd=tmp_path)
+    assert expected in done.stdout.splitlines()
 
 
 def test_help_imports_nothing_heavy() -> None:

@@ -15,7 +15,7 @@ from longtake.evaluators.base import SuiteEntry
 from longtake.evaluators.results.table import table
 from longtake.jobs.cli import execute
 from longtake.jobs.results import ranks as rank
-from longtake.jobs.sweep.spec import PACKAGED_SWEEPS
+from longtake.jobs.shipped import SWEEPS
 from longtake.platform.store import durable
 from longtake.platform.store.ranks import Coverage, RankedRun
 from longtake.platform.store.records import TakeResult, VideoScores
@@ -40,7 +40,7 @@ def demo(root: Path) -> SweepStore:
     code = execute(
         [
             "run",
-            str(PACKAGED_SWEEPS / "demo.yaml"),
+            str(SWEEPS / "demo.yaml"),
             "backbones=[pocket-mem]",
             "methods=[native, {rag: {top_k: 6, recency_guard: 5, descriptor: avg-pool}}]",
             "lengths_s=[30]",

@@ -15,14 +15,14 @@ import torch
 
 from longtake.jobs.cli import execute
 from longtake.jobs.corpus import spec as corpus_spec
-from longtake.jobs.sweep.spec import PACKAGED_CORPORA, PACKAGED_SWEEPS
+from longtake.jobs.shipped import CORPORA, SWEEPS
 from longtake.platform.corpus.reader import Corpus, read_shard, record_file, shard_file
 from longtake.platform.pocket.prompts import parse
 from longtake.platform.pocket.world import MATERIALS, SKIES
 from tests.jobs import tiny
 from tests.jobs.launch import Longtake
 
-SHIPPED = sorted(PACKAGED_CORPORA.glob("*.yaml"))
+SHIPPED = sorted(CORPORA.glob("*.yaml"))
 WORDS = [f"{sky}, {thing}" for sky in ("dusk", "noon") for thing in ("stone", "glass")]
 PROMPTS = [f"{words}; pan right 3 s, left {step} s, repeat" for words in WORDS for step in (3, 6, 9)]
 SPEC = f"""
@@ -73,8 +73,8 @@ def test_every_shipped_spec_loads(path: Path) -> None:
 
 
 def test_the_pool_is_of_every_pair_and_none_of_the_sweeps() -> None:
-    lines = (PACKAGED_CORPORA / "prompts" / "pocket-pool.txt").read_text().splitlines()
-    pool, sweep = lines[1:], (PACKAGED_SWEEPS / "prompts" / "pocket.txt").read_text().splitlines()
+    lines = (CORPORA / "prompts" / "pocket-pool.txt").read_text().splitlines()
+    pool, sweep = lines[1:], (SWEEPS / "prompts" / "pocket.txt").read_text().splitlines()
     assert lines[0].startswith("#")
     assert len(set(pool)) == 512
     assert not set(pool) & set(sweep)

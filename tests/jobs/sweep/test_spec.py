@@ -6,13 +6,14 @@ from typing import ClassVar
 
 import pytest
 
+from longtake.jobs.shipped import SWEEPS
 from longtake.jobs.sweep import spec as sweeps
 from longtake.jobs.sweep.grid import expand, rounded_frames
 from longtake.platform.errors import ConfigError
 from longtake.platform.tracking.client import without_password
 from tests.jobs import tiny
 
-SHIPPED = sorted(sweeps.PACKAGED_SWEEPS.glob("*.yaml"))
+SHIPPED = sorted(SWEEPS.glob("*.yaml"))
 
 
 def test_the_earlier_name_of_a_key_is_read(tmp_path: Path) -> None:

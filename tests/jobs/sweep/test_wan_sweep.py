@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from longtake.jobs.cli import execute
+from longtake.jobs.shipped import SWEEPS
 from longtake.jobs.sweep.grid import expand
-from longtake.jobs.sweep.spec import PACKAGED_SWEEPS
 from longtake.platform.backbones.base import BackboneSpec
 from longtake.platform.checkpoints.files import load_safetensors
 from longtake.platform.errors import ConfigError, WeightsError
@@ -20,7 +20,7 @@ from longtake.platform.store.sweep import SweepStore
 from longtake.platform.takes import Take
 from tests.jobs import mini_wan
 
-SWEEP = PACKAGED_SWEEPS / "longlive-rag.yaml"
+SWEEP = SWEEPS / "longlive-rag.yaml"
 SHAPE = [
     "backbones=[mini-self-forcing, mini-causal-forcing, mini-longlive]",
     "methods=[{native: {window: 7, sink: 1}}, {native-relative: {window: 7, sink: 1}}, "

@@ -16,7 +16,13 @@ from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from longtake.jobs.capabilities import Capability, backbones, dimensions, missing_requirements, requirements_of
+from longtake.jobs.inventory.capabilities import (
+    Capability,
+    backbones,
+    dimensions,
+    missing_requirements,
+    requirements_of,
+)
 
 if TYPE_CHECKING:
     from rich.console import Console

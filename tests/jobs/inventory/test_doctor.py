@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from longtake.jobs.capabilities import backbones, dimensions, requirements_of
 from longtake.jobs.cli import execute
+from longtake.jobs.inventory.capabilities import backbones, dimensions, requirements_of
 from longtake.platform.weights import manifest as manifests
 from longtake.platform.weights.artefacts import folder_of
 from longtake.platform.weights.manifest import Manifest
