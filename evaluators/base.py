@@ -143,6 +143,7 @@ class Suite(ABC):
 
     name: ClassVar[str]
     about: ClassVar[str]  # a note for readers of its tables
+    headline: ClassVar[str] = ""  # the ranked metric in which verdicts are given; without one, in ranks
     chosen_by: ClassVar[str] = ""
     protocol: str
     metrics: Sequence[str]  # registered names

@@ -1,4 +1,4 @@
-"""Names of sweeps, labels, suites and models: safe as the name of a file or folder on every system."""
+"""Names of sweeps, labels, suites and models: safe as the name of a file or folder on every system. Counted nouns."""
 
 import re
 
@@ -14,3 +14,8 @@ def check_name(key: str, value: str) -> str:
             f"{key}: {str(value)[:80]!r} is not a name: 1 to 64 of a-z 0-9 . _ -, the first a letter or digit"
         )
     return value
+
+
+def counted(number: int, noun: str) -> str:
+    """'1 prompt', '3 prompts'."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

@@ -1,9 +1,14 @@
-"""Statistics over prompts: means with 95 % intervals, and ranks with ties. Numpy only; knows no tables and no files.
+"""Statistics over prompts: means with 95 % intervals, exact tests, and ranks with ties. Numpy only; knows no files.
 
-Intervals are percentiles of a paired bootstrap: each resample draws prompts, the same ones for every cell and metric. A
-prompt without a value is left out and counted; a single prompt has a mean and no interval.
+Everything that shows an interval or calls a difference real uses this module. The unit is the prompt: seeds of a prompt
+are pooled, a prompt without a value is left out and counted, and differences are paired by prompt.
 
-Shapes: B resamples, C cells, P prompts. NaN means 'no value'.
+- `interval`: Student's t after Hall's transformation, which corrects for skewness (P. Hall, "On the removal of skewness
+  by transformation", J. R. Statist. Soc. B 54, 1992). Simulated coverage: docs/metrics.md, tests/bench/coverage.py.
+- `sign_flip_p`: the paired randomisation test; exact for up to 17 prompts. Below MIN_PROMPTS no p can be under 0.05.
+- `rank_interval`: ranks of means drawn jointly for all cells, so that what prompts do to all cells alike cancels.
+
+Shapes: B draws, C cells, K comparisons, P prompts. NaN means 'no value'.
 """
 
 from __future__ import annotations
@@ -18,9 +23,16 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 
-RESAMPLES = 1000
 INTERVAL = 0.95
+LEVEL = 1 - INTERVAL
+MIN_PROMPTS = 6
+"""With 5 prompts that all agree, a two-sided sign-flip test has p = 2 / 2^5 = 0.0625; with 6, 2 / 2^6 = 0.031."""
+MIN_FOR_SKEWNESS = 5
 SEED = 0
+DRAWS = 1000
+MAX_EXACT = 17
+RANDOM_FLIPS = 20_000
+ROUNDING = 1e-12
 _SIGNIFICANT_DIGITS = 12
 
 
@@ -37,56 +49,186 @@ class Estimate:
         return asdict(self)
 
 
-def bootstrap_settings(seed: int = SEED) -> dict[str, Any]:
-    """The settings of the intervals, which are stored beside them."""
-    return {"over": "prompts", "resamples": RESAMPLES, "seed": seed, "interval": INTERVAL}
+def interval_settings() -> dict[str, Any]:
+    """How intervals and tests are computed, which is stored beside them."""
+    method, tests = "t after Hall's transformation", "sign flips, Holm"
+    return {"over": "prompts", "interval": INTERVAL, "method": method, "tests": tests, "min_prompts": MIN_PROMPTS}
+
+
+def estimate(values_P: Array) -> Estimate:
+    """The estimate from one value per prompt. All prompts that have a value have equal weight."""
+    known_P = np.isfinite(values_P)
+    return pooled_estimate(np.where(known_P, values_P, 0.0), known_P.astype(np.float64))
+
+
+def pooled_estimate(sums_P: Array, counts_P: Array) -> Estimate:
+    """The estimate from the sum and count of the values (over seeds) of each prompt. All values have equal weight."""
+    prompts = int((counts_P > 0).sum())
+    if not prompts:
+        return Estimate(None, None, None, 0)
+    mean = float(sums_P.sum() / counts_P.sum())
+    low, high = interval(mean, deviations(sums_P, counts_P)) or (None, None)
+    return Estimate(mean, low, high, prompts)
+
+
+def deviations(sums_P: Array, counts_P: Array) -> Array:
+    """Deviation of each prompt that has a value from the mean of all values, by the prompt's share of them. Their sum
+    is 0, and with one value per prompt they are `values - mean` (the linearised ratio estimator)."""
+    known_P = counts_P > 0
+    sums, counts = sums_P[known_P], counts_P[known_P]
+    result: Array = (sums - counts * (sums.sum() / counts.sum())) / counts.mean()
+    return result
+
+
+def interval(mean: float, deviations_P: Array) -> tuple[float, float] | None:
+    """The 95 % interval of a mean from the deviations of its prompts; None for fewer than two. A point if all are 0.
+
+    With T the studentised mean and a = skewness / sqrt(P), H = ((1 + a T / 3)^3 - 1) / a + a / 6 is close to Student's
+    t also for skewed values; the bounds are those of |H| <= t, turned back. The tail of t is multiplied by
+    P^2 / (P^2 + 8), which was fitted to exponential values of 5 prompts. With fewer prompts, which say little about
+    skewness, the bounds are those of |T| <= t.
+    """
+    prompts = deviations_P.size
+    if prompts < 2:
+        return None
+    variance = float(np.square(deviations_P).mean())
+    if variance <= (ROUNDING * abs(mean)) ** 2:
+        return mean, mean
+    error = math.sqrt(variance / (prompts - 1))
+    if prompts < MIN_FOR_SKEWNESS:
+        half = error * t_limit(LEVEL, prompts - 1)
+        return mean - half, mean + half
+    skew = float((deviations_P**3).mean()) / variance**1.5 / math.sqrt(prompts)
+    limit = t_limit(LEVEL * prompts**2 / (prompts**2 + 8), prompts - 1)
+    return mean - error * _turn_back(limit, skew), mean - error * _turn_back(-limit, skew)
+
+
+def _turn_back(transformed: float, a: float) -> float:
+    if abs(a) < 1e-6:
+        return transformed
+    return 3 / a * (math.cbrt(1 + a * (transformed - a / 6)) - 1)
 
 
 @cache
-def resample_weights(prompts: int, seed: int = SEED) -> Array:
-    """[B, P], read-only: how often each resample draws each prompt."""
-    draws = np.random.default_rng(seed).integers(0, prompts, size=(RESAMPLES, prompts))
-    weights_BP = np.stack([np.bincount(row, minlength=prompts) for row in draws]).astype(np.float64)
-    weights_BP.flags.writeable = False
-    return weights_BP
+def t_limit(tail: float, freedom: int) -> float:
+    """The point that the absolute value of Student's t exceeds with probability `tail` (Abramowitz and Stegun, 26.7.3
+    and 26.7.4, solved by bisection)."""
+    low, high = 0.0, math.pi / 2
+    for _ in range(60):
+        angle = (low + high) / 2
+        low, high = (angle, high) if _t_within(angle, freedom) < 1 - tail else (low, angle)
+    return math.sqrt(freedom) * math.tan(low)
 
 
-def estimate(values_P: Array, weights_BP: Array) -> Estimate:
-    """The estimate from one value per prompt. All prompts that have a value have equal weight."""
-    known_P = np.isfinite(values_P)
-    return estimates(np.where(known_P, values_P, 0.0)[None], known_P[None].astype(np.float64), weights_BP)[0]
+def _t_within(angle: float, freedom: int) -> float:
+    """P(|t| < sqrt(freedom) tan(angle))."""
+    odd = freedom % 2
+    term = total = (math.cos(angle) if odd else 1.0) * (freedom > 1)
+    for k in range(2 + odd, freedom - 1, 2):
+        term *= math.cos(angle) ** 2 * (k - 1) / k
+        total += term
+    return 2 / math.pi * (angle + math.sin(angle) * total) if odd else math.sin(angle) * total
 
 
-def estimates(sums_CP: Array, counts_CP: Array, weights_BP: Array) -> list[Estimate]:
-    """One per cell, from the sums and counts of its values at each prompt (over seeds). All values have equal weight.
+# Tests
 
-    To get the exact numbers of ranks.json, pass all cells of a length, sorted: BLAS rounds other shapes differently.
+
+def sign_flip_p(differences_KP: Array) -> Array:
+    """[K]: two-sided p of 'the differences of the prompts are symmetric around 0', for each row of paired differences.
+
+    The share of all sign changes of the differences whose sum is as far from 0 as theirs. NaN counts as no difference,
+    which changes no p. With more than MAX_EXACT prompts: of RANDOM_FLIPS random ones, the observed one included.
     """
-    means_C = weighted_means(np.ones((1, sums_CP.shape[1])), sums_CP, counts_CP)[0]
-    means_CB = weighted_means(weights_BP, sums_CP, counts_CP).T
-    prompts_C = (counts_CP > 0).sum(axis=1)
-    cells = []
-    for mean, means_B, prompts in zip(means_C, means_CB, prompts_C, strict=True):
-        low, high = interval(means_B, prompts) or (None, None)
-        cells.append(Estimate(number(mean), low, high, int(prompts)))
-    return cells
+    flat_KP = np.where(np.isfinite(differences_KP), differences_KP, 0.0)
+    flat_KP = np.where(np.abs(flat_KP) < ROUNDING, 0.0, flat_KP)
+    signs_FP = _signs(flat_KP.shape[1])
+    parts = [_flipped_p(flat_KP[start : start + 32], signs_FP) for start in range(0, len(flat_KP), 32)]
+    p_K: Array = np.concatenate(parts) if parts else np.empty(0)
+    return p_K
 
 
-def weighted_means(weights_BP: Array, sums_CP: Array, counts_CP: Array) -> Array:
-    """[B, C]: mean over prompts (and the seeds summed within them); NaN for a resample without values."""
-    with np.errstate(invalid="ignore", divide="ignore"):
-        means: Array = (weights_BP @ sums_CP.T) / (weights_BP @ counts_CP.T)
-    return means
+def _flipped_p(values_KP: Array, signs_FP: Array) -> Array:
+    limits_K = np.abs(values_KP.sum(axis=1)) - ROUNDING * np.abs(values_KP).sum(axis=1)
+    shares_K: Array = (np.abs(signs_FP @ values_KP.T) >= limits_K).mean(axis=0)
+    return shares_K
 
 
-def interval(samples_B: Array, prompts: int) -> tuple[float, float] | None:
-    """Percentile interval of the samples that are not NaN. `prompts`: the number of prompts behind the samples. None
-    without samples or for a single prompt."""
-    known = samples_B[~np.isnan(samples_B)]
+@cache
+def _signs(prompts: int) -> Array:
+    """[F, P], read-only: the observed signs first. The first sign is fixed, since both tails are counted."""
+    if prompts <= MAX_EXACT:
+        numbers_F = np.arange(2 ** max(prompts - 1, 0))
+        minus_FP = (numbers_F[:, None] >> np.arange(prompts)) & 1
+    else:
+        minus_FP = np.random.default_rng(SEED).integers(0, 2, size=(RANDOM_FLIPS, prompts))
+        minus_FP[0] = 0
+    signs_FP: Array = np.where(minus_FP, -1.0, 1.0)
+    signs_FP.flags.writeable = False
+    return signs_FP
+
+
+def holm(p_K: Array) -> Array:
+    """p after Holm's correction for K comparisons (S. Holm, Scand. J. Statist. 6, 1979)."""
+    order_K = np.argsort(p_K, kind="stable")
+    steps_K = np.maximum.accumulate(p_K[order_K] * np.arange(len(p_K), 0, -1))
+    adjusted_K = np.empty_like(steps_K)
+    adjusted_K[order_K] = np.minimum(steps_K, 1.0)
+    return adjusted_K
+
+
+# Ranks
+
+
+def drawn_means(sums_CP: Array, counts_CP: Array) -> Array:
+    """[B, C]: means of the cells drawn from their joint t distribution: the same draws for all cells and all calls with
+    as many prompts. A cell with a value for fewer than two prompts is always at its mean, or NaN."""
+    cells, prompts = sums_CP.shape
+    normal_BP, roots_BP = _draws(prompts)
+    means_BC = np.full((DRAWS, cells), np.nan)
+    for c in range(cells):
+        known_P = counts_CP[c] > 0
+        num_known = int(known_P.sum())
+        if not num_known:
+            continue
+        means_BC[:, c] = sums_CP[c].sum() / counts_CP[c].sum()
+        if num_known > 1:
+            scaled = deviations(sums_CP[c], counts_CP[c]) / math.sqrt(num_known * (num_known - 1))
+            means_BC[:, c] += normal_BP[:, known_P] @ scaled / roots_BP[:, num_known - 2]
+    return means_BC
+
+
+@cache
+def _draws(prompts: int) -> tuple[Array, Array]:
+    """Normal numbers [B, P], and [B, f]: roots of chi-square with f + 1 degrees of freedom over that number."""
+    rng = np.random.default_rng(SEED)
+    normal_BP = rng.standard_normal((DRAWS, prompts))
+    squares = np.square(rng.standard_normal((DRAWS, max(prompts - 1, 0)))).cumsum(axis=1)
+    return normal_BP, np.sqrt(squares / np.arange(1, squares.shape[1] + 1))
+
+
+def rank_interval(ranks_B: Array, prompts: int) -> tuple[float, float] | None:
+    """The 95 % interval of drawn ranks, without NaN. None without ranks or for a single prompt."""
+    known = ranks_B[~np.isnan(ranks_B)]
     if prompts < 2 or not known.size:
         return None
-    low, high = np.percentile(known, [50 * (1 - INTERVAL), 50 * (1 + INTERVAL)])
+    low, high = np.percentile(known, [50 * LEVEL, 100 - 50 * LEVEL])
     return float(low), float(high)
+
+
+def mean_ranks(values_BC: Array, higher_is_better: bool) -> Array:
+    """Rank within each row, 1 is best. Equal values get the mean of their ranks; NaN has no rank."""
+    v = round_significant(values_BC if higher_is_better else -values_BC)
+    better = (v[:, None, :] > v[:, :, None]).sum(axis=2)
+    equal = (v[:, None, :] == v[:, :, None]).sum(axis=2)
+    return np.where(np.isnan(v), np.nan, better + (equal + 1) / 2)
+
+
+def round_significant(values: Array) -> Array:
+    """Round to 12 significant digits, so that the order of a summation cannot break a tie."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        digits = _SIGNIFICANT_DIGITS - 1 - np.floor(np.log10(np.abs(values)))
+    scale = 10.0 ** np.where(np.isfinite(digits), np.clip(digits, -300, 300), 0.0)
+    return np.round(values * scale) / scale
 
 
 def number(value: float) -> float | None:
@@ -105,19 +247,3 @@ def nan_mean(values: Array, axis: int | None = None) -> Array:
 def mean_known(values: Array) -> float:
     """Mean of the values that are not NaN; NaN if there are none."""
     return float(nan_mean(values))
-
-
-def mean_ranks(values_BC: Array, higher_is_better: bool) -> Array:
-    """Rank within each row, 1 is best. Equal values get the mean of their ranks; NaN has no rank."""
-    v = round_significant(values_BC if higher_is_better else -values_BC)
-    better = (v[:, None, :] > v[:, :, None]).sum(axis=2)
-    equal = (v[:, None, :] == v[:, :, None]).sum(axis=2)
-    return np.where(np.isnan(v), np.nan, better + (equal + 1) / 2)
-
-
-def round_significant(values: Array) -> Array:
-    """Round to 12 significant digits, so that the order of a summation cannot break a tie."""
-    with np.errstate(divide="ignore", invalid="ignore"):
-        digits = _SIGNIFICANT_DIGITS - 1 - np.floor(np.log10(np.abs(values)))
-    scale = 10.0 ** np.where(np.isfinite(digits), np.clip(digits, -300, 300), 0.0)
-    return np.round(values * scale) / scale

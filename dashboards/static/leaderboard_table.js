@@ -130,6 +130,7 @@ function averageRank(row, group, shown) {
     { class: "name rank", title: text, "data-metric": "rank" },
     el("span", { class: `avg ${value !== null && value === group.best.rank ? "best" : ""}` }, rank(value)),
     rankBar(value, bounds, group.size),
+    row.group ? el("span", { class: "letters", title: "Not separable from cells with a common letter" }, row.group) : null,
     moveMark(move),
   );
 }

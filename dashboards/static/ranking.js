@@ -10,6 +10,7 @@ export const DRIFTS = {
   none: { text: "hidden" },
 };
 
+const LEVEL = 0.05;
 const FIELDS = { cell: "average_rank", prompt: "average_rank_per_prompt" };
 
 /** The data of the leaderboard; null without ranks. An unknown suite or length in the URL defaults to the first. */
@@ -116,23 +117,21 @@ function driftsOf(rows, suite, seconds) {
   return new Map(mine.map((row) => [`${row.backbone}/${row.method}/${row.seconds}s ${row.metric}`, row]));
 }
 
-/** The drift of a cell; it is a loss or a gain only if its interval excludes 'no change'. */
+/** The drift of a cell; it is a loss or a gain only if a test over prompts tells it from none (drift_p, after Holm). */
 function driftRow(row, key, direction) {
   const value = row?.[key];
   if (!known(value)) return null;
   const bounds = row[`${key}_interval`] ?? null;
   const { none } = DRIFTS[key];
   const drift = { value, bounds, n: row.drift_scored ?? row.scored };
-  if (!bounds || (bounds[0] <= none && none <= bounds[1])) {
-    const why = bounds ? "the interval includes no change" : "no interval, so it may be chance";
-    return { ...drift, mark: "", sign: "", text: why };
-  }
+  const p = row.drift_p?.[key] ?? 1;
+  if (p >= LEVEL) return { ...drift, mark: "", sign: "", text: "may be chance" };
   const gain = value > none === (direction === "higher");
   return {
     ...drift,
     mark: gain ? "gain" : "loss",
     sign: gain ? "▴" : "▾",
-    text: gain ? "a gain over the video" : "a loss over the video",
+    text: `a ${gain ? "gain" : "loss"} over the video (p = ${p.toPrecision(2)})`,
   };
 }
 

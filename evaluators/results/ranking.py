@@ -2,7 +2,7 @@
 
 Cell score = mean over prompts and seeds. Within one suite, length and prompt set: rank per metric (1 is best, ties
 share the mean rank), average over metrics; once within each backbone, once over all cells. Scores and ranks carry a
-95 % interval from a paired bootstrap over prompts (one prompt: no interval). Missing scores are left out and counted.
+95 % interval over prompts (one prompt: no interval). Missing scores are left out and counted.
 `average_rank` ranks cell scores; `average_rank_per_prompt` ranks within each prompt first and then averages. Papers use
 either; do not compare the two. Scores of different protocols, settings or weights raise ConfigError.
 """
@@ -11,12 +11,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import pandas as pd
 
-from longtake.evaluators.results.table import WEIGHTS, ScoreGrid, cells_of, grid
+from longtake.evaluators.results.table import WEIGHTS, ScoreGrid, cells_of, grid, statistic
+from longtake.evaluators.results.verdict import Headline, Measured, groups, verdict
 from longtake.platform import stats
 from longtake.platform.errors import ConfigError
 from longtake.platform.store.json_records import Statistic
@@ -24,9 +27,17 @@ from longtake.platform.store.ranks import LengthRanks, MetricRank, RankRow, Suit
 from longtake.platform.takes import Cell
 
 
-def rank_cells(df: pd.DataFrame, suite: str, directions: Mapping[str, str], *, value: str = "value") -> SuiteRanks:
+def rank_cells(
+    df: pd.DataFrame,
+    suite: str,
+    directions: Mapping[str, str],
+    *,
+    value: str = "value",
+    headline: Headline | None = None,
+) -> SuiteRanks:
     """The ranks of a suite. `df`: as table.table makes it; `directions`: metric -> 'higher' or 'lower', the metrics to
-    rank; `value`: the column that is ranked ('value', or a drift column such as 'quarter_diff').
+    rank; `value`: the column that is ranked ('value', or a drift column such as 'quarter_diff'); `headline`: the metric
+    of the verdicts, without which they are about ranks.
     """
     mine = df[(df["suite"] == suite) & df["metric"].isin(list(directions))]
     protocols = sorted(mine["protocol"].unique())
@@ -40,8 +51,8 @@ def rank_cells(df: pd.DataFrame, suite: str, directions: Mapping[str, str], *, v
         weights={key.removeprefix(WEIGHTS): text for key, text in made_with.items() if key.startswith(WEIGHTS)},
         ranked_column=value,
         directions=dict(directions),
-        bootstrap=stats.bootstrap_settings(),
-        lengths=[_length(part, directions, value) for _, part in mine.groupby("seconds", sort=True)],
+        intervals=stats.interval_settings(),
+        lengths=[_length(part, directions, value, headline) for _, part in mine.groupby("seconds", sort=True)],
     )
 
 
@@ -58,71 +69,107 @@ def _made_with(mine: pd.DataFrame, suite: str) -> dict[str, str]:
     return stamps[0] if stamps else {}
 
 
-def _length(part: pd.DataFrame, directions: Mapping[str, str], value: str) -> LengthRanks:
+def _length(part: pd.DataFrame, directions: Mapping[str, str], value: str, headline: Headline | None) -> LengthRanks:
     prompts = sorted(part["prompt"].unique())
-    weights_BP = stats.resample_weights(len(prompts))
     cells = cells_of(part)
     expected = len(part[["prompt", "seed"]].drop_duplicates())
     scores = grid(part, cells, prompts, list(directions), value)
 
-    def rows(chosen: Sequence[Cell]) -> list[RankRow]:
+    def board(chosen: Sequence[Cell]) -> Board:
         index = [cells.index(cell) for cell in chosen]
-        mine = ScoreGrid(scores.sums_MCP[:, index], scores.counts_MCP[:, index])
-        return _rows(chosen, mine, directions, weights_BP, expected)
+        return Board(list(chosen), scores.of(index), directions, expected)
 
-    backbones = sorted({cell.backbone for cell in cells})
+    overall = board(cells)
+    within = {name: board([c for c in cells if c.backbone == name]) for name in sorted({c.backbone for c in cells})}
+    verdicts = [(f"{name}, ", one.verdict(headline, lambda cell: cell.method)) for name, one in within.items()]
+    if not any(line for _, line in verdicts):
+        verdicts = [("", overall.verdict(headline, lambda cell: f"{cell.backbone}/{cell.method}"))]
     return LengthRanks(
         cells[0].seconds,
         len(prompts),
         prompt_set=hashlib.sha256(json.dumps(prompts).encode()).hexdigest()[:16],
-        overall=rows(cells),
-        within={name: rows([c for c in cells if c.backbone == name]) for name in backbones},
+        overall=overall.rows,
+        within={name: one.rows for name, one in within.items()},
+        verdicts=[f"{who}{cells[0].seconds} s: {line}" for who, line in verdicts if line],
     )
 
 
-def _rows(
-    cells: Sequence[Cell], scores: ScoreGrid, directions: Mapping[str, str], weights_BP: stats.Array, expected: int
-) -> list[RankRow]:
-    """One row per cell, best average rank first."""
-    higher = [direction == "higher" for direction in directions.values()]
-    once = np.ones((1, weights_BP.shape[1]))
-    draws = list(zip(scores.sums_MCP, scores.counts_MCP, strict=True))
-    scores_MC = np.stack([stats.weighted_means(once, s, n)[0] for s, n in draws])
-    scores_MBC = np.stack([stats.weighted_means(weights_BP, s, n) for s, n in draws])
-    ranks_MC = np.stack([stats.mean_ranks(v[None], up)[0] for v, up in zip(scores_MC, higher, strict=True)])
-    ranks_MBC = np.stack([stats.mean_ranks(v, up) for v, up in zip(scores_MBC, higher, strict=True)])
-    per_prompt_PC = _ranks_per_prompt(scores, higher)
-    known_PC = ~np.isnan(per_prompt_PC)
-    unit = np.where(known_PC, per_prompt_PC, 0.0).T, known_PC.T.astype(np.float64)
-    average_C, average_BC = stats.nan_mean(ranks_MC, 0), stats.nan_mean(ranks_MBC, 0)
-    prompt_C, prompt_BC = stats.weighted_means(once, *unit)[0], stats.weighted_means(weights_BP, *unit)
-    prompts = weights_BP.shape[1]
-    counts_MC = scores.counts_MCP.sum(axis=2).astype(int)
-    prompts_MC = (scores.counts_MCP > 0).sum(axis=2)
+@dataclass
+class Board:
+    """Cells that are ranked together. `expected`: the number of takes of a cell."""
 
-    def metric_rank(m: int, c: int) -> MetricRank:
-        score = _statistic(scores_MC[m, c], scores_MBC[m, :, c], prompts_MC[m, c])
-        rank = _statistic(ranks_MC[m, c], ranks_MBC[m, :, c], prompts)
-        return MetricRank(score, rank, int(counts_MC[m, c]), expected - int(counts_MC[m, c]))
+    cells: list[Cell]
+    scores: ScoreGrid
+    directions: Mapping[str, str]
+    expected: int
 
-    rows = [
-        RankRow(
-            cell,
-            _statistic(average_C[c], average_BC[:, c], prompts),
-            _statistic(prompt_C[c], prompt_BC[:, c], prompts),
-            {name: metric_rank(m, c) for m, name in enumerate(directions)},
+    @cached_property
+    def higher(self) -> list[bool]:
+        return [direction == "higher" for direction in self.directions.values()]
+
+    @cached_property
+    def ranks_PC(self) -> stats.Array:
+        """Ranks of the cells within each prompt, averaged over metrics."""
+        by_metric = zip(self.scores.values_MCP.transpose(0, 2, 1), self.higher, strict=True)
+        return stats.nan_mean(np.stack([stats.mean_ranks(v, up) for v, up in by_metric]), 0)
+
+    @cached_property
+    def rows(self) -> list[RankRow]:
+        """One row per cell, best average rank first."""
+        cells, prompts = range(len(self.cells)), self.ranks_PC.shape[0]
+        pooled = [[self.scores.estimate(m, c) for c in cells] for m in range(len(self.directions))]
+        means_MC = np.array([[np.nan if one.mean is None else one.mean for one in row] for row in pooled])
+        draws_MBC = [
+            stats.drawn_means(*both) for both in zip(self.scores.sums_MCP, self.scores.counts_MCP, strict=True)
+        ]
+        ranks_MC = self._ranked(means_MC[:, None, :])[:, 0]
+        ranks_MBC = self._ranked(np.stack(draws_MBC))
+        average_C, average_BC = stats.nan_mean(ranks_MC, 0), stats.nan_mean(ranks_MBC, 0)
+        counts_MC = self.scores.counts_MCP.sum(axis=2).astype(int)
+
+        def metric_rank(m: int, c: int) -> MetricRank:
+            rank = _rank(ranks_MC[m, c], ranks_MBC[m, :, c], pooled[m][c].prompts)
+            return MetricRank(statistic(pooled[m][c]), rank, int(counts_MC[m, c]), self.expected - int(counts_MC[m, c]))
+
+        order = sorted(
+            (c for c in cells if not np.isnan(average_C[c])), key=lambda c: (average_C[c], str(self.cells[c]))
         )
-        for c, cell in enumerate(cells)
-    ]
-    return sorted(rows, key=RankRow.place)
+        letters = groups(self.ranks_PC, order)
+        rows = [
+            RankRow(
+                self.cells[c],
+                _rank(average_C[c], average_BC[:, c], prompts),
+                _within_ranks(statistic(stats.estimate(self.ranks_PC[:, c])), len(cells)),
+                {name: metric_rank(m, c) for m, name in enumerate(self.directions)},
+                letters.get(c),
+            )
+            for c in cells
+        ]
+        return sorted(rows, key=RankRow.place)
+
+    def _ranked(self, values_MBC: stats.Array) -> stats.Array:
+        return np.stack([stats.mean_ranks(v, up) for v, up in zip(values_MBC, self.higher, strict=True)])
+
+    def verdict(self, headline: Headline | None, name: Callable[[Cell], str]) -> str:
+        """The line about the best two cells; '' if fewer have a rank."""
+        best = [row.cell for row in self.rows if row.average_rank.value is not None][:2]
+        if len(best) < 2:
+            return ""
+        measured = [Measured(-self.ranks_PC.T, "ranks")]
+        if headline is not None:
+            m = list(self.directions).index(headline.metric)
+            sign = 1 if self.higher[m] else -1
+            measured.insert(0, Measured(sign * self.scores.values_MCP[m], headline.words))
+        return verdict([*map(name, self.cells)], measured, *map(self.cells.index, best))
 
 
-def _statistic(value: float, samples_B: stats.Array, prompts: int) -> Statistic:
-    return Statistic(stats.number(value), stats.interval(samples_B, prompts))
+def _rank(value: float, draws_B: stats.Array, prompts: int) -> Statistic:
+    return Statistic(stats.number(value), stats.rank_interval(draws_B, prompts))
 
 
-def _ranks_per_prompt(scores: ScoreGrid, higher: list[bool]) -> stats.Array:
-    """[P, C]: ranks of the cells within each prompt, averaged over metrics."""
-    with np.errstate(invalid="ignore", divide="ignore"):
-        means_MPC = (scores.sums_MCP / scores.counts_MCP).transpose(0, 2, 1)
-    return stats.nan_mean(np.stack([stats.mean_ranks(v, up) for v, up in zip(means_MPC, higher, strict=True)]), 0)
+def _within_ranks(mean: Statistic, cells: int) -> Statistic:
+    """The interval of a mean of ranks, which ends at the first and the last rank."""
+    if mean.interval is None:
+        return mean
+    low, high = (min(max(bound, 1.0), float(cells)) for bound in mean.interval)
+    return Statistic(mean.value, (low, high))

@@ -3,7 +3,7 @@
 `made_with` (JSON) holds what can change a score except the video and its protocol: the version of the suite, its
 settings and its weights. Rows with different `made_with` are not comparable.
 
-Legend: M metrics, C cells, P prompts, B resamples.
+Legend: M metrics, C cells, P prompts.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -29,7 +30,8 @@ COLUMNS = [
     "take_id", "backbone", "method", "seconds", "prompt", "seed", "suite", "protocol", "made_with", "metric", "value",
     SLOPE, DIFF, RATIO, "clips", "clips_missing", "error",
 ]  # fmt: skip
-NUMBERS = ["value", SLOPE, DIFF, RATIO]
+DRIFTS = [SLOPE, DIFF, RATIO]
+NUMBERS = ["value", *DRIFTS]
 CELL = ["backbone", "method", "seconds"]
 STAMPS = ("suite", "settings", "device")
 WEIGHTS = "weights."
@@ -83,6 +85,20 @@ class ScoreGrid:
     sums_MCP: stats.Array
     counts_MCP: stats.Array
 
+    @cached_property
+    def values_MCP(self) -> stats.Array:
+        """The mean over seeds; NaN where there is none."""
+        with np.errstate(invalid="ignore", divide="ignore"):
+            values: stats.Array = self.sums_MCP / self.counts_MCP
+        return values
+
+    def estimate(self, m: int, c: int) -> stats.Estimate:
+        return stats.pooled_estimate(self.sums_MCP[m, c], self.counts_MCP[m, c])
+
+    def of(self, index: Sequence[int]) -> ScoreGrid:
+        """The scores of some of the cells."""
+        return ScoreGrid(self.sums_MCP[:, index], self.counts_MCP[:, index])
+
 
 def cells_of(part: pd.DataFrame) -> list[Cell]:
     return [Cell(str(b), str(m), int(s)) for b, m, s in sorted(set(part[CELL].itertuples(index=False, name=None)))]
@@ -108,16 +124,15 @@ def cell_means(df: pd.DataFrame) -> list[DriftRow]:
     """A row per suite, cell and metric, unranked ones too: the mean over prompts and seeds of each of NUMBERS, and its
     95 % interval (None where fewer than two prompts have a value).
 
-    Within a suite and length the resamples are those of the ranks. `scored` and `missing` count takes for the value,
-    `drift_scored` for the drift.
+    `scored` and `missing` count takes for the value, `drift_scored` for the drift.
     """
     return [row for _, part in df.groupby(["suite", "seconds"], sort=True) for row in _means(part)]
 
 
 def _means(part: pd.DataFrame) -> Iterator[DriftRow]:
     prompts, names, cells = sorted(part["prompt"].unique()), sorted(part["metric"].unique()), cells_of(part)
-    weights_BP = stats.resample_weights(len(prompts))
-    grids = [grid(part, cells, prompts, names, number) for number in NUMBERS]
+    grids = {number: grid(part, cells, prompts, names, number) for number in NUMBERS}
+    p = {number: _p_of_no_drift(grids[number], number) for number in DRIFTS}
     suite = str(part["suite"].iloc[0])
     takes = part.groupby([*CELL, "metric"]).size().to_dict()
     for c, cell in enumerate(cells):
@@ -125,14 +140,23 @@ def _means(part: pd.DataFrame) -> Iterator[DriftRow]:
             count = takes.get((cell.backbone, cell.method, cell.seconds, name), 0)
             if not count:
                 continue
-            value, slope, diff, ratio = (_mean(weights_BP, one, m, c) for one in grids)
-            scored, drifting = (int(one.counts_MCP[m, c].sum()) for one in grids[:2])
+            value, slope, diff, ratio = (statistic(one.estimate(m, c)) for one in grids.values())
+            scored, drifting = (int(grids[number].counts_MCP[m, c].sum()) for number in NUMBERS[:2])
             counts = scored, count - scored, drifting
-            yield DriftRow(suite, cell.backbone, cell.method, cell.seconds, name, value, slope, diff, ratio, *counts)
+            drift_p = {number: float(p[number][m, c]) for number in DRIFTS if np.isfinite(p[number][m, c])} or None
+            where = suite, cell.backbone, cell.method, cell.seconds, name
+            yield DriftRow(*where, value, slope, diff, ratio, *counts, drift_p)
 
 
-def _mean(weights_BP: stats.Array, scores: ScoreGrid, m: int, c: int) -> Statistic:
-    sums_P, counts_P = scores.sums_MCP[m, c], scores.counts_MCP[m, c]
-    means_B = stats.weighted_means(weights_BP, sums_P[None], counts_P[None])[:, 0]
-    mean = float(sums_P.sum() / counts_P.sum()) if counts_P.any() else None
-    return Statistic(mean, stats.interval(means_B, (counts_P > 0).sum()))
+def _p_of_no_drift(scores: ScoreGrid, number: str) -> stats.Array:
+    """[M, C]: p after Holm's correction over the cells of a metric; NaN without drift."""
+    values_MCP = scores.values_MCP - (1.0 if number == RATIO else 0.0)
+    p_MC = np.full(values_MCP.shape[:2], np.nan)
+    for m, values_CP in enumerate(values_MCP):
+        known_C = np.isfinite(values_CP).any(axis=1)
+        p_MC[m, known_C] = stats.holm(stats.sign_flip_p(values_CP[known_C]))
+    return p_MC
+
+
+def statistic(found: stats.Estimate) -> Statistic:
+    return Statistic(found.mean, None if found.low is None or found.high is None else (found.low, found.high))

@@ -15,7 +15,7 @@ import numpy as np
 from longtake.evaluators.retrieval.run import RetrievalResult, RetrievalRun, distances, measure, similarity
 from longtake.evaluators.retrieval.world import Array, Scene, TrueVideos
 from longtake.platform.methods.base import Window
-from longtake.platform.stats import estimate, mean_known, resample_weights
+from longtake.platform.stats import estimate, mean_known
 
 ENDS = (30, 60, 120, 240, 480, 960, 1920, 3600)
 """The ends of the parts of a video, in seconds."""
@@ -69,14 +69,13 @@ class DescriptorTally:
         return spans(self.seconds)[0]
 
 
-def measure_rows(tallies: Sequence[DescriptorTally], base: str, seed: int) -> list[Row]:
+def measure_rows(tallies: Sequence[DescriptorTally], base: str) -> list[Row]:
     """A row per descriptor, measure and part of a video; `difference`: to the descriptor `base`, paired by prompt."""
     reference = next(tally.measures for tally in tallies if tally.label == base)
     rows = []
     for tally in tallies:
         for key, values in tally.measures.items():
             values_P = np.array(values)
-            draws_BP = resample_weights(len(values_P), seed)
             paired = tally.label != base and key in reference
             rows.append(
                 {
@@ -84,24 +83,23 @@ def measure_rows(tallies: Sequence[DescriptorTally], base: str, seed: int) -> li
                     "measure": key[0],
                     "from_s": key[1][0],
                     "to_s": key[1][1],
-                    **estimate(values_P, draws_BP).to_json(),
-                    "difference": estimate(values_P - np.array(reference[key]), draws_BP).to_json() if paired else None,
+                    **estimate(values_P).to_json(),
+                    "difference": estimate(values_P - np.array(reference[key])).to_json() if paired else None,
                 }
             )
     return rows
 
 
-def similarity_rows(tallies: Sequence[DescriptorTally], frames: int, seed: int) -> list[Row]:
+def similarity_rows(tallies: Sequence[DescriptorTally], frames: int) -> list[Row]:
     """Mean cosine of two frames, by their distance in frames and by their number of shared columns."""
     rows = []
     for tally in tallies:
         if not tally.by_distance:
             continue
         by_distance, by_shared = np.stack(tally.by_distance), np.stack(tally.by_shared)
-        draws_BP = resample_weights(len(by_distance), seed)
         levels = [(level, level) for level in range(by_shared.shape[1])]
         for by, edges, values_PD in (("distance", distances(frames), by_distance), ("shared", levels, by_shared)):
             for (low, high), values_P in zip(edges, values_PD.T, strict=True):
                 row = {"descriptor": tally.label, "by": by, "from": low, "to": high}
-                rows.append(row | estimate(values_P, draws_BP).to_json())
+                rows.append(row | estimate(values_P).to_json())
     return rows

@@ -3,7 +3,7 @@
 A cell accumulates takes and keeps a sum and a count per prompt, part and measure, whatever the number of blocks. Takes
 of one prompt (seeds) are pooled. A row without a mean has a reason.
 
-Legend: P prompts of the sweep, in the same order for all cells, so that all intervals use the same resamples.
+Legend: P prompts of the sweep, in the same order for all cells.
 """
 
 from __future__ import annotations
@@ -49,12 +49,12 @@ class CellSums:
             for total, value in ((self.sums, np.nansum(part)), (self.counts, np.isfinite(part).sum())):
                 total.setdefault((span, name), np.zeros(self.prompts))[prompt] += value
 
-    def rows(self, draws_BP: Array) -> list[dict[str, Any]]:
+    def rows(self) -> list[dict[str, Any]]:
         """Rows by part (the whole video first) and measure, for parts with generated blocks; `reason`: why no mean."""
         rows = []
         for span in (span for span in spans(self.seconds) if span in self.made):
             for name in MEASURES:
-                means = estimate(self.means((span, name)), draws_BP).to_json()
+                means = estimate(self.means((span, name))).to_json()
                 reason = self.reasons.get(name, NOTHING) if means["mean"] is None else ""
                 rows.append({"from_s": span[0], "to_s": span[1], "measure": name, **means, "reason": reason})
         return rows

@@ -9,6 +9,7 @@ from longtake.evaluators.base import Suite, suites
 class Pocket(Suite):
     name = "pocket"
     about = "compared with the ground truth of the pocket world; a '_floor' is the same measure for wrong places"
+    headline = "revisit_psnr"
     protocol = "direct"
     metrics = (
         "revisit_psnr",

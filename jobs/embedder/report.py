@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from longtake.evaluators.retrieval.summary import DescriptorTally
 
 EXPERIMENT = "eval-embedder"
-PROTOCOL = 2
+PROTOCOL = 3
 """Part of a report's id; increase it when the same inputs give other numbers."""
 SPREAD = ("mean", "low", "high", "prompts")
 Report = dict[str, Any]
@@ -34,19 +34,18 @@ Row = dict[str, Any]
 def build(facts: dict[str, Any], tallies: Sequence[DescriptorTally], base: str) -> Report:
     """Builds the report as plain JSON; differences are relative to the descriptor `base`."""
     from longtake.evaluators.retrieval.summary import measure_rows, similarity_rows
-    from longtake.platform.stats import bootstrap_settings
+    from longtake.platform.stats import interval_settings
 
-    seed = facts["seed"]
     hashed = {label: descriptor["sha256"] or label for label, descriptor in facts["descriptors"].items()}
     identity = [PROTOCOL, base, {**facts, "descriptors": hashed}]
     return {
         "id": hashlib.sha256(canonical_json(identity).encode()).hexdigest()[:12],
         "protocol": PROTOCOL,
         "config": facts,
-        "bootstrap": bootstrap_settings(seed),
+        "intervals": interval_settings(),
         "base": base,
-        "measures": measure_rows(tallies, base, seed),
-        "similarity": similarity_rows(tallies, facts["latent_frames"], seed),
+        "measures": measure_rows(tallies, base),
+        "similarity": similarity_rows(tallies, facts["latent_frames"]),
     }
 
 

@@ -2,7 +2,8 @@
 
 Steps: open, read the scores, compare, write the CSV, print. Two cells of a backbone and length are compared on the
 prompts for which both have a value, which removes the variance between prompts. Means and intervals equal those of
-ranks.json. Writes nothing to the store.
+ranks.json. A difference is marked if an exact sign-flip test finds it, after Holm's correction over the comparisons of
+the measure at the length. Writes nothing to the store.
 
 Shapes: C cells, P prompts.
 """
@@ -12,6 +13,7 @@ from __future__ import annotations
 import csv
 import io
 import itertools
+from collections.abc import Container
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -28,7 +30,7 @@ from longtake.jobs.workers.scoring import current_scores
 from longtake.platform import config
 from longtake.platform.errors import ConfigError
 from longtake.platform.registry import did_you_mean
-from longtake.platform.stats import Estimate, estimate, estimates, resample_weights
+from longtake.platform.stats import LEVEL, Estimate, estimate, holm, pooled_estimate, sign_flip_p
 from longtake.platform.store import durable
 from longtake.platform.store.sweep import SweepStore
 from longtake.platform.takes import Cell, Take
@@ -37,7 +39,7 @@ WHOLE = "whole"
 PART = ".at_"
 COLUMNS = (
     *("suite", "backbone", "method", "seconds", "metric", "part", "prompts", "mean", "low", "high"),
-    *("base", "pairs", "difference", "difference_low", "difference_high"),
+    *("base", "pairs", "difference", "difference_low", "difference_high", "difference_p"),
 )
 
 Row = dict[str, Any]
@@ -84,6 +86,7 @@ def compare(
     for table in tables(store.name, rows, metric):
         console.print(table)
     say(console, f"means over prompts; second line: difference to {base} [95 % interval, paired over prompts]")
+    say(console, marks_note(rows))
     if len(made) < len(plan):
         say(console, f"note: {len(made)} of {len(plan)} takes are done; the others are left out")
     if out is not None:
@@ -141,27 +144,45 @@ def compare_cells(scores: Scores, measure: Measure, seconds: int, base: str) -> 
     prompts = sorted({prompt for by_prompt in sums.values() for prompt in by_prompt})
     pairs = [[sums[cell].get(prompt, (0.0, 0)) for prompt in prompts] for cell in cells]
     sums_CP, counts_CP = np.array(pairs).transpose(2, 0, 1).copy()
-    weights_BP = resample_weights(len(prompts))
     with np.errstate(invalid="ignore"):
         values = dict(zip(cells, sums_CP / counts_CP, strict=True))
+    against = {cell: baseline(cell, base, values) for cell in cells}
+    differences = {cell: values[cell] - values[other] for cell, other in against.items() if other is not None}
+    compared = {cell: difference for cell, difference in differences.items() if np.isfinite(difference).any()}
+    p = dict(zip(compared, holm(sign_flip_p(np.array([*compared.values()]))), strict=True)) if compared else {}
     rows = {}
-    for cell, own in zip(cells, estimates(sums_CP, counts_CP, weights_BP), strict=True):
-        against, difference = Cell(cell.backbone, base, seconds), Estimate(None, None, None, 0)
-        if cell != against and against in values:
-            difference = estimate(values[cell] - values[against], weights_BP)
+    for cell, *pooled in zip(cells, sums_CP, counts_CP, strict=True):
+        own = pooled_estimate(*pooled)
+        difference = estimate(differences[cell]) if cell in differences else Estimate(None, None, None, 0)
         if own.prompts:
-            rows[cell, measure] = row_of(cell, measure, own, base, difference)
+            rows[cell, measure] = row_of(cell, measure, own, base, difference, p.get(cell))
     return rows
 
 
-def row_of(cell: Cell, measure: Measure, own: Estimate, base: str, difference: Estimate) -> Row:
+def baseline(cell: Cell, base: str, known: Container[Cell]) -> Cell | None:
+    """The cell to compare with; None for the baseline itself, and without one."""
+    other = Cell(cell.backbone, base, cell.seconds)
+    return other if cell != other and other in known else None
+
+
+def row_of(cell: Cell, measure: Measure, own: Estimate, base: str, difference: Estimate, p: float | None) -> Row:
+    """`p`: of no difference, after Holm's correction."""
     suite, metric, part = measure
     return {
         **{"suite": suite, "backbone": cell.backbone, "method": cell.method, "seconds": cell.seconds},
         **{"metric": metric, "part": part, "prompts": own.prompts},
         **{"mean": own.mean, "low": own.low, "high": own.high, "base": base, "pairs": difference.prompts},
         **{"difference": difference.mean, "difference_low": difference.low, "difference_high": difference.high},
+        "difference_p": None if p is None else float(p),
     }
+
+
+def marks_note(rows: list[Row]) -> str:
+    """What the mark means, or why there is none."""
+    from longtake.evaluators.results.verdict import too_few
+
+    tests = "exact sign-flip tests, Holm over the comparisons of a measure at a length"
+    return too_few(max(row["pairs"] for row in rows)) or f"*: p < {LEVEL:.2g} ({tests})"
 
 
 def tables(sweep: str, rows: list[Row], metric: str | None) -> list[Table]:
@@ -196,13 +217,14 @@ def table_of(title: str, rows: list[Row], key: str) -> Table:
 
 
 def cell_text(row: Row) -> str:
-    """'0.508' and, below it, '+0.142 [0.110, 0.173]'."""
+    """'0.508' and, below it, '+0.142* [0.110, 0.173]'."""
     text = f"{row['mean']:.4g}"
     if row["difference"] is None:
         return text
     low, high = row["difference_low"], row["difference_high"]
     interval = "" if low is None else escape(f" [{low:+.3g}, {high:+.3g}]")
-    return f"{text}\n{row['difference']:+.3g}{interval}"
+    mark = "*" if row["difference_p"] is not None and row["difference_p"] < LEVEL else ""
+    return f"{text}\n{row['difference']:+.3g}{mark}{interval}"
 
 
 def csv_bytes(rows: list[Row]) -> bytes:

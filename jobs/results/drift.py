@@ -1,6 +1,7 @@
 """Drift of metrics over a video, per suite and length: the means of cells with intervals, from ranks.json.
 
-'loss' and 'gain' mean that the 95 % interval excludes 0; without either, the drift is not significant.
+'loss' and 'gain' mean that an exact sign-flip test over prompts tells the drift from none (p < 0.05, Holm over the
+cells of the metric); without either, it may be chance.
 """
 
 from __future__ import annotations
@@ -10,12 +11,12 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from longtake.evaluators.results.verdict import too_few
 from longtake.jobs.console import heading, new_table
 from longtake.jobs.results.leaderboard import RankFilter, title_of
 from longtake.platform.store.ranks import DriftRow, Ranks
 
 DRIFTS = {"quarter_diff": "last quarter minus first", "slope_per_min": "slope per minute"}
-FEW_PROMPTS = 6
 COLUMN_GAP = 3
 
 
@@ -42,7 +43,7 @@ def drift_table(
     """The table of one kind of drift, and the metrics that did not fit."""
     cells = list(dict.fromkeys((row.backbone, row.method) for row in rows))
     by_cell = {(row.backbone, row.method, row.metric): row for row in rows}
-    table = new_table(f"{title} (loss, gain: \\[95 % interval] excludes 0)")
+    table = new_table(f"{title} (loss, gain: p < 0.05; \\[95 % interval])")
     columns = {"backbone": [cell[0] for cell in cells], "method": [cell[1] for cell in cells]}
     for name, texts in columns.items():
         table.add_column(name, no_wrap=True)
@@ -74,13 +75,12 @@ def drift_cell(row: DriftRow | None, kind: str, direction: str) -> str:
     text = f"{drift.value:+.2g}" + "*" * row.is_incomplete
     if drift.interval is None:
         return text
-    return f"{text}{verdict(drift.interval, direction)}\n[{drift.interval[0]:.2g}, {drift.interval[1]:.2g}]"
+    mark = verdict(drift.value, direction) if row.is_significant(kind) else ""
+    return f"{text}{mark}\n[{drift.interval[0]:.2g}, {drift.interval[1]:.2g}]"
 
 
-def verdict(bounds: tuple[float, float], direction: str) -> str:
-    if bounds[0] <= 0 <= bounds[1]:
-        return ""
-    return " gain" if (bounds[0] > 0) == (direction == "higher") else " loss"
+def verdict(drift: float, direction: str) -> str:
+    return " gain" if (drift > 0) == (direction == "higher") else " loss"
 
 
 def notes_of(rows: list[DriftRow], hidden: list[str], prompts: int) -> list[str]:
@@ -90,11 +90,6 @@ def notes_of(rows: list[DriftRow], hidden: list[str], prompts: int) -> list[str]
         notes.append("* some takes have no drift for this metric; the mean is over the others")
     if hidden:
         notes.append(f"hidden, terminal too narrow (see ranks.json): {', '.join(hidden)}")
-    if prompts == 1:
-        notes.append("one prompt: no intervals")
-    elif prompts < FEW_PROMPTS:
-        notes.append(
-            f"{prompts} prompts: an interval over fewer than {FEW_PROMPTS} is too narrow; without drift, "
-            f"all {prompts} have the same sign by chance in 1 of {2 ** (prompts - 1)} cases"
-        )
+    if few := too_few(prompts):
+        notes.append(few)
     return notes

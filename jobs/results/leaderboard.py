@@ -13,8 +13,10 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from longtake.jobs.console import heading, interval, new_table, number
+from longtake.evaluators.results.verdict import too_few
+from longtake.jobs.console import heading, interval, new_table, number, say
 from longtake.platform.errors import ConfigError
+from longtake.platform.names import counted
 from longtake.platform.registry import did_you_mean
 from longtake.platform.store.json_records import Statistic
 from longtake.platform.store.ranks import RANK_UNITS, Coverage, LengthRanks, RankRow, Ranks, SuiteRanks, rank_key
@@ -60,6 +62,8 @@ def show(
         for length in view.lengths(ranked):
             floors = floors_of(ranks, suite, length.seconds)
             title = title_of(ranks.sweep, suite, ranked, length)
+            for line in length.verdicts:
+                say(console, line)
             console.print(length_table(title, suite, ranked, length, console.width, before or {}, floors, view))
             for note in notes_of(ranked, length, console.width):
                 console.print(note)
@@ -70,7 +74,7 @@ def show(
 def title_of(sweep: str, suite: str, ranked: SuiteRanks, length: LengthRanks | None = None) -> str:
     """'demo: vbench-long (exact, long range, compat all, made in fp8), 30 s, 12 prompts', safe to print as markup."""
     made = [ranked.protocol or "nothing scored", *settings_texts(ranked), *ranked.made]
-    where = f", {length.seconds} s, {length.prompts} prompts" if length else ""
+    where = f", {length.seconds} s, {counted(length.prompts, 'prompt')}" if length else ""
     return escape(f"{sweep}: {suite} ({', '.join(made)}){where}")
 
 
@@ -87,16 +91,20 @@ def settings_texts(ranked: SuiteRanks) -> list[str]:
 
 
 def notes_of_suite(suite: str, ranked: SuiteRanks, cover: Coverage) -> list[str]:
-    """Notes about takes without scores and videos with cuts."""
+    """Notes about takes without scores, videos with cuts, and intervals of earlier versions."""
     notes = []
+    if ranked.lengths and not ranked.intervals:
+        notes.append(
+            f"{suite}: intervals of an earlier version, too narrow; run the sweep again, which keeps its takes"
+        )
     if cover.scored < cover.takes:
-        notes.append(f"{suite}: {cover.scored} of {cover.takes} takes are scored")
+        notes.append(f"{suite}: {cover.scored} of {counted(cover.takes, 'take')} scored")
     cuts = ranked.cuts
     if cuts and cuts.with_cuts:
         most = ", ".join(f"{one.cuts} in take {one.take_id} of {one.cell}" for one in cuts.most)
         more = ", .." if cuts.with_cuts > len(cuts.most) else ""
         notes.append(
-            f"{suite}: scene cuts in {cuts.with_cuts} of {cuts.videos} videos ({most}{more}); "
+            f"{suite}: scene cuts in {cuts.with_cuts} of {counted(cuts.videos, 'video')} ({most}{more}); "
             "a cut lowers consistency but is not drift"
         )
     return notes
@@ -118,13 +126,24 @@ def scored_metrics(ranked: SuiteRanks, length: LengthRanks) -> list[str]:
 
 
 def notes_of(ranked: SuiteRanks, length: LengthRanks, width: int) -> list[str]:
-    """Notes below a table: hidden columns, and means over only some of the takes."""
+    """Notes below a table: what its letters mean, hidden columns, and means over only some of the takes."""
     names = scored_metrics(ranked, length)
     hidden = names[shown_metrics(width) :]
     some_missing = any(row.metrics[name].missing for row in length.overall for name in names)
     star_note = "* some takes have no value for this metric; its mean and rank are over the others"
     hidden_note = f"hidden, terminal too narrow (included in the ranks; see ranks.json): {', '.join(hidden)}"
-    return [note for note, is_needed in ((star_note, some_missing), (hidden_note, hidden)) if is_needed]
+    pairs = len(length.overall) * (len(length.overall) - 1) // 2
+    group_note = (
+        "group: cells with a common letter are not separable (p >= 0.05, exact sign-flip tests of their ranks within "
+        f"prompts, Holm over {counted(pairs, 'comparison')})"
+    )
+    few = too_few(length.prompts)
+    notes = (group_note, has_groups(length)), (few, few), (star_note, some_missing), (hidden_note, hidden)
+    return [note for note, is_needed in notes if is_needed]
+
+
+def has_groups(length: LengthRanks) -> bool:
+    return any(row.group for row in length.overall)
 
 
 def shown_metrics(width: int) -> int:
@@ -148,6 +167,8 @@ def length_table(
         table.add_column(name, justify=justify, no_wrap=True)  # type: ignore[arg-type]
     table.add_column("average rank", no_wrap=True)
     table.add_column("in backbone", no_wrap=True)
+    if has_groups(length):
+        table.add_column("group", no_wrap=True)
     if before:
         table.add_column("was", justify="right", no_wrap=True)
     metrics = scored_metrics(ranked, length)[: shown_metrics(width)]
@@ -165,7 +186,8 @@ def length_table(
             for name in metrics
         ]
         places = [ranked_text(one.rank(view.unit)) for one in (row, within[row.cell])]
-        table.add_row(str(place), row.cell.backbone, row.cell.method, *places, *change, *scores)
+        group = [row.group or ""] if has_groups(length) else []
+        table.add_row(str(place), row.cell.backbone, row.cell.method, *places, *group, *change, *scores)
     return table
 
 

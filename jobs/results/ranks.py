@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from longtake.evaluators.base import SuiteEntry
+    from longtake.evaluators.results.verdict import Headline
     from longtake.platform.store.sweep import SweepStore
 
 MAX_CUT_TAKES = 3
@@ -48,9 +49,18 @@ def rank_suite(frame: pd.DataFrame, entry: SuiteEntry, takes: list[Take]) -> Sui
     from longtake.evaluators.base import directions
     from longtake.evaluators.results.ranking import rank_cells
 
-    ranked = rank_cells(frame, entry.label, directions(entry))
+    ranked = rank_cells(frame, entry.label, directions(entry), headline=headline_of(entry))
     cuts = [events_of(frame, entry.label, name) for name in event_counts(entry)]
     return replace(ranked, cuts=next(iter(cuts), None), precision=precision_of(takes), decode=decode_of(takes))
+
+
+def headline_of(entry: SuiteEntry) -> Headline | None:
+    """The metric of the suite's verdicts; None if the suite, or its choice of metrics, has none."""
+    from longtake.evaluators.results.verdict import Headline
+
+    units = {metric.name: metric.unit for metric in entry.metrics.values() if metric.ranked}
+    name = entry.suite.headline
+    return Headline(name, units[name]) if name in units else None
 
 
 def precision_of(takes: list[Take]) -> str | None:

@@ -92,14 +92,11 @@ def prompts_of(plan: Sequence[Take]) -> list[str]:
 
 def rows_of(plan: Sequence[Take], cells: dict[Cell, CellSums]) -> list[dict[str, Any]]:
     """One row per cell, part of the video and measure, in the order of the plan."""
-    from longtake.platform.stats import resample_weights
-
-    weights = resample_weights(len(prompts_of(plan)))
     return [
         {"backbone": cell.backbone, "method": cell.method, "seconds": cell.seconds, **row}
         for cell in dict.fromkeys(take.cell for take in plan)
         if cell in cells
-        for row in cells[cell].rows(weights)
+        for row in cells[cell].rows()
     ]
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from longtake.platform.stats import LEVEL
 from longtake.platform.store.json_records import OMIT_NONE, Statistic
 from longtake.platform.takes import Cell
 
@@ -26,12 +27,14 @@ class MetricRank:
 
 @dataclass(frozen=True)
 class RankRow:
-    """The ranks of one cell; rank 1 is best."""
+    """The ranks of one cell; rank 1 is best. `group`: letters; two cells of a board that share one are not separable.
+    None with too few prompts for a test, and in files of earlier versions."""
 
     cell: Cell
     average_rank: Statistic
     average_rank_per_prompt: Statistic
     metrics: dict[str, MetricRank] = field(default_factory=dict)
+    group: str | None = field(default=None, metadata=OMIT_NONE)
 
     def rank(self, unit: str = "cell") -> Statistic:
         """The average rank for a key of RANK_UNITS."""
@@ -46,13 +49,15 @@ class RankRow:
 
 @dataclass(frozen=True)
 class LengthRanks:
-    """The ranks of videos of one length; `prompt_set` identifies the set of prompts."""
+    """The ranks of videos of one length; `prompt_set` identifies the set of prompts. `verdicts`: lines about the best
+    two methods, one per backbone."""
 
     seconds: int
     prompts: int = 0
     prompt_set: str | None = None
     overall: list[RankRow] = field(default_factory=list)
     within: dict[str, list[RankRow]] = field(default_factory=dict)
+    verdicts: list[str] = field(default_factory=list)
 
     def rows(self, scope: str) -> list[RankRow]:
         """All cells, ranked together (`overall`) or within their backbone (`within`)."""
@@ -80,7 +85,7 @@ class Cuts:
 @dataclass(frozen=True)
 class SuiteRanks:
     """The ranks of a suite with one protocol, settings and weights. `precision` and `decode` are written only if takes
-    have one of their own."""
+    have one of their own. `intervals`: how they were computed; {} for the bootstrap intervals of earlier versions."""
 
     suite: str = ""
     protocol: str | None = None
@@ -88,7 +93,7 @@ class SuiteRanks:
     weights: dict[str, Any] = field(default_factory=dict)
     ranked_column: str = "value"
     directions: dict[str, str] = field(default_factory=dict)
-    bootstrap: dict[str, Any] = field(default_factory=dict)
+    intervals: dict[str, Any] = field(default_factory=dict)
     lengths: list[LengthRanks] = field(default_factory=list)
     cuts: Cuts | None = None
     precision: str | None = field(default=None, metadata=OMIT_NONE)
@@ -112,7 +117,8 @@ class Coverage:
 @dataclass(frozen=True)
 class DriftRow:
     """The mean of a metric in a cell, ranked or not, and its drift over a video. `drift_scored`: the number of takes
-    with drift; None in files of earlier versions."""
+    with drift; `drift_p`: by kind of drift, p of 'no drift' after Holm's correction over the cells. Both are None in
+    files of earlier versions."""
 
     suite: str
     backbone: str
@@ -126,6 +132,7 @@ class DriftRow:
     scored: int = 0
     missing: int = 0
     drift_scored: int | None = None
+    drift_p: dict[str, float] | None = field(default=None, metadata=OMIT_NONE)
 
     @property
     def cell(self) -> Cell:
@@ -138,7 +145,12 @@ class DriftRow:
         return {name: getattr(self, name) for name in names}
 
     def without_drift(self) -> DriftRow:
-        return replace(self, slope_per_min=Statistic(), quarter_diff=Statistic(), quarter_ratio=Statistic())
+        nothing = Statistic()
+        return replace(self, slope_per_min=nothing, quarter_diff=nothing, quarter_ratio=nothing, drift_p=None)
+
+    def is_significant(self, kind: str) -> bool:
+        """Whether a kind of drift is distinguishable from none."""
+        return self.drift_p is not None and self.drift_p.get(kind, 1.0) < LEVEL
 
     @property
     def is_incomplete(self) -> bool:
@@ -154,6 +166,10 @@ class Ranks:
     coverage: dict[str, Coverage] = field(default_factory=dict)
     suites: dict[str, SuiteRanks] = field(default_factory=dict)
     drift: list[DriftRow] = field(default_factory=list)
+
+    def verdicts(self) -> list[str]:
+        """The verdicts of all boards, each with its suite."""
+        return [f"{suite}: {line}" for suite, length in self.lengths() for line in length.verdicts]
 
     def drift_at(self, suite: str, seconds: int) -> list[DriftRow]:
         return [row for row in self.drift if (row.suite, row.seconds) == (suite, seconds)]

@@ -63,7 +63,8 @@ async function page(params, app) {
   const notes = el("ul", { class: "notes" }, ...notesOf(shown).map((text) => el("li", {}, text)));
   drawMoves(moves, shown, sweep, app);
   appendReasons(notes, shown, sweep, app);
-  return [headOf(shown, sweep), controls(shown, sweep, params, app), table(shown, sweep, params, app), notes, moves];
+  const board = table(shown, sweep, params, app);
+  return [headOf(shown, sweep), controls(shown, sweep, params, app), ...verdictsOf(shown), board, notes, moves];
 }
 
 function newest(sweeps) {
@@ -141,16 +142,40 @@ function notesOf(shown) {
   );
   const { cuts } = shown.ranked;
   return [
-    "Small numbers are ranks (1 is best, ties share a rank). The bar is the average rank with its 95 % interval, " +
-      "from a paired bootstrap over prompts.",
-    ...(shown.drifts.length
-      ? ["Drift: ▾ loss, ▴ gain, if the 95 % interval excludes no change; without a mark it may be chance."]
-      : []),
+    "Small numbers are ranks (1 is best, ties share a rank). The bar is the average rank with its 95 % interval.",
+    ...testsOf(shown, rows),
     ...(starred ? ["* some takes have no value; mean and rank use the others."] : []),
     ...(cuts?.with_cuts
       ? [`Scene cuts in ${cuts.with_cuts} of ${cuts.videos} videos: a cut lowers consistency but is not drift.`]
       : []),
   ];
+}
+
+/** What marks and letters mean, or why there are none. */
+function testsOf(shown, rows) {
+  const least = shown.ranked.intervals?.min_prompts;
+  if (!least) return ["Intervals are those of an earlier version, and too narrow: run the sweep again."];
+  const { prompts } = shown.length;
+  if (prompts < least)
+    return [
+      `${count(prompts, "prompt")}: no difference is marked; an exact test needs ${least} prompts for p < 0.05 ` +
+        `(${least - 1} that all agree: 2 × 2^−${least - 1} = ${(2 ** (2 - least)).toPrecision(2)}).`,
+    ];
+  return [
+    ...(rows.some((row) => row.group)
+      ? ["Cells with a common letter are not separable: p ≥ 0.05, exact sign-flip tests over prompts, Holm."]
+      : []),
+    ...(shown.drifts.length
+      ? ["Drift: ▾ loss, ▴ gain, if p < 0.05 (exact sign-flip test, Holm over the cells); without a mark it may be chance."]
+      : []),
+  ];
+}
+
+/** Above the table: one line per backbone about its best two methods. */
+function verdictsOf(shown) {
+  const lines = shown.length.verdicts ?? [];
+  if (!lines.length) return [];
+  return [el("ul", { class: "verdicts", id: "verdicts" }, ...lines.map((text) => el("li", {}, text)))];
 }
 
 async function appendReasons(notes, shown, sweep, app) {

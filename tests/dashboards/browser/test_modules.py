@@ -71,3 +71,22 @@ def test_a_mean_says_over_how_many_ranks_it_is(seen: Watched) -> None:
         call(seen, "leaderboard_table", f"m.overOf({row}, {shown.format(['a', 'b'])})")
         == "only 1 of the 2 metrics shown"
     )
+
+
+def test_drift_is_marked_where_its_test_says_so(seen: Watched) -> None:
+    """-.1 with p = .01 is a loss of what should be high, with p = .2 or from an earlier version nothing."""
+    row = "{ cell: 'x/m/30s', backbone: 'x', method: 'm', metrics: { a: { score: 1, rank: 1 } }, average_rank: 1 }"
+    drift = "{ suite: 's', seconds: 30, backbone: 'x', method: 'm', metric: 'a', quarter_diff: -0.1, scored: 8, %s }"
+    ranks = (
+        "{ suites: { s: { directions: { a: 'higher' }, settings: {}, lengths: [{ seconds: 30, overall: [%s] }] } }, "
+        "coverage: {}, drift: [%s] }"
+    )
+    marks = []
+    for p in (
+        "drift_p: { quarter_diff: 0.01 }",
+        "drift_p: { quarter_diff: 0.2 }",
+        "quarter_diff_interval: [-0.2, -0.1]",
+    ):
+        shown = f"m.leaderboard({ranks % (row, drift % p)}, [], {{}})"
+        marks.append(call(seen, "ranking", f"{shown}.driftOf({row}, 'a').mark"))
+    assert marks == ["loss", "", ""]

@@ -31,6 +31,10 @@ def leaderboard(seen: Watched, store: SweepStore) -> None:
             assert float(place.locator(".value").inner_text()) == pytest.approx(one.score.value, rel=1e-3)
             assert float(place.locator(".place").inner_text()) == one.rank.value
             assert "n = 2" in (place.get_attribute("title") or "")
+    (verdict,) = ranks.suites["classical"].lengths[0].verdicts
+    assert seen.page.locator("#verdicts").inner_text() == verdict
+    assert "2 prompts: no difference is marked" in seen.page.locator(".notes").first.inner_text()
+    assert seen.page.locator("#leaderboard .mark:not(:empty)").count() == 0
 
 
 def compare(seen: Watched, store: SweepStore) -> None:

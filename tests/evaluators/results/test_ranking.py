@@ -11,6 +11,7 @@ import pytest
 
 from longtake.evaluators.results.ranking import rank_cells
 from longtake.evaluators.results.table import cell_means, table
+from longtake.evaluators.results.verdict import Headline, letters
 from longtake.platform.errors import ConfigError
 from longtake.platform.store.json_records import Statistic, from_json, to_json
 from longtake.platform.store.ranks import DriftRow, RankRow, SuiteRanks
@@ -54,8 +55,8 @@ def test_cell_ranks_by_hand() -> None:
     assert rows["a"].average_rank_per_prompt.value == pytest.approx(1.75)
     assert rows["b"].average_rank_per_prompt.value == pytest.approx(1.25)
     assert rows["a"].metrics["bad"].score.value == pytest.approx(6.0)
-    # c is last in every resample: its interval is a point
-    assert rows["c"].average_rank.interval == (3.0, 3.0)
+    # two prompts with differences of either sign between a and c: nothing is certain
+    assert rows["c"].average_rank.interval == (1.0, 3.0)
     data = json.loads(json.dumps(to_json(result), allow_nan=False))
     assert from_json(SuiteRanks, data) == result
     assert data["lengths"][0]["overall"][0]["cell"] == "pocket/b/30s"
@@ -112,7 +113,7 @@ def test_interval_of_a_constant_is_a_point_and_of_one_prompt_is_unknown() -> Non
     assert rows["a"].metrics["bad"].score.interval == (1.0, 1.0)
 
 
-def test_bootstrap_is_paired_and_covers_the_mean() -> None:
+def test_intervals_are_paired_and_cover_the_mean() -> None:
     rng = np.random.default_rng(0)
     hard = rng.normal(0, 1, 40)  # prompts differ much, methods by a constant .1
     scored = [
@@ -162,8 +163,8 @@ def test_table_and_cell_means() -> None:
     bad, good = cell_means(df)  # metrics by name
     assert (good.metric, good.value.value, good.scored, good.missing) == ("good", 0.5, 2, 0)
     assert (bad.metric, bad.value.value, bad.scored, bad.missing) == ("bad", 3.0, 1, 1)
-    # Of two prompts a resample has mean .25 or .75 (a quarter of the draws each) or .5: 95 % reach from .25 to .75.
-    assert good.value.interval == (0.25, 0.75)
+    # two prompts: .5 +- 12.7062 (t of one degree) * .25 (standard error)
+    assert good.value.interval == pytest.approx((0.5 - 3.17655, 0.5 + 3.17655), abs=1e-4)
     assert bad.value.interval is None, "one prompt says nothing of others"
     assert (good.slope_per_min, good.drift_scored) == (Statistic(), 0)
 
@@ -177,14 +178,14 @@ def test_drift_of_a_cell_has_an_interval_over_prompts() -> None:
     rows = {(row.method, row.metric): row for row in cell_means(df)}
     a, b = rows["a", "good"], rows["b", "good"]
     assert a.slope_per_min.value == pytest.approx(-0.3)
-    assert a.slope_per_min.interval == pytest.approx((-0.4, -0.2))
+    assert a.slope_per_min.interval == pytest.approx((-0.3 - 1.27062, -0.3 + 1.27062), abs=1e-4)
     assert a.quarter_diff.interval == pytest.approx((-0.1, -0.1))  # the same in both: a point
     assert b.slope_per_min == Statistic(0.1, None)
     assert (b.quarter_diff.value, b.drift_scored) == (None, 1)
     assert [from_json(DriftRow, one) for one in json.loads(json.dumps(to_json([a, b]), allow_nan=False))] == [a, b]
 
 
-def test_drift_and_ranks_draw_the_same_prompts() -> None:
+def test_drift_and_ranks_have_the_same_means_and_intervals() -> None:
     rng = np.random.default_rng(5)
     scored = [
         one(m, f"p{i}", float(v), 1.0, seed=s) for m in "ab" for i in range(7) for s, v in enumerate(rng.random(2))
@@ -206,3 +207,86 @@ def test_scores_of_other_settings_or_weights_never_meet() -> None:
     bare = {key: text for key, text in plain.items() if key != "weights.dino"}
     with pytest.raises(ConfigError, match=r"weights\.dino aa and none"):
         ranked(one("a", "p", 1.0, 1.0, versions=plain), one("b", "p", 1.0, 1.0, versions=bare))
+
+
+def gains(method: str, gain: float, prompts: int) -> list[tuple[Take, VideoScores]]:
+    """`good` is `gain` above a level of each prompt, up to .05 more or less; `bad` is the same for all."""
+    return [one(method, f"p{i}", i + gain + 0.05 * (-1) ** i, 1.0) for i in range(prompts)]
+
+
+def test_six_prompts_separate_two_cells_and_five_do_not() -> None:
+    for prompts, groups in ((5, [None, None]), (6, ["a", "b"])):
+        (length,) = ranked(*gains("a", 0.5, prompts), *gains("b", 0.0, prompts)).lengths
+        assert [row.group for row in length.overall] == groups  # p = 2 / 2^6
+        assert [row.group for row in length.within["pocket"]] == groups
+
+
+def test_holm_makes_a_board_of_many_cells_careful() -> None:
+    """Six prompts and three pairs: .031 * 3 is not below .05. Ten: 2 / 2^10 * 3 is."""
+    for prompts, groups in ((6, ["a", "a", "a"]), (10, ["a", "b", "c"])):
+        cells = [gains(name, gain, prompts) for name, gain in (("a", 2.0), ("b", 1.0), ("c", 0.0))]
+        (length,) = ranked(*[take for cell in cells for take in cell]).lengths
+        assert [row.group for row in length.overall] == groups
+
+
+def test_cells_with_a_common_letter_are_not_separable() -> None:
+    apart = np.zeros((4, 4), bool)
+    for one_, other in ((0, 2), (0, 3), (1, 3)):
+        apart[one_, other] = apart[other, one_] = True
+    assert letters(apart) == ["a", "ab", "bc", "c"]
+    assert letters(np.zeros((3, 3), bool)) == ["a", "a", "a"]
+    assert letters(~np.eye(3, dtype=bool)) == ["a", "b", "c"]
+    assert letters(np.zeros((0, 0), bool)) == []
+
+
+def verdicts(*scored: tuple[Take, VideoScores], unit: str = "dB", **options: Any) -> list[str]:
+    return ranked(*scored, headline=Headline("good", unit), **options).lengths[0].verdicts
+
+
+def test_a_verdict_names_the_best_two_and_how_sure_it_is() -> None:
+    three = [one("rag", p, v, 1.0) for p, v in (("p", 20.0), ("q", 22.0), ("r", 25.0))]
+    better = [one("random-memory", p, v, 0.5) for p, v in (("p", 26.6), ("q", 28.6), ("r", 31.9))]
+    # 6.6, 6.6, 6.9: 6.7 +- 4.3027 * .1732 / sqrt(3)
+    text = "pocket, 30 s: random-memory beats rag by 6.7 dB [6.3, 7.1] in 3 of 3 prompts; too few to be sure"
+    assert verdicts(*three, *better) == [text]
+    assert verdicts(*three[:1], *better[:1]) == [
+        "pocket, 30 s: random-memory beats rag by 6.6 dB in 1 of 1 prompt; too few to be sure"
+    ]
+    # 6 prompts that agree: p = 2 / 2^6, of one comparison
+    (sure,) = verdicts(*gains("a", 0.5, 6), *gains("b", 0.0, 6), unit="0..1")
+    assert sure.startswith("pocket, 30 s: a beats b by 0.50 of good [0.50, 0.50] in 6 of 6 prompts")
+    assert sure.endswith(" (p = 0.031, Holm over 1 comparison)")
+    signs = [one("b", f"p{i}", i + 0.4 * (-1) ** i, 1.0) for i in range(6)]
+    (unsure,) = verdicts(*gains("a", 0.1, 6), *signs)
+    assert unsure.startswith("pocket, 30 s: a leads b by 0.10 dB [-")
+    assert "in 3 of 6 prompts; not separable (p = " in unsure
+
+
+def test_a_verdict_without_a_headline_is_about_ranks() -> None:
+    scored = [*gains("a", 0.5, 3), *gains("b", 0.0, 3)]
+    # good: a 1, b 2; bad is tied, 1.5 each: average ranks 1.25 and 1.75 in every prompt
+    (text,) = ranked(*scored).lengths[0].verdicts
+    assert text == "pocket, 30 s: a beats b by 0.50 ranks [0.50, 0.50] in 3 of 3 prompts; too few to be sure"
+    assert ranked(*scored[:3]).lengths[0].verdicts == [], "one cell has nothing to beat"
+    equal = [*gains("a", 0.0, 6), *gains("b", 0.0, 6)]
+    assert ranked(*equal).lengths[0].verdicts == ["pocket, 30 s: a and b are not separable"]
+
+
+def test_backbones_have_a_verdict_each_or_one_together() -> None:
+    mem = [one(m, p, v, 1.0, backbone="pocket-mem") for m, v in (("a", 0.2), ("b", 0.4)) for p in "pq"]
+    texts = verdicts(*gains("a", 0.5, 3), *gains("b", 0.0, 3), *mem)
+    assert [text.split(" by ")[0] for text in texts] == ["pocket, 30 s: a beats b", "pocket-mem, 30 s: b beats a"]
+    (text,) = verdicts(*[one("a", "p", v, 1.0, backbone=b) for b, v in (("x", 0.1), ("y", 0.9))])
+    assert text.startswith("30 s: y/a beats x/a by 0.80 dB in 1 of 1 prompt")
+
+
+def test_drift_has_an_exact_test_over_prompts() -> None:
+    falls = [drifting("a", f"p{i}", -0.2 - i / 100, -0.1) for i in range(8)]
+    varies = [drifting("b", f"p{i}", 0.1 * (-1) ** i, None) for i in range(8)]
+    rows = {row.method: row for row in cell_means(table([*falls, *varies])) if row.metric == "good"}
+    # a: all 8 agree, 2 / 2^8, twice that for the smaller of two cells; quarter_diff has one cell
+    assert rows["a"].drift_p == {"slope_per_min": 4 / 256, "quarter_diff": 2 / 256}
+    assert rows["a"].is_significant("slope_per_min")
+    assert rows["b"].drift_p == {"slope_per_min": 1.0}
+    assert not rows["b"].is_significant("slope_per_min")
+    assert not rows["a"].without_drift().is_significant("slope_per_min")

@@ -253,16 +253,16 @@ def test_parts_end_at_30_60_120_240_seconds():
 
 def test_rows_pair_prompts_and_leave_out_what_compares_nothing():
     """The second descriptor lies .1 above the first on each of three prompts that differ by more: so does the
-    difference, in every resample."""
+    difference, which has no spread."""
     tallies = [DescriptorTally(label, WINDOW, 30.0, 4) for label in ("avg-pool", "better")]
     for tally, values in zip(tallies, ([0.1, 0.5, 0.8], [0.2, 0.6, 0.9]), strict=True):
         for value in values:
             tally.put("recall", (0.0, 30.0), value)
-    base, better = measure_rows(tallies, "avg-pool", 0)
+    base, better = measure_rows(tallies, "avg-pool")
     assert base["difference"] is None
     assert better["mean"] == pytest.approx(1.7 / 3)
     assert [better["difference"][key] for key in ("mean", "low", "high")] == pytest.approx([0.1] * 3)
-    assert similarity_rows(tallies, 120, 0) == []
+    assert similarity_rows(tallies, 120) == []
 
 
 def test_a_tally_puts_blocks_into_the_part_in_which_they_begin():
@@ -276,5 +276,5 @@ def test_a_tally_puts_blocks_into_the_part_in_which_they_begin():
     assert tally.measures["places", (0.0, 30.0)] == [pytest.approx(np.nanmean(values[first < 120]))]
     assert tally.measures["places", (60.0, 75.0)] == [pytest.approx(np.nanmean(values[first >= 240]))]
     assert tally.measures["overlap_gap", (0.0, 75.0)] == [pytest.approx(1.0)]
-    rows = similarity_rows([tally], 300, 0)
+    rows = similarity_rows([tally], 300)
     assert [row["mean"] for row in rows if row["by"] == "shared"] == pytest.approx([0, 0.25, 0.5, 0.75, 1], abs=1e-6)

@@ -13,7 +13,7 @@ import pytest
 from longtake.evaluators.base import SuiteEntry, directions
 from longtake.jobs.cli import execute
 from longtake.jobs.results import ranks as rank
-from longtake.jobs.results.compare import WHOLE, Row, Scores, compare_cells, read
+from longtake.jobs.results.compare import WHOLE, Row, Scores, cell_text, compare_cells, marks_note, read
 from longtake.platform.store.records import TakeResult, VideoScores
 from longtake.platform.store.sweep import SweepStore
 from longtake.platform.takes import Cell, MethodSpec, Take
@@ -49,7 +49,9 @@ def test_difference_is_paired_over_prompts_that_both_have():
     assert row["mean"] == pytest.approx(2.0 / 3)
     assert (row["prompts"], row["pairs"]) == (3, 2)
     assert row["difference"] == pytest.approx(0.25)
-    assert (row["difference_low"], row["difference_high"]) == (pytest.approx(0.2), pytest.approx(0.3))
+    # standard error .05, t of one degree 12.7062
+    assert (row["difference_low"], row["difference_high"]) == pytest.approx((0.25 - 0.63531, 0.25 + 0.63531), abs=1e-4)
+    assert row["difference_p"] == 0.5, "2 prompts that agree: 2 x 2^-2"
     base = row_of(scores, "native")
     assert base["mean"] == pytest.approx((0.2 + 0.3 + 0.5) / 3)
     assert base["difference"] is None
@@ -63,16 +65,35 @@ def test_what_is_common_to_a_prompt_falls_out():
     assert row["difference_low"] == pytest.approx(row["difference_high"]) == pytest.approx(0.1)
 
 
+def test_a_difference_is_marked_if_a_test_finds_it_after_holms_correction():
+    """Seven prompts: rag is always ahead (p = 2 / 2^7, of two comparisons twice that), random in four of them."""
+    prompts = "abcdefg"
+    gains = {
+        "native": [0.0] * 7,
+        "rag": [0.1, 0.2, 0.3, 0.1, 0.2, 0.3, 0.1],
+        "random": [0.1, -0.1, 0.1, -0.1, 0.1, -0.1, 0.1],
+    }
+    values = {name: {p: [i + own[i]] for i, p in enumerate(prompts)} for name, own in gains.items()}
+    rows = compare_cells(scores_of(values), HIT, 30, "native")
+    by_method = {cell.method: row for (cell, _), row in rows.items()}
+    assert by_method["rag"]["difference_p"] == 4 / 128
+    assert "+0.186* [" in cell_text(by_method["rag"]).replace("\\", "")
+    assert "+0.0143 [" in cell_text(by_method["random"]).replace("\\", "")
+    assert marks_note([*by_method.values()]).startswith("*: p < 0.05 (exact sign-flip tests, Holm over")
+    few = compare_cells(scores_of({"native": {"a": [0.2]}, "rag": {"a": [0.3]}}), HIT, 30, "native")
+    assert marks_note([*few.values()]).startswith("1 prompt: no difference is marked; an exact test needs 6 prompts")
+
+
 def test_cell_without_a_value_has_no_row():
     scores = scores_of({"native": {"a": [0.2]}, "rag": {"a": [None]}})
     assert list(compare_cells(scores, HIT, 30, "native")) == [(Cell("tiny", "native", 30), HIT)]
 
 
 def test_every_value_of_a_cell_counts_the_same():
-    """a .2 and .4, b .9 and a missing seed: (.2 + .4 + .9) / 3 = .5. A resample draws a twice (.3), b twice (.9), each
-    with probability 1/4, or both (.5): 95 % reach from .3 to .9."""
+    """a .2 and .4, b .9 and a missing seed: (.2 + .4 + .9) / 3 = .5. The prompts deviate by (.6 - 2 * .5) / 1.5 and
+    (.9 - .5) / 1.5: a standard error of .26667."""
     row = row_of(scores_of({"native": {"a": [0.2, 0.4], "b": [0.9, None]}}), "native")
-    assert [row["mean"], row["low"], row["high"]] == pytest.approx([0.5, 0.3, 0.9])
+    assert [row["mean"], row["low"], row["high"]] == pytest.approx([0.5, 0.5 - 3.38832, 0.5 + 3.38832], abs=1e-4)
 
 
 def scored_store(folder: Path, takes: list[Take], entry: SuiteEntry) -> SweepStore:

@@ -122,14 +122,17 @@ def test_every_measure_of_one_video_counted_by_hand(store: SweepStore, tmp_path:
 
 
 def test_means_are_over_prompts_and_what_is_missing_is_left_out(store: SweepStore, tmp_path: Path) -> None:
-    """Similarities .7125 and .5; two prompts drawn with replacement give both bounds. Attention was measured of one."""
+    """Similarities .7125 and .5: mean .60625, standard error .10625, t of one degree 12.7062. Attention was measured of
+    one."""
     takes = [take(prompt=prompt) for prompt in PROMPTS]
     store.write_plan("name: s\n", takes)
     make(store, takes[0], rag_trace(attention=True))
     make(store, takes[1], rag_trace(alike=0.5))
     found = shown(store, tmp_path)
     alike, sink = found["rag", "similarity"], found["rag", "attention_sink"]
-    assert [float(alike[key]) for key in ("mean", "low", "high")] == pytest.approx([0.60625, 0.5, 0.7125])
+    assert [float(alike[key]) for key in ("mean", "low", "high")] == pytest.approx(
+        [0.60625, 0.60625 - 1.35003, 0.60625 + 1.35003], abs=1e-4
+    )
     assert (alike["prompts"], alike["reason"]) == ("2", "")
     assert (float(sink["mean"]), sink["low"], sink["prompts"]) == (pytest.approx(0.1), "", "1")
 
@@ -185,7 +188,7 @@ def test_a_block_counts_in_the_part_in_which_it_begins() -> None:
     cell = CellSums(prompts=2, seconds=240.0)
     values = np.array([1.0, 2.0, 4.0, np.nan])
     cell.add(1, np.array([30.0, 59.0, 60.0, 239.0]), dict.fromkeys(MEASURES, "why") | {"age_s": values})
-    rows = [row for row in cell.rows(np.ones((3, 2))) if row["measure"] == "age_s"]
+    rows = [row for row in cell.rows() if row["measure"] == "age_s"]
     assert [(row["from_s"], row["to_s"]) for row in rows] == [(0, 240), (30, 60), (60, 120), (120, 240)]
     assert [row["mean"] for row in rows] == [pytest.approx(7 / 3), 1.5, 4.0, None]
     assert [row["prompts"] for row in rows] == [1, 1, 1, 0]

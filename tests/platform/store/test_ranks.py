@@ -42,7 +42,7 @@ def test_a_file_holds_plain_numbers_and_comes_back(store: SweepStore) -> None:
 
 def test_fields_that_were_added_later_may_be_missing(store: SweepStore) -> None:
     data = json.loads(durable.json_bytes(to_json(ranks())))
-    for key in ("settings", "weights", "bootstrap", "cuts"):
+    for key in ("settings", "weights", "intervals", "cuts"):
         del data["suites"]["s"][key]
     del data["suites"]["s"]["lengths"][0]["prompt_set"]
     for key in ("value_interval", "slope_per_min_interval", "drift_scored"):
