@@ -10,7 +10,13 @@ from longtake.jobs import shipped
 from longtake.jobs.commands.arguments import CorpusFile, Overrides, SweepFile
 
 
-def run(sweep: SweepFile, overrides: Overrides = None) -> int:
+def run(
+    sweep: SweepFile,
+    overrides: Overrides = None,
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="Also try the takes again that earlier runs set aside.")
+    ] = False,
+) -> int:
     """Plan, generate, score, rank and publish a sweep. Run it again to resume.
 
     Keys of a sweep file: name, backbones, methods, lengths_s, prompts, seeds, suites, plugins, prefix_s, decode,
@@ -18,7 +24,7 @@ def run(sweep: SweepFile, overrides: Overrides = None) -> int:
     """
     from longtake.jobs.sweep.run import run as run_sweep
 
-    return run_sweep(shipped.find(shipped.SWEEPS, sweep), overrides or [])
+    return run_sweep(shipped.find(shipped.SWEEPS, sweep), overrides or [], retry_failed=retry_failed)
 
 
 def plan(sweep: SweepFile, overrides: Overrides = None) -> int:

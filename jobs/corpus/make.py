@@ -22,12 +22,14 @@ from longtake.jobs.sweep.placement import SAMPLER_SETTINGS, slots
 from longtake.jobs.sweep.plan import check_capacity
 from longtake.jobs.sweep.progress import SweepProgress
 from longtake.jobs.sweep.scheduler import SAMPLERS, Snapshot
-from longtake.jobs.workers.run_loop import FINAL_ERRORS, MAX_FAILURES, Step, reason_of, run_until_done
+from longtake.jobs.workers.attempts import Attempts
+from longtake.jobs.workers.run_loop import FINAL_ERRORS, Step, run_until_done
 from longtake.jobs.workers.text import encode_prompts
 from longtake.platform.corpus.reader import Corpus, read_spec
 from longtake.platform.corpus.records import ShardRecord
 from longtake.platform.corpus.writer import CorpusStore, damage_lines
 from longtake.platform.errors import ConfigError
+from longtake.platform.store.records import MAKING
 from longtake.platform.store.root import OutputRoot
 from longtake.platform.takes import Take
 from longtake.platform.workers.fleet import Group, Item, Outcome, Running
@@ -75,14 +77,13 @@ def announce(plan: CorpusPlan, scheduler: ShardScheduler, say: Callable[[str], N
 
 
 class ShardScheduler:
-    """Schedules the missing shards and counts failed attempts. After MAX_FAILURES of them it sets a shard aside until
-    the next run."""
+    """Schedules the missing shards. One that fails too often (`attempts.py`) is set aside until the next run."""
 
     def __init__(self, store: CorpusStore, shards: list[list[Take]], say: Callable[[str], None]):
         self.store, self.shards, self.say = store, shards, say
         records = {number: store.record(number, takes) for number, takes in enumerate(shards)}
         self.done = {number: record for number, record in records.items() if record is not None}
-        self.failures: dict[int, list[str]] = {}
+        self.attempts: Attempts[int] = Attempts()
         self.started, self.before = time.monotonic(), self.takes_done
 
     @property
@@ -103,7 +104,7 @@ class ShardScheduler:
         return f"{self.takes_done} of {sum(map(len, self.shards))} takes made; run again to resume"
 
     def is_aside(self, number: int) -> bool:
-        return len(self.failures.get(number, [])) >= MAX_FAILURES
+        return self.attempts.is_set_aside(MAKING, number)
 
     def start(self) -> list[Step]:
         """Starts the clock; returns one item per missing shard."""
@@ -119,15 +120,16 @@ class ShardScheduler:
         number = outcome.item.payload.number
         if isinstance(outcome.error, FINAL_ERRORS):
             raise outcome.error
+        self.attempts.ended(MAKING, [number], outcome.died)
         if outcome.error is None:
             self.done[number] = outcome.value
             return []
-        reasons = self.failures.setdefault(number, [])
-        reasons.append(reason_of(outcome.error))
+        self.attempts.check_workers(MAKING, outcome.error)
+        failure = self.attempts.failed(MAKING, number, outcome.error, outcome.died)
         if self.is_aside(number):
-            self.say(f"shard {number}: set aside after {MAX_FAILURES} failed attempts; the last: {reasons[-1]}")
+            self.say(f"shard {number}: set aside after {self.attempts.count(number)}; the last: {failure.brief}")
             return []
-        self.say(f"shard {number}: tried again after {reasons[-1]}")
+        self.say(f"shard {number}: tried again after {failure.brief}")
         return [(SAMPLERS, outcome.item)]
 
     def snapshot(self, running: list[Running]) -> Snapshot:
@@ -137,7 +139,7 @@ class ShardScheduler:
             total=total,
             made=made,
             scored=None,
-            failed=sum(len(self.shards[number]) for number in self.failures if self.is_aside(number)),
+            failed=sum(len(self.shards[number]) for number in self.attempts.failures if self.is_aside(number)),
             new_made=new,
             seconds=seconds,
             takes_per_minute=60 * new / seconds if new else None,
@@ -183,9 +185,9 @@ def source_of(plan: CorpusPlan, scheduler: ShardScheduler) -> Source:
 
 def finish(scheduler: ShardScheduler, console: Console) -> int:
     """Writes the index and prints the report; returns the exit code."""
-    for number in sorted(scheduler.failures):
+    for number, failures in sorted(scheduler.attempts.failures.items()):
         if scheduler.is_aside(number):
-            say(console, f"failed: shard {number}: {scheduler.failures[number][-1]}")
+            say(console, f"failed: shard {number}: {failures[-1].brief}")
     if len(scheduler.done) < len(scheduler.shards):
         aside = len(scheduler.shards) - len(scheduler.done)
         say(console, f"{aside} of {len(scheduler.shards)} shards are missing, so the index was not written; run again")

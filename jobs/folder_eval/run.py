@@ -12,16 +12,19 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from pathlib import Path
+from textwrap import shorten
 from typing import TYPE_CHECKING, Any
 
 from longtake.evaluators.base import SuiteEntry, suites
 from longtake.jobs.folder_eval.options import FolderEvalOptions
-from longtake.jobs.workers.run_loop import MAX_FAILURES, Step, reason_of, run_until_done
+from longtake.jobs.workers.attempts import Attempts, reason_of
+from longtake.jobs.workers.run_loop import Step, run_until_done
 from longtake.jobs.workers.scoring import Scorer, report_frames, with_weights
 from longtake.platform import strict_yaml
 from longtake.platform.errors import ConfigError, LongtakeError, SetupError, WeightsError
 from longtake.platform.store.durable import make_folder
 from longtake.platform.store.locked_folder import hold_file
+from longtake.platform.store.records import BRIEF_CHARS, SCORING
 from longtake.platform.workers.fleet import Group, Item, Outcome, Report
 
 if TYPE_CHECKING:
@@ -189,7 +192,8 @@ class FolderWork:
 
     def __init__(self, report: FolderReport, view: EvalProgress):
         self.report, self.view = report, view
-        self.left = dict.fromkeys(report.paths, 0)  # video -> its number of attempts
+        self.left = dict.fromkeys(report.paths)
+        self.attempts: Attempts[str] = Attempts()
 
     @property
     def unfinished(self) -> int:
@@ -230,13 +234,15 @@ class FolderWork:
         name, error = outcome.item.payload.name, outcome.error
         if isinstance(error, ENDS_THE_RUN):
             raise error
-        self.left[name] += 1
-        if outcome.died and self.left[name] < MAX_FAILURES:
-            self.view.say(f"{name}: {error}; scoring it again")
-            return [(EVALUATORS, outcome.item)]
+        self.attempts.ended(SCORING, [name], outcome.died)
         if error is not None:
+            self.attempts.check_workers(SCORING, error)
+            failure = self.attempts.failed(SCORING, name, error, outcome.died)
+            if failure.died and not failure.set_aside:
+                self.view.say(f"{name}: {failure.brief}; scoring it again")
+                return [(EVALUATORS, outcome.item)]
             self.report.add_failure(name, reason := plain_reason(error))
-            note = f"not scored: {reason}"
+            note = f"not scored: {shorten(reason, BRIEF_CHARS, placeholder=' ...')}"
         else:
             self.report.add(name, outcome.value)
             note = note_of(outcome.value.metrics)
@@ -251,7 +257,7 @@ def note_of(metrics: dict[str, float | None]) -> str:
 
 
 def plain_reason(error: Exception) -> str:
-    return " ".join(str(error).split())[:300] if isinstance(error, LongtakeError) else reason_of(error)
+    return " ".join(str(error).split()) if isinstance(error, LongtakeError) else reason_of(error)
 
 
 def write(report: FolderReport, options: FolderEvalOptions) -> None:

@@ -37,7 +37,7 @@ def report_unscored(scheduler: Scheduler, console: Console) -> None:
 
 def report_failures(scheduler: Scheduler, console: Console) -> None:
     for take_id in sorted(scheduler.failed)[:5]:
-        say(console, f"failed: {name_of(scheduler.takes[take_id])}: {scheduler.failures[take_id][-1]}")
+        say(console, f"failed: {name_of(scheduler.takes[take_id])}: {scheduler.attempts.failures[take_id][-1].brief}")
     if len(scheduler.failed) > 5:
         say(console, f"and {len(scheduler.failed) - 5} more; see failures.jsonl in the folder of each take")
 

@@ -40,8 +40,9 @@ RANK_EVERY_SECONDS = 30.0
 PROGRESS_SECONDS = 1.0
 
 
-def run(file: Path, overrides: Sequence[str], console: Console | None = None) -> int:
-    """Run the whole sweep and return the exit code. Raises LongtakeError for errors that a user can fix."""
+def run(file: Path, overrides: Sequence[str], console: Console | None = None, *, retry_failed: bool = False) -> int:
+    """Run the whole sweep and return the exit code. `retry_failed`: also try the takes that were set aside. Raises
+    LongtakeError for errors that a user can fix."""
     console = console or console_for()
     started = time.perf_counter()
     grid = expand(file, overrides)
@@ -53,7 +54,7 @@ def run(file: Path, overrides: Sequence[str], console: Console | None = None) ->
         grid.plugins.keep(store.folder)
         announce(grid, store, console)
         with Publisher(target_of(grid, store)) as publisher:
-            scheduler = work(grid, store, publisher, console)
+            scheduler = work(grid, store, publisher, console, retry_failed)
             store.sweep_leftovers()
             return finish(grid, store, scheduler, publisher, console, started)
 
@@ -78,10 +79,12 @@ def target_of(grid: Grid, store: SweepStore) -> Target | None:
     return Target(grid.plugins, store, grid.suites, uri, settings.experiment or store.name)
 
 
-def work(grid: Grid, store: SweepStore, publisher: Publisher, console: Console) -> Scheduler:
+def work(grid: Grid, store: SweepStore, publisher: Publisher, console: Console, retry_failed: bool) -> Scheduler:
     """Generate and score the missing takes. Raises Interrupted if a signal ended the run early."""
     with SweepProgress(console, store.name) as view:
         scheduler = Scheduler(store, grid.takes, grid.suites, view.say, grid.sweep.workers.evaluator_parts)
+        if retry_failed:
+            scheduler.retry_set_aside()
         steps = scheduler.read()
         if steps:
             with connect(grid.sweep.workers.cluster) as cluster:

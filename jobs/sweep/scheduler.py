@@ -1,8 +1,8 @@
 """Schedules the remaining work of a sweep and records the outcome of each attempt.
 
-Owns the order of work (generate, then score) and the retry rule: a take that failed MAX_FAILURES times at one stage is
-set aside, also in later runs, because the store counts failures. An attempt that was interrupted by a stop or a dead
-driver is not counted. Errors that are not caused by a take (a full disk, missing weights) end the run.
+Owns the order of work (generate, then score). When a take is set aside is decided in `workers/attempts.py`; the store
+keeps its failures for later runs. An attempt that was interrupted by a stop or a dead driver is not counted. Errors
+that are not caused by a take (a full disk, missing weights) end the run.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from longtake.evaluators.base import SuiteEntry
-from longtake.jobs.workers.run_loop import FINAL_ERRORS, MAX_FAILURES, Step, reason_of
+from longtake.jobs.workers.attempts import Attempts, reason_of
+from longtake.jobs.workers.run_loop import FINAL_ERRORS, Step
 from longtake.jobs.workers.sampling import MakeItem
 from longtake.jobs.workers.scoring import ScoreItem, current_scores, join_parts, metric_groups, missing_value_reasons
 from longtake.platform.store.records import MAKING, SCORING, Failure, TakeResult, VideoScores
@@ -64,7 +65,7 @@ class Scheduler:
         self.made: set[str] = set()
         self.scored: set[str] = set()
         self.failed: set[str] = set()
-        self.failures: dict[str, list[Failure]] = store.failures()
+        self.attempts: Attempts[str] = Attempts(store.failures())
         self.results: list[TakeResult] = []
         self.unscored: list[dict[str, dict[str, str]]] = []
         self.started = time.monotonic()
@@ -85,13 +86,22 @@ class Scheduler:
         self.made = {take_id for take_id in self.takes if take_id in done}
         return self.next_steps(self.takes.values())
 
+    def retry_set_aside(self) -> None:
+        """Give the takes that were set aside all of their attempts again."""
+        stages = (MAKING, SCORING)
+        aside = [take for take in self.takes.values() if any(self.attempts.is_set_aside(s, take.id) for s in stages)]
+        for take in aside:
+            self.store.forget_failures(take)
+            self.attempts.forget(take.id)
+        self.say(f"trying {len(aside)} takes again that were set aside")
+
     def start(self, steps: list[Step], batch: int) -> list[Step]:
         """Start the clock and return the same work in items of up to `batch` takes of one cell to generate. A take that
         failed before has an item of its own."""
         self.started = time.monotonic()
         parts: dict[tuple[Cell, str], list[Take]] = {}
         for take in [take for group, item in steps if group == SAMPLERS for take in item.payload.takes]:
-            parts.setdefault((take.cell, take.id if take.id in self.failures else ""), []).append(take)
+            parts.setdefault((take.cell, take.id if self.attempts.runs_alone(MAKING, take.id) else ""), []).append(take)
         make_items = [make_item(part) for takes in parts.values() for part in batched(takes, batch)]
         return [(SAMPLERS, item) for item in make_items] + [step for step in steps if step[0] != SAMPLERS]
 
@@ -125,23 +135,36 @@ class Scheduler:
         """Record the outcome of an attempt and return the next steps. Raises errors that are not caused by a take."""
         if isinstance(outcome.error, FINAL_ERRORS):
             raise outcome.error
-        work = outcome.item.payload
+        work, stage = outcome.item.payload, MAKING if isinstance(outcome.item.payload, MakeItem) else SCORING
+        self.attempts.ended(stage, [take.id for take in work.takes], outcome.died)
+        if outcome.error is not None:
+            self.attempts.check_workers(stage, outcome.error)
         if isinstance(work, MakeItem):
             return self.record_making(work, outcome)
         return self.record_scoring(work, outcome) if work.round == self.rounds[work.take.id].number else []
 
     def record_making(self, work: MakeItem, outcome: Outcome) -> list[Step]:
-        """Takes that failed in a batch are retried one at a time. A failure is counted only for a take on its own."""
+        """Takes that failed in a batch are retried one at a time; those whose worker died, together."""
         if outcome.error is None:
             self.results += outcome.value
             self.made |= {take.id for take in work.takes}
             self.size_made += outcome.item.size
         elif len(work.takes) > 1:
-            reason = reason_of(outcome.error)
-            self.say(f"{work.takes[0].cell}: retrying {len(work.takes)} takes one at a time after {reason}")
+            return self.record_broken_batch(work, outcome)
         else:
-            self.record_failure(work.takes[0], MAKING, outcome.error)
+            self.record_failure(work.takes[0], MAKING, outcome)
         return self.next_steps(work.takes)
+
+    def record_broken_batch(self, work: MakeItem, outcome: Outcome) -> list[Step]:
+        """Nothing is counted as the failure of a take, since its part in the failure is not known."""
+        assert outcome.error is not None
+        failure = Failure(MAKING, reason_of(outcome.error), outcome.died)
+        for take in work.takes if outcome.died else ():
+            self.store.record_event(take, f"the worker died with {len(work.takes)} takes: {failure.reason}")
+        together = outcome.died and not any(self.attempts.runs_alone(MAKING, take.id) for take in work.takes)
+        how = "together" if together else "one at a time"
+        self.say(f"{work.takes[0].cell}: retrying {len(work.takes)} takes {how} after {failure.brief}")
+        return [(SAMPLERS, outcome.item)] if together else self.next_steps(work.takes)
 
     def record_scoring(self, work: ScoreItem, outcome: Outcome) -> list[Step]:
         """Retry only the failed part if the video is intact; otherwise generate the video and score all parts again."""
@@ -151,7 +174,7 @@ class Scheduler:
             if len(current.scores) == current.parts:
                 self.record_scores(work, join_parts(current.scores.values()))
             return []
-        self.record_failure(take, SCORING, outcome.error)
+        self.record_failure(take, SCORING, outcome)
         if take.id in self.failed:
             return []
         if take.id in self.made:
@@ -166,21 +189,21 @@ class Scheduler:
         self.size_scored += work.take.latent_frames
         self.unscored.append({label: missing_value_reasons(one) for label, one in scores.items()})
 
-    def record_failure(self, take: Take, stage: str, error: Exception) -> None:
-        failure = Failure(stage, reason_of(error))
+    def record_failure(self, take: Take, stage: str, outcome: Outcome) -> None:
+        assert outcome.error is not None
+        failure = self.attempts.failed(stage, take.id, outcome.error, outcome.died)
         self.store.record_failure(take, failure)
-        self.failures.setdefault(take.id, []).append(failure)
         if self.set_aside(take, stage):
-            again = f"to retry, remove {self.store.failures_file(take.id)}"
-            self.say(f"{name_of(take)}: set aside after {MAX_FAILURES} failed attempts; the last: {failure}; {again}")
+            count, again = self.attempts.count(take.id), "run with --retry-failed to try it again"
+            self.say(f"{name_of(take)}: set aside after {count}; the last: {failure.brief}; {again}")
             return
         if not self.store.is_done(take):
             self.made.discard(take.id)
-        self.say(f"{name_of(take)}: retrying after {failure}")
+        self.say(f"{name_of(take)}: retrying after {failure.brief}")
 
     def set_aside(self, take: Take, stage: str) -> bool:
         """True if the take has no attempts left at this stage; it then counts as failed."""
-        is_set_aside = sum(one.stage == stage for one in self.failures.get(take.id, [])) >= MAX_FAILURES
+        is_set_aside = self.attempts.is_set_aside(stage, take.id)
         if is_set_aside:
             self.failed.add(take.id)
         return is_set_aside

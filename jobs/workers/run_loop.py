@@ -1,7 +1,7 @@
 """The loop of every job with a fleet: submit, poll and record until all work is done or a signal stops the job.
 
 After a signal the loop waits up to DRAIN_SECONDS for running items; a second signal ends the wait. The job interprets
-outcomes and decides whether work is left. The number of attempts and the final errors, which jobs share, are here.
+outcomes and decides whether work is left (`attempts.py`). The final errors, which jobs share, are here.
 """
 
 from __future__ import annotations
@@ -16,8 +16,6 @@ from longtake.platform.workers.signals import StopFlag
 
 POLL_SECONDS = 0.25
 DRAIN_SECONDS = 10.0
-MAX_FAILURES = 3
-"""An item is set aside after this many failed attempts."""
 FINAL_ERRORS = (StorageError, WeightsError, ConfigError, SetupError)
 """Errors that are not caused by the item; they end the run."""
 
@@ -79,9 +77,3 @@ def drain(work: Work, fleet: Fleet, stop: StopFlag, on_poll: Callable[[], None],
 def submit(fleet: Fleet, steps: list[Step]) -> None:
     for group, item in steps:
         fleet.submit(group, item)
-
-
-def reason_of(error: Exception) -> str:
-    """The error in one line, with its type."""
-    text = " ".join(str(error).split()) or "no message"
-    return f"{type(error).__name__}: {text[:500]}"

@@ -2,7 +2,7 @@
 
 An 11 GB encoder beside every sampler would need more memory than the samplers. A fleet of one worker therefore encodes
 each prompt once and caches it immediately; the fleet is closed before the next one opens. It starts only if prompts are
-missing. A failure is not caused by a take and ends the run; running again resumes.
+missing. A failure is not caused by a take and ends the run, as does a worker that dies again and again.
 """
 
 from __future__ import annotations
@@ -13,12 +13,15 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from textwrap import shorten
 from typing import TYPE_CHECKING, Any
 
-from longtake.jobs.workers.run_loop import FINAL_ERRORS, Step, reason_of, run_until_done
-from longtake.platform.errors import LongtakeError, StorageError
+from longtake.jobs.workers.attempts import Attempts, reason_of
+from longtake.jobs.workers.run_loop import FINAL_ERRORS, Step, run_until_done
+from longtake.platform.errors import SetupError, StorageError
 from longtake.platform.process import set_up_computing
 from longtake.platform.resources import find_device
+from longtake.platform.store.records import MAKING
 from longtake.platform.store.text_cache import TextCache, TextSource
 from longtake.platform.workers.fleet import Group, Item, Outcome, Report
 
@@ -83,7 +86,7 @@ def encode_prompts(
 ) -> int:
     """Encode the takes' prompts that are not in the cache at `folder`; returns their number.
 
-    Raises Interrupted on a signal, ConfigError if an encoder fits on no node, and LongtakeError if one fails.
+    Raises Interrupted on a signal, ConfigError if an encoder fits on no node, and SetupError if one fails.
     """
     texts = TextCache(folder)
     left = missing_prompts(texts, prompts_by_source(takes))
@@ -118,6 +121,7 @@ class Encoding:
     def __init__(self, source: TextSource, prompts: list[str], texts: TextCache, say: Say):
         self.source, self.texts, self.say = source, texts, say
         self.left = dict.fromkeys(prompts)
+        self.attempts: Attempts[str] = Attempts()
         self.total = len(prompts)
         self.started = self.said_at = time.monotonic()
 
@@ -146,10 +150,16 @@ class Encoding:
         return f"{self.done} of {self.total} prompts encoded; run again to resume"
 
     def record_outcome(self, outcome: Outcome) -> list[Step]:
-        """Record the outcome; returns no next steps. Raises the error of a failed attempt."""
+        """Record the outcome; returns the item again if its worker died. Raises the error of a failed attempt, and that
+        of a worker that died too often."""
         prompt = outcome.item.payload.prompt
+        self.attempts.ended(MAKING, [ENCODERS], outcome.died)
         if outcome.error is not None:
-            raise self.failure(prompt, outcome.error)
+            failure = self.attempts.failed(MAKING, ENCODERS, outcome.error, outcome.died)
+            if not failure.died or failure.set_aside:
+                raise self.failure(prompt, outcome.error)
+            self.say(f"encoding prompt {prompt[:60]!r} again after {failure.brief}")
+            return [(ENCODERS, outcome.item)]
         self.check_kept(prompt)
         del self.left[prompt]
         tokens, read = outcome.value
@@ -172,7 +182,7 @@ class Encoding:
         if isinstance(error, FINAL_ERRORS):
             return error
         size = sum(path.stat().st_size for path in self.source.folder.glob("*.safetensors"))
-        return LongtakeError(
-            f"{self.source.folder}: encoding prompt {prompt[:60]!r} failed: {reason_of(error)}; "
+        return SetupError(
+            f"{self.source.folder}: encoding prompt {prompt[:60]!r} failed: {shorten(reason_of(error), 500)}; "
             f"the weights of the encoder alone take {size / 1e9:.1f} GB of memory; run again to resume"
         )

@@ -7,6 +7,7 @@ Owns their fields and the rule for missing numbers: a score that could not be co
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
+from textwrap import shorten
 from typing import Any
 
 from longtake.platform.store.json_records import from_json
@@ -88,26 +89,43 @@ class VideoScores:
 
 
 MAKING, SCORING = "making", "scoring"
+DEATHS = ("WorkerDied: ", "WorkerStalled: ")
+BRIEF_CHARS = 300
 
 
 @dataclass(frozen=True)
 class Failure:
     """A line of failures.jsonl: the stage of a failed attempt, and its reason in one line.
 
-    The stored reason of a scoring failure begins with 'scoring: '; files of earlier versions have no other stage.
+    died: its worker died, which is counted apart. set_aside: the death after which the take was set aside.
+    The stored reason of a scoring failure begins with 'scoring: '. Files of earlier versions have no other stage, and
+    no `died`: there, the reason begins with the type of the error.
     """
 
     stage: str
     reason: str
+    died: bool = False
+    set_aside: bool = False
 
     def __str__(self) -> str:
         return f"{SCORING}: {self.reason}" if self.stage == SCORING else self.reason
+
+    @property
+    def brief(self) -> str:
+        """The beginning of the reason, for messages."""
+        return shorten(str(self), BRIEF_CHARS, placeholder=" ...")
+
+    def to_json(self) -> dict[str, Any]:
+        flags = {name: True for name in ("died", "set_aside") if getattr(self, name)}
+        return {"stage": self.stage, "reason": str(self), **flags}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> "Failure":
         reason = str(data["reason"])
         stage = data.get("stage", SCORING if reason.startswith(f"{SCORING}: ") else MAKING)
-        return cls(stage, reason.removeprefix(f"{SCORING}: ") if stage == SCORING else reason)
+        reason = reason.removeprefix(f"{SCORING}: ") if stage == SCORING else reason
+        died = data.get("died", reason.startswith(DEATHS))
+        return cls(stage, reason, bool(died), bool(data.get("set_aside", False)))
 
 
 def _is_finite(value: float | None) -> bool:

@@ -149,11 +149,24 @@ class SweepStore(LockedFolder):
     def record_failure(self, take: Take, failure: Failure) -> None:
         """Records the reason of a failed attempt."""
         durable.make_folder(self._take(take.id))
-        row = {"at": datetime.now(UTC).isoformat(timespec="seconds"), "stage": failure.stage, "reason": str(failure)}
+        row = {"at": datetime.now(UTC).isoformat(timespec="seconds"), **failure.to_json()}
         durable.append_line(self.failures_file(take.id), json.dumps(row))
 
+    def record_event(self, take: Take, event: str) -> None:
+        """Appends a line to the take's log of unusual events."""
+        durable.make_folder(self._take(take.id))
+        commit.record_event(self._take(take.id), event)
+
+    def forget_failures(self, take: Take) -> None:
+        """Moves the failed attempts to the log of events, so that a take that was set aside is tried again."""
+        path = self.failures_file(take.id)
+        for row in durable.read_json_lines(path):
+            self.record_event(take, f"forgotten, to be tried again: {json.dumps(row)}")
+        with durable.storage_errors(path, "remove the file"):
+            path.unlink(missing_ok=True)
+
     def failures_file(self, take_id: str) -> Path:
-        """The file of a take's failures; removing it lets the next run retry a take that was set aside."""
+        """The file of a take's failed attempts and of the deaths of its workers."""
         return self._take(take_id) / "failures.jsonl"
 
     def failures(self) -> dict[str, list[Failure]]:

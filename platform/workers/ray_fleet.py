@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from longtake.platform.errors import LongtakeError
+from longtake.platform.workers.deaths import cause_of, output_file
 from longtake.platform.workers.fleet import (
     Group,
     Item,
@@ -56,8 +57,9 @@ class Shell:
         self.worker = make()
         self.latest: tuple[int, dict[str, Any]] = (0, {})
 
-    def ready(self) -> int:
-        return os.getpid()
+    def ready(self) -> tuple[int, str]:
+        """Its process id, and the file of its standard error."""
+        return os.getpid(), output_file()
 
     def run(self, payload: Any) -> Any:
         return self.worker.run(payload, self._report)
@@ -79,6 +81,7 @@ class Slot:
     ready_ref: Any
     started: float = field(default_factory=time.monotonic)
     pid: int = 0
+    output: str = ""
     affinity: str = ""
     run_ref: Any = None
     now: Running | None = None
@@ -167,7 +170,7 @@ class RayFleet:
         for slot in [slot for slot in self.slots if slot.ready_ref is not None]:
             if slot.ready_ref in ready:
                 try:
-                    slot.pid = ray.get(slot.ready_ref)
+                    slot.pid, slot.output = ray.get(slot.ready_ref)
                     slot.ready_ref = None
                     self.failed_starts[slot.group.name] = 0
                 except ray.exceptions.RayError as error:
@@ -213,7 +216,7 @@ class RayFleet:
             return Outcome(slot.group.name, item, error=cause)
         except ray.exceptions.RayError as error:
             self._drop(slot)
-            reason = f"{slot.name} (process {slot.pid}) died: {' '.join(str(error).split())[:200]}"
+            reason = f"{slot.name} (process {slot.pid}) died: {cause_of(error, slot.output)}"
             return Outcome(slot.group.name, item, error=WorkerDied(reason), died=True)
 
     def _peek(self) -> None:

@@ -1,11 +1,13 @@
 """Real, very small backbones for the tests of the jobs: the pocket world with an untrained network of 20,000 numbers.
 
 `tiny` works; `tiny-broken` cannot be told of a prompt that names brick, so that some of its takes fail every time, and
-`tiny-wild` makes no numbers of one.
+`tiny-wild` makes no numbers of one, and `tiny-killer` kills its process.
 """
 
 import dataclasses
 import hashlib
+import os
+import signal
 from pathlib import Path
 from typing import ClassVar
 
@@ -49,6 +51,18 @@ class TinyBroken(Tiny):
     def condition(self, prompt: str, latent_frames: int) -> Condition:
         if "brick" in prompt:
             raise RuntimeError("no bricks")
+        return super().condition(prompt, latent_frames)
+
+
+@backbones.register("tiny-killer")
+class TinyKiller(Tiny):
+    """Kills the process that samples a prompt that names brick."""
+
+    spec: ClassVar[BackboneSpec] = tiny_spec("tiny-killer")
+
+    def condition(self, prompt: str, latent_frames: int) -> Condition:
+        if "brick" in prompt:
+            os.kill(os.getpid(), signal.SIGKILL)
         return super().condition(prompt, latent_frames)
 
 

@@ -76,24 +76,32 @@ def test_a_signal_ends_with_75_and_the_run_resumes(tmp_path: Path, number: signa
     assert len(store.done_ids()) == 16
 
 
+def kill_a_worker(killed: list[int]) -> None:
+    """Kills the first of this process' workers that starts an item; those of an earlier test may still be ending."""
+    earlier = at_work()
+    while not killed:
+        for process in at_work() - earlier:
+            with suppress(psutil.Error):
+                process.kill()
+                killed.append(process.pid)
+                return
+        time.sleep(0.01)
+
+
+def at_work() -> set[psutil.Process]:
+    found = set()
+    for process in psutil.Process().children(recursive=True):
+        with suppress(psutil.Error):
+            if "Shell.run" in " ".join(process.cmdline()):
+                found.add(process)
+    return found
+
+
 @pytest.mark.usefixtures("ray_local")
 def test_a_killed_sampler_is_replaced_and_its_take_made_again(tmp_path: Path) -> None:
-    """A thread kills the first of this process' workers that it sees at work on an item."""
     store = SweepStore(tmp_path / "runs", "small")
     killed: list[int] = []
-
-    def kill_one() -> None:
-        while not killed:
-            for process in psutil.Process().children(recursive=True):
-                with suppress(psutil.Error):
-                    if "Shell.run" in " ".join(process.cmdline()):
-                        process.kill()
-                        killed.append(process.pid)
-                        return
-            time.sleep(0.01)
-
-    thread = threading.Thread(target=kill_one, daemon=True)
-    thread.start()
+    threading.Thread(target=kill_a_worker, args=[killed], daemon=True).start()
     words = [
         "run",
         str(tiny.write_sweep(tmp_path)),
@@ -107,3 +115,39 @@ def test_a_killed_sampler_is_replaced_and_its_take_made_again(tmp_path: Path) ->
     assert len(store.failures()) == 1
     (failure,) = next(iter(store.failures().values()))
     assert "died" in failure.reason
+    assert failure.died
+    assert "worker process has died" in failure.reason  # Ray's account, to its end
+    assert not failure.set_aside
+
+
+@pytest.mark.usefixtures("ray_local")
+def test_a_batch_that_a_kill_broke_is_made_together_again(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    store, sweep = SweepStore(tmp_path / "runs", "small"), str(tiny.write_sweep(tmp_path))
+    killed: list[int] = []
+    threading.Thread(target=kill_a_worker, args=[killed], daemon=True).start()
+    workers = "workers={samplers: 1, evaluators: 1, batch: 2, cluster: local}"
+    assert execute(["run", sweep, "lengths_s=[45]", "methods=[native]", workers]) == 0
+    assert killed
+    assert "retrying 2 takes together after WorkerDied" in capfd.readouterr().out
+    assert store.failures() == {}
+    assert [store.attempts(take.id) for take in store.plan()] == [2, 2]
+    for take in store.plan():
+        assert "the worker died with 2 takes" in (store.failures_file(take.id).parent / "events.jsonl").read_text()
+
+
+@pytest.mark.usefixtures("ray_local")
+def test_a_take_that_kills_every_worker_is_set_aside_and_the_others_of_its_batch_are_made(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Two deaths together, then each take alone: three more set the killer aside, until --retry-failed."""
+    store, sweep = SweepStore(tmp_path / "runs", "small"), str(tiny.write_sweep(tmp_path))
+    workers = "workers={samplers: 1, evaluators: 1, batch: 2, cluster: local}"
+    words = ["run", sweep, "backbones=[tiny-killer]", "methods=[native]", "lengths_s=[3]", workers]
+    assert execute(words) == 3
+    killer, sound = sorted(store.plan(), key=lambda take: "brick" not in take.prompt)
+    assert store.done_ids() == {sound.id}
+    assert (store.attempts(killer.id), store.attempts(sound.id)) == (5, 3)
+    assert [one.set_aside for one in store.failures()[killer.id]] == [False, False, True]
+    assert "set aside after 3 dead workers; the last: WorkerDied" in capfd.readouterr().out
+    assert execute(words) == 3
+    assert store.attempts(killer.id) == 5

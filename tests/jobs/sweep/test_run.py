@@ -108,6 +108,11 @@ def test_a_take_that_fails_three_times_is_set_aside_and_the_rest_completes(
     assert "RuntimeError: no bricks" in capfd.readouterr().out
     assert execute(words) == 3
     assert store.attempts(broken.id) == 3  # it stays aside
+    assert execute([*words, "--retry-failed"]) == 3
+    assert "trying 1 takes again that were set aside" in capfd.readouterr().out
+    assert store.attempts(broken.id) == 6
+    assert store.failures() == {broken.id: [Failure("making", "RuntimeError: no bricks")] * 3}
+    assert (store.failures_file(broken.id).parent / "events.jsonl").read_text().count("no bricks") == 3
     assert not list(store.folder.rglob(".tmp-*"))
 
 

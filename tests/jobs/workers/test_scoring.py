@@ -185,7 +185,7 @@ def test_parts_of_a_round_that_ended_count_for_nothing(tmp_path: Path) -> None:
         steps += scheduler.record_outcome(Outcome("evaluators", item, error=caught.value))
     ((group, making),) = steps
     assert group == "samplers"
-    assert len(scheduler.failures[take.id]) == 1
+    assert len(scheduler.attempts.failures[take.id]) == 1
     with store.lock():
         made = SamplerWorker(store).run(making.payload, lambda report: None)
     steps = scheduler.record_outcome(Outcome("samplers", making, value=made))
@@ -199,12 +199,14 @@ def test_parts_of_a_round_that_ended_count_for_nothing(tmp_path: Path) -> None:
 
 
 def test_a_failure_counts_for_its_stage_also_one_of_an_earlier_version(tmp_path: Path) -> None:
-    """Twice in scoring as earlier versions wrote it and once as now: set aside; failures in making are not added."""
+    """Twice in scoring as earlier versions wrote it and once as now: set aside; failures in making are not added, nor
+    is the death of a worker."""
     grid = expand(tiny.write_sweep(tmp_path), SHORT)
     store, take = SweepStore(tmp_path / "runs", "small"), grid.takes[0]
     assert execute(["run", str(grid.file), *SHORT, "suites=[{vbench-long: {dimensions: [temporal_flickering]}}]"]) == 0
-    rows = [{"at": "2026-01-01", "reason": reason} for reason in ("scoring: WorkerDied: x", "OSError: y")]
-    store.failures_file(take.id).write_text("".join(json.dumps(row) + "\n" for row in [rows[0], *rows]))
+    reasons = ("scoring: OSError: x", "scoring: WorkerDied: w", "OSError: y", "scoring: OSError: x")
+    rows = [{"at": "2026-01-01", "reason": reason} for reason in reasons]
+    store.failures_file(take.id).write_text("".join(json.dumps(row) + "\n" for row in rows))
     said: list[str] = []
     scheduler = Scheduler(store, [take], grid.suites, said.append)
     ((group, item),) = scheduler.read()
