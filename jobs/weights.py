@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from longtake.platform.errors import ConfigError
+from longtake.platform.errors import ConfigError, LongtakeError
 from longtake.platform.weights import manifest as manifests
 from longtake.platform.weights.artefacts import ABSENT, READY, folder_of, recorded_sha256, state, weights_root
 from longtake.platform.weights.catalog import ARTEFACTS, groups_with, select
@@ -69,20 +69,43 @@ def pull(names: list[str], source: Path | None, revision: str | None, converts: 
     artefacts = select(names)
     if revision and (source or len({artefact.origins[0].repo for artefact in artefacts}) > 1):
         raise ConfigError(f"--revision {revision}: a revision belongs to one repository; pull one artefact at a time")
-    for artefact in artefacts:
+
+    def pull_one(artefact: Artefact) -> None:
         if source:
             pulling.import_files(artefact, source, say)
         else:
             pulling.pull(artefact, revision, say)
         if converts:
             convert_one(artefact, say)
+
+    try_all(artefacts, pull_one, say)
     return 0
+
+
+def try_all(artefacts: list[Artefact], step: Callable[[Artefact], None], say: Say) -> None:
+    """Does a step for every artefact, also after it failed for one. Raises the error of the only artefact, or one error
+    that names all that failed; `say` then has the reason of each."""
+    failed: dict[str, LongtakeError] = {}
+    for artefact in artefacts:
+        try:
+            step(artefact)
+        except LongtakeError as error:
+            if len(artefacts) == 1:
+                raise
+            failed[artefact.name] = error
+            say(f"{artefact.name}: {error}")
+    if failed:
+        rest = f"the other {len(artefacts) - len(failed)} are done; " if len(failed) < len(artefacts) else ""
+        kind = type(next(iter(failed.values())))
+        raise kind(
+            f"{len(failed)} of {len(artefacts)} failed, for the reasons above: {', '.join(failed)}; {rest}"
+            "then run the same command again"
+        )
 
 
 def convert(names: list[str], delete_source: bool, say: Say) -> int:
     """Converts pickles and archives to safetensors; `delete_source` deletes the original files."""
-    for artefact in select(names):
-        convert_one(artefact, say, delete_source)
+    try_all(select(names), lambda artefact: convert_one(artefact, say, delete_source), say)
     return 0
 
 
@@ -105,11 +128,17 @@ def verify(names: list[str], say: Say) -> int:
     artefacts = select(names) or [artefact for artefact in ARTEFACTS.values() if state(artefact) != ABSENT]
     if not artefacts:
         say(f"{weights_root()}: contains no weights; longtake weights list shows what can be pulled")
-    problems = {artefact.name: verify_one(artefact, networks) for artefact in artefacts}
-    for name, lines in problems.items():
+    wrong = False
+
+    def verify_and_say(artefact: Artefact) -> None:
+        nonlocal wrong
+        lines = verify_one(artefact, networks)
+        wrong = wrong or bool(lines)
         for line in lines or ["ok"]:
-            say(f"{name}: {line}")
-    return 1 if any(problems.values()) else 0
+            say(f"{artefact.name}: {line}")
+
+    try_all(artefacts, verify_and_say, say)
+    return 1 if wrong else 0
 
 
 def networks(artefact: str) -> Iterator[nn.Module | Mapping[str, Shape]]:

@@ -35,6 +35,10 @@ class WeightsError(LongtakeError):
     exit_code = 2
 
 
+class NotPulledError(WeightsError):
+    """Published weights are not on this machine yet; `longtake weights` gets them."""
+
+
 class SetupError(LongtakeError):
     """A worker could not start: not enough memory, or a broken library or driver."""
 

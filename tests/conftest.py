@@ -63,7 +63,7 @@ def wan_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from tests.platform.weights.wan_mirror import write_mirror
 
     mirror = write_mirror(tmp_path_factory.mktemp("mirror"), MiniLongLive.spec.network)
-    names = ["self-forcing", "causal-forcing", "longlive", "moviegen-prompts"]
+    names = ["self-forcing", "causal-forcing", "longlive", "longlive-rag-embedder", "moviegen-prompts"]
     assert execute(["weights", "pull", *names, "--from", str(mirror)]) == 0
     return Path(WEIGHTS)
 

@@ -18,11 +18,11 @@ from longtake.evaluators.base import SuiteEntry
 from longtake.jobs.sweep import spec as sweeps
 from longtake.jobs.sweep.spec import MethodEntry, SweepConfig
 from longtake.platform import config, plugins
-from longtake.platform.errors import ConfigError, LongtakeError, WeightsError
+from longtake.platform.errors import ConfigError, LongtakeError, NotPulledError, WeightsError
 from longtake.platform.plugins import NONE, Plugins
-from longtake.platform.resources import PUBLISHED, STREAM, BankCapacity, Resources, gpu_count
+from longtake.platform.resources import STREAM, BankCapacity, Resources, gpu_count
 from longtake.platform.store.root import OutputRoot
-from longtake.platform.takes import PUBLISHED_DECODE, MethodSpec, Take
+from longtake.platform.takes import MethodSpec, Take
 from longtake.platform.tracking import model_registry
 from longtake.platform.tracking.client import OFF, default_uri, without_password
 
@@ -201,7 +201,7 @@ def backbone_takes(
         raise ConfigError(f"{file}: prefix_s: {sweep.prefix_s:g} s leave nothing to generate; lower it")
     takes = []
     for entry, versions in entries:
-        spec, method_fingerprint = resolve_method(entry, backbone, file)
+        spec, method_fingerprint = resolve_method(entry, backbone, file, None if need_weights else notes)
         fingerprint = tuple(sorted({**backbone_fingerprint, **method_fingerprint, **versions}.items()))
         takes += [
             Take(name, spec, seconds, frames, prompt, seed, start, fingerprint)
@@ -215,16 +215,16 @@ def backbone_takes(
 def fingerprint_of(
     backbone: Any, notes: list[str], need_weights: bool, precision: str | None, decode: str = STREAM
 ) -> dict[str, str]:
-    """What a backbone's pixels depend on. Includes fp8, which changes them beyond rounding, but not bf16."""
-    extra = plugins.fingerprint(backbone) | ({"precision": precision} if precision == "fp8" else {})
-    extra |= {"decode": PUBLISHED_DECODE} if decode == PUBLISHED else {}
+    """What a backbone's pixels depend on; without `need_weights`, missing weights are a note."""
+    from longtake.platform.generation import fingerprint
+
     try:
-        return backbone.fingerprint() | extra
+        return fingerprint.of_backbone(backbone, precision, decode)
     except WeightsError as error:
         if need_weights:
             raise
         notes.append(f"{backbone.spec.name} cannot run yet: {error}")
-        return extra
+        return fingerprint.of_settings(backbone, precision, decode)
 
 
 def find_backbone(name: str, file: Path) -> Any:
@@ -236,9 +236,12 @@ def find_backbone(name: str, file: Path) -> Any:
         raise ConfigError(f"{file}: backbones: {error}") from error
 
 
-def resolve_method(entry: MethodEntry, backbone: Any, file: Path) -> tuple[MethodSpec, dict[str, str]]:
+def resolve_method(
+    entry: MethodEntry, backbone: Any, file: Path, notes: list[str] | None = None
+) -> tuple[MethodSpec, dict[str, str]]:
     """The method with all defaults, the backbone's window included, and its fingerprint: the sha256 of its weights, and
-    its version if above 1."""
+    its version if above 1. With `notes`, weights that are not pulled are a note and not in the fingerprint."""
+    from longtake.platform.generation.fingerprint import of_method
     from longtake.platform.methods.base import methods
 
     try:
@@ -248,22 +251,25 @@ def resolve_method(entry: MethodEntry, backbone: Any, file: Path) -> tuple[Metho
     where = f"{file}: methods.{entry.label}"
     method = config.build(kind, entry.params, where)
     window = method.window_in(backbone.spec.window)
+    fingerprint: dict[str, str] = {}
     try:
         method.check(window, backbone.spec.latent)
         method.budget(backbone.spec.frame)
-        fingerprint = method.fingerprint()
+        fingerprint = of_method(method)
     except (ConfigError, WeightsError) as error:
-        raise ConfigError(f"{where}: {error}") from error
+        if notes is None or not isinstance(error, NotPulledError):
+            raise ConfigError(f"{where}: {error}") from error
+        if (note := f"methods.{entry.label} cannot run yet: {error}") not in notes:
+            notes.append(note)
     if method.needs_camera and not backbone.spec.has_camera:
         raise ConfigError(
             f"{where}: needs a world with a known camera; {backbone.spec.name} has none; remove the method"
         )
     params = asdict(method) | {"window": window.size, "sink": window.sink}  # type: ignore[call-overload]
-    for key in (name.removeprefix("method.") for name in fingerprint):
+    for key in {name.removeprefix("method.") for name in fingerprint} & params.keys():
         if Path(str(params[key])).exists():  # workers have folders of their own
             params[key] = str(Path(params[key]).absolute())
-    version = {"method.version": str(kind.version)} if kind.version > 1 else {}
-    return MethodSpec(entry.name, entry.label, params), fingerprint | version | plugins.fingerprint(kind)
+    return MethodSpec(entry.name, entry.label, params), fingerprint
 
 
 def check_prompts(backbone: Any, prompts: list[str], file: Path) -> None:

@@ -143,7 +143,7 @@ class SelfForcing(Wan):
     """Self-Forcing (Huang et al. 2025): the EMA weights, a window of 21 frames without a sink."""
 
     spec: ClassVar[BackboneSpec] = wan_spec("self-forcing", Window(21, 0, 3))
-    generator = "self-forcing"
+    generator = "self-forcing-generator"
 
 
 @backbones.register("causal-forcing")
@@ -151,7 +151,7 @@ class CausalForcing(Wan):
     """Causal-Forcing (Zhu et al. 2026), its chunkwise model: a window of 21 frames without a sink."""
 
     spec: ClassVar[BackboneSpec] = wan_spec("causal-forcing", Window(21, 0, 3))
-    generator = "causal-forcing"
+    generator = "causal-forcing-generator"
 
 
 @backbones.register("longlive")

@@ -56,14 +56,22 @@ def check_tensors(state: Any, origin: str) -> None:
             raise WeightsError(f"{origin}: {name} needs more numbers than the file contains; fetch it again")
 
 
+def is_plain(state: Any, keys: tuple[str, ...]) -> bool:
+    """Whether a pickle is a state dict itself, without a dictionary around it that has one of `keys`."""
+    if not isinstance(state, dict) or not state or any(key in state for key in keys):
+        return False
+    return all(isinstance(value, Tensor) for value in state.values())
+
+
 def published_state(path: Path, keys: tuple[str, ...]) -> dict[str, Tensor]:
     """The weights under the first of `keys` that a published pickle has, by clean key, mapped and not yet read.
 
-    Without keys, the pickle is the state dict. Runs no code of the file: anything but tensors in plain containers is
-    refused. Raises WeightsError for that, if no key is present, or if two names are equal after cleaning.
+    Without keys, or if the pickle holds tensors alone, it is the state dict itself. Runs no code of the file: anything
+    but tensors in plain containers is refused. Raises WeightsError for that, if no key is present, or if two names are
+    equal after cleaning.
     """
     state = load_pickle(path)
-    if keys:
+    if keys and not is_plain(state, keys):
         names = sorted(map(str, state)) if isinstance(state, dict) else []
         key = next((key for key in keys if key in names), None)
         if key is None:

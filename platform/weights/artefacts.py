@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from longtake.platform.errors import WeightsError
+from longtake.platform.errors import NotPulledError, WeightsError
 from longtake.platform.weights import manifest as manifests
 from longtake.platform.weights.catalog import artefact
 from longtake.platform.weights.entries import SOURCE, Artefact, Pickle
@@ -25,24 +25,25 @@ def weights_root() -> Path:
 
 
 def folder_of(name: str) -> Path:
-    return weights_root() / name
+    """The folder of an artefact, which may not exist. Raises ConfigError for an unknown name."""
+    return weights_root() / (artefact(name).folder or name)
 
 
 def artefact_file(name: str, file: str) -> Path:
-    """The path of an artefact's file. Raises WeightsError with the command to run if the file is missing."""
-    path = folder_of(artefact(name).name) / file
+    """The path of an artefact's file. Raises NotPulledError with the command to run if the file is missing."""
+    path = folder_of(name) / file
     if not path.is_file():
-        raise WeightsError(f"{path}: file not found; run {remedy(name)}")
+        raise NotPulledError(f"{path}: file not found; run {remedy(name)}")
     return path
 
 
 def artefact_folder(name: str) -> Path:
-    """The path of an artefact's folder. Raises WeightsError with the command to run if a required file is missing."""
+    """The path of an artefact's folder. Raises NotPulledError with the command to run if a required file is missing."""
     folder = folder_of(name)
     paths = [str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()]
     missing = missing_patterns(artefact(name), paths)
     if missing:
-        raise WeightsError(f"{folder / missing[0]}: file not found; run {remedy(name)}")
+        raise NotPulledError(f"{folder / missing[0]}: file not found; run {remedy(name)}")
     return folder
 
 

@@ -7,13 +7,28 @@ that a user pulls `longlive` instead of its parts. To add an artefact or a group
 from longtake.platform.errors import ConfigError
 from longtake.platform.registry import did_you_mean
 from longtake.platform.weights import vbench
-from longtake.platform.weights.entries import SOURCE, Artefact, Fetch, Origin, Pickle, pickle_artefact
+from longtake.platform.weights.entries import SOURCE, Artefact, Fetch, Origin, Pickle, pickle_origin
 
 WAN = "Wan-AI/Wan2.1-T2V-1.3B"
 WAN_DIFFUSERS = "Wan-AI/Wan2.1-T2V-1.3B-Diffusers"
 LONGLIVE = "Efficient-Large-Model/LongLive-1.3B"
 LONGLIVE_RAG = "qixinhu11/LongLive-RAG"
-UMT5 = "models_t5_umt5-xxl-enc-bf16.pth"
+UMT5, WAN_VAE = "models_t5_umt5-xxl-enc-bf16.pth", "Wan2.1_VAE.pth"
+
+
+def generator(name: str, repo: str, path: str, keys: tuple[str, ...], copy: str, folder: str = "") -> Artefact:
+    """A generator of one pickle, as its authors publish it or as the `copy` among the files of LongLive-RAG."""
+    return Artefact(name, "generator", published(repo, path, copy, "generator", keys), GENERATOR, folder=folder)
+
+
+def published(repo: str, path: str, copy: str, kind: str, keys: tuple[str, ...]) -> tuple[Origin, ...]:
+    places = ((repo, path), (LONGLIVE_RAG, f"checkpoints/{copy}"))
+    return tuple(pickle_origin(kind, one, file, keys=keys) for one, file in places)
+
+
+GENERATOR = ("generator.safetensors",)
+AVERAGED, LATEST = ("generator_ema", "model"), ("generator", "model", "generator_ema")
+"""Keys of a generator's weights. Self-Forcing samples with the averaged (EMA) weights, the other two do not."""
 
 VAE = Artefact(
     "wan-vae",
@@ -25,6 +40,11 @@ VAE = Artefact(
                 Fetch("vae/config.json", "config.json"),
                 Fetch("vae/diffusion_pytorch_model.safetensors", "model.safetensors"),
             ),
+        ),
+        Origin(
+            WAN,
+            (Fetch(WAN_VAE, SOURCE + WAN_VAE),),
+            Pickle(SOURCE + WAN_VAE, ("model.safetensors", "config.json")),
         ),
     ),
     ("config.json", "model.safetensors"),
@@ -62,37 +82,52 @@ PROMPTS = "moviegenbench_128_refined.txt"
 ARTEFACTS = {
     artefact.name: artefact
     for artefact in (
-        pickle_artefact(
-            "self-forcing",
-            "generator",
+        generator(
+            "self-forcing-generator",
             "gdhe17/Self-Forcing",
             "checkpoints/self_forcing_dmd.pt",
-            ("generator_ema",),
+            AVERAGED,
+            "self_forcing.pt",
+            folder="self-forcing",
         ),
-        pickle_artefact(
-            "causal-forcing",
-            "generator",
+        generator(
+            "causal-forcing-generator",
             "zhuhz22/Causal-Forcing",
             "chunkwise/causal_forcing.pt",
-            ("generator",),
+            LATEST,
+            "causal_forcing.pt",
+            folder="causal-forcing",
         ),
-        pickle_artefact("longlive-base", "generator", LONGLIVE, "models/longlive_base.pt", ("generator", "model")),
-        pickle_artefact("longlive-lora", "lora", LONGLIVE, "models/lora.pt", ("generator_lora",)),
+        generator("longlive-base", LONGLIVE, "models/longlive_base.pt", LATEST, "longlive_base.pt"),
+        Artefact(
+            "longlive-lora",
+            "lora",
+            published(LONGLIVE, "models/lora.pt", "longlive_lora.pt", "lora", ("generator_lora",)),
+            ("lora.safetensors",),
+        ),
         VAE,
         TEXT,
-        Artefact("moviegen-prompts", "file", (Origin(LONGLIVE_RAG, (Fetch(PROMPTS, PROMPTS),)),), (PROMPTS,)),
+        Artefact(
+            "moviegen-prompts",
+            "file",
+            (
+                Origin(LONGLIVE_RAG, (Fetch(f"checkpoints/{PROMPTS}", PROMPTS),)),
+                Origin(LONGLIVE_RAG, (Fetch(PROMPTS, PROMPTS),)),
+            ),
+            (PROMPTS,),
+        ),
         EMBEDDER,
         *vbench.ARTEFACTS,
     )
 }
 
 GROUPS = {
-    "self-forcing": ("self-forcing", "wan-vae", "wan-text"),
-    "causal-forcing": ("causal-forcing", "wan-vae", "wan-text"),
+    "self-forcing": ("self-forcing-generator", "wan-vae", "wan-text"),
+    "causal-forcing": ("causal-forcing-generator", "wan-vae", "wan-text"),
     "longlive": ("longlive-base", "longlive-lora", "wan-vae", "wan-text"),
     "vbench": tuple(artefact.name for artefact in vbench.ARTEFACTS),
 }
-"""A backbone or suite -> the artefacts that it needs. A group takes precedence over an artefact of the same name."""
+"""A backbone or suite -> the artefacts that it needs. No artefact has the name of a group."""
 
 
 def artefact(name: str) -> Artefact:

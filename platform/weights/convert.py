@@ -93,6 +93,11 @@ def final_weights(
 
         weights = umt5_from_original(weights)
         return weights, spec_of(weights).to_json()
+    if artefact.kind == "vae":
+        from longtake.platform.models.vae.wan import config_of_original, vae_from_original
+
+        sizes = config_of_original(weights, str(source))
+        return vae_from_original(weights, sizes, str(source)), sizes
     if artefact.kind == "embedder":
         from longtake.platform.models.embedder import empty_embedder
         from longtake.platform.models.spec import spec_from

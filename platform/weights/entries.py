@@ -42,7 +42,8 @@ class Fetch:
 class Pickle:
     """A fetched file that is converted to the files `outputs`, weights first.
 
-    The weights are the state dict under the first of `keys` that it has; without keys, the file is the state dict.
+    The weights are the state dict under the first of `keys` that it has. Without keys, or if it holds tensors alone,
+    the file is the state dict.
     `member`: the state dict is this member of a zip, with hash `member_sha256`. `prefix`: only weights whose names
     start with it are kept, under their full names.
     """
@@ -83,7 +84,9 @@ class Artefact:
     """Files that one loader opens.
 
     `kind`: generator, lora, vae, text, embedder, metric or file. `needs`: patterns; a usable folder has at least one
-    file for each. Downloads use the first origin; a local folder may hold any of them.
+    file for each. Downloads use the first origin whose files its repository has; further origins count for a download
+    only if they name the same repository. A local folder may hold any of them. `folder`: its folder under the weights,
+    if that has another name.
     """
 
     name: str
@@ -91,18 +94,12 @@ class Artefact:
     origins: tuple[Origin, ...]
     needs: tuple[str, ...]
     licence: str = "see its repository"
+    folder: str = ""
 
     @property
     def expected_bytes(self) -> int:
         """Size of the download; 0 if it is not known."""
         return sum(fetch.bytes for fetch in self.origins[0].files)
-
-
-def pickle_artefact(
-    name: str, kind: str, repo: str, path: str, keys: tuple[str, ...], licence: str = Artefact.licence
-) -> Artefact:
-    """An artefact of one published pickle, which is converted to `<kind>.safetensors`."""
-    return Artefact(name, kind, (pickle_origin(kind, repo, path, keys=keys),), (f"{kind}.safetensors",), licence)
 
 
 def pickle_origin(

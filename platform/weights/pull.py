@@ -21,23 +21,26 @@ from longtake.platform.weights.entries import Artefact, Fetch, Origin
 from longtake.platform.weights.manifest import FileRecord, Manifest
 
 Say = Callable[[str], None]
+AUTHORS_FOLDERS = ("checkpoints", "wan_models", "longlive_models")
+"""Into which the READMEs of LongLive-RAG, Causal-Forcing and LongLive tell people to download."""
 
 
 def pull(artefact: Artefact, revision: str | None, say: Say) -> None:
-    """Pull from the first origin, at a revision of its repository (None: the present one, or main).
+    """Pull from the first origin's repository, at a revision (None: the present one, or main).
 
     Raises WeightsError, StorageError, and ConfigError for a revision of a web address.
     """
-    folder, origin = folder_of(artefact.name), artefact.origins[0]
-    if revision and origin.is_web:
-        raise ConfigError(f"--revision {revision}: {artefact.name} comes from {origin.repo}, which has no revisions")
+    folder, first = folder_of(artefact.name), artefact.origins[0]
+    if revision and first.is_web:
+        raise ConfigError(f"--revision {revision}: {artefact.name} comes from {first.repo}, which has no revisions")
     with manifests.locked(folder):
         before = manifests.read(folder)
         if before and state(artefact) in (READY, PULLED) and revision in (None, before.revision, before.commit):
             return say(f"{artefact.name}: already present")
-        source = web.snapshot(origin) if origin.is_web else hub.snapshot(origin.repo, revision)
+        source = web.snapshot(first) if first.is_web else hub.snapshot(first.repo, revision)
+        origin, files = expand_first(artefact, source.files)
         manifest = empty_manifest(artefact, origin, revision, source)
-        for entry, path, place in expand(origin, source.files):
+        for entry, path, place in files:
             remote = web.look_up(source, path, entry.sha256) if origin.is_web else hub.look_up(source, path)
             record = unchanged_record(before, folder, place, remote.etag)
             if record is None:
@@ -90,6 +93,18 @@ def check_pin(entry: Fetch, digest: str, file: Path) -> None:
         raise WeightsError(f"{file}: {hashes}; it is damaged or another file, get it from another source")
 
 
+def expand_first(artefact: Artefact, files: tuple[str, ...]) -> tuple[Origin, list[tuple[Fetch, str, str]]]:
+    """The first origin in the repository of the first one whose files it has, expanded. Raises WeightsError."""
+    errors = []
+    for origin in artefact.origins:
+        if origin.repo == artefact.origins[0].repo:
+            try:
+                return origin, expand(origin, files)
+            except WeightsError as error:
+                errors.append(error)
+    raise errors[0]
+
+
 def expand(origin: Origin, files: tuple[str, ...]) -> list[tuple[Fetch, str, str]]:
     """(entry, path in the repository, place in the folder) of every file of an origin.
 
@@ -128,16 +143,24 @@ def locate(artefact: Artefact, source: Path) -> tuple[Origin, dict[str, tuple[Fe
 
 
 def locate_entry(origin: Origin, entry: Fetch, source: Path) -> list[tuple[str, Path]]:
-    """(path in the repository, file) of the files of an entry, in a mirror, a copy of its repository, or by name."""
+    """(path in the repository, file) of the files of an entry: in one of the places of its repository, or by name."""
     parent, _, name = entry.path.rpartition("/")
     by_name = [source / entry.place] if entry.is_pattern and entry.place else [source] if entry.is_specific else []
-    globs = [folder.glob(name) for folder in (source / origin.folder / parent, source / parent, *by_name)]
+    globs = [folder.glob(name) for folder in (*(place / parent for place in places_of(origin, source)), *by_name)]
     deep = source.rglob(name) if entry.sha256 else iter(())  # the hash excludes other files of that name
     for paths in (*globs, deep):
         files = sorted(file for file in paths if file.is_file() and not file.name.startswith("."))
         if files:
             return [(f"{parent}/{file.name}" if parent else file.name, file) for file in files]
     return []
+
+
+def places_of(origin: Origin, source: Path) -> list[Path]:
+    """Where a copy of a repository may lie in a folder: as in a mirror, as the folder itself, under its own name, and
+    where the authors of the backbones tell people to download it."""
+    name = origin.folder.rpartition("/")[2]
+    of_authors = [source / folder for folder in AUTHORS_FOLDERS]
+    return [source / origin.folder, source, source / name, *of_authors, *(folder / name for folder in of_authors)]
 
 
 def link_or_copy(file: Path, path: Path) -> None:

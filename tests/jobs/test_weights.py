@@ -9,9 +9,11 @@ import torch
 
 from longtake.evaluators.models.base import load
 from longtake.jobs.cli import execute
-from longtake.platform.weights.artefacts import recorded_sha256
+from longtake.platform.models.vae.wan import load_vae, random_vae
+from longtake.platform.weights.artefacts import folder_of, recorded_sha256
 from longtake.platform.weights.catalog import ARTEFACTS
 from tests.jobs.mini_wan import MiniLongLive
+from tests.platform.models.vae.small_vae import original_state, small_config
 from tests.platform.weights.hub_server import COMMIT, FakeHub
 from tests.platform.weights.wan_mirror import write_mirror
 
@@ -146,9 +148,56 @@ def test_weights_of_no_known_architecture_are_refused(
     mirror: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     torch.save({"generator": {"w": torch.zeros(1)}}, tmp_path / "causal_forcing.pt")
-    err = refusal(capfd, "pull", "causal-forcing", "--from", str(tmp_path))
+    err = refusal(capfd, "pull", "causal-forcing-generator", "--from", str(tmp_path))
     assert "causal_forcing.pt: missing blocks.0.cross_attn.k.bias" in err
     assert "unexpected w" in err
+
+
+def test_what_is_missing_does_not_stop_the_rest_of_a_pull(
+    mirror: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(mirror, tmp_path / "some")
+    (tmp_path / "some/Efficient-Large-Model/LongLive-1.3B/models/longlive_base.pt").unlink()
+    err = refusal(capfd, "pull", "longlive", "moviegen-prompts", "--from", str(tmp_path / "some"))
+    assert "1 of 5 failed, for the reasons above: longlive-base; the other 4 are done; then run the same" in err
+    states = {name: row[4] for name, row in rows(capfd).items() if name.startswith(("longlive-", "wan-", "movie"))}
+    assert states == {
+        "longlive-base": "absent",
+        "longlive-lora": "ready",
+        "wan-vae": "ready",
+        "wan-text": "ready",
+        "moviegen-prompts": "ready",
+        "longlive-rag-embedder": "absent",
+    }
+    assert execute(["weights", "verify", "longlive-base", "moviegen-prompts"]) == 2
+    out, err = capfd.readouterr()
+    assert "longlive-base: " in out
+    assert "run longtake weights pull longlive-base" in out
+    assert "moviegen-prompts: ok" in out
+    assert err.startswith("longtake: 1 of 2 failed")
+
+
+def test_the_files_of_the_authors_instructions_are_imported_as_they_lie(
+    mirror: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """A checkout of LongLive-RAG after its two download commands: checkpoints/ and wan_models/Wan2.1-T2V-1.3B/."""
+    checkout = tmp_path / "LongLive-RAG"
+    shutil.copytree(mirror / "Wan-AI/Wan2.1-T2V-1.3B", checkout / "wan_models/Wan2.1-T2V-1.3B")
+    state = original_state(random_vae(small_config()).state_dict())
+    torch.save(state, checkout / "wan_models/Wan2.1-T2V-1.3B/Wan2.1_VAE.pth")
+    shutil.copytree(mirror / "qixinhu11/LongLive-RAG/checkpoints", checkout / "checkpoints")
+    for published, copy in {
+        "gdhe17/Self-Forcing/checkpoints/self_forcing_dmd.pt": "self_forcing.pt",
+        "zhuhz22/Causal-Forcing/chunkwise/causal_forcing.pt": "causal_forcing.pt",
+        "Efficient-Large-Model/LongLive-1.3B/models/longlive_base.pt": "longlive_base.pt",
+        "Efficient-Large-Model/LongLive-1.3B/models/lora.pt": "longlive_lora.pt",
+    }.items():
+        shutil.copy(mirror / published, checkout / "checkpoints" / copy)
+    names = ["self-forcing", "causal-forcing", "longlive", "longlive-rag-embedder", "moviegen-prompts"]
+    assert execute(["weights", "pull", *names, "--from", str(checkout)]) == 0
+    assert execute(["weights", "verify"]) == 0
+    assert capfd.readouterr().out.count(": ok\n") == 8
+    assert load_vae(folder_of("wan-vae")).config.base_dim == 2
 
 
 def test_a_metric_from_an_address_is_held_to_its_published_shapes_and_loads(

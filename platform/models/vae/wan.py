@@ -27,6 +27,7 @@ from longtake.platform.models.vae.pixels import all_finite, to_host, to_pixels
 from longtake.platform.vision_ops import ready
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
+ORIGINAL = "Wan2.1_VAE.pth"
 WAN_VAE_CONFIG: dict[str, Any] = {
     "base_dim": 96,
     "z_dim": 16,
@@ -118,13 +119,32 @@ def random_vae(config: dict[str, Any], seed: int = 0) -> Any:
         return vae_class()(**config).eval().requires_grad_(False)
 
 
-def vae_from_original(state: dict[str, Tensor], config: dict[str, Any] = WAN_VAE_CONFIG) -> dict[str, Tensor]:
+def config_of_original(state: dict[str, Tensor], origin: str = ORIGINAL) -> dict[str, Any]:
+    """The content of config.json for the weights of Wan2.1_VAE.pth, with the widths of their shapes. Raises
+    WeightsError unless the first convolution of the encoder and conv2 are there."""
+    try:
+        (base_dim, _, *_), (z_dim, _, *_) = state["encoder.conv1.weight"].shape, state["conv2.weight"].shape
+    except (KeyError, ValueError) as error:
+        raise WeightsError(
+            f"{origin}: is not the VAE of Wan 2.1: its sizes cannot be computed without {error}"
+        ) from error
+    if z_dim != WAN_VAE_CONFIG["z_dim"]:
+        raise WeightsError(f"{origin}: has {z_dim} latent channels, that of Wan 2.1 has 16; use another file")
+    return WAN_VAE_CONFIG | {"base_dim": base_dim}
+
+
+def vae_from_original(
+    state: dict[str, Tensor], config: dict[str, Any] = WAN_VAE_CONFIG, origin: str = ORIGINAL
+) -> dict[str, Tensor]:
     """The weights of Wan2.1_VAE.pth under the names that `load_vae` reads. Raises WeightsError if they do not fit."""
     ready()
     from diffusers.loaders.single_file_utils import convert_wan_vae_to_diffusers
 
-    renamed: dict[str, Tensor] = convert_wan_vae_to_diffusers(dict(state))
-    check_fit(shapes_of(renamed), shapes_of(meta_vae(config).state_dict()), "Wan2.1_VAE.pth")
+    try:
+        renamed: dict[str, Tensor] = convert_wan_vae_to_diffusers(dict(state))
+    except (ValueError, KeyError, IndexError) as error:
+        raise WeightsError(f"{origin}: is not the VAE of Wan 2.1 ({error}); use another file") from error
+    check_fit(shapes_of(renamed), shapes_of(meta_vae(config).state_dict()), origin)
     return renamed
 
 

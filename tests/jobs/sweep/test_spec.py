@@ -11,6 +11,7 @@ from longtake.jobs.sweep import spec as sweeps
 from longtake.jobs.sweep.grid import expand, rounded_frames
 from longtake.platform.errors import ConfigError
 from longtake.platform.tracking.client import without_password
+from longtake.platform.weights.catalog import ARTEFACTS, select
 from tests.jobs import tiny
 
 SHIPPED = sorted(SWEEPS.glob("*.yaml"))
@@ -38,6 +39,27 @@ def test_every_shipped_sweep_loads_and_names_what_exists(path: Path) -> None:
     prompts = sweeps.read_prompts(sweep, path)
     for prompt in prompts:
         backbones.get(sweep.backbones[0]).check_prompt(prompt)
+
+
+def needed_weights(sweep: sweeps.SweepConfig) -> set[str]:
+    """The published artefacts that the sweep reads."""
+    from longtake.platform.backbones.base import backbones
+
+    names = {name for backbone in sweep.backbones for name in backbones.get(backbone).artefacts().values()}
+    names |= {name for entry in sweep.suite_entries() for one in entry.metrics.values() for name in one.artefacts()}
+    names |= {str(entry.params.get("descriptor")) for entry in sweep.method_entries()}
+    if isinstance(sweep.prompts, dict):
+        names.add(sweep.prompts["file"].partition("/")[0])
+    return names & ARTEFACTS.keys()
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
+def test_the_pull_line_of_a_shipped_sweep_gets_all_that_it_reads(path: Path) -> None:
+    needed, readme = needed_weights(sweeps.load(path)), Path(__file__).parents[3] / "README.md"
+    for text in (path.read_text(), readme.read_text()) if needed else ():
+        line = next(line for line in text.splitlines() if "longtake weights pull" in line)
+        pulled = {one.name for one in select(line.partition("weights pull ")[2].split())}
+        assert needed - pulled == set()
 
 
 def test_the_grid_is_the_product_and_lengths_are_whole_blocks(tmp_path: Path) -> None:

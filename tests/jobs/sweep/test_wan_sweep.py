@@ -1,6 +1,7 @@
 """The paper's grid in small: the shipped sweep file over checkpoints in the published layout, from pickles to ranks."""
 
 import dataclasses
+import hashlib
 import json
 import shutil
 from pathlib import Path
@@ -11,6 +12,7 @@ import torch
 
 from longtake.jobs.cli import execute
 from longtake.jobs.shipped import SWEEPS
+from longtake.jobs.sweep import spec as sweeps
 from longtake.jobs.sweep.grid import expand
 from longtake.platform.backbones.base import BackboneSpec
 from longtake.platform.checkpoints.files import load_safetensors
@@ -24,7 +26,7 @@ SWEEP = SWEEPS / "longlive-rag.yaml"
 SHAPE = [
     "backbones=[mini-self-forcing, mini-causal-forcing, mini-longlive]",
     "methods=[{native: {window: 7, sink: 1}}, {native-relative: {window: 7, sink: 1}}, "
-    "{rag: {window: 7, sink: 1, top_k: 2, recency_guard: 2}}]",
+    "{rag: {window: 7, sink: 1, top_k: 2, recency_guard: 2, descriptor: longlive-rag-embedder}}]",
     "lengths_s=[3]",
     "suites=[classical]",
     "tracking={uri: disabled}",
@@ -67,6 +69,23 @@ def test_the_shipped_grid_is_that_of_the_paper(
     assert "up to 17.9 GiB of host, 235.9 GiB of disk, 1.6 GiB of host for staging" in out
     assert "longlive cannot run yet" in out
     assert "longtake weights pull longlive-base longlive-lora wan-vae wan-text" in out
+    assert "methods.rag cannot run yet" in out
+    assert "run longtake weights pull longlive-rag-embedder" in out
+
+
+def test_retrieval_compares_frames_by_the_published_embedder_as_the_authors_do(wan_weights: Path) -> None:
+    shipped = {entry.name: entry for entry in sweeps.load(SWEEP).method_entries()}
+    assert shipped["rag"].params["descriptor"] == "longlive-rag-embedder"
+    digest = hashlib.sha256((wan_weights / "longlive-rag-embedder" / "embedder.safetensors").read_bytes()).hexdigest()
+    prompts = "prompts={file: moviegen-prompts/moviegenbench_128_refined.txt, limit: 1}"
+    takes = expand(SWEEP, [*SHAPE, prompts]).takes
+    found = {take.method.label: dict(take.fingerprint).get("method.descriptor") for take in takes}
+    assert found == {"native": None, "native-relative": None, "rag": digest}
+
+
+def test_an_unknown_descriptor_is_refused_even_where_weights_may_be_missing() -> None:
+    with pytest.raises(ConfigError, match=r"methods\.rag: descriptor longlive-rag-embeder: is not an embedder"):
+        expand(SWEEP, [*SHAPE, "prompts=[a]", "methods=[{rag: {window: 12, descriptor: longlive-rag-embeder}}]"], False)
 
 
 def test_every_take_is_made_and_scored(swept: Path) -> None:

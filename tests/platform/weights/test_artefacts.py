@@ -34,7 +34,7 @@ from tests.platform.models.text import small_encoder
 from tests.platform.weights.hub_server import COMMIT, FakeHub
 
 TINY = DiTSpec(16, 24, 2, 2, 4, 4, 4, 6, 10, freq_dim=8)
-NAME, REPO, PATH = "self-forcing", "gdhe17/Self-Forcing", "checkpoints/self_forcing_dmd.pt"
+NAME, REPO, PATH = "self-forcing-generator", "gdhe17/Self-Forcing", "checkpoints/self_forcing_dmd.pt"
 PICKLE = SOURCE + "self_forcing_dmd.pt"
 OTHER = "0123456789" * 4
 
@@ -113,6 +113,10 @@ class TestTheCatalogue:
         assert groups_with("wan-vae") == ["self-forcing", "causal-forcing", "longlive"]
         assert groups_with("moviegen-prompts") == []
 
+    def test_no_artefact_has_the_name_of_a_group_or_the_folder_of_another(self) -> None:
+        assert ARTEFACTS.keys() & GROUPS.keys() == set()
+        assert len({folder_of(name) for name in ARTEFACTS}) == len(ARTEFACTS)
+
     def test_a_backbone_stands_for_all_that_it_needs_once(self) -> None:
         names = [one.name for one in select(["longlive", "wan-vae", "moviegen-prompts"])]
         assert names == ["longlive-base", "longlive-lora", "wan-vae", "wan-text", "moviegen-prompts"]
@@ -170,8 +174,8 @@ class TestPulling:
         make()
         assert state(artefact(NAME)) == "ready"
         assert [asked.path for asked in hub.asked] == [PATH]
-        assert said == [f"self-forcing: fetching {REPO}/{PATH} ({len(hub.repos[REPO][PATH]) / 1e6:,.1f} MB)"]
-        told = json.loads((root / NAME / "manifest.json").read_text())
+        assert said == [f"{NAME}: fetching {REPO}/{PATH} ({len(hub.repos[REPO][PATH]) / 1e6:,.1f} MB)"]
+        told = json.loads((folder_of(NAME) / "manifest.json").read_text())
         assert [told[key] for key in ("repo", "revision", "commit", "taken_from")] == [REPO, "main", COMMIT, hub.url]
 
     def test_again_asks_nobody(self, hub: FakeHub) -> None:
@@ -179,8 +183,8 @@ class TestPulling:
         make()
         hub.asked.clear()
         looked = hub.looked_up
-        assert fetch() == ["self-forcing: already present"]
-        assert fetch(COMMIT) == ["self-forcing: already present"]
+        assert fetch() == [f"{NAME}: already present"]
+        assert fetch(COMMIT) == [f"{NAME}: already present"]
         assert (hub.asked, hub.looked_up) == ([], looked)
 
     def test_another_revision_brings_what_differs_and_makes_conversion_stale(self, hub: FakeHub) -> None:
@@ -229,9 +233,19 @@ class TestPulling:
         ):
             fetch()
 
+    @pytest.mark.parametrize("place", ["checkpoints/moviegenbench_128_refined.txt", "moviegenbench_128_refined.txt"])
+    def test_prompts_lie_beside_the_checkpoints_or_in_the_root(
+        self, place: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        with FakeHub({"qixinhu11/LongLive-RAG": {place: b"a boat\n", "README.md": b"about"}}) as hub:
+            monkeypatch.setenv("HF_ENDPOINT", hub.url)
+            pull(artefact("moviegen-prompts"), None, print)
+        assert [one.path for one in hub.asked] == [place]
+        assert artefact_file("moviegen-prompts", "moviegenbench_128_refined.txt").read_text() == "a boat\n"
+
     def test_two_at_once_do_not_meet(self, root: Path, hub: FakeHub) -> None:
         with (
-            manifests.locked(root / NAME),
+            manifests.locked(folder_of(NAME)),
             pytest.raises(WeightsError, match="another `longtake weights` has locked it"),
         ):
             fetch()
@@ -404,7 +418,8 @@ class TestRecordsAndVerify:
     def test_a_copied_root_is_verified_and_used(
         self, mirror: Path, root: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        first = recorded_sha256(ready(mirror).name)
+        ready(mirror)
+        first = recorded_sha256(NAME)
         copy = root.with_name("copy")
         for path in [path for path in root.rglob("*") if path.is_file()]:
             (copy / path.relative_to(root)).parent.mkdir(parents=True, exist_ok=True)
@@ -419,7 +434,7 @@ class TestRecordsAndVerify:
         spoil(result)
         (line,) = verify(artefact(NAME), networks)
         assert line.startswith(f"{result}: its sha256 is not the recorded ")
-        assert line.endswith("delete it and run longtake weights convert self-forcing")
+        assert line.endswith("delete it and run longtake weights convert self-forcing-generator")
         result.unlink()
         make()
         assert verify(artefact(NAME), networks) == []
@@ -427,13 +442,13 @@ class TestRecordsAndVerify:
     def test_missing_strange_and_unconverted_files_are_named(self, mirror: Path) -> None:
         import_files(artefact(NAME), mirror, print)
         assert verify(artefact(NAME), networks) == [
-            f"{folder_of(NAME)}: is not converted; run longtake weights convert self-forcing"
+            f"{folder_of(NAME)}: is not converted; run longtake weights convert self-forcing-generator"
         ]
         folder = ready(mirror)
         (folder / "more.safetensors").write_bytes(b"")
         (folder / "generator.safetensors").unlink()
         missing, strange = verify(artefact(NAME), networks)
-        assert missing == f"{folder}/generator.safetensors: file not found; run longtake weights convert self-forcing"
+        assert missing == f"{folder}/generator.safetensors: file not found; run longtake weights convert {NAME}"
         assert strange == f"{folder / 'more.safetensors'}: is not recorded; delete it"
 
     def test_names_and_shapes_are_held_against_the_architecture(self, mirror: Path) -> None:

@@ -3,13 +3,16 @@
 `write_mirror` lays it out as <owner>/<repository>/<file>, as `longtake weights pull --from` takes it.
 """
 
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from longtake.platform.models.causal_dit import CausalDiT
-from longtake.platform.models.spec import DiTSpec
+from longtake.platform.models.embedder import fresh_embedder
+from longtake.platform.models.spec import DiTSpec, EmbedderSpec
 from tests.platform.models.text.small_encoder import write_original
 from tests.platform.models.vae.small_vae import write_vae
 
@@ -41,6 +44,12 @@ def lora_state(spec: DiTSpec, seed: int) -> dict[str, Tensor]:
     return found
 
 
+def embedder_checkpoint(spec: DiTSpec) -> dict[str, Any]:
+    """The weights of an embedder of this network's latents and its sizes, as the authors' training saves them."""
+    sizes = EmbedderSpec(spec.channels, spec.latent_height, spec.latent_width, 8, (8, 12))
+    return {"epoch": 399, "model": fresh_embedder(sizes, 5).state_dict(), "config": asdict(sizes) | {"epochs": 400}}
+
+
 def save(path: Path, value: object) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     torch.save(value, path)
@@ -57,7 +66,7 @@ def write_mirror(folder: Path, spec: DiTSpec) -> Path:
     save(longlive / "lora.pt", {"generator_lora": lora_state(spec, 4)})
     write_vae(folder / "Wan-AI/Wan2.1-T2V-1.3B-Diffusers/vae", weights="diffusion_pytorch_model.safetensors")
     write_original(folder / "Wan-AI/Wan2.1-T2V-1.3B", spec.text_dim)
-    prompts = folder / "qixinhu11/LongLive-RAG/moviegenbench_128_refined.txt"
-    prompts.parent.mkdir(parents=True)
-    prompts.write_text("\n".join(PROMPTS) + "\n")
+    published = folder / "qixinhu11/LongLive-RAG/checkpoints"
+    save(published / "ae_latent_mem.pt", embedder_checkpoint(spec))
+    (published / "moviegenbench_128_refined.txt").write_text("\n".join(PROMPTS) + "\n")
     return folder
