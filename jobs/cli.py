@@ -15,7 +15,7 @@ from typing import Annotated
 import typer
 
 from longtake.jobs.commands import bench, checks, evaluate, files, results, sweep, train, weights
-from longtake.platform.errors import LongtakeError
+from longtake.platform.errors import LongtakeError, masked
 
 Command = Callable[..., int]
 HELP = (
@@ -165,7 +165,7 @@ def usage_error(error: Exception) -> str | None:
 
 
 def fail(message: str, code: int) -> int:
-    print(f"longtake: {' '.join(message.split())}", file=sys.stderr)
+    print(f"longtake: {masked(' '.join(message.split()))}", file=sys.stderr)
     return code
 
 

@@ -1,9 +1,21 @@
 """The errors that end a command, each with the command's exit code.
 
 A message is one line that names the file or value, the rule and the next step. Every error takes only this string, so
-that it pickles and crosses process boundaries unchanged. Exit code 0 means 'done', 75 means 'stopped early, run the
-same command again'.
+that it pickles and crosses process boundaries unchanged. Passwords and keys in addresses are masked in it. Exit code 0
+means 'done', 75 means 'stopped early, run the same command again'.
 """
+
+import re
+
+USERINFO = re.compile(r"(?<=://)(?:[^\s/@]+:\S*|[^\s/@]+)@")
+SECRET_FIELD = re.compile(
+    r"([?&][\w.-]*(?:key|token|secret|passw|pwd|auth|sig|credential)[\w.-]*=)[^\s&#'\"]+", re.IGNORECASE
+)
+
+
+def masked(text: str) -> str:
+    """The text with *** for the 'user:password' of addresses, and for fields of their queries such as `?key=`."""
+    return SECRET_FIELD.sub(r"\1***", USERINFO.sub("***@", text))
 
 
 class LongtakeError(Exception):
@@ -12,7 +24,7 @@ class LongtakeError(Exception):
     exit_code: int = 1
 
     def __init__(self, message: str) -> None:
-        super().__init__(message)
+        super().__init__(masked(message))
 
     def __str__(self) -> str:
         return str(self.args[0])

@@ -104,7 +104,7 @@ class CorpusPlan:
 
 def load(file: str | Path, overrides: Sequence[str] = ()) -> CorpusConfig:
     """The spec after `key=value` overrides. Raises ConfigError that names the file and the key."""
-    return config.load(file, CorpusConfig, list(overrides))
+    return config.load(file, CorpusConfig, [*sweeps.place_overrides(file), *overrides])
 
 
 def expand(file: str | Path, overrides: Sequence[str] = ()) -> CorpusPlan:

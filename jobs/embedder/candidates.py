@@ -18,7 +18,7 @@ from longtake.platform.names import NAME
 from longtake.platform.registry import did_you_mean
 from longtake.platform.store.root import OutputRoot
 from longtake.platform.tracking import model_registry
-from longtake.platform.tracking.client import OFF
+from longtake.platform.tracking.addresses import OFF
 
 if TYPE_CHECKING:
     from longtake.platform.methods.memory import MemoryConfig

@@ -40,6 +40,6 @@ class EmbedderEvalOptions:
     @property
     def uri(self) -> str | None:
         """The tracking store; None when tracking is off."""
-        from longtake.platform.tracking.client import OFF, default_uri
+        from longtake.platform.tracking.addresses import OFF, default_uri
 
         return None if self.tracking == OFF else self.tracking or default_uri(Path(self.output))

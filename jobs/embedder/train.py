@@ -29,7 +29,8 @@ from longtake.platform.store import durable
 from longtake.platform.store.root import OutputRoot
 from longtake.platform.store.training import TrainingFolder
 from longtake.platform.tracking import model_registry
-from longtake.platform.tracking.client import OFF, TrackingError, default_uri
+from longtake.platform.tracking.addresses import OFF, default_uri
+from longtake.platform.tracking.client import TrackingError
 from longtake.platform.tracking.training_log import training_run
 from longtake.platform.workers.group import GroupSize
 from longtake.platform.workers.ray_cluster import INLINE, Cluster, connect

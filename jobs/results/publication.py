@@ -7,11 +7,13 @@ cell with the same label is a different run.
 from __future__ import annotations
 
 import hashlib
+from pathlib import Path
 from typing import Any
 
 from longtake.evaluators.base import SuiteEntry
 from longtake.jobs.workers.scoring import current_scores
 from longtake.platform.store.json_records import Statistic
+from longtake.platform.store.plans import OUTPUT, portable_params
 from longtake.platform.store.ranks import SCOPES, RankRow, Ranks
 from longtake.platform.store.sweep import SweepStore
 from longtake.platform.takes import Cell, Take, canonical_json
@@ -56,7 +58,7 @@ def sweep_record(store: SweepStore, takes: list[Take], suites: list[SuiteEntry])
 def cell_record(
     store: SweepStore, cell: Cell, takes: list[Take], made: list[Take], suites: list[SuiteEntry], ranks: Ranks
 ) -> RunRecord:
-    params = cell_params(takes[0])
+    params = cell_params(takes[0], store.root.folder)
     key_hash = hashlib.sha256(canonical_json([params, takes[0].fingerprint]).encode()).hexdigest()[:12]
     metrics, missing = cell_metrics(cell, ranks)
     results = [result for take in made if (result := store.result(take.id)) is not None]
@@ -64,26 +66,30 @@ def cell_record(
         metrics[f"seconds/{stage}"] = mean([r.timings[stage] for r in results if stage in r.timings])
     metrics["bytes/bank"] = max((float(r.bank_bytes) for r in results), default=0.0)
     metrics["bytes/peak_rss"] = max((float(r.peak_rss_bytes) for r in results), default=0.0)
+    identity = {
+        "longtake.sweep": store.name,
+        "longtake.cell": str(cell),
+        **{f"longtake.sha256.{name}": digest for name, digest in takes[0].fingerprint},
+    }
     return RunRecord(
         key=f"cell:{store.name}:{cell}:{key_hash}",
         name=str(cell),
         params=params,
         tags={
             "longtake.kind": "cell",
-            "longtake.sweep": store.name,
-            "longtake.cell": str(cell),
             "longtake.takes": f"{len(results)} of {len(takes)}",
-            **{f"longtake.sha256.{name}": digest for name, digest in takes[0].fingerprint},
+            **identity,
             **({"longtake.unscored": ", ".join(missing)} if missing else {}),
         },
         metrics=metrics,
         series=over_time(store, takes, suites),
         artifacts=[(store.video(made[0].id), "video")],
+        same=frozenset(identity) if any(value.startswith(OUTPUT) for value in params.values()) else frozenset(),
     )
 
 
-def cell_params(take: Take) -> dict[str, str]:
-    """The parameters that define a cell; the same in every publication."""
+def cell_params(take: Take, output: Path) -> dict[str, str]:
+    """The parameters that define a cell; the same in every publication, also after the output folder was moved."""
     params = {
         "backbone": take.backbone,
         "method": take.method.name,
@@ -92,7 +98,7 @@ def cell_params(take: Take) -> dict[str, str]:
         "latent_frames": str(take.latent_frames),
         "start_frames": str(take.prefix_frames),
     }
-    return params | {f"method.{name}": str(value) for name, value in sorted(take.method.params.items())}
+    return params | {f"method.{name}": str(value) for name, value in sorted(portable_params(take, output).items())}
 
 
 def cell_metrics(cell: Cell, ranks: Ranks) -> tuple[dict[str, float], list[str]]:

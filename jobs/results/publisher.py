@@ -19,7 +19,7 @@ from longtake.evaluators.base import SuiteEntry
 from longtake.platform.errors import LongtakeError
 from longtake.platform.plugins import Plugins
 from longtake.platform.store.sweep import SweepStore
-from longtake.platform.tracking.client import without_password
+from longtake.platform.tracking.addresses import without_password, without_secrets
 
 FINAL_LIMIT_SECONDS = 300.0
 EVERY_SECONDS = 600.0
@@ -58,7 +58,7 @@ def publish_once(target: Target) -> str:
     except LongtakeError as error:
         return str(error)
     except Exception as error:  # always reply, also after an unexpected error
-        return f"tracking: {type(error).__name__}: {' '.join(str(error).split())[:300]}"
+        return f"tracking: {type(error).__name__}: {without_secrets(str(error), target.uri)[:300]}"
     return ""
 
 

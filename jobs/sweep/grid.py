@@ -24,7 +24,7 @@ from longtake.platform.resources import STREAM, BankCapacity, Resources, gpu_cou
 from longtake.platform.store.root import OutputRoot
 from longtake.platform.takes import MethodSpec, Take
 from longtake.platform.tracking import model_registry
-from longtake.platform.tracking.client import OFF, default_uri, without_password
+from longtake.platform.tracking.addresses import OFF, default_uri, without_password
 
 CPU_BATCH = 4
 INLINE = "inline"

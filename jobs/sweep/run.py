@@ -32,7 +32,7 @@ from longtake.jobs.workers.run_loop import Step, run_until_done
 from longtake.jobs.workers.text import encode_prompts
 from longtake.platform.store.ranks import RankedRun, Ranks
 from longtake.platform.store.sweep import SweepStore
-from longtake.platform.tracking.client import OFF, default_uri
+from longtake.platform.tracking.addresses import OFF, default_uri
 from longtake.platform.workers.fleet import Fleet, Running
 from longtake.platform.workers.ray_cluster import INLINE, Cluster, connect
 

@@ -6,6 +6,7 @@ file is checked here, so that a bad file fails before heavy libraries are import
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -20,7 +21,7 @@ from longtake.platform.errors import ConfigError
 from longtake.platform.names import check_name
 from longtake.platform.registry import did_you_mean
 from longtake.platform.resources import STREAM, BankCapacity, check_decode, check_precision
-from longtake.platform.store.root import RESERVED
+from longtake.platform.store.root import RESERVED, place_of_spec
 from longtake.platform.weights.artefacts import weights_root
 from longtake.platform.weights.catalog import ARTEFACTS
 
@@ -155,7 +156,14 @@ class SweepConfig:
 
 def load(path: str | Path, overrides: Sequence[str] = ()) -> SweepConfig:
     """Load the sweep file with `key=value` overrides. Raises ConfigError with the file and the key."""
-    return config.load(path, SweepConfig, list(overrides))
+    return config.load(path, SweepConfig, [*place_overrides(path), *overrides])
+
+
+def place_overrides(path: str | Path) -> list[str]:
+    """For the resolved file of a store, which may have been moved or copied: its output folder and name are those of
+    the store that it lies in."""
+    place = place_of_spec(Path(path))
+    return [f"output={json.dumps(str(place[0]))}", f"name={json.dumps(place[1])}"] if place else []
 
 
 def check_sweep_name(key: str, value: str) -> None:

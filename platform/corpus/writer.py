@@ -25,7 +25,7 @@ from longtake.platform.dtypes import torch_dtype
 from longtake.platform.errors import ConfigError, StorageError
 from longtake.platform.store import durable
 from longtake.platform.store.locked_folder import LockedFolder
-from longtake.platform.store.plans import check_extension
+from longtake.platform.store.plans import check_extension, from_row, to_row
 from longtake.platform.store.root import OutputRoot
 from longtake.platform.takes import Take
 
@@ -57,7 +57,7 @@ class CorpusStore(LockedFolder):
         for number, line in enumerate(lines, 1):
             try:
                 row = json.loads(line)
-                shard, take = row.pop("shard"), Take.from_json(row)
+                shard, take = row.pop("shard"), from_row(row, self.root.folder)
                 if shard == len(shards):
                     shards.append([])
                 if shard != len(shards) - 1:
@@ -72,14 +72,15 @@ class CorpusStore(LockedFolder):
 
         Raises ConfigError if takes of an earlier plan are missing or changed, or if the stored dtype changed.
         """
-        shards = self.plan()
+        shards, current = self.plan(), {take.id: take for take in takes}
         before = [take for shard in shards for take in shard]
         check_extension(self.folder, before, takes)
         self._check_dtype()
+        shards = [[current[take.id] for take in shard] for shard in shards]  # their weights may be elsewhere now
         known = {take.id for take in before}
         new = [take for take in takes if take.id not in known]
         shards += [new[at : at + shard_takes] for at in range(0, len(new), shard_takes)]
-        rows = [{"shard": number, **take.to_json()} for number, shard in enumerate(shards) for take in shard]
+        rows = [{"shard": n, **to_row(take, self.root.folder)} for n, shard in enumerate(shards) for take in shard]
         durable.replace_file(self.folder / SPEC, spec_yaml.encode())
         durable.replace_file(self.folder / PLAN, durable.json_lines(rows))
         return shards

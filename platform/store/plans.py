@@ -1,18 +1,52 @@
-"""Compares two plans of one sweep: a plan may grow, but no take may change or disappear.
+"""The lines of a plan, and the comparison of two plans: a plan may grow, but no take may change or disappear.
 
-Reads plan files and explains a difference in one line. Writes nothing.
+Reads plan files and explains a difference in one line. Writes nothing. A parameter that names weights inside the output
+folder is written relative to it, so that a copied plan does not lead to the files of the original.
 """
 
 import json
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from longtake.platform.errors import ConfigError, StorageError
 from longtake.platform.store.durable import storage_errors
 from longtake.platform.takes import Take
 
+OUTPUT = "<output>/"
+"""What replaces the path of the output folder in a plan."""
 
-def parse_plan(path: Path) -> list[Take]:
-    """The takes of a plan file; empty if it is missing. Raises StorageError if a line is not a take."""
+
+def to_row(take: Take, output: Path) -> dict[str, Any]:
+    """A take as a line of the plan of a store in this output folder."""
+    return replace(take, method=replace(take.method, params=portable_params(take, output))).to_json()
+
+
+def from_row(row: dict[str, Any], output: Path) -> Take:
+    """The take of a line, with paths in this output folder. Raises KeyError or TypeError, as `Take.from_json` does."""
+    take = Take.from_json(row)
+    given = {name: value for name, value in weights_of(take).items() if value.startswith(OUTPUT)}
+    moved = {name: f"{output.absolute()}/{value.removeprefix(OUTPUT)}" for name, value in given.items()}
+    return replace(take, method=replace(take.method, params={**take.method.params, **moved})) if moved else take
+
+
+def portable_params(take: Take, output: Path) -> dict[str, Any]:
+    """The parameters of a take's method; paths of weights in the output folder are relative to it."""
+    folder = f"{output.absolute()}/"
+    given = {name: value for name, value in weights_of(take).items() if value.startswith(folder)}
+    return take.method.params | {name: f"{OUTPUT}{value.removeprefix(folder)}" for name, value in given.items()}
+
+
+def weights_of(take: Take) -> dict[str, str]:
+    """The parameters that name weights, which are in the fingerprint by their hash and not in the take's id."""
+    hashed = {name for name, _ in take.fingerprint}
+    params = take.method.params.items()
+    return {name: value for name, value in params if f"method.{name}" in hashed and isinstance(value, str)}
+
+
+def parse_plan(path: Path, output: Path) -> list[Take]:
+    """The takes of a plan file in this output folder; empty if it is missing. Raises StorageError if a line is not a
+    take."""
     with storage_errors(path, "read the plan"):
         try:
             lines = path.read_text(encoding="utf-8").rstrip("\n").split("\n")
@@ -23,7 +57,7 @@ def parse_plan(path: Path) -> list[Take]:
     takes = []
     for number, line in enumerate(lines if lines != [""] else [], 1):
         try:
-            takes.append(Take.from_json(json.loads(line)))
+            takes.append(from_row(json.loads(line), output))
         except (ValueError, TypeError, KeyError) as error:
             raise StorageError(f"{path}: line {number} is damaged; remove the file to plan again") from error
     return takes

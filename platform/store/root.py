@@ -24,5 +24,21 @@ class OutputRoot:
         self.mlflow_files = self.folder / "mlartifacts"
 
 
+SPECS = {"sweep.yaml": 1, "corpus.yaml": 2}
+"""The names of resolved specs, and how many folders above its own folder the output folder is."""
+
+
+def place_of_spec(file: Path) -> tuple[Path, str] | None:
+    """(output folder, name) of the sweep or corpus whose resolved spec this file is; None for any other file.
+
+    A store may have been moved or copied since the file was written.
+    """
+    folder, levels = Path(file).absolute().parent, SPECS.get(Path(file).name)
+    if levels is None or not (folder / "plan.jsonl").is_file():
+        return None
+    output = folder.parents[levels - 1]
+    return (output, folder.name) if levels == 1 or folder.parent == OutputRoot(output).corpora else None
+
+
 RESERVED = frozenset(path.name for key, path in vars(OutputRoot("")).items() if key != "folder")
 """Names that a sweep may not have."""

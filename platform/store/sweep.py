@@ -26,7 +26,7 @@ from longtake.platform.store import commit, durable
 from longtake.platform.store.commit import TakeWriter
 from longtake.platform.store.json_records import from_json, to_json
 from longtake.platform.store.locked_folder import LockedFolder
-from longtake.platform.store.plans import check_extension, parse_plan
+from longtake.platform.store.plans import check_extension, parse_plan, to_row
 from longtake.platform.store.ranks import RankedRun, Ranks
 from longtake.platform.store.records import Failure, TakeResult, VideoScores
 from longtake.platform.store.root import OutputRoot
@@ -86,11 +86,11 @@ class SweepStore(LockedFolder):
         check_extension(self.folder, self.plan(), takes)
         durable.make_folder(self.takes_folder)
         durable.replace_file(self.sweep_file, config_yaml.encode())
-        durable.replace_file(self.plan_file, durable.json_lines([take.to_json() for take in takes]))
+        durable.replace_file(self.plan_file, durable.json_lines([to_row(take, self.root.folder) for take in takes]))
 
     def plan(self) -> list[Take]:
         """The planned takes in order; empty before the first plan. Raises StorageError when the plan is damaged."""
-        return parse_plan(self.plan_file)
+        return parse_plan(self.plan_file, self.root.folder)
 
     def config_yaml(self) -> str | None:
         """The resolved sweep file, or None."""

@@ -16,9 +16,22 @@ from typing import Any
 
 from longtake.platform.errors import LongtakeError
 from longtake.platform.store.durable import TEMP_PREFIX, temp_path
-from longtake.platform.store.root import OutputRoot
+from longtake.platform.tracking.addresses import SQLITE, credentials, for_mlflow, secrets_of, without_secrets
+from longtake.platform.tracking.file_places import FILES, files_folder, keep_files_beside
 
-SQLITE = "sqlite:///"
+SETTINGS = {
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
+    "GIT_PYTHON_REFRESH": "quiet",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "MLFLOW_LOGGING_LEVEL": "ERROR",  # importing MLflow resets its loggers to this level
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",  # two lines for every run that ends
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+}
+"""Environment variables for MLflow, unless the user sets them."""
+DEFAULT = "0"
+"""The experiment that MLflow makes with a database."""
+LOGGERS = ("alembic", "mlflow", "sqlalchemy", "urllib3")
 
 
 class TrackingError(LongtakeError):
@@ -27,56 +40,54 @@ class TrackingError(LongtakeError):
     exit_code = 3
 
 
-def default_uri(output: Path) -> str:
-    """The URI of the sqlite store in the output folder."""
-    return f"{SQLITE}{OutputRoot(output).mlflow_db.absolute()}"
-
-
 @contextmanager
 def writing(uri: str, advice: str = "run it again to publish") -> Iterator[Any]:
     """Yields a client for a store under its write lock, and converts errors to TrackingErrors of one line."""
-    with quiet_mlflow():
+    with mlflow_settings(uri):
         try:
             with write_lock(uri):
                 yield open_client(uri)
-        except LongtakeError:
-            raise
+        except LongtakeError as error:
+            raise error from (None if secrets_of(uri) else error.__cause__)
         except Exception as error:  # MLflow, SQLAlchemy, requests and the file system have errors of their own
             reason = without_secrets(str(error), uri)[:300]
-            raise TrackingError(f"tracking: {type(error).__name__}: {reason}; {advice}") from error
-
-
-def without_secrets(text: str, uri: str) -> str:
-    """The text on one line, without the 'user:password@' of the URI."""
-    secret = uri.partition("://")[2].rpartition("@")[0]
-    return " ".join((text.replace(f"{secret}@", "") if secret else text).split())
+            cause = None if secrets_of(uri) else error  # a traceback would print the message of the cause
+            raise TrackingError(f"tracking: {type(error).__name__}: {reason}; {advice}") from cause
 
 
 def open_client(uri: str) -> Any:
-    """A client for the store at `uri`; makes the database of a new sqlite store (10 s of migrations)."""
+    """A client for the store at `uri`. Makes the database of a new sqlite store (10 s of migrations), and lets that of
+    a store that was moved or copied keep its files beside it."""
     from mlflow.tracking import MlflowClient
+    from mlflow.tracking._tracking_service import utils
 
+    utils._artifact_repos_cache.clear()  # it knows runs by their ids alone, which a copied store shares
     if uri.startswith(SQLITE):
         make_database(Path(uri.removeprefix(SQLITE)))
-    return MlflowClient(tracking_uri=uri, registry_uri=uri)
+        keep_files_beside(Path(uri.removeprefix(SQLITE)))
+    address = for_mlflow(uri)
+    return MlflowClient(tracking_uri=address, registry_uri=address)
 
 
 def make_database(path: Path) -> None:
     """Creates a database under a temporary name and renames it when complete: partial migrations cannot be resumed."""
-    from mlflow.tracking import MlflowClient
+    from mlflow.entities import ExperimentTag
+    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
     if path.exists():
         return
     for leftover in path.parent.glob(f"{TEMP_PREFIX}*-{path.name}*"):
         leftover.unlink(missing_ok=True)
     part = temp_path(path.parent, path.name)
-    MlflowClient(tracking_uri=f"{SQLITE}{part}").search_experiments(max_results=1)  # creates the database
+    root = files_folder()
+    store = SqlAlchemyStore(f"{SQLITE}{part}", f"{path.parent.absolute().as_uri()}/{root}")
+    store.set_experiment_tag(DEFAULT, ExperimentTag(FILES, f"{root}/{DEFAULT}"))
     os.replace(part, path)
 
 
 def warm_up(uri: str) -> None:
     """Imports MLflow and opens the store, both slow, before the first publication, which reports any failure."""
-    with suppress(Exception), quiet_mlflow(), write_lock(uri):
+    with suppress(Exception), mlflow_settings(uri), write_lock(uri):
         open_client(uri).search_experiments(max_results=1)
 
 
@@ -94,30 +105,17 @@ def write_lock(uri: str) -> Iterator[None]:
 
 
 @contextmanager
-def quiet_mlflow() -> Iterator[None]:
-    """Limits the wait for an unreachable server, and hides migration logs from the terminal."""
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
-    os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
-    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-    os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "ERROR")  # importing MLflow resets its loggers to this level
-    loggers = [logging.getLogger(name) for name in ("alembic", "mlflow", "sqlalchemy")]
+def mlflow_settings(uri: str) -> Iterator[None]:
+    """Gives MLflow the credentials of the URI, limits its wait for a server, and hides its logs from the terminal."""
+    for name, value in SETTINGS.items():
+        os.environ.setdefault(name, value)
+    loggers = [logging.getLogger(name) for name in LOGGERS]
     levels = [logger.level for logger in loggers]
     for logger in loggers:
         logger.setLevel(logging.ERROR)
     try:
-        yield
+        with credentials(uri):
+            yield
     finally:
         for logger, level in zip(loggers, levels, strict=True):
             logger.setLevel(level)
-
-
-OFF = "disabled"
-
-
-def without_password(uri: str | None) -> str | None:
-    """The URI without 'user:password@' (a password may contain any character but @) and without the query."""
-    if uri is None or "://" not in uri or uri.startswith("sqlite:"):
-        return uri
-    scheme, rest = uri.split("://", 1)
-    return f"{scheme}://{rest.partition('?')[0].rpartition('@')[2]}"

@@ -13,7 +13,8 @@ from urllib.parse import unquote, urlparse
 from longtake.platform.digest import file_sha256
 from longtake.platform.errors import WeightsError
 from longtake.platform.store.durable import make_folder
-from longtake.platform.tracking.client import SQLITE, TrackingError, writing
+from longtake.platform.tracking.addresses import SQLITE
+from longtake.platform.tracking.client import TrackingError, writing
 
 SCHEME = "models:/"
 SHA256 = "longtake.sha256"

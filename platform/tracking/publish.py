@@ -14,11 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from longtake.platform.digest import file_sha256
-from longtake.platform.store.root import OutputRoot
+from longtake.platform.store.plans import OUTPUT
 from longtake.platform.takes import canonical_json
-from longtake.platform.tracking.client import SQLITE, TrackingError, writing
+from longtake.platform.tracking.client import TrackingError, writing
+from longtake.platform.tracking.file_places import CONTENT, FILES, files_folder, home_of
 
-KEY, CONTENT, REVISION = "longtake.key", "longtake.content", "longtake.revision"
+KEY, REVISION = "longtake.key", "longtake.revision"
 PARAM_LIMIT, TAG_LIMIT, BATCH = 6000, 5000, 1000
 
 
@@ -33,6 +34,7 @@ class RunRecord:
     metrics: dict[str, float] = field(default_factory=dict)
     series: dict[str, list[tuple[int, float]]] = field(default_factory=dict)
     artifacts: list[tuple[Path, str]] = field(default_factory=list)  # (file, folder in the run)
+    same: frozenset[str] = frozenset()  # tags; a run of an earlier version with these and the params is this one
 
     def digest(self) -> str:
         """The sha256 of its content, including the bytes of its files."""
@@ -67,30 +69,25 @@ class Published:
 def publish(publication: Publication, uri: str) -> Published:
     """Writes the publication to the tracking store; writes nothing for unchanged runs. Raises TrackingError."""
     with writing(uri) as client:
-        return put_all(client, publication, artifact_root(uri))
+        return put_all(client, publication, home_of(uri))
 
 
-def artifact_root(uri: str) -> str | None:
-    """The location of a local store's files; None for a server, which has its own."""
-    if not uri.startswith(SQLITE):
-        return None
-    return OutputRoot(Path(uri.removeprefix(SQLITE)).parent).mlflow_files.absolute().as_uri()
-
-
-def put_all(client: Any, publication: Publication, root: str | None) -> Published:
-    experiment = ensure_experiment(client, publication.experiment, root)
+def put_all(client: Any, publication: Publication, home: Path | None) -> Published:
+    experiment = ensure_experiment(client, publication.experiment, home)
     parent, changed = put_run(client, experiment, publication.parent, {})
     for record in publication.children:
         changed += put_run(client, experiment, record, {"mlflow.parentRunId": parent})[1]
     return Published(1 + len(publication.children), changed)
 
 
-def ensure_experiment(client: Any, name: str, root: str | None) -> str:
-    """The id of the experiment, created if needed. Raises TrackingError if an experiment of that name is deleted."""
+def ensure_experiment(client: Any, name: str, home: Path | None) -> str:
+    """The id of the experiment, created if needed; with a `home`, its files are in that folder. Raises TrackingError if
+    an experiment of that name is deleted."""
     experiment = client.get_experiment_by_name(name)
     if experiment is None:
-        location = f"{root}/{name}" if root else None
-        return str(client.create_experiment(name, artifact_location=location))
+        folder = files_folder(name)
+        location = f"{home.as_uri()}/{folder}" if home else None
+        return str(client.create_experiment(name, location, tags={FILES: folder} if home else {}))
     if experiment.lifecycle_stage != "active":
         raise TrackingError(f"tracking: the experiment {name!r} is deleted; restore it, or set tracking.experiment")
     return str(experiment.experiment_id)
@@ -98,7 +95,7 @@ def ensure_experiment(client: Any, name: str, root: str | None) -> str:
 
 def put_run(client: Any, experiment: str, record: RunRecord, links: dict[str, str]) -> tuple[str, int]:
     """Returns (run id, 1 if written else 0). Writes the content tag last: without it, the run is written again."""
-    run = find_run(client, experiment, record.key)
+    run = find_run(client, experiment, record.key) or find_earlier(client, experiment, record)
     digest = record.digest()
     if run is None:
         run = create_run(client, experiment, record, links)
@@ -118,6 +115,19 @@ def find_run(client: Any, experiment: str, key: str) -> Any:
     query = f"tags.`{KEY}` = '{key}'"
     runs = client.search_runs([experiment], filter_string=query, max_results=1, order_by=["attributes.start_time ASC"])
     return runs[0] if runs else None
+
+
+def find_earlier(client: Any, experiment: str, record: RunRecord) -> Any:
+    """The run of an earlier version, whose key contained paths of weights; None if there is none. Renews its key."""
+    if not record.same:
+        return None
+    query = " and ".join(f"tags.`{name}` = '{record.tags[name]}'" for name in sorted(record.same))
+    for run in client.search_runs([experiment], filter_string=query, order_by=["attributes.start_time ASC"]):
+        fixed = {name: value for name, value in record.params.items() if not value.startswith(OUTPUT)}
+        if fixed.items() <= run.data.params.items():
+            client.set_tag(run.info.run_id, KEY, record.key)
+            return run
+    return None
 
 
 def create_run(client: Any, experiment: str, record: RunRecord, links: dict[str, str]) -> Any:

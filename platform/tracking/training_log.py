@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from longtake.platform.takes import canonical_json
-from longtake.platform.tracking.client import default_uri, open_client, quiet_mlflow, without_secrets, write_lock
+from longtake.platform.tracking.addresses import default_uri, without_secrets
+from longtake.platform.tracking.client import mlflow_settings, open_client, write_lock
+from longtake.platform.tracking.file_places import home_of
 from longtake.platform.tracking.publish import (
     BATCH,
     RunRecord,
-    artifact_root,
     create_run,
     ensure_experiment,
     find_run,
@@ -89,7 +90,7 @@ class TrainingLog:
 
     def open(self, experiment: str) -> None:
         self.client = open_client(self.uri)
-        experiment_id = ensure_experiment(self.client, experiment, artifact_root(self.uri))
+        experiment_id = ensure_experiment(self.client, experiment, home_of(self.uri))
         run = find_run(self.client, experiment_id, self.record.key)
         run = run or create_run(self.client, experiment_id, self.record, {})
         self.run_id, self.start_time = str(run.info.run_id), int(run.info.start_time)
@@ -102,7 +103,7 @@ class TrainingLog:
         if self.failed:
             return
         try:
-            with quiet_mlflow(), write_lock(self.uri):
+            with mlflow_settings(self.uri), write_lock(self.uri):
                 write()
         except Exception as error:  # the training continues after any error of the tracking store
             self.failed = True

@@ -12,7 +12,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from longtake.platform.checkpoints.files import sha256
-from longtake.platform.errors import ConfigError, WeightsError
+from longtake.platform.errors import ConfigError, WeightsError, masked
 from longtake.platform.store.durable import make_folder, storage_errors, temp_path
 from longtake.platform.weights import hub, web
 from longtake.platform.weights import manifest as manifests
@@ -73,8 +73,8 @@ def import_files(artefact: Artefact, source: Path, say: Say) -> None:
 def empty_manifest(artefact: Artefact, origin: Origin, revision: str | None, source: hub.Snapshot) -> Manifest:
     """The manifest of a pull before its first file."""
     if origin.is_web:
-        return Manifest(artefact.name, origin.repo, None, None, web.address(origin.repo))
-    return Manifest(artefact.name, origin.repo, revision or "main", source.commit, hub.endpoint())
+        return Manifest(artefact.name, origin.repo, None, None, masked(web.address(origin.repo)))
+    return Manifest(artefact.name, origin.repo, revision or "main", source.commit, masked(hub.endpoint()))
 
 
 def check_fetched(entry: Fetch, digest: str, file: Path) -> None:

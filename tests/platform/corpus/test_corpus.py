@@ -53,6 +53,23 @@ def make(folder: Path, latents: dict[str, Tensor], shard_takes: int = 2) -> Path
     return store.folder
 
 
+def test_a_moved_corpus_leads_to_the_weights_of_its_own_folder(tmp_path: Path) -> None:
+    def embedded(folder: Path, seed: int) -> Take:
+        method = MethodSpec("rag", "rag", {"descriptor": str(folder / "models" / "e.safetensors")})
+        return Take("hand", method, 1, 2, "a", seed, fingerprint=(("method.descriptor", "5" * 64),))
+
+    a, b = tmp_path / "a", tmp_path / "b"
+    first = CorpusStore(a, "small", "float32", SMALL)
+    with first.lock():
+        first.write_plan(spec_yaml(), [embedded(a, 0)], 1)
+    a.rename(b)
+    second = CorpusStore(b, "small", "float32", SMALL)
+    assert second.plan() == [[embedded(b, 0)]]
+    elsewhere = [embedded(tmp_path / "new", seed) for seed in range(2)]  # the same weights, at another place
+    with second.lock():
+        assert second.write_plan(spec_yaml(), elsewhere, 1) == [[take] for take in elsewhere]
+
+
 THREE = {"a": numbers(1, -1, 3, -5), "b": numbers(0, 0, 0, 0, 0, 0), "c": numbers(2, 4)}
 
 
