@@ -16,6 +16,7 @@ import typer
 
 from longtake.jobs.commands import bench, checks, evaluate, files, results, sweep, train, weights
 from longtake.platform.errors import LongtakeError, masked
+from longtake.platform.paths import expanded_word
 
 Command = Callable[..., int]
 HELP = (
@@ -120,7 +121,8 @@ def execute(arguments: list[str]) -> int:
     """Run one command line and return its exit code; prints errors to stderr."""
     debug = "--debug" in arguments
     try:
-        code = app(args=[word for word in arguments if word != "--debug"], standalone_mode=False)
+        words = [expanded_word(word) for word in arguments if word != "--debug"]
+        code = app(args=words, standalone_mode=False)
         return fail(stop_message(arguments), 75) if code == CLICK_INTERRUPTED else code if isinstance(code, int) else 0
     except LongtakeError as error:
         if debug:

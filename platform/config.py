@@ -1,10 +1,10 @@
 """Reads user files as typed config: strict YAML, then overrides, then one pass that checks and builds a dataclass.
 
-A component's config is a dataclass beside the component. Its fields hold str, int, float, bool, a Literal, a dataclass,
-lists and unions of these, or Any; its __post_init__ checks ranges (raise ValueError or ConfigError). The only
-conversion is from a whole number to a float. An unknown key, a wrong type or a missing value raises a ConfigError of
-one line that starts with the file's name. OmegaConf applies overrides to values that strict_yaml has read, which
-contain nothing to interpolate.
+A component's config is a dataclass beside the component. Its fields hold str, int, float, bool, FilePath, a Literal,
+a dataclass, lists and unions of these, or Any; its __post_init__ checks ranges (raise ValueError or ConfigError). The
+only conversions are from a whole number to a float, and of `~` and `$NAME` in a FilePath. An unknown key, a wrong type
+or a missing value raises a ConfigError of one line that starts with the file's name. OmegaConf applies overrides to
+values that strict_yaml has read, which contain nothing to interpolate.
 """
 
 import dataclasses
@@ -19,6 +19,7 @@ from typing import Any, TypeVar
 
 from longtake.platform import strict_yaml
 from longtake.platform.errors import ConfigError
+from longtake.platform.paths import FilePath, expanded
 from longtake.platform.registry import did_you_mean
 
 C = TypeVar("C")
@@ -102,6 +103,8 @@ def _read(hint: Any, value: Any, key: str) -> Any:
             return [_read(inner, item, f"{key}[{index}]") for index, item in enumerate(value)]
         if type(value) is type(option) and value == option:  # a value of a Literal
             return value
+        if option == FilePath and isinstance(value, str):
+            return _expanded(value, key)
         if type(value) is option or (option is float and type(value) is int):
             if option is float and not math.isfinite(value):
                 raise _error(key, f"{value} is not a finite number")
@@ -119,7 +122,7 @@ def _read_fields(schema: Any, data: Mapping[str, Any], key: str) -> Any:
     for name, field in fields.items():
         if name not in data and is_required(field):
             raise _error(_join(key, name), f"{name!r} must be set")
-    hints = typing.get_type_hints(schema)
+    hints = typing.get_type_hints(schema, include_extras=True)
     return schema(**{name: _read(hints[name], data[name], _join(key, name)) for name in fields if name in data})
 
 
@@ -140,13 +143,20 @@ def _error(key: str, rule: str) -> ConfigError:
     return ConfigError(f"{key}: {rule}" if key else rule)
 
 
+def _expanded(path: str, key: str) -> str:
+    try:
+        return expanded(path)
+    except ConfigError as error:
+        raise _error(key, str(error)) from error
+
+
 def _noun(option: Any) -> str:
     """Name of an allowed type or value, for a message. Raises TypeError for a type that files cannot contain."""
     if dataclasses.is_dataclass(option):
         return "a mapping of keys"
     if isinstance(option, str | int):
         return repr(option)
-    noun = _NOUNS.get(typing.get_origin(option) or option)
+    noun = "text" if option == FilePath else _NOUNS.get(typing.get_origin(option) or option)
     if noun is None:
         raise TypeError(f"a field of type {option} cannot be read from a file")
     return noun

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from longtake.platform.errors import ConfigError
 from longtake.platform.free_memory import free_bytes
+from longtake.platform.paths import FilePath
 
 if TYPE_CHECKING:
     import torch
@@ -53,7 +54,7 @@ class BankCapacity:
 
     gpu_gib: float = 0.0
     host_gib: float | None = None
-    disk: str | None = None
+    disk: FilePath | None = None
 
     def __post_init__(self) -> None:
         for key in ("gpu_gib", "host_gib"):

@@ -20,6 +20,8 @@ MAX_DEPTH = 30
 MAX_VALUES = 20_000
 MAX_INT_DIGITS = 18
 
+UNICODE_BREAKS = "\x85\u2028\u2029"
+
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _WORDS: dict[str, Any] = {"": None, "~": None, "null": None, "true": True, "false": False}
 _SURPRISES = {"yes", "no", "on", "off", "y", "n"}
@@ -81,13 +83,26 @@ def dump(value: Any) -> str:
     return yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120)
 
 
+def _as_text(text: str) -> dict[int, int]:
+    """Private characters that `text` does not have, in place of its Unicode line breaks; empty without line breaks.
+
+    PyYAML reads YAML 1.1, in which these characters end a line: a copied prompt would become two, or another key.
+    In YAML 1.2 they are text.
+    """
+    present = [ord(char) for char in UNICODE_BREAKS if char in text]
+    unused = (code for code in range(0xE000, 0xF900) if chr(code) not in text)
+    return dict(zip(present, unused, strict=False))
+
+
 class _Reader:
     """Builds values from the parser's events, so that everything is checked before it is expanded or constructed."""
 
     def __init__(self, text: str, where: str) -> None:
         self.where = where
         self.num_values = 0
-        self.events = self._events(text)
+        stand_ins = _as_text(text)
+        self.breaks = {stand_in: char for char, stand_in in stand_ins.items()}
+        self.events = self._events(text.translate(stand_ins))
 
     def _events(self, text: str) -> Iterator[Any]:
         try:
@@ -136,13 +151,14 @@ class _Reader:
         self.check(event)
         if not isinstance(event, yaml.ScalarEvent):
             raise self.error("a key is a list or a mapping; write it as text", event.start_mark)
-        return str(event.value)
+        return str(event.value).translate(self.breaks)
 
     def scalar(self, event: Any) -> Any:
+        text = event.value.translate(self.breaks)
         if not event.implicit[0]:
-            return event.value
+            return text
         try:
-            return plain_scalar(event.value)
+            return plain_scalar(text)
         except ValueError as error:
             raise self.error(str(error), event.start_mark) from error
 
@@ -172,6 +188,7 @@ def _represent_text(dumper: Any, text: str) -> Any:
         quote = plain_scalar(text) != text
     except ValueError:
         quote = True
+    quote = quote or any(char in text for char in UNICODE_BREAKS)  # written as escapes
     return dumper.represent_scalar("tag:yaml.org,2002:str", text, style='"' if quote else None)
 
 

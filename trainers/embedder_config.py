@@ -11,6 +11,7 @@ import torch
 from longtake.platform.corpus.reader import Corpus
 from longtake.platform.errors import ConfigError
 from longtake.platform.models.spec import EmbedderSpec
+from longtake.platform.paths import FilePath
 from longtake.trainers.chunks import ChunkPlan, split
 from longtake.trainers.losses import LossConfig
 
@@ -38,7 +39,7 @@ class EmbedderConfig:
     """
 
     name: str
-    corpus: str
+    corpus: FilePath
     model: ModelConfig = field(default_factory=ModelConfig)
     loss: LossConfig = field(default_factory=LossConfig)
     seed: int = 42

@@ -35,6 +35,7 @@ from longtake.jobs.sweep.spec import (
 from longtake.platform import config, plugins
 from longtake.platform.corpus.records import DTYPES
 from longtake.platform.errors import ConfigError
+from longtake.platform.paths import FilePath
 from longtake.platform.plugins import NONE, Plugins
 from longtake.platform.registry import did_you_mean
 from longtake.platform.takes import Take
@@ -52,10 +53,10 @@ class CorpusConfig:
     prompts: Any = None
     seed: int = 0
     prefix_s: float = field(default=0.0, metadata={"was": "start_s"})
-    latents: str | None = None
+    latents: FilePath | None = None
     dtype: str = "bf16"
     shard_takes: int = 16
-    output: str = "runs"
+    output: FilePath = "runs"
     plugins: list[str] = field(default_factory=list)
     workers: WorkersConfig = field(default_factory=WorkersConfig)
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from longtake.jobs.embedder.options import EmbedderEvalOptions
 from longtake.platform.errors import ConfigError
 from longtake.platform.names import NAME
+from longtake.platform.paths import expanded
 from longtake.platform.registry import did_you_mean
 from longtake.platform.store.root import OutputRoot
 from longtake.platform.tracking import model_registry
@@ -85,6 +86,7 @@ def resolve(name: str, options: EmbedderEvalOptions) -> tuple[str, str, str]:
     label, equals, descriptor = name.partition("=")
     if not equals or not NAME.fullmatch(label):
         label, descriptor = "", name
+    descriptor = expanded(descriptor)
     if label in CONTROLS and descriptor != label:
         raise ConfigError(f"{name}: {label} is the name of a control; choose another label")
     if not descriptor.startswith(model_registry.SCHEME):

@@ -27,6 +27,7 @@ from longtake.jobs.sweep.spec import check_output, checked_prompts
 from longtake.platform.errors import ConfigError
 from longtake.platform.store import durable
 from longtake.platform.store.root import OutputRoot
+from longtake.platform.text import read_lines
 from longtake.platform.tracking import publish as tracking
 from longtake.platform.tracking.client import TrackingError
 
@@ -81,7 +82,7 @@ def read_prompts(options: EmbedderEvalOptions, backbone: Any) -> list[str]:
     if path is None:
         raise ConfigError(f"--prompts {options.prompts}: no such file; give a file with one prompt per line")
     try:
-        lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
+        lines = [line.strip() for line in read_lines(path)]
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"--prompts {options.prompts}: cannot be read: {error}; give a UTF-8 file") from error
     texts = [line for line in lines if line and not line.startswith("#")][: options.limit]

@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from longtake.platform.paths import expanded
+
 MAX_SECONDS = 3600
 
 
@@ -42,4 +44,4 @@ class EmbedderEvalOptions:
         """The tracking store; None when tracking is off."""
         from longtake.platform.tracking.addresses import OFF, default_uri
 
-        return None if self.tracking == OFF else self.tracking or default_uri(Path(self.output))
+        return None if self.tracking == OFF else expanded(self.tracking or "") or default_uri(Path(self.output))

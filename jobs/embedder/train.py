@@ -25,6 +25,7 @@ from longtake.platform import config as configs
 from longtake.platform.corpus.reader import Corpus
 from longtake.platform.errors import ConfigError, Interrupted, StorageError
 from longtake.platform.names import check_name
+from longtake.platform.paths import FilePath
 from longtake.platform.store import durable
 from longtake.platform.store.root import OutputRoot
 from longtake.platform.store.training import TrainingFolder
@@ -97,7 +98,7 @@ class RegisterConfig:
 class EmbedderJob(EmbedderConfig):
     """A training file: the computation (EmbedderConfig), the output folder, the workers and the registered name."""
 
-    output: str = "runs"
+    output: FilePath = "runs"
     register: RegisterConfig = field(default_factory=RegisterConfig)
     tracking: TrackingConfig = field(default_factory=TrackingConfig)
     workers: GroupConfig = field(default_factory=GroupConfig)

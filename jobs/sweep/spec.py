@@ -19,9 +19,11 @@ from longtake.platform import config
 from longtake.platform.entries import read_entries, read_entry
 from longtake.platform.errors import ConfigError
 from longtake.platform.names import check_name
+from longtake.platform.paths import FilePath, expanded
 from longtake.platform.registry import did_you_mean
 from longtake.platform.resources import STREAM, BankCapacity, check_decode, check_precision
 from longtake.platform.store.root import RESERVED, place_of_spec
+from longtake.platform.text import read_lines
 from longtake.platform.weights.artefacts import weights_root
 from longtake.platform.weights.catalog import ARTEFACTS
 
@@ -43,7 +45,7 @@ class MethodEntry:
 class TrackingConfig:
     """Tracking. `uri`: null is sqlite under `output`; `disabled` turns tracking off. `experiment`: null is `name`."""
 
-    uri: str | None = None
+    uri: FilePath | None = None
     experiment: str | None = None
 
 
@@ -67,7 +69,7 @@ class WorkersConfig:
     attention_shares: bool = False
     gpus_per_evaluator: float = 0.0
     evaluator_parts: int = 1
-    evaluator_python: str | None = None
+    evaluator_python: FilePath | None = None
     evaluator_image: str | None = None
 
     @property
@@ -122,7 +124,7 @@ class SweepConfig:
     plugins: list[str] = field(default_factory=list)
     prefix_s: float = field(default=0.0, metadata={"was": "start_s"})
     decode: str = STREAM
-    output: str = "runs"
+    output: FilePath = "runs"
     tracking: TrackingConfig = field(default_factory=TrackingConfig)
     workers: WorkersConfig = field(default_factory=WorkersConfig)
 
@@ -223,7 +225,7 @@ def read_prompts(sweep: SweepConfig, sweep_file: Path) -> list[str]:
         return checked_prompts([text.strip() for text in sweep.prompts], f"{sweep_file}: prompts")
     path = find_prompt_file(sweep.prompts["file"], sweep_file)
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = read_lines(path)
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{sweep_file}: prompts.file: {path} cannot be read: {error}") from error
     prompts = [line.strip() for line in lines if line.strip() and not line.lstrip().startswith("#")]
@@ -231,6 +233,10 @@ def read_prompts(sweep: SweepConfig, sweep_file: Path) -> list[str]:
 
 
 def find_prompt_file(name: str, sweep_file: Path) -> Path:
+    try:
+        name = expanded(name)
+    except ConfigError as error:
+        raise ConfigError(f"{sweep_file}: prompts.file: {error}") from error
     places = [folder / name for folder in (sweep_file.parent, SWEEPS, CORPORA, weights_root())]
     for place in places:
         if place.is_file():

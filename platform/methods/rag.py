@@ -10,6 +10,7 @@ from longtake.platform.errors import ConfigError
 from longtake.platform.methods.base import Latent, Method, RolloutInfo, Window, methods
 from longtake.platform.methods.descriptors import AVG_POOL, Descriptor, avg_pool, cosine
 from longtake.platform.methods.memory import Choice, MemoryConfig, MemoryMethod
+from longtake.platform.paths import FilePath
 
 
 class RetrievalMemory(MemoryMethod):
@@ -31,7 +32,7 @@ class Rag(MemoryConfig):
     `descriptor` is `avg-pool`, or a trained latent autoencoder: the name of a shipped or pulled one, or the folder
     or file of one (safetensors + its json)."""
 
-    descriptor: str = AVG_POOL
+    descriptor: FilePath = AVG_POOL
 
     def build(self, info: RolloutInfo) -> Method:
         return RetrievalMemory(info, self)

@@ -9,6 +9,7 @@ import pytest
 from longtake.jobs.shipped import SWEEPS
 from longtake.jobs.sweep import spec as sweeps
 from longtake.jobs.sweep.grid import expand, rounded_frames
+from longtake.platform import config
 from longtake.platform.errors import ConfigError
 from longtake.platform.tracking.addresses import without_password
 from longtake.platform.weights.catalog import ARTEFACTS, select
@@ -23,6 +24,39 @@ def test_the_earlier_name_of_a_key_is_read(tmp_path: Path) -> None:
     assert sweeps.load(file).prefix_s == 12
     with pytest.raises(ConfigError, match="start_s: is the earlier name of 'prefix_s', which is also set"):
         sweeps.load(file, ["prefix_s=6"])
+
+
+BREAKS = "a\u2028b\u2029c\x85d\x0be\x0cf\x1cg"
+"""What str.splitlines would cut at and no editor does."""
+
+
+def test_lines_of_a_prompt_file_end_only_where_an_editor_ends_them(tmp_path: Path) -> None:
+    head = "name: s\nbackbones: [pocket]\nmethods: [native]\nlengths_s: [30]\n"
+    (tmp_path / "s.yaml").write_text(f"{head}prompts: {{file: p.txt}}\n")
+    text = (
+        f"\ufeff# note\r\n{BREAKS}\r\n\r\nthe second\rthe third\n\ufeffthe fourth"  # two files joined, each with a mark
+    )
+    (tmp_path / "p.txt").write_bytes(text.encode())
+    sweep = sweeps.load(tmp_path / "s.yaml")
+    assert sweeps.read_prompts(sweep, tmp_path / "s.yaml") == [BREAKS, "the second", "the third", "the fourth"]
+
+
+def test_a_list_of_prompts_in_a_sweep_is_cut_nowhere_either(tmp_path: Path) -> None:
+    prompts = ["a\u2028b", "a\u2029 - b", "a\x85b: c"]
+    head = "\ufeffname: s\nbackbones: [pocket]\nmethods: [native]\nlengths_s: [30]\n"
+    plain, quoted = f"- {prompts[0]}\n- {prompts[1]}\n", f'- "{prompts[2]}"\n'
+    (tmp_path / "s.yaml").write_text(f"{head}prompts:\n{plain}{quoted}", encoding="utf-8")
+    sweep = sweeps.load(tmp_path / "s.yaml")
+    assert sweeps.read_prompts(sweep, tmp_path / "s.yaml") == prompts
+    (tmp_path / "stored.yaml").write_text(config.dump(sweep), encoding="utf-8")
+    assert sweeps.load(tmp_path / "stored.yaml") == sweep
+
+
+def test_a_prompt_file_may_lie_under_the_home_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "p.txt").write_text("a\n")
+    for name in ("~/p.txt", "$HOME/p.txt"):
+        assert sweeps.find_prompt_file(name, tmp_path / "deep" / "s.yaml") == tmp_path / "p.txt"
 
 
 @pytest.mark.usefixtures("wan_weights")
