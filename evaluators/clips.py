@@ -14,15 +14,15 @@ import numpy as np
 
 from longtake.evaluators.views import ClipView, Frames
 from longtake.platform.errors import VideoError
+from longtake.platform.video.header import check_fps
 
 CLIP_SECONDS = 2
 MAX_CLIP_BYTES = 2 << 30
 
 
 def clip_frames(fps: float, width: int, height: int, path: Path) -> int:
-    """Frames per clip. Raises VideoError for an invalid frame rate, or if a clip would exceed MAX_CLIP_BYTES."""
-    if not 1 <= fps <= 1000:
-        raise VideoError(f"{path.name}: has {fps:g} frames per second, the 2 s protocol needs 1 to 1000; re-encode it")
+    """Frames per clip. Raises VideoError for a frame rate that is not read or a clip of more than MAX_CLIP_BYTES."""
+    check_fps(fps, path)
     length = CLIP_SECONDS * int(fps)
     size = length * width * height * 3
     if size > MAX_CLIP_BYTES:

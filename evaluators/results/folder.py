@@ -7,7 +7,6 @@ The file is replaced atomically, so it is always complete. This module scores no
 from __future__ import annotations
 
 import json
-import mimetypes
 import time
 from collections.abc import Mapping
 from functools import cached_property
@@ -21,41 +20,11 @@ from longtake.evaluators.scoring.versions import versions_of
 from longtake.platform.errors import ConfigError, StorageError, VideoError
 from longtake.platform.store.durable import json_bytes, replace_file
 from longtake.platform.store.records import VideoScores
-from longtake.platform.video.reading import FORMATS, probe
+from longtake.platform.video.reading import probe
 
-SUFFIXES = tuple(FORMATS)
 SAVING_SHARE = 0.05
 SCORES = ("metrics", "drift", "clips", "seconds", "errors")
 Entry = dict[str, Any]
-
-
-def find_videos(folder: Path) -> dict[str, Path]:
-    """Path inside the folder -> file, for all videos under it, sorted, without hidden ones. Raises ConfigError if there
-    are none."""
-    if not folder.is_dir():
-        raise ConfigError(f"{folder}: not a folder; give the folder that holds the videos")
-    paths = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
-    visible = [p for p in paths if not any(part.startswith(".") for part in p.relative_to(folder).parts)]
-    if not visible:
-        raise ConfigError(f"{folder}: no video ({', '.join(SUFFIXES)}) in it; give the folder that holds the videos")
-    return {path.relative_to(folder).as_posix(): path for path in visible}
-
-
-def skipped(folder: Path, videos: Mapping[str, Path]) -> list[str]:
-    """Files and links of a folder that look like videos but have an unknown suffix; leaves out hidden ones."""
-    names = (path.relative_to(folder).as_posix() for path in sorted(folder.rglob("*")) if not path.is_dir())
-    known = {*videos, *(Path(name).with_suffix(".json").as_posix() for name in videos)}
-    return [
-        name
-        for name in names
-        if name not in known and not any(part.startswith(".") for part in Path(name).parts) and is_media(name)
-    ]
-
-
-def is_media(name: str) -> bool:
-    """Whether the suffix of a name is that of a video or a GIF."""
-    kind = mimetypes.guess_type(name)[0] or ""
-    return kind.startswith("video/") or kind == "image/gif"
 
 
 class FolderReport:
@@ -83,9 +52,10 @@ class FolderReport:
         self.saved_at, self.saving_seconds = time.monotonic(), 0.0
 
     def keep(self, name: str) -> bool:
-        """Reuse the earlier scores of a video if its bytes are unchanged; False if any metric must be computed."""
-        old = self.earlier.get(name)
-        if old is None or old["sha256"] != _sha256_or_none(self.paths[name]):
+        """Reuse the earlier scores of a video if its bytes are unchanged and give the same frames; False if any metric
+        must be computed."""
+        old, path = self.earlier.get(name), self.paths[name]
+        if old is None or old["sha256"] != _sha256_or_none(path) or not is_read_alike(old, path):
             self.current.pop(name, None)
         elif self.is_complete(name):
             self._put(name, old)
@@ -155,12 +125,22 @@ class FolderReport:
 
 
 def header_facts(path: Path) -> Entry:
-    """Frames, frame rate and size from the header; None if it cannot be read."""
+    """Frames, frame rate and size as shown; None if the header cannot be read. `turned`: how the frames were turned to
+    be shown; only if they were."""
     try:
         head = probe(path)
     except VideoError:
         return no_facts()
-    return {"frames": head.num_frames, "fps": head.fps, "width": head.width, "height": head.height}
+    facts: Entry = {"frames": head.num_frames, "fps": head.fps, "width": head.width, "height": head.height}
+    return facts | ({"turned": head.turned} if head.turned else {})
+
+
+def is_read_alike(old: Entry, path: Path) -> bool:
+    """Whether an earlier entry is of the frames that are read today. Earlier releases refused some videos, and did not
+    turn frames."""
+    facts = header_facts(path)
+    same = all(facts[key] == old[key] for key in no_facts() if key in old)
+    return same and facts.get("turned") == old.get("turned")
 
 
 def no_facts() -> Entry:

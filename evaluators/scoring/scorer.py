@@ -7,6 +7,7 @@ the same bytes are not computed again.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass, replace
@@ -88,8 +89,9 @@ def score_video_suites(
     """
     model_pool = model_pool or ModelPool()
     digest, before = video_sha256(path), changed_at(path)
+    kept_as = digest if cache is None else cache_digest(path, digest)
     tasks = {
-        entry.label: find_tasks(entry, digest, cache, only, model_pool.device, (earlier or {}).get(entry.label, {}))
+        entry.label: find_tasks(entry, kept_as, cache, only, model_pool.device, (earlier or {}).get(entry.label, {}))
         for entry in entries
     }
     everyone = [one for part in tasks.values() for one in part]
@@ -97,7 +99,7 @@ def score_video_suites(
     if changed_at(path) != before:
         raise StorageError(f"{path}: changed while it was scored; score it again once it is complete")
     if cache is not None:
-        keep(everyone, digest, cache)
+        keep(everyone, kept_as, cache)
     return {entry.label: _record(entry, digest, tasks[entry.label], model_pool.device) for entry in entries}
 
 
@@ -107,6 +109,15 @@ def keep(tasks: Iterable[MetricTask], digest: str, cache: ScoreCache) -> None:
         for one in tasks:
             if one.keys and one.result is not None and one.result.is_whole:
                 cache.put(digest, one.keys[0], one.result.to_json())
+
+
+def cache_digest(path: Path, digest: str) -> str:
+    """What the cache keeps a video's results under: the digest of its bytes, or another one if its frames are turned to
+    be shown, because earlier releases scored such frames as they are stored."""
+    with suppress(VideoError):
+        if turned := video.probe(path).turned:
+            return hashlib.sha256(f"{digest} {turned}".encode()).hexdigest()
+    return digest
 
 
 def changed_at(path: Path) -> tuple[int, int]:

@@ -1,6 +1,7 @@
 """The prompts of a folder of videos: a JSON file {video: prompt}, or a CSV file with the columns video and prompt.
 
-A video is named by its path in the folder, by its file name or by its stem; the name must match exactly one video.
+A video is named by its path in the folder, by its file name or by its stem; the name must match exactly one video. If
+nothing matches exactly, a name in another Unicode form matches: macOS writes é as two characters, editors as one.
 Prompts are data: they are part of results and never of file names.
 """
 
@@ -10,8 +11,9 @@ import csv
 import io
 import json
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from pathlib import Path, PurePosixPath
+from unicodedata import normalize
 
 from longtake.platform.errors import ConfigError
 
@@ -63,16 +65,12 @@ def _from_csv(text: str, file: Path) -> list[tuple[str, str]]:
 def match(pairs: Iterable[tuple[str, str]], videos: Collection[str], file: Path) -> tuple[dict[str, str], list[str]]:
     """Returns (video -> prompt, names that match no video). Raises ConfigError if a name matches several videos or if
     a video has two prompts."""
-    names: dict[str, list[str]] = {}
-    for video in videos:
-        path = PurePosixPath(video)
-        for name in dict.fromkeys((video, path.name, path.stem)):
-            names.setdefault(name, []).append(video)
+    exact, alike = index(videos, str), index(videos, composed)
     prompts: dict[str, str] = {}
     unknown = []
     for name, prompt in pairs:
         key = name.removeprefix("./")
-        matches = [key] if key in names.get(key, ()) else names.get(key, [])
+        matches = exact.get(key) or alike.get(composed(key), [])
         if len(matches) > 1:
             raise ConfigError(f"{file}: {name!r} matches {matches[0]} and {matches[1]}; write the path in the folder")
         if not matches:
@@ -82,6 +80,25 @@ def match(pairs: Iterable[tuple[str, str]], videos: Collection[str], file: Path)
     return prompts, unknown
 
 
+def index(videos: Collection[str], form: Callable[[str], str]) -> dict[str, list[str]]:
+    """A path, file name or stem in the given form -> the videos of that path or, without one, of that name."""
+    names: dict[str, list[str]] = {}
+    for video in videos:
+        path = PurePosixPath(video)
+        for name in dict.fromkeys((path.name, path.stem)):
+            names.setdefault(form(name), []).append(video)
+    paths: dict[str, list[str]] = {}
+    for video in videos:
+        paths.setdefault(form(video), []).append(video)
+    return names | paths
+
+
+def composed(name: str) -> str:
+    """The name in Unicode's normalization form C."""
+    return normalize("NFC", name)
+
+
 def from_names(videos: Iterable[str]) -> dict[str, str]:
-    """video -> prompt of videos named by their prompts: the file name without its extension and a trailing `-N`."""
-    return {video: re.sub(r"-\d+$", "", PurePosixPath(video).stem) for video in videos}
+    """video -> prompt of videos named by their prompts: the file name without its extension and a trailing `-N`, in
+    Unicode's form C, in which prompts are written."""
+    return {video: re.sub(r"-\d+$", "", composed(PurePosixPath(video).stem)) for video in videos}

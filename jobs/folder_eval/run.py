@@ -69,8 +69,9 @@ class FolderWorker:
 
 def eval_folder(options: FolderEvalOptions, console: Console | None = None) -> int:
     """Returns 3 if a metric of a video has no score, else 0. Raises LongtakeError; Interrupted after a signal."""
-    from longtake.evaluators.results.folder import FolderReport, check_writable, find_videos, skipped
+    from longtake.evaluators.results.folder import FolderReport, check_writable
     from longtake.jobs.console import console_for
+    from longtake.platform.video.folders import scan
 
     console = console or console_for()
     entry = suite_entry(options.suite, options.settings or ())
@@ -81,11 +82,10 @@ def eval_folder(options: FolderEvalOptions, console: Console | None = None) -> i
         raise ConfigError(f"--vbench-out: {options.suite} has no official format of results; add --suite {known}")
     if all(metric.needs_take for metric in entry.metrics.values()):
         raise ConfigError(f"--suite: {options.suite} needs the prompt and seed of a take; choose another suite")
-    videos = find_videos(options.folder)
-    other_files = skipped(options.folder, videos)
-    if other_files:
-        first = ", ".join(other_files[:3]) + (", ..." if len(other_files) > 3 else "")
-        console.print(f"note: skipped {len(other_files)} files of unknown type: {first}", markup=False, soft_wrap=True)
+    found = scan(options.folder)
+    videos = found.videos
+    for note in found.notes():
+        console.print(f"note: {note}", markup=False, soft_wrap=True)
     prompts = prompts_of(options.prompts, list(videos), console)
     for path in options.outputs:
         check_writable(path)

@@ -9,39 +9,24 @@ Shapes: frames_NHWC is uint8 RGB [n, height, width, 3].
 
 from collections.abc import Generator, Iterator
 from contextlib import closing, nullcontext, suppress
-from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
-import av
 import numpy as np
 
 from longtake.platform.errors import VideoError
 from longtake.platform.video import damage
-
-MAX_SIDE_PX = 4096
-MAX_FPS = 240
-SPARE_SECONDS, SPARE_BESIDE_SOUND_SECONDS = 0.25, 1.0  # sound may last longer than the frames
-FORMATS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska", ".webm": "matroska", ".avi": "avi"}
-
-
-@dataclass(frozen=True)
-class VideoHeader:
-    """The metadata in a video's header, and the size of the file."""
-
-    num_frames: int
-    fps: float
-    width: int
-    height: int
-    bytes: int
+from longtake.platform.video.containers import OpenVideo
+from longtake.platform.video.header import VideoHeader, read_header
+from longtake.platform.video.orientation import orientation_of
 
 
 def probe(path: str | Path) -> VideoHeader:
-    """The header, checked; decodes nothing. Raises VideoError with the file and the reason."""
+    """The header, checked. Decodes at most the first frame. Raises VideoError with the file and the reason."""
     path = Path(path)
-    with _Reading(path) as container:
-        return _header(container, path)
+    with OpenVideo(path) as container:
+        return read_header(container, path)
 
 
 def read_frames(path: str | Path, batch: int = 32, threads: int = 1) -> Iterator[np.ndarray]:
@@ -63,18 +48,19 @@ def read_frames(path: str | Path, batch: int = 32, threads: int = 1) -> Iterator
 
 def _batches(path: Path, batch: int, threads: int = 1, skip: int = 0) -> Iterator[np.ndarray]:
     """Batches of the frames after the first `skip`."""
-    with _Reading(path) as container:
-        header = _header(container, path)
+    header = probe(path)
+    with OpenVideo(path) as container:
         frames: list[np.ndarray] = []
-        num_frames, clock = 0, _Clock(header, path) if _has_times(container) else None
+        num_frames, clock = 0, _Clock(header, path, _seams(container)) if _has_times(container) else None
         with closing(_decoded(container, path, threads)) as decoded:
             for frame in decoded:
-                _check_frame(frame, num_frames, header, path)
+                orientation = orientation_of(frame, path)
+                _check_frame(frame, orientation.shown_size(frame.width, frame.height), num_frames, header, path)
                 if clock is not None:
                     clock.check(frame.time, num_frames)
                 num_frames += 1
                 if num_frames > skip:
-                    frames.append(frame.to_ndarray(format="rgb24"))
+                    frames.append(orientation.shown(frame.to_ndarray(format="rgb24")))
                 if len(frames) == batch:
                     yield np.stack(frames)
                     frames = []
@@ -108,87 +94,10 @@ def _decoded(container: Any, path: Path, threads: int) -> Generator[Any, None, N
             codec.flush_buffers()
 
 
-class _Reading:
-    """Opens a container and converts all errors inside the `with` block to VideoError."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def __enter__(self) -> Any:
-        try:
-            if not self.path.is_file():
-                raise VideoError(f"{self.path}: no such file")
-            if self.path.stat().st_size == 0:
-                raise VideoError(f"{self.path}: is empty (0 bytes)")
-            if self.path.suffix.lower() not in FORMATS:
-                raise VideoError(
-                    f"{self.path}: unknown file extension {self.path.suffix!r}; known: {', '.join(FORMATS)}"
-                )
-            options = {"max_pixels": str(MAX_SIDE_PX * MAX_SIDE_PX), "protocol_whitelist": "file"}
-            form = FORMATS[self.path.suffix.lower()]
-            self.container = av.open(str(self.path.absolute()), format=form, options=options)
-        except Exception as error:  # a demuxer fails in more ways than PyAV's own errors
-            raise self._as_video_error(error) from error
-        return self.container
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        try:
-            self.container.close()
-        except Exception:
-            if error is None:  # otherwise the first error is the one to report
-                raise
-        if error is not None and isinstance(error, Exception):
-            raise self._as_video_error(error) from error
-
-    def _as_video_error(self, error: Exception) -> VideoError:
-        if isinstance(error, VideoError):
-            return error
-        # PyAV adds the last log line only if it is new to the process; a reason must not depend on earlier videos.
-        reason = " ".join(str(error).partition("; last error log")[0].split())
-        return VideoError(f"{self.path}: cannot be read as a video: {reason or type(error).__name__}")
-
-
-def _header(container: Any, path: Path) -> VideoHeader:
-    if not container.streams.video:
-        raise VideoError(f"{path}: has no video stream")
-    stream = container.streams.video[0]
-    if stream.codec_context is None:
-        raise VideoError(f"{path}: no decoder is installed for its codec; encode it again, for example as H.264")
-    width, height = stream.codec_context.width, stream.codec_context.height
-    if not (0 < width <= MAX_SIDE_PX and 0 < height <= MAX_SIDE_PX):
-        raise VideoError(f"{path}: declares {width}x{height} px; the limit is {MAX_SIDE_PX}x{MAX_SIDE_PX} px")
-    fps = float(stream.average_rate or stream.guessed_rate or 0)
-    if not 0 < fps <= MAX_FPS:
-        raise VideoError(f"{path}: declares {fps:g} frames a second; it must be above 0 and at most {MAX_FPS}")
-    num_frames = stream.frames or _count_packets(container, stream)
-    if num_frames < 1:
-        raise VideoError(f"{path}: has no frames")
-    if not stream.frames:
-        _check_length(container, num_frames / fps, path)
-    return VideoHeader(num_frames, fps, width, height, path.stat().st_size)
-
-
-def _check_length(container: Any, seconds: float, path: Path) -> None:
-    """For containers without a frame count. Raises VideoError if the frames are shorter than the declared duration."""
-    declared = ((container.duration or 0) - max(0, container.start_time or 0)) / av.time_base
-    alone = len(container.streams) == 1
-    if seconds < declared - (SPARE_SECONDS if alone else SPARE_BESIDE_SOUND_SECONDS):
-        raise VideoError(f"{path}: contains {seconds:.2f} s of the declared {declared:.2f} s; it is truncated")
-
-
-def _count_packets(container: Any, stream: Any) -> int:
-    """The number of frames for containers that do not store it, such as Matroska."""
-    num_packets = sum(1 for packet in container.demux(stream) if packet.size)
-    container.seek(0)
-    return num_packets
-
-
-def _check_frame(frame: Any, index: int, header: VideoHeader, path: Path) -> None:
-    if (frame.width, frame.height) != (header.width, header.height):
+def _check_frame(frame: Any, shown: tuple[int, int], index: int, header: VideoHeader, path: Path) -> None:
+    if shown != (header.width, header.height):
         declared = f"{header.width}x{header.height}"
-        raise VideoError(f"{path}: frame {index} has {frame.width}x{frame.height} px, the header declares {declared}")
+        raise VideoError(f"{path}: frame {index} has {shown[0]}x{shown[1]} px, the header declares {declared}")
     if frame.is_corrupt:
         raise VideoError(f"{path}: frame {index} is damaged")
 
@@ -198,18 +107,30 @@ def _has_times(container: Any) -> bool:
     return bool(container.format.name != "avi" or not container.streams.video[0].codec_context.has_b_frames)
 
 
+def _seams(container: Any) -> int:
+    """How often hidden frames lie between shown ones: an upper limit of the seams between the parts of an edit list."""
+    hidden = [entry.is_discard for entry in container.streams.video[0].index_entries]
+    joined = [before and not after for before, after in pairwise(hidden)]
+    return max(0, sum(joined) - bool(hidden and hidden[0]))
+
+
 class _Clock:
     """Checks that frames are equally spaced, from one to the next and over the whole video. The first frame may start
-    after 0 s, as in a video that was cut out of another."""
+    after 0 s, as in a video that was cut out of another. At the seams of an edit list, the demuxer is off by up to a
+    frame, because it counts in decoding order."""
 
-    def __init__(self, header: VideoHeader, path: Path) -> None:
-        self.fps, self.path = header.fps, path
+    def __init__(self, header: VideoHeader, path: Path, seams: int) -> None:
+        self.fps, self.path, self.seams = header.fps, path, seams
         self.first = self.last = 0.0
 
     def check(self, seconds: float | None, index: int) -> None:
         if index == 0 and seconds is not None:
             self.first = self.last = seconds
-        elif seconds is None or not (self._near(seconds - self.first, index) and self._near(seconds - self.last, 1)):
+            return
+        shift = 0.0 if seconds is None else seconds - self.last - 1 / self.fps
+        if self.seams and self._near(abs(shift), 1):
+            self.first, self.last, self.seams = self.first + shift, self.last + shift, self.seams - 1
+        if seconds is None or not (self._near(seconds - self.first, index) and self._near(seconds - self.last, 1)):
             raise VideoError(
                 f"{self.path}: frame {index} is not {index / self.fps:.3f} s after the first and one frame after the "
                 "previous one; a constant frame rate is needed"

@@ -17,7 +17,8 @@ from av.codec.context import Flags
 
 from longtake.platform.digest import file_sha256
 from longtake.platform.errors import StorageError, VideoError
-from longtake.platform.video.reading import MAX_SIDE_PX, VideoHeader
+from longtake.platform.video.containers import MAX_SIDE_PX
+from longtake.platform.video.header import VideoHeader
 
 
 @dataclass(frozen=True)

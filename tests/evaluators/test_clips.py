@@ -49,9 +49,7 @@ def test_views_are_read_only() -> None:
         view.frames[0] = 1
 
 
-@pytest.mark.parametrize(
-    ("fps", "size", "rule"), [(0.5, 8, "1 to 1000"), (90000.0, 8, "1 to 1000"), (60.0, 4096, "MiB")]
-)
+@pytest.mark.parametrize(("fps", "size", "rule"), [(0.9, 8, "1 to 240"), (1000.0, 8, "1 to 240"), (60.0, 4096, "MiB")])
 def test_absurd_rates_and_sizes_are_refused(fps: float, size: int, rule: str) -> None:
     with pytest.raises(VideoError, match=rule):
         clip_frames(fps, size, size, PATH)

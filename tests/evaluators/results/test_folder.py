@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 
 from longtake.evaluators.base import SuiteEntry
-from longtake.evaluators.results.folder import FolderReport, check_writable, find_videos
+from longtake.evaluators.results.folder import FolderReport, check_writable
 from longtake.evaluators.scoring.scorer import score_video
 from longtake.evaluators.views import Frames
 from longtake.platform.errors import ConfigError, StorageError
+from longtake.platform.video.folders import scan
 from tests.evaluators.stand_ins import stand_ins
 
 Write = Callable[..., Path]
@@ -26,7 +27,7 @@ def evaluate(
     folder: Path, out: Path | None = None, entry: SuiteEntry = CLASSICAL, prompts: dict[str, str] | None = None
 ) -> tuple[dict[str, Any], list[str]]:
     """(the report, the names of the videos that were scored and not kept)."""
-    report, scored = FolderReport(find_videos(folder), entry, out, prompts), []
+    report, scored = FolderReport(scan(folder).videos, entry, out, prompts), []
     for name, path in report.paths.items():
         if not report.keep(name):
             scored.append(name)
@@ -81,23 +82,37 @@ def test_what_was_scored_is_in_the_file_at_once(tmp_path: Path, textured: Frames
     for name in ("a.mkv", "b.mkv"):
         lossless(tmp_path / name, textured[:33])
     out = tmp_path / "scores.json"
-    report = FolderReport(find_videos(tmp_path), CLASSICAL, out)
+    report = FolderReport(scan(tmp_path).videos, CLASSICAL, out)
     report.add("a.mkv", score_video(tmp_path / "a.mkv", CLASSICAL))
     report.save_when_due()
     assert list(json.loads(out.read_text())["videos"]) == ["a.mkv"]
-    later = FolderReport(find_videos(tmp_path), CLASSICAL, out)
+    later = FolderReport(scan(tmp_path).videos, CLASSICAL, out)
     assert [later.keep(name) for name in later.paths] == [True, False]
 
 
 def test_a_failure_that_is_not_the_videos_is_tried_again(tmp_path: Path, textured: Frames, lossless: Write) -> None:
     lossless(tmp_path / "a.mkv", textured[:33])
     out = tmp_path / "scores.json"
-    report = FolderReport(find_videos(tmp_path), CLASSICAL, out)
+    report = FolderReport(scan(tmp_path).videos, CLASSICAL, out)
     report.add_failure("a.mkv", "evaluators-1 died")
     report.save()
     assert not report.whole
     assert set(json.loads(out.read_text())["videos"]["a.mkv"]["errors"].values()) == {"evaluators-1 died"}
     assert evaluate(tmp_path, out)[1] == ["a.mkv"]
+
+
+@pytest.mark.parametrize(("key", "value"), [("frames", 34), ("width", 32), ("fps", None), ("turned", "rotated")])
+def test_scores_of_other_frames_than_are_read_today_are_not_kept(
+    tmp_path: Path, textured: Frames, lossless: Write, key: str, value: Any
+) -> None:
+    lossless(tmp_path / "a.mkv", textured[:33])
+    out = tmp_path / "scores.json"
+    report = evaluate(tmp_path, out)[0]
+    assert evaluate(tmp_path, out)[1] == []
+    earlier = json.loads(out.read_text())
+    earlier["videos"]["a.mkv"][key] = value
+    out.write_text(json.dumps(earlier))
+    assert evaluate(tmp_path, out) == (report, ["a.mkv"])
 
 
 def test_settings_of_the_suite_part_reports(tmp_path: Path, textured: Frames, lossless: Write) -> None:
@@ -135,9 +150,9 @@ def test_the_report_has_the_documented_form(tmp_path: Path, lossless: Write) -> 
 
 def test_errors_name_the_file_and_the_next_step(tmp_path: Path, textured: Frames, lossless: Write) -> None:
     with pytest.raises(ConfigError, match="not a folder"):
-        find_videos(tmp_path / "gone")
+        scan(tmp_path / "gone")
     with pytest.raises(ConfigError, match="no video"):
-        find_videos(tmp_path)
+        scan(tmp_path)
     lossless(tmp_path / "v.mkv", textured[:33])
     with pytest.raises(StorageError, match=r"out\.json: no such folder"):
         check_writable(tmp_path / "gone" / "out.json")

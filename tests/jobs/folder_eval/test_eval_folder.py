@@ -6,6 +6,7 @@ import io
 import json
 import os
 import signal
+import struct
 import subprocess
 import sys
 import time
@@ -19,12 +20,14 @@ import pytest
 from rich.console import Console
 
 from longtake.evaluators.base import SuiteEntry
-from longtake.evaluators.results.folder import FolderReport, find_videos
+from longtake.evaluators.results.folder import FolderReport
+from longtake.evaluators.scoring.scorer import cache_digest
 from longtake.jobs.cli import execute
 from longtake.jobs.folder_eval.options import FolderEvalOptions
 from longtake.jobs.folder_eval.progress import EvalProgress
 from longtake.jobs.folder_eval.run import FolderWork, device_of, eval_folder, group_of
 from longtake.platform.errors import ConfigError
+from longtake.platform.video.folders import scan
 from longtake.platform.video.writing import VideoWriter
 from longtake.platform.workers.fleet import Item, Outcome, Running
 from longtake.platform.workers.ray_fleet import WorkerDied
@@ -70,6 +73,39 @@ def test_prompts_go_into_every_file(tmp_path: Path, capfd: pytest.CaptureFixture
     values = [entry["metrics"]["temporal_flickering"] for entry in report["videos"].values()]
     assert [row["video_results"] for row in averages] == values
     assert overall == pytest.approx(sum(values) / 2)
+
+
+def test_a_linked_folder_is_scored_and_what_is_left_out_is_said(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    folder, out = videos(tmp_path / "videos", 1), tmp_path / "s.json"
+    (folder / "linked").symlink_to(videos(tmp_path / "far", 1))
+    (folder / "up").symlink_to(tmp_path)
+    (folder / "a.gif").write_bytes(b"GIF89a")
+    assert execute(["eval", str(folder), *FLICKERING, "--out", str(out)]) == 0
+    assert list(read(out)["videos"]) == ["linked/v0.mp4", "v0.mp4"]
+    printed = capfd.readouterr().out
+    assert (
+        "note: left out 1 files of unknown type (videos end in .mp4, .m4v, .mov, .mkv, .webm, .avi): a.gif" in printed
+    )
+    assert "note: left out 1 links to folders that are scanned already, or that lead back: up" in printed
+
+
+def test_the_home_folder_is_meant_by_a_tilde(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(videos(tmp_path / "videos", 1))
+    assert execute(["eval", "~/videos", *FLICKERING, "--out=~/s.json", "--cache", "$HOME/cache"]) == 0
+    assert {path.name for path in tmp_path.glob("[!.]*")} == {"cache", "s.json", "videos"}
+    assert [path.name for path in Path().iterdir()] == ["v0.mp4"]
+
+
+def test_a_turned_video_has_a_place_of_its_own_in_the_cache(tmp_path: Path) -> None:
+    path = videos(tmp_path, 1) / "v0.mp4"
+    assert cache_digest(path, "00") == "00"
+    data = path.read_bytes()
+    at = data.find(b"tkhd") + 44  # the matrix a b u c d v x y w; here both axes are turned round
+    path.write_bytes(data[:at] + struct.pack(">9i", -65536, 0, 0, 0, -65536, 0, 0, 0, 1 << 30) + data[at + 36 :])
+    assert len(cache_digest(path, "00")) == 64
 
 
 def test_metrics_of_ones_own_choice_are_added_to_a_report_one_by_one(
@@ -163,7 +199,7 @@ def test_a_signal_ends_it_with_75_and_what_is_done_is_kept(tmp_path: Path) -> No
 
 def test_a_dead_worker_is_tried_three_times_and_is_a_reason_for_this_run(tmp_path: Path) -> None:
     out = io.StringIO()
-    paths = find_videos(videos(tmp_path / "videos", 1))
+    paths = scan(videos(tmp_path / "videos", 1)).videos
     report = FolderReport(paths, SuiteEntry("classical", "classical"), tmp_path / "s.json")
     work = FolderWork(report, EvalProgress(Console(file=out, width=200)))
     died = Outcome("evaluators", work.item("v0.mp4"), error=WorkerDied("evaluators-1 died"), died=True)

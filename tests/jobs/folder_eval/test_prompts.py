@@ -68,3 +68,21 @@ def test_a_file_that_is_not_there_or_no_text(tmp_path: Path) -> None:
 def test_videos_named_by_their_prompts() -> None:
     named = from_names(["a dog runs-0.mp4", "deep/a cat, 2-4 legs-12.mkv", "plain.mp4"])
     assert list(named.values()) == ["a dog runs", "a cat, 2-4 legs", "plain"]
+
+
+NFC, NFD = "caf\u00e9", "cafe\u0301"
+
+
+@pytest.mark.parametrize(("named", "video"), [(NFC, NFD), (NFD, NFC), (NFC, NFC)])
+def test_unicode_forms_of_a_name_match_if_nothing_matches_exactly(tmp_path: Path, named: str, video: str) -> None:
+    for name in (f"{named}", f"{named}.mp4", f"deep/{named}.mp4"):
+        assert match([(name, "p")], [f"deep/{video}.mp4", "b.mp4"], tmp_path) == ({f"deep/{video}.mp4": "p"}, [])
+    assert from_names([f"{video}-0.mp4"]) == {f"{video}-0.mp4": NFC}
+
+
+def test_an_exact_name_wins_and_two_that_look_alike_are_refused(tmp_path: Path) -> None:
+    both = [f"{NFC}.mp4", f"{NFD}.mp4"]
+    assert match([(NFC, "1"), (NFD, "2")], both, tmp_path)[0] == {both[0]: "1", both[1]: "2"}
+    hangul = ["\u1112\u1161\u11ab.mp4", "\u1112\u1161\u11ab.mkv"]
+    with pytest.raises(ConfigError, match="write the path in the folder"):
+        match([("\ud55c", "1")], hangul, tmp_path)

@@ -1,0 +1,134 @@
+"""The videos of a folder, and what is left out of them with the reason. Follows links to folders; opens no video.
+
+Each folder is scanned once: under its own name if it has one in the tree, otherwise under the name of the first link to
+it. A link that leads back to a folder around it is left out, so that there are no cycles.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from longtake.platform.errors import ConfigError
+from longtake.platform.video.containers import ENDINGS, OTHER_ENDINGS, UNFINISHED_ENDINGS, container_of, content_of
+
+MAX_NAMES = 20
+UNKNOWN_TYPE = f"files of unknown type (videos end in {', '.join(ENDINGS)})"
+HIDDEN = "hidden videos"
+NO_TARGET = "links that lead nowhere"
+NO_FILE = "entries that are no files"
+UNREADABLE = "folders that cannot be listed"
+TWICE = "links to folders that are scanned already, or that lead back"
+
+
+@dataclass
+class FolderScan:
+    """`videos`: path inside the folder -> file, sorted; `left_out`: reason -> paths inside the folder."""
+
+    folder: Path
+    videos: dict[str, Path] = field(default_factory=dict)
+    left_out: dict[str, list[str]] = field(default_factory=dict)
+
+    def notes(self) -> list[str]:
+        """A line per reason for leaving something out, with the number and the names."""
+        return [f"left out {len(names)} {reason}: {shortened(names)}" for reason, names in self.left_out.items()]
+
+    def leave_out(self, path: Path, reason: str, note: str = "") -> None:
+        self.left_out.setdefault(reason, []).append(path.relative_to(self.folder).as_posix() + note)
+
+
+def scan(folder: Path) -> FolderScan:
+    """Raises ConfigError if the folder does not exist or has no video."""
+    if not folder.is_dir():
+        raise ConfigError(f"{folder}: not a folder; give the folder that holds the videos")
+    found = FolderScan(folder)
+    for path in _files(found):
+        _sort_in(found, path)
+    found.videos = dict(sorted(found.videos.items()))
+    found.left_out = {reason: sorted(names) for reason, names in found.left_out.items()}
+    if not found.videos:
+        notes = "".join(f"; {note}" for note in found.notes())
+        known = ", ".join(ENDINGS)
+        raise ConfigError(f"{folder}: no video ({known}) in it{notes}; give the folder that holds the videos")
+    return found
+
+
+def shortened(names: list[str]) -> str:
+    more = len(names) - MAX_NAMES
+    return ", ".join(names[:MAX_NAMES]) + (f" and {more} more" if more > 0 else "")
+
+
+def _files(found: FolderScan) -> Iterator[Path]:
+    """Everything that is no folder, in the tree and then behind its links."""
+    scanned: set[tuple[int, int]] = set()
+    waiting = [found.folder]
+    while waiting:
+        links: list[Path] = []
+        for start in waiting:
+            if start is not found.folder and (_leads_back(start) or _identity(start) in scanned):
+                found.leave_out(start, TWICE)
+            else:
+                yield from _walk(start, found, scanned, links)
+        waiting = sorted(links)
+
+
+def _walk(folder: Path, found: FolderScan, scanned: set[tuple[int, int]], links: list[Path]) -> Iterator[Path]:
+    """The files of a folder and of the real folders in it; adds linked folders to `links`."""
+    try:
+        if _identity(folder) in scanned:
+            return
+        scanned.add(_identity(folder))
+        entries = sorted(folder.iterdir())
+    except OSError:
+        found.leave_out(folder, UNREADABLE)
+        return
+    for path in entries:
+        if not path.is_dir():
+            yield path
+        elif path.is_symlink():
+            links.append(path)
+        else:
+            yield from _walk(path, found, scanned, links)
+
+
+def _identity(folder: Path) -> tuple[int, int]:
+    status = folder.stat()
+    return status.st_dev, status.st_ino
+
+
+def _leads_back(link: Path) -> bool:
+    return link.parent.resolve().is_relative_to(link.resolve())
+
+
+def _sort_in(found: FolderScan, path: Path) -> None:
+    """Adds a file to the videos or to what is left out. What looks like no video is neither."""
+    ending = path.suffix.lower()
+    unfinished = ending in UNFINISHED_ENDINGS and Path(path.stem).suffix.lower() in (*ENDINGS, *OTHER_ENDINGS)
+    is_known, is_other = ending in ENDINGS, ending in OTHER_ENDINGS or unfinished
+    if path.is_symlink() and not path.exists():
+        if is_known or is_other or not ending:
+            found.leave_out(path, NO_TARGET)
+    elif not path.is_file():
+        if is_known:
+            found.leave_out(path, NO_FILE)
+    elif any(part.startswith(".") for part in path.relative_to(found.folder).parts):
+        if is_known:
+            found.leave_out(path, HIDDEN)
+    elif is_known:
+        found.videos[path.relative_to(found.folder).as_posix()] = path
+    elif is_other or (not ending and _holds_video(path)):
+        found.leave_out(path, UNKNOWN_TYPE, _content_note(path))
+
+
+def _holds_video(path: Path) -> bool:
+    with suppress(OSError):
+        return container_of(path) is not None
+    return False
+
+
+def _content_note(path: Path) -> str:
+    with suppress(OSError):
+        return f" (holds {content_of(path)}; rename it)" if container_of(path) is not None else ""
+    return ""
