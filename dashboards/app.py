@@ -23,9 +23,10 @@ from starlette.responses import FileResponse, Response, StreamingResponse
 
 from longtake.dashboards import frames, leaderboard, live, take_view, training_view
 from longtake.dashboards.guard import Guard
-from longtake.dashboards.store_index import Missing, StoreIndex, stamp_of
+from longtake.dashboards.store_index import Missing, StoreIndex
 from longtake.platform.errors import ConfigError, LongtakeError
 from longtake.platform.store import durable
+from longtake.platform.store.durable import stamp_of
 from longtake.platform.store.json_records import to_json
 from longtake.platform.store.ranks import Ranks
 from longtake.platform.store.records import TakeResult

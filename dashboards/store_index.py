@@ -3,13 +3,11 @@
 Caches parsed files by (path, inode, size, modification time), and briefly the states of the takes of a sweep, so that a
 store of 10,000 takes responds at once. Writes nothing. Raises `Missing` for invalid and unknown names.
 
-A take is `scored` (made, with scores of every suite of the sweep), `made`, `failed` (not made, with failed attempts) or
-`planned`. Lists only check that a record exists; the view of a single take checks that it is complete.
+A take is `scored` or `made`, as the store defines it, `failed` (not made, with failed attempts) or `planned`.
 """
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from collections import Counter, OrderedDict
@@ -25,6 +23,8 @@ from longtake.platform import strict_yaml
 from longtake.platform.errors import ConfigError, LongtakeError
 from longtake.platform.names import NAME
 from longtake.platform.store import durable
+from longtake.platform.store.durable import Stamp, stamp_of
+from longtake.platform.store.index import TakeIndex
 from longtake.platform.store.ranks import Ranks
 from longtake.platform.store.root import EVALUATION, OutputRoot
 from longtake.platform.store.sweep import TAKE_ID, SweepStore, is_sweep, sweep_names
@@ -32,8 +32,6 @@ from longtake.platform.store.training import TrainingFolder
 from longtake.platform.takes import Take
 
 T = TypeVar("T")
-Stamp = tuple[int, int, int]
-
 MAX_FILES = 256
 STATES = ("planned", "made", "scored", "failed")
 FRESH_SECONDS = 1.0
@@ -75,15 +73,6 @@ class FileCache:
         return value
 
 
-def stamp_of(path: Path) -> Stamp | None:
-    """(inode, size, modification time) of a file; None if it does not exist."""
-    try:
-        now = os.stat(path)
-    except OSError:
-        return None
-    return now.st_ino, now.st_size, now.st_mtime_ns
-
-
 @dataclass(frozen=True)
 class Plan:
     """The takes of a sweep, with the values that lists of them need."""
@@ -122,6 +111,8 @@ class StoreIndex:
         self.real_root = self.root.resolve()
         self.output = OutputRoot(self.root)
         self.files = FileCache()
+        self.indexes: dict[str, TakeIndex] = {}
+        self.lock = threading.Lock()
         self.scans: dict[str, tuple[float, dict[str, TakeState]]] = {}
 
     # Names
@@ -140,7 +131,7 @@ class StoreIndex:
         take = self.plan(store).by_id.get(take_id) if TAKE_ID.fullmatch(take_id) else None
         if take is None:
             raise Missing("no such take in this sweep")
-        scores = [store.scores_file(take.id, suite) for suite in store.listing(take.id).suites]
+        scores = [store.scores_file(take.id, suite) for suite in store.suites_of(take.id)]
         self.keep_inside(store.failures_file(take.id), store.result_file(take.id), *scores)
         return take
 
@@ -196,9 +187,12 @@ class StoreIndex:
         valid_until, states = self.scans.get(store.name, (0.0, {}))
         if now < valid_until and len(states) == len(plan.takes):
             return states
+        with self.lock:
+            index = self.indexes.setdefault(store.name, store.index())
+            read = plan.takes if takes is None else takes
+            states = {take.id: state_of(store, index, take.id, plan.suites) for take in read}
         if takes is not None:
-            return {take.id: state_of(store, take.id, plan.suites) for take in takes}
-        states = {take.id: state_of(store, take.id, plan.suites) for take in plan.takes}
+            return states
         done = time.monotonic()
         self.scans[store.name] = (done + max(FRESH_SECONDS, 10 * (done - now)), states)
         return states
@@ -337,13 +331,12 @@ def mlflow_of(config: dict[str, Any]) -> str | None:
     return urlunsplit((parts.scheme, host, parts.path, "", ""))
 
 
-def state_of(store: SweepStore, take_id: str, suites: list[str]) -> TakeState:
-    """The state of a take, from the files that exist."""
-    take = store.listing(take_id)
-    if not take.made:
-        return TakeState("failed" if take.has_failures else "planned", take.has_failures)
-    scored = bool(suites) and take.suites.issuperset(suites)
-    return TakeState("scored" if scored else "made", take.has_failures)
+def state_of(store: SweepStore, index: TakeIndex, take_id: str, suites: list[str]) -> TakeState:
+    """The state of a take; its files are read again only if they have changed."""
+    facts, has_failures = index.facts(take_id, suites), store.has_failures(take_id)
+    if not facts.made:
+        return TakeState("failed" if has_failures else "planned", has_failures)
+    return TakeState("scored" if suites and facts.is_scored(suites) else "made", has_failures)
 
 
 def is_alive(progress: dict[str, Any]) -> bool:
@@ -358,7 +351,7 @@ def is_alive(progress: dict[str, Any]) -> bool:
 def changed_at(path: Path) -> str | None:
     """The modification time of the file in UTC."""
     stamp = stamp_of(path)
-    return None if stamp is None else datetime.fromtimestamp(stamp[2] / 1e9, UTC).isoformat(timespec="seconds")
+    return None if stamp is None else datetime.fromtimestamp(stamp.modified_ns / 1e9, UTC).isoformat(timespec="seconds")
 
 
 def last_step(path: Path) -> int | None:

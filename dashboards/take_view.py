@@ -82,12 +82,9 @@ def detail(index: StoreIndex, store: SweepStore, take: Take) -> dict[str, Any]:
     scores = scores_of(store, take.id) if done else {}
     rows = durable.read_json_lines(store.failures_file(take.id))
     failures = [str(row.get("reason", "")) for row in rows if isinstance(row, dict)]
-    suites = index.plan(store).suites
-    scored = bool(suites) and set(suites) <= set(scores)
-    state = ("scored" if scored else "made") if done else ("failed" if failures else "planned")
     return {
         "take": {"id": take.id, "cell": str(take.cell), **take.to_json()},
-        "state": state,
+        "state": index.states(store, [take])[take.id].state,
         "result": None if result is None else result.to_json(),
         "fps": None if result is None else result.fps,
         "frames": None if result is None else result.num_frames,
@@ -101,7 +98,7 @@ def detail(index: StoreIndex, store: SweepStore, take: Take) -> dict[str, Any]:
 
 def scores_of(store: SweepStore, take_id: str) -> dict[str, dict[str, Any]]:
     """Suite -> the scores of the current video."""
-    by_suite = {suite: store.scores(take_id, suite) for suite in sorted(store.listing(take_id).suites)}
+    by_suite = {suite: store.scores(take_id, suite) for suite in sorted(store.suites_of(take_id))}
     return {suite: scores.to_json() for suite, scores in by_suite.items() if scores is not None}
 
 

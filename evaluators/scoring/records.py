@@ -9,17 +9,33 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import cache
+from typing import Any, Protocol
 
 from longtake.evaluators.base import METRIC, WEIGHTS, Metric, SuiteEntry, VideoContext, suites
 from longtake.evaluators.scoring.metric_runner import Result
 from longtake.platform.store.records import VideoScores
 
 Context = Callable[[], VideoContext]
+
+
+class Record(Protocol):
+    """What decides whether a record of scores is current: VideoScores, or the head of one. `metrics`: by name."""
+
+    @property
+    def protocol(self) -> str: ...
+
+    @property
+    def metrics(self) -> Mapping[str, Any]: ...
+
+    @property
+    def versions(self) -> Mapping[str, str]: ...
+
+
 Kept = Mapping[str, Result | None]
 """Metric -> its result in an earlier record; None for a metric that does not apply to the video."""
 
 
-def is_current(scores: VideoScores, entry: SuiteEntry, ctx: Context) -> bool:
+def is_current(scores: Record, entry: SuiteEntry, ctx: Context) -> bool:
     """Whether a record has current results of exactly the metrics of the suite."""
     names = {metric.name for metric in entry.metrics.values()}
     return scores.metrics.keys() <= names and len(current_metrics(scores, entry, ctx)) == len(names)
@@ -34,7 +50,7 @@ def kept(scores: VideoScores, entry: SuiteEntry, ctx: Context, device: str) -> K
     return {m.name: result_in(scores, m.name) if m.name in scores.metrics else None for m in alike}
 
 
-def current_metrics(scores: VideoScores, entry: SuiteEntry, ctx: Context) -> list[Metric]:
+def current_metrics(scores: Record, entry: SuiteEntry, ctx: Context) -> list[Metric]:
     """The suite's metrics that are current in a record, including those that do not apply to its video."""
     today, versions = entry.stamp, in_present_form(scores, entry, ctx)
     if scores.protocol != entry.suite.protocol or versions.get("settings") != today.get("settings"):
@@ -48,7 +64,7 @@ def current_metrics(scores: VideoScores, entry: SuiteEntry, ctx: Context) -> lis
     return [metric for metric in entry.metrics.values() if is_same(metric)]
 
 
-def in_present_form(scores: VideoScores, entry: SuiteEntry, ctx: Context) -> Mapping[str, str]:
+def in_present_form(scores: Record, entry: SuiteEntry, ctx: Context) -> Mapping[str, str]:
     """The versions of a record. In records from before metrics had versions, each metric has version 1."""
     versions = scores.versions
     of_suite = versions.get("suite") in [f"{name}-1" for name in suites.names_of(entry.name)]
@@ -57,7 +73,7 @@ def in_present_form(scores: VideoScores, entry: SuiteEntry, ctx: Context) -> Map
     context = cache(ctx)
     metrics = [(key, metric) for key, metric in entry.metrics.items()
                if metric.name in scores.metrics or not metric.applies(context())]  # fmt: skip
-    return versions | {f"{METRIC}{metric.name}": f"{key}-1" for key, metric in metrics}
+    return {**versions, **{f"{METRIC}{metric.name}": f"{key}-1" for key, metric in metrics}}
 
 
 def result_in(scores: VideoScores, name: str) -> Result:

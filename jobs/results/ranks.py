@@ -24,12 +24,14 @@ MAX_CUT_TAKES = 3
 
 
 def refresh(store: SweepStore, takes: list[Take], suites: list[SuiteEntry]) -> Ranks:
-    """Rewrite table and ranks from the current scores; returns the ranks."""
+    """Rewrite table and ranks from the current scores; returns the ranks. Raises StorageError, without a change, if a
+    newer run holds the sweep."""
     from longtake.evaluators.results.table import table
 
     scored = ((take, current_scores(store, take, entry)) for entry in suites for take in takes)
     frame = table((take, scores) for take, scores in scored if scores is not None)
     ranks = ranks_of(store.name, frame, takes, suites)
+    store.check_epoch()
     store.write_table(frame)
     store.write_ranks(ranks)
     return ranks

@@ -9,7 +9,6 @@ from rich.console import Console
 from longtake.jobs.console import say
 from longtake.jobs.sweep.grid import Grid
 from longtake.jobs.sweep.scheduler import Scheduler, name_of
-from longtake.platform.store.sweep import SweepStore
 
 # precision is not listed: takes in bf16 and fp8 have different ids, so a sweep never mixes them
 NUMERICS = ("device", "dtype", "attention", "kernels", "compiled")
@@ -21,7 +20,7 @@ def report_all(scheduler: Scheduler, grid: Grid, clocks: dict[str, float], secon
     report_failures(scheduler, console)
     report_times(scheduler, clocks, seconds, console)
     report_memory(scheduler, console)
-    report_numerics(scheduler.store, grid, console)
+    report_numerics(scheduler, console)
 
 
 def report_unscored(scheduler: Scheduler, console: Console) -> None:
@@ -69,10 +68,10 @@ def report_memory(scheduler: Scheduler, console: Console) -> None:
         say(console, f"peak memory of a sampler: {'; '.join(parts)}")
 
 
-def report_numerics(store: SweepStore, grid: Grid, console: Console) -> None:
+def report_numerics(scheduler: Scheduler, console: Console) -> None:
     """Print a note if takes were computed in several ways, since different rounding affects a comparison."""
-    results = [result for take in grid.takes if (result := store.result(take.id)) is not None]
-    ways = Counter(" ".join(filter(None, map(result.versions.get, NUMERICS))) for result in results)
+    made_with = (scheduler.index.facts(take_id).versions for take_id in scheduler.made)
+    ways = Counter(" ".join(filter(None, map(versions.get, NUMERICS))) for versions in made_with if versions)
     if len(ways) > 1:
         counts = "; ".join(f"{count} takes on {way}" for way, count in ways.most_common())
         say(console, f"note: computed in {len(ways)} ways, which round differently ({', '.join(NUMERICS)}): {counts}")

@@ -22,6 +22,7 @@ from longtake.jobs.console import console_for, say
 from longtake.jobs.results import leaderboard
 from longtake.jobs.results import ranks as rank
 from longtake.jobs.results.publisher import Publisher, Target, ui_command_of
+from longtake.jobs.results.ranker import Ranker, RankTarget
 from longtake.jobs.sweep.grid import Grid, expand
 from longtake.jobs.sweep.placement import batch_of, groups
 from longtake.jobs.sweep.plan import bank_line, capacity_of, check_capacity
@@ -36,7 +37,6 @@ from longtake.platform.tracking.addresses import OFF, default_uri
 from longtake.platform.workers.fleet import Fleet, Running
 from longtake.platform.workers.ray_cluster import INLINE, Cluster, connect
 
-RANK_EVERY_SECONDS = 30.0
 PROGRESS_SECONDS = 1.0
 
 
@@ -52,16 +52,20 @@ def run(file: Path, overrides: Sequence[str], console: Console | None = None, *,
         store.sweep_leftovers()
         store.write_plan(grid.config_yaml, grid.takes)
         grid.plugins.keep(store.folder)
-        announce(grid, store, console)
+        scheduler = Scheduler(store, grid.takes, grid.suites, partial(say, console), grid.sweep.workers.evaluator_parts)
+        if retry_failed:
+            scheduler.retry_set_aside()
+        steps = scheduler.read()
+        announce(grid, store, len(scheduler.made), console)
         with Publisher(target_of(grid, store)) as publisher:
-            scheduler = work(grid, store, publisher, console, retry_failed)
+            if steps:
+                work(grid, scheduler, steps, publisher, console)
             store.sweep_leftovers()
             return finish(grid, store, scheduler, publisher, console, started)
 
 
-def announce(grid: Grid, store: SweepStore, console: Console) -> None:
+def announce(grid: Grid, store: SweepStore, done: int, console: Console) -> None:
     """Print the number of takes, the output folder, the notes and the bank."""
-    done = len(store.done_ids() & {take.id for take in grid.takes})
     before = f" ({done} already done)" if done else ""
     console.print(f"{store.name}: {len(grid.takes)} takes{before}, in {store.folder}", soft_wrap=True, markup=False)
     for note in grid.notes:
@@ -79,19 +83,17 @@ def target_of(grid: Grid, store: SweepStore) -> Target | None:
     return Target(grid.plugins, store, grid.suites, uri, settings.experiment or store.name)
 
 
-def work(grid: Grid, store: SweepStore, publisher: Publisher, console: Console, retry_failed: bool) -> Scheduler:
+def work(grid: Grid, scheduler: Scheduler, steps: list[Step], publisher: Publisher, console: Console) -> None:
     """Generate and score the missing takes. Raises Interrupted if a signal ended the run early."""
-    with SweepProgress(console, store.name) as view:
-        scheduler = Scheduler(store, grid.takes, grid.suites, view.say, grid.sweep.workers.evaluator_parts)
-        if retry_failed:
-            scheduler.retry_set_aside()
-        steps = scheduler.read()
-        if steps:
-            with connect(grid.sweep.workers.cluster) as cluster:
-                missing = [take for take in grid.takes if take.id not in scheduler.made | scheduler.failed]
-                encode_prompts(missing, store.root.texts, cluster, view.say, grid.sweep.workers.device)
-                run_fleet(grid, steps, len(missing), cluster, SweepMonitor(grid, scheduler, view, publisher))
-    return scheduler
+    store = scheduler.store
+    with SweepProgress(console, store.name) as view, connect(grid.sweep.workers.cluster) as cluster:
+        scheduler.say = view.say
+        ended = scheduler.made | scheduler.failed
+        missing = [take for take in grid.takes if take.id not in ended]
+        encode_prompts(missing, store.root.texts, cluster, view.say, grid.sweep.workers.device)
+        with Ranker(RankTarget(grid.plugins, store, grid.suites)) as ranker:
+            monitor = SweepMonitor(scheduler, view, publisher, ranker)
+            run_fleet(grid, steps, len(missing), cluster, monitor)
 
 
 def run_fleet(grid: Grid, steps: list[Step], missing: int, cluster: Cluster, monitor: SweepMonitor) -> None:
@@ -110,14 +112,13 @@ def run_fleet(grid: Grid, steps: list[Step], missing: int, cluster: Cluster, mon
 
 
 class SweepMonitor:
-    """Updates during the run: the display, progress.json, ranks of the takes scored so far, publication."""
+    """Updates during the run: the display, progress.json, ranks of the takes scored so far, publication. Nothing here
+    waits, and nothing grows with the number of takes."""
 
-    def __init__(self, grid: Grid, scheduler: Scheduler, view: SweepProgress, publisher: Publisher):
-        self.grid, self.scheduler, self.view, self.publisher = grid, scheduler, view, publisher
+    def __init__(self, scheduler: Scheduler, view: SweepProgress, publisher: Publisher, ranker: Ranker):
+        self.scheduler, self.view, self.publisher, self.ranker = scheduler, view, publisher, ranker
         self.store = scheduler.store
         self.progress_at = 0.0
-        self.ranked_at = time.monotonic()
-        self.num_ranked = 0
 
     def show(self, running: list[Running], force: bool = False) -> None:
         snapshot = self.scheduler.snapshot(running)
@@ -125,14 +126,13 @@ class SweepMonitor:
         if force or time.monotonic() - self.progress_at >= PROGRESS_SECONDS:
             self.progress_at = time.monotonic()
             self.store.write_progress(progress_row(snapshot))
+            self.scheduler.index.save()
 
     def on_poll(self, fleet: Fleet) -> None:
         self.show(fleet.running())
         self.publisher.publish_if_due()
-        num_scored = len(self.scheduler.scored)
-        if num_scored > self.num_ranked and time.monotonic() - self.ranked_at > RANK_EVERY_SECONDS:
-            rank.refresh(self.store, self.grid.takes, self.grid.suites)
-            self.num_ranked, self.ranked_at = num_scored, time.monotonic()
+        if reason := self.ranker.rank_if_due(len(self.scheduler.scored)):
+            self.view.say(f"ranks: {reason}")
 
 
 def progress_row(snapshot: Snapshot) -> dict[str, Any]:

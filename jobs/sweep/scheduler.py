@@ -12,10 +12,12 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from longtake.evaluators.base import SuiteEntry
+from longtake.jobs.sweep.tally import Tally
 from longtake.jobs.workers.attempts import Attempts, reason_of
 from longtake.jobs.workers.run_loop import FINAL_ERRORS, Step
 from longtake.jobs.workers.sampling import MakeItem
-from longtake.jobs.workers.scoring import ScoreItem, current_scores, join_parts, metric_groups, missing_value_reasons
+from longtake.jobs.workers.scoring import MissingScores, ScoreItem, join_parts, metric_groups, missing_value_reasons
+from longtake.platform.store.index import TakeFacts
 from longtake.platform.store.records import MAKING, SCORING, Failure, TakeResult, VideoScores
 from longtake.platform.store.sweep import SweepStore
 from longtake.platform.takes import Cell, Take
@@ -62,9 +64,9 @@ class Scheduler:
     ):
         self.store, self.takes, self.suites, self.say = store, {take.id: take for take in takes}, suites, say
         self.parts, self.rounds = parts, dict[str, Round]()
-        self.made: set[str] = set()
-        self.scored: set[str] = set()
-        self.failed: set[str] = set()
+        self.index, self.missing_scores = store.index(), MissingScores(store, suites)
+        self.tally = Tally(takes)
+        self.frames = {take.cell: take.latent_frames for take in takes}
         self.attempts: Attempts[str] = Attempts(store.failures())
         self.results: list[TakeResult] = []
         self.unscored: list[dict[str, dict[str, str]]] = []
@@ -72,8 +74,20 @@ class Scheduler:
         self.size_made = self.size_scored = 0.0
 
     @property
+    def made(self) -> set[str]:
+        return self.tally.made
+
+    @property
+    def scored(self) -> set[str]:
+        return self.tally.scored
+
+    @property
+    def failed(self) -> set[str]:
+        return self.tally.failed
+
+    @property
     def unfinished(self) -> int:
-        return len(self.takes) - len(self.scored | self.failed)
+        return self.tally.unfinished
 
     @property
     def progress_text(self) -> str:
@@ -81,10 +95,15 @@ class Scheduler:
         return f"{made}, {len(self.scored)} scored; run again to resume"
 
     def read(self) -> list[Step]:
-        """Read the state of the takes from the store and return the missing steps."""
-        done = self.store.done_ids()
-        self.made = {take_id for take_id in self.takes if take_id in done}
-        return self.next_steps(self.takes.values())
+        """Read the state of the takes from the store, in one pass, and return the missing steps."""
+        steps: list[Step] = []
+        for take in self.takes.values():
+            facts = self.index.facts(take.id, self.missing_scores.labels)
+            if facts.made:
+                self.tally.set_made(take)
+            steps += self.next_of(take, facts)
+        self.index.save()
+        return steps
 
     def retry_set_aside(self) -> None:
         """Give the takes that were set aside all of their attempts again."""
@@ -109,12 +128,12 @@ class Scheduler:
         """The next step of each take; several if it is scored in parts, none if it is scored or set aside."""
         return [step for take in takes for step in self.next_of(take)]
 
-    def next_of(self, take: Take) -> list[Step]:
+    def next_of(self, take: Take, facts: TakeFacts | None = None) -> list[Step]:
         if take.id not in self.made:
             return [] if self.set_aside(take, MAKING) else [(SAMPLERS, make_item([take]))]
-        missing = tuple(entry for entry in self.suites if current_scores(self.store, take, entry) is None)
+        missing = self.missing_scores.of(take, facts or self.index.facts(take.id, self.missing_scores.labels))
         if not missing:
-            self.scored.add(take.id)
+            self.tally.set_scored(take)
             return []
         return [] if self.set_aside(take, SCORING) else self.new_round(take, missing)
 
@@ -147,7 +166,8 @@ class Scheduler:
         """Takes that failed in a batch are retried one at a time; those whose worker died, together."""
         if outcome.error is None:
             self.results += outcome.value
-            self.made |= {take.id for take in work.takes}
+            for take in work.takes:
+                self.tally.set_made(take)
             self.size_made += outcome.item.size
         elif len(work.takes) > 1:
             return self.record_broken_batch(work, outcome)
@@ -185,7 +205,8 @@ class Scheduler:
     def record_scores(self, work: ScoreItem, scores: dict[str, VideoScores]) -> None:
         for one in scores.values() if work.metrics is not None else ():
             self.store.write_scores(work.take.id, one)
-        self.scored.add(work.take.id)
+        self.tally.set_scored(work.take)
+        self.index.facts(work.take.id, self.missing_scores.labels)  # enters it
         self.size_scored += work.take.latent_frames
         self.unscored.append({label: missing_value_reasons(one) for label, one in scores.items()})
 
@@ -198,14 +219,14 @@ class Scheduler:
             self.say(f"{name_of(take)}: set aside after {count}; the last: {failure.brief}; {again}")
             return
         if not self.store.is_done(take):
-            self.made.discard(take.id)
+            self.tally.set_unmade(take)
         self.say(f"{name_of(take)}: retrying after {failure.brief}")
 
     def set_aside(self, take: Take, stage: str) -> bool:
         """True if the take has no attempts left at this stage; it then counts as failed."""
         is_set_aside = self.attempts.is_set_aside(stage, take.id)
         if is_set_aside:
-            self.failed.add(take.id)
+            self.tally.set_failed(take)
         return is_set_aside
 
     def snapshot(self, running: list[Running]) -> Snapshot:
@@ -225,10 +246,8 @@ class Scheduler:
     def seconds_left(self, running: list[Running], seconds: float) -> float | None:
         """Seconds until both generation and scoring end at their pace so far; None before the first progress."""
         in_progress = sum(r.item.size * fraction(r) for r in running if r.group == SAMPLERS)
-        ended = self.made | self.failed
-        to_make = sum(take.latent_frames for take in self.takes.values() if take.id not in ended) - in_progress
-        ended = self.scored | self.failed
-        to_score = sum(take.latent_frames for take in self.takes.values() if take.id not in ended)
+        to_make = sum(count * self.frames[cell] for cell, count in self.tally.to_make.items()) - in_progress
+        to_score = sum(count * self.frames[cell] for cell, count in self.tally.to_score.items())
         paces = [(to_make, self.size_made + in_progress), (to_score, self.size_scored)]
         ends = [max(0.0, left) * seconds / done for left, done in paces if done > 0]
         return max(ends) if ends else None

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from longtake.evaluators.model_pool import ModelPool
     from longtake.evaluators.scoring.records import Kept
     from longtake.evaluators.scoring.scorer import ReportProgress
+    from longtake.platform.store.index import ScoresHead, TakeFacts
     from longtake.platform.store.records import VideoScores
     from longtake.platform.store.sweep import SweepStore
 
@@ -164,6 +165,37 @@ def current_scores(store: SweepStore, take: Take, entry: SuiteEntry, label: str 
     if (scores.suite, scores.versions.get("suite")) == (entry.label, entry.stamp["suite"]):
         return scores
     return replace(scores, suite=entry.label, versions=scores.versions | entry.stamp)
+
+
+class MissingScores:
+    """Which suites of a take have no current scores, by the store's index, as `current_scores` decides it. A record's
+    head decides for all takes that share it, unless it depends on the take."""
+
+    def __init__(self, store: SweepStore, suites: Sequence[SuiteEntry]):
+        self.store, self.suites = store, tuple(suites)
+        self.labels = [entry.label for entry in suites]
+        self.verdicts: dict[tuple[ScoresHead, str], bool] = {}
+
+    def of(self, take: Take, facts: TakeFacts) -> tuple[SuiteEntry, ...]:
+        """`facts`: of the take, about `labels`."""
+        heads = facts.heads
+        return tuple(e for e in self.suites if e.label not in heads or not self.is_current(take, heads[e.label], e))
+
+    def is_current(self, take: Take, head: ScoresHead, entry: SuiteEntry) -> bool:
+        from longtake.evaluators.scoring.records import is_current
+
+        key, asked = (head, entry.label), list[Take]()
+        if key in self.verdicts:
+            return self.verdicts[key]
+
+        def context_of_take() -> VideoContext:
+            asked.append(take)
+            return context(self.store, take)
+
+        verdict = is_current(head, entry, context_of_take)
+        if not asked:
+            self.verdicts[key] = verdict
+        return verdict
 
 
 def former_scores(store: SweepStore, take: Take, entry: SuiteEntry) -> VideoScores | None:

@@ -5,7 +5,6 @@ so two writers of one take leave one video. A take is done if and only if its re
 """
 
 import dataclasses
-import os
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,9 +13,10 @@ from longtake.platform.digest import file_sha256
 from longtake.platform.errors import StorageError, VideoError
 from longtake.platform.store import durable
 from longtake.platform.store.locked_folder import LockedFolder
-from longtake.platform.store.records import TakeResult
+from longtake.platform.store.records import TakeResult, VideoScores
 
 VIDEO, TRACE, RESULT, EVENTS = "video.mp4", "trace.jsonl", "result.json", "events.jsonl"
+SCORES = "scores"
 
 
 def read_result(folder: Path) -> TakeResult | None:
@@ -28,15 +28,27 @@ def read_result(folder: Path) -> TakeResult | None:
         return None
 
 
+def read_scores(folder: Path, suite: str) -> VideoScores | None:
+    """The take's scores under a suite, of whichever video; None if they are missing or unreadable."""
+    data = durable.read_json(folder / SCORES / f"{suite}.json")
+    try:
+        return None if data is None else VideoScores.from_json(data)
+    except (ValueError, TypeError, AttributeError):
+        return None
+
+
 def read_done(folder: Path) -> TakeResult | None:
     """The take's record if the take is done: the record is readable, has its id and the size of its video."""
     result = read_result(folder)
     if result is None or result.take_id != folder.name:
         return None
-    try:
-        return result if os.stat(folder / VIDEO).st_size == result.video_bytes else None
-    except OSError:
-        return None
+    return result if has_video(folder, result.video_bytes) else None
+
+
+def has_video(folder: Path | str, num_bytes: int) -> bool:
+    """Whether the take has a video of this size."""
+    video = durable.stamp_of(f"{folder}/{VIDEO}")
+    return video is not None and video.size == num_bytes
 
 
 def record_event(folder: Path, event: str) -> None:

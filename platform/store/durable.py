@@ -7,11 +7,12 @@ StorageError. Knows nothing about sweeps or takes; sweep.py and commit.py combin
 import errno
 import json
 import os
+import stat
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from longtake.platform.errors import StorageError
 
@@ -42,6 +43,23 @@ def storage_errors(path: Path, doing: str) -> Iterator[None]:
 def temp_path(folder: Path, name: str) -> Path:
     """A unique name in the same file system as the final one."""
     return folder / f"{TEMP_PREFIX}{uuid.uuid4().hex}-{name}"
+
+
+class Stamp(NamedTuple):
+    """What changes with the content of a file."""
+
+    inode: int
+    size: int
+    modified_ns: int
+
+
+def stamp_of(path: Path | str) -> Stamp | None:
+    """The stamp of a regular file; None if it does not exist or cannot be reached."""
+    try:
+        now = os.stat(path)
+    except (OSError, ValueError):
+        return None
+    return Stamp(now.st_ino, now.st_size, now.st_mtime_ns) if stat.S_ISREG(now.st_mode) else None
 
 
 def fsync_file(path: Path) -> None:

@@ -60,7 +60,7 @@ class LockedFolder:
         if self.epoch is None:
             raise StorageError(f"{self.folder}: leftovers are removed only while the {self.kind} is locked")
         with durable.storage_errors(self.folder, "remove leftovers"):
-            leftovers = list(self.folder.rglob(f"{durable.TEMP_PREFIX}*"))
+            leftovers = list(temporary_files(self.folder))
             for path in leftovers:
                 path.unlink(missing_ok=True)
         return len(leftovers)
@@ -71,6 +71,16 @@ class LockedFolder:
             return int((self.folder / EPOCH_FILE).read_text())
         except (OSError, ValueError):
             return 0
+
+
+def temporary_files(folder: Path | str) -> Iterator[Path]:
+    """The temporary files in a folder and the folders below it. Raises OSError."""
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.name.startswith(durable.TEMP_PREFIX):
+                yield Path(entry.path)
+            elif entry.is_dir(follow_symlinks=False):
+                yield from temporary_files(entry.path)
 
 
 @contextmanager

@@ -1,6 +1,6 @@
 """The store: the plan, videos and scores of a sweep as files. The only module that knows their paths.
 
-    <root>/<sweep>/  sweep.yaml plan.jsonl table.parquet ranks.json history.jsonl
+    <root>/<sweep>/  sweep.yaml plan.jsonl index.jsonl table.parquet ranks.json history.jsonl
                      progress.json contact_sheet.png .lock .epoch
     <root>/<sweep>/takes/<take id>/  video.mp4 trace.jsonl result.json scores/<suite>.json
                                      attempts.log failures.jsonl events.jsonl
@@ -14,7 +14,7 @@ import os
 import re
 import socket
 from copy import copy
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,6 +24,7 @@ from longtake.platform.errors import ConfigError
 from longtake.platform.names import NAME, check_name
 from longtake.platform.store import commit, durable
 from longtake.platform.store.commit import TakeWriter
+from longtake.platform.store.index import TakeIndex
 from longtake.platform.store.json_records import from_json, to_json
 from longtake.platform.store.locked_folder import LockedFolder
 from longtake.platform.store.plans import check_extension, parse_plan, to_row
@@ -37,7 +38,6 @@ if TYPE_CHECKING:
 
 TAKE_ID = re.compile(r"[0-9a-f]{16}")
 PLAN = "plan.jsonl"
-SCORES = "scores"
 
 
 def sweep_names(root: Path) -> list[str]:
@@ -52,15 +52,6 @@ def is_sweep(folder: Path) -> bool:
     return (folder / PLAN).is_file()
 
 
-@dataclass(frozen=True)
-class TakeListing:
-    """The content of a take's folder by its file names. `suites`: the suites with scores."""
-
-    made: bool = False
-    has_failures: bool = False
-    suites: frozenset[str] = frozenset()
-
-
 class SweepStore(LockedFolder):
     """One sweep's files."""
 
@@ -72,6 +63,7 @@ class SweepStore(LockedFolder):
         self.root = OutputRoot(root)
         self.sweep_file = self.folder / "sweep.yaml"  # the resolved sweep of the latest run
         self.plan_file = self.folder / PLAN
+        self.index_file = self.folder / "index.jsonl"
         self.table_file = self.folder / "table.parquet"
         self.ranks_file = self.folder / "ranks.json"
         self.history_file = self.folder / "history.jsonl"
@@ -83,10 +75,12 @@ class SweepStore(LockedFolder):
 
     def write_plan(self, config_yaml: str, takes: list[Take]) -> None:
         """Writes sweep.yaml and plan.jsonl. Raises ConfigError if takes of an earlier plan are missing or changed."""
-        check_extension(self.folder, self.plan(), takes)
+        plan = durable.json_lines([to_row(take, self.root.folder) for take in takes])
+        if plan != self._read_bytes(self.plan_file):
+            check_extension(self.folder, self.plan(), takes)
         durable.make_folder(self.takes_folder)
         durable.replace_file(self.sweep_file, config_yaml.encode())
-        durable.replace_file(self.plan_file, durable.json_lines([to_row(take, self.root.folder) for take in takes]))
+        durable.replace_file(self.plan_file, plan)
 
     def plan(self) -> list[Take]:
         """The planned takes in order; empty before the first plan. Raises StorageError when the plan is damaged."""
@@ -105,22 +99,25 @@ class SweepStore(LockedFolder):
 
     def done_ids(self) -> set[str]:
         """The ids of all takes that are done."""
-        return {take_id for take_id in self._take_ids() if commit.read_done(self._take(take_id)) is not None}
+        index = self.index()
+        return {take_id for take_id in self._take_ids() if index.facts(take_id).made}
 
-    def listing(self, take_id: str) -> TakeListing:
-        """Lists the files of a take: fast enough for thousands of takes. `is_done` also reads the record."""
-        folder = self._take(take_id)
+    def index(self) -> TakeIndex:
+        """What the takes' records say, without reading each of them: which takes are made and scored."""
+        return TakeIndex(self.index_file, self.takes_folder)
+
+    def suites_of(self, take_id: str) -> frozenset[str]:
+        """The suites under which a take has scores, of whichever video."""
         try:
-            names = durable.names_in(folder)
-            scores = durable.names_in(folder / SCORES) if SCORES in names else set()
+            names = durable.names_in(self._take(take_id) / commit.SCORES)
         except OSError:
-            return TakeListing()
-        suites = {name.removesuffix(".json") for name in scores if name.endswith(".json")}
-        return TakeListing(
-            {commit.RESULT, commit.VIDEO} <= names,
-            self.failures_file(take_id).name in names,
-            frozenset(suite for suite in suites if NAME.fullmatch(suite)),
-        )
+            return frozenset()
+        suites = {name.removesuffix(".json") for name in names if name.endswith(".json")}
+        return frozenset(suite for suite in suites if NAME.fullmatch(suite))
+
+    def has_failures(self, take_id: str) -> bool:
+        """Whether a take has failed attempts."""
+        return durable.stamp_of(self.failures_file(take_id)) is not None
 
     def verify(self, take: Take) -> bool:
         """Whether the take is done and its video has the recorded checksum."""
@@ -171,7 +168,8 @@ class SweepStore(LockedFolder):
 
     def failures(self) -> dict[str, list[Failure]]:
         """Take id -> its failed attempts, oldest first; takes without failures are absent."""
-        rows = {take_id: durable.read_json_lines(self.failures_file(take_id)) for take_id in self._take_ids()}
+        failed = filter(self.has_failures, self._take_ids())
+        rows = {take_id: durable.read_json_lines(self.failures_file(take_id)) for take_id in failed}
         return {take_id: [Failure.from_json(row) for row in lines] for take_id, lines in rows.items() if lines}
 
     def open_take(self, take: Take) -> TakeWriter:
@@ -208,15 +206,12 @@ class SweepStore(LockedFolder):
         durable.replace_file(path, durable.json_bytes(scores.to_json()))
 
     def scores_file(self, take_id: str, suite: str) -> Path:
-        return self._take(take_id) / SCORES / f"{check_name('suite name', suite)}.json"
+        return self._take(take_id) / commit.SCORES / f"{check_name('suite name', suite)}.json"
 
     def scores(self, take_id: str, suite: str) -> VideoScores | None:
         """The suite's scores of the current video; None if they are missing, damaged or of another video."""
-        data, result = durable.read_json(self.scores_file(take_id, suite)), self.result(take_id)
-        try:
-            scores = None if data is None else VideoScores.from_json(data)
-        except (ValueError, TypeError, AttributeError):
-            return None
+        scores = commit.read_scores(self._take(take_id), check_name("suite name", suite))
+        result = self.result(take_id) if scores else None
         return scores if scores and result and scores.video_sha256 == result.video_sha256 else None
 
     # The results of the sweep

@@ -242,6 +242,21 @@ def test_moves_between_sweeps(open_client: Open, root: Path, small: SweepStore) 
     assert open_client(root).get("/api/moves?suite=other").json() == {"sweeps": [], "cells": []}
 
 
+def test_scores_of_another_video_do_not_count_as_scored(open_client: Open, root: Path, small: SweepStore) -> None:
+    """The store's definition: a list, the view of the take and the counts agree with it."""
+    take = small.plan()[0]
+    scores = small.scores(take.id, "classical")
+    assert scores is not None
+    small.write_scores(take.id, replace(scores, video_sha256="0" * 64))
+    client = open_client(root)
+    try:
+        assert client.get(f"{SMALL}/takes/{take.id}").json()["state"] == "made"
+        assert [one["id"] for one in client.get(f"{SMALL}/takes?state=made").json()["takes"]] == [take.id]
+        assert client.get(f"{SMALL}/progress").json()["states"]["scored"] == 7
+    finally:
+        small.write_scores(take.id, scores)
+
+
 def test_progress_counts_states_and_tells_failures(open_client: Open, root: Path, small: SweepStore) -> None:
     first, second, third = small.plan()[:3]
     small.discard(first, "test")

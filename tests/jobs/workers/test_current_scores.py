@@ -11,7 +11,7 @@ from longtake.evaluators.metrics.colour import ChromaNoise
 from longtake.evaluators.suites.classical import Classical
 from longtake.jobs.sweep.grid import expand
 from longtake.jobs.workers.sampling import MakeItem, SamplerWorker
-from longtake.jobs.workers.scoring import ScoreItem, ScoreWorker, StorageDamage, current_scores
+from longtake.jobs.workers.scoring import MissingScores, ScoreItem, ScoreWorker, StorageDamage, current_scores
 from longtake.platform.store.sweep import SweepStore
 from tests.jobs.tiny import SWEEP
 
@@ -211,3 +211,56 @@ def test_a_suite_that_is_sent_to_a_worker_is_stamped_there(monkeypatch):
     sent = pickle.dumps(entry)
     monkeypatch.setattr(ChromaNoise, "version", 2)
     assert pickle.loads(sent).stamp["metric.chroma_noise"] == "chroma_noise-2"
+
+
+def is_missing(store, take, entry):
+    """By the index, twice, since the second answer may come from memory."""
+    missing, index = MissingScores(store, [entry]), store.index()
+    answers = {bool(missing.of(take, index.facts(take.id, missing.labels))) for _ in range(2)}
+    assert len(answers) == 1
+    return answers.pop()
+
+
+@pytest.mark.parametrize(
+    "change",
+    ["none", "never scored", "before metrics had versions", "another metric's version", "other settings",
+     "other metrics", "of another video", "with a prefix"],
+)  # fmt: skip
+def test_the_index_decides_as_the_records_do(made, monkeypatch, change):
+    store, take = made
+    entry = CLASSICAL
+    if change != "never scored":
+        score(store, take)
+    if change == "before metrics had versions":
+        as_before(store, take, "classical")
+    elif change == "another metric's version":
+        monkeypatch.setattr(ChromaNoise, "version", 2)
+        entry = SuiteEntry("classical", "classical")
+    elif change == "other settings":
+        entry = SuiteEntry("vbench-long", "classical", {"dimensions": ["temporal_flickering"], "protocol": "exact"})
+    elif change == "other metrics":
+        entry = SuiteEntry("metrics", "classical", {"metrics": ["chroma_noise"]})
+    elif change == "of another video":
+        record = store.scores(take.id, "classical")
+        store.write_scores(take.id, replace(record, video_sha256="0" * 64))
+    elif change == "with a prefix":
+        take, entry = replace(take, prefix_frames=3), SuiteEntry("pocket", "classical")
+    current = current_scores(store, take, entry) is not None
+    assert is_missing(store, take, entry) == (not current)
+    assert current == (change in ("none", "before metrics had versions"))
+
+
+def test_a_record_that_depends_on_the_take_decides_for_no_other(made):
+    """As written before metrics had versions: whether a metric is missing depends on the take's prefix."""
+    store, take = made
+    pocket = SuiteEntry("pocket", "pocket")
+    score(store, take, pocket)
+    record = store.scores(take.id, "pocket")
+    missing, index = MissingScores(store, [pocket]), store.index()
+    assert missing.of(take, index.facts(take.id, missing.labels)) == ()
+    assert list(missing.verdicts.values()) == [True]
+    versions = {key: value for key, value in record.versions.items() if not key.startswith("metric.")}
+    store.write_scores(take.id, replace(record, versions=versions))
+    missing = MissingScores(store, [pocket])
+    assert missing.of(take, index.facts(take.id, missing.labels)) == ()
+    assert missing.verdicts == {}
