@@ -8,11 +8,25 @@ import typer
 
 from longtake.jobs import shipped
 from longtake.jobs.commands.arguments import CorpusFile, Overrides, SweepFile
+from longtake.jobs.sweep.selection import Selection
+
+Only = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="BACKBONE/METHOD/LENGTH",
+        help="Only these cells now; a part such as rag or rag/30 suffices, * stands for any text. May be repeated.",
+    ),
+]
+MaxTakes = Annotated[
+    int | None, typer.Option(min=1, metavar="N", help="At most N takes in all, spread over the cells.")
+]
 
 
 def run(
     sweep: SweepFile,
     overrides: Overrides = None,
+    only: Only = None,
+    max_takes: MaxTakes = None,
     retry_failed: Annotated[
         bool, typer.Option("--retry-failed", help="Also try the takes again that earlier runs set aside.")
     ] = False,
@@ -24,16 +38,19 @@ def run(
     """
     from longtake.jobs.sweep.run import run as run_sweep
 
-    return run_sweep(shipped.find(shipped.SWEEPS, sweep), overrides or [], retry_failed=retry_failed)
+    selection = Selection(tuple(only or ()), max_takes)
+    file = shipped.find(shipped.SWEEPS, sweep)
+    return run_sweep(file, overrides or [], selection=selection, retry_failed=retry_failed)
 
 
-def plan(sweep: SweepFile, overrides: Overrides = None) -> int:
+def plan(sweep: SweepFile, overrides: Overrides = None, only: Only = None, max_takes: MaxTakes = None) -> int:
     """Print the grid of a sweep and its estimated cost. Writes nothing."""
     from longtake.jobs.console import console_for
     from longtake.jobs.sweep import plan as plans
     from longtake.jobs.sweep.grid import expand
 
-    grid = expand(shipped.find(shipped.SWEEPS, sweep), overrides or [], need_weights=False)
+    file = shipped.find(shipped.SWEEPS, sweep)
+    grid = expand(file, overrides or [], need_weights=False, selection=Selection(tuple(only or ()), max_takes))
     plans.show(grid, console_for())
     return 0
 

@@ -25,6 +25,7 @@ from longtake.platform.takes import Cell
 FIXED_WIDTH = 72
 METRIC_WIDTH = 13
 NO_MOVE = 5e-3
+MISSING_CELLS = 6
 
 Floors = dict[tuple[Cell, str], float | None]
 """(cell, metric) -> the metric's floor."""
@@ -90,6 +91,14 @@ def settings_texts(ranked: SuiteRanks) -> list[str]:
     return texts
 
 
+def missing_text(cover: Coverage) -> str:
+    """'; missing: pocket/rag/60s (3), 4 more cells': the takes without scores."""
+    cells = [f"{cell} ({count})" for cell, count in cover.missing.items()]
+    more = len(cells) - MISSING_CELLS
+    named = cells[:MISSING_CELLS] + ([counted(more, "more cell")] if more > 0 else [])
+    return f"; missing: {', '.join(named)}" if cells else ""
+
+
 def notes_of_suite(suite: str, ranked: SuiteRanks, cover: Coverage) -> list[str]:
     """Notes about takes without scores, videos with cuts, and intervals of earlier versions."""
     notes = []
@@ -98,7 +107,7 @@ def notes_of_suite(suite: str, ranked: SuiteRanks, cover: Coverage) -> list[str]
             f"{suite}: intervals of an earlier version, too narrow; run the sweep again, which keeps its takes"
         )
     if cover.scored < cover.takes:
-        notes.append(f"{suite}: {cover.scored} of {counted(cover.takes, 'take')} scored")
+        notes.append(f"{suite}: {cover.scored} of {counted(cover.takes, 'take')} scored{missing_text(cover)}")
     cuts = ranked.cuts
     if cuts and cuts.with_cuts:
         most = ", ".join(f"{one.cuts} in take {one.take_id} of {one.cell}" for one in cuts.most)

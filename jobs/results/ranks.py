@@ -5,6 +5,7 @@ Generates and scores nothing. Takes without scores are left out; `coverage` coun
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -90,7 +91,9 @@ def events_of(frame: pd.DataFrame, suite: str, metric: str) -> Cuts | None:
 
 
 def coverage(frame: pd.DataFrame, suite: str, takes: list[Take]) -> Coverage:
-    return Coverage(len(takes), int(frame.loc[frame["suite"] == suite, "take_id"].nunique()))
+    scored = set(frame.loc[frame["suite"] == suite, "take_id"])
+    missing = Counter(str(take.cell) for take in takes if take.id not in scored)
+    return Coverage(len(takes), len(takes) - missing.total(), dict(missing))
 
 
 def drift_means(frame: pd.DataFrame, suites: list[SuiteEntry]) -> list[DriftRow]:

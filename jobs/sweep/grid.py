@@ -16,6 +16,7 @@ from typing import Any
 
 from longtake.evaluators.base import SuiteEntry
 from longtake.jobs.sweep import spec as sweeps
+from longtake.jobs.sweep.selection import EVERYTHING, Selection
 from longtake.jobs.sweep.spec import MethodEntry, SweepConfig
 from longtake.platform import config, plugins
 from longtake.platform.errors import ConfigError, LongtakeError, NotPulledError, WeightsError
@@ -34,15 +35,22 @@ HERE = ("local", INLINE)
 
 @dataclass(frozen=True)
 class Grid:
-    """A sweep's takes in the order of its file, and `notes` about adjusted values, one line each."""
+    """A sweep's takes in the order of its file, and `notes` about adjusted values, one line each. `planned` are all
+    takes of the sweep, `takes` those that the run selects."""
 
     sweep: SweepConfig
     file: Path
     prompts: list[str]
-    takes: list[Take]
+    planned: list[Take]
     suites: list[SuiteEntry]
     notes: list[str]
     plugins: Plugins = NONE
+    selection: Selection = EVERYTHING
+
+    @cached_property
+    def takes(self) -> list[Take]:
+        """The takes to work on, in order."""
+        return self.selection.of(self.planned)
 
     @property
     def gpus(self) -> float:
@@ -125,7 +133,9 @@ class Grid:
         )
 
 
-def expand(file: str | Path, overrides: Sequence[str] = (), need_weights: bool = True) -> Grid:
+def expand(
+    file: str | Path, overrides: Sequence[str] = (), need_weights: bool = True, selection: Selection = EVERYTHING
+) -> Grid:
     """Read, check and expand a sweep file. Raises ConfigError (file, key, value, rule) or WeightsError.
 
     Without `need_weights`, missing weights of a backbone are a note, and its takes do not have their final ids yet.
@@ -141,13 +151,14 @@ def expand(file: str | Path, overrides: Sequence[str] = (), need_weights: bool =
     for name in sweep.backbones:
         takes += backbone_takes(name, sweep, entries, prompts, file, notes, need_weights)
     check_unique(takes, file)
-    return checked(Grid(sweep, file, prompts, takes, suites, notes, loaded))
+    return checked(Grid(sweep, file, prompts, takes, suites, notes, loaded, selection))
 
 
 def checked(grid: Grid) -> Grid:
     """The grid, if its samplers support its precision and decode; else raises ConfigError."""
     try:
         grid.check_resources()
+        grid.selection.check(grid.planned)
     except ConfigError as error:
         raise ConfigError(f"{grid.file}: {error}") from error
     if grid.sweep.workers.precision == "fp8":

@@ -150,7 +150,9 @@ def table(grid: Grid, cells: dict[Cell, Cost], left: dict[Cell, int]) -> Table:
         "prompts": grid.prompts,
         "seeds": sweep.seeds,
     }
-    title = f"{sweep.name}: {' x '.join(f'{len(v)} {k}' for k, v in counts.items())} = {len(grid.takes)} takes"
+    title = f"{sweep.name}: {' x '.join(f'{len(v)} {k}' for k, v in counts.items())} = {len(grid.planned)} takes"
+    if grid.selection.text:
+        title += f", of which {grid.selection.text} selects {len(grid.takes)}"
     result = new_table(title)
     for name in ("backbone", "method", "seconds", "takes", "to do", "CPU", "GPU", "disk", "bank"):
         text = name in ("backbone", "method")  # names wrap on a narrow terminal; numbers are never cut
@@ -181,7 +183,7 @@ def bank_lines(grid: Grid) -> list[str]:
     try:
         lines.append(bank_line(grid))
         check_capacity(grid)
-        check_extension(store.folder, store.plan(), grid.takes)
+        check_extension(store.folder, store.plan(), grid.planned)
     except ConfigError as error:
         lines.append(f"cannot run here: {error}")
     return lines

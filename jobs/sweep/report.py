@@ -16,11 +16,20 @@ NUMERICS = ("device", "dtype", "attention", "kernels", "compiled")
 
 def report_all(scheduler: Scheduler, grid: Grid, clocks: dict[str, float], seconds: float, console: Console) -> None:
     """`clocks`: wall seconds of each step. `seconds`: wall seconds of the whole run."""
+    report_left(scheduler, grid, console)
     report_unscored(scheduler, console)
     report_failures(scheduler, console)
     report_times(scheduler, clocks, seconds, console)
     report_memory(scheduler, console)
     report_numerics(scheduler, console)
+
+
+def report_left(scheduler: Scheduler, grid: Grid, console: Console) -> None:
+    """After a run of selected takes, the number of the other ones that are not made yet."""
+    if grid.selection.text:
+        left = len({take.id for take in grid.planned} - scheduler.store.done_ids())
+        rest = f"{left} are left; run again without {grid.selection.text} to make them" if left else "none is left"
+        say(console, f"selected {len(grid.takes)} of the {len(grid.planned)} takes of the sweep; {rest}")
 
 
 def report_unscored(scheduler: Scheduler, console: Console) -> None:

@@ -29,6 +29,7 @@ from longtake.jobs.sweep.plan import bank_line, capacity_of, check_capacity
 from longtake.jobs.sweep.progress import SweepProgress
 from longtake.jobs.sweep.report import report_all
 from longtake.jobs.sweep.scheduler import Scheduler, Snapshot
+from longtake.jobs.sweep.selection import EVERYTHING, Selection
 from longtake.jobs.workers.run_loop import Step, run_until_done
 from longtake.jobs.workers.text import encode_prompts
 from longtake.platform.store.ranks import RankedRun, Ranks
@@ -40,17 +41,24 @@ from longtake.platform.workers.ray_cluster import INLINE, Cluster, connect
 PROGRESS_SECONDS = 1.0
 
 
-def run(file: Path, overrides: Sequence[str], console: Console | None = None, *, retry_failed: bool = False) -> int:
-    """Run the whole sweep and return the exit code. `retry_failed`: also try the takes that were set aside. Raises
-    LongtakeError for errors that a user can fix."""
+def run(
+    file: Path,
+    overrides: Sequence[str],
+    console: Console | None = None,
+    *,
+    selection: Selection = EVERYTHING,
+    retry_failed: bool = False,
+) -> int:
+    """Run the selected takes of a sweep and return the exit code. `retry_failed`: also try the takes that were set
+    aside. Raises LongtakeError for errors that a user can fix."""
     console = console or console_for()
     started = time.perf_counter()
-    grid = expand(file, overrides)
+    grid = expand(file, overrides, selection=selection)
     check_capacity(grid)
     store = SweepStore(Path(grid.sweep.output).absolute(), grid.sweep.name)
     with store.lock():
         store.sweep_leftovers()
-        store.write_plan(grid.config_yaml, grid.takes)
+        store.write_plan(grid.config_yaml, grid.planned)
         grid.plugins.keep(store.folder)
         scheduler = Scheduler(store, grid.takes, grid.suites, partial(say, console), grid.sweep.workers.evaluator_parts)
         if retry_failed:
@@ -67,7 +75,10 @@ def run(file: Path, overrides: Sequence[str], console: Console | None = None, *,
 def announce(grid: Grid, store: SweepStore, done: int, console: Console) -> None:
     """Print the number of takes, the output folder, the notes and the bank."""
     before = f" ({done} already done)" if done else ""
-    console.print(f"{store.name}: {len(grid.takes)} takes{before}, in {store.folder}", soft_wrap=True, markup=False)
+    of_all = f" of {len(grid.planned)}" if grid.selection.text else ""
+    console.print(
+        f"{store.name}: {len(grid.takes)}{of_all} takes{before}, in {store.folder}", soft_wrap=True, markup=False
+    )
     for note in grid.notes:
         console.print(f"note: {note}", soft_wrap=True, markup=False)
     if capacity_of(grid):
@@ -155,9 +166,9 @@ def finish(
     from longtake.dashboards import contact_sheet
 
     clocks = {"generation and scoring": time.perf_counter() - started}
-    ranks = timed(clocks, "ranks", lambda: rank.refresh(store, grid.takes, grid.suites))
+    ranks = timed(clocks, "ranks", lambda: rank.refresh(store, grid.planned, grid.suites))
     before = update_history(store, ranks)
-    sheet = timed(clocks, "contact sheet", lambda: contact_sheet.write(store, grid.takes))
+    sheet = timed(clocks, "contact sheet", lambda: contact_sheet.write(store, grid.planned))
     problem = timed(clocks, "MLflow", publisher.finish)
     leaderboard.show(ranks, console, before)
     report_all(scheduler, grid, clocks, time.perf_counter() - started, console)

@@ -108,10 +108,12 @@ class SuiteRanks:
 
 @dataclass(frozen=True)
 class Coverage:
-    """The numbers of planned and of scored takes."""
+    """The numbers of planned and of scored takes, and cell -> the number of its takes without scores; {} in files of
+    earlier versions."""
 
     takes: int = 0
     scored: int = 0
+    missing: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
