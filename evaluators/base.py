@@ -168,10 +168,18 @@ class Suite(ABC):
         """Settings with more requirements than the default ones, by a name for `longtake doctor`."""
         return {}
 
+    def official_names(self) -> list[str]:
+        """The metrics that `official_results` can hold; none for a suite without an official format."""
+        return []
+
     def official_results(self, videos: Mapping[str, Mapping[str, Any]]) -> dict[str, list[Any]]:
         """A folder report in the format of the official code of the metrics: metric -> [folder score, parts].
-        `videos`: name -> entry of the report. Empty for a suite without an official format."""
+        `videos`: name -> entry of the report. A metric without any score is left out."""
         return {}
+
+    def official_gaps(self, entry: Mapping[str, Any]) -> set[str]:
+        """The metrics of a video's entry, from a report of an earlier release, that lack a number of the format."""
+        return set()
 
     def networks(self) -> list[str]:
         """Published networks that its metrics run, each once."""

@@ -1,18 +1,21 @@
 """vbench/subject_consistency and vbench/background_consistency: does the picture keep its content?
 
 Within a clip, each frame is compared with its predecessor and with the first frame, by DINO (subject) or CLIP
-(background). `long_range` compares the first frames of the clips in the same way, by DINOv2 or DreamSim; VBench-Long's
-table maps that score to the in-clip scale, and the two are averaged. Without it, drift slower than 2 s has no effect.
+(background). The first frames of the clips are compared in the same way (clip_to_clip), and VBench-Long's table maps
+that score to the in-clip scale (mapped). `long_range` compares them by DINOv2 or DreamSim and averages the two scores.
+Without it, the networks are those within a clip and the clip-to-clip score is only recorded, so that drift slower than
+2 s has no effect.
 """
 
 from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from longtake.evaluators.base import MetricRun, Unscorable, VideoContext, VideoValue, mean_of, metrics
+from longtake.evaluators.vbench.export import CLIP_TO_CLIP, MAPPED
 from longtake.evaluators.vbench.frame_cache import FrameCache
 from longtake.evaluators.vbench.metric import VBenchMetric, run_over
 from longtake.evaluators.vbench.settings import Settings
@@ -24,7 +27,7 @@ if TYPE_CHECKING:
     from longtake.evaluators.vbench.exact import Encoder
     from longtake.evaluators.views import ClipView, Frames
 
-IN_CLIP, CLIP_TO_CLIP, MAPPED = "in_clip", "clip_to_clip", "mapped"
+IN_CLIP = "in_clip"
 
 
 @dataclass(frozen=True)
@@ -38,12 +41,17 @@ class Extractors:
     between: str
     prepare_between: Callable[[Tensor, bool], Tensor]
 
+    def short_range(self) -> Extractors:
+        """With the network of a clip between clips too, as in official code without --dev_flag."""
+        return replace(self, between=self.network, prepare_between=lambda frames, antialias: self.prepare(frames))
+
 
 class _Run(MetricRun):
     def __init__(self, extractors: Extractors, settings: Settings, model_pool: ModelPool) -> None:
         self.extractors, self.settings, self.model_pool = extractors, settings, model_pool
         self.network = model_pool.network(extractors.network)
-        self.first_frames = FirstFrames(extractors, settings, model_pool) if settings.long_range else None
+        used = extractors if settings.long_range else extractors.short_range()
+        self.first_frames = FirstFrames(used, settings, model_pool)
         self.cache: FrameCache[Tensor] = FrameCache()
 
     def clip(self, view: ClipView) -> float:
@@ -51,9 +59,9 @@ class _Run(MetricRun):
 
         from longtake.evaluators.vbench.consistency import consistency
 
-        if self.first_frames is not None and (not view.overlaps or self.settings.allows("overlapping-clip")):
-            self.first_frames.add(view)
         features = self.cache.of(view, range(len(view)), lambda missing: self.features(view, missing))
+        if not view.overlaps or self.settings.allows("overlapping-clip"):
+            self.first_frames.add(view, None if self.settings.long_range else features[0])
         if len(view) < 2:
             raise Unscorable("the clip has one frame; consistency needs 2")
         return consistency(torch.stack(features))
@@ -65,23 +73,29 @@ class _Run(MetricRun):
         return run_over(self.network, inputs.split(self.model_pool.batch))
 
     def finish(self, clips: list[float | None]) -> VideoValue:
+        from longtake.evaluators.vbench.consistency import mapped
+
         in_clip = mean_of(clips)
-        if self.first_frames is None or in_clip is None:
-            return VideoValue(in_clip, clips)
-        return self.fused(in_clip, clips, self.first_frames)
+        if in_clip is None:
+            return VideoValue(None, clips)
+        between = self.first_frames.score()
+        scaled = None if between is None else mapped(between, self.extractors.dimension)
+        extra = {CLIP_TO_CLIP: between, MAPPED: scaled}
+        if self.settings.long_range:
+            return self.fused(in_clip, clips, {IN_CLIP: in_clip, **extra})
+        reasons = {} if between is not None else dict.fromkeys(extra, "needs two clips of 2 s without overlap")
+        return VideoValue(in_clip, clips, extra, reasons)
 
-    def fused(self, in_clip: float, clips: list[float | None], first_frames: FirstFrames) -> VideoValue:
-        from longtake.evaluators.vbench.consistency import fused, mapped
+    def fused(self, in_clip: float, clips: list[float | None], extra: dict[str, float | None]) -> VideoValue:
+        from longtake.evaluators.vbench.consistency import fused
 
-        between, alone = first_frames.score(), self.settings.allows("missing-clip-to-clip")
-        if between is None:
+        scaled, alone = extra[MAPPED], self.settings.allows("missing-clip-to-clip")
+        if scaled is None:
             why = "clip_to_clip needs two clips of 2 s without overlap; the in-clip score is kept as in_clip"
-            extra = {IN_CLIP: in_clip, CLIP_TO_CLIP: None, MAPPED: None}
             reasons = dict.fromkeys((CLIP_TO_CLIP, MAPPED), why) | ({} if alone else {"": why})
             return VideoValue(in_clip if alone else None, clips, extra, reasons)
-        scaled = mapped(between, self.extractors.dimension)
         value = in_clip if alone and scaled == 0 else fused(in_clip, scaled)
-        return VideoValue(value, clips, {IN_CLIP: in_clip, CLIP_TO_CLIP: between, MAPPED: scaled})
+        return VideoValue(value, clips, extra)
 
 
 class FirstFrames:
@@ -94,12 +108,13 @@ class FirstFrames:
         self.encoder: Encoder | None = None
         self.clips = 0
 
-    def add(self, view: ClipView) -> None:
+    def add(self, view: ClipView, feature: Tensor | None = None) -> None:
+        """`feature`: that of the clip's first frame, if its network has computed it already."""
         from longtake.evaluators.vbench.exact import Encoder
 
         self.clips += 1
         if self.settings.protocol != "exact":
-            self.features += self.extract(view.frames[:1])
+            self.features += self.extract(view.frames[:1]) if feature is None else [feature.clone()]
             return
         self.encoder = self.encoder or Encoder(int(view.fps))
         self.encoder.add(view.frames[0])
@@ -133,8 +148,10 @@ class _Consistency(VBenchMetric):
     compat = ("overlapping-clip", "clip-order", "missing-clip-to-clip")
 
     def cache_settings(self) -> dict[str, Any]:
-        chosen = {"long_range": True, "antialias": self.settings.antialias, **super().cache_settings()}
-        return chosen if self.settings.long_range else {}
+        """Results without `long_range` have their clip-to-clip scores since `between` is a part of the key."""
+        long_range = self.settings.long_range
+        chosen = {"long_range": True, "antialias": self.settings.antialias} if long_range else {"between": "in-clip"}
+        return chosen | super().cache_settings()
 
     @abstractmethod
     def extractors(self) -> Extractors:

@@ -40,8 +40,12 @@ class FolderReport:
         out: Path | None,
         prompts: Mapping[str, str] | None = None,
         device: str = "cpu",
+        official: bool = False,
     ):
-        """Reads `out` if it exists. Raises ConfigError if it is not a report, StorageError if it cannot be read."""
+        """Reads `out` if it exists. `official`: score again what lacks a number of the suite's official format.
+
+        Raises ConfigError if `out` is not a report, StorageError if it cannot be read.
+        """
         self.paths, self.entry, self.out = videos, entry, out
         self.prompts = prompts or {}
         self.suite = entry.suite
@@ -49,6 +53,10 @@ class FolderReport:
         self.entries: dict[str, Entry] = {}
         self.earlier, versions = read_earlier(out, entry) if out is not None else ({}, {})
         self.current = {name: current_results(old, versions, entry, device) for name, old in self.earlier.items()}
+        if official:
+            for name, old in self.earlier.items():
+                gaps = self.suite.official_gaps(old)
+                self.current[name] = {key: result for key, result in self.current[name].items() if key not in gaps}
         self.saved_at, self.saving_seconds = time.monotonic(), 0.0
 
     def keep(self, name: str) -> bool:

@@ -55,10 +55,18 @@ class VBenchLong(Settings, Suite):
     def variants(self) -> dict[str, Suite]:
         return {"long_range": VBenchLong(long_range=True)}
 
+    def official_names(self) -> list[str]:
+        return [name for name in DIMENSIONS if name in self.dimensions]
+
     def official_results(self, videos: Mapping[str, Mapping[str, Any]]) -> dict[str, list[Any]]:
         from longtake.evaluators.vbench.export import vbench_results
 
-        return vbench_results(videos, self, [name for name in DIMENSIONS if name in self.dimensions])
+        return vbench_results(videos, self, self.official_names())
+
+    def official_gaps(self, entry: Mapping[str, Any]) -> set[str]:
+        from longtake.evaluators.vbench.export import FUSED, has_clip_to_clip
+
+        return {name for name in FUSED if name in entry["metrics"] and not has_clip_to_clip(name, entry)}
 
     def of_folders(self) -> list[str]:
         return [name for name in self.compat if name in OF_FOLDERS]

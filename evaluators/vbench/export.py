@@ -7,7 +7,7 @@ A clip or average is {"video_path", "video_results"}, with the path in the offic
 one video and the folder score is the mean over videos, as VBench documents. `mean-over-clips` does what its code does:
 every clip is an average of its own, under a path of two parts. `underscore-names` cuts names at the first underscore;
 videos with equal cut names share an average and the clip-to-clip score of the video of exactly that name, if any.
-Missing scores are left out; without any score, the folder score is None.
+Missing scores are left out, and so is a dimension without any score: the official code cannot read null.
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ from longtake.evaluators.base import mean_of
 from longtake.evaluators.clips import CLIP_SECONDS
 from longtake.evaluators.vbench.settings import Settings
 
+CLIP_TO_CLIP, MAPPED = "clip_to_clip", "mapped"
+"""Numbers of a consistency dimension in a report: '<dimension>.clip_to_clip', and the same on the in-clip scale."""
 FUSED = ("subject_consistency", "background_consistency")
 IN_PERCENT = "imaging_quality"
 BOOLEAN = "dynamic_degree"
@@ -41,8 +43,9 @@ class Clip:
 def vbench_results(
     videos: Mapping[str, Mapping[str, Any]], settings: Settings, dimensions: Sequence[str]
 ) -> dict[str, list[Any]]:
-    """`videos`: name -> entry of a report. Returns the results of `dimensions` only."""
-    return {name: of_dimension(name, videos, settings) for name in dimensions}
+    """`videos`: name -> entry of a report. Returns the results of those `dimensions` that have a score."""
+    results = {name: of_dimension(name, videos, settings) for name in dimensions}
+    return {name: rows for name, rows in results.items() if rows[0] is not None}
 
 
 def of_dimension(name: str, videos: Mapping[str, Mapping[str, Any]], settings: Settings) -> list[Any]:
@@ -96,25 +99,34 @@ def is_short(entry: Mapping[str, Any]) -> bool:
     return bool(entry["frames"]) and entry["frames"] < CLIP_SECONDS * int(entry["fps"])
 
 
+def has_clip_to_clip(name: str, entry: Mapping[str, Any]) -> bool:
+    """Whether a video's entry has a clip-to-clip score, or a reason for having none. Entries of releases that measured
+    none without `long_range` have neither. A video without a score has nothing to fuse."""
+    return entry["metrics"][name] is None or f"{name}.{CLIP_TO_CLIP}" in entry["drift"]
+
+
 def clip_to_clip(name: str, videos: Mapping[str, Mapping[str, Any]]) -> dict[str, tuple[float, float]]:
     """Name without .mp4 -> (clip-to-clip score, the same mapped to the in-clip scale)."""
     by_name = {}
     for video, entry in videos.items():
-        scores = entry["drift"].get(f"{name}.clip_to_clip"), entry["drift"].get(f"{name}.mapped")
+        scores = entry["drift"].get(f"{name}.{CLIP_TO_CLIP}"), entry["drift"].get(f"{name}.{MAPPED}")
         if scores[0] is not None and scores[1] is not None:
             by_name["".join(split_name(video))] = scores[0], scores[1]
     return by_name
 
 
 def fused_row(row: Row, between: tuple[float, float] | None, settings: Settings) -> Row | None:
-    """An average of a consistency dimension with its parts; None if a required part is missing."""
+    """An average of a consistency dimension with its parts; None if a required part is missing.
+
+    The official code writes a missing clip-to-clip score as 0, also where it has no weight (without `long_range`).
+    """
     path, in_clip = row["video_path"], row["video_results"]
+    score, mapped = between or (0, 0.0)
     if not settings.long_range:
-        return _parts(path, in_clip, None, None, in_clip)
+        return _parts(path, in_clip, score, mapped, in_clip)
     alone = settings.allows("missing-clip-to-clip") or settings.allows("underscore-names")
     if between is None and not alone:
         return None
-    score, mapped = between or (0, 0.0)
     if mapped == 0 and alone:
         return _parts(path, in_clip, score, mapped, in_clip)
     from longtake.evaluators.vbench.consistency import fused
@@ -122,7 +134,7 @@ def fused_row(row: Row, between: tuple[float, float] | None, settings: Settings)
     return _parts(path, in_clip, score, mapped, fused(in_clip, mapped))
 
 
-def _parts(path: str, in_clip: float, between: float | None, mapped: float | None, value: float) -> Row:
+def _parts(path: str, in_clip: float, between: float, mapped: float, value: float) -> Row:
     return {
         "video_path": path,
         "inclip_score": in_clip,

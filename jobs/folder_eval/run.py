@@ -77,8 +77,8 @@ def eval_folder(options: FolderEvalOptions, console: Console | None = None) -> i
     entry = suite_entry(options.suite, options.settings or ())
     if options.table is not None and options.table.suffix != ".parquet":
         raise ConfigError(f"--table: {options.table} must end in .parquet, the format of the table")
-    if options.official_out is not None and not entry.suite.official_results({}):
-        known = ", ".join(name for name in suites.names() if suites.get(name)().official_results({}))
+    if options.official_out is not None and not entry.suite.official_names():
+        known = ", ".join(name for name in suites.names() if suites.get(name)().official_names())
         raise ConfigError(f"--vbench-out: {options.suite} has no official format of results; add --suite {known}")
     if all(metric.needs_take for metric in entry.metrics.values()):
         raise ConfigError(f"--suite: {options.suite} needs the prompt and seed of a take; choose another suite")
@@ -94,7 +94,7 @@ def eval_folder(options: FolderEvalOptions, console: Console | None = None) -> i
     entry = with_weights(entry, "--set {}=[...]")
     device = device_of(options, entry)
     with output_lock(options.out):
-        report = FolderReport(videos, entry, options.out, prompts, device)
+        report = FolderReport(videos, entry, options.out, prompts, device, official=options.official_out is not None)
         score(report, options, device, console)
         write(report, options)
     show(report, options, console)
@@ -269,7 +269,11 @@ def write(report: FolderReport, options: FolderEvalOptions) -> None:
     if options.table is not None:
         write_file(options.table, parquet(report.to_json()))
     if options.official_out is not None:
-        write_file(options.official_out, json_bytes(report.suite.official_results(report.to_json()["videos"])))
+        write_file(options.official_out, json_bytes(official_results(report)))
+
+
+def official_results(report: FolderReport) -> dict[str, list[Any]]:
+    return report.suite.official_results(report.to_json()["videos"])
 
 
 def has_drift(entry: dict[str, Any]) -> bool:
@@ -306,5 +310,10 @@ def show(report: FolderReport, options: FolderEvalOptions, console: Console) -> 
             say(f"{name}: {', '.join(alike)}: {reason}")
     if len(failed) > MAX_REASONS:
         say(f"and {len(failed) - MAX_REASONS} more videos without a score")
+    if options.official_out is not None:
+        written = official_results(report)
+        missing = [name for name in report.suite.official_names() if name not in written]
+        if missing:
+            say(f"left out of {options.official_out}, because no video has a score: {', '.join(missing)}")
     for path in options.outputs:
         say(f"wrote {path}")

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 from longtake.platform.errors import ConfigError
@@ -17,6 +18,15 @@ from longtake.platform.video.containers import ENDINGS, OTHER_ENDINGS, UNFINISHE
 MAX_NAMES = 20
 UNKNOWN_TYPE = f"files of unknown type (videos end in {', '.join(ENDINGS)})"
 HIDDEN = "hidden videos"
+LEFTOVERS = "videos that VBench's code left behind"
+LEFTOVER_FOLDERS = (
+    "split_clip",
+    "split_scene",
+    "*_cat_firstframes_videos",
+    "temporal_filtered_cilps",
+    "filter_results",
+)
+"""Folders that VBench and VBench-Long write beside the videos that they score; the misspelling is theirs."""
 NO_TARGET = "links that lead nowhere"
 NO_FILE = "entries that are no files"
 UNREADABLE = "folders that cannot be listed"
@@ -116,10 +126,16 @@ def _sort_in(found: FolderScan, path: Path) -> None:
     elif any(part.startswith(".") for part in path.relative_to(found.folder).parts):
         if is_known:
             found.leave_out(path, HIDDEN)
+    elif is_known and _is_leftover(path.relative_to(found.folder)):
+        found.leave_out(path, LEFTOVERS)
     elif is_known:
         found.videos[path.relative_to(found.folder).as_posix()] = path
     elif is_other or (not ending and _holds_video(path)):
         found.leave_out(path, UNKNOWN_TYPE, _content_note(path))
+
+
+def _is_leftover(inside: Path) -> bool:
+    return any(fnmatchcase(part, pattern) for part in inside.parts[:-1] for pattern in LEFTOVER_FOLDERS)
 
 
 def _holds_video(path: Path) -> bool:

@@ -115,6 +115,21 @@ def test_scores_of_other_frames_than_are_read_today_are_not_kept(
     assert evaluate(tmp_path, out) == (report, ["a.mkv"])
 
 
+def test_what_lacks_a_number_of_the_official_format_is_scored_again_for_it(
+    tmp_path: Path, textured: Frames, lossless: Write
+) -> None:
+    lossless(tmp_path / "a.mkv", textured[:64])
+    out = tmp_path / "scores.json"
+    entry = SuiteEntry("vbench-long", "vbench-long", {"dimensions": ["subject_consistency"]})
+    report = evaluate(tmp_path, out, entry)[0]
+    assert FolderReport(scan(tmp_path).videos, entry, out, official=True).keep("a.mkv")
+    drift = report["videos"]["a.mkv"]["drift"]
+    assert 0 < drift.pop("subject_consistency.clip_to_clip") < drift.pop("subject_consistency.mapped") < 1
+    out.write_text(json.dumps(report))  # as earlier releases wrote it
+    assert FolderReport(scan(tmp_path).videos, entry, out).keep("a.mkv")
+    assert not FolderReport(scan(tmp_path).videos, entry, out, official=True).keep("a.mkv")
+
+
 def test_settings_of_the_suite_part_reports(tmp_path: Path, textured: Frames, lossless: Write) -> None:
     folder, out = tmp_path / "videos", tmp_path / "scores.json"
     folder.mkdir()

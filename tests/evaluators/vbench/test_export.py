@@ -81,15 +81,18 @@ def test_names_cut_at_an_underscore_share_an_average() -> None:
     assert averages[1]["video_results"] == pytest.approx((0.95 + 0.85 + 0.5 + 0.7) / 4)
 
 
-def test_without_the_long_range_the_clip_to_clip_score_is_not_known() -> None:
+def test_without_the_long_range_the_clip_to_clip_score_is_written_and_has_no_weight() -> None:
     overall, rows = exported("subject_consistency", VBenchLong())
     assert rows[0] == {
         "video_path": "plain.mp4",
         "inclip_score": pytest.approx(0.8),
-        "clip2clip_score": None,
-        "mapped_clip2clip_score": None,
+        "clip2clip_score": 0.65,
+        "mapped_clip2clip_score": MAPPED[0.65],
         "video_results": pytest.approx(0.8),
     }
+    # Official code looks up a video without a clip-to-clip score as 0, which its table maps to 0.
+    assert list(rows[3].values()) == ["short.mp4", 0.75, 0, 0.0, 0.75]
+    assert None not in flat(rows)
     assert overall == pytest.approx((0.8 + 0.9 + 0.6 + 0.75) / 4)
 
 
@@ -102,7 +105,8 @@ def test_what_has_no_score_is_left_out() -> None:
     rows = exported("subject_consistency", VBenchLong(long_range=True))[1]
     assert [row["video_path"] for row in rows] == ["plain.mp4", "a_b.mp4", "a.mp4"]
     nothing = {name.removesuffix(".mp4"): [] for name in SCORES}
-    assert exported("temporal_flickering", VBenchLong(), **nothing) == [None, [], []]  # type: ignore[arg-type]
+    videos = {name: entry("temporal_flickering", [], None) for name in nothing}
+    assert vbench_results(videos, VBenchLong(), ["temporal_flickering", "imaging_quality"]) == {}
 
 
 def test_folders_and_other_endings_stay_apart() -> None:

@@ -9,6 +9,7 @@ import gc
 import subprocess
 import sys
 from collections.abc import Callable
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from longtake.evaluators.clips import iter_clips
 from longtake.evaluators.model_pool import ModelPool, pool_of
 from longtake.evaluators.scoring.scorer import score_video
 from longtake.evaluators.suites.vbench_long import DIMENSIONS
+from longtake.evaluators.vbench.consistency import mapped
 from longtake.evaluators.vbench.pixels import CLIP, IMAGENET
 from longtake.evaluators.views import Frames
 from longtake.platform.store.records import VideoScores
@@ -176,14 +178,33 @@ def test_a_hard_cut_is_found_and_lowers_the_one_clip_that_it_is_in(score: Score)
     assert set(found.clips["dynamic_degree"]) == {0.0}, "a cut is one pair, not motion"
 
 
-def test_a_cut_between_clips_is_seen_between_clips_alone(score: Score) -> None:
-    found = score(flat([255] * 24 + [51] * 24), exact_eyes(), long_range=True)  # frame 24 begins clip 3; c = .2
+@pytest.mark.parametrize("long_range", [True, False])
+def test_a_cut_between_clips_is_seen_between_clips_alone(score: Score, long_range: bool) -> None:
+    found = score(flat([255] * 24 + [51] * 24), exact_eyes(), long_range=long_range)  # frame 24 begins clip 3; c = .2
     assert found.drift["scene_cuts.at_s.1"] == 24 / FPS
     for name in CONSISTENCY:
         assert found.clips[name] == pytest.approx([1.0] * 6, abs=1e-6)
         # first frames: three white, three of c = .2. To the one before: 1 1 .2 1 1; to the first: 1 1 .2 .2 .2
         assert found.drift[f"{name}.clip_to_clip"] == pytest.approx((4.2 + 2.6) / 10, abs=1e-5)
-        assert found.metrics[name] < 1.0
+        assert (found.metrics[name] < 1.0) is long_range
+        assert (f"{name}.in_clip" in found.drift) is long_range
+        assert found.drift[f"{name}.mapped"] == pytest.approx(mapped(0.68, name.removesuffix("_consistency")), abs=1e-5)
+
+
+@pytest.mark.parametrize(("protocol", "tolerance"), [("direct", 1e-6), ("exact", 1e-2)])
+def test_official_numbers_without_the_long_range_are_of_the_networks_within_a_clip(
+    score: Score, protocol: str, tolerance: float
+) -> None:
+    # First frames: white, c = .2, white. To the one before: .2 .2; to the first: .2 1.
+    found = score(flat([255] * 8 + [51] * 8 + [255] * 8), exact_eyes(), protocol=protocol)
+    for name in CONSISTENCY:
+        assert found.drift[f"{name}.clip_to_clip"] == pytest.approx((0.4 + 1.2) / 4, abs=tolerance)
+        assert found.metrics[name] == pytest.approx(1.0, abs=1e-4)
+    short = score(flat([255] * 12), exact_eyes(), protocol=protocol)  # one clip, and one that overlaps it
+    for name in CONSISTENCY:
+        assert short.drift[f"{name}.clip_to_clip"] is None
+        assert short.errors[f"{name}.mapped"] == "needs two clips of 2 s without overlap"
+        assert short.metrics[name] == pytest.approx(1.0, abs=1e-4)
 
 
 @pytest.mark.parametrize(("frame", "weight"), [(3, 1 / 24), (11, 1 / 24), (12, 2 / 24), (15, 2 / 24), (16, 1 / 24)])
@@ -211,8 +232,8 @@ def test_the_overlapping_clip_takes_part_between_clips_only_as_officially(
     score: Score, compat: list[str], expected: float
 ) -> None:
     # First frames: 0 and 8, white, and with the official defect 12, of c = .2: to the one before and the first alike.
-    found = score(flat([255] * 12 + [51] * 8), exact_eyes(), long_range=True, compat=compat)
-    for name in CONSISTENCY:
+    for name, long_range in product(CONSISTENCY, (True, False)):
+        found = score(flat([255] * 12 + [51] * 8), exact_eyes(), long_range=long_range, compat=compat)
         assert found.drift[f"{name}.clip_to_clip"] == pytest.approx(expected, abs=1e-5)
 
 
@@ -237,8 +258,9 @@ def held_bytes(thing: object) -> int:
 
 
 @pytest.mark.slow
-def test_a_longer_video_leaves_features_of_first_frames_behind_and_nothing_else() -> None:
-    suite = SuiteEntry("vbench-long", "vbench-long", {"long_range": True}).open()
+@pytest.mark.parametrize("long_range", [True, False])
+def test_a_longer_video_leaves_features_of_first_frames_behind_and_nothing_else(long_range: bool) -> None:
+    suite = SuiteEntry("vbench-long", "vbench-long", {"long_range": long_range}).open()
     noise = np.random.default_rng(2).integers(0, 256, (CLIP_FRAMES, 64, 64, 3), dtype=np.uint8)
 
     def held(clips: int) -> dict[str, int]:

@@ -91,6 +91,16 @@ def test_a_linked_folder_is_scored_and_what_is_left_out_is_said(
     assert "note: left out 1 links to folders that are scanned already, or that lead back: up" in printed
 
 
+def test_official_results_have_no_null(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    folder, official = tmp_path / "videos", tmp_path / "v.json"
+    folder.mkdir()
+    (folder / "bad.mp4").write_text("no video")
+    assert execute(["eval", str(folder), *FLICKERING, "--vbench-out", str(official)]) == 3
+    assert read(official) == {}
+    printed = capfd.readouterr().out
+    assert f"left out of {official}, because no video has a score: temporal_flickering" in printed
+
+
 def test_the_home_folder_is_meant_by_a_tilde(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.chdir(videos(tmp_path / "videos", 1))

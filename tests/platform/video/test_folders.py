@@ -91,6 +91,27 @@ def test_what_is_left_out_does_not_depend_on_the_machine(tmp_path: Path, monkeyp
     assert "left out 2 hidden videos: .cache/h.mp4, .hidden.mp4" in found.notes()
 
 
+def test_leftovers_of_vbench_are_no_videos_of_their_own(tmp_path: Path) -> None:
+    touch(tmp_path / "a_b.mp4")
+    left = [
+        "background_consistency_cat_firstframes_videos/a_b.mp4",
+        "deep/split_clip/a_b/a_b_000.mp4",
+        "deep/split_scene/a_b/a_b-Scene-0.mp4",
+        "split_clip/a_b/a_b_000.mp4",
+        "split_clip/a_b/a_b_001.mp4",
+        "subject_consistency_cat_firstframes_videos/a_b.mp4",
+        "temporal_filtered_cilps/filtered_videos/a_b.mp4",
+    ]
+    for name in left:
+        touch(tmp_path / name)
+    touch(tmp_path / "split_clip.mp4")
+    touch(tmp_path / "my_split_clip" / "c.mp4")
+    found = scan(tmp_path)
+    assert list(found.videos) == ["a_b.mp4", "my_split_clip/c.mp4", "split_clip.mp4"]
+    assert found.left_out == {folders.LEFTOVERS: left}
+    assert names(tmp_path / "split_clip") == ["a_b/a_b_000.mp4", "a_b/a_b_001.mp4"]  # asked for
+
+
 def test_long_lists_are_counted(tmp_path: Path) -> None:
     touch(tmp_path / "a.mp4")
     for index in range(folders.MAX_NAMES + 2):
