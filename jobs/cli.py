@@ -121,7 +121,7 @@ def execute(arguments: list[str]) -> int:
     """Run one command line and return its exit code; prints errors to stderr."""
     debug = "--debug" in arguments
     try:
-        words = [expanded_word(word) for word in arguments if word != "--debug"]
+        words = results.with_stdout([expanded_word(word) for word in arguments if word != "--debug"])
         code = app(args=words, standalone_mode=False)
         return fail(stop_message(arguments), 75) if code == CLICK_INTERRUPTED else code if isinstance(code, int) else 0
     except LongtakeError as error:

@@ -1,6 +1,6 @@
 """Output of jobs: the console, tables and numbers, a progress bar, a live display, permanent lines, CSV.
 
-`say` prints a line unchanged: no markup, and no line break inside a path.
+`say` prints a line as it is, without the colours of another program: no markup, and no line break inside a path.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
+from longtake.platform.errors import without_colours
+
 if TYPE_CHECKING:
     from types import TracebackType
 
@@ -31,7 +33,7 @@ def console_for(stream: Any = None) -> Console:
     return console if console.is_terminal else Console(file=stream, highlight=False, width=PLAIN_WIDTH)
 
 
-def new_table(title: str) -> Table:
+def new_table(title: str | None) -> Table:
     return Table(title=title, title_justify="left", title_style="bold", box=SIMPLE_HEAD, pad_edge=False)
 
 
@@ -52,7 +54,7 @@ def interval(bounds: tuple[float, float] | None, digits: int) -> str:
 
 
 def say(console: Console, line: str) -> None:
-    console.print(line, soft_wrap=True, markup=False, highlight=False)
+    console.print(without_colours(line), soft_wrap=True, markup=False, highlight=False)
 
 
 @contextmanager
@@ -83,7 +85,7 @@ class LiveDisplay:
 
     def say(self, line: str) -> None:
         """Print a permanent line."""
-        self.console.print(line, markup=False, highlight=False, soft_wrap=True)
+        say(self.console, line)
 
 
 def table_bytes(rows: Sequence[dict[str, Any]], columns: list[str]) -> bytes:

@@ -1,8 +1,9 @@
 """The errors that end a command, each with the command's exit code.
 
 A message is one line that names the file or value, the rule and the next step. Every error takes only this string, so
-that it pickles and crosses process boundaries unchanged. Passwords and keys in addresses are masked in it. Exit code 0
-means 'done', 75 means 'stopped early, run the same command again'.
+that it pickles and crosses process boundaries unchanged. Passwords and keys in addresses are masked in it, and the
+colours of a terminal, which Ray puts into its accounts, are removed. Exit code 0 means 'done', 75 means 'stopped early,
+run the same command again'.
 """
 
 import re
@@ -12,10 +13,17 @@ SECRET_FIELD = re.compile(
     r"([?&][\w.-]*(?:key|token|secret|passw|pwd|auth|sig|credential)[\w.-]*=)[^\s&#'\"]+", re.IGNORECASE
 )
 
+COLOUR = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]")
+"""An ANSI control sequence."""
+
 
 def masked(text: str) -> str:
     """The text with *** for the 'user:password' of addresses, and for fields of their queries such as `?key=`."""
     return SECRET_FIELD.sub(r"\1***", USERINFO.sub("***@", text))
+
+
+def without_colours(text: str) -> str:
+    return COLOUR.sub("", text)
 
 
 class LongtakeError(Exception):
@@ -24,7 +32,7 @@ class LongtakeError(Exception):
     exit_code: int = 1
 
     def __init__(self, message: str) -> None:
-        super().__init__(masked(message))
+        super().__init__(masked(without_colours(message)))
 
     def __str__(self) -> str:
         return str(self.args[0])
@@ -32,7 +40,7 @@ class LongtakeError(Exception):
 
 def first_line(error: Exception) -> str:
     """The first line of an error's text, cut at 200 characters; its type if it has no text."""
-    return (str(error).strip() or type(error).__name__).splitlines()[0][:200]
+    return (without_colours(str(error)).strip() or type(error).__name__).splitlines()[0][:200]
 
 
 class ConfigError(LongtakeError):

@@ -206,13 +206,18 @@ def _draws(prompts: int) -> tuple[Array, Array]:
     return normal_BP, np.sqrt(squares / np.arange(1, squares.shape[1] + 1))
 
 
-def rank_interval(ranks_B: Array, prompts: int) -> tuple[float, float] | None:
-    """The 95 % interval of drawn ranks, without NaN. None without ranks or for a single prompt."""
+def rank_interval(rank: float, ranks_B: Array, prompts: int, cells: int) -> tuple[float, float] | None:
+    """The 95 % interval of a rank from drawn ranks. None without draws or for a single prompt.
+
+    Noise moves ranks to the middle, and those of draws more so. The interval reaches as far to either side of the rank
+    as 95 % of the draws do to the wider one, within 1 and the number of ranked cells.
+    """
     known = ranks_B[~np.isnan(ranks_B)]
     if prompts < 2 or not known.size:
         return None
     low, high = np.percentile(known, [50 * LEVEL, 100 - 50 * LEVEL])
-    return float(low), float(high)
+    reach = max(rank - float(low), float(high) - rank)
+    return max(rank - reach, 1.0), min(rank + reach, float(cells))
 
 
 def mean_ranks(values_BC: Array, higher_is_better: bool) -> Array:

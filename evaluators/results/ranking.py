@@ -128,7 +128,7 @@ class Board:
         counts_MC = self.scores.counts_MCP.sum(axis=2).astype(int)
 
         def metric_rank(m: int, c: int) -> MetricRank:
-            rank = _rank(ranks_MC[m, c], ranks_MBC[m, :, c], pooled[m][c].prompts)
+            rank = _rank(ranks_MC[m, c], ranks_MBC[m, :, c], pooled[m][c].prompts, len(cells))
             return MetricRank(statistic(pooled[m][c]), rank, int(counts_MC[m, c]), self.expected - int(counts_MC[m, c]))
 
         order = sorted(
@@ -138,7 +138,7 @@ class Board:
         rows = [
             RankRow(
                 self.cells[c],
-                _rank(average_C[c], average_BC[:, c], prompts),
+                _rank(average_C[c], average_BC[:, c], prompts, len(cells)),
                 _within_ranks(statistic(stats.estimate(self.ranks_PC[:, c])), len(cells)),
                 {name: metric_rank(m, c) for m, name in enumerate(self.directions)},
                 letters.get(c),
@@ -163,8 +163,9 @@ class Board:
         return verdict([*map(name, self.cells)], measured, *map(self.cells.index, best))
 
 
-def _rank(value: float, draws_B: stats.Array, prompts: int) -> Statistic:
-    return Statistic(stats.number(value), stats.rank_interval(draws_B, prompts))
+def _rank(value: float, draws_B: stats.Array, prompts: int, cells: int) -> Statistic:
+    rank = stats.number(value)
+    return Statistic(rank, None if rank is None else stats.rank_interval(rank, draws_B, prompts, cells))
 
 
 def _within_ranks(mean: Statistic, cells: int) -> Statistic:

@@ -100,15 +100,22 @@ def verdict(names: Sequence[str], measured: Sequence[Measured], better: int, wor
             verb = "beats" if is_sure or ahead == found.prompts else "leads"
             amount = f"{_amount(found, one.words)} in {ahead} of {counted(found.prompts, 'prompt')}"
             return f"{names[better]} {verb} {names[worse]} by {amount}{why}"
-    return f"{names[better]} and {names[worse]} are not separable"
+    return (
+        f"{names[better]} and {names[worse]} are not separable in {counted(measured[0].values_CP.shape[1], 'prompt')}"
+    )
 
 
 def _amount(found: stats.Estimate, words: str) -> str:
-    """'6.7 dB [5.9, 7.4]', with two significant digits of the difference."""
+    """'6.7 dB [5.9, 7.4]': two significant digits of the difference, or of the interval if that is wider."""
     assert found.mean is not None
-    digits = max(0, 1 - int(f"{found.mean:.1e}".partition("e")[2]))
+    half = 0.0 if found.low is None or found.high is None else (found.high - found.low) / 2
+    digits = max(_decimals(max(found.mean, half), 2), _decimals(found.mean, 1))
     bounds = "" if found.low is None else f" [{found.low:.{digits}f}, {found.high:.{digits}f}]"
     return f"{found.mean:.{digits}f} {words}{bounds}"
+
+
+def _decimals(value: float, significant: int) -> int:
+    return max(0, significant - 1 - int(f"{value:.{significant - 1}e}".partition("e")[2]))
 
 
 def _judged(one: Measured, found: stats.Estimate, better: int, worse: int) -> tuple[bool, str]:

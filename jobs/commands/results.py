@@ -19,13 +19,36 @@ def leaderboard(
     ] = "cell",
     suite: Annotated[str | None, typer.Option(help="Show only this suite.")] = None,
     length: Annotated[int | None, typer.Option(metavar="SECONDS", help="Show only videos of this length.")] = None,
+    full: Annotated[
+        bool, typer.Option("--full", help="Show every length and metric, changes of ranks, and drift.")
+    ] = False,
+    csv: Annotated[str | None, typer.Option(metavar="[FILE]", help="Write a CSV file; no FILE: to stdout.")] = None,
+    latex: Annotated[str | None, typer.Option(metavar="[FILE]", help="Write LaTeX tables for booktabs.")] = None,
+    md: Annotated[str | None, typer.Option(metavar="[FILE]", help="Write Markdown tables.")] = None,
 ) -> int:
-    """Show the ranks of every sweep in a folder, their change with length and between runs, and drift."""
+    """Show the ranks of every sweep in a folder: which methods are best, by how much, and how sure that is."""
     from longtake.jobs.console import console_for
-    from longtake.jobs.results.leaderboard import RankFilter
-    from longtake.jobs.results.show import show_folder
+    from longtake.jobs.results import show
+    from longtake.jobs.results.board import RankFilter
 
-    return show_folder(runs, sweep, RankFilter(rank_unit, suite, length), console_for())
+    view, formats = RankFilter(rank_unit, suite, length), {"csv": csv, "latex": latex, "md": md}
+    wanted = {name: file for name, file in formats.items() if file is not None}
+    if wanted:
+        return show.export_folder(runs, sweep, view, wanted, console_for())
+    return show.show_folder(runs, sweep, view, console_for(), full)
+
+
+def with_stdout(arguments: list[str]) -> list[str]:
+    """The arguments, with '-' (stdout) after an export option of `leaderboard` that names no file."""
+    if arguments[:1] != ["leaderboard"]:
+        return arguments
+    following = [*arguments[1:], "--"]
+    pairs = zip(arguments, following, strict=True)
+    return [
+        word
+        for argument, after in pairs
+        for word in ([argument, "-"] if argument in ("--csv", "--latex", "--md") and after[:2] == "--" else [argument])
+    ]
 
 
 def compare(

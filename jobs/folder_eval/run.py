@@ -282,7 +282,7 @@ def has_drift(entry: dict[str, Any]) -> bool:
 
 def show(report: FolderReport, options: FolderEvalOptions, console: Console) -> None:
     from longtake.jobs.console import number
-    from longtake.jobs.results.leaderboard import drift_table, folder_table
+    from longtake.jobs.folder_eval.tables import drift_table, folder_table
 
     data = report.to_json()
     console.print(folder_table(data, str(options.folder)))

@@ -13,7 +13,7 @@ from rich.table import Table
 
 from longtake.evaluators.results.verdict import too_few
 from longtake.jobs.console import heading, new_table
-from longtake.jobs.results.leaderboard import RankFilter, title_of
+from longtake.jobs.results.board import RankFilter, title_of
 from longtake.platform.store.ranks import DriftRow, Ranks
 
 DRIFTS = {"quarter_diff": "last quarter minus first", "slope_per_min": "slope per minute"}
@@ -29,7 +29,7 @@ def show_drift(ranks: Ranks, console: Console, view: RankFilter) -> None:
                 continue
             hidden: dict[str, None] = {}
             for kind, words in DRIFTS.items():
-                title = f"{title_of(ranks.sweep, suite, ranked, length)}: drift, {words}"
+                title = f"{escape(title_of(ranks.sweep, suite, ranked, length))}: drift, {words}"
                 table, left_out = drift_table(title, ranked.directions, rows, kind, console.width)
                 console.print(table)
                 hidden |= dict.fromkeys(left_out)

@@ -10,7 +10,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from longtake.jobs.console import interval, new_table, number
-from longtake.jobs.results.leaderboard import NO_MOVE, RankFilter, title_of
+from longtake.jobs.results.board import RankFilter, title_of
+from longtake.jobs.results.leaderboard import NO_MOVE
 from longtake.platform.store.ranks import SCOPES, LengthRanks, RankRow, Ranks
 
 Cells = dict[tuple[str, str], RankRow]
@@ -23,7 +24,7 @@ def show_lengths(ranks: Ranks, console: Console, view: RankFilter) -> None:
         lengths = view.lengths(ranked)
         if len(lengths) < 2:
             continue
-        console.print(lengths_table(title_of(ranks.sweep, suite, ranked), lengths, view))
+        console.print(lengths_table(escape(title_of(ranks.sweep, suite, ranked)), lengths, view))
         if len({frozenset(cells_of(length.overall)) for length in lengths}) > 1:
             console.print("the lengths have different cells; a rank is relative to the cells of its length")
         if len({length.prompt_set for length in lengths}) > 1:

@@ -1,15 +1,21 @@
-"""`longtake leaderboard`: ranks of every sweep in a folder, their change with length and between runs, and drift."""
+"""`longtake leaderboard`: the boards of every sweep in a folder, short, in full or exported.
+
+In full: every length and metric, the change of ranks with length and between runs, and drift.
+"""
 
 from __future__ import annotations
 
+import shlex
+from functools import partial
 from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
-from longtake.jobs.console import new_table, number
+from longtake.jobs.console import new_table, number, say
+from longtake.jobs.results.board import RankFilter, boards_of
 from longtake.jobs.results.drift import show_drift
-from longtake.jobs.results.leaderboard import RankFilter, show
+from longtake.jobs.results.leaderboard import show, show_full
 from longtake.jobs.results.lengths import show_lengths
 from longtake.platform.errors import ConfigError
 from longtake.platform.registry import did_you_mean
@@ -19,26 +25,52 @@ from longtake.platform.store.sweep import SweepStore, sweep_names
 MAX_RUNS = 6
 
 
-def show_folder(runs: Path, only: str | None, view: RankFilter, console: Console) -> int:
-    """Run `longtake leaderboard`: print ranks, their change with length and between runs, and drift. Returns 0. Raises
-    ConfigError if the folder has no such sweep."""
+def show_folder(runs: Path, only: str | None, view: RankFilter, console: Console, full: bool = False) -> int:
+    """Print the boards of the sweeps; returns 0. Raises ConfigError if the folder has no such sweep."""
+    for store in stores_of(runs, only, view):
+        ranks = store.ranks()
+        if ranks is None:
+            say(console, f"{store.name}: no ranks yet")
+        elif full:
+            show_all(ranks, store.history(), console, view)
+        else:
+            show(ranks, console, view)
+            say(console, f"all metrics, drift: {full_command(runs, store.name)}")
+    return 0
+
+
+def full_command(runs: Path, sweep: str) -> str:
+    """The command that shows a sweep in full."""
+    only = [] if sweep_names(runs) == [sweep] else ["--sweep", sweep]
+    return shlex.join(["longtake", "leaderboard", str(runs), *only, "--full"])
+
+
+def export_folder(runs: Path, only: str | None, view: RankFilter, wanted: dict[str, str], console: Console) -> int:
+    """Write the boards of the sweeps in each wanted format: name -> file, or '-' for stdout. Returns 0."""
+    from longtake.jobs.results import export
+
+    found = [ranks for store in stores_of(runs, only, view) if (ranks := store.ranks()) is not None]
+    export.write([board for ranks in found for board in boards_of(ranks, view)], wanted, partial(say, console))
+    return 0
+
+
+def show_all(ranks: Ranks, history: list[RankedRun], console: Console, view: RankFilter) -> None:
+    show_full(ranks, console, earlier(ranks, history), view)
+    show_lengths(ranks, console, view)
+    show_drift(ranks, console, view)
+    if len(history) > 1 and view.unit == "cell":
+        console.print(history_table(ranks.sweep, ranks, history[-MAX_RUNS:], view))
+
+
+def stores_of(runs: Path, only: str | None, view: RankFilter) -> list[SweepStore]:
+    """The sweeps to show. Raises ConfigError for a sweep, suite or length that the folder does not have."""
     names = sweep_names(runs) if only is None else [name for name in sweep_names(runs) if name == only]
     if not names:
         what = f"no sweep {only!r}" if only else "no sweep"
         raise ConfigError(f"{runs}: {what} in this folder; give the output folder of `longtake run`")
     stores = [SweepStore(runs, name) for name in names]
-    by_name = {store.name: (store.ranks(), store.history()) for store in stores}
-    check_view(view, [ranks for ranks, _ in by_name.values() if ranks is not None])
-    for name, (ranks, history) in by_name.items():
-        if ranks is None:
-            console.print(f"{name}: no ranks yet")
-            continue
-        show(ranks, console, earlier(ranks, history), view)
-        show_lengths(ranks, console, view)
-        show_drift(ranks, console, view)
-        if len(history) > 1 and view.unit == "cell":
-            console.print(history_table(name, ranks, history[-MAX_RUNS:], view))
-    return 0
+    check_view(view, [ranks for store in stores if (ranks := store.ranks()) is not None])
+    return stores
 
 
 def check_view(view: RankFilter, sweeps: list[Ranks]) -> None:

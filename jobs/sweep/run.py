@@ -23,6 +23,7 @@ from longtake.jobs.results import leaderboard
 from longtake.jobs.results import ranks as rank
 from longtake.jobs.results.publisher import Publisher, Target, ui_command_of
 from longtake.jobs.results.ranker import Ranker, RankTarget
+from longtake.jobs.results.show import full_command
 from longtake.jobs.sweep.grid import Grid, expand
 from longtake.jobs.sweep.placement import batch_of, groups
 from longtake.jobs.sweep.plan import bank_line, capacity_of, check_capacity
@@ -167,13 +168,14 @@ def finish(
 
     clocks = {"generation and scoring": time.perf_counter() - started}
     ranks = timed(clocks, "ranks", lambda: rank.refresh(store, grid.planned, grid.suites))
-    before = update_history(store, ranks)
+    update_history(store, ranks)
     sheet = timed(clocks, "contact sheet", lambda: contact_sheet.write(store, grid.planned))
     problem = timed(clocks, "MLflow", publisher.finish)
-    leaderboard.show(ranks, console, before)
+    leaderboard.show(ranks, console)
     report_all(scheduler, grid, clocks, time.perf_counter() - started, console)
     if sheet:
         say(console, f"contact sheet: {sheet}")
+    say(console, f"all metrics, drift: {full_command(Path(grid.sweep.output), store.name)}")
     say(console, f"dashboard: longtake dashboard {shlex.quote(str(grid.sweep.output))}")
     if publisher.target:
         say(console, problem or f"MLflow: {ui_command_of(publisher.target.uri)}")

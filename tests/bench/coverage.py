@@ -6,14 +6,15 @@ Each row is a kind of values and a number of prompts. `longtake`: the share of s
 true mean; `t`: the same for Student's t; `percentile`: for a percentile bootstrap of 1,000 resamples (of a tenth of the
 samples), which is what an interval over few prompts must not be; `width`: median width over that of t. `wrong`: how
 often a sign-flip test calls the difference of two such values, which is 0 on average, real at p < 0.05. `rank`: how
-often the interval of a rank contains the rank of the true means, for four cells that share each prompt's difficulty
-(of a hundredth of the samples).
+often the interval of an average rank over three metrics contains that of the true means, for four cells that share
+each prompt's difficulty (of a hundredth of the samples).
 """
 
 from __future__ import annotations
 
 import argparse
 import csv
+import itertools
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -39,8 +40,8 @@ KINDS: dict[str, tuple[Draw, float]] = {
     "beta (0.5, 0.5), two-humped": (lambda rng, size: rng.beta(0.5, 0.5, size=size), 0.5),
 }
 PROMPTS = (3, 5, 6, 8, 12, 16, 32)
-EFFECTS = np.array([0.0, 0.3, 0.3, 1.0])
-"""True means of the four cells of `rank`, in standard deviations."""
+EFFECTS_MC = np.array([[0.0, 0.3, 0.3, 1.0], [0.0, 0.1, 0.5, 0.9], [0.4, 0.0, 0.4, 0.8]])
+"""True means of three metrics of the four cells of `rank`, in standard deviations."""
 
 
 def intervals(values_SP: stats.Array) -> stats.Array:
@@ -72,14 +73,18 @@ def wrong_share(first_SP: stats.Array, second_SP: stats.Array) -> float:
 
 
 def rank_share(draw: Draw, rng: np.random.Generator, samples: int, prompts: int) -> float:
-    """How often the interval of a rank contains the true rank, over samples and cells."""
-    true_C = stats.mean_ranks(EFFECTS[None], True)[0]
+    """How often the interval of an average rank contains the true one, over samples and cells."""
+    metrics, cells = EFFECTS_MC.shape
+    true_C = stats.mean_ranks(EFFECTS_MC, True).mean(axis=0)
+    scale = draw(rng, (1, 10_000)).std()
     found = []
     for _ in range(samples):
-        own_CP, shared_P = draw(rng, (len(EFFECTS), prompts)), draw(rng, (1, prompts))
-        scores_CP = own_CP / own_CP.std() + 2 * shared_P / max(float(shared_P.std()), 1e-9) + EFFECTS[:, None]
-        ranks_BC = stats.mean_ranks(stats.drawn_means(scores_CP, np.ones_like(scores_CP)), True)
-        bounds = [stats.rank_interval(ranks_B, prompts) or (1.0, len(EFFECTS)) for ranks_B in ranks_BC.T]
+        own_MCP = np.stack([draw(rng, (cells, prompts)) + 2 * draw(rng, (1, prompts)) for _ in range(metrics)])
+        scores_MCP = own_MCP / scale + EFFECTS_MC[:, :, None]
+        ranks_C = stats.mean_ranks(scores_MCP.mean(axis=2), True).mean(axis=0)
+        means_MBC = [stats.drawn_means(scores_CP, np.ones_like(scores_CP)) for scores_CP in scores_MCP]
+        ranks_BC = np.mean([stats.mean_ranks(means_BC, True) for means_BC in means_MBC], axis=0)
+        bounds = [stats.rank_interval(*one, prompts, cells) for one in zip(ranks_C, ranks_BC.T, strict=True)]
         found += [low <= rank <= high for (low, high), rank in zip(bounds, true_C, strict=True)]
     return float(np.mean(found))
 
@@ -107,15 +112,16 @@ def main() -> None:
     parser.add_argument("--samples", type=int, default=20_000)
     parser.add_argument("--out", type=Path, help="a CSV file")
     options = parser.parse_args()
-    rows = [row_of(kind, prompts, options.samples) for kind in KINDS for prompts in PROMPTS]
-    texts = [{key: f"{value:.3f}" if isinstance(value, float) else value for key, value in row.items()} for row in rows]
-    for row in texts:
-        print("  ".join(f"{key} {value}" for key, value in row.items()), flush=True)
+    rows = []
+    for kind, prompts in itertools.product(KINDS, PROMPTS):
+        row = row_of(kind, prompts, options.samples)
+        rows.append({key: f"{value:.3f}" if isinstance(value, float) else value for key, value in row.items()})
+        print("  ".join(f"{key} {value}" for key, value in rows[-1].items()), flush=True)
     if options.out is not None:
         with options.out.open("w", newline="") as file:
-            writer = csv.DictWriter(file, texts[0].keys(), lineterminator="\n")
+            writer = csv.DictWriter(file, rows[0].keys(), lineterminator="\n")
             writer.writeheader()
-            writer.writerows(texts)
+            writer.writerows(rows)
 
 
 if __name__ == "__main__":

@@ -132,8 +132,9 @@ def test_drawn_means_have_the_spread_of_t_and_what_cells_share():
     half = t_limit(0.05, 5) * shared.std(ddof=1) / np.sqrt(6)
     assert np.percentile(means_BC[:, 0], [2.5, 97.5]) == pytest.approx([4.5 - half, 4.5 + half], abs=0.5)
     ranks_BC = mean_ranks(means_BC, True)
-    assert rank_interval(ranks_BC[:, 1], 6) == (1.0, 1.0), "the second is ahead in every draw"
-    assert rank_interval(ranks_BC[:, 1], 1) is None
+    assert rank_interval(1.0, ranks_BC[:, 1], 6, 2) == (1.0, 1.0), "the second is ahead in every draw"
+    assert rank_interval(1.0, ranks_BC[:, 1], 1, 2) is None
+    assert rank_interval(2.5, ranks_BC[:, 1], 6, 3) == (1.0, 3.0), "as far to the other side, up to the last rank"
     one_and_none = drawn_means(np.array([[3.0, 0.0], [0.0, 0.0]]), np.array([[1.0, 0.0], [0.0, 0.0]]))
     assert (one_and_none[:, 0] == 3.0).all()
     assert np.isnan(one_and_none[:, 1]).all()

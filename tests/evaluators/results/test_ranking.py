@@ -269,7 +269,7 @@ def test_a_verdict_without_a_headline_is_about_ranks() -> None:
     assert text == "pocket, 30 s: a beats b by 0.50 ranks [0.50, 0.50] in 3 of 3 prompts; too few to be sure"
     assert ranked(*scored[:3]).lengths[0].verdicts == [], "one cell has nothing to beat"
     equal = [*gains("a", 0.0, 6), *gains("b", 0.0, 6)]
-    assert ranked(*equal).lengths[0].verdicts == ["pocket, 30 s: a and b are not separable"]
+    assert ranked(*equal).lengths[0].verdicts == ["pocket, 30 s: a and b are not separable in 6 prompts"]
 
 
 def test_backbones_have_a_verdict_each_or_one_together() -> None:

@@ -3,7 +3,7 @@
 import io
 
 from longtake.jobs.console import console_for
-from longtake.jobs.results.leaderboard import drift_table, drift_text
+from longtake.jobs.folder_eval.tables import drift_table, drift_text
 
 
 def test_drift_is_a_difference_and_a_ratio_where_there_is_one():

@@ -15,8 +15,8 @@ from longtake.evaluators.results.table import table
 from longtake.jobs.cli import execute
 from longtake.jobs.results import leaderboard
 from longtake.jobs.results import ranks as rank
+from longtake.jobs.results.board import RankFilter, title_of
 from longtake.jobs.results.drift import show_drift
-from longtake.jobs.results.leaderboard import RankFilter
 from longtake.jobs.results.lengths import show_lengths
 from longtake.jobs.results.publication import cell_metrics
 from longtake.platform.store.json_records import Statistic
@@ -58,7 +58,10 @@ def swapped() -> Ranks:
 def printed(show: Any, ranks: Ranks, view: RankFilter | None = None, width: int = 176) -> str:
     out = io.StringIO()
     console = Console(file=out, width=width, highlight=False)
-    show(ranks, console, None, view) if show is leaderboard.show else show(ranks, console, view or RankFilter())
+    if show is leaderboard.show_full:
+        show(ranks, console, {}, view or RankFilter())
+    else:
+        show(ranks, console, view or RankFilter())
     return out.getvalue()
 
 
@@ -73,20 +76,23 @@ def line_with(text: str, *words: str) -> str:
 
 
 def test_titles_name_protocol_settings_length_and_unit() -> None:
-    out = unwrapped(printed(leaderboard.show, swapped()))
+    out = unwrapped(printed(leaderboard.show_full, swapped()))
     assert "demo: vb (direct, antialias, compat all, long range), 30 s, 2 prompts (rank unit: cell; rank 1 is" in out
     assert out.count("rank unit: cell") == 2
-    assert "rank unit: prompt" in unwrapped(printed(leaderboard.show, swapped(), RankFilter("prompt")))
+    assert "rank unit: prompt" in unwrapped(printed(leaderboard.show_full, swapped(), RankFilter("prompt")))
     plain = ranks_of(scored("rag", 30, "p", 0.5)).suites["vb"]
     plain = replace(plain, settings={"long_range": False, "compat": []})
-    assert leaderboard.title_of("demo", "vb", plain) == "demo: vb (direct, no long range)"
+    assert title_of("demo", "vb", plain) == "demo: vb (direct, no long range)"
 
 
 def test_the_rank_unit_is_the_one_asked_for() -> None:
     # good on the mean, a is last; within prompts a wins two of three
     lucky = [scored("a", 30, "p", 0.5), scored("a", 30, "q", 0.5), scored("a", 30, "r", 0.0)]
     ranks = ranks_of(*lucky, *[scored("b", 30, p, 0.4) for p in "pqr"])
-    by_cell, by_prompt = printed(leaderboard.show, ranks), printed(leaderboard.show, ranks, RankFilter("prompt"))
+    by_cell, by_prompt = (
+        printed(leaderboard.show_full, ranks),
+        printed(leaderboard.show_full, ranks, RankFilter("prompt")),
+    )
     assert line_with(by_cell, " pocket ", " a ").split()[:4] == ["2", "pocket", "a", "2.00"]
     assert line_with(by_prompt, " pocket ", " a ").split()[:4] == ["1", "pocket", "a", "1.33"]  # (1 + 1 + 2) / 3
 
@@ -97,9 +103,9 @@ def test_cuts_are_told_below_the_table() -> None:
     assert cuts is not None
     (most,) = cuts.most
     assert f"vb: scene cuts in 1 of 8 videos (2 in take {most.take_id} of pocket/native/60s)" in printed(
-        leaderboard.show, ranks
+        leaderboard.show_full, ranks
     )
-    assert "cuts" not in printed(leaderboard.show, ranks_of(scored("rag", 30, "p", 0.5)))
+    assert "cuts" not in printed(leaderboard.show_full, ranks_of(scored("rag", 30, "p", 0.5)))
     many = ranks_of(*[scored("rag", 30, p, 0.5, cuts=n) for n, p in enumerate("opqrs")]).suites["vb"].cuts
     assert many is not None
     assert ([one.cuts for one in many.most], many.with_cuts, many.videos) == ([4, 3, 2], 4, 5)
@@ -165,8 +171,8 @@ def test_ranks_of_an_earlier_version_are_shown_without_marks() -> None:
         drift=[replace(row, drift_p=None) for row in ranks.drift],
     )
     assert " loss" not in printed(show_drift, old).replace("(loss, gain", "")
-    assert "vb: intervals of an earlier version, too narrow; run the sweep again" in printed(leaderboard.show, old)
-    assert "earlier version" not in printed(leaderboard.show, ranks)
+    assert "vb: intervals of an earlier version, too narrow; run the sweep again" in printed(leaderboard.show_full, old)
+    assert "earlier version" not in printed(leaderboard.show_full, ranks)
 
 
 def test_drift_that_is_missing_is_not_marked() -> None:
@@ -198,17 +204,52 @@ def test_a_narrow_terminal_names_what_does_not_fit() -> None:
 def test_verdicts_stand_above_the_board_and_letters_in_it() -> None:
     better = [scored("rag", 30, f"p{i}", 0.9) for i in range(6)]
     worse = [scored("native", 30, f"p{i}", 0.8 - i / 100) for i in range(6)]
-    out = printed(leaderboard.show, ranks_of(*better, *worse))
+    out = printed(leaderboard.show_full, ranks_of(*better, *worse))
     verdict = (
         "pocket, 30 s: rag beats native by 1.0 ranks [1.0, 1.0] in 6 of 6 prompts (p = 0.031, Holm over 1 comparison)"
     )
     assert out.splitlines()[0] == verdict
-    assert "group: cells with a common letter are not separable" in out
-    assert " a " in line_with(out, " rag ", "1.00")
-    few = printed(leaderboard.show, ranks_of(*better[:3], *worse[:3]))
+    assert "same letter: not separable (p >= 0.05, exact sign-flip tests of the ranks within prompts, Holm over" in out
+    assert "1.00 [1.00, 1.00] a" in line_with(out, " rag ", "[1.00")
+    assert "2.00 [2.00, 2.00] b" in line_with(out, " native ", "[2.00")
+    few = printed(leaderboard.show_full, ranks_of(*better[:3], *worse[:3]))
     assert "in 3 of 3 prompts; too few to be sure" in few
-    assert "group" not in few
+    assert "same letter" not in few
     assert "3 prompts: no difference is marked" in few
+
+
+def test_the_short_board_fits_80_columns_and_says_where_the_rest_is(
+    capfd: pytest.CaptureFixture[str], runs: Path
+) -> None:
+    assert execute(["leaderboard", str(runs)]) == 0
+    out = capfd.readouterr().out
+    lines = out.splitlines()
+    assert max(len(line) for line in lines if str(runs) not in line) <= 80
+    assert len(lines) < 20
+    assert "demo: vb (direct, antialias, compat all, long range), 60 s, 2 prompts" in lines
+    assert line_with(out, "pocket/native ").split() == ["1", "pocket/native", "1.00", "[1.00,", "1.00]", "0.8", "0.8"]
+    assert "also ranked: 30 s (--length 30)" in lines
+    assert lines[-1] == f"all metrics, drift: longtake leaderboard {runs} --full"
+    assert "2 prompts: no difference is marked" in out
+    assert execute(["leaderboard", str(runs), "--length", "30"]) == 0
+    assert "30 s, 2 prompts" in capfd.readouterr().out
+
+
+def test_a_long_verdict_is_broken_before_its_prompts() -> None:
+    verdict = "pocket-mem, 60 s: random-memory beats rag by 5.9 dB [4.2, 7.6] in 3 of 3 prompts; too few to be sure"
+    assert leaderboard.wrapped(verdict, 80).splitlines() == [
+        "pocket-mem, 60 s: random-memory beats rag by 5.9 dB [4.2, 7.6]",
+        "  in 3 of 3 prompts; too few to be sure",
+    ]
+    assert leaderboard.wrapped(verdict, 176) == verdict
+
+
+def test_a_long_cell_is_not_cut() -> None:
+    long = "random-memory-with-a-label-that-says-everything-about-it"
+    ranks = ranks_of(scored(long, 30, "p", 0.5), scored("rag", 30, "p", 0.4))
+    lines = printed(leaderboard.show, ranks, width=80).splitlines()
+    first = next(number for number, line in enumerate(lines) if line.startswith("1  "))
+    assert "".join(line[3:].split(" ")[0] for line in lines[first : first + 3]).startswith(f"pocket/{long}")
 
 
 def test_the_drift_of_a_count_is_nobodys() -> None:
@@ -236,11 +277,12 @@ def runs(tmp_path: Path) -> Path:
 
 
 def test_the_command_shows_all_and_filters(runs: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    assert execute(["leaderboard", str(runs)]) == 0
+    assert execute(["leaderboard", str(runs), "--full"]) == 0
     out = unwrapped(capfd.readouterr().out)
     assert "average rank by length" in out
     assert "drift, slope per minute" in out
-    assert execute(["leaderboard", str(runs), "--rank-unit", "prompt", "--suite", "vb", "--length", "60"]) == 0
+    words = ["--rank-unit", "prompt", "--suite", "vb", "--length", "60", "--full"]
+    assert execute(["leaderboard", str(runs), *words]) == 0
     out = unwrapped(capfd.readouterr().out)
     assert "60 s, 2 prompts (rank unit: prompt" in out
     assert "30 s" not in out

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from longtake.jobs.results import leaderboard
+from longtake.jobs.results import board
 from longtake.jobs.results.ranks import decode_of
 from longtake.jobs.sweep.grid import expand
 from longtake.platform.errors import ConfigError
@@ -36,7 +36,7 @@ def test_a_published_decode_is_another_take_with_fewer_frames(tmp_path: Path) ->
 def test_samplers_get_it_and_titles_say_it(tmp_path: Path) -> None:
     grid = expand(tiny.write_sweep(tmp_path), [*WAN, "decode=published"], need_weights=False)
     assert grid.resources(tmp_path).decode == "published"
-    title = leaderboard.title_of("s", "vbench-long", SuiteRanks(protocol="exact", decode="published", precision="fp8"))
+    title = board.title_of("s", "vbench-long", SuiteRanks(protocol="exact", decode="published", precision="fp8"))
     assert title == "s: vbench-long (exact, made in fp8, published decode)"
 
 

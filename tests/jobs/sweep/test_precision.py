@@ -8,7 +8,7 @@ import pytest
 
 from longtake.jobs.cli import execute
 from longtake.jobs.corpus import spec as corpus_spec
-from longtake.jobs.results import leaderboard
+from longtake.jobs.results import board
 from longtake.jobs.results import ranks as rank
 from longtake.jobs.sweep import plan
 from longtake.jobs.sweep.grid import expand
@@ -103,8 +103,8 @@ def test_a_leaderboard_says_what_its_takes_were_made_in() -> None:
     assert rank.precision_of([made]) == "fp8"
     assert rank.precision_of([dataclasses.replace(made, fingerprint=(("engine", "1"),))]) is None
     ranked = SuiteRanks("vb", "exact")
-    assert leaderboard.title_of("s", "vb", ranked) == "s: vb (exact)"
-    assert leaderboard.title_of("s", "vb", dataclasses.replace(ranked, precision="fp8")) == "s: vb (exact, made in fp8)"
+    assert board.title_of("s", "vb", ranked) == "s: vb (exact)"
+    assert board.title_of("s", "vb", dataclasses.replace(ranked, precision="fp8")) == "s: vb (exact, made in fp8)"
 
 
 def test_a_record_says_the_precision(wan_weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
