@@ -16,9 +16,9 @@ ROWS = {
     "kernels": ["self-attention, as the code does", "linear ffn up", "rotation, plain"],
     "blocks": ["native, eager: block", "native, compiled: device busy", "rag, eager: block", "rag, compiled: block"],
     "bench": [
-        "denoise, rag: frames a second",
-        "decode: frames a second",
-        "encode: frames a second",
+        "denoise, rag: frames/s",
+        "decode: frames/s",
+        "encode: frames/s",
         "peak RSS GiB: rag",
     ],
     "bench-compiled": ["denoise fps: native", "denoise fps: rag"],

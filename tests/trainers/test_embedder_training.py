@@ -130,7 +130,7 @@ def test_zero_is_not_read_by_another_crew(corpus, tmp_path):
     folder = run(config, corpus, tmp_path)
     record = {"step": 12, "workers": 2, "zero_stage": 1}
     folder.record_checkpoint(record)
-    with pytest.raises(ConfigError, match=r"saved by 2 workers with zero_stage 1; 1 cannot read it"):
+    with pytest.raises(ConfigError, match=r"saved by 2 workers with zero_stage 1, which 1 cannot read; use 2 workers"):
         EmbedderTraining(config, Corpus.open(corpus), folder, RankContext(0, 1))
 
 
