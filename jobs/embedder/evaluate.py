@@ -20,7 +20,7 @@ from longtake.jobs.console import bar, console_for, say
 from longtake.jobs.embedder import report as embedder_report
 from longtake.jobs.embedder.candidates import Candidate, gather
 from longtake.jobs.embedder.options import EmbedderEvalOptions
-from longtake.jobs.results.publisher import ui_command_of
+from longtake.jobs.results.publisher import how_to_open
 from longtake.jobs.shipped import CORPORA, SWEEPS
 from longtake.jobs.sweep.grid import check_prompts, check_seeds, find_backbone, rounded_frames
 from longtake.jobs.sweep.spec import check_output, checked_prompts
@@ -189,5 +189,6 @@ def publish(options: EmbedderEvalOptions, report: dict[str, Any], files: list[Pa
     except TrackingError as error:
         say(console, str(error))
         return error.exit_code
-    say(console, f"MLflow: {'published' if published.changed else 'is up to date'}; {ui_command_of(options.uri)}")
+    state, where = "published" if published.changed else "is up to date", how_to_open(options.uri, published.experiment)
+    say(console, f"MLflow: {state}; {where}")
     return 0

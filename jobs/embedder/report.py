@@ -18,7 +18,7 @@ from longtake.jobs.console import interval, new_table, number, table_bytes
 from longtake.platform.store import durable
 from longtake.platform.store.root import EVALUATION
 from longtake.platform.takes import canonical_json
-from longtake.platform.tracking.publish import Publication, RunRecord
+from longtake.platform.tracking.records import Publication, RunRecord, TextSet
 
 if TYPE_CHECKING:
     from longtake.evaluators.retrieval.summary import DescriptorTally
@@ -158,7 +158,7 @@ def find(report: Report, label: str, measure: str, span: tuple[float, float]) ->
 
 
 def publication(report: Report, files: list[Path]) -> Publication:
-    """One run: settings as params, numbers of whole videos as metrics, numbers by distance and by part as series."""
+    """One run: settings as params, the most important means as metrics, and all numbers in the tables of `files`."""
     config = report["config"]
     kept = ("backbone", "seconds", "seed", "noise", "top_k", "recency_guard")
     params = {name: str(config[name]) for name in kept} | {
@@ -174,36 +174,22 @@ def publication(report: Report, files: list[Path]) -> Publication:
         params=params,
         tags={"longtake.kind": EXPERIMENT},
         metrics=metrics_of(report),
-        series=series_of(report),
+        dataset=TextSet("prompts", config["prompts"]),
         artifacts=[(path, "figures" if path.suffix == ".png" else "") for path in files],
     )
     return Publication(EXPERIMENT, record, [])
 
 
+HEADLINES = ("recall", "shifted_recall", "coverage", "overlap_gap")
+
+
 def metrics_of(report: Report) -> dict[str, float]:
-    values: dict[str, float] = {}
-    for row in report["measures"]:
-        if (row["from_s"], row["to_s"]) != (0.0, report["config"]["seconds"]) or row["mean"] is None:
-            continue
-        name = f"{row['descriptor']}/{row['measure']}"
-        values[name] = row["mean"]
-        if row["low"] is not None:
-            values |= {f"{name}.low": row["low"], f"{name}.high": row["high"]}
-        if row["difference"] and row["difference"]["mean"] is not None:
-            values[f"{name}.to_{report['base']}"] = row["difference"]["mean"]
-    return values
-
-
-def series_of(report: Report) -> dict[str, list[tuple[int, float]]]:
-    """Similarity by frame distance or by shared columns, and recall and coverage by seconds; these are the steps."""
-    series: dict[str, list[tuple[int, float]]] = {}
-    for row in report["similarity"]:
-        if row["mean"] is not None:
-            name = f"{row['descriptor']}/similarity.by_{row['by']}"
-            series.setdefault(name, []).append((row["from"], row["mean"]))
-    for label in report["config"]["descriptors"]:
-        for name in ("recall", "coverage"):
-            rows = [find(report, label, name, span) for span in parts(report)]
-            points = [(round(row["to_s"]), row["mean"]) for row in rows if row and row["mean"] is not None]
-            series[f"{label}/{name}.over_time"] = points
-    return series
+    """The means over whole videos of HEADLINES."""
+    rows = {
+        (label, name): whole(report, label, name) for label in report["config"]["descriptors"] for name in HEADLINES
+    }
+    return {
+        f"{label}/{name}": row["mean"]
+        for (label, name), row in rows.items()
+        if row is not None and row["mean"] is not None
+    }

@@ -19,7 +19,7 @@ from rich.console import Console
 
 from longtake.jobs.console import console_for, say
 from longtake.jobs.embedder.monitor import TrainingMonitor
-from longtake.jobs.results.publisher import ui_command_of
+from longtake.jobs.results.publisher import how_to_open
 from longtake.jobs.sweep.spec import TrackingConfig, check_output
 from longtake.platform import config as configs
 from longtake.platform.corpus.reader import Corpus
@@ -136,7 +136,7 @@ def embedder(file: Path, overrides: list[str], console: Console | None = None) -
         raise ConfigError(f"{file}: corpus: {error}") from error
     folder = TrainingFolder(job.output, job.name)
     with folder.lock():
-        folder.keep_config(f"{configs.dump(job.computed)}corpus_sha256: {corpus.digest}\n")
+        folder.keep_config(f"{configs.dump(job.computed)}corpus_sha256: {corpus.digest}\n", place="corpus")
         folder.clear_stop()
         say(
             console,
@@ -154,6 +154,8 @@ def embedder(file: Path, overrides: list[str], console: Console | None = None) -
             monitor.update(force=True)
             problem, address = register(job, folder, log, unfinished)
         summarize(job, folder, console, address, time.perf_counter() - started)
+        if job.uri and log is not None:
+            say(console, f"MLflow: {how_to_open(job.uri, log.experiment_id)}")
         if problem:
             say(console, problem)
     return 3 if problem else 0
@@ -169,7 +171,7 @@ def tracked(job: EmbedderJob, corpus: Corpus) -> Any:
     """A context with the log of the MLflow run, or with None if tracking is off."""
     if job.uri is None:
         return nullcontext(None)
-    params = flat(asdict(job.computed)) | {"corpus_sha256": corpus.digest}
+    params = flat(asdict(job.computed)) | {"corpus": Path(job.corpus).name, "corpus_sha256": corpus.digest}
     name = job.tracking.experiment or EXPERIMENT
     return training_run(Path(job.output), name, job.name, params, job.uri)
 
@@ -274,5 +276,3 @@ def summarize(job: EmbedderJob, folder: TrainingFolder, console: Console, addres
         say(
             console, f"registered: {address}; in a sweep: rag: {{descriptor: '{address}'}}, or '{alias}' for the newest"
         )
-    if job.uri:
-        say(console, f"MLflow: {ui_command_of(job.uri)}")

@@ -1,39 +1,68 @@
 """Builds the tracking records of a sweep: a parent run, and a child run per cell with a finished take.
 
-Reads the store and opens no connection. The key of a child run contains a hash of its parameters, so that a different
-cell with the same label is a different run.
+Reads the store and opens no connection. A run has at most HEADLINES metrics, which MLflow shows as columns and charts;
+all numbers are in the tables among its files. The key of a child run contains a hash of its parameters, so that a
+different cell with the same label is a different run.
 """
 
 from __future__ import annotations
 
+import csv
 import hashlib
+import io
+from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 from longtake.evaluators.base import SuiteEntry
 from longtake.jobs.workers.scoring import current_scores
+from longtake.platform.build_info import MODIFIED
 from longtake.platform.store.json_records import Statistic
 from longtake.platform.store.plans import OUTPUT, portable_params
 from longtake.platform.store.ranks import SCOPES, RankRow, Ranks
+from longtake.platform.store.records import TakeResult
 from longtake.platform.store.sweep import SweepStore
 from longtake.platform.takes import Cell, Take, canonical_json
-from longtake.platform.tracking.publish import Publication, RunRecord
+from longtake.platform.tracking.publish import COMMIT
+from longtake.platform.tracking.records import RUN_ID, Publication, RunRecord, TextSet
+
+HEADLINES = 20
+DASHBOARD = "http://127.0.0.1:8765/"
+"""Where `longtake dashboard` serves by default."""
+Numbers = dict[str, Statistic]
+"""Name of a number -> its value and interval; no value: missing."""
+
+
+@dataclass(frozen=True)
+class SweepView:
+    """What the records of one publication are made from, read once."""
+
+    store: SweepStore
+    takes: list[Take]
+    suites: list[SuiteEntry]
+    results: dict[str, TakeResult]
+    ranks: Ranks
+
+    def made(self, takes: list[Take]) -> list[Take]:
+        return [take for take in takes if take.id in self.results]
 
 
 def build(store: SweepStore, takes: list[Take], suites: list[SuiteEntry], experiment: str) -> Publication:
     """The publication of the current state of the store."""
-    ranks = store.ranks() or Ranks(store.name)
+    done = store.done_ids()
+    results = {take.id: result for take in takes if take.id in done and (result := store.result(take.id)) is not None}
+    view = SweepView(store, takes, suites, results, store.ranks() or Ranks(store.name))
     cells: dict[Cell, list[Take]] = {}
     for take in takes:
         cells.setdefault(take.cell, []).append(take)
-    done = store.done_ids()
-    made = {cell: [take for take in part if take.id in done] for cell, part in cells.items()}
-    children = [cell_record(store, cell, part, made[cell], suites, ranks) for cell, part in cells.items() if made[cell]]
-    return Publication(experiment, sweep_record(store, takes, suites), children)
+    children = [cell_record(view, cell, part) for cell, part in cells.items() if view.made(part)]
+    return Publication(experiment, sweep_record(view), children)
 
 
-def sweep_record(store: SweepStore, takes: list[Take], suites: list[SuiteEntry]) -> RunRecord:
-    done, failures = store.done_ids(), store.failures()
+def sweep_record(view: SweepView) -> RunRecord:
+    store, takes, failures = view.store, view.takes, view.store.failures()
     files = [store.sweep_file, store.ranks_file, store.table_file, store.contact_sheet_file]
     return RunRecord(
         key=f"sweep:{store.name}",
@@ -44,28 +73,45 @@ def sweep_record(store: SweepStore, takes: list[Take], suites: list[SuiteEntry])
             "longtake.backbones": comma_separated(take.backbone for take in takes),
             "longtake.methods": comma_separated(take.method.label for take in takes),
             "longtake.lengths_s": comma_separated(str(take.seconds) for take in takes),
-            "longtake.suites": comma_separated(entry.label for entry in suites),
+            "longtake.suites": comma_separated(entry.label for entry in view.suites),
+            **code_tags(view.results.values()),
         },
         metrics={
             "takes.planned": float(len(takes)),
-            "takes.made": float(sum(take.id in done for take in takes)),
+            "takes.made": float(len(view.results)),
             "takes.with_failures": float(sum(take.id in failures for take in takes)),
         },
         artifacts=[(path, "") for path in files if path.is_file()],
+        texts={"prompts.csv": csv_text(["prompt"], [[text] for text in prompts_of(takes).texts])},
+        note=sweep_note(view),
+        dataset=prompts_of(takes),
+        **times(view, takes),
     )
 
 
-def cell_record(
-    store: SweepStore, cell: Cell, takes: list[Take], made: list[Take], suites: list[SuiteEntry], ranks: Ranks
-) -> RunRecord:
+def sweep_note(view: SweepView) -> str:
+    """The description: the verdicts, the size of the sweep, its picture and its page in the dashboard."""
+    store, takes = view.store, view.takes
+    cells = len({take.cell for take in takes})
+    size = f"{len(view.results)} of {len(takes)} takes in {cells} cells, {len(prompts_of(takes).texts)} prompts."
+    sheet = store.contact_sheet_file
+    path = f"get-artifact?path={sheet.name}&run_uuid={RUN_ID}"
+    picture = [f"![contact sheet: frames over time, a row per cell]({path})"] if sheet.is_file() else []
+    return "\n\n".join([*view.ranks.verdicts(), size, *picture, dashboard_line("sweep", sweep=store.name)])
+
+
+def dashboard_line(page: str, **params: str) -> str:
+    """How to open a page of the dashboard."""
+    url = f"{DASHBOARD}#/{page}?{urlencode(params)}"
+    return f"Dashboard: [{url}]({url}), while `longtake dashboard` runs on the output folder."
+
+
+def cell_record(view: SweepView, cell: Cell, takes: list[Take]) -> RunRecord:
+    store, made = view.store, view.made(takes)
     params = cell_params(takes[0], store.root.folder)
     key_hash = hashlib.sha256(canonical_json([params, takes[0].fingerprint]).encode()).hexdigest()[:12]
-    metrics, missing = cell_metrics(cell, ranks)
-    results = [result for take in made if (result := store.result(take.id)) is not None]
-    for stage in sorted({stage for result in results for stage in result.timings}):
-        metrics[f"seconds/{stage}"] = mean([r.timings[stage] for r in results if stage in r.timings])
-    metrics["bytes/bank"] = max((float(r.bank_bytes) for r in results), default=0.0)
-    metrics["bytes/peak_rss"] = max((float(r.peak_rss_bytes) for r in results), default=0.0)
+    numbers = cell_numbers(cell, view.ranks) | costs([view.results[take.id] for take in made])
+    missing = sorted(name for name, number in numbers.items() if number.value is None)
     identity = {
         "longtake.sweep": store.name,
         "longtake.cell": str(cell),
@@ -77,14 +123,18 @@ def cell_record(
         params=params,
         tags={
             "longtake.kind": "cell",
-            "longtake.takes": f"{len(results)} of {len(takes)}",
+            "longtake.takes": f"{len(made)} of {len(takes)}",
             **identity,
             **({"longtake.unscored": ", ".join(missing)} if missing else {}),
+            **code_tags([view.results[take.id] for take in made]),
         },
-        metrics=metrics,
-        series=over_time(store, takes, suites),
+        metrics=headlines(numbers),
         artifacts=[(store.video(made[0].id), "video")],
+        texts={"numbers.csv": numbers_table(numbers), "over_time.csv": over_time_table(view, takes)},
+        note=f"{len(made)} of {len(takes)} takes. {dashboard_line('leaderboard', sweep=store.name)}",
+        dataset=prompts_of(takes),
         same=frozenset(identity) if any(value.startswith(OUTPUT) for value in params.values()) else frozenset(),
+        **times(view, takes),
     )
 
 
@@ -101,55 +151,109 @@ def cell_params(take: Take, output: Path) -> dict[str, str]:
     return params | {f"method.{name}": str(value) for name, value in sorted(portable_params(take, output).items())}
 
 
-def cell_metrics(cell: Cell, ranks: Ranks) -> tuple[dict[str, float], list[str]]:
-    """(scores, ranks and drift, with their intervals; names of the metrics without a value)."""
-    metrics: dict[str, float | None] = {}
-    for suite, ranked in ranks.suites.items():
-        for length in ranked.lengths:
-            for scope in SCOPES:
-                for row in length.rows(scope):
-                    if row.cell == cell:
-                        metrics |= row_metrics(suite, scope, row)
+def prompts_of(takes: list[Take]) -> TextSet:
+    return TextSet("prompts", list(dict.fromkeys(take.prompt for take in takes)))
+
+
+def code_tags(results: Iterable[TakeResult]) -> dict[str, str]:
+    """The commits of the code that made the takes, where their records have them; MLflow shows the last one."""
+    versions = sorted({result.versions["commit"] for result in results if "commit" in result.versions})
+    if not versions:
+        return {}
+    return {COMMIT: versions[-1].removesuffix(MODIFIED), "longtake.commits": ", ".join(versions)}
+
+
+def times(view: SweepView, takes: list[Take]) -> dict[str, Any]:
+    """When the first attempt at a take began, and when the last video was complete; None if the records do not say."""
+    made = view.made(takes)
+    starts = [time for take in made if (time := view.store.first_attempt(take.id)) is not None]
+    ends = [time for take in made if (time := view.results[take.id].made_time) is not None]
+    return {"started": min(starts, default=None), "ended": max(ends) if len(ends) == len(made) > 0 else None}
+
+
+# Numbers
+
+
+def cell_numbers(cell: Cell, ranks: Ranks) -> Numbers:
+    """Ranks, scores and drift with their intervals, the most important first."""
+    numbers: Numbers = {}
+    rows = [
+        (suite, scope, row)
+        for suite, ranked in ranks.suites.items()
+        for scope in SCOPES
+        for length in ranked.lengths
+        for row in length.rows(scope)
+        if row.cell == cell
+    ]
+    for suite, scope, row in rows:
+        numbers[f"{suite}/rank_{scope}"] = row.average_rank
+    for suite, scope, row in rows:
+        if scope == "overall":
+            numbers |= {f"{suite}/{metric}": ranked.score for metric, ranked in row.metrics.items()}
+    for means in ranks.drift:
+        if means.cell == cell:
+            numbers.setdefault(f"{means.suite}/{means.metric}", means.value)
     for means in ranks.drift:
         if means.cell == cell:
             name = f"{means.suite}/{means.metric}"
-            metrics = with_interval(name, means.value) | metrics
-            for part, drift in means.drifts.items():
-                if drift.value is not None:
-                    metrics |= with_interval(f"{name}.{part}", drift)
-    missing = sorted(name for name, value in metrics.items() if value is None)
-    return {name: value for name, value in metrics.items() if value is not None}, missing
+            numbers |= {f"{name}.{part}": drift for part, drift in means.drifts.items() if drift.value is not None}
+    for suite, scope, row in rows:
+        numbers |= details(suite, scope, row)
+    return numbers
 
 
-def row_metrics(suite: str, scope: str, row: RankRow) -> dict[str, float | None]:
-    metrics = with_interval(f"{suite}/rank_{scope}", row.average_rank)
-    metrics |= with_interval(f"{suite}/rank_per_prompt_{scope}", row.average_rank_per_prompt)
+def details(suite: str, scope: str, row: RankRow) -> Numbers:
+    numbers = {f"{suite}/rank_per_prompt_{scope}": row.average_rank_per_prompt}
     for metric, ranked in row.metrics.items():
-        metrics |= with_interval(f"{suite}/{metric}.rank_{scope}", ranked.rank)
+        numbers[f"{suite}/{metric}.rank_{scope}"] = ranked.rank
         if scope == "overall":
-            metrics |= with_interval(f"{suite}/{metric}", ranked.score)
-            metrics[f"{suite}/{metric}.missing"] = float(ranked.missing)
-    return metrics
+            numbers[f"{suite}/{metric}.missing"] = Statistic(float(ranked.missing))
+    return numbers
 
 
-def with_interval(name: str, statistic: Statistic) -> dict[str, float | None]:
-    bounds = statistic.interval if statistic.value is not None else None
-    return {name: statistic.value} | ({f"{name}.low": bounds[0], f"{name}.high": bounds[1]} if bounds else {})
+def costs(results: list[TakeResult]) -> Numbers:
+    """Seconds of each stage, a mean over takes; the largest bank and memory."""
+    stages = sorted({stage for result in results for stage in result.timings})
+    numbers = {f"seconds/{s}": Statistic(mean([r.timings[s] for r in results if s in r.timings])) for s in stages}
+    numbers["bytes/bank"] = Statistic(max((float(result.bank_bytes) for result in results), default=0.0))
+    numbers["bytes/peak_rss"] = Statistic(max((float(result.peak_rss_bytes) for result in results), default=0.0))
+    return numbers
 
 
-def over_time(store: SweepStore, takes: list[Take], suites: list[SuiteEntry]) -> dict[str, list[tuple[int, float]]]:
-    """Per metric, the mean over takes of the clip scores, by start second of the clip (step = second)."""
-    sums: dict[str, dict[int, list[float]]] = {}
+COSTS = ("seconds/wall", "bytes/bank")
+
+
+def headlines(numbers: Numbers) -> dict[str, float]:
+    """The first numbers and the costs that a run shows, without those that are missing."""
+    kept = [name for name in numbers if not name.startswith(("seconds/", "bytes/"))][: HEADLINES - len(COSTS)]
+    known = {name: numbers[name].value for name in [*kept, *COSTS] if name in numbers}
+    return {name: value for name, value in known.items() if value is not None}
+
+
+def numbers_table(numbers: Numbers) -> str:
+    """All numbers of a cell as CSV; no value: missing."""
+    rows = [[name, number.value, *(number.interval or (None, None))] for name, number in numbers.items()]
+    return csv_text(["name", "value", "low", "high"], rows)
+
+
+def over_time_table(view: SweepView, takes: list[Take]) -> str:
+    """Per metric, the mean over takes of the clip scores, by start second of the clip, as CSV."""
+    sums: dict[tuple[str, int], list[float]] = {}
     for take in takes:
-        for entry in suites:
-            scores = current_scores(store, take, entry)
+        for entry in view.suites:
+            scores = current_scores(view.store, take, entry)
             for metric, clips in scores.clips.items() if scores else ():
                 for second, value in zip(scores.seconds.get(metric, []), clips, strict=False):  # type: ignore[union-attr]
                     if value is not None:
-                        sums.setdefault(f"{entry.label}/{metric}.over_time", {}).setdefault(round(second), []).append(
-                            value
-                        )
-    return {name: [(step, mean(values)) for step, values in sorted(steps.items())] for name, steps in sums.items()}
+                        sums.setdefault((f"{entry.label}/{metric}", round(second)), []).append(value)
+    rows = [[name, second, mean(values), len(values)] for (name, second), values in sorted(sums.items())]
+    return csv_text(["name", "second", "mean", "clips"], rows)
+
+
+def csv_text(header: list[str], rows: Iterable[list[Any]]) -> str:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows([header, *rows])
+    return text.getvalue()
 
 
 def mean(values: list[float]) -> float:

@@ -19,10 +19,14 @@ from longtake.evaluators.base import SuiteEntry
 from longtake.platform.errors import LongtakeError
 from longtake.platform.plugins import Plugins
 from longtake.platform.store.sweep import SweepStore
-from longtake.platform.tracking.addresses import without_password, without_secrets
+from longtake.platform.tracking.addresses import SERVERS, without_password, without_secrets
 
 FINAL_LIMIT_SECONDS = 300.0
 EVERY_SECONDS = 600.0
+MLFLOW_UI = "http://127.0.0.1:5000"
+"""Where `mlflow ui` serves by default."""
+VIEW = "workflowType=machine_learning"
+"""MLflow otherwise opens in its view of calls of language models, with pages of traces, of which there are none."""
 
 
 @dataclass(frozen=True)
@@ -47,19 +51,26 @@ def serve(pipe: Connection, target: Target) -> None:
             pipe.send(publish_once(target))
 
 
-def publish_once(target: Target) -> str:
-    """Returns '' on success, else the reason."""
+@dataclass(frozen=True)
+class Answer:
+    """The reason why a publication failed, or '' and the id of the experiment in MLflow."""
+
+    problem: str = ""
+    experiment_id: str = ""
+
+
+def publish_once(target: Target) -> Answer:
     from longtake.jobs.results.publication import build
     from longtake.platform.tracking.publish import publish
 
     try:
         takes = target.store.plan()
-        publish(build(target.store, takes, target.suites, target.experiment), target.uri)
+        published = publish(build(target.store, takes, target.suites, target.experiment), target.uri)
+        return Answer(experiment_id=published.experiment)
     except LongtakeError as error:
-        return str(error)
+        return Answer(str(error))
     except Exception as error:  # always reply, also after an unexpected error
-        return f"tracking: {type(error).__name__}: {without_secrets(str(error), target.uri)[:300]}"
-    return ""
+        return Answer(f"tracking: {type(error).__name__}: {without_secrets(str(error), target.uri)[:300]}")
 
 
 class Publisher:
@@ -94,15 +105,17 @@ class Publisher:
         if self.pipe is not None and not self.busy and time.monotonic() - self.sent_at > EVERY_SECONDS:
             self._send()
 
-    def finish(self, limit_seconds: float = FINAL_LIMIT_SECONDS) -> str:
-        """Publish the final state and wait. Returns '' on success, else the reason."""
+    def finish(self, limit_seconds: float = FINAL_LIMIT_SECONDS) -> Answer:
+        """Publish the final state and wait."""
         if self.pipe is None:
-            return ""
+            return Answer()
         if self.busy:
             self._collect(limit_seconds)
         self._send()
-        reason = self._collect(limit_seconds)
-        return f"tracking: no answer within {limit_seconds:.0f} s; run again to publish" if self.busy else reason
+        answer = self._collect(limit_seconds)
+        return (
+            Answer(f"tracking: no answer within {limit_seconds:.0f} s; run again to publish") if self.busy else answer
+        )
 
     def _send(self) -> None:
         with suppress(OSError):
@@ -110,20 +123,28 @@ class Publisher:
             self.pipe.send(True)
         self.busy, self.sent_at = True, time.monotonic()
 
-    def _collect(self, limit_seconds: float) -> str:
+    def _collect(self, limit_seconds: float) -> Answer:
         if self.pipe is None or not self.busy:
-            return ""
+            return Answer()
         try:
             if self.pipe.poll(limit_seconds):
                 self.busy = False
-                return str(self.pipe.recv())
+                answer: Answer = self.pipe.recv()
+                return answer
         except (EOFError, OSError):
             self.busy = False
-            return "tracking: the publisher process died; run again to publish"
-        return ""
+            return Answer("tracking: the publisher process died; run again to publish")
+        return Answer()
 
 
-def ui_command_of(tracking_uri: str) -> str:
-    """The command that opens MLflow's UI for a sqlite tracking store, or the address of a server."""
+def how_to_open(tracking_uri: str, experiment_id: str = "") -> str:
+    """The address of the runs in MLflow, after the command that serves it unless a server does.
+
+    Without an experiment, MLflow opens on its list of them.
+    """
     uri = without_password(tracking_uri) or tracking_uri
-    return f"mlflow ui --backend-store-uri {shlex.quote(uri)}" if uri.startswith("sqlite:") else uri
+    page = f"/#/experiments/{experiment_id}/runs?{VIEW}" if experiment_id else ""
+    if uri.partition("://")[0] in SERVERS:
+        return f"{uri.rstrip('/')}{page}"
+    served = f"mlflow ui --backend-store-uri {shlex.quote(uri)}"
+    return f"{served}, then open {MLFLOW_UI}{page}" if page else served

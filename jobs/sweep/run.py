@@ -21,7 +21,7 @@ from rich.console import Console
 from longtake.jobs.console import console_for, say
 from longtake.jobs.results import leaderboard
 from longtake.jobs.results import ranks as rank
-from longtake.jobs.results.publisher import Publisher, Target, ui_command_of
+from longtake.jobs.results.publisher import Publisher, Target, how_to_open
 from longtake.jobs.results.ranker import Ranker, RankTarget
 from longtake.jobs.results.show import full_command
 from longtake.jobs.sweep.grid import Grid, expand
@@ -170,7 +170,7 @@ def finish(
     ranks = timed(clocks, "ranks", lambda: rank.refresh(store, grid.planned, grid.suites))
     update_history(store, ranks)
     sheet = timed(clocks, "contact sheet", lambda: contact_sheet.write(store, grid.planned))
-    problem = timed(clocks, "MLflow", publisher.finish)
+    answer = timed(clocks, "MLflow", publisher.finish)
     leaderboard.show(ranks, console)
     report_all(scheduler, grid, clocks, time.perf_counter() - started, console)
     if sheet:
@@ -178,8 +178,8 @@ def finish(
     say(console, f"all metrics, drift: {full_command(Path(grid.sweep.output), store.name)}")
     say(console, f"dashboard: longtake dashboard {shlex.quote(str(grid.sweep.output))}")
     if publisher.target:
-        say(console, problem or f"MLflow: {ui_command_of(publisher.target.uri)}")
-    return 3 if scheduler.failed or problem else 0
+        say(console, answer.problem or f"MLflow: {how_to_open(publisher.target.uri, answer.experiment_id)}")
+    return 3 if scheduler.failed or answer.problem else 0
 
 
 def timed(clocks: dict[str, float], name: str, step: Any) -> Any:

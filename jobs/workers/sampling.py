@@ -14,10 +14,12 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 from longtake.jobs.workers.recording import Recording, TakeRecorder
+from longtake.platform.build_info import code_version
 from longtake.platform.errors import LongtakeError, SetupError
 from longtake.platform.process import set_up_computing
 from longtake.platform.resources import Resources
@@ -143,7 +145,9 @@ def make_result(take: Take, recording: Recording, stats: dict[str, Any], timings
         versions={
             "python": platform.python_version(),
             **{name: version(name) for name in VERSIONS_OF},
+            **({"commit": commit} if (commit := code_version()) else {}),
             **stats.get("computed_on", {}),
         },
         worker=f"{socket.gethostname()}:{os.getpid()}",
+        made_at=datetime.now(UTC).isoformat(timespec="seconds"),
     )

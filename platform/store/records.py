@@ -7,6 +7,7 @@ Owns their fields and the rule for missing numbers: a score that could not be co
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
+from datetime import datetime
 from textwrap import shorten
 from typing import Any
 
@@ -18,7 +19,8 @@ class TakeResult:
     """result.json: a take is done if and only if this record exists and matches the video beside it.
 
     timings: seconds per stage. One thread has load, generate and wait (for the other two threads); decode and encode
-    have a thread each; wall is the total. worker: 'host:pid' that made the video.
+    have a thread each; wall is the total. worker: 'host:pid' that made the video. made_at: when it was complete, in
+    ISO 8601 and UTC; '' in files of earlier versions.
     """
 
     take_id: str
@@ -34,6 +36,12 @@ class TakeResult:
     trace_rows: int = 0
     versions: dict[str, str] = field(default_factory=dict)
     worker: str = ""
+    made_at: str = ""
+
+    @property
+    def made_time(self) -> datetime | None:
+        """made_at as a time; None if it is not known."""
+        return time_of(self.made_at)
 
     def to_json(self) -> dict[str, Any]:
         return {item.name: getattr(self, item.name) for item in fields(self)}
@@ -126,6 +134,15 @@ class Failure:
         reason = reason.removeprefix(f"{SCORING}: ") if stage == SCORING else reason
         died = data.get("died", reason.startswith(DEATHS))
         return cls(stage, reason, bool(died), bool(data.get("set_aside", False)))
+
+
+def time_of(text: str) -> datetime | None:
+    """The time with its zone that a text begins with; None for any other text."""
+    try:
+        time = datetime.fromisoformat(text.partition(" ")[0])
+    except ValueError:
+        return None
+    return time if time.tzinfo is not None else None
 
 
 def _is_finite(value: float | None) -> bool:

@@ -29,7 +29,7 @@ from longtake.platform.store.json_records import from_json, to_json
 from longtake.platform.store.locked_folder import LockedFolder
 from longtake.platform.store.plans import check_extension, parse_plan, to_row
 from longtake.platform.store.ranks import RankedRun, Ranks
-from longtake.platform.store.records import Failure, TakeResult, VideoScores
+from longtake.platform.store.records import Failure, TakeResult, VideoScores, time_of
 from longtake.platform.store.root import OutputRoot
 from longtake.platform.takes import Take
 
@@ -142,6 +142,12 @@ class SweepStore(LockedFolder):
         """The number of attempts at the take, in this run and in earlier ones."""
         data = self._read_bytes(self._take(take_id) / "attempts.log")
         return sum(1 for line in (data or b"").splitlines() if line.strip())
+
+    def first_attempt(self, take_id: str) -> datetime | None:
+        """When the first attempt at the take began; None if that is not recorded."""
+        data = self._read_bytes(self._take(take_id) / "attempts.log") or b""
+        times = [time_of(line) for line in data.decode(errors="replace").splitlines()]
+        return min((time for time in times if time is not None), default=None)
 
     def record_failure(self, take: Take, failure: Failure) -> None:
         """Records the reason of a failed attempt."""

@@ -59,11 +59,15 @@ class TrainingFolder(LockedFolder):
         shutil.rmtree(self.scratch, ignore_errors=True)
         return super().sweep_leftovers()
 
-    def keep_config(self, text: str) -> None:
-        """Writes config.yaml. Raises ConfigError if the folder already has another config."""
+    def keep_config(self, text: str, place: str | None = None) -> None:
+        """Writes config.yaml. Raises ConfigError if the folder already has another config. `place`: a key with a path,
+        which may change, because another key identifies what is there."""
         path = self.config_file
-        if path.is_file() and path.read_text() != text:
-            before, now = path.read_text().splitlines(), text.splitlines()
+        before, now = (
+            [line for line in lines if place is None or not line.startswith(f"{place}:")]
+            for lines in (path.read_text().splitlines() if path.is_file() else [], text.splitlines())
+        )
+        if path.is_file() and before != now:
             was = [line.strip() for line in before if line not in now][:1]
             is_ = [line.strip() for line in now if line not in before][:1]
             change = f"{(was or ['nothing'])[0]} -> {(is_ or ['nothing'])[0]}"

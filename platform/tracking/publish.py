@@ -1,69 +1,30 @@
 """Publishes runs to MLflow so that publishing twice changes nothing.
 
-Every run has a key and is looked up by it before it is created. A run with an equal content hash is not changed. Points
-have fixed timestamps (the start of the run plus a revision), so repeating an interrupted publication writes the same
-rows.
+Every run has a key and is looked up by it before it is created. A run with an equal content hash is not changed; of a
+changed one, only what changed is written. A publication that was cut off is completed by the next.
 """
 
 from __future__ import annotations
 
 import hashlib
-import math
-from dataclasses import dataclass, field
+import json
+from contextlib import suppress
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from longtake.platform.digest import file_sha256
+from longtake.platform.build_info import commit
 from longtake.platform.store.plans import OUTPUT
-from longtake.platform.takes import canonical_json
 from longtake.platform.tracking.client import TrackingError, writing
 from longtake.platform.tracking.file_places import CONTENT, FILES, files_folder, home_of
+from longtake.platform.tracking.points import log_changed
+from longtake.platform.tracking.records import RUN_ID, Publication, Published, RunRecord, TextSet
 
 KEY, REVISION = "longtake.key", "longtake.revision"
-PARAM_LIMIT, TAG_LIMIT, BATCH = 6000, 5000, 1000
-
-
-@dataclass(frozen=True)
-class RunRecord:
-    """One run. `key` identifies it; params never change for a key; `series`: name -> (step, value) points."""
-
-    key: str
-    name: str
-    params: dict[str, str] = field(default_factory=dict)
-    tags: dict[str, str] = field(default_factory=dict)
-    metrics: dict[str, float] = field(default_factory=dict)
-    series: dict[str, list[tuple[int, float]]] = field(default_factory=dict)
-    artifacts: list[tuple[Path, str]] = field(default_factory=list)  # (file, folder in the run)
-    same: frozenset[str] = frozenset()  # tags; a run of an earlier version with these and the params is this one
-
-    def digest(self) -> str:
-        """The sha256 of its content, including the bytes of its files."""
-        files = [[path.name, folder, file_sha256(path)] for path, folder in self.artifacts]
-        content = [self.params, self.tags, finite(self.metrics), self.points(), files]
-        return hashlib.sha256(canonical_json(content).encode()).hexdigest()
-
-    def points(self) -> list[tuple[str, float, int]]:
-        """(name, value, step) of all finite numbers; MLflow has no NaN, and missing is not zero."""
-        singles = [(name, value, 0) for name, value in self.metrics.items()]
-        series = [(name, value, step) for name, points in self.series.items() for step, value in points]
-        return [point for point in singles + series if math.isfinite(point[1])]
-
-
-@dataclass(frozen=True)
-class Publication:
-    """A parent run and its children, in one experiment."""
-
-    experiment: str
-    parent: RunRecord
-    children: list[RunRecord]
-
-
-@dataclass(frozen=True)
-class Published:
-    """The result of publishing: the number of runs, and how many of them were new or changed."""
-
-    runs: int
-    changed: int
+NOTE, COMMIT = "mlflow.note.content", "mlflow.source.git.commit"
+KIND, TRAINING_KIND = "mlflow.experimentKind", "custom_model_development"
+"""The tag with which MLflow opens an experiment on its runs and not on traces of calls, of which there are none."""
+PARAM_LIMIT, TAG_LIMIT = 6000, 5000
 
 
 def publish(publication: Publication, uri: str) -> Published:
@@ -77,7 +38,7 @@ def put_all(client: Any, publication: Publication, home: Path | None) -> Publish
     parent, changed = put_run(client, experiment, publication.parent, {})
     for record in publication.children:
         changed += put_run(client, experiment, record, {"mlflow.parentRunId": parent})[1]
-    return Published(1 + len(publication.children), changed)
+    return Published(1 + len(publication.children), changed, experiment)
 
 
 def ensure_experiment(client: Any, name: str, home: Path | None) -> str:
@@ -87,9 +48,11 @@ def ensure_experiment(client: Any, name: str, home: Path | None) -> str:
     if experiment is None:
         folder = files_folder(name)
         location = f"{home.as_uri()}/{folder}" if home else None
-        return str(client.create_experiment(name, location, tags={FILES: folder} if home else {}))
+        return str(client.create_experiment(name, location, {KIND: TRAINING_KIND} | ({FILES: folder} if home else {})))
     if experiment.lifecycle_stage != "active":
         raise TrackingError(f"tracking: the experiment {name!r} is deleted; restore it, or set tracking.experiment")
+    if KIND not in experiment.tags:
+        client.set_experiment_tag(experiment.experiment_id, KIND, TRAINING_KIND)
     return str(experiment.experiment_id)
 
 
@@ -101,13 +64,17 @@ def put_run(client: Any, experiment: str, record: RunRecord, links: dict[str, st
         run = create_run(client, experiment, record, links)
     elif run.data.tags.get(CONTENT) == digest:
         return str(run.info.run_id), 0
-    revision = int(run.data.tags.get(REVISION, "0")) + 1
-    log_points(client, run.info.run_id, record, run.info.start_time + revision)
+    run_id, revision = str(run.info.run_id), int(run.data.tags.get(REVISION, "0")) + 1
+    client.set_tag(run_id, REVISION, str(revision))  # the next one has later times, also if this one is cut off
+    log_changed(client, run, record, run.info.start_time + revision)
     for path, folder in record.artifacts:
-        client.log_artifact(run.info.run_id, str(path), folder or None)
-    log_texts(client, run, record, {REVISION: str(revision), CONTENT: digest})
-    client.set_terminated(run.info.run_id, status="FINISHED")
-    return str(run.info.run_id), 1
+        client.log_artifact(run_id, str(path), folder or None)
+    for name, text in record.texts.items():
+        client.log_text(run_id, text, name)
+    log_dataset(client, run_id, record.dataset)
+    log_texts(client, run, record, {CONTENT: digest})
+    client.set_terminated(run_id, status="FINISHED", end_time=in_ms(record.ended))
+    return run_id, 1
 
 
 def find_run(client: Any, experiment: str, key: str) -> Any:
@@ -122,8 +89,8 @@ def find_earlier(client: Any, experiment: str, record: RunRecord) -> Any:
     if not record.same:
         return None
     query = " and ".join(f"tags.`{name}` = '{record.tags[name]}'" for name in sorted(record.same))
+    fixed = {name: value for name, value in record.params.items() if not value.startswith(OUTPUT)}
     for run in client.search_runs([experiment], filter_string=query, order_by=["attributes.start_time ASC"]):
-        fixed = {name: value for name, value in record.params.items() if not value.startswith(OUTPUT)}
         if fixed.items() <= run.data.params.items():
             client.set_tag(run.info.run_id, KEY, record.key)
             return run
@@ -131,16 +98,38 @@ def find_earlier(client: Any, experiment: str, record: RunRecord) -> Any:
 
 
 def create_run(client: Any, experiment: str, record: RunRecord, links: dict[str, str]) -> Any:
-    tags = {KEY: record.key, "mlflow.runName": record.name, **links}
-    return client.create_run(experiment, tags=tags, run_name=record.name)
+    """A new run that says who made it, with which code, and when the work started."""
+    tags = {KEY: record.key, "mlflow.runName": record.name, "mlflow.user": user_name(), **links}
+    tags |= {"mlflow.source.name": "longtake", "mlflow.source.type": "JOB"}
+    tags |= {COMMIT: now} if COMMIT not in record.tags and (now := commit()) else {}
+    return client.create_run(experiment, in_ms(record.started), tags, record.name)
 
 
-def log_points(client: Any, run_id: str, record: RunRecord, timestamp_ms: int) -> None:
-    from mlflow.entities import Metric
+def user_name() -> str:
+    """The user's name, or the number of a user without a name, as in containers."""
+    import getpass
+    import os
 
-    points = [Metric(name, value, timestamp_ms, step) for name, value, step in record.points()]
-    for start in range(0, len(points), BATCH):
-        client.log_batch(run_id, metrics=points[start : start + BATCH])
+    with suppress(OSError, KeyError):
+        return getpass.getuser()
+    return f"uid {os.getuid()}"
+
+
+def in_ms(time: datetime | None) -> int | None:
+    return None if time is None else round(time.timestamp() * 1000)
+
+
+def log_dataset(client: Any, run_id: str, texts: TextSet | None) -> None:
+    """Logs the texts as an input of the run; the same texts are one dataset of the experiment."""
+    if texts is None:
+        return
+    from mlflow.entities import Dataset, DatasetInput, InputTag
+
+    schema = {"mlflow_colspec": [{"type": "string", "name": texts.name, "required": True}]}
+    source = {"url": f"runs:/{run_id}/{texts.name}.txt"}
+    profile = {"num_rows": len(texts.texts)}
+    dataset = Dataset(texts.name, texts.digest(), "url", json.dumps(source), json.dumps(schema), json.dumps(profile))
+    client.log_inputs(run_id, datasets=[DatasetInput(dataset, [InputTag("mlflow.data.context", texts.name)])])
 
 
 def log_texts(client: Any, run: Any, record: RunRecord, tags: dict[str, str]) -> None:
@@ -151,7 +140,8 @@ def log_texts(client: Any, run: Any, record: RunRecord, tags: dict[str, str]) ->
     params = [Param(name, clipped(value, PARAM_LIMIT)) for name, value in new.items()]
     for start in range(0, len(params), 100):
         client.log_batch(run.info.run_id, params=params[start : start + 100])
-    all_tags = [RunTag(name, clipped(value, TAG_LIMIT)) for name, value in (record.tags | tags).items()]
+    note = {NOTE: record.note.replace(RUN_ID, run.info.run_id)} if record.note else {}
+    all_tags = [RunTag(name, clipped(value, TAG_LIMIT)) for name, value in (record.tags | note | tags).items()]
     client.log_batch(run.info.run_id, tags=all_tags)
 
 
@@ -160,7 +150,3 @@ def clipped(text: str, limit: int) -> str:
     if len(text) <= limit:
         return text
     return f"{text[: limit - 40]}... (cut; sha256 {hashlib.sha256(text.encode()).hexdigest()[:16]})"
-
-
-def finite(numbers: dict[str, float]) -> dict[str, float]:
-    return {name: value for name, value in numbers.items() if math.isfinite(value)}

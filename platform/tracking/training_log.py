@@ -14,26 +14,12 @@ from longtake.platform.takes import canonical_json
 from longtake.platform.tracking.addresses import default_uri, without_secrets
 from longtake.platform.tracking.client import mlflow_settings, open_client, write_lock
 from longtake.platform.tracking.file_places import home_of
-from longtake.platform.tracking.publish import (
-    BATCH,
-    RunRecord,
-    create_run,
-    ensure_experiment,
-    find_run,
-    log_texts,
-)
+from longtake.platform.tracking.points import log_rows
+from longtake.platform.tracking.publish import create_run, ensure_experiment, find_run, log_texts
+from longtake.platform.tracking.records import RunRecord
 
 LAST = "longtake.last."
 """Prefix of the tags that hold the last logged step of each kind of row."""
-
-
-def log_each(client: Any, run_id: str, points: list[tuple[str, float, int]], start_ms: int) -> None:
-    """Logs points (name, value, step) with timestamps derived from their steps."""
-    from mlflow.entities import Metric
-
-    metrics = [Metric(name, value, start_ms + step, step) for name, value, step in points if math.isfinite(value)]
-    for start in range(0, len(metrics), BATCH):
-        client.log_batch(run_id, metrics=metrics[start : start + BATCH])
 
 
 @contextmanager
@@ -59,7 +45,7 @@ class TrainingLog:
         key = f"training:{name}:{hashlib.sha256(canonical_json(params).encode()).hexdigest()[:12]}"
         self.record = RunRecord(key, name, params, {"longtake.kind": "training"})
         self.client: Any = None
-        self.run_id = ""
+        self.run_id = self.experiment_id = ""
         self.last: dict[str, int] = {}
         self.attempt(lambda: self.open(experiment))
 
@@ -74,9 +60,8 @@ class TrainingLog:
             self.attempt(lambda: self.write(rows, kind))
 
     def write(self, rows: list[tuple[int, dict[str, float]]], kind: str) -> None:
-        log_each(
-            self.client, self.run_id, [(k, v, step) for step, row in rows for k, v in row.items()], self.start_time
-        )
+        points = [(name, value, step) for step, row in rows for name, value in row.items() if math.isfinite(value)]
+        log_rows(self.client, self.run_id, [(*point, self.start_time + point[2]) for point in points])
         if kind:
             self.last[kind] = rows[-1][0]
             self.client.set_tag(self.run_id, LAST + kind, str(rows[-1][0]))
@@ -90,9 +75,9 @@ class TrainingLog:
 
     def open(self, experiment: str) -> None:
         self.client = open_client(self.uri)
-        experiment_id = ensure_experiment(self.client, experiment, home_of(self.uri))
-        run = find_run(self.client, experiment_id, self.record.key)
-        run = run or create_run(self.client, experiment_id, self.record, {})
+        self.experiment_id = ensure_experiment(self.client, experiment, home_of(self.uri))
+        run = find_run(self.client, self.experiment_id, self.record.key)
+        run = run or create_run(self.client, self.experiment_id, self.record, {})
         self.run_id, self.start_time = str(run.info.run_id), int(run.info.start_time)
         tags = {name.removeprefix(LAST): value for name, value in run.data.tags.items() if name.startswith(LAST)}
         self.last = {kind: int(step) for kind, step in tags.items()}

@@ -1,5 +1,6 @@
 """MLflow from the store: one run per cell, and publishing twice changes nothing."""
 
+import csv
 import math
 import sqlite3
 from pathlib import Path
@@ -12,7 +13,8 @@ from longtake.jobs.results.publication import build
 from longtake.platform.store.sweep import SweepStore
 from longtake.platform.tracking import publish as publishing
 from longtake.platform.tracking.client import TrackingError
-from longtake.platform.tracking.publish import Publication, RunRecord, clipped, publish
+from longtake.platform.tracking.publish import clipped, publish
+from longtake.platform.tracking.records import Publication, RunRecord
 from longtake.platform.tracking.training_log import training_run
 from tests.jobs import tiny
 
@@ -28,6 +30,18 @@ def value(uri: str, run: str, key: str) -> list[tuple[int, float]]:
     query = "select step, value from metrics join runs using (run_uuid) where name = ? and key = ? order by step"
     with sqlite3.connect(uri.removeprefix("sqlite:///")) as database:
         return database.execute(query, (run, key)).fetchall()
+
+
+def run_id(uri: str, run: str) -> str:
+    with sqlite3.connect(uri.removeprefix("sqlite:///")) as database:
+        return str(database.execute("select run_uuid from runs where name = ?", (run,)).fetchone()[0])
+
+
+def table(uri: str, run: str, name: str) -> list[dict[str, str]]:
+    """The rows of a table among the files of a run."""
+    (path,) = Path(uri.removeprefix("sqlite:///")).parent.glob(f"mlartifacts/*/{run_id(uri, run)}/artifacts/{name}")
+    with path.open() as file:
+        return list(csv.DictReader(file))
 
 
 def test_publishing_twice_changes_nothing(tmp_path: Path, mlflow_db: str) -> None:
@@ -47,11 +61,19 @@ def test_publishing_twice_changes_nothing(tmp_path: Path, mlflow_db: str) -> Non
     cell, bounds = str(best.cell), best.metrics["imaging_quality"].score.interval
     assert value(mlflow_db, cell, "classical/rank_overall") == [(0, best.average_rank.value)]
     assert bounds is not None
-    assert value(mlflow_db, cell, "classical/imaging_quality.low") == [(0, bounds[0])]
-    assert value(mlflow_db, cell, "classical/imaging_quality.slope_per_min") == []  # 3 clips are too few
+    score = best.metrics["imaging_quality"].score
+    numbers = {row["name"]: row for row in table(mlflow_db, cell, "numbers.csv")}
+    shown = numbers["classical/imaging_quality"]
+    assert (float(shown["value"]), float(shown["low"]), float(shown["high"])) == (score.value, *bounds)
+    assert "classical/imaging_quality.slope_per_min" not in numbers  # 3 clips are too few
+    metrics = {row[0] for row in before["latest_metrics"] if run_id(mlflow_db, cell) in row}
+    assert "seconds/wall" in metrics
+    assert len(metrics) <= 20
+    assert metrics <= numbers.keys()
     # 6 s are 93 frames at 16 fps: two whole clips of 2 s and one for the rest, which ends with the video
     seconds = scores[0].seconds["imaging_quality"] if scores[0] else []
-    series = value(mlflow_db, "tiny/native/6s", "classical/imaging_quality.over_time")
+    rows_of = table(mlflow_db, "tiny/native/6s", "over_time.csv")
+    series = [(int(row["second"]), float(row["mean"])) for row in rows_of if row["name"] == "classical/imaging_quality"]
     assert [step for step, _ in series] == [round(second) for second in seconds]
     clips = [score.clips["imaging_quality"][0] for score in scores if score]
     assert series[0][1] == pytest.approx(sum(c for c in clips if c is not None) / 2)
@@ -93,7 +115,8 @@ def test_a_run_publishes_and_survives_a_tracking_store_that_is_broken(
     sweep = str(tiny.write_sweep(tmp_path))
     small = ["lengths_s=[3]", "methods=[native]"]
     assert execute(["run", sweep, *small, f"tracking.uri='{mlflow_db}'"]) == 0
-    assert f"mlflow ui --backend-store-uri {mlflow_db}" in capfd.readouterr().out
+    out = capfd.readouterr().out
+    assert f"mlflow ui --backend-store-uri {mlflow_db}, then open http://127.0.0.1:5000/#/experiments/1/runs" in out
     assert sorted(row[1] for row in rows(mlflow_db)["runs"]) == ["small", "tiny/native/3s"]
     broken = tmp_path / "broken.db"
     broken.write_text("no database, " * 1000)

@@ -60,6 +60,13 @@ def test_config_of_a_folder_is_fixed(folder):
         folder.keep_config("name: t\nlr: 0.2\n")
 
 
+def test_the_place_of_a_corpus_may_change_but_not_its_content(folder):
+    folder.keep_config("corpus: /old/c\ncorpus_sha256: 5\n", place="corpus")
+    folder.keep_config("corpus: /new/c\ncorpus_sha256: 5\n", place="corpus")
+    with pytest.raises(ConfigError, match=r"corpus_sha256: 5 -> corpus_sha256: 6"):
+        folder.keep_config("corpus: /new/c\ncorpus_sha256: 6\n", place="corpus")
+
+
 def test_one_training_holds_the_folder(folder, tmp_path):
     with pytest.raises(LockedError, match="is in use by process"), TrainingFolder(tmp_path, "t").lock():
         pass

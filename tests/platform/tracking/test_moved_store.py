@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from longtake.platform.tracking import model_registry
-from longtake.platform.tracking.publish import Publication, RunRecord, publish
+from longtake.platform.tracking.publish import publish
+from longtake.platform.tracking.records import Publication, RunRecord
 from longtake.platform.tracking.training_log import training_run
 
 DATABASE = "mlflow.db"
