@@ -6,7 +6,10 @@ then, and 0.05 ms if the memory is kept (glibc only; other allocators are not ch
 """
 
 import ctypes
+import gc
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 
@@ -34,6 +37,19 @@ def compute_exactly() -> None:
     torch.backends.cuda.matmul.allow_tf32 = False
     torch.backends.cudnn.allow_tf32 = False
     torch.backends.cudnn.benchmark = False
+
+
+@contextmanager
+def collection_paused() -> Iterator[None]:
+    """Pauses the cyclic garbage collector while many objects are made and none are dropped: it would go through all of
+    them again and again, a fifth of the time of reading 100,000 takes. Also a decorator."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
 
 
 def rss_bytes() -> int:

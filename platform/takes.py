@@ -8,7 +8,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
 FRAMES_PER_LATENT = 4
@@ -20,7 +20,16 @@ PUBLISHED_DECODE = "published-1"
 
 def canonical_json(value: Any) -> str:
     """Canonical JSON: sorted keys, no spaces, ASCII. Raises ValueError for NaN and infinity."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return _ENCODER.encode(value)
+
+
+_ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+@lru_cache(maxsize=4096, typed=True)
+def number_json(value: int) -> str:
+    """A whole number as JSON. Takes have few different ones."""
+    return canonical_json(value)
 
 
 @dataclass(frozen=True)
@@ -42,6 +51,19 @@ class MethodSpec:
     name: str
     label: str
     params: dict[str, Any] = field(default_factory=dict, hash=False)
+
+    @cached_property
+    def _identities(self) -> dict[frozenset[str], str]:
+        return {}
+
+    def identity(self, hashed: frozenset[str]) -> str:
+        """The part of a take's identity, as canonical JSON: without the label, parameters that are None, and those
+        whose weights are in the fingerprint, which has the names `hashed`. Computed once for all takes of a sweep."""
+        if hashed not in self._identities:
+            given = {name: value for name, value in self.params.items() if value is not None}
+            params = {name: value for name, value in given.items() if f"method.{name}" not in hashed}
+            self._identities[hashed] = canonical_json({"name": self.name, "params": params})
+        return self._identities[hashed]
 
     def to_json(self) -> dict[str, Any]:
         return {"name": self.name, "label": self.label, "params": self.params}
@@ -66,16 +88,16 @@ class Take:
 
         For a parameter that names weights, the fingerprint `method.<parameter>`, their hash, replaces the name.
         """
-        identity = self.to_json()
-        identity.pop("seconds")
-        hashed = {name for name, _ in self.fingerprint}
-        given = {name: value for name, value in self.method.params.items() if value is not None}
-        params = {name: value for name, value in given.items() if f"method.{name}" not in hashed}
-        identity["method"] = {"name": self.method.name, "params": params}
-        identity["fingerprint"] = sorted(identity["fingerprint"])
-        return hashlib.sha256(canonical_json(identity).encode()).hexdigest()[:16]
+        fingerprint, hashed = _fingerprint_json(self.fingerprint)
+        identity = (
+            f'{{"backbone":{canonical_json(self.backbone)},"fingerprint":{fingerprint},'
+            f'"latent_frames":{number_json(self.latent_frames)},"method":{self.method.identity(hashed)},'
+            f'"prompt":{canonical_json(self.prompt)},"seed":{number_json(self.seed)},'
+            f'"start_frames":{number_json(self.prefix_frames)}}}'
+        )
+        return hashlib.sha256(identity.encode()).hexdigest()[:16]
 
-    @property
+    @cached_property
     def cell(self) -> Cell:
         return Cell(self.backbone, self.method.label, self.seconds)
 
@@ -106,3 +128,9 @@ class Take:
         fields["method"] = MethodSpec(**fields["method"])
         fields["fingerprint"] = tuple((name, digest) for name, digest in fields["fingerprint"])
         return cls(**fields)
+
+
+@lru_cache(maxsize=1024)
+def _fingerprint_json(fingerprint: tuple[tuple[str, str], ...]) -> tuple[str, frozenset[str]]:
+    """A fingerprint as canonical JSON, in the order of its names; and the names."""
+    return canonical_json(sorted(fingerprint)), frozenset(name for name, _ in fingerprint)

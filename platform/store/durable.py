@@ -143,7 +143,8 @@ def json_bytes(value: Any) -> bytes:
 
 
 def json_lines(values: list[Any]) -> bytes:
-    return "".join(json.dumps(value, ensure_ascii=False, allow_nan=False) + "\n" for value in values).encode()
+    encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
+    return "".join(encode(value) + "\n" for value in values).encode()
 
 
 def read_json(path: Path) -> Any:

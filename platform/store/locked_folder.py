@@ -9,7 +9,7 @@ import json
 import os
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -57,10 +57,20 @@ class LockedFolder:
 
     def sweep_leftovers(self) -> int:
         """Removes temporary files of crashed attempts; returns their number. Needs the lock; no worker may write."""
+        return self._remove(temporary_files(self.folder))
+
+    def sweep_leftovers_of(self, parts: Iterable[str]) -> int:
+        """As `sweep_leftovers`, where attempts can have crashed in these parts only: it lists no other part."""
+        folders = (self.folder / self.inner / name for name in parts)
+        return self._remove(temporary_files(self.folder, deep=False)) + sum(
+            self._remove(temporary_files(folder)) for folder in folders if folder.is_dir()
+        )
+
+    def _remove(self, temporary: Iterable[Path]) -> int:
         if self.epoch is None:
             raise StorageError(f"{self.folder}: leftovers are removed only while the {self.kind} is locked")
         with durable.storage_errors(self.folder, "remove leftovers"):
-            leftovers = list(temporary_files(self.folder))
+            leftovers = list(temporary)
             for path in leftovers:
                 path.unlink(missing_ok=True)
         return len(leftovers)
@@ -73,13 +83,13 @@ class LockedFolder:
             return 0
 
 
-def temporary_files(folder: Path | str) -> Iterator[Path]:
-    """The temporary files in a folder and the folders below it. Raises OSError."""
+def temporary_files(folder: Path | str, deep: bool = True) -> Iterator[Path]:
+    """The temporary files in a folder and, with `deep`, in the folders below it. Raises OSError."""
     with os.scandir(folder) as entries:
         for entry in entries:
             if entry.name.startswith(durable.TEMP_PREFIX):
                 yield Path(entry.path)
-            elif entry.is_dir(follow_symlinks=False):
+            elif deep and entry.is_dir(follow_symlinks=False):
                 yield from temporary_files(entry.path)
 
 

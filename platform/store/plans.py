@@ -11,7 +11,7 @@ from typing import Any
 
 from longtake.platform.errors import ConfigError, StorageError
 from longtake.platform.store.durable import storage_errors
-from longtake.platform.takes import Take
+from longtake.platform.takes import Take, number_json
 
 OUTPUT = "<output>/"
 """What replaces the path of the output folder in a plan."""
@@ -19,7 +19,31 @@ OUTPUT = "<output>/"
 
 def to_row(take: Take, output: Path) -> dict[str, Any]:
     """A take as a line of the plan of a store in this output folder."""
-    return replace(take, method=replace(take.method, params=portable_params(take, output))).to_json()
+    row = take.to_json()
+    if any(name.startswith("method.") for name, _ in take.fingerprint):
+        row["method"] = {**row["method"], "params": portable_params(take, output)}
+    return row
+
+
+def to_lines(takes: list[Take], output: Path) -> bytes:
+    """The content of a plan file: a line per take, the JSON of its row. Takes share methods and fingerprints, so each
+    of those is encoded once."""
+    encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
+    shared: dict[tuple[int, int], tuple[str, str]] = {}
+    lines = []
+    for take in takes:
+        key = id(take.method), id(take.fingerprint)
+        if key not in shared:
+            row = to_row(take, output)
+            shared[key] = encode(row["method"]), encode(row["fingerprint"])
+        method, fingerprint = shared[key]
+        lines.append(
+            f'{{"backbone": {encode(take.backbone)}, "method": {method}, "seconds": {number_json(take.seconds)}, '
+            f'"latent_frames": {number_json(take.latent_frames)}, "prompt": {encode(take.prompt)}, '
+            f'"seed": {number_json(take.seed)}, "start_frames": {number_json(take.prefix_frames)}, '
+            f'"fingerprint": {fingerprint}}}\n'
+        )
+    return "".join(lines).encode()
 
 
 def from_row(row: dict[str, Any], output: Path) -> Take:

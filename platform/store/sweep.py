@@ -27,7 +27,7 @@ from longtake.platform.store.commit import TakeWriter
 from longtake.platform.store.index import TakeIndex
 from longtake.platform.store.json_records import from_json, to_json
 from longtake.platform.store.locked_folder import LockedFolder
-from longtake.platform.store.plans import check_extension, parse_plan, to_row
+from longtake.platform.store.plans import check_extension, parse_plan, to_lines
 from longtake.platform.store.ranks import RankedRun, Ranks
 from longtake.platform.store.records import Failure, TakeResult, VideoScores, time_of
 from longtake.platform.store.root import OutputRoot
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
 TAKE_ID = re.compile(r"[0-9a-f]{16}")
 PLAN = "plan.jsonl"
+FAILURES = "failures.jsonl"
 
 
 def sweep_names(root: Path) -> list[str]:
@@ -75,12 +76,17 @@ class SweepStore(LockedFolder):
 
     def write_plan(self, config_yaml: str, takes: list[Take]) -> None:
         """Writes sweep.yaml and plan.jsonl. Raises ConfigError if takes of an earlier plan are missing or changed."""
-        plan = durable.json_lines([to_row(take, self.root.folder) for take in takes])
-        if plan != self._read_bytes(self.plan_file):
-            check_extension(self.folder, self.plan(), takes)
+        plan = self.check_plan(takes)
         durable.make_folder(self.takes_folder)
         durable.replace_file(self.sweep_file, config_yaml.encode())
         durable.replace_file(self.plan_file, plan)
+
+    def check_plan(self, takes: list[Take]) -> bytes:
+        """The content of plan.jsonl for these takes. Raises ConfigError like `write_plan`, and writes nothing."""
+        plan = to_lines(takes, self.root.folder)
+        if plan != self._read_bytes(self.plan_file):
+            check_extension(self.folder, self.plan(), takes)
+        return plan
 
     def plan(self) -> list[Take]:
         """The planned takes in order; empty before the first plan. Raises StorageError when the plan is damaged."""
@@ -117,7 +123,7 @@ class SweepStore(LockedFolder):
 
     def has_failures(self, take_id: str) -> bool:
         """Whether a take has failed attempts."""
-        return durable.stamp_of(self.failures_file(take_id)) is not None
+        return durable.stamp_of(f"{self.takes_folder}/{take_id}/{FAILURES}") is not None
 
     def verify(self, take: Take) -> bool:
         """Whether the take is done and its video has the recorded checksum."""
@@ -170,7 +176,7 @@ class SweepStore(LockedFolder):
 
     def failures_file(self, take_id: str) -> Path:
         """The file of a take's failed attempts and of the deaths of its workers."""
-        return self._take(take_id) / "failures.jsonl"
+        return self._take(take_id) / FAILURES
 
     def failures(self) -> dict[str, list[Failure]]:
         """Take id -> its failed attempts, oldest first; takes without failures are absent."""

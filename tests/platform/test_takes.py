@@ -1,5 +1,7 @@
 """A take's identity: what changes pixels changes it, and nothing else does."""
 
+import hashlib
+import json
 from dataclasses import replace
 
 import pytest
@@ -40,6 +42,31 @@ def test_what_changes_pixels_changes_the_id(changes):
 )
 def test_labels_paths_and_order_do_not(changes):
     assert replace(TAKE, **changes).id == TAKE.id
+
+
+@pytest.mark.parametrize(
+    "take",
+    [
+        TAKE,
+        replace(TAKE, prompt='dusk "é" \u2028 \\ 🏠\n', seed=2**31 - 1, prefix_frames=9),
+        replace(TAKE, fingerprint=()),
+        replace(TAKE, fingerprint=PRINTS[::-1]),
+        replace(TAKE, method=MethodSpec("rag", "rag", {"b": None, "a": 1, "c": [1.5, "x"]})),
+        replace(TAKE, method=MethodSpec("rag", "rag", {"a": 1.0})),
+        replace(TAKE, method=MethodSpec("rag", "rag", {"a": True})),
+    ],
+)
+def test_the_id_hashes_the_canonical_json_of_the_identity(take):
+    """1, 1.0 and true are equal in Python, but not in JSON."""
+    hashed = {name for name, _ in take.fingerprint}
+    params = {k: v for k, v in take.method.params.items() if v is not None and f"method.{k}" not in hashed}
+    identity = {
+        "backbone": take.backbone, "method": {"name": take.method.name, "params": params},
+        "latent_frames": take.latent_frames, "prompt": take.prompt, "seed": take.seed,
+        "start_frames": take.prefix_frames, "fingerprint": sorted(map(list, take.fingerprint)),
+    }  # fmt: skip
+    text = json.dumps(identity, sort_keys=True, separators=(",", ":"))
+    assert take.id == hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def test_a_descriptor_without_weights_is_a_parameter():

@@ -5,12 +5,15 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pandas
 import pytest
 
 from longtake.platform.errors import ConfigError, LockedError, StorageError
+from longtake.platform.store import durable
+from longtake.platform.store.plans import to_lines, to_row
 from longtake.platform.store.ranks import Coverage, Ranks
 from longtake.platform.store.records import Failure, VideoScores
 from longtake.platform.store.sweep import SweepStore, sweep_names
@@ -336,3 +339,15 @@ def test_the_same_pixels_have_the_same_id() -> None:
     assert len({take.id, *(other.id for other in others)}) == 8
     # 120 latent frames: 1 + 4 x 119 = 477 video frames.
     assert take.num_frames == 477
+
+
+def test_a_plan_is_a_line_of_json_per_take(tmp_path: Path) -> None:
+    """The same bytes as when every take is encoded by itself, so that a plan that did not change is known as such."""
+    prompts = ['dusk, "brick"', "noon \u2028 \\ é 🏠"]
+    takes = [make_take(seed, "rag", 3, prompt, k=None) for prompt in prompts for seed in (0, 7)]
+    weights = f"{tmp_path.absolute()}/models/e.safetensors"
+    named = replace(takes[0].method, params={"descriptor": weights, "x": 1.0})
+    takes.append(replace(takes[0], method=named, fingerprint=(("method.descriptor", "aa"),), prefix_frames=1))
+    rows = [to_row(take, tmp_path) for take in takes]
+    assert to_lines(takes, tmp_path) == durable.json_lines(rows)
+    assert rows[-1]["method"]["params"]["descriptor"] == "<output>/models/e.safetensors"
