@@ -14,7 +14,6 @@ import numpy as np
 
 from longtake.evaluators.views import ClipView, Frames
 from longtake.platform.errors import VideoError
-from longtake.platform.video.header import check_fps
 
 CLIP_SECONDS = 2
 MAX_CLIP_BYTES = 2 << 30
@@ -22,6 +21,8 @@ MAX_CLIP_BYTES = 2 << 30
 
 def clip_frames(fps: float, width: int, height: int, path: Path) -> int:
     """Frames per clip. Raises VideoError for a frame rate that is not read or a clip of more than MAX_CLIP_BYTES."""
+    from longtake.platform.video.header import check_fps  # loads av
+
     check_fps(fps, path)
     length = CLIP_SECONDS * int(fps)
     size = length * width * height * 3

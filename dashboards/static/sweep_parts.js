@@ -52,6 +52,13 @@ export function stateBar(states) {
   );
 }
 
+/** '0:50-1:20', or 'estimating' before a take has been made and scored; earlier versions wrote one number. */
+function timeLeft({ alive, seconds_left, seconds_left_range }) {
+  if (!known(seconds_left)) return alive ? "estimating" : DASH;
+  const ends = (seconds_left_range ?? [seconds_left]).map(clock);
+  return [...new Set(ends)].join("-");
+}
+
 export function tiles(progress) {
   const rate = progress.takes_per_minute;
   const { states } = progress;
@@ -68,7 +75,7 @@ export function tiles(progress) {
       "Takes that the latest run made; earlier takes do not count",
     ],
     ["Elapsed", clock(progress.seconds), "Since the start of the latest run"],
-    ["Time left", over ? "none" : clock(progress.seconds_left), "Estimate of the run"],
+    ["Time left", over ? "none" : timeLeft(progress), "Estimate of the run, closing steps included"],
   ];
   return el(
     "dl",

@@ -18,10 +18,11 @@ from longtake.jobs.console import console_for, say
 from longtake.jobs.corpus import spec as corpus_spec
 from longtake.jobs.corpus.latents import Imported, LatentWorker, Sampled, ShardItem, Source
 from longtake.jobs.corpus.spec import CorpusPlan
+from longtake.jobs.sweep.estimates.busy_time import SAMPLERS
 from longtake.jobs.sweep.placement import SAMPLER_SETTINGS, slots
 from longtake.jobs.sweep.plan import check_capacity
 from longtake.jobs.sweep.progress import SweepProgress
-from longtake.jobs.sweep.scheduler import SAMPLERS, Snapshot
+from longtake.jobs.sweep.scheduler import Snapshot
 from longtake.jobs.workers.attempts import Attempts
 from longtake.jobs.workers.run_loop import FINAL_ERRORS, Step, run_until_done
 from longtake.jobs.workers.text import encode_prompts

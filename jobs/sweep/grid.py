@@ -21,9 +21,10 @@ from longtake.jobs.sweep.spec import MethodEntry, SweepConfig
 from longtake.platform import config, plugins
 from longtake.platform.errors import ConfigError, LongtakeError, NotPulledError, WeightsError
 from longtake.platform.plugins import NONE, Plugins
+from longtake.platform.process import collection_paused
 from longtake.platform.resources import STREAM, BankCapacity, Resources, gpu_count
 from longtake.platform.store.root import OutputRoot
-from longtake.platform.takes import MethodSpec, Take
+from longtake.platform.takes import Cell, MethodSpec, Take
 from longtake.platform.tracking import model_registry
 from longtake.platform.tracking.addresses import OFF, default_uri, without_password
 
@@ -51,6 +52,14 @@ class Grid:
     def takes(self) -> list[Take]:
         """The takes to work on, in order."""
         return self.selection.of(self.planned)
+
+    @cached_property
+    def cells(self) -> dict[Cell, list[Take]]:
+        """The takes of each cell, in order."""
+        cells: dict[Cell, list[Take]] = {}
+        for take in self.takes:
+            cells.setdefault(take.cell, []).append(take)
+        return cells
 
     @property
     def gpus(self) -> float:
@@ -133,6 +142,7 @@ class Grid:
         )
 
 
+@collection_paused()
 def expand(
     file: str | Path, overrides: Sequence[str] = (), need_weights: bool = True, selection: Selection = EVERYTHING
 ) -> Grid:

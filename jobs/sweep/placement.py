@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import partial
 
-from longtake.jobs.sweep.grid import Grid
-from longtake.jobs.sweep.scheduler import EVALUATORS, SAMPLERS
+from longtake.jobs.sweep.estimates.busy_time import EVALUATORS, SAMPLERS, StageWorkers
+from longtake.jobs.sweep.grid import INLINE, Grid
 from longtake.jobs.sweep.spec import WorkersConfig
 from longtake.jobs.workers.sampling import SamplerWorker
 from longtake.jobs.workers.scoring import ScoreWorker
@@ -19,6 +19,28 @@ from longtake.platform.workers.ray_cluster import Cluster
 SAMPLER_SETTINGS = ("workers.samplers", "workers.gpus_per_sampler")
 
 
+def stage_workers(workers: WorkersConfig, nodes: list[Node], takes: int, gpus: float) -> dict[str, StageWorkers]:
+    """How many samplers and evaluators run on these nodes. On CPUs scoring costs as much as generation, so every core
+    does both. On GPUs each sampler has its own, and the evaluators share the remaining cores."""
+    cpus, eval_gpus = sum(node.cpus for node in nodes), workers.gpus_per_evaluator
+    named = workers.evaluators if workers.evaluators != "auto" else 1 if eval_gpus else 0
+    samplers = workers.samplers if workers.samplers != "auto" else slots(reserve(nodes, named, eval_gpus), gpus)
+    spare = (cpus - samplers) / 2 if gpus else cpus
+    evaluators = named or max(1, int(spare))
+    return {
+        SAMPLERS: StageWorkers(min(samplers, takes), on_cpu=not gpus),
+        EVALUATORS: StageWorkers(min(evaluators, takes * workers.evaluator_parts), on_cpu=not eval_gpus),
+    }
+
+
+def stages_on(grid: Grid, nodes: list[Node]) -> tuple[dict[str, StageWorkers], float]:
+    """The workers of the sweep on these nodes, and the cores that they share. Inline workers take turns."""
+    if grid.sweep.workers.cluster == INLINE:
+        return {SAMPLERS: StageWorkers(1), EVALUATORS: StageWorkers(1)}, 1.0
+    workers = stage_workers(grid.sweep.workers, nodes, len(grid.takes), grid.gpus)
+    return workers, sum(node.cpus for node in nodes)
+
+
 def groups(
     workers: WorkersConfig,
     cluster: Cluster,
@@ -28,17 +50,12 @@ def groups(
     resources: Resources | None = None,
     plugins: Plugins = NONE,
 ) -> list[Group]:
-    """The fleet for these nodes. On CPUs scoring costs as much as generation, so every core does both. On GPUs each
-    sampler has its own, and the evaluators share the remaining cores."""
-    cpus = sum(node.cpus for node in cluster.nodes)
-    eval_gpus = workers.gpus_per_evaluator
-    named = workers.evaluators if workers.evaluators != "auto" else 1 if eval_gpus else 0
-    samplers = workers.samplers if workers.samplers != "auto" else slots(reserve(cluster.nodes, named, eval_gpus), gpus)
-    spare = (cpus - samplers) / 2 if gpus else cpus
-    evaluators = named or max(1, int(spare))
-    count = min(samplers, takes)
+    """The fleet for the nodes of the cluster."""
+    cpus, eval_gpus = sum(node.cpus for node in cluster.nodes), workers.gpus_per_evaluator
+    stages = stage_workers(workers, cluster.nodes, takes, gpus)
+    count, evaluators = stages[SAMPLERS].count, stages[EVALUATORS].count
     sampler_resources = replace(resources or Resources(), samplers_per_machine=max_per_node(cluster.nodes, gpus, count))
-    evaluator_cpus = 1.0 if gpus and cpus >= samplers + evaluators else 0.0
+    evaluator_cpus = 1.0 if gpus and cpus >= count + evaluators else 0.0
     return [
         Group(
             SAMPLERS,
@@ -51,7 +68,7 @@ def groups(
         Group(
             EVALUATORS,
             partial(plugins.worker, ScoreWorker, store, "cuda" if eval_gpus else "cpu"),
-            min(evaluators, takes * workers.evaluator_parts),
+            evaluators,
             evaluator_cpus,
             eval_gpus,
             settings=("workers.evaluators", "workers.gpus_per_evaluator"),

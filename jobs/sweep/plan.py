@@ -1,12 +1,9 @@
-"""`longtake plan`: the grid and its estimated cost. Writes nothing.
-
-The cost of a take is the estimate of its backbone: cpu_seconds or gpu_seconds, bank_bytes and video_bytes.
-"""
+"""`longtake plan`: the grid, and the estimated cost of what is left to do. Writes nothing."""
 
 from __future__ import annotations
 
-from collections import Counter
-from dataclasses import dataclass
+import os
+from collections.abc import Mapping
 from pathlib import Path
 
 from rich.console import Console
@@ -14,50 +11,29 @@ from rich.table import Table
 
 from longtake.jobs.console import new_table
 from longtake.jobs.sweep.capacity import Need, allocate, check_machine, memory, size
+from longtake.jobs.sweep.estimates.busy_time import seconds_together
+from longtake.jobs.sweep.estimates.cost import TakeCost, cost_of, costs_of
+from longtake.jobs.sweep.estimates.time_left import START_SECONDS, closing_seconds, stage_times, work_of
 from longtake.jobs.sweep.grid import HERE, Grid
-from longtake.platform import config
+from longtake.jobs.sweep.placement import stages_on
+from longtake.jobs.sweep.scheduler import Scheduler
+from longtake.jobs.sweep.tally import Tally
 from longtake.platform.errors import ConfigError
+from longtake.platform.process import collection_paused
 from longtake.platform.resources import STAGING_ENTRIES, gpu_count
-from longtake.platform.store.plans import check_extension
 from longtake.platform.store.sweep import SweepStore
-from longtake.platform.takes import Cell, Take
-
-
-@dataclass
-class Cost:
-    """The cost of a set of takes. `bank_bytes` is the maximum over takes; the others are sums."""
-
-    takes: int = 0
-    cpu_seconds: float = 0.0
-    gpu_seconds: float = 0.0
-    video_bytes: float = 0.0
-    bank_bytes: float = 0.0
-
-    def add(self, cost: dict[str, float]) -> None:
-        self.takes += 1
-        self.cpu_seconds += cost.get("cpu_seconds", 0.0)
-        self.gpu_seconds += cost.get("gpu_seconds", 0.0)
-        self.video_bytes += cost.get("video_bytes", 0.0)
-        self.bank_bytes = max(self.bank_bytes, cost.get("bank_bytes", 0.0))
-
-
-def cost_of(take: Take, on_gpu: bool) -> dict[str, float]:
-    """The backbone's estimate; the same for every take of a cell."""
-    from longtake.platform.backbones.base import backbones
-    from longtake.platform.methods.base import methods
-
-    method = config.build(methods.get(take.method.name), take.method.params, f"method {take.method.label}")
-    return backbones.get(take.backbone).cost(take, method, on_gpu and backbones.get(take.backbone).spec.gpus > 0)
+from longtake.platform.takes import Cell
+from longtake.platform.tracking.addresses import OFF
+from longtake.platform.workers.fleet import Node
 
 
 def need_of(grid: Grid) -> Need:
     """The size of a sampler's largest banks: those of one batch of takes."""
-    cells = Counter(take.cell for take in grid.takes)
     needs = []
-    for cell, take in {take.cell: take for take in grid.takes}.items():
-        cost = cost_of(take, grid.on_gpu)
-        entries = round(cost["bank_bytes"] / cost["entry_bytes"]) * min(grid.batch, cells[cell])
-        needs.append(Need(entries, int(cost["entry_bytes"])))
+    for takes in grid.cells.values():
+        cost = cost_of(takes[0], grid)
+        entries = round(cost.bank_bytes / cost.entry_bytes) * min(grid.batch, len(takes))
+        needs.append(Need(entries, int(cost.entry_bytes)))
     return max(needs, key=lambda need: need.num_bytes)
 
 
@@ -112,36 +88,22 @@ def check_capability(grid: Grid) -> None:
         fp8.check_device(grid.resources(Path()).compute_device())
 
 
+@collection_paused()
 def show(grid: Grid, console: Console) -> None:
-    """Print the grid, the number of finished takes, and the cost of the rest."""
+    """Print the grid, what is left to do, and its cost."""
     store = SweepStore(Path(grid.sweep.output), grid.sweep.name)
-    done = store.done_ids()
-    costs = {take.cell: cost_of(take, grid.on_gpu) for take in {take.cell: take for take in grid.takes}.values()}
-    cells: dict[Cell, Cost] = {}
-    left: dict[Cell, int] = {}
-    rest = Cost()
-    for take in grid.takes:
-        cells.setdefault(take.cell, Cost()).add(costs[take.cell])
-        left[take.cell] = left.get(take.cell, 0) + (take.id not in done)
-        if take.id not in done:
-            rest.add(costs[take.cell])
-    console.print(table(grid, cells, left))
+    scheduler, costs = Scheduler(store, grid.takes, grid.suites, lambda line: None), costs_of(grid)
+    scheduler.read()
+    tally = scheduler.tally
+    console.print(table(grid, tally, costs))
     for note in grid.notes:
         console.print(f"note: {note}", markup=False, soft_wrap=True)
-    for line in (totals(grid, rest, done), *rates(grid), *bank_lines(grid)):
+    for line in (*totals(grid, tally, costs), *bases(grid, costs), *bank_lines(grid)):
         console.print(line, markup=False, soft_wrap=True)
 
 
-def rates(grid: Grid) -> list[str]:
-    """What the estimates of GPU time assume."""
-    from longtake.platform.backbones.base import backbones
-
-    specs = [backbones.get(name).spec for name in grid.sweep.backbones]
-    bases = {f"{spec.gpu_tflops:.0f} TFLOP/s ({spec.gpu_basis})" for spec in specs if spec.gpus and grid.on_gpu}
-    return [f"GPU time assumes {', '.join(sorted(bases))} and overlapped decoding, without scoring"] if bases else []
-
-
-def table(grid: Grid, cells: dict[Cell, Cost], left: dict[Cell, int]) -> Table:
+def table(grid: Grid, tally: Tally, costs: Mapping[Cell, TakeCost]) -> Table:
+    """A row per cell: its takes, and the cost of those that are left."""
     sweep = grid.sweep
     counts = {
         "backbones": sweep.backbones,
@@ -154,27 +116,61 @@ def table(grid: Grid, cells: dict[Cell, Cost], left: dict[Cell, int]) -> Table:
     if grid.selection.text:
         title += f", of which {grid.selection.text} selects {len(grid.takes)}"
     result = new_table(title)
-    for name in ("backbone", "method", "seconds", "takes", "to do", "CPU", "GPU", "disk", "bank"):
+    for name in ("backbone", "method", "seconds", "takes", "make", "score", "CPU", "GPU", "disk", "bank"):
         text = name in ("backbone", "method")  # names wrap on a narrow terminal; numbers are never cut
         result.add_column(name, justify="left" if text else "right", no_wrap=not text, overflow="fold")
-    for cell, cost in cells.items():
-        numbers = [str(cell.seconds), str(cost.takes), str(left[cell]), duration(cost.cpu_seconds)]
-        sizes = [duration(cost.gpu_seconds), size(cost.video_bytes), memory(cost.bank_bytes)]
+    for cell, cost in costs.items():
+        make, score = tally.to_make[cell], tally.to_score[cell]
+        cpu = make * cost.cpu_seconds + score * cost.score_seconds
+        numbers = [str(cell.seconds), str(len(grid.cells[cell])), str(make), str(score), duration(cpu)]
+        sizes = [duration(make * cost.gpu_seconds), size(make * cost.video_bytes), memory(cost.bank_bytes)]
         result.add_row(cell.backbone, cell.method, *numbers, *sizes)
     return result
 
 
-def totals(grid: Grid, rest: Cost, done: set[str]) -> str:
-    made = sum(take.id in done for take in grid.takes)
-    if not rest.takes:
-        return f"all {made} takes are done; nothing left to generate"
-    parts = [f"to do: {rest.takes} takes ({made} done)"]
-    if rest.cpu_seconds:
-        parts.append(f"about {duration(rest.cpu_seconds)} of one CPU core")
-    if rest.gpu_seconds:
-        parts.append(f"about {rest.gpu_seconds / 3600:.1f} GPU hours of generation")
-    parts.append(f"{size(rest.video_bytes)} of disk under {grid.sweep.output}/{grid.sweep.name}")
-    return "; ".join(parts)
+def totals(grid: Grid, tally: Tally, costs: Mapping[Cell, TakeCost]) -> list[str]:
+    """What is left, what it needs of processors and of disk, and how long it takes."""
+    made, to_score = len(tally.made), tally.unfinished
+    to_make = tally.to_make.total()
+    if not to_make and not to_score:
+        return [f"all {made} takes are made and scored; nothing is left to do"]
+    parts = [f"to do: make {to_make} takes ({made} made), score {to_score} ({len(tally.scored)} scored)"]
+    sampling = sum(tally.to_make[cell] * cost.cpu_seconds for cell, cost in costs.items())
+    scoring = sum(tally.to_score[cell] * cost.score_seconds for cell, cost in costs.items())
+    gpu = sum(tally.to_make[cell] * cost.gpu_seconds for cell, cost in costs.items())
+    disk = sum(tally.to_make[cell] * cost.video_bytes for cell, cost in costs.items())
+    parts.append(f"about {duration(sampling + scoring)} of one CPU core, {duration(scoring)} of it for scoring")
+    if gpu:
+        parts.append(f"about {gpu / 3600:.1f} GPU hours of generation")
+    parts.append(f"{size(disk)} of disk under {grid.sweep.output}/{grid.sweep.name}")
+    return ["; ".join(parts), wall_time(grid, tally, costs)]
+
+
+def wall_time(grid: Grid, tally: Tally, costs: Mapping[Cell, TakeCost]) -> str:
+    """How long the rest takes on this machine. Another cluster is not asked for its size."""
+    workers = grid.sweep.workers
+    if workers.cluster not in HERE:
+        making = sum(tally.to_make[cell] * cost.make_seconds for cell, cost in costs.items())
+        return f"wall time: depends on the cluster; one sampler needs about {duration(making)} for generation"
+    stages, cores = stages_on(grid, [Node(float(os.cpu_count() or 1), float(gpu_count()))])
+    seconds = START_SECONDS + seconds_together(work_of(tally, stage_times(costs)), stages, cores)
+    seconds += closing_seconds(len(grid.planned), grid.cells, grid.sweep.tracking.uri != OFF)
+    counts = " and ".join(f"{group.count} {name}" for name, group in stages.items())
+    return f"wall time: about {duration(seconds)} here, with {counts} on {cores:g} cores, closing steps included"
+
+
+def bases(grid: Grid, costs: Mapping[Cell, TakeCost]) -> list[str]:
+    """What the estimates assume, and what they leave out."""
+    from longtake.platform.backbones.base import backbones
+
+    specs = [backbones.get(name).spec for name in grid.sweep.backbones]
+    rates = {f"{spec.gpu_tflops:.0f} TFLOP/s ({spec.gpu_basis})" for spec in specs if spec.gpus and grid.on_gpu}
+    lines = [f"GPU time assumes {', '.join(sorted(rates))} and overlapped decoding"] if rates else []
+    lines.append("CPU time assumes one core as measured in docs/measurements/estimates_cpu.csv")
+    unknown = sorted({name for cost in costs.values() for name in cost.not_estimated})
+    if unknown:
+        lines.append(f"not in the estimates, since it was not measured: the time of {', '.join(unknown)}")
+    return lines
 
 
 def bank_lines(grid: Grid) -> list[str]:
@@ -183,7 +179,7 @@ def bank_lines(grid: Grid) -> list[str]:
     try:
         lines.append(bank_line(grid))
         check_capacity(grid)
-        check_extension(store.folder, store.plan(), grid.planned)
+        store.check_plan(grid.planned)
     except ConfigError as error:
         lines.append(f"cannot run here: {error}")
     return lines

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rich.console import Console, Group, RenderableType
 from rich.progress_bar import ProgressBar
@@ -11,11 +11,9 @@ from rich.table import Table
 from rich.text import Text
 
 from longtake.jobs.console import LiveDisplay
-from longtake.jobs.sweep.scheduler import SAMPLERS, Snapshot
+from longtake.jobs.sweep.estimates.busy_time import SAMPLERS
+from longtake.jobs.sweep.scheduler import Snapshot
 from longtake.platform.workers.fleet import Running
-
-if TYPE_CHECKING:
-    pass
 
 PLAIN_SECONDS = 10.0
 QUIET_SECONDS = 30.0
@@ -60,12 +58,18 @@ def counts(snapshot: Snapshot) -> str:
 
 def pace(snapshot: Snapshot) -> str:
     rate = f"{snapshot.takes_per_minute:.1f}" if snapshot.takes_per_minute else "-"
-    return f"{rate} takes/min, {clock(snapshot.seconds)} elapsed, {clock(snapshot.seconds_left)} left"
+    return f"{rate} takes/min, {clock(snapshot.seconds)} elapsed, {left(snapshot)}"
 
 
-def clock(seconds: float | None) -> str:
-    if seconds is None:
-        return "-:--"
+def left(snapshot: Snapshot) -> str:
+    """'0:50-1:20 left', a range that the rest should take; 'estimating time left' before a take has passed."""
+    if snapshot.seconds_left is None:
+        return "estimating time left"
+    ends = snapshot.seconds_left_range or (snapshot.seconds_left, snapshot.seconds_left)
+    return f"{'-'.join(dict.fromkeys(map(clock, ends)))} left"
+
+
+def clock(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

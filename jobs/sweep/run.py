@@ -24,13 +24,17 @@ from longtake.jobs.results import ranks as rank
 from longtake.jobs.results.publisher import Publisher, Target, how_to_open
 from longtake.jobs.results.ranker import Ranker, RankTarget
 from longtake.jobs.results.show import full_command
+from longtake.jobs.sweep.estimates.busy_time import BusyClocks
+from longtake.jobs.sweep.estimates.cost import costs_of
+from longtake.jobs.sweep.estimates.time_left import TimeLeft, closing_seconds, stage_times
 from longtake.jobs.sweep.grid import Grid, expand
-from longtake.jobs.sweep.placement import batch_of, groups
+from longtake.jobs.sweep.placement import batch_of, groups, stages_on
 from longtake.jobs.sweep.plan import bank_line, capacity_of, check_capacity
 from longtake.jobs.sweep.progress import SweepProgress
 from longtake.jobs.sweep.report import report_all
 from longtake.jobs.sweep.scheduler import Scheduler, Snapshot
 from longtake.jobs.sweep.selection import EVERYTHING, Selection
+from longtake.jobs.sweep.tally import Tally
 from longtake.jobs.workers.run_loop import Step, run_until_done
 from longtake.jobs.workers.text import encode_prompts
 from longtake.platform.store.ranks import RankedRun, Ranks
@@ -58,18 +62,20 @@ def run(
     check_capacity(grid)
     store = SweepStore(Path(grid.sweep.output).absolute(), grid.sweep.name)
     with store.lock():
-        store.sweep_leftovers()
         store.write_plan(grid.config_yaml, grid.planned)
         grid.plugins.keep(store.folder)
         scheduler = Scheduler(store, grid.takes, grid.suites, partial(say, console), grid.sweep.workers.evaluator_parts)
         if retry_failed:
             scheduler.retry_set_aside()
         steps = scheduler.read()
+        scheduler.index.save()
+        unfinished = [take.id for take in grid.takes if take.id not in scheduler.scored]
+        store.sweep_leftovers_of(unfinished)
         announce(grid, store, len(scheduler.made), console)
         with Publisher(target_of(grid, store)) as publisher:
             if steps:
                 work(grid, scheduler, steps, publisher, console)
-            store.sweep_leftovers()
+            store.sweep_leftovers_of(unfinished)
             return finish(grid, store, scheduler, publisher, console, started)
 
 
@@ -115,12 +121,20 @@ def run_fleet(grid: Grid, steps: list[Step], missing: int, cluster: Cluster, mon
     workers = groups(grid.sweep.workers, cluster, store, len(grid.takes), grid.gpus, resources, grid.plugins)
     fleet = cluster.fleet(workers, scheduler.on_start, lambda: monitor.show(fleet.running()))
     samplers = 1 if cluster.address == INLINE else workers[0].count
+    scheduler.time_left = time_left_of(grid, scheduler.tally, cluster)
     items = scheduler.start(steps, batch_of(grid, missing, samplers))
     try:
         on_poll = partial(monitor.on_poll, fleet)
         run_until_done(scheduler, items, fleet, cluster.stop, on_poll, monitor.view.say)
     finally:
         monitor.show([], force=True)
+
+
+def time_left_of(grid: Grid, tally: Tally, cluster: Cluster) -> TimeLeft:
+    """An estimate of the rest that begins with the plan's."""
+    stages, cores = stages_on(grid, cluster.nodes)
+    closing = closing_seconds(len(grid.planned), grid.cells, grid.sweep.tracking.uri != OFF)
+    return TimeLeft(tally, stage_times(costs_of(grid)), stages, BusyClocks(stages, cores), closing)
 
 
 class SweepMonitor:

@@ -12,24 +12,25 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from longtake.evaluators.base import SuiteEntry
+from longtake.jobs.sweep.estimates.busy_time import EVALUATORS, SAMPLERS
+from longtake.jobs.sweep.estimates.time_left import Range, TimeLeft
 from longtake.jobs.sweep.tally import Tally
 from longtake.jobs.workers.attempts import Attempts, reason_of
 from longtake.jobs.workers.run_loop import FINAL_ERRORS, Step
 from longtake.jobs.workers.sampling import MakeItem
 from longtake.jobs.workers.scoring import MissingScores, ScoreItem, join_parts, metric_groups, missing_value_reasons
+from longtake.platform.process import collection_paused
 from longtake.platform.store.index import TakeFacts
 from longtake.platform.store.records import MAKING, SCORING, Failure, TakeResult, VideoScores
 from longtake.platform.store.sweep import SweepStore
 from longtake.platform.takes import Cell, Take
 from longtake.platform.workers.fleet import Item, Outcome, Running
 
-SAMPLERS, EVALUATORS = "samplers", "evaluators"
-
 
 @dataclass
 class Snapshot:
     """The progress of a sweep. `made` and `scored` count takes (`scored` is None for jobs without scoring); `new_made`
-    counts those of this run."""
+    counts those of this run. `seconds_left` is the middle of its range; both are None while they are not known."""
 
     total: int = 0
     made: int = 0
@@ -39,6 +40,7 @@ class Snapshot:
     seconds: float = 0.0
     takes_per_minute: float | None = None
     seconds_left: float | None = None
+    seconds_left_range: Range | None = None
     running: list[Running] = field(default_factory=list)
 
 
@@ -66,12 +68,11 @@ class Scheduler:
         self.parts, self.rounds = parts, dict[str, Round]()
         self.index, self.missing_scores = store.index(), MissingScores(store, suites)
         self.tally = Tally(takes)
-        self.frames = {take.cell: take.latent_frames for take in takes}
         self.attempts: Attempts[str] = Attempts(store.failures())
         self.results: list[TakeResult] = []
         self.unscored: list[dict[str, dict[str, str]]] = []
         self.started = time.monotonic()
-        self.size_made = self.size_scored = 0.0
+        self.time_left: TimeLeft | None = None
 
     @property
     def made(self) -> set[str]:
@@ -94,6 +95,7 @@ class Scheduler:
         made = f"{len(self.made)} of {len(self.takes)} takes made"
         return f"{made}, {len(self.scored)} scored; run again to resume"
 
+    @collection_paused()
     def read(self) -> list[Step]:
         """Read the state of the takes from the store, in one pass, and return the missing steps."""
         steps: list[Step] = []
@@ -102,7 +104,6 @@ class Scheduler:
             if facts.made:
                 self.tally.set_made(take)
             steps += self.next_of(take, facts)
-        self.index.save()
         return steps
 
     def retry_set_aside(self) -> None:
@@ -146,12 +147,15 @@ class Scheduler:
         return [(EVALUATORS, Item(one, take.latent_frames / len(groups), label=str(take.cell))) for one in items]
 
     def on_start(self, group: str, item: Item) -> None:
-        """Count the attempt on disk before it starts."""
+        """Count the attempt on disk before it starts, and its time."""
         for take in item.payload.takes if group == SAMPLERS else ():
             self.store.begin_attempt(take)
+        if self.time_left:
+            self.time_left.begin(group, item)
 
     def record_outcome(self, outcome: Outcome) -> list[Step]:
         """Record the outcome of an attempt and return the next steps. Raises errors that are not caused by a take."""
+        self.measure(outcome)
         if isinstance(outcome.error, FINAL_ERRORS):
             raise outcome.error
         work, stage = outcome.item.payload, MAKING if isinstance(outcome.item.payload, MakeItem) else SCORING
@@ -162,13 +166,20 @@ class Scheduler:
             return self.record_making(work, outcome)
         return self.record_scoring(work, outcome) if work.round == self.rounds[work.take.id].number else []
 
+    def measure(self, outcome: Outcome) -> None:
+        """Note how long the takes of an item took."""
+        work = outcome.item.payload
+        parts = 1 if isinstance(work, MakeItem) else self.rounds[work.take.id].parts
+        if self.time_left:
+            takes = len(work.takes) / parts if outcome.error is None else 0.0
+            self.time_left.end(outcome.group, outcome.item, takes)
+
     def record_making(self, work: MakeItem, outcome: Outcome) -> list[Step]:
         """Takes that failed in a batch are retried one at a time; those whose worker died, together."""
         if outcome.error is None:
             self.results += outcome.value
             for take in work.takes:
                 self.tally.set_made(take)
-            self.size_made += outcome.item.size
         elif len(work.takes) > 1:
             return self.record_broken_batch(work, outcome)
         else:
@@ -207,7 +218,6 @@ class Scheduler:
             self.store.write_scores(work.take.id, one)
         self.tally.set_scored(work.take)
         self.index.facts(work.take.id, self.missing_scores.labels)  # enters it
-        self.size_scored += work.take.latent_frames
         self.unscored.append({label: missing_value_reasons(one) for label, one in scores.items()})
 
     def record_failure(self, take: Take, stage: str, outcome: Outcome) -> None:
@@ -231,6 +241,7 @@ class Scheduler:
 
     def snapshot(self, running: list[Running]) -> Snapshot:
         seconds = time.monotonic() - self.started
+        left = self.time_left.estimate(running) if self.time_left else None
         return Snapshot(
             total=len(self.takes),
             made=len(self.made),
@@ -239,18 +250,10 @@ class Scheduler:
             new_made=len(self.results),
             seconds=seconds,
             takes_per_minute=60 * len(self.results) / seconds if self.results else None,
-            seconds_left=self.seconds_left(running, seconds),
+            seconds_left=None if left is None else sum(left) / 2,
+            seconds_left_range=left,
             running=running,
         )
-
-    def seconds_left(self, running: list[Running], seconds: float) -> float | None:
-        """Seconds until both generation and scoring end at their pace so far; None before the first progress."""
-        in_progress = sum(r.item.size * fraction(r) for r in running if r.group == SAMPLERS)
-        to_make = sum(count * self.frames[cell] for cell, count in self.tally.to_make.items()) - in_progress
-        to_score = sum(count * self.frames[cell] for cell, count in self.tally.to_score.items())
-        paces = [(to_make, self.size_made + in_progress), (to_score, self.size_scored)]
-        ends = [max(0.0, left) * seconds / done for left, done in paces if done > 0]
-        return max(ends) if ends else None
 
 
 def make_item(takes: Sequence[Take]) -> Item:
@@ -265,11 +268,6 @@ def batched(takes: list[Take], most: int) -> Iterator[list[Take]]:
     parts = -(-len(takes) // most)
     for i in range(parts):
         yield takes[i * len(takes) // parts : (i + 1) * len(takes) // parts]
-
-
-def fraction(running: Running) -> float:
-    total = running.report.get("total") or 0
-    return running.report.get("done", 0) / total if total else 0.0
 
 
 def name_of(take: Take) -> str:

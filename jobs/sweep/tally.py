@@ -53,6 +53,8 @@ class Tally:
 
     def _count(self, take: Take, before: tuple[bool, bool]) -> None:
         make, score = self._open(take)
-        self.to_make[take.cell] += make - before[0]
-        self.to_score[take.cell] += score - before[1]
-        self.unfinished += score - before[1]
+        if make != before[0]:
+            self.to_make[take.cell] += make - before[0]
+        if score != before[1]:
+            self.to_score[take.cell] += score - before[1]
+            self.unfinished += score - before[1]

@@ -36,8 +36,8 @@ class BackboneSpec:
 
     `gpus`: how many GPUs a sampler uses; `dtype`: the dtype of the network, on any device. For estimates only:
     `cpu_gflops` and `gpu_tflops` are the rates of one core or one GPU when sampling (`gpu_basis`: their source), and
-    `postprocess_seconds` is the CPU time for decoding, encoding and scoring one second of video. `decodes`: the ways in
-    which its latents can be decoded, one or more of resources.DECODES.
+    `decode_seconds` and `encode_seconds` the seconds of a core for one second of video. `decodes`: the ways in which
+    its latents can be decoded, one or more of resources.DECODES.
     """
 
     name: str
@@ -55,7 +55,8 @@ class BackboneSpec:
     cpu_gflops: float = 20.0
     gpu_tflops: float = 200.0
     gpu_basis: str = "assumed"
-    postprocess_seconds: float = 0.2
+    decode_seconds: float = 0.01
+    encode_seconds: float = 0.2
     video_bytes_per_second: int = 20_000
     decodes: tuple[str, ...] = (STREAM,)
 
@@ -144,16 +145,20 @@ class Backbone(ABC):
         return None
 
     @classmethod
-    def cost(cls, take: Take, method: MethodConfig, on_gpu: bool = False) -> dict[str, float]:
-        """An estimate for `longtake plan`: cpu_seconds on one core or gpu_seconds on one GPU, and bytes of the bank, of
-        one of its entries, and of the video."""
+    def cost(
+        cls, take: Take, method: MethodConfig, on_gpu: bool = False, decodes_on_gpu: bool | None = None
+    ) -> dict[str, float]:
+        """An estimate of making a take: cpu_seconds of one core and gpu_seconds of one GPU, and bytes of the bank, of
+        one of its entries, and of the video. Decoding on a GPU overlaps with sampling and is not in it."""
         spec, window = cls.spec, method.window_in(cls.spec.window)
         seconds = take.latent_frames / spec.latent_fps
         frames = method.banked_frames(take.latent_frames, window, spec.frame)
         entry = method.entry_bytes(spec.frame)
         costs = spec.compute_seconds(take.latent_frames // spec.frames_per_block * spec.block_flops(window), on_gpu)
-        costs["cpu_seconds"] = costs.get("cpu_seconds", 0.0) + seconds * spec.postprocess_seconds
-        return costs | {
+        decode = 0.0 if (on_gpu if decodes_on_gpu is None else decodes_on_gpu) else spec.decode_seconds
+        return {
+            "cpu_seconds": costs.get("cpu_seconds", 0.0) + seconds * (decode + spec.encode_seconds),
+            "gpu_seconds": costs.get("gpu_seconds", 0.0),
             "bank_bytes": frames * entry,
             "entry_bytes": entry,
             "video_bytes": seconds * spec.video_bytes_per_second,

@@ -30,7 +30,7 @@ WEIGHTS = Path(__file__).parent / "weights"
 
 
 def pocket_spec(name: str) -> BackboneSpec:
-    """Specification of a pocket backbone; its estimates were measured in the demo on two shared cores."""
+    """Specification of a pocket backbone; its rates are in docs/measurements/estimates_cpu.csv."""
     return BackboneSpec(
         name,
         NETWORK,
@@ -40,8 +40,9 @@ def pocket_spec(name: str) -> BackboneSpec:
         height=HEIGHT_PX * UPSCALE,
         provides_prefix=True,
         has_camera=True,
-        cpu_gflops=8.0,
-        postprocess_seconds=0.17,
+        cpu_gflops=25.0,
+        decode_seconds=0.0015,
+        encode_seconds=0.0055,
         video_bytes_per_second=3_700,
     )
 

@@ -56,6 +56,12 @@ VIDEO_BYTES_PER_SECOND = 133_000
 """Measured on real 30 s videos of this size: 4.0 MB each."""
 
 
+CPU_GFLOPS = 60.0
+"""Assumed: the share of its rate that a core reaches in a smaller network (docs/measurements/bench_engine.csv)."""
+DECODE_SECONDS = 540.0
+"""Of one core, for a second of video of this size: 4 latent frames of 135 s (docs/measurements/estimates_cpu.csv)."""
+
+
 def wan_spec(name: str, window: Window) -> BackboneSpec:
     return BackboneSpec(
         name,
@@ -67,6 +73,8 @@ def wan_spec(name: str, window: Window) -> BackboneSpec:
         gpus=1.0,
         dtype="bf16",
         gpu_tflops=H100_TFLOPS,
+        cpu_gflops=CPU_GFLOPS,
+        decode_seconds=DECODE_SECONDS,
         gpu_basis="published for LongLive on an H100",
         video_bytes_per_second=VIDEO_BYTES_PER_SECOND,
         decodes=DECODES,

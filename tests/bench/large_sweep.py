@@ -30,9 +30,10 @@ from longtake.evaluators.base import SuiteEntry
 from longtake.jobs.results.publisher import Publisher
 from longtake.jobs.results.ranker import Ranker, RankTarget
 from longtake.jobs.sweep import plan, run
+from longtake.jobs.sweep.estimates.busy_time import EVALUATORS, SAMPLERS
 from longtake.jobs.sweep.grid import Grid, expand
 from longtake.jobs.sweep.progress import SweepProgress
-from longtake.jobs.sweep.scheduler import EVALUATORS, SAMPLERS, Scheduler
+from longtake.jobs.sweep.scheduler import Scheduler
 from longtake.jobs.workers.run_loop import Step, run_until_done
 from longtake.jobs.workers.sampling import MakeItem
 from longtake.jobs.workers.scoring import ScoreItem
@@ -42,8 +43,9 @@ from longtake.platform.store.records import TakeResult, VideoScores
 from longtake.platform.store.sweep import SweepStore
 from longtake.platform.takes import Take
 from longtake.platform.video.writing import VideoWriter
-from longtake.platform.workers.fleet import Group
+from longtake.platform.workers.fleet import Group, Node
 from longtake.platform.workers.inline import InlineFleet
+from longtake.platform.workers.ray_cluster import Cluster
 from longtake.platform.workers.signals import StopFlag
 
 POOL = Path(__file__).parents[2] / "jobs" / "corpora" / "prompts" / "pocket-pool.txt"
@@ -191,11 +193,16 @@ def measure_run(file: Path, video: Video, seconds: float) -> None:
     plan.check_capacity(grid)
     store = SweepStore(Path(grid.sweep.output).absolute(), grid.sweep.name)
     with store.lock():
-        store.sweep_leftovers()
         store.write_plan(grid.config_yaml, grid.takes)
         with SweepProgress(quiet(), store.name) as view:
             scheduler = Scheduler(store, grid.takes, grid.suites, view.say)
-            steps = scheduler.start(scheduler.read(), 1)
+            steps = scheduler.read()
+            scheduler.index.save()
+            store.sweep_leftovers_of([take.id for take in grid.takes if take.id not in scheduler.scored])
+            scheduler.time_left = run.time_left_of(
+                grid, scheduler.tally, Cluster("inline", [Node(1.0, 0.0)], StopFlag())
+            )
+            steps = scheduler.start(steps, 1)
             run.announce(grid, store, len(scheduler.made), quiet())
             print(clock.row("resume"), flush=True)
             with Ranker(RankTarget(grid.plugins, store, grid.suites)) as ranker:

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from longtake.evaluators.base import SuiteEntry
-from longtake.jobs.sweep.scheduler import EVALUATORS, SAMPLERS, Scheduler
+from longtake.jobs.sweep.estimates.busy_time import EVALUATORS, SAMPLERS
+from longtake.jobs.sweep.scheduler import Scheduler
 from longtake.platform.store import durable
 from longtake.platform.store.records import TakeResult, VideoScores
 from longtake.platform.store.sweep import SweepStore
@@ -64,6 +65,7 @@ def test_a_resume_reads_every_record_once_and_the_next_one_none(
         monkeypatch.setattr(durable, "read_json", lambda path: reads.append(path.name) or read(path))
         scheduler = Scheduler(store, takes, [SUITE], print)
         steps = scheduler.read()
+        scheduler.index.save()
         assert sorted(reads) == ["classical.json"] * 3 + ["result.json"] * 4
         assert [group for group, _ in steps] == [EVALUATORS, SAMPLERS, SAMPLERS]
         assert (len(scheduler.made), len(scheduler.scored), scheduler.unfinished) == (4, 3, 3)

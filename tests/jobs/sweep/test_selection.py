@@ -56,7 +56,7 @@ def test_plan_prices_the_selected_takes(tmp_path: Path, capfd: pytest.CaptureFix
     assert execute(["plan", str(tiny.write_sweep(tmp_path)), "--only", "rag/3"]) == 0
     out = " ".join(capfd.readouterr().out.split())
     assert "= 8 takes, of which --only rag/3 selects 2" in out
-    assert "to do: 2 takes" in out
+    assert "to do: make 2 takes" in out
     assert execute(["plan", str(tiny.write_sweep(tmp_path)), "--only", "rga"]) == 2
 
 

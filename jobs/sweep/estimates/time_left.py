@@ -1,0 +1,92 @@
+"""The time that a sweep still needs, as a range: both stages side by side, then the closing steps.
+
+Seconds per take come from the plan's estimate until takes of the cell, or of the stage, have been measured. Nothing is
+said before one take has passed each stage that has work left.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from longtake.jobs.sweep.estimates.busy_time import (
+    EVALUATORS,
+    SAMPLERS,
+    BusyClocks,
+    StageTimes,
+    StageWorkers,
+    seconds_together,
+)
+from longtake.jobs.sweep.estimates.cost import TakeCost
+from longtake.jobs.sweep.tally import Tally
+from longtake.platform.takes import Cell
+from longtake.platform.workers.fleet import Item, Running
+
+Range = tuple[float, float]
+LEAST_SECONDS = 1e-3
+START_SECONDS = 10.0
+"""From the command to the first item: libraries and Ray."""
+RANK_SECONDS, RANK_SECONDS_PER_TAKE = 1.0, 0.001
+SHEET_SECONDS_PER_VIDEO_SECOND = 0.003
+PUBLISH_SECONDS, PUBLISH_SECONDS_PER_CELL = 3.0, 0.3
+
+
+def closing_seconds(takes: int, cells: Iterable[Cell], publishes: bool) -> float:
+    """Seconds of the steps after the last take: ranks, the contact sheet, publication."""
+    cells = list(cells)
+    ranks = RANK_SECONDS + RANK_SECONDS_PER_TAKE * takes
+    sheet = SHEET_SECONDS_PER_VIDEO_SECOND * sum(cell.seconds for cell in cells)
+    return ranks + sheet + (PUBLISH_SECONDS + PUBLISH_SECONDS_PER_CELL * len(cells) if publishes else 0.0)
+
+
+def stage_times(costs: Mapping[Cell, TakeCost]) -> dict[str, StageTimes]:
+    """The plan's estimates, before anything was measured."""
+    make = {cell: max(cost.make_seconds, LEAST_SECONDS) for cell, cost in costs.items()}
+    score = {cell: max(cost.score_seconds, LEAST_SECONDS) for cell, cost in costs.items()}
+    return {SAMPLERS: StageTimes(make), EVALUATORS: StageTimes(score)}
+
+
+def work_of(tally: Tally, times: Mapping[str, StageTimes]) -> dict[str, float]:
+    """Busy seconds of the open takes, by stage."""
+    return {SAMPLERS: times[SAMPLERS].work(tally.to_make), EVALUATORS: times[EVALUATORS].work(tally.to_score)}
+
+
+@dataclass
+class TimeLeft:
+    """Watches the items of a run and estimates the rest."""
+
+    tally: Tally
+    times: Mapping[str, StageTimes]
+    workers: Mapping[str, StageWorkers]
+    clocks: BusyClocks
+    closing: float
+
+    def begin(self, stage: str, item: Item) -> None:
+        self.clocks.begin(stage, id(item))
+
+    def end(self, stage: str, item: Item, takes: float) -> None:
+        """An item has ended; `takes`: the number of takes that it finished, 0 after a failure."""
+        seconds = self.clocks.end(stage, id(item))
+        if seconds is not None and takes:
+            self.times[stage].add(item.payload.takes[0].cell, takes, seconds, id(item) in self.clocks.first)
+
+    def estimate(self, running: Iterable[Running]) -> Range | None:
+        """Seconds left, lowest and highest; None before a take has passed each stage that has work."""
+        work = work_of(self.tally, self.times)
+        if any(seconds and not self.times[stage].items for stage, seconds in work.items()):
+            return None
+        for one in running:
+            work[one.group] -= self.done_of(one)
+        work = {stage: max(0.0, seconds) for stage, seconds in work.items()}
+        middle = seconds_together(work, self.workers, self.clocks.cores)
+        last = max(
+            self.times[SAMPLERS].longest(self.tally.to_make), self.times[EVALUATORS].longest(self.tally.to_score)
+        )
+        error = max((self.times[stage].error for stage, seconds in work.items() if seconds), default=0.0)
+        return middle / (1 + error) + self.closing, middle * (1 + error) + last + self.closing
+
+    def done_of(self, running: Running) -> float:
+        """Busy seconds that a running item has had, at most those that it is expected to need."""
+        takes = running.item.payload.takes
+        expected = len(takes) * self.times[running.group].per_take(takes[0].cell)
+        return min(expected, self.clocks.so_far(running.group, id(running.item)))
