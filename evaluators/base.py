@@ -193,17 +193,18 @@ suites: Registry[type[Suite]] = Registry("suite", "longtake.evaluators.suites")
 class SuiteEntry:
     """A suite in a sweep: its name, its settings, and the label of its scores.
 
-    `weights`: artefact -> sha256 of the weights of its networks.
+    `weights`: artefact -> sha256 of the weights of its networks. `planned`: the stamp of the driver, in a worker.
     """
 
     name: str
     label: str
     params: Mapping[str, Any] = field(default_factory=dict)
     weights: Mapping[str, str] = field(default_factory=dict)
+    planned: Mapping[str, str] = field(default_factory=dict, compare=False, repr=False)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Pickle without cached values, so that a worker records the versions of its own metrics."""
-        return SuiteEntry, (self.name, self.label, self.params, self.weights)
+        """Pickle without cached values: a worker computes the stamp of its own metrics, which `planned` must equal."""
+        return SuiteEntry, (self.name, self.label, self.params, self.weights, self.planned or self.stamp)
 
     def open(self, where: str = "suites") -> Suite:
         """Build the suite. Raises ConfigError, starting with `where`, for an unknown name or setting."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from longtake.evaluators import gpu
+from longtake.platform.errors import WeightsError
 from longtake.platform.process import compute_exactly
 
 if TYPE_CHECKING:
@@ -36,6 +38,14 @@ def published(name: str, device: str) -> Any:
     return load(name, device)
 
 
+def other_weights(artefact: str, digest: str, planned: str) -> str:
+    return (
+        f"the weights {artefact} on node {socket.gethostname()} (sha256 {digest[:12]}) differ from those of the "
+        f"sweep's plan ({planned[:12]}); give every node the same weights (longtake weights pull {artefact}), or run "
+        "the sweep again to use these"
+    )
+
+
 def pair_bytes(height: int, width: int) -> float:
     """GPU memory for one pair of frames in AMT or RAFT."""
     cells = (height / CELL_PX) * (width / CELL_PX)
@@ -44,11 +54,13 @@ def pair_bytes(height: int, width: int) -> float:
 
 @dataclass
 class ModelPool:
-    """`device`: cpu, cuda or cuda:N. `load`: (name, device) -> the network, ready to run."""
+    """`device`: cpu, cuda or cuda:N. `load`: (name, device) -> the network, ready to run. `planned`: artefact -> sha256
+    that its weights must have when they are loaded."""
 
     device: str = "cpu"
     load: Loader = published
     loaded: dict[str, Any] = field(default_factory=dict)
+    planned: dict[str, str] = field(default_factory=dict)
 
     def set_up(self) -> None:
         """Prepare the process for its device: on a GPU, float32 is computed exactly. Call before any network runs."""
@@ -62,8 +74,20 @@ class ModelPool:
     def network(self, name: str) -> Any:
         """The network `name` in eval mode, without gradients. Raises WeightsError, ConfigError."""
         if name not in self.loaded:
-            self.loaded[name] = self.load(name, self.device)
+            network = self.load(name, self.device)
+            self.check(name)
+            self.loaded[name] = network
         return self.loaded[name]
+
+    def check(self, name: str) -> None:
+        """Raises WeightsError if weights that were just loaded are planned to be others."""
+        if not self.planned:
+            return
+        from longtake.evaluators.models.base import weights_sha256
+
+        for artefact, digest in weights_sha256(name).items():
+            if digest != self.planned.get(artefact, digest):
+                raise WeightsError(other_weights(artefact, digest, self.planned[artefact]))
 
     def frames(self, view: ClipView) -> ClipFrames:
         """The clip's frames on the device of the networks. A clip is moved there once, for all metrics."""

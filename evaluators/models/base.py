@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from longtake.evaluators.models.published import check_published, differences, published_shapes
 from longtake.platform.errors import SetupError, WeightsError
 from longtake.platform.registry import Registry
-from longtake.platform.weights.artefacts import artefact_file, recorded_sha256
+from longtake.platform.weights.artefacts import artefact_file, checked_sha256, recorded_sha256
 
 __all__ = ["Network", "Tensors", "load", "missing", "networks", "published_shapes", "weights_sha256"]
 
@@ -86,15 +86,18 @@ def load(
 
 
 def read(artefact: str) -> dict[str, Tensor]:
-    """Read the tensors of an artefact. Raises WeightsError for a missing or damaged file."""
+    """Read the tensors of an artefact. Raises WeightsError for a missing or damaged file, or bytes that are not those
+    that were recorded."""
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
     path = artefact_file(artefact, FILE)
     try:
-        return load_file(path)
+        tensors = load_file(path)
     except (OSError, SafetensorError) as error:
         raise WeightsError(f"{path}: cannot be read ({error}); run longtake weights pull {artefact}") from error
+    checked_sha256(artefact)
+    return tensors
 
 
 def read_settings(network: Network) -> dict[str, Any]:

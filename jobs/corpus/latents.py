@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from longtake.jobs.corpus import imports
-from longtake.jobs.workers.sampling import LoadedSampler
+from longtake.jobs.workers.loaded import LoadedSampler
 from longtake.platform.corpus.records import ShardRecord
 from longtake.platform.dtypes import torch_dtype
 from longtake.platform.resources import Resources
@@ -51,6 +51,7 @@ class Sampled:
 
     def latents(self, takes: list[Take], kind: dtype, report: Report) -> dict[str, Tensor]:
         self.loaded.ensure(takes[0].backbone)
+        self.loaded.check(takes)
         result: dict[str, Tensor] = {}
         batches = [takes[at : at + self.batch] for at in range(0, len(takes), self.batch)]
         for number, batch in enumerate(batches):

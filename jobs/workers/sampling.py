@@ -6,22 +6,20 @@ Deterministic on a CPU: one thread computes every sum, so pixels do not depend o
 
 from __future__ import annotations
 
-import gc
 import os
 import platform
 import socket
 import time
-from collections.abc import Callable
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
+from longtake.jobs.workers.agreement import OF_PIXELS, check_versions, installed
+from longtake.jobs.workers.loaded import LoadedSampler, LoadSampler, load_sampler
 from longtake.jobs.workers.recording import Recording, TakeRecorder
 from longtake.platform.build_info import code_version
-from longtake.platform.errors import LongtakeError, SetupError
-from longtake.platform.process import set_up_computing
 from longtake.platform.resources import Resources
 from longtake.platform.store.records import TakeResult
 from longtake.platform.takes import Take
@@ -31,40 +29,8 @@ if TYPE_CHECKING:
     from longtake.platform.store.commit import TakeWriter
     from longtake.platform.store.sweep import SweepStore
 
-LoadSampler = Callable[[str, Resources], Any]
 VERSIONS_OF = ("longtake", "torch", "numpy", "av")
-
-
-def load_sampler(backbone: str, resources: Resources) -> Any:
-    from longtake.platform.generation.sampler import Sampler
-
-    return Sampler(backbone, resources)
-
-
-class LoadedSampler:
-    """Holds the sampler of one backbone; loading another backbone replaces it."""
-
-    def __init__(self, resources: Resources, load: LoadSampler = load_sampler):
-        self.resources, self.load = resources, load
-        self.backbone = ""
-        self.sampler: Any = None
-
-    def ensure(self, backbone: str) -> float:
-        """Load the backbone if needed; returns the seconds that this took."""
-        if backbone == self.backbone:
-            return 0.0
-        started = time.perf_counter()
-        set_up_computing()
-        self.sampler, self.backbone = None, ""
-        gc.collect()  # a compiled network is a reference cycle; free its memory now
-        try:
-            self.sampler, self.backbone = self.load(backbone, self.resources), backbone
-        except LongtakeError:
-            raise
-        except Exception as error:
-            reason = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
-            raise SetupError(f"backbone {backbone} cannot be loaded ({reason}); fix the cause and run again") from error
-        return time.perf_counter() - started
+SAMPLERS = "samplers"
 
 
 @dataclass(frozen=True)
@@ -99,13 +65,16 @@ class SamplerWorker:
     def make(self, takes: list[Take], report: Report) -> dict[str, TakeResult]:
         started = time.perf_counter()
         load_seconds = self.loaded.ensure(takes[0].backbone)
+        loaded = self.loaded.check(takes)
+        if load_seconds:
+            check_versions(self.store, SAMPLERS, installed(OF_PIXELS))
         with ExitStack() as stack:
             writers = [stack.enter_context(self.store.open_take(take)) for take in takes]
             recordings = self.record(takes, writers, report)
             share = {"load": load_seconds / len(takes), "wall": (time.perf_counter() - started) / len(takes)}
             stats = self.sampler.stats | {"computed_on": self.sampler.computed_on}
             return {
-                take.id: writer.commit(make_result(take, recording, stats, recording.timings | share))
+                take.id: writer.commit(make_result(take, recording, stats, recording.timings | share, loaded))
                 for take, writer, recording in zip(takes, writers, recordings, strict=True)
             }
 
@@ -121,14 +90,18 @@ class SamplerWorker:
                 for take, writer in zip(takes, writers, strict=True)
             ]
             for rows in blocks:
+                if rows[0].index == 0:
+                    self.loaded.check(takes)  # the first block has loaded what the method needs
                 for recorder, block in zip(recorders, rows, strict=True):
                     recorder.add(block)
                 report({"done": rows[0].index + 1, "total": rows[0].total, "unit": "block"})
         return [recorder.recording for recorder in recorders]
 
 
-def make_result(take: Take, recording: Recording, stats: dict[str, Any], timings: dict[str, float]) -> TakeResult:
-    """The record of a take; `stats` comes from the sampler, `timings` (seconds) from this worker."""
+def make_result(
+    take: Take, recording: Recording, stats: dict[str, Any], timings: dict[str, float], loaded: dict[str, str]
+) -> TakeResult:
+    """The record of a take; `stats` comes from the sampler, `timings` (seconds) and `loaded` from this worker."""
     info, seconds = recording.info, {**stats.get("timings", {}), **timings}
     return TakeResult(
         take_id=take.id,
@@ -148,6 +121,7 @@ def make_result(take: Take, recording: Recording, stats: dict[str, Any], timings
             **({"commit": commit} if (commit := code_version()) else {}),
             **stats.get("computed_on", {}),
         },
+        loaded=loaded,
         worker=f"{socket.gethostname()}:{os.getpid()}",
         made_at=datetime.now(UTC).isoformat(timespec="seconds"),
     )

@@ -6,6 +6,7 @@ fail: only a broken store, missing weights or a dead worker fail an item.
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from longtake.evaluators.base import SuiteEntry, VideoContext
+from longtake.jobs.workers.agreement import check_versions
 from longtake.platform.errors import LongtakeError, SetupError, StorageError, WeightsError
 from longtake.platform.takes import Take
 from longtake.platform.workers.fleet import Report
@@ -36,8 +38,8 @@ class StorageDamage(LongtakeError):
 class Scorer:
     """State of a scoring process between videos: its networks, each loaded once, and the cache of results."""
 
-    def __init__(self, device: str, cache: Path | None):
-        self.device, self.folder = device, cache
+    def __init__(self, device: str, cache: Path | None, store: SweepStore | None = None):
+        self.device, self.folder, self.store = device, cache, store
         self.model_pool: ModelPool | None = None
         self.checked: set[str] = set()
 
@@ -61,6 +63,8 @@ class Scorer:
         if self.model_pool is None:
             self.set_up()
             self.model_pool = ModelPool(self.device)
+        for entry in entries:
+            self.model_pool.planned |= entry.weights
         cache = ScoreCache(self.folder) if self.folder is not None else None
         return score_video_suites(path, entries, take, self.model_pool, cache, only, report_progress, earlier)
 
@@ -76,12 +80,33 @@ class Scorer:
                 raise SetupError("workers.gpus_per_evaluator: this evaluator has no GPU; set it to 0, or add a GPU")
 
     def check(self, entry: SuiteEntry) -> None:
-        if entry.label not in self.checked and with_weights(entry).weights != entry.weights:
-            raise WeightsError(
-                f"suites.{entry.label}: the weights on this machine differ from those of the sweep's plan; "
-                "run longtake weights verify, or run the sweep again to use them"
-            )
+        """Once per suite: raises WeightsError or SetupError unless metrics, weights and packages are those of the plan
+        and of the other evaluators of the run."""
+        if entry.label in self.checked:
+            return
+        from longtake.evaluators.model_pool import other_weights
+        from longtake.evaluators.scoring.versions import libraries
+
+        check_stamp(entry)
+        for artefact, digest in with_weights(entry).weights.items():
+            if digest != entry.weights.get(artefact):
+                raise WeightsError(
+                    f"suites.{entry.label}: {other_weights(artefact, digest, entry.weights.get(artefact, 'none'))}"
+                )
+        if self.store is not None:
+            check_versions(self.store, f"evaluators-{entry.label}", libraries(entry.suite.networks(), "cpu"))
         self.checked.add(entry.label)
+
+
+def check_stamp(entry: SuiteEntry) -> None:
+    """Raises SetupError if the metrics of this node have other versions or settings than those of the driver."""
+    for part in sorted({*entry.planned, *entry.stamp}) if entry.planned else ():
+        here, planned = entry.stamp.get(part, "nothing"), entry.planned.get(part, "nothing")
+        if here != planned:
+            raise SetupError(
+                f"suites.{entry.label}: {part} is {here} on node {socket.gethostname()}, but the sweep was planned "
+                f"with {planned}; install the same version of longtake on every node and run again"
+            )
 
 
 @dataclass(frozen=True)
@@ -104,7 +129,7 @@ class ScoreWorker:
 
     def __init__(self, store: SweepStore, device: str = "cpu"):
         self.store = store
-        self.scorer = Scorer(device, store.root.score_cache)
+        self.scorer = Scorer(device, store.root.score_cache, store)
 
     def run(self, payload: ScoreItem, report: Report) -> dict[str, VideoScores]:
         """Label -> scores, for the suites without current scores in the store."""

@@ -8,6 +8,7 @@ missing. A failure is not caused by a take and ends the run, as does a worker th
 from __future__ import annotations
 
 import gc
+import socket
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from longtake.jobs.workers.attempts import Attempts, reason_of
 from longtake.jobs.workers.run_loop import FINAL_ERRORS, Step, run_until_done
-from longtake.platform.errors import SetupError, StorageError
+from longtake.platform.errors import SetupError, StorageError, WeightsError
 from longtake.platform.process import set_up_computing
 from longtake.platform.resources import find_device
 from longtake.platform.store.records import MAKING
@@ -72,8 +73,23 @@ class TextWorker:
             return
         set_up_computing()
         self.source, self.encoder = None, None
+        check_source(source)
         self.encoder = self.load(source.folder, self.device)
         self.source = source
+
+
+def check_source(source: TextSource) -> None:
+    """Raises WeightsError unless a pulled encoder has, on this node, the bytes that the driver found."""
+    from longtake.platform.weights import artefacts, manifest
+
+    if manifest.read(source.folder) is None:
+        return  # an encoder of a plug-in, whose hash only the plug-in can compute
+    digest = artefacts.folder_sha256(source.folder)
+    if digest != source.sha256:
+        raise WeightsError(
+            f"{source.folder}: the text encoder on node {socket.gethostname()} is sha256 {digest[:12]}, but the sweep "
+            f"was planned with {source.sha256[:12]}; give every node the same weights and run again"
+        )
 
 
 def encode_prompts(

@@ -28,6 +28,7 @@ from longtake.platform.weights.artefacts import (
     ABSENT,
     artefact_file,
     artefact_folder,
+    checked_sha256,
     recorded_sha256,
     state,
     weights_root,
@@ -49,6 +50,7 @@ WAN_1_3B = DiTSpec(
 SCHEDULE = FlowSchedule(steps=(1000, 750, 500, 250), shift=5.0)
 DECODE = "2"
 """Part of a take's identity, like ENGINE. Raise it when the same latents would be decoded to other pixels."""
+TEXT = "text"
 H100_TFLOPS = 244.0
 """The rate of LongLive's published 20.7 frames a second on one H100: 141.5 TFLOP for 12 frames at window 12, with the
 whole commit pass."""
@@ -91,6 +93,9 @@ class Wan(Backbone):
         from longtake.platform.models.causal_dit import empty_dit
         from longtake.platform.models.vae.wan import load_vae
 
+        for part, name in self.artefacts().items():
+            if part != TEXT:  # the sampler reads embeddings, which carry the hash of their encoder
+                checked_sha256(name)
         network, dtype = empty_dit(self.spec.network), torch_dtype(self.spec.dtype)
         device, lora = resources.compute_device(), self.lora and artefact_file(self.lora, "lora.safetensors")
         load_into(network, artefact_file(self.generator, "generator.safetensors"), dtype, device, lora or None)
@@ -103,7 +108,7 @@ class Wan(Backbone):
     @classmethod
     def artefacts(cls) -> dict[str, str]:
         """Role of each artefact that affects the pixels -> its name in the catalogue."""
-        parts = {"weights": cls.generator, "lora": cls.lora, "vae": "wan-vae", "text": "wan-text"}
+        parts = {"weights": cls.generator, "lora": cls.lora, "vae": "wan-vae", TEXT: "wan-text"}
         return {part: name for part, name in parts.items() if name}
 
     @classmethod

@@ -55,6 +55,18 @@ class LockedFolder:
         if self.epoch is not None and current != self.epoch:
             raise StorageError(f"{self.folder}: a newer run holds the {self.kind} (epoch {current}, ours {self.epoch})")
 
+    def first_of_run(self, name: str, facts: dict[str, str]) -> dict[str, str]:
+        """The facts that the first worker of this run gave under `name`; these, if it is the first, or without a lock.
+
+        They are in a temporary file, which goes with the leftovers of the run.
+        """
+        if self.epoch is None:
+            return facts
+        path = self.folder / f"{durable.TEMP_PREFIX}{name}.{self.epoch}.json"
+        with durable.storage_errors(path, "write the file"):
+            durable.link_file(path, durable.json_bytes(facts))
+        return durable.read_json(path) or facts
+
     def sweep_leftovers(self) -> int:
         """Removes temporary files of crashed attempts; returns their number. Needs the lock; no worker may write."""
         return self._remove(temporary_files(self.folder))

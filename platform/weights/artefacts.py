@@ -1,15 +1,17 @@
 """Paths and states of weights, in `$LONGTAKE_WEIGHTS/<artefact>/` or ~/.cache/longtake/weights/<artefact>/.
 
 A loader requests a file or folder of an artefact and gets its path, or a WeightsError that names the command to run. No
-other file is substituted. This module never fetches, converts or reads weights.
+other file is substituted. This module never fetches or converts weights, and reads
+them only to hash them.
 """
 
 import hashlib
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from fnmatch import fnmatchcase
 from pathlib import Path
 
+from longtake.platform.digest import remembered_sha256
 from longtake.platform.errors import NotPulledError, WeightsError
 from longtake.platform.weights import manifest as manifests
 from longtake.platform.weights.catalog import artefact
@@ -56,12 +58,44 @@ def recorded_sha256(name: str) -> str:
     missing = missing_patterns(artefact(name), usable_files(manifest))
     if manifest is None or missing:
         raise WeightsError(f"{folder / missing[0]}: is not recorded; run {remedy(name)}")
-    digest = hashlib.sha256()
-    for place, record in sorted(usable_files(manifest).items()):
+    for place, record in usable_files(manifest).items():
         if not record.matches(folder / place):
             raise WeightsError(f"{folder / place}: changed since it was recorded; run longtake weights verify {name}")
-        digest.update(f"{place} {record.sha256}\n".encode())
-    return digest.hexdigest()
+    return joined_sha256({place: record.sha256 for place, record in usable_files(manifest).items()})
+
+
+def checked_sha256(name: str) -> str:
+    """The same hash, after the bytes of the usable files were read and hashed again: for what is about to be loaded.
+
+    Raises WeightsError if a file is missing or its bytes are not those that were recorded.
+    """
+    recorded_sha256(name)
+    return folder_sha256(folder_of(name))
+
+
+def folder_sha256(folder: Path) -> str:
+    """The hash of an artefact in any folder, from the bytes of its usable files. Raises WeightsError."""
+    manifest = manifests.read(folder)
+    if manifest is None:
+        raise WeightsError(f"{folder}: has no {manifests.MANIFEST}; run longtake weights pull")
+    found = {}
+    for place, record in usable_files(manifest).items():
+        try:
+            found[place] = remembered_sha256(folder / place)
+        except OSError as error:
+            raise WeightsError(f"{folder / place}: {error.strerror}; run longtake weights pull") from error
+        if found[place] != record.sha256:
+            raise WeightsError(
+                f"{folder / place}: its sha256 is {found[place][:12]}, not the recorded {record.sha256[:12]}; "
+                f"run longtake weights verify {manifest.artefact}"
+            )
+    return joined_sha256(found)
+
+
+def joined_sha256(hashes: Mapping[str, str]) -> str:
+    """One hash over the names and hashes of files."""
+    lines = [f"{place} {digest}\n" for place, digest in sorted(hashes.items())]
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
 def require(entry: Artefact) -> Manifest:

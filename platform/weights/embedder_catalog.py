@@ -6,7 +6,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from longtake.platform.checkpoints.files import load_into, sha256
+from longtake.platform.checkpoints.files import load_into
+from longtake.platform.digest import remembered_sha256
 from longtake.platform.dtypes import torch_dtype
 from longtake.platform.errors import WeightsError
 from longtake.platform.models.spec import EmbedderSpec, spec_beside
@@ -45,8 +46,16 @@ def embedder_file(name: str | Path) -> Path:
     return files[0]
 
 
+def remembered(path: Path) -> str:
+    try:
+        return remembered_sha256(path)
+    except OSError as error:
+        raise WeightsError(f"{path}: {error.strerror}; restore the file") from error
+
+
 def embedder_sha256(name: str | Path) -> str:
-    return sha256(embedder_file(name))
+    """The hash of the file's bytes, which are read again only if the file has changed. Raises WeightsError."""
+    return remembered(embedder_file(name))
 
 
 def embedder_spec(name: str | Path) -> EmbedderSpec:
@@ -60,7 +69,7 @@ def load_embedder(name: str | Path) -> LatentAutoencoder:
     Raises WeightsError unless the weights of the file and of the model match exactly.
     """
     path = embedder_file(name)
-    return cached_embedder(path, spec_beside(path), sha256(path))
+    return cached_embedder(path, spec_beside(path), remembered(path))
 
 
 @lru_cache(maxsize=2)

@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import json
+import os
 import shutil
 from pathlib import Path
 from typing import ClassVar
@@ -163,6 +164,28 @@ def test_a_file_that_changed_stops_it(
     monkeypatch.setenv("LONGTAKE_WEIGHTS", str(tmp_path / "weights"))
     assert execute(words(tmp_path / "runs")) == 2
     assert "self-forcing/generator.safetensors: changed since it was recorded" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("artefact", ["longlive-base", "longlive-lora", "wan-vae"])
+def test_other_bytes_of_the_same_size_and_time_are_not_loaded(
+    wan_weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, artefact: str
+) -> None:
+    shutil.copytree(wan_weights, tmp_path / "weights")
+    monkeypatch.setenv("LONGTAKE_WEIGHTS", str(tmp_path / "weights"))
+    file = next((tmp_path / "weights" / artefact).glob("*.safetensors"))
+    stat, data = file.stat(), bytearray(file.read_bytes())
+    data[-3] ^= 1
+    file.write_bytes(data)
+    os.utime(file, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    said = rf"{artefact}/.*safetensors: its sha256 is .*, not the recorded .*; run longtake weights verify {artefact}"
+    with pytest.raises(WeightsError, match=said):
+        mini_wan.MiniLongLive(Resources(device="cpu"))
+
+
+def test_records_name_the_weights_that_were_loaded(swept: Path) -> None:
+    for take, result in results(swept).values():
+        assert result.loaded == dict(take.fingerprint)  # type: ignore[attr-defined]
+        assert {"weights", "vae", "text", "engine", "decode"} <= result.loaded.keys()  # type: ignore[attr-defined]
 
 
 @pytest.mark.usefixtures("wan_weights")

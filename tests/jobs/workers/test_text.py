@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import shutil
 import signal
 import time
 import weakref
@@ -12,12 +13,20 @@ from typing import Any, ClassVar
 import pytest
 import torch
 
-from longtake.jobs.workers.text import encode_prompts, load_encoder, missing_prompts, prompts_by_source
+from longtake.jobs.workers.text import (
+    TextItem,
+    TextWorker,
+    encode_prompts,
+    load_encoder,
+    missing_prompts,
+    prompts_by_source,
+)
 from longtake.platform.backbones.base import BackboneSpec, backbones
 from longtake.platform.errors import Interrupted, LongtakeError, StorageError, WeightsError
 from longtake.platform.models.text.encoder import TextEncoder
 from longtake.platform.store.text_cache import TextCache, TextSource
 from longtake.platform.takes import MethodSpec, Take
+from longtake.platform.weights.artefacts import folder_sha256
 from longtake.platform.workers.ray_cluster import Cluster, connect
 from tests.jobs.tiny import Tiny, tiny_spec
 from tests.platform.models.text import small_encoder as fixture
@@ -53,6 +62,24 @@ def source(tmp_path: Path) -> TextSource:
 @pytest.fixture
 def texts(tmp_path: Path) -> TextCache:
     return TextCache(tmp_path / "runs" / "texts")
+
+
+def test_an_encoder_with_other_bytes_than_the_driver_found_encodes_nothing(
+    wan_weights: Path, tmp_path: Path, texts: TextCache
+) -> None:
+    folder = shutil.copytree(wan_weights / "wan-text", tmp_path / "wan-text")
+    planned = TextSource(folder, folder_sha256(folder))
+    worker = TextWorker(texts, "cpu")
+    assert worker.run(TextItem(planned, DUSK), lambda report: None)[0] > 0
+    with pytest.raises(WeightsError, match=r"encoder on node .* is sha256 .*, but the sweep was planned with 000"):
+        worker.run(TextItem(TextSource(folder, "0" * 64), RAIN), lambda report: None)
+    file = folder / "model.safetensors"
+    stat, data = file.stat(), file.read_bytes()
+    file.unlink()
+    file.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
+    os.utime(file, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    with pytest.raises(WeightsError, match=r"model\.safetensors: its sha256 is"):
+        TextWorker(texts, "cpu").run(TextItem(planned, RAIN), lambda report: None)
 
 
 @pytest.fixture

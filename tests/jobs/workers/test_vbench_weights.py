@@ -1,6 +1,7 @@
 """The suite vbench-long with weights that are there: which ones they are is part of every score."""
 
 import json
+import pickle
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -10,11 +11,14 @@ import pytest
 from safetensors.torch import save_file
 
 from longtake.evaluators.base import SuiteEntry
+from longtake.evaluators.metrics.colour import ChromaNoise
+from longtake.evaluators.model_pool import ModelPool
 from longtake.evaluators.models.published import published_shapes
 from longtake.jobs.cli import execute
 from longtake.jobs.workers.scoring import Scorer, with_weights
 from longtake.platform.checkpoints.files import sha256
-from longtake.platform.errors import WeightsError
+from longtake.platform.errors import SetupError, WeightsError
+from longtake.platform.store.sweep import SweepStore
 from longtake.platform.weights import manifest as manifests
 from tests.parity.seeded import published
 
@@ -82,6 +86,38 @@ def test_a_worker_with_other_weights_than_were_planned_scores_nothing(weights: P
     elsewhere = replace(planned, weights={"amt-s": "0" * 64})
     with pytest.raises(WeightsError, match="differ from those of the sweep"):
         Scorer("cpu", None).score(folder / "pocket.mp4", [elsewhere])
+
+
+def test_weights_that_are_pulled_before_the_network_is_loaded_score_nothing(weights: Path) -> None:
+    planned = with_weights(SuiteEntry("vbench-long", "vbench-long", {"dimensions": ["motion_smoothness"]}))
+    Scorer("cpu", None).check(planned)
+    pool = ModelPool("cpu", planned=dict(planned.weights))
+    write_weights(weights, factor=0.9)
+    for _ in range(2):
+        with pytest.raises(WeightsError, match=r"the weights amt-s on node .* differ from those of the sweep's plan"):
+            pool.network("amt")
+    write_weights(weights)
+    assert pool.network("amt") is pool.network("amt")
+
+
+def test_metrics_of_another_version_score_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The driver's stamp travels with the suite; a node computes its own."""
+    sent = pickle.dumps(SuiteEntry("classical", "classical"))
+    here = pickle.loads(sent)
+    Scorer("cpu", None).check(here)
+    assert pickle.loads(pickle.dumps(here)).planned == here.planned == SuiteEntry("classical", "classical").stamp
+    monkeypatch.setattr(ChromaNoise, "version", ChromaNoise.version + 1)
+    said = r"suites.classical: metric.chroma_noise is chroma_noise-2 on node .*, but the sweep was planned with chroma"
+    with pytest.raises(SetupError, match=said):
+        Scorer("cpu", None).check(pickle.loads(sent))
+
+
+def test_evaluators_with_other_packages_score_nothing(tmp_path: Path) -> None:
+    store = SweepStore(tmp_path, "small")
+    with store.lock():
+        store.first_of_run("evaluators-classical", {"av": "1.0", "opencv": "1.0", "numpy": "1.0", "node": "gpu7"})
+        with pytest.raises(SetupError, match=r"evaluators-classical: av is .* on node .*, but 1\.0 on node gpu7"):
+            Scorer("cpu", None, store).check(SuiteEntry("classical", "classical"))
 
 
 def test_weights_that_changed_on_disk_are_refused(
