@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
+from string import ascii_letters
 
 import numpy as np
 from numpy.typing import NDArray
@@ -83,7 +84,7 @@ def _without_both(cells: frozenset[int], one: int, other: int) -> list[frozenset
 
 
 def _letter(number: int) -> str:
-    return chr(ord("a") + number % 26) * (1 + number // 26)
+    return ascii_letters[number] if number < len(ascii_letters) else f"({number + 1})"
 
 
 def verdict(names: Sequence[str], measured: Sequence[Measured], better: int, worse: int) -> str:

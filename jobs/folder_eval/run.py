@@ -282,13 +282,13 @@ def has_drift(entry: dict[str, Any]) -> bool:
 
 def show(report: FolderReport, options: FolderEvalOptions, console: Console) -> None:
     from longtake.jobs.console import number
-    from longtake.jobs.folder_eval.tables import drift_table, folder_table
+    from longtake.jobs.folder_eval.tables import print_drift, print_scores
 
     data = report.to_json()
-    console.print(folder_table(data, str(options.folder)))
+    print_scores(data, str(options.folder), console)
     drifting = {name: entry for name, entry in data["videos"].items() if has_drift(entry)}
     if drifting:
-        console.print(drift_table(data | {"videos": drifting}, str(options.folder)))
+        print_drift(data | {"videos": drifting}, str(options.folder), console)
 
     def say(line: str) -> None:
         console.print(line, markup=False, highlight=False, soft_wrap=True)

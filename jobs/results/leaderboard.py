@@ -60,10 +60,21 @@ def short_table(board: Board) -> Table:
     for name in metrics:
         table.add_column(f"{heading(name)}\n({board.ranked.directions[name]})", justify="right", no_wrap=True)
     for place, row in enumerate(board.rows, 1):
-        rank = f"{ranked_text(row.rank(board.view.unit))} {row.group or ''}".rstrip()
+        rank = f"{ranked_text(row.rank(board.view.unit))} {short_group(row.group or '')}".rstrip()
         cell = escape(f"{row.cell.backbone}/{row.cell.method}")
         table.add_row(str(place), cell, rank, *[score_text(row, name) for name in metrics])
     return table
+
+
+def short_group(letters: str) -> str:
+    """The letters, with more than three in a row as 'a-e'."""
+    runs: list[str] = []
+    for letter in letters:
+        if runs and ord(letter) == ord(runs[-1][-1]) + 1:
+            runs[-1] += letter
+        else:
+            runs.append(letter)
+    return "".join(run if len(run) <= 3 else f"{run[0]}-{run[-1]}" for run in runs)
 
 
 # The full one

@@ -15,7 +15,7 @@ from longtake.jobs.sweep.estimates.busy_time import SAMPLERS
 from longtake.jobs.sweep.scheduler import Snapshot
 from longtake.platform.workers.fleet import Running
 
-PLAIN_SECONDS = 10.0
+PLAIN_SECONDS = 20.0
 QUIET_SECONDS = 30.0
 LIVE_SECONDS = 0.25
 MAX_ROWS = 16

@@ -9,6 +9,7 @@ from rich.console import Console
 from longtake.jobs.console import say
 from longtake.jobs.sweep.grid import Grid
 from longtake.jobs.sweep.scheduler import Scheduler, name_of
+from longtake.platform.names import counted
 
 # precision is not listed: takes in bf16 and fp8 have different ids, so a sweep never mixes them
 NUMERICS = ("device", "dtype", "attention", "kernels", "compiled")
@@ -40,7 +41,7 @@ def report_unscored(scheduler: Scheduler, console: Console) -> None:
             for metric, reason in reasons.items():
                 by_metric.setdefault(f"{suite}/{metric}", []).append(reason)
     for name, whys in sorted(by_metric.items()):
-        say(console, f"no value: {name} in {len(whys)} takes: {whys[0]}")
+        say(console, f"no value: {name} in {counted(len(whys), 'take')}: {whys[0]}")
 
 
 def report_failures(scheduler: Scheduler, console: Console) -> None:
@@ -60,7 +61,7 @@ def report_times(scheduler: Scheduler, clocks: dict[str, float], total: float, c
     say(console, f"time: {total:.0f} s ({parts})")
     if stages:
         inner = ", ".join(f"{name} {seconds:.0f} s" for name, seconds in stages.items())
-        say(console, f"samplers, summed over {len(scheduler.results)} takes: {inner}")
+        say(console, f"samplers, summed over {counted(len(scheduler.results), 'take')}: {inner}")
 
 
 def report_memory(scheduler: Scheduler, console: Console) -> None:
@@ -82,5 +83,5 @@ def report_numerics(scheduler: Scheduler, console: Console) -> None:
     made_with = (scheduler.index.facts(take_id).versions for take_id in scheduler.made)
     ways = Counter(" ".join(filter(None, map(versions.get, NUMERICS))) for versions in made_with if versions)
     if len(ways) > 1:
-        counts = "; ".join(f"{count} takes on {way}" for way, count in ways.most_common())
+        counts = "; ".join(f"{counted(count, 'take')} on {way}" for way, count in ways.most_common())
         say(console, f"note: computed in {len(ways)} ways, which round differently ({', '.join(NUMERICS)}): {counts}")

@@ -37,6 +37,7 @@ from longtake.jobs.sweep.selection import EVERYTHING, Selection
 from longtake.jobs.sweep.tally import Tally
 from longtake.jobs.workers.run_loop import Step, run_until_done
 from longtake.jobs.workers.text import encode_prompts
+from longtake.platform.names import counted
 from longtake.platform.store.ranks import RankedRun, Ranks
 from longtake.platform.store.sweep import SweepStore
 from longtake.platform.tracking.addresses import OFF, default_uri
@@ -82,10 +83,9 @@ def run(
 def announce(grid: Grid, store: SweepStore, done: int, console: Console) -> None:
     """Print the number of takes, the output folder, the notes and the bank."""
     before = f" ({done} already done)" if done else ""
-    of_all = f" of {len(grid.planned)}" if grid.selection.text else ""
-    console.print(
-        f"{store.name}: {len(grid.takes)}{of_all} takes{before}, in {store.folder}", soft_wrap=True, markup=False
-    )
+    takes = counted(len(grid.planned), "take")
+    chosen = f"{len(grid.takes)} of {takes}" if grid.selection.text else takes
+    console.print(f"{store.name}: {chosen}{before}, in {store.folder}", soft_wrap=True, markup=False)
     for note in grid.notes:
         console.print(f"note: {note}", soft_wrap=True, markup=False)
     if capacity_of(grid):

@@ -244,6 +244,11 @@ def test_a_long_verdict_is_broken_before_its_prompts() -> None:
     assert leaderboard.wrapped(verdict, 176) == verdict
 
 
+def test_many_letters_in_a_row_are_a_span() -> None:
+    texts = {"": "", "a": "a", "abc": "abc", "abcd": "a-d", "acdefgz": "ac-gz"}
+    assert {letters: leaderboard.short_group(letters) for letters in texts} == texts
+
+
 def test_a_long_cell_is_not_cut() -> None:
     long = "random-memory-with-a-label-that-says-everything-about-it"
     ranks = ranks_of(scored(long, 30, "p", 0.5), scored("rag", 30, "p", 0.4))
