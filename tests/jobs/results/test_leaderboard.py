@@ -18,7 +18,7 @@ from longtake.jobs.results import ranks as rank
 from longtake.jobs.results.board import RankFilter, title_of
 from longtake.jobs.results.drift import show_drift
 from longtake.jobs.results.lengths import show_lengths
-from longtake.jobs.results.publication import cell_metrics
+from longtake.jobs.results.publication import cell_numbers
 from longtake.platform.store.json_records import Statistic
 from longtake.platform.store.ranks import Ranks
 from longtake.platform.store.records import VideoScores
@@ -265,11 +265,13 @@ def test_the_drift_of_a_count_is_nobodys() -> None:
 
 
 def test_mlflow_is_told_the_intervals_of_drift() -> None:
-    found, _ = cell_metrics(Cell("pocket", "native", 30), swapped())
-    slope = "vb/imaging_quality.slope_per_min"
-    bounds = -0.3, -0.3 - 1.27062, -0.3 + 1.27062  # standard error .1, t of one degree
-    assert [found[name] for name in (slope, f"{slope}.low", f"{slope}.high")] == pytest.approx(bounds, abs=1e-4)
-    assert found["vb/scene_cuts"] == 0.0
+    found = cell_numbers(Cell("pocket", "native", 30), swapped())
+    slope = found["vb/imaging_quality.slope_per_min"]
+    assert slope.value == pytest.approx(-0.3)
+    assert slope.interval == pytest.approx(
+        (-0.3 - 1.27062, -0.3 + 1.27062), abs=1e-4
+    )  # standard error .1, t of 1 degree
+    assert found["vb/scene_cuts"].value == 0.0
     assert not [name for name in found if name.startswith("vb/scene_cuts.slope")]
 
 
