@@ -31,7 +31,7 @@ MIN_FOR_SKEWNESS = 5
 SEED = 0
 DRAWS = 1000
 MAX_EXACT = 17
-RANDOM_FLIPS = 20_000
+FLIPS_PER_COMPARISON, MIN_FLIPS, MAX_FLIPS = 200, 2_000, 20_000
 ROUNDING = 1e-12
 _SIGNIFICANT_DIGITS = 12
 
@@ -137,11 +137,15 @@ def sign_flip_p(differences_KP: Array) -> Array:
     """[K]: two-sided p of 'the differences of the prompts are symmetric around 0', for each row of paired differences.
 
     The share of all sign changes of the differences whose sum is as far from 0 as theirs. NaN counts as no difference,
-    which changes no p. With more than MAX_EXACT prompts: of RANDOM_FLIPS random ones, the observed one included.
+    which changes no p. With more than MAX_EXACT prompts: of random ones, the observed one included, so many that Holm's
+    correction over K comparisons can go below 0.05.
     """
     flat_KP = np.where(np.isfinite(differences_KP), differences_KP, 0.0)
     flat_KP = np.where(np.abs(flat_KP) < ROUNDING, 0.0, flat_KP)
-    signs_FP = _signs(flat_KP.shape[1])
+    comparisons, prompts = flat_KP.shape
+    signs_FP = _signs(prompts)
+    if prompts > MAX_EXACT:
+        signs_FP = signs_FP[: min(max(FLIPS_PER_COMPARISON * comparisons, MIN_FLIPS), MAX_FLIPS)]
     parts = [_flipped_p(flat_KP[start : start + 32], signs_FP) for start in range(0, len(flat_KP), 32)]
     p_K: Array = np.concatenate(parts) if parts else np.empty(0)
     return p_K
@@ -160,7 +164,7 @@ def _signs(prompts: int) -> Array:
         numbers_F = np.arange(2 ** max(prompts - 1, 0))
         minus_FP = (numbers_F[:, None] >> np.arange(prompts)) & 1
     else:
-        minus_FP = np.random.default_rng(SEED).integers(0, 2, size=(RANDOM_FLIPS, prompts))
+        minus_FP = np.random.default_rng(SEED).integers(0, 2, size=(MAX_FLIPS, prompts))
         minus_FP[0] = 0
     signs_FP: Array = np.where(minus_FP, -1.0, 1.0)
     signs_FP.flags.writeable = False
