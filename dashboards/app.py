@@ -344,6 +344,8 @@ def serve(application: Guard, sock: socket.socket, ending: threading.Event) -> N
     first, because a server waits for its streams."""
     import uvicorn
 
+    from longtake.dashboards.connections import MAX_ACCEPTED, IdleLimit
+
     class Server(uvicorn.Server):
         def handle_exit(self, sig: int, frame: FrameType | None) -> None:
             ending.set()
@@ -351,6 +353,8 @@ def serve(application: Guard, sock: socket.socket, ending: threading.Event) -> N
 
     config = uvicorn.Config(
         application,
+        http=IdleLimit,
+        backlog=MAX_ACCEPTED,
         log_config=None,
         log_level="critical",
         access_log=False,

@@ -33,6 +33,10 @@ HEADERS = {
     b"x-frame-options": b"DENY",
 }
 DEFAULTS = {b"cache-control": b"no-store"}
+FOREIGN_HOST = (
+    "the Host header is not a loopback address; open http://127.0.0.1 with the port, or, behind a proxy or under "
+    "another name, start `longtake dashboard` with --token TOKEN and open the address with ?token=TOKEN"
+)
 
 
 class Guard:
@@ -63,7 +67,7 @@ class Guard:
             return 405, f"{scope['method'][:20]} is not allowed; use GET or HEAD", {b"allow": b"GET, HEAD"}
         if self.token is None:
             if not is_loopback(host_name(headers.get(b"host", b"").decode("latin-1"))):
-                return 400, "the Host header is not a loopback address; open http://127.0.0.1 with the port", {}
+                return 400, FOREIGN_HOST, {}
         elif not self.knows(scope, headers):
             return 401, "the token is missing or wrong; open the address that `longtake dashboard` printed", {}
         return None

@@ -10,7 +10,6 @@ from typing import Any
 
 from longtake.dashboards.store_index import StoreIndex, is_alive
 from longtake.platform.errors import LongtakeError
-from longtake.platform.store import durable
 from longtake.platform.store.sweep import SweepStore
 
 POLL_SECONDS = 1.0
@@ -39,12 +38,8 @@ def failures(index: StoreIndex, store: SweepStore) -> list[dict[str, str]]:
     for take in index.plan(store).takes:
         if take.id in states and states[take.id].has_failures and index.holds(store.failures_file(take.id)):
             path = store.failures_file(take.id)
-            attempts = index.files.get(path, "failures", partial(durable.read_json_lines, path))
-            rows += [
-                {"take": take.id, "cell": str(take.cell), "at": str(row.get("at", "")), "reason": str(row["reason"])}
-                for row in attempts
-                if isinstance(row, dict) and "reason" in row
-            ]
+            attempts = index.files.get(path, "failures", partial(store.failure_rows, take.id))
+            rows += [{"take": take.id, "cell": str(take.cell), "at": row.at, "reason": row.reason} for row in attempts]
     return sorted(rows, key=lambda row: row["at"], reverse=True)
 
 

@@ -8,6 +8,7 @@ A take is `scored` or `made`, as the store defines it, `failed` (not made, with 
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections import Counter, OrderedDict
@@ -104,7 +105,7 @@ class StoreIndex:
     def __init__(self, root: Path) -> None:
         """Raises ConfigError if the folder does not exist or is the folder of a single sweep."""
         self.root = Path(root).absolute()
-        if not self.root.is_dir():
+        if not os.path.isdir(self.root):
             raise ConfigError(f"{root}: no such folder; give the output folder of `longtake run`")
         if is_sweep(self.root):
             raise ConfigError(f"{root}: is a single sweep; give its parent folder, {self.root.resolve().parent}")

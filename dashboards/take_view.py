@@ -7,7 +7,6 @@ from typing import Any
 
 from longtake.dashboards.store_index import PLANNED, STATES, Missing, StoreIndex
 from longtake.platform.errors import ConfigError
-from longtake.platform.store import durable
 from longtake.platform.store.sweep import SweepStore
 from longtake.platform.takes import FRAMES_PER_LATENT, Take
 
@@ -50,7 +49,7 @@ def page(index: StoreIndex, store: SweepStore, filters: Filter, offset: int, lim
     for take in shown:
         state = states.get(take.id, PLANNED)
         failed = state.has_failures and index.holds(store.failures_file(take.id))
-        failures = len(durable.read_json_lines(store.failures_file(take.id))) if failed else 0
+        failures = len(store.failure_rows(take.id)) if failed else 0
         rows.append(line_of(take) | {"prompt_index": indices[take.prompt], "state": state.state, "failures": failures})
     return {"total": len(takes), "prompts": plan.prompts, "takes": rows}
 
@@ -80,8 +79,7 @@ def detail(index: StoreIndex, store: SweepStore, take: Take) -> dict[str, Any]:
     done = store.is_done(take)
     result = store.result(take.id) if done else None
     scores = scores_of(store, take.id) if done else {}
-    rows = durable.read_json_lines(store.failures_file(take.id))
-    failures = [str(row.get("reason", "")) for row in rows if isinstance(row, dict)]
+    failures = [row.reason for row in store.failure_rows(take.id)]
     return {
         "take": {"id": take.id, "cell": str(take.cell), **take.to_json()},
         "state": index.states(store, [take])[take.id].state,

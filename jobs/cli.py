@@ -15,8 +15,10 @@ from typing import Annotated
 import typer
 
 from longtake.jobs.commands import bench, checks, evaluate, files, results, sweep, train, weights
+from longtake.jobs.surroundings import prepare
 from longtake.platform.errors import LongtakeError, masked
 from longtake.platform.paths import expanded_word
+from longtake.platform.printable import printable
 
 Command = Callable[..., int]
 HELP = (
@@ -114,6 +116,7 @@ app = build()
 def main() -> None:
     """The console script. SIGTERM acts like Ctrl-C, except inside the run loop, which handles signals itself."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    prepare()
     sys.exit(execute(sys.argv[1:]))
 
 
@@ -146,6 +149,8 @@ def execute(arguments: list[str]) -> int:
             return fail(usage, 2)
         if debug:
             raise
+        if isinstance(error, OSError) and error.filename is not None:
+            return fail(f"{error.filename}: {error.strerror or error}; check the path and the disk", 5)
         return fail(internal_error(error), 1)
 
 
@@ -167,7 +172,7 @@ def usage_error(error: Exception) -> str | None:
 
 
 def fail(message: str, code: int) -> int:
-    print(f"longtake: {masked(' '.join(message.split()))}", file=sys.stderr)
+    print(f"longtake: {printable(masked(' '.join(message.split())))}", file=sys.stderr)
     return code
 
 

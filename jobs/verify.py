@@ -4,6 +4,7 @@ A case is NAME.safetensors with NAME.json (format: tests/golden/README.md). A ca
 flow and descriptors are within 5e-5, and every block chooses and attends the same frames.
 """
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -84,7 +85,7 @@ def verdict_of(path: Path) -> Verdict:
 
 
 def case_files(folder: Path) -> list[Path]:
-    if not folder.is_dir():
+    if not os.path.isdir(folder):
         raise ConfigError(f"{folder}: is not a folder; give a folder of golden cases (NAME.json with NAME.safetensors)")
     cases = [path for path in sorted(folder.glob("*.json")) if is_case(path)]
     if not cases:

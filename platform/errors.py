@@ -8,6 +8,8 @@ run the same command again'.
 
 import re
 
+from longtake.platform.printable import printable
+
 USERINFO = re.compile(r"(?<=://)(?:[^\s/@]+:\S*|[^\s/@]+)@")
 SECRET_FIELD = re.compile(
     r"([?&][\w.-]*(?:key|token|secret|passw|pwd|auth|sig|credential)[\w.-]*=)[^\s&#'\"]+", re.IGNORECASE
@@ -32,7 +34,7 @@ class LongtakeError(Exception):
     exit_code: int = 1
 
     def __init__(self, message: str) -> None:
-        super().__init__(masked(without_colours(message)))
+        super().__init__(masked(printable(without_colours(message))))
 
     def __str__(self) -> str:
         return str(self.args[0])
@@ -40,7 +42,7 @@ class LongtakeError(Exception):
 
 def first_line(error: Exception) -> str:
     """The first line of an error's text, cut at 200 characters; its type if it has no text."""
-    return (without_colours(str(error)).strip() or type(error).__name__).splitlines()[0][:200]
+    return printable((without_colours(str(error)).strip() or type(error).__name__).splitlines()[0][:200])
 
 
 class ConfigError(LongtakeError):
@@ -79,6 +81,12 @@ class LockedError(LongtakeError):
 
 class StorageError(LongtakeError):
     """The store cannot be written or read: permissions, space, or files that do not match their record."""
+
+    exit_code = 5
+
+
+class RecordError(LongtakeError):
+    """A record of one take has another shape: that take fails, and the others go on."""
 
     exit_code = 5
 

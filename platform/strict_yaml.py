@@ -2,7 +2,8 @@
 
 Converts text to plain values. Refused with file, line and rule: more than 1 MiB or 20,000 values, other encodings than
 UTF-8, anchors, aliases, tags, several documents, depth over 30, duplicate keys, `${`, and the words and numbers that
-YAML 1.1 converts to other values (yes, 010), or that mean "missing" in OmegaConf (???). Knows no schema.
+YAML 1.1 converts to other values (yes, 010), or that mean "missing" in OmegaConf (???), and null characters. Knows no
+schema.
 """
 
 import math
@@ -154,6 +155,8 @@ class _Reader:
         return str(event.value).translate(self.breaks)
 
     def scalar(self, event: Any) -> Any:
+        if "\0" in event.value:
+            raise self.error("a null character is not read, because no path may hold one; remove it", event.start_mark)
         text = event.value.translate(self.breaks)
         if not event.implicit[0]:
             return text

@@ -9,6 +9,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
+from itertools import chain
 from typing import Any
 
 FRAMES_PER_LATENT = 4
@@ -122,12 +123,22 @@ class Take:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> "Take":
-        """The inverse of to_json. Raises KeyError or TypeError when a field is missing or unknown."""
+        """The inverse of to_json. Raises KeyError, TypeError or ValueError when a field is missing, unknown or of
+        another type."""
         fields = dict(data)
         fields["prefix_frames"] = fields.pop("start_frames")
         fields["method"] = MethodSpec(**fields["method"])
         fields["fingerprint"] = tuple((name, digest) for name, digest in fields["fingerprint"])
-        return cls(**fields)
+        take = cls(**fields)
+        texts = [take.backbone, take.prompt, take.method.name, take.method.label, *chain(*take.fingerprint)]
+        numbers = [take.seconds, take.latent_frames, take.seed, take.prefix_frames]
+        if (
+            not {*map(type, texts)} == {str}
+            or not {*map(type, numbers)} == {int}
+            or type(take.method.params) is not dict
+        ):
+            raise TypeError("a field of a take is of another type")
+        return take
 
 
 @lru_cache(maxsize=1024)

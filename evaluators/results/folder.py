@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from longtake.evaluators.scoring.scorer import video_sha256
 from longtake.evaluators.scoring.versions import versions_of
 from longtake.platform.errors import ConfigError, StorageError, VideoError
 from longtake.platform.store.durable import json_bytes, replace_file
+from longtake.platform.store.json_records import from_json
 from longtake.platform.store.records import VideoScores
 from longtake.platform.video.reading import probe
 
@@ -163,29 +165,48 @@ def current_results(old: Entry, versions: dict[str, str], entry: SuiteEntry, dev
     return kept(scores, entry, lambda: ctx, device)
 
 
+@dataclass(frozen=True)
+class EarlierVideo:
+    """A video in an earlier report."""
+
+    sha256: str | None
+    frames: int | None
+    fps: float | None
+    width: int | None
+    height: int | None
+    metrics: dict[str, float | None]
+    drift: dict[str, float | None]
+    clips: dict[str, list[float | None]]
+    seconds: dict[str, list[float]]
+    errors: dict[str, str]
+    prompt: str | None = None
+
+
+@dataclass(frozen=True)
+class EarlierReport:
+    """What is read of an earlier report."""
+
+    suite: str
+    versions: dict[str, str]
+    videos: dict[str, EarlierVideo]
+
+
 def read_earlier(out: Path, entry: SuiteEntry) -> tuple[dict[str, Entry], dict[str, str]]:
     """The videos and versions of an earlier report. Raises ConfigError for another suite or other settings."""
     if not out.exists():
         return {}, {}
     try:
-        report = json.loads(out.read_text(encoding="utf-8"))
-        held = report["versions"]
-        is_same = report["suite"] in suites.names_of(entry.name)
-        if not is_same or held.get("settings") != entry.stamp.get("settings"):
-            was = f"{report['suite']} ({held.get('settings', 'no settings')})"
+        data = json.loads(out.read_bytes())
+        report = from_json(EarlierReport, data)
+        is_same = report.suite in suites.names_of(entry.name)
+        if not is_same or report.versions.get("settings") != entry.stamp.get("settings"):
+            was = f"{report.suite} ({report.versions.get('settings', 'no settings')})"
             raise ConfigError(f"{out}: holds results of {was}; name another --out, or remove it to score again")
-        return {name: _checked(old) for name, old in report["videos"].items() if old["sha256"]}, held
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        return {name: data["videos"][name] for name, old in report.videos.items() if old.sha256}, report.versions
+    except (ValueError, RecursionError) as error:
         raise ConfigError(f"{out}: not a report of `longtake eval`; name another --out or remove it") from error
     except OSError as error:
         raise StorageError(f"{out}: {error.strerror or error}; name another --out") from error
-
-
-def _checked(held: Entry) -> Entry:
-    required = ("sha256", "frames", "fps", "metrics", "drift", "clips", "seconds", "errors")
-    if missing := [key for key in required if key not in held]:
-        raise KeyError(missing[0])
-    return held
 
 
 def write_file(path: Path, data: bytes) -> None:

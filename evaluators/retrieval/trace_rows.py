@@ -47,7 +47,7 @@ def read_blocks(rows: Sequence[Any], expected: int) -> list[Block]:
             if block.first != (blocks[-1].end if blocks else 0):
                 raise ValueError
             blocks.append(block)
-        except (ValueError, TypeError, KeyError, IndexError) as error:
+        except (ValueError, TypeError, KeyError, IndexError, OverflowError) as error:
             raise ValueError(f"row {number + 1} of {expected} is missing or damaged") from error
     if len(rows) > expected:
         raise ValueError(f"has {len(rows)} rows, expected {expected}")

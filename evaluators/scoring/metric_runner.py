@@ -15,6 +15,8 @@ from longtake.evaluators.base import Metric, MetricRun, Unscorable, VideoContext
 from longtake.evaluators.drift import Timeline, drift_of
 from longtake.evaluators.views import ClipView
 from longtake.platform.errors import ConfigError, SetupError, WeightsError
+from longtake.platform.printable import printable
+from longtake.platform.store.json_records import from_json
 
 MACHINES = ("MemoryError", "OutOfMemoryError", "AcceleratorError")  # the latter two are torch's
 TELLING = re.compile(
@@ -40,8 +42,12 @@ class Result:
         return asdict(self)
 
     @classmethod
-    def from_json(cls, data: dict[str, Any]) -> Result:
-        return cls(**data)
+    def read(cls, data: Any) -> Result | None:
+        """The inverse of to_json; None for anything else."""
+        try:
+            return from_json(cls, data, exact=True)
+        except ValueError:
+            return None
 
 
 @dataclass
@@ -126,5 +132,5 @@ def _finite(value: float | None) -> bool:
 
 
 def _reason(error: Exception) -> str:
-    text = " ".join(str(error).split())[:300]
+    text = printable(" ".join(str(error).split())[:300])
     return text if isinstance(error, Unscorable) else f"{type(error).__name__}: {text}"

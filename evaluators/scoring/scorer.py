@@ -139,8 +139,8 @@ def find_tasks(
         if not metric.needs_take:
             task.keys = cache_keys(name, metric, entry, task.protocol, device)
             if cache is not None and task.result is None:
-                cached = (cache.get(digest, key) for key in task.keys)
-                task.result = next((Result.from_json(result) for result in cached if result is not None), None)
+                cached = (Result.read(cache.get(digest, key)) for key in task.keys)
+                task.result = next((result for result in cached if result is not None), None)
         tasks.append(task)
     return tasks
 

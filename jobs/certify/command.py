@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -44,9 +45,9 @@ def certify(file: Path, console: Console | None = None) -> int:
 
 def check_file(file: Path) -> None:
     """Raises ConfigError for what is not the file of a plug-in."""
-    if not file.exists() and plugins.spec_of(str(file)) is None:
+    if not os.path.exists(file) and plugins.spec_of(str(file)) is None:
         raise ConfigError(f"certify: {file}: no such file; write one with: longtake new KIND NAME")
-    if file.exists() and (file.is_dir() or file.suffix != ".py"):
+    if os.path.exists(file) and (file.is_dir() or file.suffix != ".py"):
         raise ConfigError(f"certify: {file}: is not a Python file; give the .py file of a plug-in")
     path = file.resolve()
     for folder in SHIPPED:

@@ -7,6 +7,7 @@ Files are memory-mapped, so checking shapes reads no latents; only tensors are u
 from __future__ import annotations
 
 import math
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,7 +28,7 @@ __all__ = ["IMPORTED", "find", "read"]
 
 def find(folder: Path, backbone: str) -> tuple[list[Take], Latent]:
     """Returns one take per file, sorted by name, and the shape of a frame. Raises ConfigError (file, rule)."""
-    if not folder.is_dir():
+    if not os.path.isdir(folder):
         raise ConfigError(f"latents: {folder} is not a folder; give the folder with the files {PATTERN}")
     paths = sorted(folder.glob(PATTERN))
     if not paths:

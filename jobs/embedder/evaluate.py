@@ -7,6 +7,7 @@ same files, and publishing them again changes nothing. Exit codes: 0 done, 2 bad
 
 from __future__ import annotations
 
+import os
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -78,7 +79,7 @@ def read_prompts(options: EmbedderEvalOptions, backbone: Any) -> list[str]:
         )
     check_seeds(backbone, [options.seed], WHERE)
     places = [folder / options.prompts for folder in (Path(), SWEEPS, CORPORA)]
-    path = next((place for place in places if place.is_file()), None)
+    path = next((place for place in places if os.path.isfile(place)), None)
     if path is None:
         raise ConfigError(f"--prompts {options.prompts}: no such file; give a file with one prompt per line")
     try:

@@ -8,6 +8,7 @@ Exit codes: 0 done, 3 done but MLflow not reached, 75 stopped.
 from __future__ import annotations
 
 import copy
+import os
 import re
 import time
 from contextlib import nullcontext
@@ -164,7 +165,7 @@ def embedder(file: Path, overrides: list[str], console: Console | None = None) -
 def find_corpus(job: EmbedderJob) -> Path:
     """The folder of `corpus`, which is a name under <output>/corpora or a path."""
     by_name = OutputRoot(job.output).corpora / job.corpus
-    return (by_name if by_name.is_dir() or not Path(job.corpus).is_dir() else Path(job.corpus)).absolute()
+    return (by_name if os.path.isdir(by_name) or not os.path.isdir(job.corpus) else Path(job.corpus)).absolute()
 
 
 def tracked(job: EmbedderJob, corpus: Corpus) -> Any:

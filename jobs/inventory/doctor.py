@@ -115,7 +115,7 @@ def places(output: str) -> Iterator[Finding]:
 
 
 def place(what: str, folder: Path, remedy: str, is_core: bool) -> Finding:
-    existing = next(path for path in (folder, *folder.parents) if path.exists())
+    existing = next(path for path in (folder, *folder.parents) if os.path.exists(path))
     free = shutil.disk_usage(existing).free
     if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
         return Finding(what, f"{folder}: not writable", remedy, is_core)

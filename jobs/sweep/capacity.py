@@ -1,5 +1,6 @@
 """Where banks will be stored: fills the tiers of `workers.bank` in their order, before the sweep starts."""
 
+import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -71,7 +72,7 @@ def free_bytes(folder: str | None) -> float:
     if folder is None:
         return float("inf")
     place = Path(folder).absolute()
-    while not place.exists():
+    while not os.path.exists(place):
         place = place.parent
     return shutil.disk_usage(place).free
 

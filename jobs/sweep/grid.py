@@ -288,7 +288,7 @@ def resolve_method(
         )
     params = asdict(method) | {"window": window.size, "sink": window.sink}  # type: ignore[call-overload]
     for key in {name.removeprefix("method.") for name in fingerprint} & params.keys():
-        if Path(str(params[key])).exists():  # workers have folders of their own
+        if os.path.exists(str(params[key])):  # workers have folders of their own
             params[key] = str(Path(params[key]).absolute())
     return MethodSpec(entry.name, entry.label, params), fingerprint
 

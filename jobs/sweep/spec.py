@@ -7,6 +7,7 @@ file is checked here, so that a bad file fails before heavy libraries are import
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -20,6 +21,7 @@ from longtake.platform.entries import read_entries, read_entry
 from longtake.platform.errors import ConfigError
 from longtake.platform.names import check_name
 from longtake.platform.paths import FilePath, expanded
+from longtake.platform.printable import is_text
 from longtake.platform.registry import did_you_mean
 from longtake.platform.resources import STREAM, BankCapacity, check_decode, check_precision
 from longtake.platform.store.root import RESERVED, place_of_spec
@@ -194,6 +196,8 @@ def check_output(output: str) -> None:
         raise ConfigError("output: is empty; give a folder for the results, such as runs")
     if "://" in output:
         raise ConfigError(f"output: {output!r} is a URL; the store needs a folder; mount it and give the folder")
+    if not is_text(str(Path(output).absolute())):
+        raise ConfigError(f"output: {Path(output).absolute()} is not UTF-8, which records need; give another folder")
 
 
 def read_method(key: str, entry: Any) -> MethodEntry:
@@ -239,7 +243,7 @@ def find_prompt_file(name: str, sweep_file: Path) -> Path:
         raise ConfigError(f"{sweep_file}: prompts.file: {error}") from error
     places = [folder / name for folder in (sweep_file.parent, SWEEPS, CORPORA, weights_root())]
     for place in places:
-        if place.is_file():
+        if os.path.isfile(place):  # false also for a name that is too long
             return place
     artefact = name.partition("/")[0]
     if artefact in ARTEFACTS:

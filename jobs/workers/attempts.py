@@ -19,6 +19,7 @@ from textwrap import shorten
 from typing import Generic, TypeVar
 
 from longtake.platform.errors import SetupError
+from longtake.platform.printable import printable
 from longtake.platform.store.records import Failure
 
 MAX_FAILURES = 3
@@ -116,4 +117,4 @@ class Attempts(Generic[Key]):
 def reason_of(error: Exception) -> str:
     """The whole error in one line, with its type."""
     text = " ".join(str(error).split()) or "no message"
-    return f"{type(error).__name__}: {text[:MAX_REASON]}"
+    return f"{type(error).__name__}: {printable(text[:MAX_REASON])}"

@@ -119,7 +119,7 @@ def make_result(
             "python": platform.python_version(),
             **{name: version(name) for name in VERSIONS_OF},
             **({"commit": commit} if (commit := code_version()) else {}),
-            **stats.get("computed_on", {}),
+            **{key: str(value) for key, value in stats.get("computed_on", {}).items()},
         },
         loaded=loaded,
         worker=f"{socket.gethostname()}:{os.getpid()}",

@@ -8,6 +8,7 @@ Shapes: a take is [T, C, H, W], with T its latent frames.
 from __future__ import annotations
 
 import hashlib
+import os
 from pathlib import Path
 from typing import Any
 
@@ -114,8 +115,8 @@ class Corpus:
 
 def read_spec(folder: Path) -> dict[str, Any]:
     """Reads corpus.yaml. Raises ConfigError if the folder is not a corpus."""
-    if not folder.is_dir():
-        what = "is a file; give the folder of a corpus" if folder.exists() else f"no such folder; {MAKE}"
+    if not os.path.isdir(folder):
+        what = "is a file; give the folder of a corpus" if os.path.exists(folder) else f"no such folder; {MAKE}"
         raise ConfigError(f"{folder}: {what}")
     if not (folder / SPEC).is_file():
         raise ConfigError(f"{folder}: is not a corpus (no {SPEC}); give the folder that longtake corpus printed")

@@ -10,8 +10,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from longtake.platform.digest import file_sha256
-from longtake.platform.errors import StorageError, VideoError
+from longtake.platform.errors import RecordError, StorageError, VideoError
 from longtake.platform.store import durable
+from longtake.platform.store.json_records import read
 from longtake.platform.store.locked_folder import LockedFolder
 from longtake.platform.store.records import TakeResult, VideoScores
 
@@ -21,20 +22,12 @@ SCORES = "scores"
 
 def read_result(folder: Path) -> TakeResult | None:
     """The take's record, or None if it is missing or unreadable."""
-    data = durable.read_json(folder / RESULT)
-    try:
-        return None if data is None else TakeResult.from_json(data)
-    except ValueError:
-        return None
+    return read(TakeResult, folder / RESULT)
 
 
 def read_scores(folder: Path, suite: str) -> VideoScores | None:
     """The take's scores under a suite, of whichever video; None if they are missing or unreadable."""
-    data = durable.read_json(folder / SCORES / f"{suite}.json")
-    try:
-        return None if data is None else VideoScores.from_json(data)
-    except (ValueError, TypeError, AttributeError):
-        return None
+    return read(VideoScores, folder / SCORES / f"{suite}.json")
 
 
 def read_done(folder: Path) -> TakeResult | None:
@@ -69,14 +62,15 @@ def retire(folder: Path, reason: str) -> None:
 def clear_damage(folder: Path) -> None:
     """Removes a record that does not match its video, and an unreadable video without a record.
 
-    Raises StorageError for JSON with other fields: its video may be good, so nothing is removed.
+    Raises RecordError for JSON of another shape: its video may be good, so nothing is removed.
     """
     from longtake.platform.video.reading import probe
 
     if (folder / RESULT).exists():
         if durable.read_json(folder / RESULT) is not None and read_result(folder) is None:
-            raise StorageError(
-                f"{folder / RESULT}: comes from another version of Longtake; use that version, or another sweep name"
+            raise RecordError(
+                f"{folder / RESULT}: is no record of a take that this version reads; use the version that wrote it, "
+                "or remove the file to make the take again"
             )
         if read_done(folder) is None:
             retire(folder, "the record and the video did not match")

@@ -132,19 +132,24 @@ def append_line(path: Path, line: str) -> None:
     with storage_errors(path, "append to the file"), path.open("a+b") as file:
         size = file.seek(0, os.SEEK_END)
         torn = size > 0 and os.pread(file.fileno(), 1, size - 1) != b"\n"
-        file.write((b"\n" if torn else b"") + line.encode() + b"\n")
+        file.write((b"\n" if torn else b"") + encoded(line) + b"\n")
         file.flush()
         os.fsync(file.fileno())
 
 
 def json_bytes(value: Any) -> bytes:
     """Indented JSON. Raises ValueError for NaN and infinity, which are not JSON."""
-    return (json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode()
+    return encoded(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
 def json_lines(values: list[Any]) -> bytes:
     encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
-    return "".join(encode(value) + "\n" for value in values).encode()
+    return encoded("".join(encode(value) + "\n" for value in values))
+
+
+def encoded(text: str) -> bytes:
+    """JSON as UTF-8. Half of a surrogate pair, which UTF-8 cannot hold, becomes JSON's own escape for it."""
+    return text.encode("utf-8", "backslashreplace")
 
 
 def read_json(path: Path) -> Any:
@@ -172,6 +177,6 @@ def parse_json_lines(data: bytes) -> list[Any]:
     for line in data.splitlines():
         try:
             values.append(json.loads(line))
-        except ValueError:
+        except (ValueError, RecursionError):
             continue
     return values

@@ -1,16 +1,21 @@
 """Converts frozen records to JSON and back; this module reads every file of records in the store.
 
-Dictionaries and lists of plain values are not checked; all other types are. In the JSON of ranks, a `Statistic` called
-score becomes the keys score and score_interval, and a cell becomes its name and its three parts.
+The only place that checks the shape of stored JSON: after `from_json` every value has the type of its field, also in
+lists and dictionaries, and every number is finite; only a field of type Any may hold anything. In the JSON of ranks, a
+`Statistic` called score becomes the keys score and score_interval, and a cell becomes its name and its three parts.
 """
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Callable, Mapping
 from dataclasses import MISSING, asdict, dataclass, fields, is_dataclass
 from functools import cache
+from pathlib import Path
 from types import UnionType
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
+from longtake.platform.store.durable import read_json, read_json_lines
 from longtake.platform.takes import Cell
 
 R = TypeVar("R")
@@ -18,7 +23,9 @@ R = TypeVar("R")
 OMIT_NONE = {"omit_none": True}
 """The metadata of a field that is written only if it has a value."""
 
-_JSON_TYPES: dict[Any, tuple[type, ...]] = {float: (int, float), tuple: (list, tuple)}
+Reader = Callable[[Any, str], Any]
+"""Converts a value of JSON; the second argument is the name of its field, for errors. Raises ValueError."""
+MAX_FLOAT = sys.float_info.max
 
 
 @dataclass(frozen=True)
@@ -49,53 +56,106 @@ def to_json(value: Any) -> Any:
     return flat
 
 
+def read(kind: type[R], path: Path) -> R | None:
+    """The record in a file; None if the file is missing, is not JSON or has another shape. Raises StorageError."""
+    data = read_json(path)
+    try:
+        return None if data is None else from_json(kind, data)
+    except ValueError:
+        return None
+
+
+def read_rows(kind: type[R], path: Path) -> list[R]:
+    """The records in a file of JSON lines, without lines of another shape or that are not JSON. Raises StorageError."""
+    rows = []
+    for data in read_json_lines(path):
+        try:
+            rows.append(from_json(kind, data))
+        except ValueError:
+            continue
+    return rows
+
+
 def from_json(kind: type[R], data: Any, exact: bool = False) -> R:
     """Reads a record. A missing field has its default; with `exact`, `data` must have exactly the fields of the record.
 
     Raises ValueError that names the field if one is missing or has another type.
     """
-    known = _fields(kind)  # type: ignore[arg-type]
+    known = _fields(kind, exact)  # type: ignore[arg-type]
     if not isinstance(data, dict) or (exact and data.keys() != known.keys()):
-        raise ValueError(f"{kind.__name__} has the fields {', '.join(known)}; this is {str(data)[:40]!r}")
+        raise ValueError(f"{kind.__name__} has the fields {', '.join(known)}; this is {_brief(data)}")
     values: dict[str, Any] = {}
-    for name, (hint, is_needed) in known.items():
+    for name, (hint, read_value, is_needed) in known.items():
         if hint is Statistic:
             pair = {"value": data.get(name), "interval": data.get(f"{name}_interval")}
             values[name] = from_json(Statistic, pair)
         elif hint is Cell:
             values[name] = from_json(Cell, data)
         elif name in data:
-            values[name] = _value(hint, data[name], name, exact)
+            values[name] = read_value(data[name], name)
         elif is_needed:
             raise ValueError(f"{kind.__name__} has no {name}")
     return kind(**values)
 
 
 @cache
-def _fields(kind: Any) -> dict[str, tuple[Any, bool]]:
-    """Name -> (type, whether it has no default)."""
+def _fields(kind: Any, exact: bool) -> dict[str, tuple[Any, Reader, bool]]:
+    """Name -> (type, reader, whether it has no default)."""
     hints = get_type_hints(kind)
-    return {item.name: (hints[item.name], item.default is item.default_factory is MISSING) for item in fields(kind)}
-
-
-def _value(kind: Any, data: Any, name: str, exact: bool) -> Any:
-    origin, inner = get_origin(kind), get_args(kind)
-    if origin is UnionType:
-        return None if data is None else _value(inner[0], data, name, exact)
-    if is_dataclass(kind):
-        return from_json(kind, data, exact)  # type: ignore[arg-type]
-    plain = origin or kind
-    if kind is not Any and (isinstance(data, bool) or not isinstance(data, _JSON_TYPES.get(plain, plain))):
-        raise ValueError(f"{name} is {str(data)[:40]!r}")
-    if origin is tuple:
-        return tuple(_value(inner[0], element, name, exact) for element in data)
-    if origin is None or not _holds_records(inner[-1]):
-        return data
-    if origin is dict:
-        return {key: _value(inner[1], element, name, exact) for key, element in data.items()}
-    return [_value(inner[0], element, name, exact) for element in data]
+    return {
+        item.name: (
+            hints[item.name],
+            _reader(hints[item.name], exact),
+            item.default is item.default_factory is MISSING,
+        )
+        for item in fields(kind)
+    }
 
 
 @cache
-def _holds_records(kind: Any) -> bool:
-    return is_dataclass(kind) or any(map(_holds_records, get_args(kind)))
+def _reader(kind: Any, exact: bool) -> Reader:
+    origin, inner = get_origin(kind), get_args(kind)
+    if kind is Any:
+        return lambda data, name: data
+    if origin is UnionType:
+        read_value = _reader(inner[0], exact)
+        return lambda data, name: None if data is None else read_value(data, name)
+    if is_dataclass(kind):
+        return lambda data, name: from_json(kind, data, exact)  # type: ignore[arg-type]
+    if origin in (dict, Mapping):
+        read_item = _reader(inner[1], exact)
+        return lambda data, name: {key: read_item(item, name) for key, item in _expect(dict, data, name).items()}
+    if origin in (list, tuple):
+        return _sequence_reader(origin, inner, exact)
+    if kind is float:
+        return _number
+    return lambda data, name: _expect(kind, data, name)
+
+
+def _sequence_reader(origin: Any, inner: tuple[Any, ...], exact: bool) -> Reader:
+    """A list, or a tuple: of one type and any length (`tuple[float, ...]`), or of a fixed length."""
+    length = None if origin is list or inner[-1] is Ellipsis else len(inner)
+    read_item = _reader(inner[0], exact)
+
+    def read_sequence(data: Any, name: str) -> Any:
+        if not isinstance(data, list | tuple) or length not in (None, len(data)):
+            raise ValueError(f"{name} is {_brief(data)}")
+        return origin(read_item(item, name) for item in data)
+
+    return read_sequence
+
+
+def _expect(kind: Any, data: Any, name: str) -> Any:
+    if not isinstance(data, kind) or (isinstance(data, bool) and kind is not bool):
+        raise ValueError(f"{name} is {_brief(data)}")
+    return data
+
+
+def _number(data: Any, name: str) -> Any:
+    if type(data) not in (int, float) or not -MAX_FLOAT <= data <= MAX_FLOAT:  # false for NaN
+        raise ValueError(f"{name} is {_brief(data)}")
+    return data
+
+
+def _brief(data: Any) -> str:
+    return repr(str(data)[:40]) if not isinstance(data, int) else "a number"

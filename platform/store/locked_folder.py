@@ -132,10 +132,10 @@ def _sign(descriptor: int) -> None:
 def _held_message(what: Path, path: Path) -> str:
     for _ in range(10):  # the holder writes its name just after it takes the lock
         try:
-            holder = json.loads(path.read_text())
+            holder = json.loads(path.read_bytes())
             who = f"process {holder['pid']} on {holder['host']} since {holder['since']}"
             break
-        except (OSError, ValueError, KeyError):
+        except (OSError, ValueError, KeyError, TypeError):
             time.sleep(0.05)
     else:
         who = "another process"

@@ -82,7 +82,7 @@ def parse_plan(path: Path, output: Path) -> list[Take]:
     for number, line in enumerate(lines if lines != [""] else [], 1):
         try:
             takes.append(from_row(json.loads(line), output))
-        except (ValueError, TypeError, KeyError) as error:
+        except (ValueError, TypeError, KeyError, RecursionError) as error:
             raise StorageError(f"{path}: line {number} is damaged; remove the file to plan again") from error
     return takes
 

@@ -1,17 +1,14 @@
 """Records that are sent between processes and stored as JSON, with units in their names.
 
 Owns their fields and the rule for missing numbers: a score that could not be computed is None with a reason in
-`errors`, never NaN or 0. Knows no paths and writes nothing.
+`errors`, never NaN or 0. Knows no paths, reads and writes nothing (`json_records.py` reads them).
 """
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from datetime import datetime
 from textwrap import shorten
 from typing import Any
-
-from longtake.platform.store.json_records import from_json
 
 
 @dataclass(frozen=True)
@@ -48,14 +45,6 @@ class TakeResult:
     def to_json(self) -> dict[str, Any]:
         return {item.name: getattr(self, item.name) for item in fields(self)}
 
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> "TakeResult":
-        """Raises ValueError when a field that has no default is missing, or one is of another type.
-
-        Unknown fields are dropped, so records of later versions stay valid.
-        """
-        return from_json(cls, data)
-
 
 @dataclass(frozen=True)
 class VideoScores:
@@ -89,14 +78,6 @@ class VideoScores:
     def to_json(self) -> dict[str, Any]:
         return {item.name: getattr(self, item.name) for item in fields(self)}
 
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> "VideoScores":
-        """Raises ValueError when a field that has no default is missing, or one is of another type.
-
-        Unknown fields are dropped, as in `TakeResult`.
-        """
-        return from_json(cls, data)
-
 
 MAKING, SCORING = "making", "scoring"
 DEATHS = ("WorkerDied: ", "WorkerStalled: ")
@@ -129,13 +110,35 @@ class Failure:
         flags = {name: True for name in ("died", "set_aside") if getattr(self, name)}
         return {"stage": self.stage, "reason": str(self), **flags}
 
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> "Failure":
-        reason = str(data["reason"])
-        stage = data.get("stage", SCORING if reason.startswith(f"{SCORING}: ") else MAKING)
-        reason = reason.removeprefix(f"{SCORING}: ") if stage == SCORING else reason
-        died = data.get("died", reason.startswith(DEATHS))
-        return cls(stage, reason, bool(died), bool(data.get("set_aside", False)))
+
+@dataclass(frozen=True)
+class FailureRow:
+    """A line of failures.jsonl as it is stored."""
+
+    reason: str
+    stage: str | None = None
+    died: bool | None = None
+    set_aside: bool = False
+    at: str = ""
+
+    @property
+    def failure(self) -> Failure:
+        stage = self.stage or (SCORING if self.reason.startswith(f"{SCORING}: ") else MAKING)
+        reason = self.reason.removeprefix(f"{SCORING}: ") if stage == SCORING else self.reason
+        died = reason.startswith(DEATHS) if self.died is None else self.died
+        return Failure(stage, reason, died, self.set_aside)
+
+
+@dataclass(frozen=True)
+class Progress:
+    """The fields of progress.json that readers use; it has more, which only the page shows."""
+
+    total: int | None = None
+    made: int | None = None
+    scored: int | None = None
+    failed: int | None = None
+    running: list[dict[str, Any]] = field(default_factory=list)
+    updated_at: str | None = None
 
 
 def time_of(text: str) -> datetime | None:

@@ -20,10 +20,10 @@ class ScoreCache:
 
     def get(self, video_sha256: str, key: str) -> dict[str, Any] | None:
         try:
-            record = json.loads(self._file(video_sha256, key).read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+            record = json.loads(self._file(video_sha256, key).read_bytes())
+            return record["result"] if record["key"] == key else None
+        except (OSError, ValueError, TypeError, KeyError, RecursionError):
             return None
-        return record["result"] if isinstance(record, dict) and record.get("key") == key else None
 
     def put(self, video_sha256: str, key: str, result: dict[str, Any]) -> None:
         """Raises StorageError."""

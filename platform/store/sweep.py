@@ -25,11 +25,11 @@ from longtake.platform.names import NAME, check_name
 from longtake.platform.store import commit, durable
 from longtake.platform.store.commit import TakeWriter
 from longtake.platform.store.index import TakeIndex
-from longtake.platform.store.json_records import from_json, to_json
+from longtake.platform.store.json_records import read, read_rows, to_json
 from longtake.platform.store.locked_folder import LockedFolder
 from longtake.platform.store.plans import check_extension, parse_plan, to_lines
 from longtake.platform.store.ranks import RankedRun, Ranks
-from longtake.platform.store.records import Failure, TakeResult, VideoScores, time_of
+from longtake.platform.store.records import Failure, FailureRow, Progress, TakeResult, VideoScores, time_of
 from longtake.platform.store.root import OutputRoot
 from longtake.platform.takes import Take
 
@@ -50,7 +50,7 @@ def sweep_names(root: Path) -> list[str]:
 
 def is_sweep(folder: Path) -> bool:
     """Whether the folder is a sweep, that is, has a plan."""
-    return (folder / PLAN).is_file()
+    return os.path.isfile(folder / PLAN)
 
 
 class SweepStore(LockedFolder):
@@ -181,8 +181,12 @@ class SweepStore(LockedFolder):
     def failures(self) -> dict[str, list[Failure]]:
         """Take id -> its failed attempts, oldest first; takes without failures are absent."""
         failed = filter(self.has_failures, self._take_ids())
-        rows = {take_id: durable.read_json_lines(self.failures_file(take_id)) for take_id in failed}
-        return {take_id: [Failure.from_json(row) for row in lines] for take_id, lines in rows.items() if lines}
+        by_take = {take_id: self.failure_rows(take_id) for take_id in failed}
+        return {take_id: [row.failure for row in rows] for take_id, rows in by_take.items() if rows}
+
+    def failure_rows(self, take_id: str) -> list[FailureRow]:
+        """The failed attempts at one take as they are stored, with their times."""
+        return read_rows(FailureRow, self.failures_file(take_id))
 
     def open_take(self, take: Take) -> TakeWriter:
         """A writer for the video and trace of one attempt. Removes damaged files of earlier attempts first."""
@@ -208,7 +212,7 @@ class SweepStore(LockedFolder):
         return self._take(take_id) / commit.TRACE
 
     def trace(self, take_id: str) -> list[dict[str, Any]]:
-        """The choices of the method, one row per block."""
+        """The choices of the method, one row per block; `evaluators/retrieval/trace_rows.py` checks the rows."""
         return durable.read_json_lines(self.trace_file(take_id))
 
     def write_scores(self, take_id: str, scores: VideoScores) -> None:
@@ -245,10 +249,7 @@ class SweepStore(LockedFolder):
 
     def ranks(self) -> Ranks | None:
         """The ranks; None if the file is missing or damaged."""
-        try:
-            return from_json(Ranks, durable.read_json(self.ranks_file))
-        except ValueError:
-            return None
+        return read(Ranks, self.ranks_file)
 
     def append_history(self, run: RankedRun) -> None:
         """Appends a line for a finished run, so that later runs can be compared with it."""
@@ -256,16 +257,15 @@ class SweepStore(LockedFolder):
 
     def history(self) -> list[RankedRun]:
         """The finished runs, oldest first."""
-        rows = durable.read_json_lines(self.history_file)
-        return [RankedRun(str(row.get("at", "")), row.get("average_rank", {})) for row in rows if isinstance(row, dict)]
+        return read_rows(RankedRun, self.history_file)
 
     def write_progress(self, progress: dict[str, Any]) -> None:
         """Writes the state that dashboards show while the sweep runs."""
         durable.replace_file(self.progress_file, durable.json_bytes(progress))
 
     def progress(self) -> dict[str, Any] | None:
-        progress = durable.read_json(self.progress_file)
-        return progress if isinstance(progress, dict) else None
+        """The state of the latest run; None if the file is missing or damaged."""
+        return durable.read_json(self.progress_file) if read(Progress, self.progress_file) is not None else None
 
     # Paths
 

@@ -24,7 +24,6 @@ from longtake.platform.store.locked_folder import LockedFolder
 from longtake.platform.store.root import OutputRoot
 
 KEEP_CHECKPOINTS = 2
-NEVER = float("inf")
 
 
 class TrainingFolder(LockedFolder):
@@ -65,7 +64,10 @@ class TrainingFolder(LockedFolder):
         path = self.config_file
         before, now = (
             [line for line in lines if place is None or not line.startswith(f"{place}:")]
-            for lines in (path.read_text().splitlines() if path.is_file() else [], text.splitlines())
+            for lines in (
+                path.read_text(encoding="utf-8", errors="replace").splitlines() if path.is_file() else [],
+                text.splitlines(),
+            )
         )
         if path.is_file() and before != now:
             was = [line.strip() for line in before if line not in now][:1]
@@ -95,10 +97,10 @@ class TrainingFolder(LockedFolder):
 
     def steps(self) -> list[dict[str, Any]]:
         """A row per finished step, in order."""
-        return durable.read_json_lines(self.steps_file)
+        return step_rows(durable.read_json_lines(self.steps_file))
 
     def validations(self) -> list[dict[str, Any]]:
-        return durable.read_json_lines(self.validation_file)
+        return step_rows(durable.read_json_lines(self.validation_file))
 
     # Checkpoints
 
@@ -168,8 +170,8 @@ class TrainingFolder(LockedFolder):
         """Prepares to resume after the checkpoint of `step` (0: the start). Removes the rows of later steps, which are
         written again, and incomplete checkpoints."""
         for path in (self.steps_file, self.validation_file):
-            rows = [row for row in durable.read_json_lines(path) if isinstance(row, dict)]
-            durable.replace_file(path, durable.json_lines([row for row in rows if row.get("step", NEVER) <= step]))
+            rows = step_rows(durable.read_json_lines(path))
+            durable.replace_file(path, durable.json_lines([row for row in rows if row["step"] <= step]))
         known = {self.checkpoint(step) for step in self.recorded()}
         for path in self.checkpoints.glob("step-*"):
             if path not in known:
@@ -206,4 +208,9 @@ class Follower:
                 file.seek(start)
                 whole = file.read().rpartition(b"\n")
         self.file = inode, start + len(whole[0]) + len(whole[1])
-        return durable.parse_json_lines(whole[0])
+        return step_rows(durable.parse_json_lines(whole[0]))
+
+
+def step_rows(rows: list[Any]) -> list[dict[str, Any]]:
+    """The rows with a step; what else a file holds is damage."""
+    return [row for row in rows if isinstance(row, dict) and type(row.get("step")) is int]

@@ -6,6 +6,7 @@ it. A link that leads back to a folder around it is left out, so that there are 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -13,6 +14,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from longtake.platform.errors import ConfigError
+from longtake.platform.printable import printable
 from longtake.platform.video.containers import ENDINGS, OTHER_ENDINGS, UNFINISHED_ENDINGS, container_of, content_of
 
 MAX_NAMES = 20
@@ -46,12 +48,22 @@ class FolderScan:
         return [f"left out {len(names)} {reason}: {shortened(names)}" for reason, names in self.left_out.items()]
 
     def leave_out(self, path: Path, reason: str, note: str = "") -> None:
-        self.left_out.setdefault(reason, []).append(path.relative_to(self.folder).as_posix() + note)
+        self.left_out.setdefault(reason, []).append(self.name_of(path) + note)
+
+    def name_of(self, path: Path) -> str:
+        """Its path inside the folder; bytes that are not UTF-8 are written out."""
+        return printable(path.relative_to(self.folder).as_posix())
+
+    def take_in(self, path: Path) -> None:
+        name = self.name_of(path)
+        if name in self.videos:
+            raise ConfigError(f"{path}: its name is not UTF-8 and is written like that of another video; rename it")
+        self.videos[name] = path
 
 
 def scan(folder: Path) -> FolderScan:
     """Raises ConfigError if the folder does not exist or has no video."""
-    if not folder.is_dir():
+    if not os.path.isdir(folder):
         raise ConfigError(f"{folder}: not a folder; give the folder that holds the videos")
     found = FolderScan(folder)
     for path in _files(found):
@@ -129,7 +141,7 @@ def _sort_in(found: FolderScan, path: Path) -> None:
     elif is_known and _is_leftover(path.relative_to(found.folder)):
         found.leave_out(path, LEFTOVERS)
     elif is_known:
-        found.videos[path.relative_to(found.folder).as_posix()] = path
+        found.take_in(path)
     elif is_other or (not ending and _holds_video(path)):
         found.leave_out(path, UNKNOWN_TYPE, _content_note(path))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -36,7 +37,7 @@ def embedder_file(name: str | Path) -> Path:
     if name in published_embedders():
         return artefact_file(str(name), "embedder.safetensors")
     path = Path(name)
-    files = sorted(path.glob("*.safetensors")) if path.is_dir() else [path] if path.is_file() else []
+    files = sorted(path.glob("*.safetensors")) if os.path.isdir(path) else [path] if os.path.isfile(path) else []
     if len(files) != 1 or files[0].suffix != ".safetensors":
         known = did_you_mean(str(name), ["avg-pool", *shipped_embedders(), *published_embedders()])
         raise WeightsError(

@@ -130,7 +130,7 @@ def place_of(entry: Fetch, path: str) -> str:
 
 def locate(artefact: Artefact, source: Path) -> tuple[Origin, dict[str, tuple[Fetch, str, Path]]]:
     """The first origin whose files are all in a folder, and place -> (entry, path in the repository, file)."""
-    if not source.is_dir():
+    if not os.path.isdir(source):
         raise WeightsError(f"{source}: is not a folder; --from expects a mirror or a folder of files")
     missing = []
     for origin in artefact.origins:

@@ -32,6 +32,7 @@ from longtake.platform.workers.group import (
 )
 from longtake.platform.workers.inline import InlineFleet
 from longtake.platform.workers.ray_fleet import ClusterError, RayFleet, WorkerDied
+from longtake.platform.workers.ray_folder import short_folder
 from longtake.platform.workers.signals import StopFlag, handlers_restored
 
 OBJECT_STORE_BYTES = 128 * 2**20  # items and results are small; videos are in the store
@@ -124,6 +125,8 @@ def _start_ray(address: str) -> bool:
     if ray.is_initialized():
         return False
     own: dict[str, Any] = {"include_dashboard": False, "object_store_memory": OBJECT_STORE_BYTES}
+    if address == LOCAL and (folder := short_folder()):
+        own["_temp_dir"] = folder
     try:
         ray.init(address=address, log_to_driver=False, logging_level="ERROR", **(own if address == LOCAL else {}))
     except (SystemExit, KeyboardInterrupt) as error:  # raised by Ray and Python after a signal

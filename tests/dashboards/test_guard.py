@@ -43,6 +43,14 @@ def test_a_rebound_name_is_refused(client: TestClient, host: str) -> None:
         answer = client.get(path, headers={"host": host})
         assert answer.status_code == 400
         assert "sweeps" not in answer.text
+        assert "behind a proxy or under another name, start `longtake dashboard` with --token" in answer.json()["error"]
+
+
+def test_behind_a_proxy_a_token_stands_for_the_host(open_client: Open, root: Path) -> None:
+    client = open_client(root, "sweeps.example", token=TOKEN)
+    answer = client.get(f"/?token={TOKEN}", headers={"x-forwarded-for": OUTSIDE})
+    assert (answer.status_code, answer.url.path) == (200, "/")
+    assert client.get("/api/store").status_code == 200
 
 
 def test_elsewhere_everything_needs_the_token(open_client: Open, root: Path) -> None:

@@ -295,7 +295,7 @@ def test_a_store_that_changes_under_it(open_client: Open, root: Path, small: Swe
     assert client.get(at).json()["state"] == "scored"
     small.video(take.id).write_bytes(b"short")
     assert client.get(at).json()["state"] == "planned"
-    (small.folder / "history.jsonl").write_text('{"at": 1}\n{"torn')
+    (small.folder / "history.jsonl").write_text('{"at": 1}\n{"at": "1"}\n{"torn')
     assert client.get(f"{SMALL}/history").json() == [{"at": "1", "average_rank": {}}]
     shutil.rmtree(small.folder)
     for path in (f"{SMALL}/ranks", f"{SMALL}/takes", at, f"{at}/video", f"{SMALL}/progress", f"{SMALL}/events"):

@@ -298,3 +298,46 @@ def test_one_evaluation_at_a_time_writes_a_file(tmp_path: Path, capsys: pytest.C
         assert execute(["eval", str(videos), "--out", str(out)]) == 4
     assert "scores.json: is in use by process" in capsys.readouterr().err
     assert execute(["eval", str(videos), "--out", str(out)]) == 3
+
+
+def test_a_name_that_is_not_utf8_is_written_escaped(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    folder = videos(tmp_path / "videos", 2)
+    os.rename(folder / "v1.mp4", os.fsencode(folder) + b"/v\xe9.mp4")  # é in Latin-1
+    (Path(os.fsdecode(os.fsencode(folder) + b"/bad\xe9.mp4"))).write_bytes(b"no video")
+    files = {f"--{name}": tmp_path / end for name, end in (("out", "s.json"), ("table", "t.parquet"))}
+    files["--vbench-out"] = tmp_path / "v.json"
+    words = ["eval", str(folder), *FLICKERING, *(str(word) for pair in files.items() for word in pair)]
+    assert execute([*words, "--prompts", "names"]) == 3
+    names = ["bad\\xe9.mp4", "v0.mp4", "v\\xe9.mp4"]
+    report = read(files["--out"])
+    assert list(report["videos"]) == names
+    assert [entry["prompt"] for entry in report["videos"].values()] == ["bad\\xe9", "v0", "v\\xe9"]
+    assert [entry["metrics"]["temporal_flickering"] is None for entry in report["videos"].values()] == [1, 0, 0]
+    assert list(pandas.read_parquet(files["--table"])["video"].unique()) == names
+    assert "v\\\\xe9" in files["--vbench-out"].read_text()
+    capfd.readouterr()
+    assert execute([*words, "--prompts", "names"]) == 3
+    assert "v\\xe9.mp4: kept" in capfd.readouterr().out
+
+
+def test_two_names_that_are_written_alike_are_refused(tmp_path: Path) -> None:
+    folder = videos(tmp_path / "videos", 1)
+    (folder / "v\\xe9.mp4").write_bytes(b"")
+    Path(os.fsdecode(os.fsencode(folder) + b"/v\xe9.mp4")).write_bytes(b"")
+    with pytest.raises(ConfigError, match="is written like that of another video"):
+        scan(folder)
+
+
+@pytest.mark.parametrize("place", ["sha256", "frames", "metrics", "clips", "errors", "seconds"])
+@pytest.mark.parametrize("other", [3, "x", [], [1], {"x": {}}])
+def test_a_report_of_another_shape_is_refused(tmp_path: Path, place: str, other: Any) -> None:
+    facts = {"sha256": "0" * 64, "frames": 16, "fps": 16.0, "width": 64, "height": 48, "prompt": None}
+    entry = facts | {"metrics": {}, "drift": {}, "clips": {}, "seconds": {}, "errors": {}}
+    out, suite = tmp_path / "s.json", SuiteEntry("classical", "classical")
+    out.write_text(json.dumps({"suite": "classical", "versions": {}, "videos": {"v0.mp4": entry}}))
+    FolderReport({}, suite, out)
+    if type(other) is type(entry[place]) and not isinstance(other, dict):
+        return
+    out.write_text(json.dumps({"suite": "classical", "versions": {}, "videos": {"v0.mp4": entry | {place: other}}}))
+    with pytest.raises(ConfigError, match="not a report of `longtake eval`"):
+        FolderReport({}, suite, out)
