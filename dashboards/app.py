@@ -7,13 +7,11 @@ from __future__ import annotations
 
 import json
 import re
-import socket
 import threading
 from collections.abc import Callable
 from dataclasses import asdict
 from importlib import metadata, resources
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field
@@ -334,31 +332,3 @@ def add_trainings(app: FastAPI, index: StoreIndex) -> None:
     @route(app, "/api/evaluations/{evaluation}/{figure}.png")
     def picture(evaluation: str, figure: str) -> Response:
         return FileResponse(index.evaluation(evaluation, f"{figure}.png"), headers=CHECK, media_type="image/png")
-
-
-# The server
-
-
-def serve(application: Guard, sock: socket.socket, ending: threading.Event) -> None:
-    """Serve on an open socket until SIGINT or SIGTERM, which uvicorn re-raises as KeyboardInterrupt. Sets `ending`
-    first, because a server waits for its streams."""
-    import uvicorn
-
-    from longtake.dashboards.connections import MAX_ACCEPTED, IdleLimit
-
-    class Server(uvicorn.Server):
-        def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-            ending.set()
-            super().handle_exit(sig, frame)
-
-    config = uvicorn.Config(
-        application,
-        http=IdleLimit,
-        backlog=MAX_ACCEPTED,
-        log_config=None,
-        log_level="critical",
-        access_log=False,
-        server_header=False,
-        timeout_graceful_shutdown=2,
-    )
-    Server(config).run(sockets=[sock])

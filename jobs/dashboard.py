@@ -23,7 +23,8 @@ def dashboard(runs: Path, host: str, port: int, token: str | None, browse: bool)
     with open_port(host, port) as sock:
         bound = sock.getsockname()[1]
         try:
-            from longtake.dashboards.app import make_app, serve
+            from longtake.dashboards.app import make_app
+            from longtake.dashboards.server import serve
 
             ending = threading.Event()
             application = make_app(runs, token, f"longtake-{bound}", ending)

@@ -25,7 +25,7 @@ ONE_IMPORTER = {
     "flash_attn": "platform/models/attention.py",
     "matplotlib": "dashboards/embedder_figures.py",
     "fastapi": "dashboards/app.py",
-    "uvicorn": "dashboards/app.py",
+    "uvicorn": "dashboards/server.py",
     "plotly": "dashboards/app.py",
     "timm": "evaluators/models/vit.py",
     "open_clip": "evaluators/models/clip.py",

@@ -53,4 +53,5 @@ def test_a_command_under_bad_surroundings_is_one_line(tmp_path: Path) -> None:
     words = [b"plan", os.fsencode(tmp_path) + b"/b\xe9.yaml", "ä=ö".encode()]
     done = subprocess.run([*COMMAND, *words], capture_output=True, env=os.environ | surrounding)
     assert (done.returncode, done.stdout) == (2, b"")
-    assert done.stderr == f"longtake: {tmp_path}/b\\xe9.yaml: no such file; check the path\n".encode()
+    assert done.stderr.startswith(f"longtake: {tmp_path}/b\\xe9.yaml: no such file".encode())
+    assert done.stderr.count(b"\n") == 1

@@ -4,7 +4,8 @@ import pytest
 
 from longtake.jobs.workers.attempts import CHANCE, MAX_DEATHS, MAX_FAILURES, MIN_DEATHS, Attempts
 from longtake.platform.errors import SetupError
-from longtake.platform.store.records import MAKING, SCORING, Failure
+from longtake.platform.store.json_records import from_json
+from longtake.platform.store.records import MAKING, SCORING, Failure, FailureRow
 from longtake.platform.workers.ray_fleet import WorkerDied
 
 KILLED = WorkerDied("samplers-1 died")
@@ -90,7 +91,7 @@ def test_workers_that_all_die_end_the_run_and_set_nothing_aside() -> None:
 def test_a_failure_is_stored_whole_and_read_back() -> None:
     reason = "WorkerDied: " + "out of memory " * 100
     for failure in (Failure(MAKING, reason, died=True, set_aside=True), Failure(SCORING, "OSError: y")):
-        assert Failure.from_json(failure.to_json()) == failure
+        assert from_json(FailureRow, failure.to_json()).failure == failure
     assert len(Failure(MAKING, reason).brief) <= 300
 
 
@@ -103,4 +104,4 @@ def test_a_failure_is_stored_whole_and_read_back() -> None:
     ],
 )
 def test_files_of_earlier_versions_tell_deaths_by_the_type_of_the_error(row: dict[str, str], failure: Failure) -> None:
-    assert Failure.from_json(row) == failure
+    assert from_json(FailureRow, row).failure == failure

@@ -11,10 +11,11 @@ from typing import Any
 import pytest
 import uvicorn
 
-from longtake.dashboards import connections
-from longtake.dashboards.connections import IdleLimit
+from longtake.dashboards import server
+from longtake.dashboards.server import IdleConnections, protocol_of
 
 REQUEST = b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
+LIMIT = 8
 Address = tuple[str, int]
 
 
@@ -23,30 +24,22 @@ async def application(scope: Any, receive: Any, send: Any) -> None:
     await send({"type": "http.response.body", "body": b"ok"})
 
 
-@pytest.fixture
-def limit(monkeypatch: pytest.MonkeyPatch) -> int:
-    monkeypatch.setattr(IdleLimit, "limit", 8)
-    monkeypatch.setattr(IdleLimit, "idle", {})
-    return 8
-
-
 @asynccontextmanager
-async def served() -> AsyncIterator[Address]:
-    config = uvicorn.Config(application, http=IdleLimit, lifespan="off", log_config=None)
-    server = uvicorn.Server(config)
+async def served(idle: IdleConnections) -> AsyncIterator[Address]:
+    one = uvicorn.Server(uvicorn.Config(application, http=protocol_of(idle), lifespan="off", log_config=None))
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
-        task = asyncio.create_task(server.serve([sock]))
-        while not server.started:
+        task = asyncio.create_task(one.serve(sockets=[sock]))
+        while not one.started:
             await asyncio.sleep(0.01)
         yield sock.getsockname()
-        server.should_exit = server.force_exit = True
+        one.should_exit = one.force_exit = True
         await task
 
 
-def run(check: Callable[[Address], Awaitable[None]]) -> None:
+def run(idle: IdleConnections, check: Callable[[Address], Awaitable[None]]) -> None:
     async def whole() -> None:
-        async with served() as address:
+        async with served(idle) as address:
             await check(address)
 
     asyncio.run(whole())
@@ -61,22 +54,26 @@ async def answer(address: Address) -> bytes:
 
 
 @pytest.mark.parametrize("sent", [b"", b"GET / HT", REQUEST[:-2], b"\r\n"])
-def test_many_half_open_connections_leave_room_for_one_that_asks(limit: int, sent: bytes) -> None:
+def test_many_half_open_connections_leave_room_for_one_that_asks(sent: bytes) -> None:
+    idle = IdleConnections(LIMIT)
+
     async def check(address: Address) -> None:
         with ExitStack() as open_ones:
-            for _ in range(5 * limit):
+            for _ in range(5 * LIMIT):
                 one = open_ones.enter_context(socket.create_connection(address))
                 one.sendall(sent)
                 await asyncio.sleep(0)
             assert (await answer(address)).endswith(b"200 OK\r\n")
-            assert len(IdleLimit.idle) <= limit
+            assert len(idle.timers) <= LIMIT
 
-    run(check)
+    run(idle, check)
 
 
-def test_the_longest_idle_is_closed_first(limit: int) -> None:
+def test_the_longest_idle_is_closed_first() -> None:
+    idle = IdleConnections(LIMIT)
+
     async def check(address: Address) -> None:
-        ones = [await asyncio.open_connection(*address) for _ in range(limit)]
+        ones = [await asyncio.open_connection(*address) for _ in range(LIMIT)]
         reader, writer = ones[0]  # a request makes it the youngest
         writer.write(REQUEST)
         assert (await reader.readline()).endswith(b"200 OK\r\n")
@@ -89,11 +86,11 @@ def test_the_longest_idle_is_closed_first(limit: int) -> None:
         for _, other in ones:
             other.close()
 
-    run(check)
+    run(idle, check)
 
 
-def test_headers_that_never_end_are_cut_off(limit: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connections, "IDLE_SECONDS", 0.05)
+def test_headers_that_never_end_are_cut_off() -> None:
+    idle = IdleConnections(LIMIT, seconds=0.05)
 
     async def check(address: Address) -> None:
         reader, writer = await asyncio.open_connection(*address)
@@ -101,12 +98,12 @@ def test_headers_that_never_end_are_cut_off(limit: int, monkeypatch: pytest.Monk
         with pytest.raises((ConnectionResetError, asyncio.IncompleteReadError)):
             await asyncio.wait_for(reader.readexactly(1), 20)
         writer.close()
-        assert not IdleLimit.idle
+        assert not idle.timers
 
-    run(check)
+    run(idle, check)
 
 
 def test_the_limit_leaves_files_for_requests(monkeypatch: pytest.MonkeyPatch) -> None:
     for files, expected in [(128, 32), (1024, 256), (1 << 20, 256), (1, 1)]:
-        monkeypatch.setattr(connections.resource, "getrlimit", lambda kind, files=files: (files, files))
-        assert connections.idle_limit() == expected
+        monkeypatch.setattr(server.resource, "getrlimit", lambda kind, files=files: (files, files))
+        assert server.idle_limit() == expected
