@@ -70,7 +70,7 @@ def latex_text(boards: Sequence[Board]) -> str:
 
 def latex_table(board: Board) -> str:
     letters = ["group"] if board.has_groups else []
-    heads = [f"{latex(name.replace('_', ' '))} {ARROWS[board.ranked.directions[name]]}" for name in board.metrics]
+    heads = [latex_head(name, board.ranked.directions[name]) for name in board.metrics]
     columns = ["Backbone", "Method", "Rank", *letters, *heads]
     best = {name: board.best(name) for name in board.metrics}
     lines = []
@@ -99,6 +99,12 @@ def latex_table(board: Board) -> str:
             "",
         ]
     )
+
+
+def latex_head(metric: str, direction: str) -> str:
+    """The words of a metric below each other, so that a table of many metrics fits a page."""
+    words = r" \\ ".join(map(latex, metric.split("_")))
+    return rf"\shortstack[r]{{{words} {ARROWS[direction]}}}"
 
 
 def latex(text: str) -> str:
@@ -155,7 +161,8 @@ def decimals(one: Statistic) -> int:
 
 
 def caption(board: Board) -> str:
-    return f"{board.title}: mean over prompts with 95 % interval; rank 1 is best."
+    letters = "; rows with a common letter are not separable" if board.has_groups else ""
+    return f"{board.title}: mean over prompts with 95 % interval; rank 1 is best{letters}."
 
 
 FORMATS: dict[str, Callable[[Sequence[Board]], str]] = {

@@ -58,7 +58,7 @@ def test_latex_is_a_booktabs_table_with_balanced_braces_and_equal_columns() -> N
     (columns,) = {len(re.findall("[lcr]", found)) for found in re.findall(r"tabular}{(\w+)}", text)}
     assert {row.count("&") for row in rows} == {columns - 1}
     assert "_" not in re.sub(r"\$.*?\$|\\label{.*?}", "", bare), "an underscore outside of math is an error in LaTeX"
-    assert "imaging quality $\\uparrow$" in text
+    assert r"\shortstack[r]{imaging \\ quality $\uparrow$}" in text
     assert r"$\mathbf{0.9000}" in text
 
 
