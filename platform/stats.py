@@ -84,9 +84,8 @@ def interval(mean: float, deviations_P: Array) -> tuple[float, float] | None:
     """The 95 % interval of a mean from the deviations of its prompts; None for fewer than two. A point if all are 0.
 
     With T the studentised mean and a = skewness / sqrt(P), H = ((1 + a T / 3)^3 - 1) / a + a / 6 is close to Student's
-    t also for skewed values; the bounds are those of |H| <= t, turned back. The tail of t is multiplied by
-    P^2 / (P^2 + 8), which was fitted to exponential values of 5 prompts. With fewer prompts, which say little about
-    skewness, the bounds are those of |T| <= t.
+    t also for skewed values; the bounds are those of |H| <= t, turned back. With fewer than 5 prompts, which say
+    little about skewness, they are those of |T| <= t.
     """
     prompts = deviations_P.size
     if prompts < 2:
@@ -96,11 +95,16 @@ def interval(mean: float, deviations_P: Array) -> tuple[float, float] | None:
         return mean, mean
     error = math.sqrt(variance / (prompts - 1))
     if prompts < MIN_FOR_SKEWNESS:
-        half = error * t_limit(LEVEL, prompts - 1)
+        half = error * t_limit(_tail(prompts), prompts - 1)
         return mean - half, mean + half
     skew = float((deviations_P**3).mean()) / variance**1.5 / math.sqrt(prompts)
-    limit = t_limit(LEVEL * prompts**2 / (prompts**2 + 8), prompts - 1)
+    limit = t_limit(_tail(prompts), prompts - 1)
     return mean - error * _turn_back(limit, skew), mean - error * _turn_back(-limit, skew)
+
+
+def _tail(prompts: int) -> float:
+    """The share outside of an interval, less for few prompts. The 8 was fitted to exponential values of 5 prompts."""
+    return LEVEL if prompts < MIN_FOR_SKEWNESS else LEVEL * prompts**2 / (prompts**2 + 8)
 
 
 def _turn_back(transformed: float, a: float) -> float:
@@ -219,7 +223,8 @@ def rank_interval(rank: float, ranks_B: Array, prompts: int, cells: int) -> tupl
     known = ranks_B[~np.isnan(ranks_B)]
     if prompts < 2 or not known.size:
         return None
-    low, high = np.percentile(known, [50 * LEVEL, 100 - 50 * LEVEL])
+    tail = 50 * _tail(prompts)
+    low, high = np.percentile(known, [tail, 100 - tail])
     reach = max(rank - float(low), float(high) - rank)
     return max(rank - reach, 1.0), min(rank + reach, float(cells))
 
@@ -238,11 +243,6 @@ def round_significant(values: Array) -> Array:
         digits = _SIGNIFICANT_DIGITS - 1 - np.floor(np.log10(np.abs(values)))
     scale = 10.0 ** np.where(np.isfinite(digits), np.clip(digits, -300, 300), 0.0)
     return np.round(values * scale) / scale
-
-
-def number(value: float) -> float | None:
-    """The value for JSON: None for NaN."""
-    return None if math.isnan(value) else float(value)
 
 
 def nan_mean(values: Array, axis: int | None = None) -> Array:

@@ -164,8 +164,9 @@ class Board:
 
 
 def _rank(value: float, draws_B: stats.Array, prompts: int, cells: int) -> Statistic:
-    rank = stats.number(value)
-    return Statistic(rank, None if rank is None else stats.rank_interval(rank, draws_B, prompts, cells))
+    if np.isnan(value):
+        return Statistic()
+    return Statistic(float(value), stats.rank_interval(float(value), draws_B, prompts, cells))
 
 
 def _within_ranks(mean: Statistic, cells: int) -> Statistic:

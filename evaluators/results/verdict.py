@@ -136,5 +136,5 @@ def too_few(prompts: int) -> str:
     most = 2.0 ** (1 - (stats.MIN_PROMPTS - 1))
     return (
         f"{counted(prompts, 'prompt')}: no difference is marked; an exact test needs {stats.MIN_PROMPTS} prompts for "
-        f"p < {stats.LEVEL:.2g} ({stats.MIN_PROMPTS - 1} that all agree: 2 x 2^-{stats.MIN_PROMPTS - 1} = {most:.2g})"
+        f"p < {stats.LEVEL:.2g} ({stats.MIN_PROMPTS - 1} that all agree: 2 x 2^-{stats.MIN_PROMPTS - 1} = {most:.3g})"
     )

@@ -159,7 +159,7 @@ function testsOf(shown, rows) {
   if (prompts < least)
     return [
       `${count(prompts, "prompt")}: no difference is marked; an exact test needs ${least} prompts for p < 0.05 ` +
-        `(${least - 1} that all agree: 2 × 2^−${least - 1} = ${(2 ** (2 - least)).toPrecision(2)}).`,
+        `(${least - 1} that all agree: 2 × 2^−${least - 1} = ${(2 ** (2 - least)).toPrecision(3)}).`,
     ];
   return [
     ...(rows.some((row) => row.group)
