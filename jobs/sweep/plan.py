@@ -154,7 +154,7 @@ def wall_time(grid: Grid, tally: Tally, costs: Mapping[Cell, TakeCost]) -> str:
         return f"wall time: depends on the cluster; one sampler needs about {duration(making)} for generation"
     stages, cores = stages_on(grid, [Node(float(os.cpu_count() or 1), float(gpu_count()))])
     seconds = START_SECONDS + seconds_together(work_of(tally, stage_times(costs)), stages, cores)
-    seconds += closing_seconds(len(grid.planned), grid.cells, grid.sweep.tracking.uri != OFF)
+    seconds += closing_seconds(len(grid.planned), len(grid.suites), costs.values(), grid.sweep.tracking.uri != OFF)
     counts = " and ".join(f"{group.count} {name}" for name, group in stages.items())
     return f"wall time: about {duration(seconds)} here, with {counts} on {cores:g} cores, closing steps included"
 

@@ -133,8 +133,9 @@ def run_fleet(grid: Grid, steps: list[Step], missing: int, cluster: Cluster, mon
 def time_left_of(grid: Grid, tally: Tally, cluster: Cluster) -> TimeLeft:
     """An estimate of the rest that begins with the plan's."""
     stages, cores = stages_on(grid, cluster.nodes)
-    closing = closing_seconds(len(grid.planned), grid.cells, grid.sweep.tracking.uri != OFF)
-    return TimeLeft(tally, stage_times(costs_of(grid)), stages, BusyClocks(stages, cores), closing)
+    costs, publishes = costs_of(grid), grid.sweep.tracking.uri != OFF
+    closing = closing_seconds(len(grid.planned), len(grid.suites), costs.values(), publishes)
+    return TimeLeft(tally, stage_times(costs), stages, BusyClocks(stages, cores), closing)
 
 
 class SweepMonitor:

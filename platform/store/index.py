@@ -9,8 +9,7 @@ A take is *made* if it is done (see commit.py), and *scored* if it is made and e
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Hashable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -67,34 +66,40 @@ class Entry:
 
 
 class Pool:
-    """Values that many entries share, each with a number, which the file defines before its first use."""
+    """Versions and heads that many entries share, each with a number, which the file defines before its first use."""
 
     def __init__(self) -> None:
-        self.numbers: dict[str, int] = {}
+        self.numbers: dict[Hashable, int] = {}
         self.values: dict[int, Any] = {}
         self.unsaved: dict[int, None] = {}
 
-    def number_of(self, value: dict[str, Any], made: Any) -> int:
-        """The number of a value, whose JSON is `value`. A new value is kept as `made`."""
-        text = json.dumps(value)
-        if text not in self.numbers:
+    def number_of(self, value: Mapping[str, str] | ScoresHead) -> int:
+        """The number of a value; that of an equal one, if there is one."""
+        key = key_of(value)
+        if key not in self.numbers:
             number = max(self.values, default=-1) + 1
-            self.set(number, value, made)
+            self.set(number, value)
             self.unsaved[number] = None
-        return self.numbers[text]
+        return self.numbers[key]
 
-    def set(self, number: int, value: dict[str, Any], made: Any) -> None:
-        self.values[int(number)] = made
-        self.numbers[json.dumps(value)] = number
+    def set(self, number: int, value: Mapping[str, str] | ScoresHead) -> None:
+        self.numbers[key_of(value)] = number
+        self.values[int(number)] = value
 
     def unsaved_lines(self) -> list[dict[str, Any]]:
-        texts = {number: text for text, number in self.numbers.items()}
-        lines = [
-            {"number": number, "head": isinstance(self.values[number], ScoresHead), "value": json.loads(texts[number])}
-            for number in self.unsaved
-        ]
-        self.unsaved = {}
-        return lines
+        unsaved, self.unsaved = self.unsaved, {}
+        return [line_of(number, self.values[number]) for number in unsaved]
+
+
+def key_of(value: Mapping[str, str] | ScoresHead) -> Hashable:
+    if isinstance(value, ScoresHead):
+        return value.suite, value.protocol, tuple(value.metrics), tuple(value.versions.items())
+    return tuple(value.items())
+
+
+def line_of(number: int, value: Mapping[str, str] | ScoresHead) -> dict[str, Any]:
+    is_head = isinstance(value, ScoresHead)
+    return {"number": number, "head": is_head, "value": asdict(value) if isinstance(value, ScoresHead) else value}
 
 
 class TakeIndex:
@@ -126,7 +131,7 @@ class TakeIndex:
         return TakeFacts(self.pool.values[entry.versions], heads)
 
     def _enter(self, stamp: Stamp, result: TakeResult) -> Entry:
-        versions = self.pool.number_of(result.versions, result.versions)
+        versions = self.pool.number_of(result.versions)
         entry = Entry(stamp, result.video_bytes, versions, video_sha256=result.video_sha256)
         self.entries[result.take_id] = entry
         self.fresh[result.take_id] = entry
@@ -151,7 +156,7 @@ class TakeIndex:
         if scores is None or scores.video_sha256 != entry.video_sha256:
             return None
         head = ScoresHead(scores.suite, scores.protocol, dict.fromkeys(scores.metrics), scores.versions)
-        return self.pool.number_of(asdict(head), head)
+        return self.pool.number_of(head)
 
     # The file
 
@@ -171,7 +176,7 @@ class TakeIndex:
     def _load_line(self, line: Any) -> None:
         if isinstance(line, dict):
             value = line["value"]
-            self.pool.set(line["number"], value, from_json(ScoresHead, value) if line["head"] else value)
+            self.pool.set(int(line["number"]), from_json(ScoresHead, value) if line["head"] else dict(value))
             return
         take_id, stamp, video_bytes, versions, scores = line
         known = {suite: (Stamp(*of), head) for suite, (of, head) in scores.items()}

@@ -18,10 +18,12 @@ if TYPE_CHECKING:
 @dataclass(frozen=True)
 class TakeCost:
     """The estimated cost of one take. `make_seconds` and `score_seconds`: of a worker with a core, or GPUs, of its own;
-    `cpu_seconds` and `gpu_seconds`: of making it. `not_estimated`: metrics whose time is not known."""
+    `read_seconds`: of reading its video; `cpu_seconds` and `gpu_seconds`: of making it. `not_estimated`: metrics whose
+    time is not known."""
 
     make_seconds: float
     score_seconds: float
+    read_seconds: float
     cpu_seconds: float
     gpu_seconds: float
     video_bytes: float
@@ -48,4 +50,5 @@ def cost_of(take: Take, grid: Grid) -> TakeCost:
     size, scores_on_gpu = (backbone.spec.width, backbone.spec.height), bool(workers.gpus_per_evaluator)
     scoring, missing = scoring_seconds(grid.suites, take.num_frames, *size, scores_on_gpu)
     making = max(cost["gpu_seconds"], cost["cpu_seconds"])  # on a GPU the rest runs in threads beside it
-    return TakeCost(making, scoring, **cost, not_estimated=tuple(missing))
+    reading, _ = scoring_seconds([], take.num_frames, *size, scores_on_gpu)
+    return TakeCost(making, scoring, reading, **cost, not_estimated=tuple(missing))

@@ -10,7 +10,7 @@ import pytest
 from longtake.evaluators.base import SuiteEntry
 from longtake.jobs.sweep.estimates.busy_time import EVALUATORS, SAMPLERS
 from longtake.jobs.sweep.scheduler import Scheduler
-from longtake.platform.store import durable
+from longtake.platform.store import commit, durable
 from longtake.platform.store.records import TakeResult, VideoScores
 from longtake.platform.store.sweep import SweepStore
 from longtake.platform.takes import MethodSpec, Take
@@ -61,8 +61,8 @@ def test_a_resume_reads_every_record_once_and_the_next_one_none(
         for take in takes[:3]:
             score(store, take)
         reads: list[str] = []
-        read = durable.read_json
-        monkeypatch.setattr(durable, "read_json", lambda path: reads.append(path.name) or read(path))
+        read = commit.read
+        monkeypatch.setattr(commit, "read", lambda kind, path: reads.append(path.name) or read(kind, path))
         scheduler = Scheduler(store, takes, [SUITE], print)
         steps = scheduler.read()
         scheduler.index.save()
