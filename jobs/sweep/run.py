@@ -35,6 +35,7 @@ from longtake.jobs.sweep.report import report_all
 from longtake.jobs.sweep.scheduler import Scheduler, Snapshot
 from longtake.jobs.sweep.selection import EVERYTHING, Selection
 from longtake.jobs.sweep.tally import Tally
+from longtake.jobs.workers.agreement import changes_since
 from longtake.jobs.workers.run_loop import Step, run_until_done
 from longtake.jobs.workers.text import encode_prompts
 from longtake.platform.names import counted
@@ -108,10 +109,19 @@ def work(grid: Grid, scheduler: Scheduler, steps: list[Step], publisher: Publish
         scheduler.say = view.say
         ended = scheduler.made | scheduler.failed
         missing = [take for take in grid.takes if take.id not in ended]
+        if missing and (changes := changes_since_the_last_run(scheduler)):
+            view.say(f"note: packages differ from those of earlier takes: {changes}; pixels may round differently")
         encode_prompts(missing, store.root.texts, cluster, view.say, grid.sweep.workers.device)
         with Ranker(RankTarget(grid.plugins, store, grid.suites)) as ranker:
             monitor = SweepMonitor(scheduler, view, publisher, ranker)
             run_fleet(grid, steps, len(missing), cluster, monitor)
+
+
+def changes_since_the_last_run(scheduler: Scheduler) -> str:
+    """How packages differ from those that one of the finished takes was made with; '' if they do not."""
+    made = next(iter(scheduler.made), None)
+    result = scheduler.store.result(made) if made else None
+    return changes_since(result.versions) if result else ""
 
 
 def run_fleet(grid: Grid, steps: list[Step], missing: int, cluster: Cluster, monitor: SweepMonitor) -> None:

@@ -32,6 +32,13 @@ def installed(packages: tuple[str, ...]) -> dict[str, str]:
     return versions
 
 
+def changes_since(versions: Mapping[str, str]) -> str:
+    """How the installed packages differ from those in a take's record: 'torch 2.11.0 -> 2.12.0'; '' if they do not."""
+    here = installed(OF_PIXELS)
+    changed = [name for name in here if versions.get(name, here[name]) != here[name]]
+    return ", ".join(f"{name} {versions[name]} -> {here[name]}" for name in changed)
+
+
 def check_versions(store: Folder, workers: str, versions: Mapping[str, str]) -> None:
     """Raises SetupError if the first of the `workers` of this run has other versions."""
     here = {**versions, NODE: socket.gethostname()}

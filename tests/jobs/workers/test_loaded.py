@@ -201,6 +201,22 @@ class TestVersions:
                 make(SamplerWorker(store), takes[1])
             assert not store.is_done(takes[1])
 
+    def test_a_run_says_if_packages_have_changed_since_the_earlier_takes(
+        self, weights: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    ) -> None:
+        store, takes = planned(tmp_path)
+        words = ["run", str(tiny.write_sweep(tmp_path)), "backbones=[tiny-filed]", "lengths_s=[3]"]
+        make(SamplerWorker(store), takes[0])
+        file = store.result_file(takes[0].id)
+        record = json.loads(file.read_text())
+        now = record["versions"]["torch"]
+        record["versions"]["torch"] = "1.0"
+        file.write_text(json.dumps(record))
+        assert execute(words) == 0
+        assert f"note: packages differ from those of earlier takes: torch 1.0 -> {now};" in capfd.readouterr().out
+        assert execute(words) == 0
+        assert "packages differ" not in capfd.readouterr().out
+
 
 class TestRememberedHashes:
     def test_a_file_that_was_hashed_is_not_read_again_until_it_changes(
