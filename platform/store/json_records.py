@@ -7,6 +7,7 @@ lists and dictionaries, and every number is finite; only a field of type Any may
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, asdict, dataclass, fields, is_dataclass
@@ -136,13 +137,21 @@ def _sequence_reader(origin: Any, inner: tuple[Any, ...], exact: bool) -> Reader
     """A list, or a tuple: of one type and any length (`tuple[float, ...]`), or of a fixed length."""
     length = None if origin is list or inner[-1] is Ellipsis else len(inner)
     read_item = _reader(inner[0], exact)
+    are_numbers = inner[0] in (float, float | None)
 
     def read_sequence(data: Any, name: str) -> Any:
+        if are_numbers and length is None and isinstance(data, list) and are_finite(data):
+            return origin(data)
         if not isinstance(data, list | tuple) or length not in (None, len(data)):
             raise ValueError(f"{name} is {_brief(data)}")
         return origin(read_item(item, name) for item in data)
 
     return read_sequence
+
+
+def are_finite(values: list[Any]) -> bool:
+    """Whether all values are finite floats: the usual list of scores, which this decides without a call for each."""
+    return set(map(type, values)) <= {float} and all(map(math.isfinite, values))
 
 
 def _expect(kind: Any, data: Any, name: str) -> Any:

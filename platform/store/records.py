@@ -10,6 +10,8 @@ from datetime import datetime
 from textwrap import shorten
 from typing import Any
 
+from longtake.platform.store.json_records import are_finite
+
 
 @dataclass(frozen=True)
 class TakeResult:
@@ -73,7 +75,7 @@ class VideoScores:
         object.__setattr__(self, "errors", errors)
         object.__setattr__(self, "metrics", {name: _finite(v) for name, v in self.metrics.items()})
         object.__setattr__(self, "drift", {name: _finite(v) for name, v in self.drift.items()})
-        object.__setattr__(self, "clips", {name: [_finite(v) for v in row] for name, row in self.clips.items()})
+        object.__setattr__(self, "clips", {name: _finite_row(row) for name, row in self.clips.items()})
 
     def to_json(self) -> dict[str, Any]:
         return {item.name: getattr(self, item.name) for item in fields(self)}
@@ -156,3 +158,7 @@ def _is_finite(value: float | None) -> bool:
 
 def _finite(value: float | None) -> float | None:
     return float(value) if value is not None and math.isfinite(value) else None
+
+
+def _finite_row(row: list[float | None]) -> list[float | None]:
+    return list(row) if are_finite(row) else [_finite(value) for value in row]
