@@ -30,6 +30,7 @@ from longtake.platform.corpus.reader import Corpus, read_spec
 from longtake.platform.corpus.records import ShardRecord
 from longtake.platform.corpus.writer import CorpusStore, damage_lines
 from longtake.platform.errors import ConfigError
+from longtake.platform.names import counted
 from longtake.platform.store.records import MAKING
 from longtake.platform.store.root import OutputRoot
 from longtake.platform.takes import Take
@@ -72,7 +73,7 @@ def announce(plan: CorpusPlan, scheduler: ShardScheduler, say: Callable[[str], N
     """Prints the amount of work, and the notes on adjusted settings."""
     before = f", {scheduler.takes_done} already made" if scheduler.done else ""
     shards, folder = len(scheduler.shards), scheduler.store.folder
-    say(f"{plan.spec.name}: {len(plan.takes)} takes in {shards} shards{before}, into {folder}")
+    say(f"{plan.spec.name}: {counted(len(plan.takes), 'take')} in {counted(shards, 'shard')}{before}, into {folder}")
     for note in plan.notes:
         say(f"note: {note}")
 
@@ -114,7 +115,10 @@ class ShardScheduler:
 
     def item(self, number: int) -> Item:
         takes = self.shards[number]
-        size, label = float(sum(take.latent_frames for take in takes)), f"shard {number} ({len(takes)} takes)"
+        size, label = (
+            float(sum(take.latent_frames for take in takes)),
+            f"shard {number} ({counted(len(takes), 'take')})",
+        )
         return Item(ShardItem(number, takes), size, label=label)
 
     def record_outcome(self, outcome: Outcome) -> list[Step]:
@@ -230,4 +234,7 @@ def report(corpus: Corpus, records: list[ShardRecord], console: Console) -> None
 def report_pace(scheduler: ShardScheduler, console: Console) -> None:
     now = scheduler.snapshot([])
     if now.new_made:
-        say(console, f"made {now.new_made} takes in {now.seconds:.0f} s, {now.new_made / now.seconds:.2f} takes/s")
+        say(
+            console,
+            f"made {counted(now.new_made, 'take')} in {now.seconds:.0f} s, {now.new_made / now.seconds:.2f} takes/s",
+        )

@@ -19,6 +19,7 @@ from urllib.parse import urlencode
 from longtake.evaluators.base import SuiteEntry
 from longtake.jobs.workers.scoring import current_scores
 from longtake.platform.build_info import MODIFIED
+from longtake.platform.names import counted
 from longtake.platform.store.json_records import Statistic
 from longtake.platform.store.plans import OUTPUT, portable_params
 from longtake.platform.store.ranks import SCOPES, RankRow, Ranks
@@ -92,8 +93,8 @@ def sweep_record(view: SweepView) -> RunRecord:
 def sweep_note(view: SweepView) -> str:
     """The description: the verdicts, the size of the sweep, its picture and its page in the dashboard."""
     store, takes = view.store, view.takes
-    cells = len({take.cell for take in takes})
-    size = f"{len(view.results)} of {len(takes)} takes in {cells} cells, {len(prompts_of(takes).texts)} prompts."
+    cells, prompts = len({take.cell for take in takes}), counted(len(prompts_of(takes).texts), "prompt")
+    size = f"{len(view.results)} of {counted(len(takes), 'take')} in {counted(cells, 'cell')}, {prompts}."
     sheet = store.contact_sheet_file
     path = f"get-artifact?path={sheet.name}&run_uuid={RUN_ID}"
     picture = [f"![contact sheet: frames over time, a row per cell]({path})"] if sheet.is_file() else []
@@ -131,7 +132,7 @@ def cell_record(view: SweepView, cell: Cell, takes: list[Take]) -> RunRecord:
         metrics=headlines(numbers),
         artifacts=[(store.video(made[0].id), "video")],
         texts={"numbers.csv": numbers_table(numbers), "over_time.csv": over_time_table(view, takes)},
-        note=f"{len(made)} of {len(takes)} takes. {dashboard_line('leaderboard', sweep=store.name)}",
+        note=f"{len(made)} of {counted(len(takes), 'take')}. {dashboard_line('leaderboard', sweep=store.name)}",
         dataset=prompts_of(takes),
         same=frozenset(identity) if any(value.startswith(OUTPUT) for value in params.values()) else frozenset(),
         **times(view, takes),

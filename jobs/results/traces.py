@@ -19,6 +19,7 @@ from longtake.jobs.console import bar, console_for, say
 from longtake.jobs.results import trace_table
 from longtake.platform import plugins
 from longtake.platform.errors import ConfigError, StorageError
+from longtake.platform.names import counted
 from longtake.platform.store import durable
 from longtake.platform.store.sweep import SweepStore
 from longtake.platform.takes import Cell, Take
@@ -58,7 +59,7 @@ def open_sweep(folder: Path) -> tuple[SweepStore, list[Take], list[Take]]:
     plugins.load_kept(store.sweep_file)
     made = [take for take in plan if take.id in done]
     if not made:
-        raise ConfigError(f"{folder}: none of its {len(plan)} takes is done yet; run the sweep first")
+        raise ConfigError(f"{folder}: 0 of {counted(len(plan), 'take')} done yet; run the sweep first")
     return store, plan, sorted(made, key=lambda take: (take.backbone, take.latent_frames, take.prompt))
 
 

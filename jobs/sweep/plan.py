@@ -19,6 +19,7 @@ from longtake.jobs.sweep.placement import stages_on
 from longtake.jobs.sweep.scheduler import Scheduler
 from longtake.jobs.sweep.tally import Tally
 from longtake.platform.errors import ConfigError
+from longtake.platform.names import counted
 from longtake.platform.process import collection_paused
 from longtake.platform.resources import STAGING_ENTRIES, gpu_count
 from longtake.platform.store.sweep import SweepStore
@@ -106,13 +107,14 @@ def table(grid: Grid, tally: Tally, costs: Mapping[Cell, TakeCost]) -> Table:
     """A row per cell: its takes, and the cost of those that are left."""
     sweep = grid.sweep
     counts = {
-        "backbones": sweep.backbones,
-        "methods": sweep.methods,
-        "lengths": sweep.lengths_s,
-        "prompts": grid.prompts,
-        "seeds": sweep.seeds,
+        "backbone": sweep.backbones,
+        "method": sweep.methods,
+        "length": sweep.lengths_s,
+        "prompt": grid.prompts,
+        "seed": sweep.seeds,
     }
-    title = f"{sweep.name}: {' x '.join(f'{len(v)} {k}' for k, v in counts.items())} = {len(grid.planned)} takes"
+    product = " x ".join(counted(len(values), name) for name, values in counts.items())
+    title = f"{sweep.name}: {product} = {counted(len(grid.planned), 'take')}"
     if grid.selection.text:
         title += f", of which {grid.selection.text} selects {len(grid.takes)}"
     result = new_table(title)
@@ -133,8 +135,8 @@ def totals(grid: Grid, tally: Tally, costs: Mapping[Cell, TakeCost]) -> list[str
     made, to_score = len(tally.made), tally.unfinished
     to_make = tally.to_make.total()
     if not to_make and not to_score:
-        return [f"all {made} takes are made and scored; nothing is left to do"]
-    parts = [f"to do: make {to_make} takes ({made} made), score {to_score} ({len(tally.scored)} scored)"]
+        return [f"all of {counted(made, 'take')} made and scored; nothing is left to do"]
+    parts = [f"to do: make {counted(to_make, 'take')} ({made} made), score {to_score} ({len(tally.scored)} scored)"]
     sampling = sum(tally.to_make[cell] * cost.cpu_seconds for cell, cost in costs.items())
     scoring = sum(tally.to_score[cell] * cost.score_seconds for cell, cost in costs.items())
     gpu = sum(tally.to_make[cell] * cost.gpu_seconds for cell, cost in costs.items())

@@ -19,6 +19,7 @@ from longtake.jobs.workers.attempts import Attempts, reason_of
 from longtake.jobs.workers.run_loop import FINAL_ERRORS, Step
 from longtake.jobs.workers.sampling import MakeItem
 from longtake.jobs.workers.scoring import MissingScores, ScoreItem, join_parts, metric_groups, missing_value_reasons
+from longtake.platform.names import counted
 from longtake.platform.process import collection_paused
 from longtake.platform.store.index import TakeFacts
 from longtake.platform.store.records import MAKING, SCORING, Failure, TakeResult, VideoScores
@@ -92,7 +93,7 @@ class Scheduler:
 
     @property
     def progress_text(self) -> str:
-        made = f"{len(self.made)} of {len(self.takes)} takes made"
+        made = f"{len(self.made)} of {counted(len(self.takes), 'take')} made"
         return f"{made}, {len(self.scored)} scored; run again to resume"
 
     @collection_paused()
@@ -113,7 +114,7 @@ class Scheduler:
         for take in aside:
             self.store.forget_failures(take)
             self.attempts.forget(take.id)
-        self.say(f"trying {len(aside)} takes again that were set aside")
+        self.say(f"trying {counted(len(aside), 'take')} again, set aside before")
 
     def start(self, steps: list[Step], batch: int) -> list[Step]:
         """Start the clock and return the same work in items of up to `batch` takes of one cell to generate. A take that
@@ -191,10 +192,10 @@ class Scheduler:
         assert outcome.error is not None
         failure = Failure(MAKING, reason_of(outcome.error), outcome.died)
         for take in work.takes if outcome.died else ():
-            self.store.record_event(take, f"the worker died with {len(work.takes)} takes: {failure.reason}")
+            self.store.record_event(take, f"the worker died with {counted(len(work.takes), 'take')}: {failure.reason}")
         together = outcome.died and not any(self.attempts.runs_alone(MAKING, take.id) for take in work.takes)
         how = "together" if together else "one at a time"
-        self.say(f"{work.takes[0].cell}: retrying {len(work.takes)} takes {how} after {failure.brief}")
+        self.say(f"{work.takes[0].cell}: retrying {counted(len(work.takes), 'take')} {how} after {failure.brief}")
         return [(SAMPLERS, outcome.item)] if together else self.next_steps(work.takes)
 
     def record_scoring(self, work: ScoreItem, outcome: Outcome) -> list[Step]:

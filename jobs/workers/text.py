@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from longtake.jobs.workers.attempts import Attempts, reason_of
 from longtake.jobs.workers.run_loop import FINAL_ERRORS, Step, run_until_done
 from longtake.platform.errors import SetupError, StorageError, WeightsError
+from longtake.platform.names import counted
 from longtake.platform.process import set_up_computing
 from longtake.platform.resources import find_device
 from longtake.platform.store.records import MAKING
@@ -144,14 +145,14 @@ class Encoding:
     def run(self, cluster: Cluster, device: str, load: LoadEncoder) -> None:
         gpus = float(device != "cpu" and any(node.gpus >= 1 for node in cluster.nodes))
         group = Group(ENCODERS, partial(TextWorker, self.texts, device, load), 1, 1.0, gpus)
-        self.say(f"encoding {self.total} prompts once with {self.source.folder}; cache: {self.texts.folder}")
+        self.say(f"encoding {counted(self.total, 'prompt')} once with {self.source.folder}; cache: {self.texts.folder}")
         items = [Item(TextItem(self.source, prompt), label=prompt[:40]) for prompt in self.left]
         fleet = cluster.fleet([group])
         try:
             run_until_done(self, [(ENCODERS, item) for item in items], fleet, cluster.stop, self.progress, self.say)
         finally:
             gc.collect()  # free an inline worker's network before the sampler needs the memory
-        self.say(f"encoded {self.total} prompts in {time.monotonic() - self.started:.0f} s")
+        self.say(f"encoded {counted(self.total, 'prompt')} in {time.monotonic() - self.started:.0f} s")
 
     @property
     def unfinished(self) -> int:

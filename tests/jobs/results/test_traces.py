@@ -240,7 +240,7 @@ def test_a_folder_without_a_made_sweep_is_one_line_and_2(
     assert not (tmp_path / "none").exists()
     store.write_plan("name: s\n", [take()])
     assert execute(["traces", str(store.folder)]) == 2
-    assert "none of its 1 takes is done" in one_line(capfd)
+    assert "0 of 1 take done yet" in one_line(capfd)
 
 
 @pytest.mark.parametrize(

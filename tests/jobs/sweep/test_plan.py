@@ -40,16 +40,16 @@ def test_only_what_is_left_is_priced(tmp_path: Path, capfd: pytest.CaptureFixtur
     with store.lock():
         store.write_plan(grid.config_yaml, grid.takes)
         SamplerWorker(store).run(MakeItem((first,)), lambda report: None)
-        assert "to do: make 1 takes (1 made), score 2 (0 scored)" in planned()
+        assert "to do: make 1 take (1 made), score 2 (0 scored)" in planned()
         ScoreWorker(store).run(ScoreItem(first, tuple(grid.suites)), lambda report: None)
-        assert "to do: make 1 takes (1 made), score 1 (1 scored)" in planned()
+        assert "to do: make 1 take (1 made), score 1 (1 scored)" in planned()
         SamplerWorker(store).run(MakeItem((second,)), lambda report: None)
         out = planned()
         assert "to do: make 0 takes (2 made), score 1 (1 scored)" in out
         assert "0 B of disk" not in out
         ScoreWorker(store).run(ScoreItem(second, tuple(grid.suites)), lambda report: None)
     out = planned()
-    assert "all 2 takes are made and scored; nothing is left to do" in out
+    assert "all of 2 takes made and scored; nothing is left to do" in out
     assert "wall time" not in out
     assert not store.index_file.exists()  # a plan writes nothing
 

@@ -110,7 +110,7 @@ def test_a_take_that_fails_three_times_is_set_aside_and_the_rest_completes(
     assert execute(words) == 3
     assert store.attempts(broken.id) == 3  # it stays aside
     assert execute([*words, "--retry-failed"]) == 3
-    assert "trying 1 takes again that were set aside" in capfd.readouterr().out
+    assert "trying 1 take again, set aside before" in capfd.readouterr().out
     assert store.attempts(broken.id) == 6
     assert store.failures() == {broken.id: [Failure("making", "RuntimeError: no bricks")] * 3}
     assert (store.failures_file(broken.id).parent / "events.jsonl").read_text().count("no bricks") == 3
@@ -164,7 +164,7 @@ def test_takes_that_were_computed_in_unlike_ways_are_named(tmp_path: Path, capfd
     path.write_text(json.dumps(result | {"versions": result["versions"] | {"compiled": "true"}}))
     assert execute(words) == 0
     out = capfd.readouterr().out
-    ways = "(device, dtype, attention, kernels, compiled): 1 takes on cpu"
+    ways = "(device, dtype, attention, kernels, compiled): 1 take on cpu"
     assert f"note: computed in 2 ways, which round differently {ways}" in out
 
 

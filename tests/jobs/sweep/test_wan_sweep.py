@@ -64,7 +64,7 @@ def test_the_shipped_grid_is_that_of_the_paper(
     monkeypatch.setenv("LONGTAKE_WEIGHTS", str(tmp_path))
     assert execute(["plan", str(SWEEP)]) == 0
     out = capfd.readouterr().out
-    assert "3 backbones x 3 methods x 4 lengths x 128 prompts x 1 seeds = 4608 takes" in out
+    assert "3 backbones x 3 methods x 4 lengths x 128 prompts x 1 seed = 4608 takes" in out
     assert "about 110.6 GPU hours of generation" in out
     # staging: 6 entries of 274.2 MiB
     assert "up to 17.9 GiB of host, 235.9 GiB of disk, 1.6 GiB of host for staging" in out

@@ -136,7 +136,7 @@ def test_what_is_missing_is_encoded_and_then_nothing_is(source: TextSource, text
         assert torch.equal(texts.get(source.sha256, prompt), TextEncoder(source.folder)(prompt))
     assert missing_prompts(texts, {source: [DUSK, RAIN, "noon"]}) == {source: ["noon"]}
     assert loads.folders == [source.folder] * 2
-    assert said[0] == f"encoding 1 prompts once with {source.folder}; cache: {texts.folder}"
+    assert said[0] == f"encoding 1 prompt once with {source.folder}; cache: {texts.folder}"
     said.clear()
     assert encode_prompts(takes(DUSK, RAIN), texts.folder, cluster, said, load=loads) == 0
     assert encode_prompts(takes("noon", backbone="tiny"), texts.folder, cluster, said, load=loads) == 0
