@@ -27,6 +27,8 @@ from longtake.platform.takes import Cell
 from longtake.platform.tracking.addresses import OFF
 from longtake.platform.workers.fleet import Node
 
+NO_COST = "-"
+
 
 def need_of(grid: Grid) -> Need:
     """The size of a sampler's largest banks: those of one batch of takes."""
@@ -104,7 +106,7 @@ def show(grid: Grid, console: Console) -> None:
 
 
 def table(grid: Grid, tally: Tally, costs: Mapping[Cell, TakeCost]) -> Table:
-    """A row per cell: its takes, and the cost of those that are left."""
+    """A row per cell: its takes, and the cost of those that are left. A column in which nothing costs is left out."""
     sweep = grid.sweep
     counts = {
         "backbone": sweep.backbones,
@@ -118,16 +120,31 @@ def table(grid: Grid, tally: Tally, costs: Mapping[Cell, TakeCost]) -> Table:
     if grid.selection.text:
         title += f", of which {grid.selection.text} selects {len(grid.takes)}"
     result = new_table(title)
-    for name in ("backbone", "method", "seconds", "takes", "make", "score", "CPU", "GPU", "disk", "bank"):
+    rows = [row(cell, len(grid.cells[cell]), tally, cost) for cell, cost in costs.items()]
+    shown = [name for name in rows[0] if any(one[name] != NO_COST for one in rows)]
+    for name in shown:
         text = name in ("backbone", "method")  # names wrap on a narrow terminal; numbers are never cut
         result.add_column(name, justify="left" if text else "right", no_wrap=not text, overflow="fold")
-    for cell, cost in costs.items():
-        make, score = tally.to_make[cell], tally.to_score[cell]
-        cpu = make * cost.cpu_seconds + score * cost.score_seconds
-        numbers = [str(cell.seconds), str(len(grid.cells[cell])), str(make), str(score), duration(cpu)]
-        sizes = [duration(make * cost.gpu_seconds), size(make * cost.video_bytes), memory(cost.bank_bytes)]
-        result.add_row(cell.backbone, cell.method, *numbers, *sizes)
+    for one in rows:
+        result.add_row(*(one[name] for name in shown))
     return result
+
+
+def row(cell: Cell, takes: int, tally: Tally, cost: TakeCost) -> dict[str, str]:
+    """Column -> text, for a cell of so many takes."""
+    make, score = tally.to_make[cell], tally.to_score[cell]
+    return {
+        "backbone": cell.backbone,
+        "method": cell.method,
+        "seconds": str(cell.seconds),
+        "takes": str(takes),
+        "make": str(make),
+        "score": str(score),
+        "CPU": duration(make * cost.cpu_seconds + score * cost.score_seconds),
+        "GPU": duration(make * cost.gpu_seconds),
+        "disk": size(make * cost.video_bytes),
+        "bank": memory(cost.bank_bytes),
+    }
 
 
 def totals(grid: Grid, tally: Tally, costs: Mapping[Cell, TakeCost]) -> list[str]:
@@ -201,7 +218,7 @@ def bank_line(grid: Grid) -> str:
 
 def duration(seconds: float) -> str:
     if not seconds:
-        return "-"
+        return NO_COST
     if seconds < 120:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"

@@ -1,6 +1,6 @@
 """CPU time of the dimensions of VBench-Long on one core, for the estimates of `longtake plan`.
 
-    OMP_NUM_THREADS=1 python -m tests.bench.estimates_vbench > docs/measurements/estimates_vbench_cpu.csv
+    OMP_NUM_THREADS=1 python -m tests.bench.estimates_vbench [DIMENSION ...]
 
 33 frames of 480x832 and networks of seeded weights, which are loaded before; one dimension at a time, with the decoding
 of the video. Seconds of the process.
@@ -23,13 +23,13 @@ from tests.gpu.vbench import seeded, write_video
 FRAMES = 33
 
 
-def main() -> int:
+def main(names: list[str]) -> int:
     set_up_computing()
     print("# OMP_NUM_THREADS=1 python -m tests.bench.estimates_vbench; one core of a shared machine, CPU seconds")
     print("dimension,cpu_seconds,frames,cpu_seconds_per_frame", flush=True)
     with tempfile.TemporaryDirectory() as folder:
         video = write_video(Path(folder) / "video.mp4", FRAMES)
-        for name in DIMENSIONS:
+        for name in names or DIMENSIONS:
             entry, pool = SuiteEntry("vbench-long", "vbench-long", {"dimensions": [name]}), ModelPool("cpu", seeded, {})
             for network in entry.suite.networks():
                 pool.network(network)
@@ -42,4 +42,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

@@ -54,6 +54,18 @@ def test_only_what_is_left_is_priced(tmp_path: Path, capfd: pytest.CaptureFixtur
     assert not store.index_file.exists()  # a plan writes nothing
 
 
+def test_columns_in_which_nothing_costs_are_left_out(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    file = str(tiny.write_sweep(tmp_path))
+    heads = []
+    for method in ("native", "rag"):
+        assert execute(["plan", file, f"methods=[{method}]", "lengths_s=[30]"]) == 0
+        heads.append(
+            next(line.split() for line in capfd.readouterr().out.splitlines() if line.strip().startswith("backbone"))
+        )
+    assert heads[0] == ["backbone", "method", "seconds", "takes", "make", "score", "CPU", "disk"]
+    assert heads[1] == [*heads[0], "bank"]
+
+
 def test_the_wall_time_is_that_of_the_workers_here(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     file = str(tiny.write_sweep(tmp_path))
     assert execute(["plan", file]) == 0

@@ -71,7 +71,7 @@ def test_a_part_now_and_the_rest_later_are_one_sweep(tmp_path: Path, capfd: pyte
     (made,) = store.done_ids()
     assert len(store.plan()) == 8
     stamp = store.video(made).stat().st_mtime_ns
-    assert execute(["leaderboard", str(tmp_path / "runs")]) == 0
+    assert execute(["leaderboard", str(tmp_path / "runs"), "--full"]) == 0
     assert (
         "1 of 8 takes scored; missing: tiny/native/3s (1), tiny/native/6s (2), tiny/rag/3s (2)"
         in capfd.readouterr().out
