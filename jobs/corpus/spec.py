@@ -57,7 +57,7 @@ class CorpusConfig:
     dtype: str = "bf16"
     shard_takes: int = 16
     output: FilePath = "runs"
-    plugins: list[str] = field(default_factory=list)
+    plugins: list[FilePath] = field(default_factory=list)
     workers: WorkersConfig = field(default_factory=WorkersConfig)
 
     def __post_init__(self) -> None:

@@ -123,7 +123,7 @@ class SweepConfig:
     prompts: Any
     seeds: list[int] = field(default_factory=lambda: [0])
     suites: list[Any] = field(default_factory=lambda: ["classical"])
-    plugins: list[str] = field(default_factory=list)
+    plugins: list[FilePath] = field(default_factory=list)
     prefix_s: float = field(default=0.0, metadata={"was": "start_s"})
     decode: str = STREAM
     output: FilePath = "runs"
@@ -231,7 +231,7 @@ def read_prompts(sweep: SweepConfig, sweep_file: Path) -> list[str]:
     try:
         lines = read_lines(path)
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{sweep_file}: prompts.file: {path} cannot be read: {error}") from error
+        raise ConfigError(f"{sweep_file}: prompts.file: {path} cannot be read: {error}; give a readable UTF-8 file") from error
     prompts = [line.strip() for line in lines if line.strip() and not line.lstrip().startswith("#")]
     return checked_prompts(prompts[: sweep.prompts.get("limit")], str(path))
 

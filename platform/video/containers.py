@@ -39,6 +39,7 @@ _OTHERS = {
     b"OggS": "Ogg",
     b"0&\xb2u": "Windows Media",
     b"\x00\x00\x01\xba": "MPEG",
+    b"G@": "an MPEG transport stream",
     b"<": "text",
     b"{": "text",
     b"version https://git-lfs": "a pointer of Git LFS; run git lfs pull",

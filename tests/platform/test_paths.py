@@ -97,6 +97,12 @@ def test_every_key_that_is_a_path(schema: Any, params: dict[str, Any], key: str)
         config.build(schema, params | {key: "$NOWHERE/a"}, "f.yaml")
 
 
+@pytest.mark.parametrize(("schema", "params"), [(SweepConfig, SWEEP), (CorpusConfig, {"name": "c", "latents": "x"})])
+def test_plugins_are_paths_too(schema: Any, params: dict[str, Any]) -> None:
+    built = config.build(schema, params | {"plugins": ["~/own.py", "my_module"]}, "f.yaml")
+    assert built.plugins == ["/home/ada/own.py", "my_module"]
+
+
 def test_an_override_is_like_the_file(tmp_path: Path) -> None:
     file = tmp_path / "s.yaml"
     file.write_text("{name: s, backbones: [pocket], methods: [native], lengths_s: [1], prompts: [p], output: ~/a}")
