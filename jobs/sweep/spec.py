@@ -231,7 +231,9 @@ def read_prompts(sweep: SweepConfig, sweep_file: Path) -> list[str]:
     try:
         lines = read_lines(path)
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{sweep_file}: prompts.file: {path} cannot be read: {error}; give a readable UTF-8 file") from error
+        raise ConfigError(
+            f"{sweep_file}: prompts.file: {path} cannot be read: {error}; give a readable UTF-8 file"
+        ) from error
     prompts = [line.strip() for line in lines if line.strip() and not line.lstrip().startswith("#")]
     return checked_prompts(prompts[: sweep.prompts.get("limit")], str(path))
 

@@ -12,15 +12,30 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
+from typing import NamedTuple
 
 from longtake.platform.errors import ConfigError
+from longtake.platform.names import counted
 from longtake.platform.printable import printable
 from longtake.platform.video.containers import ENDINGS, OTHER_ENDINGS, UNFINISHED_ENDINGS, container_of, content_of
 
 MAX_NAMES = 20
-UNKNOWN_TYPE = f"files of unknown type (videos end in {', '.join(ENDINGS)})"
-HIDDEN = "hidden videos"
-LEFTOVERS = "videos that VBench's code left behind"
+
+
+class Reason(NamedTuple):
+    """Why something is left out, and what it is."""
+
+    noun: str
+    why: str
+
+
+UNKNOWN_TYPE = Reason("file", f"of unknown type; videos end in {', '.join(ENDINGS)}")
+HIDDEN = Reason("video", "hidden")
+LEFTOVERS = Reason("video", "left behind by VBench's code")
+NO_TARGET = Reason("link", "leads nowhere")
+NO_FILE = Reason("name", "ends like a video but is not a file")
+UNREADABLE = Reason("folder", "cannot be listed")
+TWICE = Reason("link", "leads back, or to a folder that is scanned under another name")
 LEFTOVER_FOLDERS = (
     "split_clip",
     "split_scene",
@@ -29,10 +44,6 @@ LEFTOVER_FOLDERS = (
     "filter_results",
 )
 """Folders that VBench and VBench-Long write beside the videos that they score; the misspelling is theirs."""
-NO_TARGET = "links that lead nowhere"
-NO_FILE = "entries that are no files"
-UNREADABLE = "folders that cannot be listed"
-TWICE = "links to folders that are scanned already, or that lead back"
 
 
 @dataclass
@@ -41,13 +52,16 @@ class FolderScan:
 
     folder: Path
     videos: dict[str, Path] = field(default_factory=dict)
-    left_out: dict[str, list[str]] = field(default_factory=dict)
+    left_out: dict[Reason, list[str]] = field(default_factory=dict)
 
     def notes(self) -> list[str]:
         """A line per reason for leaving something out, with the number and the names."""
-        return [f"left out {len(names)} {reason}: {shortened(names)}" for reason, names in self.left_out.items()]
+        return [
+            f"left out {counted(len(names), reason.noun)} ({reason.why}): {shortened(names)}"
+            for reason, names in self.left_out.items()
+        ]
 
-    def leave_out(self, path: Path, reason: str, note: str = "") -> None:
+    def leave_out(self, path: Path, reason: Reason, note: str = "") -> None:
         self.left_out.setdefault(reason, []).append(self.name_of(path) + note)
 
     def name_of(self, path: Path) -> str:

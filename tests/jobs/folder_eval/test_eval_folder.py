@@ -86,9 +86,9 @@ def test_a_linked_folder_is_scored_and_what_is_left_out_is_said(
     assert list(read(out)["videos"]) == ["linked/v0.mp4", "v0.mp4"]
     printed = capfd.readouterr().out
     assert (
-        "note: left out 1 files of unknown type (videos end in .mp4, .m4v, .mov, .mkv, .webm, .avi): a.gif" in printed
+        "note: left out 1 file (of unknown type; videos end in .mp4, .m4v, .mov, .mkv, .webm, .avi): a.gif" in printed
     )
-    assert "note: left out 1 links to folders that are scanned already, or that lead back: up" in printed
+    assert "note: left out 1 link (leads back, or to a folder that is scanned under another name): up" in printed
 
 
 def test_official_results_have_no_null(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

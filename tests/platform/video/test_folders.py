@@ -88,7 +88,7 @@ def test_what_is_left_out_does_not_depend_on_the_machine(tmp_path: Path, monkeyp
         folders.NO_TARGET: ["gone.mp4"],
         folders.NO_FILE: ["pipe.mp4"],
     }
-    assert "left out 2 hidden videos: .cache/h.mp4, .hidden.mp4" in found.notes()
+    assert "left out 2 videos (hidden): .cache/h.mp4, .hidden.mp4" in found.notes()
 
 
 def test_leftovers_of_vbench_are_no_videos_of_their_own(tmp_path: Path) -> None:
@@ -117,13 +117,15 @@ def test_long_lists_are_counted(tmp_path: Path) -> None:
     for index in range(folders.MAX_NAMES + 2):
         touch(tmp_path / f"{index:02d}.gif")
     (note,) = scan(tmp_path).notes()
-    assert note.startswith("left out 22 files of unknown type")
+    assert note.startswith("left out 22 files (of unknown type; videos end in ")
     assert note.endswith(" and 2 more")
 
 
 def test_a_folder_without_videos_says_what_it_has(tmp_path: Path) -> None:
     touch(tmp_path / "a.gif", b"GIF89a")
-    with pytest.raises(ConfigError, match=r"no video .*; left out 1 files of unknown type .*: a\.gif; give the folder"):
+    with pytest.raises(
+        ConfigError, match=r"no video .*; left out 1 file \(of unknown type; .*\): a\.gif; give the folder"
+    ):
         scan(tmp_path)
     with pytest.raises(ConfigError, match="not a folder"):
         scan(tmp_path / "a.gif")
