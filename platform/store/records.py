@@ -10,6 +10,7 @@ from datetime import datetime
 from textwrap import shorten
 from typing import Any
 
+from longtake.platform.errors import masked
 from longtake.platform.store.json_records import are_finite
 
 
@@ -99,6 +100,9 @@ class Failure:
     reason: str
     died: bool = False
     set_aside: bool = False
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "reason", masked(self.reason))  # a plug-in's error may hold the address of a server
 
     def __str__(self) -> str:
         return f"{SCORING}: {self.reason}" if self.stage == SCORING else self.reason

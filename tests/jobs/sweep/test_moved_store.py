@@ -30,7 +30,8 @@ def files(folder: Path) -> dict[str, tuple[str, int]]:
 
 
 def run(sweep: Path, *overrides: str) -> int:
-    return execute(["run", str(sweep), "lengths_s=[3]", "methods=[native]", *overrides])
+    small = ["lengths_s=[3]", "methods=[native]", "prompts=['noon, stone; pan right 3 s, left 3 s, repeat']"]
+    return execute(["run", str(sweep), *small, *overrides])
 
 
 def publish_all(output: Path, name: str = "small") -> None:
@@ -59,11 +60,11 @@ def test_a_copy_runs_and_publishes_on_its_own(tmp_path: Path, mlflow_db: str) ->
     before = files(b / "small")
     assert execute(["run", str(b / "other" / "sweep.yaml"), "seeds=[0, 1, 2]"]) == 0
     assert files(b / "small") == before
-    assert len(SweepStore(b, "other").done_ids()) == 6  # 2 prompts, 3 seeds
+    assert len(SweepStore(b, "other").done_ids()) == 3
     a.rename(tmp_path / "c")
     assert execute(["run", str(tmp_path / "c" / "small" / "sweep.yaml"), "seeds=[0, 1]"]) == 0
     assert not a.exists()
-    assert len(SweepStore(tmp_path / "c", "small").done_ids()) == 4
+    assert len(SweepStore(tmp_path / "c", "small").done_ids()) == 2
 
 
 def embedded(weights: Path) -> Take:

@@ -141,6 +141,13 @@ def test_a_torn_last_line_costs_only_itself(store: SweepStore) -> None:
     assert store.failures() == {take.id: [Failure("making", "first"), Failure("scoring", "second")]}
 
 
+def test_no_failure_stores_the_password_of_an_address(store: SweepStore) -> None:
+    take = make_take()
+    store.record_failure(take, Failure("making", "OSError: cannot reach http://me:hunter2@host/x?token=hunter2 now"))
+    assert "hunter2" not in store.failures_file(take.id).read_text()
+    assert store.failures()[take.id][0].reason == "OSError: cannot reach http://***@host/x?token=*** now"
+
+
 def test_a_plan_reads_back_and_may_grow(store: SweepStore) -> None:
     takes = [make_take(seed, prompt="dusk, brick; pan right 6 s \u2028 é") for seed in range(3)]
     store.write_plan("name: demo\n", takes[:2])

@@ -74,6 +74,8 @@ def test_the_newest_number_counts_also_after_a_publication_that_was_cut_off(
 
 def test_a_run_says_when_by_whom_and_from_what(mlflow_db: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LOGNAME", "ada")
+    from mlflow.data import get_source
+
     start = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
     prompts = TextSet("prompts", ["dusk, brick", "noon"])
     record = replace(
@@ -92,6 +94,7 @@ def test_a_run_says_when_by_whom_and_from_what(mlflow_db: str, monkeypatch: pyte
     assert run.data.tags["mlflow.note.content"] == f"picture of {run.info.run_id}"
     assert run.data.tags.get("mlflow.source.git.commit") == build_info.commit()
     ((dataset, tags),) = [(one.dataset, one.tags) for one in run.inputs.dataset_inputs]
+    assert get_source(dataset).to_dict() == {"tags": {"mlflow.source.name": "longtake"}}
     assert (dataset.name, dataset.digest, dataset.profile) == ("prompts", prompts.digest(), '{"num_rows": 2}')
     assert [(tag.key, tag.value) for tag in tags] == [("mlflow.data.context", "prompts")]
     assert [file.path for file in client.list_artifacts(run.info.run_id)] == ["numbers.csv"]
