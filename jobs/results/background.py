@@ -15,6 +15,8 @@ from contextlib import suppress
 from multiprocessing.connection import Connection
 from typing import Any, Generic, Self, TypeVar
 
+from longtake.platform.workers.signals import STOP_SIGNALS
+
 T = TypeVar("T")
 NICENESS = 10
 """Added to the priority value of the process, so that samplers and evaluators go first on a busy machine."""
@@ -43,8 +45,8 @@ class Background(Generic[T]):
         if self.pipe is not None:
             self.pipe.close()
             self.pipe = None
-            self.process.terminate()
-            self.process.join(timeout=5)
+            self.process.kill()
+            self.process.join()
 
     def is_due(self, every_seconds: float, share: float) -> bool:
         """Whether no request is running, the last one was sent `every_seconds` ago, and requests take at most `share`
@@ -81,7 +83,8 @@ class Background(Generic[T]):
 
 def serve(pipe: Connection, answer: Callable[[T], str], target: T) -> None:
     """Main loop of the process."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the run decides when to stop
+    for number in STOP_SIGNALS:  # sent to all processes of a terminal or a service; the run decides when to stop
+        signal.signal(number, signal.SIG_IGN)
     os.nice(NICENESS)
     with suppress(EOFError, BrokenPipeError):
         while pipe.recv():

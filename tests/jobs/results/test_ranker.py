@@ -14,6 +14,7 @@ from longtake.jobs.results.ranker import EVERY_SECONDS, Ranker, RankTarget, rank
 from longtake.platform.errors import StorageError
 from longtake.platform.plugins import NONE
 from longtake.platform.store.sweep import SweepStore
+from longtake.platform.workers.signals import STOP_SIGNALS
 from tests.platform.conftest import make_take
 
 SUITE = SuiteEntry("classical", "classical")
@@ -40,6 +41,8 @@ def test_a_request_runs_in_another_process_and_is_not_waited_for(tmp_path: Path)
         wait_for((tmp_path / "pid").exists)
         assert background.busy
         assert background.collect() == ""
+        for number in STOP_SIGNALS:  # as a closed terminal or a service manager sends them to every process
+            os.kill(background.process.pid, number)
         (tmp_path / "go").touch()
         wait_for(lambda: background.collect() == "the reason")
         assert not background.busy
