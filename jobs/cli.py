@@ -15,6 +15,7 @@ from typing import Annotated
 import typer
 
 from longtake.jobs.commands import bench, checks, evaluate, files, results, sweep, train, weights
+from longtake.jobs.loading import announce_slow_imports
 from longtake.jobs.surroundings import prepare
 from longtake.platform.errors import LongtakeError, masked
 from longtake.platform.paths import expanded_word
@@ -117,6 +118,7 @@ def main() -> None:
     """The console script. SIGTERM acts like Ctrl-C, except inside the run loop, which handles signals itself."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     prepare()
+    announce_slow_imports()
     sys.exit(execute(sys.argv[1:]))
 
 

@@ -113,7 +113,7 @@ def has_prompts(sweep: SweepConfig, file: Path) -> bool:
 
     try:
         return bool(spec.read_prompts(sweep, file))
-    except ConfigError:
+    except LongtakeError:
         return False
 
 

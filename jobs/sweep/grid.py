@@ -148,12 +148,13 @@ def expand(
 ) -> Grid:
     """Read, check and expand a sweep file. Raises ConfigError (file, key, value, rule) or WeightsError.
 
-    Without `need_weights`, missing weights of a backbone are a note, and its takes do not have their final ids yet.
+    Without `need_weights`, missing weights of a backbone or missing prompts are a note, and takes do not have their
+    final ids yet.
     """
     file = Path(file)
     sweep = sweeps.load(file, overrides)
-    prompts = sweeps.read_prompts(sweep, file)
     notes: list[str] = []
+    prompts = prompts_of(sweep, file, notes, need_weights)
     loaded = plugins.load(sweep.plugins, file)
     suites = find_suites(sweep, file, notes, need_weights)
     takes: list[Take] = []
@@ -162,6 +163,18 @@ def expand(
         takes += backbone_takes(name, sweep, entries, prompts, file, notes, need_weights)
     check_unique(takes, file)
     return checked(Grid(sweep, file, prompts, takes, suites, notes, loaded, selection))
+
+
+def prompts_of(sweep: SweepConfig, file: Path, notes: list[str], need_weights: bool) -> list[str]:
+    """The prompts; without `need_weights`, stand-ins for those of a file that was not pulled yet, and a note."""
+    try:
+        return sweeps.read_prompts(sweep, file)
+    except NotPulledError as error:
+        if need_weights:
+            raise
+        prompts = sweeps.stand_in_prompts(sweep)
+        notes.append(f"{len(prompts)} prompts are assumed: {str(error).removeprefix(f'{file}: ')}")
+        return prompts
 
 
 def checked(grid: Grid) -> Grid:

@@ -43,7 +43,7 @@ from longtake.platform.store.ranks import RankedRun, Ranks
 from longtake.platform.store.sweep import SweepStore
 from longtake.platform.tracking.addresses import OFF, default_uri
 from longtake.platform.workers.fleet import Fleet, Running
-from longtake.platform.workers.ray_cluster import INLINE, Cluster, connect
+from longtake.platform.workers.ray_cluster import INLINE, LOCAL, Cluster, connect
 
 PROGRESS_SECONDS = 1.0
 
@@ -105,7 +105,10 @@ def target_of(grid: Grid, store: SweepStore) -> Target | None:
 def work(grid: Grid, scheduler: Scheduler, steps: list[Step], publisher: Publisher, console: Console) -> None:
     """Generate and score the missing takes. Raises Interrupted if a signal ended the run early."""
     store = scheduler.store
-    with SweepProgress(console, store.name) as view, connect(grid.sweep.workers.cluster) as cluster:
+    address = grid.sweep.workers.cluster
+    if address != INLINE:
+        say(console, f"{store.name}: starting Ray" if address == LOCAL else f"{store.name}: joining Ray at {address}")
+    with SweepProgress(console, store.name) as view, connect(address) as cluster:
         scheduler.say = view.say
         ended = scheduler.made | scheduler.failed
         missing = [take for take in grid.takes if take.id not in ended]
@@ -129,6 +132,8 @@ def run_fleet(grid: Grid, steps: list[Step], missing: int, cluster: Cluster, mon
     scheduler, store = monitor.scheduler, monitor.store
     resources = grid.resources(store.root.texts)
     workers = groups(grid.sweep.workers, cluster, store, len(grid.takes), grid.gpus, resources, grid.plugins)
+    counts = ", ".join(f"{group.name}: {group.count}" for group in workers)
+    monitor.view.say(f"{store.name}: starting workers, which load libraries and models ({counts})")
     fleet = cluster.fleet(workers, scheduler.on_start, lambda: monitor.show(fleet.running()))
     samplers = 1 if cluster.address == INLINE else workers[0].count
     scheduler.time_left = time_left_of(grid, scheduler.tally, cluster)

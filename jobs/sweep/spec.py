@@ -18,7 +18,7 @@ from longtake.evaluators.base import SuiteEntry, suite_entries
 from longtake.jobs.shipped import CORPORA, SWEEPS
 from longtake.platform import config
 from longtake.platform.entries import read_entries, read_entry
-from longtake.platform.errors import ConfigError
+from longtake.platform.errors import ConfigError, NotPulledError
 from longtake.platform.names import check_name
 from longtake.platform.paths import FilePath, expanded
 from longtake.platform.printable import is_text
@@ -32,6 +32,7 @@ from longtake.platform.weights.catalog import ARTEFACTS
 DEVICE = re.compile(r"auto|cpu|cuda(:\d{1,2})?")
 MAX_SECONDS = 3600
 MAX_PROMPT_CHARS = 10_000
+ASSUMED = 128  # the prompts of the MovieGen bench
 
 
 @dataclass(frozen=True)
@@ -224,7 +225,7 @@ def check_prompts_key(prompts: Any) -> None:
 
 def read_prompts(sweep: SweepConfig, sweep_file: Path) -> list[str]:
     """The prompts, from the list or the file. Searches for the file beside the sweep file, among the packaged
-    files, and among pulled weights (ARTEFACT/FILE)."""
+    files, and among pulled weights (ARTEFACT/FILE). Raises ConfigError, NotPulledError."""
     if isinstance(sweep.prompts, list):
         return checked_prompts([text.strip() for text in sweep.prompts], f"{sweep_file}: prompts")
     path = find_prompt_file(sweep.prompts["file"], sweep_file)
@@ -238,6 +239,11 @@ def read_prompts(sweep: SweepConfig, sweep_file: Path) -> list[str]:
     return checked_prompts(prompts[: sweep.prompts.get("limit")], str(path))
 
 
+def stand_in_prompts(sweep: SweepConfig) -> list[str]:
+    """As many texts as the prompt file that was not pulled yet is assumed to have, for the cost of the sweep."""
+    return [f"prompt {number}" for number in range(1, min(sweep.prompts.get("limit") or ASSUMED, ASSUMED) + 1)]
+
+
 def find_prompt_file(name: str, sweep_file: Path) -> Path:
     try:
         name = expanded(name)
@@ -249,7 +255,7 @@ def find_prompt_file(name: str, sweep_file: Path) -> Path:
             return place
     artefact = name.partition("/")[0]
     if artefact in ARTEFACTS:
-        raise ConfigError(f"{sweep_file}: prompts.file: no {places[-1]}; run longtake weights pull {artefact}")
+        raise NotPulledError(f"{sweep_file}: prompts.file: no {places[-1]}; run longtake weights pull {artefact}")
     raise ConfigError(
         f"{sweep_file}: prompts.file: no file {name!r} in {sweep_file.parent} or among the packaged sweeps or corpora; "
         "give a path relative to the sweep file"

@@ -48,3 +48,19 @@ def test_plan_finds_a_sweep_and_its_prompts_outside_a_checkout(
     monkeypatch.chdir(tmp_path)
     assert execute(["plan", "demo"]) == 0
     assert "= 48 takes" in capfd.readouterr().out
+
+
+def test_the_grid_of_the_paper_is_planned_before_anything_is_pulled(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """3 backbones x 3 methods x 4 lengths x 128 prompts. Running it names the command that pulls the prompts."""
+    monkeypatch.setenv("LONGTAKE_WEIGHTS", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    assert execute(["plan", "longlive-rag"]) == 0
+    out = capfd.readouterr().out
+    assert "to do: 4608 takes" in out
+    assert "note: 128 prompts are assumed: prompts.file: no " in out
+    assert execute(["plan", "longlive-rag", "prompts.limit=2"]) == 0
+    assert "note: 2 prompts are assumed" in capfd.readouterr().out
+    assert execute(["run", "longlive-rag"]) == 2
+    assert "run longtake weights pull moviegen-prompts" in capfd.readouterr().err
