@@ -1,23 +1,29 @@
 """A contact sheet: frames over time, one row per cell, as one PNG. Reads the store and its videos, changes neither.
 
 Rows of equal length share a header of times, so that a column shows the same time in every cell. All rows are from one
-prompt (the one with videos of the most cells), because rows are only comparable within a prompt.
+prompt (the one with videos of the most cells), because rows are only comparable within a prompt. Videos of the pocket
+world are shown when the camera is back at one place: its first view, then the returns, outlined where the place is not
+recognised. Other videos are shown at even times.
 """
 
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from longtake.platform.errors import VideoError
+from longtake.platform.pocket.returns import SIZE_PX, FirstViews, camera_of, visits
 from longtake.platform.store import durable
-from longtake.platform.takes import Take
+from longtake.platform.takes import FRAMES_PER_LATENT, Take
 from longtake.platform.video.reading import probe, read_frames
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
     from PIL import Image
 
     from longtake.platform.store.sweep import SweepStore
@@ -25,7 +31,12 @@ if TYPE_CHECKING:
 COLUMNS = 9
 FRAME_HEIGHT_PX = 96
 LABEL_PX, GAP_PX, HEADER_PX, TITLE_PX = 190, 4, 24, 34
-INK, FAINT, PAPER = (20, 20, 24), (110, 110, 118), (255, 255, 255)
+INK, FAINT, PAPER, LOST = (20, 20, 24), (110, 110, 118), (255, 255, 255), (214, 40, 57)
+RECOGNISED = 0.5
+"""The share of a frame's columns that must look like the first view of their place, as in the metric revisit_hit."""
+LEGEND = (
+    "One place: its first view, then each return of the camera. Red: fewer than half of its columns are recognised."
+)
 
 
 @dataclass(frozen=True)
@@ -37,6 +48,11 @@ class Row:
     seconds: int
     frames: list[Image.Image]
     times: list[float]
+    lost: list[bool]  # at a return to a place: whether it is not recognised
+
+    @property
+    def is_returns(self) -> bool:
+        return bool(self.lost)
 
 
 def write(store: SweepStore, takes: list[Take], columns: int = COLUMNS) -> Path | None:
@@ -67,25 +83,50 @@ def read_row(take: Take, path: Path, columns: int) -> Row:
     label = f"{take.backbone}\n{take.method.label}\n{take.seconds} s"
     try:
         header = probe(path)
-        indices = [round(i * (header.num_frames - 1) / max(1, columns - 1)) for i in range(columns)]
-        frames = frames_at(read_frames(path), indices)
+        camera = camera_of(take) if (header.width, header.height) == (SIZE_PX, SIZE_PX) else None
+        latents = visits(camera, columns) if camera is not None else []
+        if camera is not None and len(latents) > 1:
+            indices = [latent * FRAMES_PER_LATENT for latent in latents]
+            frames, lost = read_returns(read_frames(path), camera, latents)
+        else:
+            indices = [round(i * (header.num_frames - 1) / max(1, columns - 1)) for i in range(columns)]
+            frames, lost = [scaled(frame) for _, frame in frames_at(read_frames(path), indices)], []
     except VideoError as error:
-        return Row(label, printable(str(error)), take.seconds, [], [])
-    return Row(label, "", take.seconds, frames, [index / header.fps for index in indices])
+        return Row(label, printable(str(error)), take.seconds, [], [], [])
+    return Row(label, "", take.seconds, frames, [index / header.fps for index in indices], lost)
 
 
-def frames_at(batches: Iterable[Any], indices: list[int]) -> list[Image.Image]:
-    """The frames at ascending `indices`, scaled to the row height; holds one batch at a time."""
+def read_returns(
+    batches: Iterable[Any], camera: NDArray[np.int64], latents: list[int]
+) -> tuple[list[Image.Image], list[bool]]:
+    """The frames of the visits, and whether fewer than half of the columns of each are recognised."""
+    views, images, lost = FirstViews(camera), [], []
+    for index, frame in frames_at(batches, [FRAMES_PER_LATENT * latent for latent in range(latents[-1] + 1)]):
+        latent = index // FRAMES_PER_LATENT
+        views.add(latent, frame)
+        if latent in latents:
+            images.append(scaled(frame))
+            lost.append(views.recognised(latent, frame) < RECOGNISED)
+    return images, lost
+
+
+def frames_at(batches: Iterable[Any], indices: Sequence[int]) -> Iterator[tuple[int, NDArray[np.uint8]]]:
+    """Yields (index, frame) for ascending `indices`; holds one batch at a time. A frame beyond the end is left out."""
+    start, left = 0, deque(indices)
+    for batch in batches:
+        while left and left[0] < start + len(batch):
+            yield left[0], batch[left.popleft() - start]
+        if not left:
+            return
+        start += len(batch)
+
+
+def scaled(frame_HWC: NDArray[np.uint8]) -> Image.Image:
     from PIL import Image
 
-    images, start = [], 0
-    for batch in batches:
-        for index in (i for i in indices if start <= i < start + len(batch)):
-            image = Image.fromarray(batch[index - start])
-            width = max(1, round(image.width * FRAME_HEIGHT_PX / image.height))
-            images.append(image.resize((width, FRAME_HEIGHT_PX), Image.Resampling.LANCZOS))
-        start += len(batch)
-    return images
+    image = Image.fromarray(frame_HWC)
+    width = max(1, round(image.width * FRAME_HEIGHT_PX / image.height))
+    return image.resize((width, FRAME_HEIGHT_PX), Image.Resampling.LANCZOS)
 
 
 def draw(rows: list[Row], title: str, columns: int) -> Image.Image:
@@ -93,18 +134,22 @@ def draw(rows: list[Row], title: str, columns: int) -> Image.Image:
 
     column_px = max((image.width for row in rows for image in row.frames), default=FRAME_HEIGHT_PX) + GAP_PX
     groups = [[row for row in rows if row.seconds == seconds] for seconds in sorted({row.seconds for row in rows})]
+    legend = LEGEND if any(row.is_returns for row in rows) else ""
     height = TITLE_PX + len(groups) * HEADER_PX + len(rows) * (FRAME_HEIGHT_PX + GAP_PX) + GAP_PX
+    height += HEADER_PX if legend else 0
     sheet = Image.new("RGB", (LABEL_PX + columns * column_px + GAP_PX, height), PAPER)
     pen, y = ImageDraw.Draw(sheet), TITLE_PX
     pen.text((GAP_PX * 2, 8), fitted(title, sheet.width - 4 * GAP_PX, 15), INK, font(15))
     for group in groups:
-        times = next((row.times for row in group if row.times), [])
-        for column, seconds in enumerate(times):
-            pen.text((LABEL_PX + column * column_px, y + 5), f"{seconds:.1f} s", FAINT, font(12))
+        shown = next((row for row in group if row.times), group[0])
+        for column, seconds in enumerate(shown.times):
+            when = f"{seconds:.1f} s" if column or not shown.is_returns else f"first, {seconds:.1f} s"
+            pen.text((LABEL_PX + column * column_px, y + 5), when, FAINT, font(12))
         y += HEADER_PX
         for row in group:
             draw_row(sheet, pen, row, y, column_px)
             y += FRAME_HEIGHT_PX + GAP_PX
+    pen.text((GAP_PX * 2, y + 5), fitted(legend, sheet.width - 4 * GAP_PX, 12), FAINT, font(12))
     return sheet
 
 
@@ -112,7 +157,10 @@ def draw_row(sheet: Image.Image, pen: Any, row: Row, y: int, column_px: int) -> 
     for line, text in enumerate(row.label.split("\n")):
         pen.text((GAP_PX * 2, y + 18 + 19 * line), fitted(text, LABEL_PX - 3 * GAP_PX, 14), INK, font(14))
     for column, image in enumerate(row.frames):
-        sheet.paste(image, (LABEL_PX + column * column_px, y))
+        x = LABEL_PX + column * column_px
+        sheet.paste(image, (x, y))
+        if row.is_returns and row.lost[column]:
+            pen.rectangle((x, y, x + image.width - 1, y + image.height - 1), outline=LOST, width=3)
     if row.note:
         pen.text((LABEL_PX, y + 38), fitted(row.note, sheet.width - LABEL_PX, 12), INK, font(12))
 

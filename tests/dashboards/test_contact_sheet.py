@@ -6,6 +6,8 @@ import numpy as np
 from PIL import Image
 
 from longtake.dashboards import contact_sheet
+from longtake.platform.pocket.prompts import parse
+from longtake.platform.pocket.world import crop, panorama
 from longtake.platform.store.records import TakeResult
 from longtake.platform.store.sweep import SweepStore
 from longtake.platform.takes import MethodSpec, Take
@@ -37,6 +39,45 @@ def test_rows_show_frames_over_time(tmp_path: Path) -> None:
     cell = contact_sheet.FRAME_HEIGHT_PX + contact_sheet.GAP_PX
     shades = [sheet[top, contact_sheet.LABEL_PX + column * cell + 40] for column in range(4)]
     np.testing.assert_allclose(shades, [0, 80, 160, 240], atol=6)
+
+
+RETURNING = "dusk, brick; pan right 3 s, left 3 s, repeat"
+
+
+def make_street(store: SweepStore, label: str, forgets: bool) -> Take:
+    """A pocket video of the true street; one that forgets shows another place from 3 s on, at 12 columns a turn."""
+    take = Take("pocket", MethodSpec(label, label), 9, 36, RETURNING, 0)
+    street, camera = panorama("dusk", "brick", 0), parse(RETURNING).camera(36)
+    wrong = [40 if forgets and latent >= 16 else 0 for latent in range(36)]
+    lefts = [int(camera[index // 4]) + wrong[index // 4] for index in range(take.num_frames)]
+    frames = [crop(street, 4 * left).repeat(4, axis=0).repeat(4, axis=1) for left in lefts]
+    with store.open_take(take) as writer:
+        with VideoWriter(writer.video_path, width=128, height=128) as video:
+            video.write(np.stack(frames))
+        info = video.close()
+        facts = (info.sha256, info.bytes, info.num_frames, info.fps, info.width, info.height)
+        writer.commit(TakeResult(take.id, *facts))
+    return take
+
+
+def test_a_pocket_video_is_shown_when_a_place_comes_back(tmp_path: Path) -> None:
+    """12 columns right and back, twice: the start of the street is back at latent frame 24 (with -1 for the first)."""
+    store = SweepStore(tmp_path, "demo")
+    good, bad = make_street(store, "remembers", False), make_street(store, "forgets", True)
+    camera = parse(RETURNING).camera(36)
+    for take, lost in ((good, False), (bad, True)):
+        row = contact_sheet.read_row(take, store.video(take.id), 9)
+        columns = {int(camera[round(seconds * 4)]) for seconds in row.times}
+        assert len(columns) == 1
+        assert len(row.times) > 1
+        assert row.lost == [False, *[lost] * (len(row.times) - 1)]
+        assert len(row.frames) == len(row.times)
+    sheet = np.asarray(Image.open(contact_sheet.write(store, [good, bad])))
+    reds = (sheet == contact_sheet.LOST).all(axis=2).sum(axis=1)
+    first = contact_sheet.TITLE_PX + contact_sheet.HEADER_PX
+    second = first + contact_sheet.FRAME_HEIGHT_PX + contact_sheet.GAP_PX
+    assert not reds[first : first + contact_sheet.FRAME_HEIGHT_PX].any()
+    assert reds[second] >= contact_sheet.FRAME_HEIGHT_PX  # the upper edge of an outline
 
 
 def test_one_prompt_stands_for_all_cells(tmp_path: Path) -> None:
