@@ -1,12 +1,10 @@
 """The `longtake` command: the list of its commands, its exit codes, one line per error.
 
-A user error is one line on stderr; --debug shows the traceback. Exit codes: 0 done, 1 a check failed or an internal
-error, 2 bad config or usage, 3 done with failures, 4 sweep in use, 5 storage error, 75 stopped (run again to resume).
+A user error is one line on stderr; --debug shows the traceback. platform/errors.py has the exit codes.
 """
 
 from __future__ import annotations
 
-import signal
 import sys
 from collections.abc import Callable
 from importlib.metadata import version
@@ -17,9 +15,10 @@ import typer
 from longtake.jobs.commands import bench, checks, evaluate, files, results, sweep, train, weights
 from longtake.jobs.loading import announce_slow_imports
 from longtake.jobs.surroundings import prepare
-from longtake.platform.errors import LongtakeError, masked
+from longtake.platform.errors import LongtakeError, exit_code_table, masked
 from longtake.platform.paths import expanded_word
 from longtake.platform.printable import printable
+from longtake.platform.workers.signals import raise_on_stop
 
 Command = Callable[..., int]
 HELP = (
@@ -102,7 +101,7 @@ def build() -> typer.Typer:
     )
     root.callback()(options)
     for name, command in COMMANDS.items():
-        root.command(name)(command)
+        root.command(name, epilog=exit_code_table() if name == "run" else None)(command)
     for name, (text, commands) in GROUPS.items():
         group = typer.Typer(help=text, no_args_is_help=True)
         for part, command in commands.items():
@@ -115,8 +114,8 @@ app = build()
 
 
 def main() -> None:
-    """The console script. SIGTERM acts like Ctrl-C, except inside the run loop, which handles signals itself."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    """The console script. Stop signals act like Ctrl-C, except inside the run loop, which has its own handlers."""
+    raise_on_stop()
     prepare()
     announce_slow_imports()
     sys.exit(execute(sys.argv[1:]))

@@ -30,6 +30,7 @@ DRAFT = "https://json-schema.org/draft/2020-12/schema"
 TEXT: Schema = {"type": "string"}
 AUTO_OR_COUNT: Schema = {"anyOf": [{"const": "auto"}, {"type": "integer", "minimum": 1}]}
 AUTO_OR_GPUS: Schema = {"anyOf": [{"const": "auto"}, {"type": "number", "minimum": 0}]}
+AUTO_OR_SECONDS: Schema = {"anyOf": [{"const": "auto"}, {"type": "number", "minimum": 1}]}
 PROMPT_FILE: Schema = {
     "type": "object",
     "properties": {"file": TEXT, "limit": {"type": ["integer", "null"], "minimum": 1}},
@@ -66,6 +67,7 @@ def field_schemas() -> FieldSchemas:
         WorkersConfig: {
             **dict.fromkeys(("samplers", "evaluators", "batch"), AUTO_OR_COUNT),
             "gpus_per_sampler": AUTO_OR_GPUS,
+            "stall_seconds": AUTO_OR_SECONDS,
             "precision": one_of(*resources.PRECISIONS, None),
         },
     }

@@ -2,8 +2,7 @@
 
 A message is one line that names the file or value, the rule and the next step. Every error takes only this string, so
 that it pickles and crosses process boundaries unchanged. Passwords and keys in addresses are masked in it, and the
-colours of a terminal, which Ray puts into its accounts, are removed. Exit code 0 means 'done', 75 means 'stopped early,
-run the same command again'.
+colours of a terminal, which Ray puts into its accounts, are removed.
 """
 
 import re
@@ -28,6 +27,18 @@ def without_colours(text: str) -> str:
     return COLOUR.sub("", text)
 
 
+EXIT_CODES = {
+    0: "done",
+    1: "a check failed, or an internal error (`--debug` shows where)",
+    2: "a bad file, value or option, or missing weights: fix it first",
+    3: "done with recorded failures: takes set aside, scores or MLflow missing",
+    4: "another process holds the sweep: wait for it",
+    5: "the store cannot be written or read: free space or repair it first",
+    75: "stopped by a signal, or the cluster is lost or busy: run it again",
+}
+"""Exit code -> meaning, as in docs/sweeps.md. Only 75 (EX_TEMPFAIL) asks for the same command again, unchanged."""
+
+
 class LongtakeError(Exception):
     """Base of all errors that end a command with one line instead of a traceback."""
 
@@ -43,6 +54,11 @@ class LongtakeError(Exception):
 def first_line(error: Exception) -> str:
     """The first line of an error's text, cut at 200 characters; its type if it has no text."""
     return printable((without_colours(str(error)).strip() or type(error).__name__).splitlines()[0][:200])
+
+
+def exit_code_table() -> str:
+    """The exit codes, a line each, for the end of a command's help; click keeps the lines of a text after `\\b`."""
+    return "\b\nExit codes:\n" + "\n".join(f"  {code:<3} {meaning}" for code, meaning in EXIT_CODES.items())
 
 
 class ConfigError(LongtakeError):
@@ -93,5 +109,11 @@ class RecordError(LongtakeError):
 
 class Interrupted(LongtakeError):
     """Stopped by a signal before the end; the same command resumes."""
+
+    exit_code = 75
+
+
+class ClusterUnavailable(LongtakeError):
+    """The cluster is lost, busy or out of reach; the same command resumes once it is back."""
 
     exit_code = 75

@@ -52,6 +52,7 @@ class Sampled:
     def latents(self, takes: list[Take], kind: dtype, report: Report) -> dict[str, Tensor]:
         self.loaded.ensure(takes[0].backbone)
         self.loaded.check(takes)
+        report({"done": 0, "unit": "block"})
         result: dict[str, Tensor] = {}
         batches = [takes[at : at + self.batch] for at in range(0, len(takes), self.batch)]
         for number, batch in enumerate(batches):

@@ -34,7 +34,7 @@ from longtake.platform.names import counted
 from longtake.platform.store.records import MAKING
 from longtake.platform.store.root import OutputRoot
 from longtake.platform.takes import Take
-from longtake.platform.workers.fleet import Group, Item, Outcome, Running
+from longtake.platform.workers.fleet import Group, Item, Outcome, Patience, Running
 from longtake.platform.workers.ray_cluster import Cluster, connect
 
 
@@ -155,16 +155,17 @@ class ShardScheduler:
 
 def work(plan: CorpusPlan, scheduler: ShardScheduler, view: SweepProgress) -> None:
     """Makes the missing shards. Raises Interrupted if a signal ends it early."""
-    with connect(plan.spec.workers.cluster) as cluster:
+    workers = plan.spec.workers
+    with connect(workers.cluster) as cluster:
         if plan.grid:
             unmade = [take for number in scheduler.missing for take in scheduler.shards[number]]
-            encode_prompts(unmade, scheduler.store.root.texts, cluster, view.say, plan.spec.workers.device)
+            encode_prompts(unmade, scheduler.store.root.texts, cluster, view.say, workers.device, workers.drain_seconds)
 
         def show() -> None:
             view.update(scheduler.snapshot(fleet.running()))
 
         fleet = cluster.fleet([group(plan, scheduler, cluster)], on_report=show)
-        run_until_done(scheduler, scheduler.start(), fleet, cluster.stop, show, view.say)
+        run_until_done(scheduler, scheduler.start(), fleet, cluster.stop, show, view.say, workers.drain_seconds)
 
 
 def group(plan: CorpusPlan, scheduler: ShardScheduler, cluster: Cluster) -> Group:
@@ -178,7 +179,8 @@ def group(plan: CorpusPlan, scheduler: ShardScheduler, cluster: Cluster) -> Grou
         min(count, scheduler.unfinished),
         1.0,
         gpus,
-        settings=SAMPLER_SETTINGS,
+        plan.spec.workers.patience if plan.grid else Patience(),
+        SAMPLER_SETTINGS,
     )
 
 

@@ -63,7 +63,8 @@ def groups(
             count,
             1.0,
             gpus,
-            settings=SAMPLER_SETTINGS,
+            workers.patience,
+            SAMPLER_SETTINGS,
         ),
         Group(
             EVALUATORS,

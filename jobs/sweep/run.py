@@ -114,7 +114,8 @@ def work(grid: Grid, scheduler: Scheduler, steps: list[Step], publisher: Publish
         missing = [take for take in grid.takes if take.id not in ended]
         if missing and (changes := changes_since_the_last_run(scheduler)):
             view.say(f"note: packages differ from those of earlier takes: {changes}; pixels may round differently")
-        encode_prompts(missing, store.root.texts, cluster, view.say, grid.sweep.workers.device)
+        workers = grid.sweep.workers
+        encode_prompts(missing, store.root.texts, cluster, view.say, workers.device, workers.drain_seconds)
         with Ranker(RankTarget(grid.plugins, store, grid.suites)) as ranker:
             monitor = SweepMonitor(scheduler, view, publisher, ranker)
             run_fleet(grid, steps, len(missing), cluster, monitor)
@@ -140,7 +141,8 @@ def run_fleet(grid: Grid, steps: list[Step], missing: int, cluster: Cluster, mon
     items = scheduler.start(steps, batch_of(grid, missing, samplers))
     try:
         on_poll = partial(monitor.on_poll, fleet)
-        run_until_done(scheduler, items, fleet, cluster.stop, on_poll, monitor.view.say)
+        drain = grid.sweep.workers.drain_seconds
+        run_until_done(scheduler, items, fleet, cluster.stop, on_poll, monitor.view.say, drain)
     finally:
         monitor.show([], force=True)
 

@@ -28,9 +28,11 @@ from longtake.platform.store.root import RESERVED, place_of_spec
 from longtake.platform.text import read_lines
 from longtake.platform.weights.artefacts import weights_root
 from longtake.platform.weights.catalog import ARTEFACTS
+from longtake.platform.workers.fleet import DRAIN_SECONDS, Patience
 
 DEVICE = re.compile(r"auto|cpu|cuda(:\d{1,2})?")
 MAX_SECONDS = 3600
+DAY = 86400
 MAX_PROMPT_CHARS = 10_000
 ASSUMED = 128  # the prompts of the MovieGen bench
 
@@ -74,6 +76,13 @@ class WorkersConfig:
     evaluator_parts: int = 1
     evaluator_python: FilePath | None = None
     evaluator_image: str | None = None
+    stall_seconds: Any = "auto"
+    drain_seconds: float = DRAIN_SECONDS
+
+    @property
+    def patience(self) -> Patience:
+        """The patience with a sampler, whose steps are blocks."""
+        return Patience(step_seconds=None if self.stall_seconds == "auto" else float(self.stall_seconds))
 
     @property
     def gpus_named(self) -> int:
@@ -95,6 +104,11 @@ class WorkersConfig:
             raise ConfigError(f"workers.evaluator_parts: {self.evaluator_parts} is not a whole number from 1 to 64")
         if self.evaluator_python and self.evaluator_image:
             raise ConfigError("workers.evaluator_python: an image has its own Python; set only one of the two")
+        stall = self.stall_seconds
+        if stall != "auto" and (not isinstance(stall, int | float) or isinstance(stall, bool) or not 1 <= stall <= DAY):
+            raise ConfigError(f"workers.stall_seconds: {stall!r} is not 'auto' or a number from 1 to {DAY}")
+        if not 0 <= self.drain_seconds <= DAY:
+            raise ConfigError(f"workers.drain_seconds: {self.drain_seconds:g} is not a number from 0 to {DAY}")
         for key in ("device", "decode_device"):
             value = getattr(self, key)
             if value is not None and not DEVICE.fullmatch(value):

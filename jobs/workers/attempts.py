@@ -18,7 +18,7 @@ from collections.abc import Hashable, Iterable, Mapping
 from textwrap import shorten
 from typing import Generic, TypeVar
 
-from longtake.platform.errors import SetupError
+from longtake.platform.errors import SetupError, masked, without_colours
 from longtake.platform.printable import printable
 from longtake.platform.store.records import Failure
 
@@ -115,6 +115,6 @@ class Attempts(Generic[Key]):
 
 
 def reason_of(error: Exception) -> str:
-    """The whole error in one line, with its type."""
-    text = " ".join(str(error).split()) or "no message"
+    """The whole error in one line, with its type; without passwords and colours."""
+    text = " ".join(masked(without_colours(str(error))).split()) or "no message"
     return f"{type(error).__name__}: {printable(text[:MAX_REASON])}"

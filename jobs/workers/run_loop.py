@@ -1,6 +1,6 @@
 """The loop of every job with a fleet: submit, poll and record until all work is done or a signal stops the job.
 
-After a signal the loop waits up to DRAIN_SECONDS for running items; a second signal ends the wait. The job interprets
+After a signal the loop waits up to `drain_seconds` for running items; a second signal ends the wait. The job interprets
 outcomes and decides whether work is left (`attempts.py`). The final errors, which jobs share, are here.
 """
 
@@ -11,11 +11,10 @@ from collections.abc import Callable
 from typing import Protocol
 
 from longtake.platform.errors import ConfigError, Interrupted, SetupError, StorageError, WeightsError
-from longtake.platform.workers.fleet import Fleet, Item, Outcome
+from longtake.platform.workers.fleet import DRAIN_SECONDS, Fleet, Item, Outcome
 from longtake.platform.workers.signals import StopFlag
 
 POLL_SECONDS = 0.25
-DRAIN_SECONDS = 10.0
 FINAL_ERRORS = (StorageError, WeightsError, ConfigError, SetupError)
 """Errors that are not caused by the item; they end the run."""
 
@@ -44,6 +43,7 @@ def run_until_done(
     stop: StopFlag,
     on_poll: Callable[[], None],
     say: Callable[[str], None],
+    drain_seconds: float = DRAIN_SECONDS,
 ) -> None:
     """Run `steps` and the steps that follow from them, then close the fleet. Calls `on_poll` after every poll.
 
@@ -56,18 +56,18 @@ def run_until_done(
                 submit(fleet, work.record_outcome(outcome))
             on_poll()
         if stop.is_set:
-            drain(work, fleet, stop, on_poll, say)
+            say(f"{stop.signal_name}: waiting up to {drain_seconds:g} s for running items")
+            drain(work, fleet, stop, on_poll, drain_seconds)
     finally:
         fleet.close()
     if work.unfinished:
         raise Interrupted(f"stopped: {work.progress_text}")
 
 
-def drain(work: Work, fleet: Fleet, stop: StopFlag, on_poll: Callable[[], None], say: Callable[[str], None]) -> None:
-    """Wait for the running items; start no others."""
+def drain(work: Work, fleet: Fleet, stop: StopFlag, on_poll: Callable[[], None], seconds: float) -> None:
+    """Wait up to `seconds` for the running items; start no others."""
     fleet.clear()
-    deadline = time.monotonic() + DRAIN_SECONDS
-    say(f"{stop.signal_name}: waiting up to {DRAIN_SECONDS:.0f} s for running items")
+    deadline = time.monotonic() + seconds
     while fleet.running() and time.monotonic() < deadline and stop.count < 2:
         for outcome in fleet.poll(POLL_SECONDS):
             work.record_outcome(outcome)

@@ -68,6 +68,7 @@ class SamplerWorker:
         loaded = self.loaded.check(takes)
         if load_seconds:
             check_versions(self.store, SAMPLERS, installed(OF_PIXELS))
+        report({"done": 0, "unit": "block"})  # loading has ended; from now on the pace of blocks counts
         with ExitStack() as stack:
             writers = [stack.enter_context(self.store.open_take(take)) for take in takes]
             recordings = self.record(takes, writers, report)

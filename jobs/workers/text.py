@@ -25,7 +25,7 @@ from longtake.platform.process import set_up_computing
 from longtake.platform.resources import find_device
 from longtake.platform.store.records import MAKING
 from longtake.platform.store.text_cache import TextCache, TextSource
-from longtake.platform.workers.fleet import Group, Item, Outcome, Report
+from longtake.platform.workers.fleet import DRAIN_SECONDS, Group, Item, Outcome, Report
 
 if TYPE_CHECKING:
     from longtake.platform.takes import Take
@@ -99,6 +99,7 @@ def encode_prompts(
     cluster: Cluster,
     say: Say,
     device: str = "auto",
+    drain_seconds: float = DRAIN_SECONDS,
     load: LoadEncoder = load_encoder,
 ) -> int:
     """Encode the takes' prompts that are not in the cache at `folder`; returns their number.
@@ -108,7 +109,7 @@ def encode_prompts(
     texts = TextCache(folder)
     left = missing_prompts(texts, prompts_by_source(takes))
     for source, prompts in left.items():
-        Encoding(source, prompts, texts, say).run(cluster, device, load)
+        Encoding(source, prompts, texts, say).run(cluster, device, load, drain_seconds)
     return sum(map(len, left.values()))
 
 
@@ -142,14 +143,15 @@ class Encoding:
         self.total = len(prompts)
         self.started = self.said_at = time.monotonic()
 
-    def run(self, cluster: Cluster, device: str, load: LoadEncoder) -> None:
+    def run(self, cluster: Cluster, device: str, load: LoadEncoder, drain_seconds: float) -> None:
         gpus = float(device != "cpu" and any(node.gpus >= 1 for node in cluster.nodes))
         group = Group(ENCODERS, partial(TextWorker, self.texts, device, load), 1, 1.0, gpus)
         self.say(f"encoding {counted(self.total, 'prompt')} once with {self.source.folder}; cache: {self.texts.folder}")
         items = [Item(TextItem(self.source, prompt), label=prompt[:40]) for prompt in self.left]
         fleet = cluster.fleet([group])
         try:
-            run_until_done(self, [(ENCODERS, item) for item in items], fleet, cluster.stop, self.progress, self.say)
+            steps = [(ENCODERS, item) for item in items]
+            run_until_done(self, steps, fleet, cluster.stop, self.progress, self.say, drain_seconds)
         finally:
             gc.collect()  # free an inline worker's network before the sampler needs the memory
         self.say(f"encoded {counted(self.total, 'prompt')} in {time.monotonic() - self.started:.0f} s")

@@ -14,10 +14,11 @@ LAST_BYTES = 8192
 LAST_LINES = 12
 HEADER = re.compile(r"\s*(class_name|actor_id|pid|name|namespace|ip): ")
 """Lines of Ray's account that name the actor instead of a cause."""
+LOST_NODE = "lost its node"
 KINDS = (
     ("out of memory", ("OutOfMemory", "low on memory", "memory usage threshold")),
     (
-        "lost its node",
+        LOST_NODE,
         (
             "NodeDied",
             "node is dead",

@@ -10,9 +10,12 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 from longtake.platform.errors import ConfigError
+
+DRAIN_SECONDS = 10.0
+"""Seconds that running items get to end after a stop signal, unless a job says otherwise."""
 
 Report = Callable[[dict[str, Any]], None]
 """Called by a worker with its progress; may raise Interrupted, which the worker must not catch."""
@@ -36,17 +39,41 @@ class Item:
 
 
 @dataclass(frozen=True)
+class Patience:
+    """How long a worker may report nothing before it counts as stalled and is replaced.
+
+    `start_seconds`: until the first report of an item, such as for loading. `step_seconds`: between two reports, such
+    as blocks. None: PACES times the longest step of the item so far, at least LEAST_SECONDS; `start_seconds` before the
+    first step has ended, so the pace of a slow worker is not mistaken for a stall.
+    """
+
+    start_seconds: float = 1800.0
+    step_seconds: float | None = 1800.0
+
+    PACES: ClassVar[float] = 20.0
+    LEAST_SECONDS: ClassVar[float] = 300.0
+
+    def limit(self, reports: int, longest_step: float | None) -> float:
+        """The allowed seconds of silence after `reports` reports of an item, whose steps took up to `longest_step`."""
+        if reports == 0:
+            return max(self.start_seconds, self.step_seconds or 0.0)
+        if self.step_seconds is not None:
+            return self.step_seconds
+        return self.start_seconds if longest_step is None else max(self.LEAST_SECONDS, self.PACES * longest_step)
+
+
+@dataclass(frozen=True)
 class Group:
-    """Workers of one kind. `stall_seconds`: a worker without a new report for this time is replaced; `settings`: the
-    settings that errors advise to lower, for fewer workers or fewer GPUs each; `python`, `image`: the interpreter or
-    container image of a separate environment (with Longtake, and the driver's Ray and Python)."""
+    """Workers of one kind. `patience`: when a silent worker is replaced; `settings`: the settings that errors advise to
+    lower, for fewer workers or fewer GPUs each; `python`, `image`: the interpreter or container image of a separate
+    environment (with Longtake, and the driver's Ray and Python)."""
 
     name: str
     make: Callable[[], Worker]
     count: int
     num_cpus: float = 1.0
     num_gpus: float = 0.0
-    stall_seconds: float = 1800.0
+    patience: Patience = Patience()
     settings: tuple[str, ...] = ()
     python: str | None = None
     image: str | None = None

@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from longtake.platform.errors import Interrupted, LongtakeError
+from longtake.platform.errors import ClusterUnavailable, Interrupted, LongtakeError
 from longtake.platform.workers.fleet import (
     Fleet,
     Group,
@@ -33,7 +33,8 @@ from longtake.platform.workers.group import (
 from longtake.platform.workers.inline import InlineFleet
 from longtake.platform.workers.ray_fleet import ClusterError, RayFleet, WorkerDied
 from longtake.platform.workers.ray_folder import short_folder
-from longtake.platform.workers.signals import StopFlag, handlers_restored
+from longtake.platform.workers.ray_health import ClusterHealth, check_reachable, watch
+from longtake.platform.workers.signals import StopFlag, handlers_restored, hangup_kept_from_children
 
 OBJECT_STORE_BYTES = 128 * 2**20  # items and results are small; videos are in the store
 INLINE, LOCAL = "inline", "local"
@@ -41,11 +42,12 @@ INLINE, LOCAL = "inline", "local"
 
 @dataclass
 class Cluster:
-    """The nodes that run workers, and the flag that a signal sets."""
+    """The nodes that run workers, the flag that a signal sets, and the watch over the cluster (None: inline)."""
 
     address: str
     nodes: list[Node]
     stop: StopFlag
+    health: ClusterHealth | None = None
 
     def fleet(
         self,
@@ -57,12 +59,13 @@ class Cluster:
         if self.address == INLINE:
             return InlineFleet(groups, on_start, self.stop, on_report)
         check_requests(groups, self.nodes)
-        return RayFleet(groups, on_start, self.nodes)
+        return RayFleet(groups, on_start, self.nodes, self.health)
 
     def run_group(self, work: Work, size: GroupSize, scratch: Path, watch: Callable[[], None]) -> None:
         """Runs a group to its end and calls `watch` meanwhile. `scratch`: a folder that all nodes share.
 
-        Raises ConfigError if the group does not fit, the error of a member, or WorkerDied if members die too often.
+        Raises ConfigError if the group does not fit, the error of a member, WorkerDied if members die too often, or
+        ClusterUnavailable if the cluster is lost.
         """
         if self.address == INLINE:
             run_watched(partial(run_single_rank, work), watch, self.stop)
@@ -76,6 +79,8 @@ class Cluster:
             error = recorded_error(errors)
             if error is not None:
                 raise error
+            if self.health is not None:
+                self.health.check()
             watch()
 
         run_watched(partial(_run_group_on_ray, work, size, errors), look, self.stop)
@@ -84,27 +89,25 @@ class Cluster:
 @contextmanager
 def connect(address: str) -> Iterator[Cluster]:
     """Connects to `inline`, this process; `local`, a new Ray cluster that ends with the block; or a running cluster.
-    If this process has already joined a Ray cluster, uses it and leaves it running."""
+    If this process has already joined a Ray cluster, uses it and leaves it running.
+
+    Raises ClusterUnavailable if the cluster cannot be reached, ClusterError if it cannot be used."""
     stop = StopFlag()
     with handlers_restored():
         if address == INLINE:
             stop.install()
             yield Cluster(INLINE, [Node(float(os.cpu_count() or 1), 0.0)], stop)
             return
+        check_reachable(address)  # before Ray is loaded
         ours = _start_ray(address)
         stop.install()  # replaces Ray's handler, which prints a native stack trace
+        health = watch(address)
         try:
-            yield Cluster(address, _nodes(), stop)
+            yield Cluster(address, [*health.nodes.values()], stop, health)
         finally:
-            if ours:
-                _stop_ray()
-
-
-def _nodes() -> list[Node]:
-    import ray
-
-    offers = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    return [Node(float(offer.get("CPU", 0)), float(offer.get("GPU", 0))) for offer in offers]
+            with health.ending():
+                if ours:
+                    _stop_ray()
 
 
 def _stop_ray() -> None:
@@ -128,12 +131,15 @@ def _start_ray(address: str) -> bool:
     if address == LOCAL and (folder := short_folder()):
         own["_temp_dir"] = folder
     try:
-        ray.init(address=address, log_to_driver=False, logging_level="ERROR", **(own if address == LOCAL else {}))
+        with hangup_kept_from_children():
+            ray.init(address=address, log_to_driver=False, logging_level="ERROR", **(own if address == LOCAL else {}))
     except (SystemExit, KeyboardInterrupt) as error:  # raised by Ray and Python after a signal
         ray.shutdown()
         raise Interrupted("stopped while Ray was starting; run again to resume") from error
     except Exception as error:
         reason = " ".join(str(error).split())[:300]
+        if isinstance(error, ConnectionError) and address == "auto":  # at HOST:PORT something answers
+            raise ClusterUnavailable(f"workers.cluster: {reason}; start Ray on this machine and run again") from error
         doing = "start Ray" if address == LOCAL else f"join the Ray cluster at {address!r}"
         raise ClusterError(
             f"workers.cluster: cannot {doing}: {reason}; "

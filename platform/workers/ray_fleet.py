@@ -6,14 +6,11 @@ done despite a Ray error: workers check the store first, and the caller decides 
 
 from __future__ import annotations
 
-import os
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any
 
-from longtake.platform.errors import LongtakeError
-from longtake.platform.workers.deaths import cause_of, output_file
+from longtake.platform.errors import ClusterUnavailable, LongtakeError
+from longtake.platform.workers.deaths import LOST_NODE, cause_of
 from longtake.platform.workers.fleet import (
     Group,
     Item,
@@ -24,13 +21,15 @@ from longtake.platform.workers.fleet import (
     Running,
     describe_nodes,
 )
+from longtake.platform.workers.ray_health import ClusterHealth
+from longtake.platform.workers.ray_worker import Shell, Slot
 
 START_LIMIT_SECONDS = 300.0
 PEEK_SECONDS = 0.5
 
 
 class ClusterError(LongtakeError):
-    """The cluster cannot be reached, or starts no worker."""
+    """The cluster cannot be joined as configured, or starts no worker."""
 
     exit_code = 2
 
@@ -50,56 +49,15 @@ def _environment(group: Group) -> dict[str, Any]:
     return {"runtime_env": chosen} if chosen else {}
 
 
-class Shell:
-    """The actor around a plain worker: runs one item at a time and reports its progress meanwhile."""
-
-    def __init__(self, make: Callable[[], Any]):
-        self.worker = make()
-        self.latest: tuple[int, dict[str, Any]] = (0, {})
-
-    def ready(self) -> tuple[int, str]:
-        """Its process id, and the file of its standard error."""
-        return os.getpid(), output_file()
-
-    def run(self, payload: Any) -> Any:
-        return self.worker.run(payload, self._report)
-
-    def peek(self) -> tuple[int, dict[str, Any]]:
-        return self.latest
-
-    def _report(self, report: dict[str, Any]) -> None:
-        self.latest = (self.latest[0] + 1, report)
-
-
-@dataclass
-class Slot:
-    """One worker of a group: starting (`ready_ref`), idle, or busy (`run_ref` and `now`)."""
-
-    group: Group
-    name: str
-    actor: Any
-    ready_ref: Any
-    started: float = field(default_factory=time.monotonic)
-    pid: int = 0
-    output: str = ""
-    affinity: str = ""
-    run_ref: Any = None
-    now: Running | None = None
-    peek_ref: Any = None
-    peek_due: float = 0.0
-    seen_reports: int = 0
-    last_progress: float = 0.0
-
-
 class RayFleet:
     """A driver loop over actors. Starts a worker only when there is an item for it."""
 
-    def __init__(self, groups: list[Group], on_start: OnStart, nodes: list[Node]):
+    def __init__(self, groups: list[Group], on_start: OnStart, nodes: list[Node], health: ClusterHealth | None = None):
         self.groups = {group.name: group for group in groups}
         self.queues = {group.name: ItemQueue() for group in groups}
         self.slots: list[Slot] = []
         self.failed_starts = {group.name: 0 for group in groups}
-        self.on_start, self.nodes = on_start, nodes
+        self.on_start, self.nodes, self.health = on_start, nodes, health
         self.num_started = 0
 
     def submit(self, group: str, item: Item) -> None:
@@ -120,6 +78,9 @@ class RayFleet:
         return [slot.pid for slot in self.slots if slot.group.name == group and slot.pid]
 
     def poll(self, timeout_seconds: float) -> list[Outcome]:
+        """As of a Fleet. Raises ClusterUnavailable if the cluster is lost or has no place for a worker."""
+        if self.health is not None:
+            self.health.check(self.groups.values())
         self._fill()
         ready = self._wait(min(timeout_seconds, 1.0))
         self._check_starts(ready)
@@ -164,7 +125,8 @@ class RayFleet:
         return Slot(group, f"{group.name}-{self.num_started}", actor, actor.ready.remote())
 
     def _check_starts(self, ready: set[Any]) -> None:
-        """Marks started workers as idle. Raises ClusterError after 3 failed starts in a row or a start timeout."""
+        """Marks started workers as idle. Raises ClusterError after 3 failed starts in a row, and ClusterUnavailable if
+        none starts within START_LIMIT_SECONDS."""
         import ray
 
         for slot in [slot for slot in self.slots if slot.ready_ref is not None]:
@@ -177,16 +139,20 @@ class RayFleet:
                     self._failed_start(slot, error)
             elif time.monotonic() - slot.started > START_LIMIT_SECONDS and not self.pids(slot.group.name):
                 group = slot.group
-                raise ClusterError(
+                raise ClusterUnavailable(
                     f"{group.where}: no worker with {group.num_cpus:g} CPU and {group.num_gpus:g} GPU started "
-                    f"within {START_LIMIT_SECONDS:g} s on {describe_nodes(self.nodes)}; check if the cluster is busy"
+                    f"within {START_LIMIT_SECONDS:g} s on {describe_nodes(self.nodes)}; "
+                    "the cluster is busy: run again later"
                 )
 
     def _failed_start(self, slot: Slot, error: Exception) -> None:
         self._drop(slot)
+        cause = cause_of(error, slot.output)
+        if cause.startswith(LOST_NODE):
+            return  # `health` tells whether any node is left
         self.failed_starts[slot.group.name] += 1
         if self.failed_starts[slot.group.name] >= 3:
-            reason = " ".join(str(error).split())[-300:]
+            reason = cause[-300:]
             raise ClusterError(f"{slot.group.where}: a worker failed to start 3 times in a row: {reason}") from error
 
     def _hand_out(self) -> None:
@@ -195,10 +161,7 @@ class RayFleet:
             if slot.ready_ref is None and slot.run_ref is None and queue:
                 item = queue.pop(slot.affinity)
                 self.on_start(slot.group.name, item)
-                slot.affinity = item.affinity
-                slot.run_ref = slot.actor.run.remote(item.payload)
-                slot.now = Running(slot.group.name, slot.name, item)
-                slot.last_progress = time.monotonic()
+                slot.hand(item)
 
     def _collect(self, slot: Slot) -> Outcome:
         """The outcome of one item. Drops an actor that died or cannot be reached; a late commit of it is harmless."""
@@ -234,14 +197,17 @@ class RayFleet:
                 except ray.exceptions.RayError:
                     continue  # the run's own reference has the error
                 if count != slot.seen_reports and slot.now is not None:
-                    slot.seen_reports, slot.now.report, slot.last_progress = count, report, time.monotonic()
+                    slot.heard(count, report)
 
     def _replace_stalled(self) -> list[Outcome]:
         outcomes = []
         for slot in [slot for slot in self.slots if slot.now is not None]:
-            quiet_seconds = time.monotonic() - slot.last_progress
-            if slot.now is not None and quiet_seconds > slot.group.stall_seconds:
-                error = WorkerStalled(f"{slot.name} (process {slot.pid}) reported nothing for {quiet_seconds:.0f} s")
+            if slot.now is not None and slot.silent_seconds > (allowed := slot.allowed_silence):
+                step = f" after {slot.now.report.get('unit', 'report')} {slot.now.report.get('done', 0)}"
+                error = WorkerStalled(
+                    f"{slot.name} (process {slot.pid}) reported nothing for {slot.silent_seconds:.0f} s"
+                    f"{step if slot.now.report else ''}; allowed: {allowed:.0f} s"
+                )
                 outcomes.append(Outcome(slot.group.name, slot.now.item, error=error, died=True))
                 self._drop(slot)
         return outcomes
@@ -249,5 +215,6 @@ class RayFleet:
     def _drop(self, slot: Slot) -> None:
         import ray
 
-        ray.kill(slot.actor, no_restart=True)
         self.slots.remove(slot)
+        if self.health is None or not self.health.is_lost:
+            ray.kill(slot.actor, no_restart=True)

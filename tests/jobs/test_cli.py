@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import socket
 import subprocess
 import sys
 from dataclasses import fields
@@ -14,7 +15,7 @@ import pytest
 
 from longtake.jobs.cli import execute
 from longtake.jobs.sweep.spec import SweepConfig
-from longtake.platform.errors import ConfigError
+from longtake.platform.errors import EXIT_CODES, ConfigError, LongtakeError
 from longtake.platform.free_memory import free_bytes
 from longtake.platform.store.sweep import SweepStore
 from longtake.platform.video.writing import VideoWriter
@@ -44,6 +45,30 @@ def test_no_arguments_show_the_help(capfd: pytest.CaptureFixture[str]) -> None:
 def test_h_is_help(words: list[str], capfd: pytest.CaptureFixture[str]) -> None:
     assert execute(words) == 0
     assert capfd.readouterr().out.startswith("Usage: ")
+
+
+def test_the_exit_codes_are_one_table_in_the_help_of_run_and_in_the_docs(capfd: pytest.CaptureFixture[str]) -> None:
+    assert execute(["run", "--help"]) == 0
+    table = capfd.readouterr().out.partition("Exit codes:\n")[2]
+    rows = dict(re.findall(r"^ +(\d+) +(.+)$", table, re.MULTILINE))
+    assert {int(code): meaning for code, meaning in rows.items()} == EXIT_CODES
+    assert max(map(len, table.splitlines())) <= 80
+    page = (Path(__file__).parents[2] / "docs" / "sweeps.md").read_text()
+    assert dict(re.findall(r"^\| (\d+) \| (.+) \|$", page, re.MULTILINE)) == rows
+    classes = [LongtakeError]
+    for one in classes:
+        classes += one.__subclasses__()
+        assert one.exit_code in EXIT_CODES
+
+
+def test_a_cluster_that_is_not_there_yet_asks_for_the_same_command_again(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{probe.getsockname()[1]}"
+        assert execute(["run", str(tiny.write_sweep(tmp_path)), f"workers.cluster='{address}'"]) == 75
+    assert f"workers.cluster: nothing answers at '{address}'" in capfd.readouterr().err
 
 
 def test_the_version_is_that_of_the_package(capfd: pytest.CaptureFixture[str]) -> None:

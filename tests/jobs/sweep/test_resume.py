@@ -60,7 +60,7 @@ def test_a_killed_driver_resumes_to_the_undisturbed_leaderboard(tmp_path: Path) 
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_ends_with_75_and_the_run_resumes(tmp_path: Path, number: signal.Signals) -> None:
     sweep, store = tiny.write_sweep(tmp_path), SweepStore(tmp_path / "runs", "small")
     process = start(sweep)

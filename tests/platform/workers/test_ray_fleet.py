@@ -13,8 +13,19 @@ from typing import Any
 
 import pytest
 
-from longtake.platform.errors import ConfigError
-from longtake.platform.workers.fleet import Fleet, Group, Item, ItemQueue, Node, Outcome, Report, check_requests
+from longtake.platform.errors import ClusterUnavailable, ConfigError
+from longtake.platform.workers import ray_fleet
+from longtake.platform.workers.fleet import (
+    Fleet,
+    Group,
+    Item,
+    ItemQueue,
+    Node,
+    Outcome,
+    Patience,
+    Report,
+    check_requests,
+)
 from longtake.platform.workers.inline import InlineFleet
 from longtake.platform.workers.ray_cluster import connect
 from longtake.platform.workers.ray_fleet import RayFleet, WorkerDied
@@ -129,7 +140,7 @@ def test_an_actor_that_dies_is_replaced_and_its_item_comes_back_failed() -> None
 def test_a_stalled_actor_is_replaced() -> None:
     with connect("local") as cluster:
         groups, on_start = actors(1)
-        fleet = cluster.fleet([Group("make", groups[0].make, 1, 0, 0, stall_seconds=1.5)], on_start)
+        fleet = cluster.fleet([Group("make", groups[0].make, 1, 0, 0, patience=Patience(step_seconds=1.5))], on_start)
         fleet.submit("make", Item(60, label="stuck"))
         outcome = collect(fleet, 1)["stuck"]
         assert outcome.died
@@ -168,3 +179,27 @@ def test_a_group_may_run_in_a_python_of_its_own(tmp_path: Path) -> None:
         assert outcomes["here"].value == sys.prefix
         assert outcomes["there"].value == str(tmp_path / "other")
         fleet.close()
+
+
+def test_patience_follows_the_pace_of_the_item() -> None:
+    auto, fixed = Patience(step_seconds=None), Patience(step_seconds=5.0)
+    assert [auto.limit(0, None), auto.limit(1, None)] == [1800, 1800]  # loading, and the first block
+    assert [auto.limit(2, 0.1), auto.limit(9, 60.0), auto.limit(9, 3600.0)] == [300, 1200, 72000]
+    assert [fixed.limit(0, None), fixed.limit(1, None), fixed.limit(2, 60.0)] == [1800, 5, 5]
+    assert Patience(step_seconds=7200.0).limit(0, None) == 7200
+
+
+@pytest.mark.usefixtures("ray_local")
+def test_a_cluster_without_a_free_place_is_busy_not_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ray_fleet, "START_LIMIT_SECONDS", 1.0)
+    with connect("local") as cluster:
+        groups, on_start = actors(1)
+        first, second = (cluster.fleet([replace(groups[0], num_cpus=2.0)], on_start) for _ in range(2))
+        first.submit("make", Item(60, label="long"))
+        while not first.running():
+            first.poll(0.25)
+        second.submit("make", Item(0, label="waits"))
+        with pytest.raises(ClusterUnavailable, match=r"make: no worker with 2 CPU .* the cluster is busy: run again"):
+            collect(second, 1)
+        second.close()
+        first.close()
