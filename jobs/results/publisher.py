@@ -44,7 +44,8 @@ def serve(pipe: Connection, target: Target) -> None:
     """Main loop of the process: opens the tracking store (slow if it is new), then publishes at each request."""
     from longtake.platform.tracking.client import warm_up
 
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the run decides when to stop
+    for number in (signal.SIGINT, signal.SIGHUP):  # a terminal sends them to all; the run decides when to stop
+        signal.signal(number, signal.SIG_IGN)
     warm_up(target.uri)
     with suppress(EOFError, BrokenPipeError):
         while pipe.recv():
