@@ -23,7 +23,7 @@ from longtake.platform.workers.fleet import Group, Node, describe_nodes
 ASK_SECONDS = 1.0
 LOST_SECONDS = 20.0
 """Silence of the head, or absence of every node that fits, after which the cluster is lost: time for a restart."""
-END_SECONDS = 45.0
+END_SECONDS = 30.0
 """Silence of the head after which a blocked process is ended: before Ray does so, at 60 s."""
 
 REACH_SECONDS = 10.0

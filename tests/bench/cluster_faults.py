@@ -1,12 +1,17 @@
 """How `longtake run` ends when a part of its Ray cluster is killed, and that the same command resumes.
 
-    .venv/bin/python tests/bench/cluster_faults.py [raylet|head|node|terminal ...]
+    .venv/bin/python tests/bench/cluster_faults.py [local|raylet|head|node|terminal ...]
 
-Starts the processes of a small cluster with `ray start`, runs a sweep of the pocket world on it, and kills one process
-by its id while samplers work: `raylet`, that of the driver's node; `head`, the head's server (GCS); `node`, the raylet
-of a second node, without which the run goes on. Then it starts the cluster again, as a supervisor would, and runs the
-same command. `terminal` closes the terminal of a run on a Ray of its own, which ends after the takes at work. Prints
-the exit codes and the seconds from the kill to the end; ends with 1 if a code is another one.
+Starts the processes of a small cluster with `ray start`, runs a sweep of the pocket world on it, kills one process by
+its id while samplers work, starts the cluster again, as a supervisor would, and runs the same command.
+
+local      the raylet of a Ray that the run started itself
+raylet     the raylet of the head's node, after which `ray start` takes the whole node down
+head       the head's server (GCS)
+node       the raylet of a second node, without which the run goes on
+terminal   none: the terminal of a run on its own Ray closes, and the takes at work are completed before it ends
+
+Prints the exit codes and the seconds from the kill to the end; ends with 1 if a code is another one.
 """
 
 from __future__ import annotations
@@ -40,7 +45,7 @@ output: OUTPUT
 tracking: {uri: disabled}
 workers: {cluster: "ADDRESS", samplers: 2, evaluators: 1, batch: 1}
 """
-EXPECTED = {"raylet": 75, "head": 75, "node": 0, "terminal": 75}
+EXPECTED = {"local": 75, "raylet": 75, "head": 75, "node": 0, "terminal": 75}
 LIMIT_SECONDS = 240.0
 
 
@@ -147,28 +152,35 @@ def close_terminal() -> bool:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+def victim(fault: str, run: subprocess.Popen[str], cluster: list[Started]) -> int:
+    """The id of the process to kill."""
+    if fault == "local":
+        return next(p.pid for p in psutil.Process(run.pid).children(recursive=True) if p.name() == "raylet")
+    return cluster[fault == "node"].wait_for("gcs_server" if fault == "head" else "raylet")
+
+
 def measure(fault: str) -> bool:
     if fault == "terminal":
         return close_terminal()
-    nodes = 2 if fault == "node" else 1
+    nodes = {"local": 0, "node": 2}.get(fault, 1)
     folder, port = Path(tempfile.mkdtemp(prefix="lt")), free_port()
     sweep = folder / "faults.yaml"
-    sweep.write_text(SWEEP.replace("OUTPUT", str(folder / "runs")).replace("ADDRESS", f"127.0.0.1:{port}"))
+    address = "local" if fault == "local" else f"127.0.0.1:{port}"
+    sweep.write_text(SWEEP.replace("OUTPUT", str(folder / "runs")).replace("ADDRESS", address))
     store = SweepStore(folder / "runs", "faults")
     cluster: list[Started] = []
     try:
-        cluster = start_cluster(folder, port, nodes)
+        cluster = start_cluster(folder, port, nodes) if nodes else []
         run = start_run(folder, sweep)
         wait_until_sampling(store, run)
-        node, name = (cluster[1] if fault == "node" else cluster[0]), "gcs_server" if fault == "head" else "raylet"
-        os.kill(node.wait_for(name), signal.SIGKILL)
+        os.kill(victim(fault, run, cluster), signal.SIGKILL)
         killed = time.monotonic()
         _, errors = run.communicate(timeout=LIMIT_SECONDS)
         seconds, made = time.monotonic() - killed, len(store.done_ids())
         print(f"{fault}: exit {run.returncode} after {seconds:.1f} s, {made} of 6 takes made: {errors.strip()[-300:]}")
         for one in cluster:
             one.stop()
-        cluster = start_cluster(folder, port, nodes)
+        cluster = start_cluster(folder, port, nodes) if nodes else []
         again = start_run(folder, sweep)
         _, errors = again.communicate(timeout=LIMIT_SECONDS)
         takes, failures = len(store.done_ids()), sum(map(len, store.failures().values()))
