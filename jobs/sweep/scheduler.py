@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from longtake.evaluators.base import SuiteEntry
 from longtake.jobs.sweep.estimates.busy_time import EVALUATORS, SAMPLERS
@@ -132,7 +132,8 @@ class Scheduler:
 
     def next_of(self, take: Take, facts: TakeFacts | None = None) -> list[Step]:
         if take.id not in self.made:
-            return [] if self.set_aside(take, MAKING) else [(SAMPLERS, make_item([take]))]
+            item = replace(make_item([take]), last=self.attempts.goes_last(MAKING, take.id))
+            return [] if self.set_aside(take, MAKING) else [(SAMPLERS, item)]
         missing = self.missing_scores.of(take, facts or self.index.facts(take.id, self.missing_scores.labels))
         if not missing:
             self.tally.set_scored(take)
@@ -210,7 +211,7 @@ class Scheduler:
         if take.id in self.failed:
             return []
         if take.id in self.made:
-            return [(EVALUATORS, outcome.item)]
+            return [(EVALUATORS, replace(outcome.item, last=self.attempts.goes_last(SCORING, take.id)))]
         current.number += 1  # the video will be generated again: ignore parts of the old one
         return self.next_of(take)
 

@@ -27,7 +27,7 @@ MAX_SHARED_DEATHS = 2
 MIN_DEATHS, MAX_DEATHS = 3, 10
 MIN_ITEMS = 4
 """Items whose workers must have died, without a survivor in between, before the machine is to blame."""
-CHANCE = 1e-4
+CHANCE = 1e-5
 """Accepted probability that an item is set aside although its workers died from other causes."""
 MAX_REASON = 8000
 """Longest stored reason, in characters."""
@@ -108,6 +108,10 @@ class Attempts(Generic[Key]):
         """Whether the item is a suspect: it failed by itself, or the workers of its batches died in a row."""
         own = any(one.stage == stage and not one.died for one in self.failures.get(key, []))
         return own or self.shared_deaths[stage, key] >= MAX_SHARED_DEATHS
+
+    def goes_last(self, stage: str, key: Key) -> bool:
+        """Whether one more death may set the item aside; the others go first and show whether workers survive them."""
+        return self.deaths[stage, key] >= MIN_DEATHS - 1
 
     def forget(self, key: Key) -> None:
         """Gives an item that was set aside all of its attempts again."""

@@ -30,12 +30,13 @@ class Worker(Protocol):
 @dataclass(frozen=True)
 class Item:
     """One piece of work. `payload`: the worker's input, a frozen record that pickles. Items of larger `size` go first;
-    among equal sizes a worker prefers the `affinity` of its last item."""
+    among equal sizes a worker prefers the `affinity` of its last item. `last`: goes after all others."""
 
     payload: Any
     size: float = 0.0
     affinity: str = ""
     label: str = ""  # its name in displays
+    last: bool = False
 
 
 @dataclass(frozen=True)
@@ -145,7 +146,7 @@ class ItemQueue:
         return self._count
 
     def push(self, item: Item) -> None:
-        self._by_size.setdefault(item.size, {}).setdefault(item.affinity, deque()).append(item)
+        self._by_size.setdefault(-1.0 if item.last else item.size, {}).setdefault(item.affinity, deque()).append(item)
         self._count += 1
 
     def pop(self, affinity: str) -> Item:

@@ -55,6 +55,9 @@ def test_the_largest_goes_first_and_equals_keep_their_worker() -> None:
     assert queue.pop("b").payload == "b1"
     assert queue.pop("b").payload == "a1"
     assert len(queue) == 0
+    for key, last in [("suspect", True), ("small", False)]:
+        queue.push(Item(key, 9 if last else 1, last=last))
+    assert [queue.pop("").payload for _ in range(2)] == ["small", "suspect"]
 
 
 def test_requests_must_fit_node_by_node() -> None:
