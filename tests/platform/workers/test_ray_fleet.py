@@ -194,13 +194,13 @@ def test_patience_follows_the_pace_of_the_item() -> None:
 
 @pytest.mark.usefixtures("ray_local")
 def test_a_cluster_without_a_free_place_is_busy_not_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ray_fleet, "START_LIMIT_SECONDS", 1.0)
     with connect("local") as cluster:
         groups, on_start = actors(1)
         first, second = (cluster.fleet([replace(groups[0], num_cpus=2.0)], on_start) for _ in range(2))
         first.submit("make", Item(60, label="long"))
         while not first.running():
             first.poll(0.25)
+        monkeypatch.setattr(ray_fleet, "START_LIMIT_SECONDS", 1.0)
         second.submit("make", Item(0, label="waits"))
         with pytest.raises(ClusterUnavailable, match=r"make: no worker with 2 CPU .* the cluster is busy: run again"):
             collect(second, 1)
