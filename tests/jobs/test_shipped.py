@@ -58,7 +58,7 @@ def test_the_grid_of_the_paper_is_planned_before_anything_is_pulled(
     monkeypatch.chdir(tmp_path)
     assert execute(["plan", "longlive-rag"]) == 0
     out = capfd.readouterr().out
-    assert "to do: 4608 takes" in out
+    assert "to do: make 4608 takes" in out
     assert "note: 128 prompts are assumed: prompts.file: no " in out
     assert execute(["plan", "longlive-rag", "prompts.limit=2"]) == 0
     assert "note: 2 prompts are assumed" in capfd.readouterr().out
