@@ -72,6 +72,27 @@ def test_the_newest_number_counts_also_after_a_publication_that_was_cut_off(
     assert latest(mlflow_db)["a"] == 2.0  # MLflow takes the larger of two points of one time
 
 
+def test_a_run_whose_key_held_a_path_of_weights_is_found_again(mlflow_db: str) -> None:
+    tags = {"longtake.cell": "x", "longtake.sha256.w": "5"}
+    old = RunRecord("cell:old", "x", {"k": "1", "w": "/old/e.safetensors"}, tags)
+    new = RunRecord("cell:new", "x", {"k": "1", "w": "<output>/e.safetensors"}, tags, same=frozenset(tags))
+    other = replace(new, key="cell:other", params={"k": "2", "w": "<output>/e.safetensors"})
+    for record in (old, new, new, other):
+        publish(Publication("e", record, []), mlflow_db)
+    keys = sorted(run.data.tags["longtake.key"] for run in open_client(mlflow_db).search_runs(["1"]))
+    assert keys == ["cell:new", "cell:other"]
+
+
+def test_an_experiment_of_an_earlier_version_also_opens_on_its_runs(mlflow_db: str) -> None:
+    client = open_client(mlflow_db)
+    experiment = client.create_experiment("e")
+    put(mlflow_db, RECORD)
+    assert client.get_experiment(experiment).tags["mlflow.experimentKind"] == "custom_model_development"
+    client.set_experiment_tag(experiment, "mlflow.experimentKind", "regression")  # a user's choice stays
+    put(mlflow_db, replace(RECORD, tags={"t": "1"}))
+    assert client.get_experiment(experiment).tags["mlflow.experimentKind"] == "regression"
+
+
 def test_a_run_says_when_by_whom_and_from_what(mlflow_db: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LOGNAME", "ada")
     from mlflow.data import get_source

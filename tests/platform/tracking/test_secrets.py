@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from longtake.jobs.cli import execute
 from longtake.platform.errors import ConfigError, masked
 from longtake.platform.tracking.addresses import (
     credentials,
@@ -20,6 +21,7 @@ from longtake.platform.tracking.addresses import (
 )
 from longtake.platform.tracking.client import TrackingError, writing
 from longtake.platform.tracking.training_log import training_run
+from tests.jobs import tiny
 
 RUN = {"info": {"run_id": "r1", "run_name": "n", "experiment_id": "1", "status": "FINISHED"}, "data": {}}
 
@@ -124,6 +126,16 @@ def test_every_form_of_a_secret_is_masked() -> None:
     text = f"cannot reach {uri}\nwith p/q r, p%2Fq%20r or password='query-word'"
     assert without_secrets(text, uri) == "cannot reach postgresql://***@h/db?*** with ***, *** or password='***'"
     assert without_secrets("p/q r at h", "http://u:p%2Fq+r@h") == "p/q r at h"  # another password
+
+
+@pytest.mark.parametrize(
+    "mistake",
+    ["traking.uri=http://me:hunter2@h", "tracking.uri=[http://me:hunter2@h]", "output=s3://me:hunter2@bucket"],
+)
+def test_a_mistaken_key_shows_no_secret(tmp_path: Path, capfd: pytest.CaptureFixture[str], mistake: str) -> None:
+    assert execute(["run", str(tiny.write_sweep(tmp_path)), mistake]) == 2
+    out = capfd.readouterr()
+    assert "hunter2" not in out.out + out.err
 
 
 def test_credentials_are_set_only_while_they_are_needed(monkeypatch: pytest.MonkeyPatch) -> None:
