@@ -88,7 +88,11 @@ class Scorer:
         from longtake.evaluators.scoring.versions import libraries
 
         check_stamp(entry)
-        for artefact, digest in with_weights(entry).weights.items():
+        try:
+            here = with_weights(entry).weights
+        except WeightsError as error:
+            raise WeightsError(f"suites.{entry.label}: on node {socket.gethostname()}: {error}") from error
+        for artefact, digest in here.items():
             if digest != entry.weights.get(artefact):
                 raise WeightsError(
                     f"suites.{entry.label}: {other_weights(artefact, digest, entry.weights.get(artefact, 'none'))}"

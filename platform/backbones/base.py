@@ -118,7 +118,10 @@ class Backbone(ABC):
     @classmethod
     @abstractmethod
     def fingerprint(cls) -> dict[str, str]:
-        """sha256 of every file that changes pixels, by name, and ENGINE. Raises WeightsError if a file is missing."""
+        """sha256 of every file that changes pixels, by name, and ENGINE. Raises WeightsError if a file is missing.
+
+        Called for the plan, and by every worker before and after it loads: takes planned with another one are refused.
+        """
 
     @classmethod
     @abstractmethod
