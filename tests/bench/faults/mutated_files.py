@@ -79,7 +79,7 @@ def start_sweep(grid: Grid, store: SweepStore, console: Console) -> None:
         store.sweep_leftovers()
         store.write_plan(grid.config_yaml, grid.takes)
         grid.plugins.keep(store.folder)
-        sweep_run.announce(grid, store, console)
+        sweep_run.announce(grid, store, 0, console)
         sweep_run.target_of(grid, store)
         Scheduler(store, grid.takes, grid.suites, print).read()
         with connect(INLINE) as cluster:
