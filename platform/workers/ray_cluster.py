@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,7 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from longtake.platform.errors import ClusterUnavailable, Interrupted, LongtakeError
+from longtake.platform.errors import ClusterUnavailable, ConfigError, Interrupted, LongtakeError
 from longtake.platform.workers.fleet import (
     Fleet,
     Group,
@@ -38,6 +39,7 @@ from longtake.platform.workers.signals import StopFlag, handlers_restored, hangu
 
 OBJECT_STORE_BYTES = 128 * 2**20  # items and results are small; videos are in the store
 INLINE, LOCAL = "inline", "local"
+JOIN_SECONDS = 60.0
 
 
 @dataclass
@@ -58,8 +60,23 @@ class Cluster:
         """A fleet of `groups`. Raises ConfigError if they do not fit. Only inline workers call `on_report`."""
         if self.address == INLINE:
             return InlineFleet(groups, on_start, self.stop, on_report)
-        check_requests(groups, self.nodes)
+        self.wait_until_fit(groups)
         return RayFleet(groups, on_start, self.nodes, self.health)
+
+    def wait_until_fit(self, groups: list[Group]) -> None:
+        """Waits up to JOIN_SECONDS for nodes of a running cluster, which join one after the other when it restarts.
+        Raises ConfigError if `groups` do not fit even then."""
+        deadline = time.monotonic() + JOIN_SECONDS
+        while True:
+            try:
+                check_requests(groups, self.nodes)
+                return
+            except ConfigError:
+                if self.health is None or self.address == LOCAL or self.stop.is_set or time.monotonic() > deadline:
+                    raise
+            time.sleep(0.25)
+            self.health.check()
+            self.nodes = [*self.health.nodes.values()]
 
     def run_group(self, work: Work, size: GroupSize, scratch: Path, watch: Callable[[], None]) -> None:
         """Runs a group to its end and calls `watch` meanwhile. `scratch`: a folder that all nodes share.
@@ -71,7 +88,7 @@ class Cluster:
             run_watched(partial(run_single_rank, work), watch, self.stop)
             return
         members = Group("members", object, size.workers, 1.0, size.gpus, settings=size.settings)  # type: ignore[arg-type]
-        check_requests([members], self.nodes)
+        self.wait_until_fit([members])
         errors = scratch / f"group-{uuid.uuid4().hex[:8]}"
         errors.mkdir(parents=True)
 

@@ -1,5 +1,6 @@
 """The driver killed at any moment, or told to stop: each take is made once, and the ranks are the undisturbed ones."""
 
+import os
 import random
 import signal
 import threading
@@ -118,6 +119,25 @@ def test_a_killed_sampler_is_replaced_and_its_take_made_again(tmp_path: Path) ->
     assert failure.died
     assert "worker process has died" in failure.reason  # Ray's account, to its end
     assert not failure.set_aside
+
+
+@pytest.mark.usefixtures("ray_local")
+@pytest.mark.parametrize(("seconds", "done"), [(0, 0), (120, 1)])
+def test_the_take_at_work_may_end_within_the_time_to_drain(tmp_path: Path, seconds: int, done: int) -> None:
+    """A stop as soon as the sampler has finished a block; the second take never starts."""
+    store = SweepStore(tmp_path / "runs", "small")
+
+    def stop_at_a_block() -> None:
+        while not any(one["report"].get("done") for one in (store.progress() or {}).get("running", [])):
+            time.sleep(0.01)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    thread = threading.Thread(target=stop_at_a_block, daemon=True)
+    thread.start()
+    workers = f"workers={{samplers: 1, evaluators: 1, batch: 1, cluster: local, drain_seconds: {seconds}}}"
+    assert execute(["run", str(tiny.write_sweep(tmp_path)), "lengths_s=[240]", "methods=[native]", workers]) == 75
+    thread.join()
+    assert len(store.done_ids()) == done
 
 
 @pytest.mark.usefixtures("ray_local")

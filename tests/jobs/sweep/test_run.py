@@ -12,7 +12,7 @@ from longtake.jobs.sweep.placement import batch_of, groups
 from longtake.jobs.sweep.spec import WorkersConfig
 from longtake.platform.store.records import Failure
 from longtake.platform.store.sweep import SweepStore
-from longtake.platform.workers.fleet import Node
+from longtake.platform.workers.fleet import Node, Patience
 from longtake.platform.workers.ray_cluster import Cluster
 from longtake.platform.workers.signals import StopFlag
 from tests.jobs import tiny
@@ -209,6 +209,7 @@ def test_auto_workers_follow_the_nodes(
     gpus: float, nodes: list[Node], samplers: Any, evaluators: Any, tmp_path: Path
 ) -> None:
     made = groups(WorkersConfig(), Cluster("x", nodes, StopFlag()), store_of(tmp_path), 1000, gpus)
+    assert [group.patience for group in made] == [Patience(step_seconds=None), Patience()]
     assert (made[0].count, made[0].num_cpus, made[0].num_gpus) == samplers
     assert (made[1].count, made[1].num_cpus) == evaluators
 

@@ -5,13 +5,16 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 import pytest
 
-from longtake.platform.errors import ClusterUnavailable
-from longtake.platform.workers import ray_health
+from longtake.platform.errors import ClusterUnavailable, ConfigError
+from longtake.platform.workers import ray_cluster, ray_health
 from longtake.platform.workers.fleet import Group, Node
+from longtake.platform.workers.ray_cluster import Cluster
 from longtake.platform.workers.ray_health import ClusterHealth, check_reachable
+from longtake.platform.workers.signals import StopFlag
 
 HOME, OTHER = "home", "other"
 
@@ -91,6 +94,21 @@ def test_a_group_that_fits_on_no_node_any_more_ends_the_run(head: Head) -> None:
         assert str(error).startswith(
             "workers.samplers: no node of the Ray cluster (head:6379) is left for 1 CPU and 1 GP"
         )
+
+
+def test_a_run_waits_for_the_nodes_of_a_cluster_that_restarts(head: Head, monkeypatch: pytest.MonkeyPatch) -> None:
+    groups = [Group("samplers", object, 2, 1.0, settings=("workers.samplers",))]  # type: ignore[arg-type]
+    head.nodes = {HOME: Node(1, 0)}
+    with watched(head) as health:
+        cluster = Cluster("head:6379", [Node(1, 0)], StopFlag(), health)
+        joining = threading.Timer(0.1, lambda: head.nodes.update({OTHER: Node(1, 0)}))  # type: ignore[union-attr]
+        joining.start()
+        cluster.fleet(groups)
+        joining.join()
+        assert len(cluster.nodes) == 2
+        monkeypatch.setattr(ray_cluster, "JOIN_SECONDS", 0.0)
+        with pytest.raises(ConfigError, match=r"^workers\.samplers: 3 x \(1 CPU, 0 GPU\) do not fit"):
+            cluster.fleet([replace(groups[0], count=3)])
 
 
 def test_an_address_where_nothing_listens_is_told_at_once() -> None:
