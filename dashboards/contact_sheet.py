@@ -55,14 +55,15 @@ class Row:
         return bool(self.lost)
 
 
-def write(store: SweepStore, takes: list[Take], columns: int = COLUMNS) -> Path | None:
-    """Write the contact sheet of the finished takes to the store. Returns None if there are no finished takes."""
+def write(store: SweepStore, takes: list[Take], columns: int = COLUMNS, title: str | None = None) -> Path | None:
+    """Write the contact sheet of the finished takes to the store; `title` replaces the sweep's name. Returns None if
+    there are no finished takes."""
     done = store.done_ids()
     chosen = choose([take for take in takes if take.id in done])
     if not chosen:
         return None
     rows = [read_row(take, store.video(take.id), columns) for take in chosen]
-    sheet = draw(rows, f"{store.name}: {printable(chosen[0].prompt)} (seed {chosen[0].seed})", columns)
+    sheet = draw(rows, f"{title or store.name}: {printable(chosen[0].prompt)} (seed {chosen[0].seed})", columns)
     return save(sheet, store.contact_sheet_file)
 
 

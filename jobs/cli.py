@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from longtake.jobs.commands import bench, checks, evaluate, files, results, sweep, train, weights
+from longtake.jobs.commands import bench, checks, evaluate, files, results, sweep, train, upkeep, weights
 from longtake.jobs.loading import announce_slow_imports
 from longtake.jobs.surroundings import prepare
 from longtake.platform.errors import LongtakeError, exit_code_table, masked
@@ -28,6 +28,8 @@ HELP = (
 COMMANDS: dict[str, Command] = {
     "run": sweep.run,
     "plan": sweep.plan,
+    "remake": upkeep.remake,
+    "rename": upkeep.rename,
     "corpus": sweep.corpus,
     "eval": evaluate.evaluate,
     "leaderboard": results.leaderboard,
