@@ -40,7 +40,7 @@ from longtake.jobs.workers.run_loop import Step, run_until_done
 from longtake.jobs.workers.text import encode_prompts
 from longtake.platform.names import counted
 from longtake.platform.store.ranks import RankedRun, Ranks
-from longtake.platform.store.sweep import SweepStore
+from longtake.platform.store.sweep import SweepStore, is_sweep
 from longtake.platform.tracking.addresses import OFF, default_uri
 from longtake.platform.workers.fleet import Fleet, Running
 from longtake.platform.workers.ray_cluster import INLINE, LOCAL, Cluster, connect
@@ -87,10 +87,19 @@ def announce(grid: Grid, store: SweepStore, done: int, console: Console) -> None
     takes = counted(len(grid.planned), "take")
     chosen = f"{len(grid.takes)} of {takes}" if grid.selection.text else takes
     console.print(f"{store.name}: {chosen}{before}, in {store.folder}", soft_wrap=True, markup=False)
-    for note in grid.notes:
+    for note in grid.notes + ([] if done else elsewhere(grid, store)):
         console.print(f"note: {note}", soft_wrap=True, markup=False)
     if capacity_of(grid):
         console.print(bank_line(grid), soft_wrap=True, markup=False)
+
+
+def elsewhere(grid: Grid, store: SweepStore) -> list[str]:
+    """A note for each other place with results of this sweep. A relative `output` is below the current folder, and an
+    earlier run may have been started in a folder above the sweep file."""
+    output = Path(grid.sweep.output)
+    places = [] if output.is_absolute() else [folder / output for folder in grid.file.absolute().parents]
+    others = [place for place in places if place / store.name != store.folder and is_sweep(place / store.name)]
+    return [f"{place / store.name} has a sweep of this name; to go on there: output={place}" for place in others]
 
 
 def target_of(grid: Grid, store: SweepStore) -> Target | None:
