@@ -1,4 +1,5 @@
-"""What scoring costs, for estimates: seconds of one CPU core per frame, as measured by tests/bench/estimates.py.
+"""What scoring costs, for estimates: seconds of one CPU core per frame, as measured by tests/bench/estimates.py
+and estimates_vbench.py.
 
 Metrics share features: a metric's number is what it adds to those before it, in the order of its suite, so the first
 metric that uses a feature carries its cost.
@@ -28,6 +29,8 @@ MEASURED = {
     "vbench/subject_consistency": (0.713, 0.713),
     "vbench/background_consistency": (0.114, 0.114),
     "vbench/motion_smoothness": (2.350 * PROPORTIONAL, 2.350),
+    "vbench/aesthetic_quality": (2.143, 2.143),
+    "vbench/imaging_quality": (0.631 * PROPORTIONAL, 0.631),
     **dict.fromkeys(
         [f"revisit_{measure}{which}{floor}" for measure in ("psnr", "hit") for which in ("", "_true")
          for floor in ("", "_floor")],

@@ -69,6 +69,10 @@ def write(root: Path, takes: list[Take]) -> None:
         (folder / "result.json").write_bytes(durable.json_bytes(result.to_json()))
         (folder / "scores" / "classical.json").write_bytes(durable.json_bytes(scores.to_json()))
         scored.append((take, scores))
+    index = store.index()
+    for take in takes:
+        index.facts(take.id, ["classical"])
+    index.save()
     told = {"total": len(takes), "made": len(takes), "scored": len(takes), "failed": 0, "running": []}
     store.write_progress(told | {"updated_at": "2026-01-01T00:00:00+00:00"})
     store.write_ranks(rank.ranks_of("large", table(scored), takes, [SuiteEntry("classical", "classical")]))

@@ -82,7 +82,10 @@ def small_video(folder: Path) -> Video:
     info = writer.close()
     timings = dict.fromkeys(("load", "generate", "decode", "encode", "wait", "wall"), 0.5)
     versions = {"python": "3", "torch": "2", "device": "cpu", "dtype": "float32", "attention": "torch"}
-    result = TakeResult("", info.sha256, info.bytes, info.num_frames, 16.0, 64, 64, timings, 0, 0, 1, versions, "bench")
+    result = TakeResult(
+        "", info.sha256, info.bytes, info.num_frames, 16.0, 64, 64,
+        timings=timings, trace_rows=1, versions=versions, worker="bench",
+    )  # fmt: skip
     return Video((folder / "small.mp4").read_bytes(), result)
 
 
