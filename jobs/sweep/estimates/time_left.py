@@ -89,7 +89,9 @@ class TimeLeft:
         return middle / (1 + error) + self.closing, middle * (1 + error) + last + self.closing
 
     def done_of(self, running: Running) -> float:
-        """Busy seconds that a running item has had, at most those that it is expected to need."""
-        takes = running.item.payload.takes
+        """Busy seconds that a running item is ahead by: the part that it reports, or else the time that it has had."""
+        takes, report = running.item.payload.takes, running.report
         expected = len(takes) * self.times[running.group].per_take(takes[0].cell)
+        if report.get("total"):
+            return expected * min(1.0, report.get("done", 0) / report["total"])
         return min(expected, self.clocks.so_far(running.group, id(running.item)))

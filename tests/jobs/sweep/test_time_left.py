@@ -176,6 +176,24 @@ def test_the_range_holds_the_time_that_is_really_left(simulation: Simulation) ->
         assert high - low <= 0.6 * rest + 40
 
 
+def test_an_item_counts_for_the_part_that_it_reports() -> None:
+    """One take of 8 s to score, a quarter of which is done after 100 s on a busy machine: 6 s are left, not 0."""
+    take = Take("tiny", MethodSpec("rag", "rag"), 3, 12, "p", 0)
+    tally, now = Tally([take]), [0.0]
+    tally.set_made(take)
+    workers, times = both(1), {stage: StageTimes({SHORT: 8.0}) for stage in (SAMPLERS, EVALUATORS)}
+    times[EVALUATORS].add(SHORT, 1, 8.0)
+    time_left = TimeLeft(tally, times, workers, BusyClocks(workers, 2.0, lambda: now[0]), 0.0)
+    item = Item(ScoreItem(take, ()))
+    time_left.begin(EVALUATORS, item)
+    now[0] = 100.0
+    running = Running(EVALUATORS, "", item, report={"done": 10, "total": 40})
+    assert time_left.done_of(running) == 2.0
+    assert time_left.done_of(replace(running, report={})) == 8.0
+    low, high = time_left.estimate([running]) or (0.0, 0.0)
+    assert low < 6.0 < high
+
+
 def test_the_closing_steps_are_ranks_sheet_and_publication() -> None:
     """1,000 takes of 4 cells under 2 suites; reading one video takes 0.5 s: 0.5 + 1 s, 1.7 x 2 s, 1 + 0.5 s."""
     costs = [TakeCost(1.0, 1.0, 0.5, 1.0, 0.0, 0.0, 0.0, 0.0)] * 4
