@@ -30,6 +30,7 @@ COMMANDS: dict[str, Command] = {
     "plan": sweep.plan,
     "remake": upkeep.remake,
     "rename": upkeep.rename,
+    "clip": upkeep.clip,
     "corpus": sweep.corpus,
     "eval": evaluate.evaluate,
     "leaderboard": results.leaderboard,
@@ -60,6 +61,7 @@ GROUPS: dict[str, tuple[str, dict[str, Command]]] = {
 NOTHING_KEPT = (
     "bench",
     "certify",
+    "clip",
     "compare",
     "dashboard",
     "doctor",

@@ -1,4 +1,4 @@
-"""Commands on a sweep that exists: `longtake remake` and `rename`."""
+"""Commands on a sweep that exists: `longtake remake`, `rename` and `clip`."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from typing import Annotated
 import typer
 
 from longtake.jobs.commands.arguments import Overrides
+from longtake.jobs.commands.sweep import Only
+from longtake.jobs.sweep.selection import Selection
 
 
 def remake(
@@ -31,3 +33,14 @@ def rename(
     from longtake.jobs.upkeep.rename import rename as rename_sweep
 
     return rename_sweep(folder, name, overrides or [])
+
+
+def clip(
+    folder: Annotated[Path, typer.Argument(metavar="SWEEP_FOLDER", help="The folder of a sweep, such as runs/NAME.")],
+    only: Only = None,
+    out: Annotated[Path, typer.Option(metavar="FILE.webp", help="The file to write.")] = Path("clip.webp"),
+) -> int:
+    """Write a looping clip: one place in every video at its first view and at each return. For the pocket world."""
+    from longtake.jobs.upkeep.clip import clip as write
+
+    return write(folder, out, Selection(tuple(only or ())))

@@ -32,12 +32,22 @@ def camera_of(take: Take) -> NDArray[np.int64] | None:
         return None
 
 
-def visits(camera_F: NDArray[np.int64], count: int) -> list[int]:
+def visits(camera_F: NDArray[np.int64], count: int, one_way: bool = False) -> list[int]:
     """At most `count` latent frames that show the same view: its first one, then returns after all of it was out of
-    sight. Of all views the one with the most returns; then the longest absence; then the earliest. Fewer than two
-    frames: there is no return."""
-    found = [visits_of(camera_F, first) for first in first_frames(camera_F)]
-    best = max(found, key=lambda frames: (min(len(frames), count), absence(frames), -frames[0]), default=[])
+    sight, the last one included. Fewer than two frames: there is no return. `one_way`: only returns at which the camera
+    moves as at the first view.
+
+    Of all views, one that shares no column with the beginning of the video, which every window with a sink keeps; then
+    the one with the most returns; then the longest absence; then the earliest.
+    """
+
+    def worth(frames: list[int]) -> tuple[bool, int, int, int]:
+        is_away = distance(camera_F, frames[0], 0) >= VIEW_COLUMNS
+        return len(frames) > 1 and is_away, len(frames), absence(frames), -frames[0]
+
+    best = max((visits_of(camera_F, first) for first in first_frames(camera_F)), key=worth, default=[])
+    if one_way:
+        best = [frame for frame in best if heading(camera_F, frame) == heading(camera_F, best[0])]
     if len(best) <= count:
         return best
     picks = np.linspace(0, len(best) - 1, count).round().astype(int)
@@ -51,14 +61,25 @@ def first_frames(camera_F: NDArray[np.int64]) -> list[int]:
 
 def visits_of(camera_F: NDArray[np.int64], first: int) -> list[int]:
     """The frame `first`, then each frame at which the same view is back after it was wholly out of sight."""
-    shift = np.abs((camera_F - camera_F[first] + COLUMNS // 2) % COLUMNS - COLUMNS // 2)
     frames, gone = [first], False
     for frame in range(first + 1, len(camera_F)):
-        gone = gone or bool(shift[frame] >= VIEW_COLUMNS)
-        if gone and shift[frame] == 0:
+        away = distance(camera_F, frame, first)
+        gone = gone or away >= VIEW_COLUMNS
+        if gone and away == 0:
             frames.append(frame)
             gone = False
     return frames
+
+
+def heading(camera_F: NDArray[np.int64], frame: int) -> int:
+    """The step of the camera to a latent frame; to the second one for the first."""
+    return int(camera_F[max(frame, 1)] - camera_F[max(frame, 1) - 1])
+
+
+def distance(camera_F: NDArray[np.int64], one: int, other: int) -> int:
+    """The columns between the views of two latent frames, along the circular street."""
+    shift = int(camera_F[one] - camera_F[other]) % COLUMNS
+    return min(shift, COLUMNS - shift)
 
 
 def absence(frames: list[int]) -> int:

@@ -33,6 +33,18 @@ def test_the_view_with_the_most_returns_is_shown_and_the_last_one_is_kept() -> N
     assert frames[-1] == everything[-1]
 
 
+def test_the_place_where_the_video_begins_is_the_last_choice() -> None:
+    """A window with a sink never forgets it. 12 columns right and back: the views from 8 on share no column with it."""
+    camera = parse("dusk, brick; pan right 3 s, left 3 s, repeat").camera(120)
+    assert camera[visits(camera, 9)[0]] >= 8
+
+
+def test_returns_of_one_way_move_as_at_the_first_view() -> None:
+    camera = parse("dusk, brick; pan right 6 s, left 6 s, repeat").camera(240)
+    frames = visits(camera, 9, one_way=True)
+    assert frames == [11, 59, 107, 155, 203]  # every 48 latent frames: to the right again
+
+
 def test_a_camera_that_never_returns_has_no_visits() -> None:
     assert len(visits(np.arange(60), 9)) < 2
     assert visits(np.zeros(0, dtype=np.int64), 9) == []
