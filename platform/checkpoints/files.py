@@ -113,8 +113,11 @@ def sha256(path: Path) -> str:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """The content of a JSON file beside weights. Raises WeightsError."""
+    """The object in a JSON file beside weights. Raises WeightsError."""
     try:
-        return json.loads(path.read_text())
-    except (OSError, ValueError) as error:
+        data = json.loads(path.read_bytes())
+        if not isinstance(data, dict):
+            raise ValueError("it holds no object")
+        return data
+    except (OSError, ValueError, RecursionError) as error:
         raise WeightsError(f"{path}: cannot be read as json ({error})") from error

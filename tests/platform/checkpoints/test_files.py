@@ -6,7 +6,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from longtake.platform.checkpoints.files import load_safetensors, load_strict
+from longtake.platform.checkpoints.files import load_safetensors, load_strict, read_json
 from longtake.platform.checkpoints.keys import clean_key
 from longtake.platform.errors import WeightsError
 from longtake.platform.models.embedder import LatentAutoencoder
@@ -91,3 +91,10 @@ def test_embedder_for_other_latents_is_refused_before_anything_runs():
     rag.check(Window(), (16, 4, 6))
     with pytest.raises(ConfigError, match=r"made for latents \(16, 4, 6\), the backbone's are \(48, 1, 8\)"):
         rag.check(Window(), (48, 1, 8))
+
+
+@pytest.mark.parametrize("text", ["[]", "3", "{", "[" * 100_000, "\udce9"])
+def test_json_beside_weights_is_an_object(tmp_path: Path, text: str) -> None:
+    (tmp_path / "config.json").write_bytes(text.encode("utf-8", "surrogateescape"))
+    with pytest.raises(WeightsError, match=r"config\.json: cannot be read as json"):
+        read_json(tmp_path / "config.json")
