@@ -1,8 +1,8 @@
 """The protocol `exact`: every clip is encoded and decoded once more, as VBench-Long's official splitting does.
 
 The encoder settings are those of `torchvision.io.write_video` with PyAV >= 14: H.264, yuv420p, default CRF 23, integer
-frame rate. Two settings that it leaves to the machine are fixed, so that equal frames give equal pixels: x264 uses its
-AVX2 code (its AVX-512 code is not reproducible even within a process) and one thread. Writes nothing to disk.
+frame rate. Two settings that it leaves to the machine are fixed, so that equal frames give equal pixels
+(`platform/video/x264.py`). Writes nothing to disk.
 Shapes: frames uint8 [n, H, W, 3].
 """
 
@@ -18,8 +18,7 @@ import numpy as np
 
 from longtake.evaluators.base import Unscorable
 from longtake.evaluators.views import ClipView, Frames
-
-X264 = "asm=avx2:threads=1"
+from longtake.platform.video.x264 import reproducible_params
 
 
 class Encoder:
@@ -44,7 +43,7 @@ class Encoder:
         self.container = av.open(self.file, "w", format="mp4")
         self.stream = self.container.add_stream("libx264", rate=self.fps)
         self.stream.width, self.stream.height, self.stream.pix_fmt = width, height, "yuv420p"
-        self.stream.options = {"x264-params": X264}
+        self.stream.options = {"x264-params": reproducible_params()}
 
     def decoded(self, batch: int) -> Iterator[Frames]:
         """Yield the decoded frames, at most `batch` at a time."""

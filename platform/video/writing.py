@@ -1,6 +1,6 @@
 """Writes a stream of frames to a video file: H.264, yuv420p, crf 18, one key frame a second, faststart.
 
-The same frames give the same bytes on one machine. Shapes: frames_NHWC is uint8 RGB [n, height, width, 3].
+The same frames give the same bytes on one machine (`x264.py`). Shapes: frames_NHWC is uint8 RGB [n, height, width, 3].
 """
 
 import errno
@@ -19,6 +19,7 @@ from longtake.platform.digest import file_sha256
 from longtake.platform.errors import StorageError, VideoError
 from longtake.platform.video.containers import MAX_SIDE_PX
 from longtake.platform.video.header import VideoHeader
+from longtake.platform.video.x264 import reproducible_params
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ class VideoWriter:
             self._stream = self._open_stream()
 
     def _open_stream(self) -> Any:
-        options = {"crf": "18", "preset": "veryfast", "g": str(self.fps), "threads": "1"}
+        options = {"crf": "18", "preset": "veryfast", "g": str(self.fps), "x264-params": reproducible_params()}
         stream = self._container.add_stream("libx264", rate=self.fps, options=options)
         stream.width, stream.height, stream.pix_fmt = self.width, self.height, "yuv420p"
         stream.codec_context.time_base = Fraction(1, self.fps)
