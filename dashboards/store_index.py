@@ -20,9 +20,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit, urlunsplit
 
-from longtake.platform import strict_yaml
 from longtake.platform.errors import ConfigError, LongtakeError
 from longtake.platform.names import NAME
+from longtake.platform.settings import strict_yaml
 from longtake.platform.store import durable
 from longtake.platform.store.durable import Stamp, stamp_of
 from longtake.platform.store.index import TakeIndex

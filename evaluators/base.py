@@ -19,10 +19,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from longtake.evaluators.model_pool import ModelPool
-from longtake.platform import config, plugins
-from longtake.platform.entries import read_entries
+from longtake.platform import plugins
 from longtake.platform.errors import ConfigError
 from longtake.platform.registry import Registry
+from longtake.platform.settings import config
+from longtake.platform.settings.entries import read_entries
 
 if TYPE_CHECKING:
     from longtake.evaluators.views import ClipView

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from longtake.evaluators import gpu
 from longtake.platform.errors import WeightsError
-from longtake.platform.process import compute_exactly
+from longtake.platform.machine.process import compute_exactly
 
 if TYPE_CHECKING:
     from longtake.evaluators.clip_frames import ClipFrames

@@ -16,8 +16,8 @@ from longtake.jobs.commands import bench, checks, evaluate, files, results, swee
 from longtake.jobs.loading import announce_slow_imports
 from longtake.jobs.surroundings import prepare
 from longtake.platform.errors import LongtakeError, exit_code_table, masked
-from longtake.platform.paths import expanded_word
 from longtake.platform.printable import printable
+from longtake.platform.settings.paths import expanded_word
 from longtake.platform.workers.signals import raise_on_stop
 
 Command = Callable[..., int]

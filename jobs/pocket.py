@@ -11,8 +11,8 @@ from rich.console import Console
 from rich.progress import Progress
 
 from longtake.jobs.console import bar
-from longtake.platform import config as configs
-from longtake.platform.process import set_up_computing
+from longtake.platform.machine.process import set_up_computing
+from longtake.platform.settings import config as configs
 from longtake.platform.store.training import TrainingFolder
 from longtake.platform.tracking.training_log import training_run
 from longtake.trainers.pocket import PocketConfig, PocketTraining, StepReport, adopt_early_state, held_out_loss

@@ -1,7 +1,7 @@
 """`longtake schema KIND`: prints the JSON Schema of a kind of user-written file, for editors.
 
-Most of the schema follows from the dataclasses of the files (platform/schema.py). This module adds what types cannot
-express: the registered backbones, methods and suites with their parameters, and the allowed values of a field.
+Most of the schema follows from the dataclasses of the files (platform/settings/schema.py). This module adds what types
+cannot express: the registered backbones, methods and suites with their parameters, and the allowed values of a field.
 """
 
 import json
@@ -14,14 +14,14 @@ from longtake.evaluators.vbench import settings as vbench
 from longtake.jobs.corpus.spec import CorpusConfig
 from longtake.jobs.embedder.train import EmbedderJob, GroupConfig
 from longtake.jobs.sweep.spec import SweepConfig, WorkersConfig
-from longtake.platform import resources
 from longtake.platform.backbones.base import backbones
 from longtake.platform.corpus.records import DTYPES
 from longtake.platform.errors import ConfigError
+from longtake.platform.machine import resources
 from longtake.platform.methods.base import BANK_DTYPES, methods
 from longtake.platform.methods.memory import MemoryConfig
 from longtake.platform.registry import Registry, did_you_mean
-from longtake.platform.schema import FieldSchemas, Schema, schema_of
+from longtake.platform.settings.schema import FieldSchemas, Schema, schema_of
 from longtake.trainers.embedder_config import PRECISIONS, EmbedderConfig
 from longtake.trainers.pocket import PocketConfig
 

@@ -23,9 +23,9 @@ from types import ModuleType
 from typing import Any, TypeVar
 
 from longtake.platform import registry
-from longtake.platform.config import load_yaml
 from longtake.platform.errors import ConfigError
 from longtake.platform.registry import Registry, import_errors
+from longtake.platform.settings.config import load_yaml
 from longtake.platform.store import durable
 
 W = TypeVar("W")

@@ -24,8 +24,8 @@ from torch import Tensor, nn
 
 from longtake.platform.corpus.reader import Corpus
 from longtake.platform.errors import ConfigError, LongtakeError
+from longtake.platform.machine.process import rss_bytes, set_up_computing
 from longtake.platform.models.embedder import LatentAutoencoder, fresh_embedder, save_embedder
-from longtake.platform.process import rss_bytes, set_up_computing
 from longtake.platform.store import durable
 from longtake.platform.store.training import TrainingFolder
 from longtake.platform.workers.group import RankContext, member_device

@@ -11,7 +11,7 @@ import torch
 from longtake.platform.corpus.reader import Corpus
 from longtake.platform.errors import ConfigError
 from longtake.platform.models.spec import EmbedderSpec
-from longtake.platform.paths import FilePath
+from longtake.platform.settings.paths import FilePath
 from longtake.trainers.chunks import ChunkPlan, split
 from longtake.trainers.losses import LossConfig
 

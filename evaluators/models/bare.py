@@ -15,7 +15,7 @@ from importlib.util import find_spec, module_from_spec
 from typing import Any
 
 from longtake.platform.errors import SetupError
-from longtake.platform.vision_ops import ready
+from longtake.platform.machine.vision_ops import ready
 
 
 @cache

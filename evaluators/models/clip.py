@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 from torch import Tensor, nn
 
 from longtake.evaluators.models.base import Network, Tensors, networks
-from longtake.platform.vision_ops import ready
+from longtake.platform.machine.vision_ops import ready
 
 PREFIX = "visual."
 

@@ -17,7 +17,7 @@ from torch.nn import functional as F
 
 from longtake.evaluators.models.base import Network, Tensors, networks
 from longtake.evaluators.models.vit import prefixed
-from longtake.platform.vision_ops import ready
+from longtake.platform.machine.vision_ops import ready
 
 HIDDEN = 128
 LEVELS = 4

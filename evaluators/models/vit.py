@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from longtake.platform.vision_ops import ready
+from longtake.platform.machine.vision_ops import ready
 
 WIDTH, DEPTH, HEADS = 768, 12, 12
 # Added to a grid's size before it is divided, so that rounding cannot lose a cell (DINO, interpolate_pos_encoding).

@@ -17,10 +17,10 @@ from torch import Tensor
 
 from longtake.jobs.bench.options import BenchOptions
 from longtake.jobs.bench.stand_in import stand_in
-from longtake.platform.dtypes import torch_dtype
 from longtake.platform.generation.rollout import Rollout
 from longtake.platform.generation.sampler import Sampler
-from longtake.platform.process import set_up_computing
+from longtake.platform.machine.dtypes import torch_dtype
+from longtake.platform.machine.process import set_up_computing
 from longtake.platform.takes import Take
 from longtake.platform.video.writing import VideoWriter
 

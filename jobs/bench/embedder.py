@@ -22,10 +22,10 @@ from longtake.jobs.bench.apart import check_out
 from longtake.jobs.bench.figures import Spread
 from longtake.jobs.console import console_for
 from longtake.jobs.embedder.train import EmbedderJob, find_corpus
-from longtake.platform import config as configs
 from longtake.platform.corpus.reader import Corpus
+from longtake.platform.machine.process import set_up_computing
 from longtake.platform.models.embedder import fresh_embedder
-from longtake.platform.process import set_up_computing
+from longtake.platform.settings import config as configs
 from longtake.platform.store.training import TrainingFolder
 from longtake.platform.workers.group import GroupSize, single_rank
 from longtake.platform.workers.ray_cluster import LOCAL, Cluster, connect

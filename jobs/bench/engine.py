@@ -22,14 +22,14 @@ from longtake.platform.generation.bank.packing import FP8
 from longtake.platform.generation.bank.tier import Tier
 from longtake.platform.generation.bank.tiers import build_tiers
 from longtake.platform.generation.rollout import Rollout
+from longtake.platform.machine.process import set_up_computing
+from longtake.platform.machine.resources import BankCapacity
 from longtake.platform.methods.base import MethodConfig, RolloutInfo, Window
 from longtake.platform.methods.native import Native, NativeRelative
 from longtake.platform.methods.rag import Rag
 from longtake.platform.models.causal_dit import CausalDiT
 from longtake.platform.models.schedule import FlowSchedule
 from longtake.platform.models.spec import DiTSpec
-from longtake.platform.process import set_up_computing
-from longtake.platform.resources import BankCapacity
 
 SPEC = DiTSpec(
     dim=384,

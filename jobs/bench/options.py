@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from longtake.platform.resources import Resources
+    from longtake.platform.machine.resources import Resources
     from longtake.platform.takes import Take
 
 PROMPT = "dusk, brick; pan right 6 s, left 6 s, repeat"
@@ -64,7 +64,7 @@ class BenchOptions:
 
     @property
     def resources(self) -> Resources:
-        from longtake.platform.resources import BankCapacity, Resources
+        from longtake.platform.machine.resources import BankCapacity, Resources
 
         bank = BankCapacity(gpu_gib=self.gpu_gib, host_gib=self.host_gib, disk=self.disk)
         return Resources(self.device, compile=self.compile, precision=self.precision, bank=bank)

@@ -20,9 +20,9 @@ from longtake.jobs.bench.tables import as_csv, method_table, stage_table, video_
 from longtake.jobs.bench.whole_video import WholeVideo, whole_video
 from longtake.platform import kernels
 from longtake.platform.backbones.base import BackboneSpec
-from longtake.platform.dtypes import torch_dtype
 from longtake.platform.errors import ConfigError
 from longtake.platform.generation.sampler import method_config
+from longtake.platform.machine.dtypes import torch_dtype
 from longtake.platform.methods.base import Window
 from longtake.platform.models import attention
 

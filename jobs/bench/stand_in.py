@@ -19,14 +19,14 @@ from longtake.jobs.bench.natural_frames import NaturalDecoder
 from longtake.jobs.bench.options import PROMPT, BenchOptions
 from longtake.platform.backbones.base import Backbone, BackboneSpec, Condition, Decoder, backbones, prepare_network
 from longtake.platform.backbones.wan import Wan
-from longtake.platform.dtypes import BYTES, torch_dtype
 from longtake.platform.errors import ConfigError
+from longtake.platform.machine.dtypes import BYTES, torch_dtype
+from longtake.platform.machine.process import set_up_computing
+from longtake.platform.machine.resources import Resources, find_device
 from longtake.platform.models.causal_dit import CausalDiT, empty_dit
 from longtake.platform.models.spec import DiTSpec
 from longtake.platform.models.text.umt5 import UMT5_XXL, UMT5Spec
 from longtake.platform.models.vae.wan import WAN_VAE_CONFIG, random_vae
-from longtake.platform.process import set_up_computing
-from longtake.platform.resources import Resources, find_device
 
 DTYPES = ("float32", "bf16")
 

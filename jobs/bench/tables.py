@@ -7,7 +7,7 @@ from rich.table import Table
 from longtake.jobs.bench.clocks import Turns
 from longtake.jobs.bench.figures import AROUND, EARLY_SECONDS, Figures
 from longtake.jobs.bench.whole_video import STAGES, WholeVideo
-from longtake.platform.resources import GIB
+from longtake.platform.machine.resources import GIB
 from longtake.platform.takes import FRAMES_PER_LATENT
 
 

@@ -25,9 +25,9 @@ from longtake.platform.backbones.base import BackboneSpec, backbones
 from longtake.platform.checkpoints.files import sha256
 from longtake.platform.errors import ConfigError
 from longtake.platform.generation.sampler import Sampler
+from longtake.platform.machine.process import set_up_computing
+from longtake.platform.machine.resources import Resources
 from longtake.platform.methods.rag import Rag
-from longtake.platform.process import set_up_computing
-from longtake.platform.resources import Resources
 from longtake.platform.takes import MethodSpec, Take
 
 BACKBONE_CHECKS: Checks = {}

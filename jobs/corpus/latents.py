@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Protocol
 from longtake.jobs.corpus import imports
 from longtake.jobs.workers.loaded import LoadedSampler
 from longtake.platform.corpus.records import ShardRecord
-from longtake.platform.dtypes import torch_dtype
-from longtake.platform.resources import Resources
+from longtake.platform.machine.dtypes import torch_dtype
+from longtake.platform.machine.resources import Resources
 from longtake.platform.takes import Take
 from longtake.platform.workers.fleet import Report
 

@@ -32,12 +32,13 @@ from longtake.jobs.sweep.spec import (
     check_sweep_name,
     read_method,
 )
-from longtake.platform import config, plugins
+from longtake.platform import plugins
 from longtake.platform.corpus.records import DTYPES
 from longtake.platform.errors import ConfigError
-from longtake.platform.paths import FilePath
 from longtake.platform.plugins import NONE, Plugins
 from longtake.platform.registry import did_you_mean
+from longtake.platform.settings import config
+from longtake.platform.settings.paths import FilePath
 from longtake.platform.takes import Take
 
 

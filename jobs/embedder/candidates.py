@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 from longtake.jobs.embedder.options import EmbedderEvalOptions
 from longtake.platform.errors import ConfigError
 from longtake.platform.names import NAME
-from longtake.platform.paths import expanded
 from longtake.platform.registry import did_you_mean
+from longtake.platform.settings.paths import expanded
 from longtake.platform.store.root import OutputRoot
 from longtake.platform.tracking import model_registry
 from longtake.platform.tracking.addresses import OFF

@@ -17,18 +17,18 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
+from longtake.jobs.background.publisher import how_to_open
 from longtake.jobs.console import bar, console_for, say
 from longtake.jobs.embedder import report as embedder_report
 from longtake.jobs.embedder.candidates import Candidate, gather
 from longtake.jobs.embedder.options import EmbedderEvalOptions
-from longtake.jobs.results.publisher import how_to_open
 from longtake.jobs.shipped import CORPORA, SWEEPS
 from longtake.jobs.sweep.grid import check_prompts, check_seeds, find_backbone, rounded_frames
 from longtake.jobs.sweep.spec import check_output, checked_prompts
 from longtake.platform.errors import ConfigError
+from longtake.platform.settings.text import read_lines
 from longtake.platform.store import durable
 from longtake.platform.store.root import OutputRoot
-from longtake.platform.text import read_lines
 from longtake.platform.tracking import publish as tracking
 from longtake.platform.tracking.client import TrackingError
 
@@ -44,7 +44,7 @@ SHOW_SECONDS = 5.0
 def evaluate(options: EmbedderEvalOptions, console: Console | None = None) -> int:
     """Runs the whole job; returns the exit code. Raises LongtakeError for errors that a user can fix."""
     from longtake.dashboards import embedder_figures
-    from longtake.platform.process import set_up_computing
+    from longtake.platform.machine.process import set_up_computing
 
     check_output(options.output)
     set_up_computing()
@@ -116,7 +116,7 @@ def measure(
     from longtake.evaluators.retrieval.run import run_retrieval
     from longtake.evaluators.retrieval.summary import DescriptorTally
     from longtake.evaluators.retrieval.world import true_videos
-    from longtake.platform.resources import Resources
+    from longtake.platform.machine.resources import Resources
 
     spec = backbone.spec
     tallies = [

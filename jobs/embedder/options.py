@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from longtake.platform.paths import expanded
+from longtake.platform.settings.paths import expanded
 
 MAX_SECONDS = 3600
 

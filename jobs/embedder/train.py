@@ -18,15 +18,15 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
+from longtake.jobs.background.publisher import how_to_open
 from longtake.jobs.console import console_for, say
 from longtake.jobs.embedder.monitor import TrainingMonitor
-from longtake.jobs.results.publisher import how_to_open
 from longtake.jobs.sweep.spec import TrackingConfig, check_output
-from longtake.platform import config as configs
 from longtake.platform.corpus.reader import Corpus
 from longtake.platform.errors import ConfigError, Interrupted, StorageError
 from longtake.platform.names import check_name
-from longtake.platform.paths import FilePath
+from longtake.platform.settings import config as configs
+from longtake.platform.settings.paths import FilePath
 from longtake.platform.store import durable
 from longtake.platform.store.root import OutputRoot
 from longtake.platform.store.training import TrainingFolder

@@ -20,8 +20,8 @@ from longtake.jobs.folder_eval.options import FolderEvalOptions
 from longtake.jobs.workers.attempts import Attempts, reason_of
 from longtake.jobs.workers.run_loop import Step, run_until_done
 from longtake.jobs.workers.scoring import Scorer, report_frames, with_weights
-from longtake.platform import strict_yaml
 from longtake.platform.errors import ConfigError, LongtakeError, SetupError, WeightsError
+from longtake.platform.settings import strict_yaml
 from longtake.platform.store.durable import make_folder
 from longtake.platform.store.locked_folder import hold_file
 from longtake.platform.store.records import BRIEF_CHARS, SCORING
@@ -144,7 +144,7 @@ def prompts_of(file: Path | None, videos: list[str], console: Console) -> dict[s
 def device_of(options: FolderEvalOptions, entry: SuiteEntry) -> str:
     """cpu, cuda or cuda:N; a suite without networks computes on the CPU. Raises ConfigError."""
     from longtake.jobs.sweep.spec import DEVICE
-    from longtake.platform.resources import find_device
+    from longtake.platform.machine.resources import find_device
 
     if not DEVICE.fullmatch(options.device):
         raise ConfigError(f"--device: {options.device!r} is not auto, cpu, cuda or cuda:N")

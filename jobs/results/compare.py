@@ -27,9 +27,9 @@ from longtake.evaluators.base import SuiteEntry, suite_entries
 from longtake.jobs.console import console_for, heading, new_table, say
 from longtake.jobs.results.traces import open_sweep
 from longtake.jobs.workers.scoring import current_scores
-from longtake.platform import config
 from longtake.platform.errors import ConfigError
 from longtake.platform.registry import did_you_mean
+from longtake.platform.settings import config
 from longtake.platform.stats import LEVEL, Estimate, estimate, holm, pooled_estimate, sign_flip_p
 from longtake.platform.store import durable
 from longtake.platform.store.sweep import SweepStore

@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from longtake.jobs.workers.scoring import current_scores
-from longtake.platform.resources import PUBLISHED
+from longtake.platform.machine.resources import PUBLISHED
 from longtake.platform.store.ranks import Coverage, Cuts, CutTake, DriftRow, Ranks, SuiteRanks
 from longtake.platform.takes import PUBLISHED_DECODE, Cell, Take
 

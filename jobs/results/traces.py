@@ -129,7 +129,7 @@ class World:
 
         from longtake.evaluators.retrieval.world import Scene
         from longtake.platform.backbones.base import backbones
-        from longtake.platform.resources import Resources
+        from longtake.platform.machine.resources import Resources
 
         key = (take.backbone, take.latent_frames, take.prompt)
         if self.latest is None or self.latest[0] != key:

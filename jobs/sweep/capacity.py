@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from longtake.platform.errors import ConfigError
-from longtake.platform.resources import GIB, BankCapacity
+from longtake.platform.machine.resources import GIB, BankCapacity
 
 ADVICE = "set workers.bank.disk, {}, or give the method bank_frames or bank_dtype: fp8"
 

@@ -18,11 +18,12 @@ from longtake.evaluators.base import SuiteEntry
 from longtake.jobs.sweep import spec as sweeps
 from longtake.jobs.sweep.selection import EVERYTHING, Selection
 from longtake.jobs.sweep.spec import MethodEntry, SweepConfig
-from longtake.platform import config, plugins
+from longtake.platform import plugins
 from longtake.platform.errors import ConfigError, LongtakeError, NotPulledError, WeightsError
+from longtake.platform.machine.process import collection_paused
+from longtake.platform.machine.resources import STREAM, BankCapacity, Resources, gpu_count
 from longtake.platform.plugins import NONE, Plugins
-from longtake.platform.process import collection_paused
-from longtake.platform.resources import STREAM, BankCapacity, Resources, gpu_count
+from longtake.platform.settings import config
 from longtake.platform.store.root import OutputRoot
 from longtake.platform.takes import Cell, MethodSpec, Take
 from longtake.platform.tracking import model_registry

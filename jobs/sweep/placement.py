@@ -10,8 +10,8 @@ from longtake.jobs.sweep.grid import INLINE, Grid
 from longtake.jobs.sweep.spec import WorkersConfig
 from longtake.jobs.workers.sampling import SamplerWorker
 from longtake.jobs.workers.scoring import ScoreWorker
+from longtake.platform.machine.resources import Resources
 from longtake.platform.plugins import NONE, Plugins
-from longtake.platform.resources import Resources
 from longtake.platform.store.sweep import SweepStore
 from longtake.platform.workers.fleet import Group, Node
 from longtake.platform.workers.ray_cluster import Cluster

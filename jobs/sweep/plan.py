@@ -19,9 +19,9 @@ from longtake.jobs.sweep.placement import stages_on
 from longtake.jobs.sweep.scheduler import Scheduler
 from longtake.jobs.sweep.tally import Tally
 from longtake.platform.errors import ConfigError
+from longtake.platform.machine.process import collection_paused
+from longtake.platform.machine.resources import STAGING_ENTRIES, gpu_count
 from longtake.platform.names import counted
-from longtake.platform.process import collection_paused
-from longtake.platform.resources import STAGING_ENTRIES, gpu_count
 from longtake.platform.store.sweep import SweepStore
 from longtake.platform.takes import Cell
 from longtake.platform.tracking.addresses import OFF

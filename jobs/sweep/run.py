@@ -18,11 +18,11 @@ from typing import Any
 
 from rich.console import Console
 
+from longtake.jobs.background.publisher import Publisher, Target, how_to_open
+from longtake.jobs.background.ranker import Ranker, RankTarget
 from longtake.jobs.console import console_for, say
 from longtake.jobs.results import leaderboard
 from longtake.jobs.results import ranks as rank
-from longtake.jobs.results.publisher import Publisher, Target, how_to_open
-from longtake.jobs.results.ranker import Ranker, RankTarget
 from longtake.jobs.results.show import full_command
 from longtake.jobs.sweep.estimates.busy_time import BusyClocks
 from longtake.jobs.sweep.estimates.cost import costs_of

@@ -19,8 +19,8 @@ from longtake.jobs.workers.attempts import Attempts, reason_of
 from longtake.jobs.workers.run_loop import FINAL_ERRORS, Step
 from longtake.jobs.workers.sampling import MakeItem
 from longtake.jobs.workers.scoring import MissingScores, ScoreItem, join_parts, metric_groups, missing_value_reasons
+from longtake.platform.machine.process import collection_paused
 from longtake.platform.names import counted
-from longtake.platform.process import collection_paused
 from longtake.platform.store.index import TakeFacts
 from longtake.platform.store.records import MAKING, SCORING, Failure, TakeResult, VideoScores
 from longtake.platform.store.sweep import SweepStore

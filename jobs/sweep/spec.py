@@ -16,16 +16,16 @@ from typing import Any
 
 from longtake.evaluators.base import SuiteEntry, suite_entries
 from longtake.jobs.shipped import CORPORA, SWEEPS
-from longtake.platform import config
-from longtake.platform.entries import read_entries, read_entry
 from longtake.platform.errors import ConfigError, NotPulledError
+from longtake.platform.machine.resources import STREAM, BankCapacity, check_decode, check_precision
 from longtake.platform.names import check_name
-from longtake.platform.paths import FilePath, expanded
 from longtake.platform.printable import is_text
 from longtake.platform.registry import did_you_mean
-from longtake.platform.resources import STREAM, BankCapacity, check_decode, check_precision
+from longtake.platform.settings import config
+from longtake.platform.settings.entries import read_entries, read_entry
+from longtake.platform.settings.paths import FilePath, expanded
+from longtake.platform.settings.text import read_lines
 from longtake.platform.store.root import RESERVED, place_of_spec
-from longtake.platform.text import read_lines
 from longtake.platform.weights.artefacts import weights_root
 from longtake.platform.weights.catalog import ARTEFACTS
 from longtake.platform.workers.fleet import DRAIN_SECONDS, Patience

@@ -10,9 +10,9 @@ from typing import ClassVar
 from longtake.platform.backbones.base import ENGINE, BackboneSpec, backbones, prepare_network
 from longtake.platform.backbones.pocket import Pocket, pocket_spec
 from longtake.platform.checkpoints.files import sha256
+from longtake.platform.machine.resources import Resources
 from longtake.platform.models.schedule import FlowSchedule
 from longtake.platform.pocket.latent_code import CODEC
-from longtake.platform.resources import Resources
 
 WEIGHTS_SEED = 1
 

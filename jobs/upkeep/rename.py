@@ -10,9 +10,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from longtake.jobs.sweep import spec
-from longtake.platform import strict_yaml
-from longtake.platform.config import load_yaml
 from longtake.platform.errors import ConfigError
+from longtake.platform.settings import strict_yaml
+from longtake.platform.settings.config import load_yaml
 from longtake.platform.store import durable
 from longtake.platform.store.sweep import SweepStore, is_sweep
 from longtake.platform.tracking.addresses import OFF, SQLITE, default_uri

@@ -13,8 +13,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from longtake.platform.errors import LongtakeError, SetupError, WeightsError
-from longtake.platform.process import set_up_computing
-from longtake.platform.resources import Resources
+from longtake.platform.machine.process import set_up_computing
+from longtake.platform.machine.resources import Resources
 from longtake.platform.takes import Take
 
 LoadSampler = Callable[[str, Resources], Any]

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from longtake.jobs.workers.video_pipeline import VideoPipeline
 from longtake.platform.errors import LongtakeError
-from longtake.platform.process import rss_bytes
+from longtake.platform.machine.process import rss_bytes
 from longtake.platform.takes import Take, canonical_json
 
 if TYPE_CHECKING:

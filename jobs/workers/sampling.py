@@ -20,7 +20,7 @@ from longtake.jobs.workers.agreement import OF_PIXELS, check_versions, installed
 from longtake.jobs.workers.loaded import LoadedSampler, LoadSampler, load_sampler
 from longtake.jobs.workers.recording import Recording, TakeRecorder
 from longtake.platform.build_info import code_version
-from longtake.platform.resources import Resources
+from longtake.platform.machine.resources import Resources
 from longtake.platform.store.records import TakeResult
 from longtake.platform.takes import Take
 from longtake.platform.workers.fleet import Report

@@ -70,7 +70,7 @@ class Scorer:
 
     def set_up(self) -> None:
         """Raises SetupError if scores should be computed on a GPU and none is available."""
-        from longtake.platform.process import set_up_computing
+        from longtake.platform.machine.process import set_up_computing
 
         set_up_computing()
         if self.device.startswith("cuda"):

@@ -16,7 +16,7 @@ from threading import Condition
 from types import TracebackType
 from typing import Generic, TypeVar
 
-from longtake.platform.process import set_up_computing
+from longtake.platform.machine.process import set_up_computing
 
 T = TypeVar("T")
 MAX_WAITING = 2

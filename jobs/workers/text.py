@@ -20,9 +20,9 @@ from typing import TYPE_CHECKING, Any
 from longtake.jobs.workers.attempts import Attempts, reason_of
 from longtake.jobs.workers.run_loop import FINAL_ERRORS, Step, run_until_done
 from longtake.platform.errors import SetupError, StorageError, WeightsError
+from longtake.platform.machine.process import set_up_computing
+from longtake.platform.machine.resources import find_device
 from longtake.platform.names import counted
-from longtake.platform.process import set_up_computing
-from longtake.platform.resources import find_device
 from longtake.platform.store.records import MAKING
 from longtake.platform.store.text_cache import TextCache, TextSource
 from longtake.platform.workers.fleet import DRAIN_SECONDS, Group, Item, Outcome, Report

@@ -10,13 +10,13 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Protocol
 
-from longtake.platform.dtypes import BYTES
 from longtake.platform.errors import ConfigError
+from longtake.platform.machine.dtypes import BYTES
+from longtake.platform.machine.resources import STREAM, Resources
 from longtake.platform.methods.base import FrameSize, Latent, MethodConfig, Window
 from longtake.platform.models.schedule import FlowSchedule
 from longtake.platform.models.spec import DiTSpec
 from longtake.platform.registry import Registry
-from longtake.platform.resources import STREAM, Resources
 from longtake.platform.store.text_cache import TextSource
 from longtake.platform.takes import Take
 

@@ -16,10 +16,10 @@ from longtake.platform.backbones.base import ENGINE, Backbone, BackboneSpec, Con
 from longtake.platform.backbones.pocket_network import NETWORK, SCHEDULE, WINDOW
 from longtake.platform.checkpoints.files import load_safetensors, load_strict, sha256
 from longtake.platform.errors import ConfigError
+from longtake.platform.machine.resources import Resources
 from longtake.platform.pocket.latent_code import CODEC, UPSCALE
 from longtake.platform.pocket.prompts import parse
 from longtake.platform.pocket.world import COLUMNS, HEIGHT_PX, TRAINING_SEEDS_FROM, VIEW_COLUMNS, VIEW_PX, panorama
-from longtake.platform.resources import Resources
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -17,12 +17,12 @@ from longtake.platform.backbones.base import (
     prepare_network,
 )
 from longtake.platform.checkpoints.files import load_into
-from longtake.platform.dtypes import torch_dtype
 from longtake.platform.errors import ConfigError, WeightsError
+from longtake.platform.machine.dtypes import torch_dtype
+from longtake.platform.machine.resources import DECODES, PUBLISHED, Resources
 from longtake.platform.methods.base import Window
 from longtake.platform.models.schedule import FlowSchedule
 from longtake.platform.models.spec import DiTSpec
-from longtake.platform.resources import DECODES, PUBLISHED, Resources
 from longtake.platform.store.text_cache import TextCache, TextSource
 from longtake.platform.weights.artefacts import (
     ABSENT,

@@ -15,11 +15,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from longtake.platform import config
 from longtake.platform.corpus.mapped import MappedTensors
 from longtake.platform.corpus.records import CorpusEntry, ShardRecord
-from longtake.platform.dtypes import torch_dtype
 from longtake.platform.errors import ConfigError, StorageError
+from longtake.platform.machine.dtypes import torch_dtype
+from longtake.platform.settings import config
 from longtake.platform.store import durable
 
 SPEC, PLAN, INDEX, SHARDS = "corpus.yaml", "plan.jsonl", "index.jsonl", "shards"

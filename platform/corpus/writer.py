@@ -17,12 +17,12 @@ from pathlib import Path
 
 from torch import Tensor
 
-from longtake.platform import config
 from longtake.platform.corpus.reader import INDEX, PLAN, SHARDS, SPEC, read_shard, record_file, shard_file
 from longtake.platform.corpus.records import CorpusEntry, ShardRecord, describe, unfit
 from longtake.platform.digest import file_sha256
-from longtake.platform.dtypes import torch_dtype
 from longtake.platform.errors import ConfigError, StorageError
+from longtake.platform.machine.dtypes import torch_dtype
+from longtake.platform.settings import config
 from longtake.platform.store import durable
 from longtake.platform.store.locked_folder import LockedFolder
 from longtake.platform.store.plans import check_extension, from_row, to_row

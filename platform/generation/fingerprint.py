@@ -6,8 +6,8 @@ promises the pixels of its fingerprint.
 
 from longtake.platform import plugins
 from longtake.platform.backbones.base import Backbone
+from longtake.platform.machine.resources import PUBLISHED, STREAM
 from longtake.platform.methods.base import MethodConfig
-from longtake.platform.resources import PUBLISHED, STREAM
 from longtake.platform.takes import PUBLISHED_DECODE
 
 METHOD_VERSION = "method.version"

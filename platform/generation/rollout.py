@@ -23,10 +23,10 @@ from longtake.platform.generation.bank.tier import Tier
 from longtake.platform.generation.bank.tiers import build_tiers
 from longtake.platform.generation.context import ContextBuffer
 from longtake.platform.generation.kv_cache import KVCache
+from longtake.platform.machine.resources import BankCapacity
 from longtake.platform.methods.base import Method, Plan
 from longtake.platform.models.causal_dit import CausalDiT, Modulation
 from longtake.platform.models.schedule import FlowSchedule
-from longtake.platform.resources import BankCapacity
 
 
 class Noise(Protocol):

@@ -15,14 +15,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from longtake.platform import config, kernels
+from longtake.platform import kernels
 from longtake.platform.backbones.base import Backbone, BackboneSpec, Condition, Decoder, backbones, check_precision
-from longtake.platform.dtypes import torch_dtype
 from longtake.platform.generation.bank.tiers import build_tiers
 from longtake.platform.generation.rollout import Block, Rollout
+from longtake.platform.machine.dtypes import torch_dtype
+from longtake.platform.machine.resources import Resources
 from longtake.platform.methods.base import Method, MethodConfig, RolloutInfo, methods
 from longtake.platform.models import attention, fp8
-from longtake.platform.resources import Resources
+from longtake.platform.settings import config
 from longtake.platform.takes import Take
 
 

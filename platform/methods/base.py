@@ -11,8 +11,8 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal, get_args
 
-from longtake.platform.dtypes import BYTES
 from longtake.platform.errors import ConfigError
+from longtake.platform.machine.dtypes import BYTES
 from longtake.platform.registry import Registry
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from longtake.platform.errors import ConfigError
 from longtake.platform.methods.base import Latent, Method, RolloutInfo, Window, methods
 from longtake.platform.methods.descriptors import AVG_POOL, Descriptor, avg_pool, cosine
 from longtake.platform.methods.memory import Choice, MemoryConfig, MemoryMethod
-from longtake.platform.paths import FilePath
+from longtake.platform.settings.paths import FilePath
 
 
 class RetrievalMemory(MemoryMethod):

@@ -1,7 +1,7 @@
 """x264 made reproducible: one thread, and no AVX-512.
 
-With AVX-512 code the same frames gave other bytes in 51 of 1,500 files, within one process (AMD EPYC, 32x32 px, 40 frames,
-x264 of PyAV 18.1). With AVX2 code all 1,500 were equal, and equal to the majority.
+With AVX-512 code the same frames gave other bytes in 51 of 1,500 files, within one process (AMD EPYC, 32x32 px, 40
+frames, x264 of PyAV 18.1). With AVX2 code all 1,500 were equal, and equal to the majority.
 """
 
 from functools import cache

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from longtake.platform.checkpoints.files import load_into
 from longtake.platform.digest import remembered_sha256
-from longtake.platform.dtypes import torch_dtype
 from longtake.platform.errors import WeightsError
+from longtake.platform.machine.dtypes import torch_dtype
 from longtake.platform.models.spec import EmbedderSpec, spec_beside
 from longtake.platform.registry import did_you_mean
 from longtake.platform.weights.artefacts import artefact_file

@@ -25,9 +25,9 @@ from longtake.evaluators.scoring.scorer import score_video_suites
 from longtake.jobs.sweep.grid import Grid, expand
 from longtake.jobs.workers.sampling import MakeItem, SamplerWorker
 from longtake.platform.backbones.base import backbones
+from longtake.platform.machine.process import set_up_computing
 from longtake.platform.models.vae.decoder import StreamingDecoder
 from longtake.platform.models.vae.wan import WAN_VAE_CONFIG, random_vae
-from longtake.platform.process import set_up_computing
 from longtake.platform.store.sweep import SweepStore
 from longtake.platform.takes import Take
 from longtake.platform.video.reading import probe, read_frames
@@ -76,7 +76,7 @@ def sampling(grid: Grid, store: SweepStore) -> Take:
 
 
 def decoding(take: Take) -> None:
-    from longtake.platform.resources import Resources
+    from longtake.platform.machine.resources import Resources
 
     backbone = backbones.get("pocket")(Resources(device="cpu"))
     decoder = backbone.decoder(take.prompt, take.latent_frames)

@@ -17,7 +17,7 @@ from longtake.evaluators.base import SuiteEntry
 from longtake.evaluators.model_pool import ModelPool
 from longtake.evaluators.scoring.scorer import score_video_suites
 from longtake.evaluators.suites.vbench_long import DIMENSIONS
-from longtake.platform.process import set_up_computing
+from longtake.platform.machine.process import set_up_computing
 from tests.gpu.vbench import seeded, write_video
 
 FRAMES = 33

@@ -27,8 +27,8 @@ import numpy as np
 from rich.console import Console
 
 from longtake.evaluators.base import SuiteEntry
-from longtake.jobs.results.publisher import Publisher
-from longtake.jobs.results.ranker import Ranker, RankTarget
+from longtake.jobs.background.publisher import Publisher
+from longtake.jobs.background.ranker import Ranker, RankTarget
 from longtake.jobs.sweep import plan, run
 from longtake.jobs.sweep.estimates.busy_time import EVALUATORS, SAMPLERS
 from longtake.jobs.sweep.grid import Grid, expand

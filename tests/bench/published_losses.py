@@ -31,6 +31,7 @@ from torch import Tensor, nn
 from longtake.platform.checkpoints.lora import merge_lora
 from longtake.platform.generation.kv_cache import KVCache
 from longtake.platform.generation.rollout import Rollout
+from longtake.platform.machine.process import set_up_computing
 from longtake.platform.methods.base import Attended, MethodConfig, Plan, RolloutInfo, Window
 from longtake.platform.methods.native import Native
 from longtake.platform.methods.rag import Rag
@@ -39,7 +40,6 @@ from longtake.platform.models.causal_dit import CausalDiT
 from longtake.platform.models.rope import frame_rotation
 from longtake.platform.models.schedule import FlowSchedule
 from longtake.platform.models.spec import DiTSpec
-from longtake.platform.process import set_up_computing
 
 WINDOW = Window(12, 1, 3)
 SIZES = {

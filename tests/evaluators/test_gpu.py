@@ -19,7 +19,7 @@ from longtake.evaluators.models.base import load
 from longtake.evaluators.scoring.scorer import score_video
 from longtake.evaluators.vbench import pixels
 from longtake.evaluators.views import Frames
-from longtake.platform.process import compute_exactly
+from longtake.platform.machine.process import compute_exactly
 from tests.evaluators.models.conftest import LORA, weights_for
 
 pytestmark = [

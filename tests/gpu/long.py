@@ -71,7 +71,7 @@ def compare(report: Report, spent: dict[int, float]) -> None:
 
 
 def measure(report: Report, chosen: BenchOptions, sampler: Sampler) -> None:
-    from longtake.platform.process import rss_bytes
+    from longtake.platform.machine.process import rss_bytes
 
     spec, before = sampler.backbone.spec, rss_bytes() / 2**30
     net, blocks = spec.network, SECONDS * spec.latent_fps // spec.frames_per_block

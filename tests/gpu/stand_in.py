@@ -28,7 +28,7 @@ def loaded(chosen: BenchOptions) -> Sampler:
 
     from longtake.jobs.bench.stand_in import stand_in
     from longtake.platform.generation.sampler import Sampler
-    from longtake.platform.process import set_up_computing
+    from longtake.platform.machine.process import set_up_computing
 
     set_up_computing()
     torch.manual_seed(0)

@@ -89,7 +89,7 @@ def rounding(latents: Tensor) -> float:
 
 
 def main() -> int:
-    from longtake.platform.process import compute_exactly
+    from longtake.platform.machine.process import compute_exactly
 
     compute_exactly()
     report = Report("vae")

@@ -114,7 +114,7 @@ def compare(report: Report, path: Path, clip: Path, entry: SuiteEntry, shared: d
 
 def main() -> int:
     from longtake.evaluators.base import SuiteEntry
-    from longtake.platform.process import set_up_computing
+    from longtake.platform.machine.process import set_up_computing
 
     set_up_computing()
     report, entry = Report("vbench"), SuiteEntry("vbench-long", "vbench-long", SETTINGS)

@@ -16,7 +16,7 @@ import pytest
 from longtake.jobs.cli import execute
 from longtake.jobs.sweep.spec import SweepConfig
 from longtake.platform.errors import EXIT_CODES, ConfigError, LongtakeError
-from longtake.platform.free_memory import free_bytes
+from longtake.platform.machine.free_memory import free_bytes
 from longtake.platform.store.sweep import SweepStore
 from longtake.platform.video.writing import VideoWriter
 

@@ -15,8 +15,8 @@ from longtake.jobs.corpus import spec as corpus_spec
 from longtake.jobs.embedder.train import EmbedderJob
 from longtake.jobs.schema import FILES, file_schema
 from longtake.jobs.sweep.grid import expand
-from longtake.platform import config, strict_yaml
 from longtake.platform.errors import ConfigError
+from longtake.platform.settings import config, strict_yaml
 from longtake.trainers.pocket import PocketConfig
 
 JOBS = Path(__file__).resolve().parents[2] / "jobs"

@@ -15,10 +15,10 @@ import torch
 
 from longtake.platform.backbones.base import BackboneSpec, Condition, backbones
 from longtake.platform.backbones.pocket import Pocket, pocket_spec
+from longtake.platform.machine.resources import Resources
 from longtake.platform.models.causal_dit import CausalDiT
 from longtake.platform.models.schedule import FlowSchedule
 from longtake.platform.pocket.codec import PocketCodec
-from longtake.platform.resources import Resources
 
 
 def tiny_spec(name: str) -> BackboneSpec:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from longtake.platform import config
+from longtake.platform.settings import config
 from longtake.platform.takes import Cell, Take
 
 if TYPE_CHECKING:

@@ -36,7 +36,7 @@ from longtake.platform.generation.bank.pages import PinnedPages, Pinning
 from longtake.platform.generation.bank.pinned import cut, slot_bytes
 from longtake.platform.generation.bank.streams import COMPLETED, Event, SideStream, Streams
 from longtake.platform.generation.bank.tier import Fetched, InPlaceTier, Stored
-from longtake.platform.resources import GIB, STAGING_ENTRIES, WRITING_SLOTS
+from longtake.platform.machine.resources import GIB, STAGING_ENTRIES, WRITING_SLOTS
 
 MADV_DONTNEED = getattr(mmap, "MADV_DONTNEED", None)
 FILE_SPAN = 2**42

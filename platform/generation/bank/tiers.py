@@ -10,7 +10,7 @@ from longtake.platform.generation.bank.disk import DiskTier, StagedDiskTier
 from longtake.platform.generation.bank.pages import CudaPinning
 from longtake.platform.generation.bank.pinned import PinnedTier
 from longtake.platform.generation.bank.tier import MemoryTier, Tier
-from longtake.platform.resources import GIB, BankCapacity
+from longtake.platform.machine.resources import GIB, BankCapacity
 
 FULL = "raise workers.bank.host_gib, set workers.bank.disk, or give the method bank_frames or bank_dtype: fp8"
 

@@ -20,8 +20,8 @@ from torch import Tensor, nn
 from longtake.platform.checkpoints.files import check_finite, header_shapes, opened, read_json
 from longtake.platform.checkpoints.keys import Shape, check_fit, listing, shapes_of
 from longtake.platform.errors import ConfigError, WeightsError
+from longtake.platform.machine.vision_ops import ready
 from longtake.platform.models.text.umt5 import EMBEDDING, TWIN, UMT5Spec
-from longtake.platform.vision_ops import ready
 
 MAX_TOKENS = 512
 CONFIG, WEIGHTS, INDEX = "config.json", "model.safetensors", "model.safetensors.index.json"

@@ -21,10 +21,10 @@ from torch import Tensor
 from longtake.platform.checkpoints.files import check_header, load_into, read_json
 from longtake.platform.checkpoints.keys import check_fit, listing, shapes_of
 from longtake.platform.errors import WeightsError
+from longtake.platform.machine.vision_ops import ready
 from longtake.platform.models.vae.conv import Layout, arrange_weights, default_layout
 from longtake.platform.models.vae.decoder import StreamingDecoder
 from longtake.platform.models.vae.pixels import all_finite, to_host, to_pixels
-from longtake.platform.vision_ops import ready
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
 ORIGINAL = "Wan2.1_VAE.pth"

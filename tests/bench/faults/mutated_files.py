@@ -41,9 +41,9 @@ from longtake.jobs.sweep.grid import Grid, expand
 from longtake.jobs.sweep.placement import groups
 from longtake.jobs.sweep.scheduler import Scheduler
 from longtake.jobs.sweep.spec import SweepConfig
-from longtake.platform import config, strict_yaml
 from longtake.platform.errors import LongtakeError
 from longtake.platform.printable import is_text, printable
+from longtake.platform.settings import config, strict_yaml
 from longtake.platform.store.sweep import SweepStore
 from longtake.platform.workers.ray_cluster import INLINE, connect
 from longtake.trainers.pocket import PocketConfig

@@ -29,7 +29,7 @@ bare_attribute("vbench.third_party.amt.networks.AMT-S", "Model", "vbench")
 assert sys.modules["vbench"] is held and "vbench.third_party" not in sys.modules
 """
 TWICE = """
-from longtake.platform import vision_ops
+from longtake.platform.machine import vision_ops
 vision_ops.ready()
 vision_ops.ready.cache_clear()
 vision_ops.ready()
@@ -41,7 +41,7 @@ try:
     import torchvision
 except RuntimeError as error:
     assert "nms" in str(error)
-from longtake.platform.vision_ops import ready
+from longtake.platform.machine.vision_ops import ready
 ready()
 import torchvision
 assert torchvision.__version__

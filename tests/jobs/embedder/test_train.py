@@ -16,8 +16,8 @@ from mlflow.tracking import MlflowClient
 
 from longtake.jobs.cli import execute
 from longtake.jobs.embedder.train import EmbedderJob
-from longtake.platform import config as configs
 from longtake.platform.checkpoints.files import read_json
+from longtake.platform.settings import config as configs
 from longtake.platform.store.training import TrainingFolder
 from longtake.platform.weights.embedder_catalog import embedder_file
 from tests.jobs.launch import Longtake

@@ -12,13 +12,13 @@ from rich.console import Console
 
 from longtake.evaluators.base import SuiteEntry
 from longtake.evaluators.results.table import table
+from longtake.jobs.background.publication import cell_numbers
 from longtake.jobs.cli import execute
 from longtake.jobs.results import leaderboard
 from longtake.jobs.results import ranks as rank
 from longtake.jobs.results.board import RankFilter, title_of
 from longtake.jobs.results.drift import show_drift
 from longtake.jobs.results.lengths import show_lengths
-from longtake.jobs.results.publication import cell_numbers
 from longtake.platform.store.json_records import Statistic
 from longtake.platform.store.ranks import Ranks
 from longtake.platform.store.records import VideoScores

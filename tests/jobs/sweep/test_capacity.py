@@ -4,7 +4,7 @@ import pytest
 
 from longtake.jobs.sweep.capacity import Need, allocate, check_machine, free_bytes, memory, size
 from longtake.platform.errors import ConfigError
-from longtake.platform.resources import GIB, BankCapacity
+from longtake.platform.machine.resources import GIB, BankCapacity
 
 HALF = GIB // 2
 

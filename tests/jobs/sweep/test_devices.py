@@ -8,7 +8,7 @@ import torch
 from longtake.jobs.sweep.grid import expand
 from longtake.jobs.sweep.plan import check_gpus
 from longtake.platform.errors import ConfigError
-from longtake.platform.resources import find_device, gpu_count
+from longtake.platform.machine.resources import find_device, gpu_count
 from tests.jobs import tiny
 
 WAN = ["backbones=[longlive]", "suites=[classical]"]

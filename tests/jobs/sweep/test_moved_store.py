@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from longtake.jobs.background.publication import build, cell_params
 from longtake.jobs.cli import execute
-from longtake.jobs.results.publication import build, cell_params
 from longtake.jobs.sweep import spec as sweeps
 from longtake.platform.store.root import place_of_spec
 from longtake.platform.store.sweep import SweepStore

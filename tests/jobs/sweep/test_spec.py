@@ -9,8 +9,8 @@ import pytest
 from longtake.jobs.shipped import SWEEPS
 from longtake.jobs.sweep import spec as sweeps
 from longtake.jobs.sweep.grid import expand, rounded_frames
-from longtake.platform import config
 from longtake.platform.errors import ConfigError
+from longtake.platform.settings import config
 from longtake.platform.tracking.addresses import without_password
 from longtake.platform.weights.catalog import ARTEFACTS, select
 from tests.jobs import tiny

@@ -18,7 +18,7 @@ from longtake.jobs.sweep.grid import expand
 from longtake.platform.backbones.base import BackboneSpec
 from longtake.platform.checkpoints.files import load_safetensors
 from longtake.platform.errors import ConfigError, WeightsError
-from longtake.platform.resources import Resources
+from longtake.platform.machine.resources import Resources
 from longtake.platform.store.sweep import SweepStore
 from longtake.platform.takes import Take
 from tests.jobs import mini_wan

@@ -6,7 +6,7 @@ import pytest
 
 from longtake.jobs.cli import execute
 from longtake.jobs.sweep.grid import expand
-from longtake.platform.config import load_yaml
+from longtake.platform.settings.config import load_yaml
 from longtake.platform.store.ranks import Ranks
 from longtake.platform.store.sweep import SweepStore
 from longtake.platform.tracking.publish import KEY, publish

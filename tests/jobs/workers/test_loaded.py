@@ -19,9 +19,9 @@ from longtake.jobs.workers.sampling import MakeItem, SamplerWorker
 from longtake.platform.backbones.base import BackboneSpec, backbones
 from longtake.platform.digest import file_sha256, remembered_sha256
 from longtake.platform.errors import SetupError, WeightsError
+from longtake.platform.machine.resources import Resources
 from longtake.platform.models.embedder import fresh_embedder, save_embedder
 from longtake.platform.models.spec import EmbedderSpec
-from longtake.platform.resources import Resources
 from longtake.platform.store.records import TakeResult
 from longtake.platform.store.sweep import SweepStore
 from longtake.platform.takes import Take

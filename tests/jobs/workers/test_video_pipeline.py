@@ -21,7 +21,7 @@ from longtake.jobs.workers.stage import MAX_WAITING, Stage
 from longtake.jobs.workers.video_pipeline import VideoPipeline
 from longtake.platform.errors import VideoError, WeightsError
 from longtake.platform.generation.sampler import BlockOutput, Sampler
-from longtake.platform.resources import Resources
+from longtake.platform.machine.resources import Resources
 from longtake.platform.store.sweep import SweepStore
 from longtake.platform.takes import Take
 from longtake.platform.video.writing import VideoWriter

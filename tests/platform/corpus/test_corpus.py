@@ -19,8 +19,8 @@ from longtake.platform.corpus.mapped import MappedTensors
 from longtake.platform.corpus.reader import INDEX, Corpus, read_shard, record_file, shard_file
 from longtake.platform.corpus.records import ShardRecord, describe
 from longtake.platform.corpus.writer import CorpusStore, damage_lines
-from longtake.platform.dtypes import torch_dtype
 from longtake.platform.errors import ConfigError, LockedError, StorageError
+from longtake.platform.machine.dtypes import torch_dtype
 from longtake.platform.takes import MethodSpec, Take
 
 SMALL = (2, 1, 1)

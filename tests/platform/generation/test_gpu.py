@@ -8,13 +8,15 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from longtake.platform.dtypes import torch_dtype
 from longtake.platform.generation.bank.bank import Bank
 from longtake.platform.generation.bank.disk import StagedDiskTier
 from longtake.platform.generation.bank.pages import CudaPinning
 from longtake.platform.generation.bank.pinned import PinnedTier
 from longtake.platform.generation.bank.streams import streams_of
 from longtake.platform.generation.bank.tiers import build_tiers
+from longtake.platform.machine.dtypes import torch_dtype
+from longtake.platform.machine.process import compute_exactly
+from longtake.platform.machine.resources import GIB, BankCapacity
 from longtake.platform.methods.base import BANK_DTYPES, Window
 from longtake.platform.methods.native import Native
 from longtake.platform.methods.rag import Rag
@@ -22,8 +24,6 @@ from longtake.platform.methods.random_memory import RandomMemory
 from longtake.platform.models import attention
 from longtake.platform.models.embedder import LatentAutoencoder
 from longtake.platform.models.spec import EmbedderSpec
-from longtake.platform.process import compute_exactly
-from longtake.platform.resources import GIB, BankCapacity
 from tests.platform.rollouts import ENTRY_VALUES, SPEC, latents, new_network, start
 
 pytestmark = [

@@ -9,18 +9,18 @@ import torch
 
 from longtake.jobs.verify import build_rollout, case_files, verify, verify_case
 from longtake.platform.checkpoints.files import load_safetensors, read_json
-from longtake.platform.dtypes import torch_dtype
 from longtake.platform.errors import ConfigError
 from longtake.platform.generation.bank.disk import StagedDiskTier
 from longtake.platform.generation.bank.pages import NoPinning
 from longtake.platform.generation.bank.pinned import PinnedTier
 from longtake.platform.generation.bank.tiers import build_tiers
 from longtake.platform.generation.context import ContextBuffer
+from longtake.platform.machine.dtypes import torch_dtype
+from longtake.platform.machine.resources import GIB, BankCapacity
 from longtake.platform.methods.base import Window, methods
 from longtake.platform.methods.native import Native, NativeRelative
 from longtake.platform.methods.rag import Rag
 from longtake.platform.methods.random_memory import RandomMemory
-from longtake.platform.resources import GIB, BankCapacity
 from tests.platform.generation.bank.lagging_stream import streams_beside_the_host
 from tests.platform.rollouts import ENTRY_VALUES, SPEC, latents, new_network, start
 

@@ -8,7 +8,6 @@ import pytest
 import torch
 
 from longtake.jobs.certify.methods import METHOD_CHECKS, MethodSubject
-from longtake.platform.config import build
 from longtake.platform.errors import ConfigError
 from longtake.platform.methods.base import FrameSize, RolloutInfo, Window, methods
 from longtake.platform.methods.memory import most_redundant
@@ -16,6 +15,7 @@ from longtake.platform.methods.native import Native, NativeRelative
 from longtake.platform.methods.oracle import Oracle
 from longtake.platform.methods.rag import Rag, cosine
 from longtake.platform.methods.random_memory import RandomMemory
+from longtake.platform.settings.config import build
 
 BLOCKS = 40
 CAMERA = np.stack([np.arange(3 * BLOCKS), -np.arange(3 * BLOCKS)])

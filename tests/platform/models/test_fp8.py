@@ -12,11 +12,11 @@ from longtake.platform.backbones.base import prepare_network
 from longtake.platform.backbones.pocket import Pocket
 from longtake.platform.errors import ConfigError
 from longtake.platform.generation.sampler import Sampler
+from longtake.platform.machine.resources import Resources
 from longtake.platform.methods.native import Native
 from longtake.platform.models import fp8
 from longtake.platform.models.causal_dit import GELU, CausalDiT
 from longtake.platform.models.fp8 import Fp8Linear, quantize_linears, quantize_rows
-from longtake.platform.resources import Resources
 from tests.platform.rollouts import SPEC, latents, start
 
 WIDE = dataclasses.replace(SPEC, dim=96, ffn_dim=256, layers=6)

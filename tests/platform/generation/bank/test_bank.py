@@ -3,12 +3,12 @@
 import pytest
 import torch
 
-from longtake.platform.dtypes import torch_dtype
 from longtake.platform.generation.bank.bank import Bank
 from longtake.platform.generation.bank.packing import FP8, pack, unpack
 from longtake.platform.generation.bank.tiers import build_tiers
+from longtake.platform.machine.dtypes import torch_dtype
+from longtake.platform.machine.resources import BankCapacity
 from longtake.platform.methods.base import BANK_DTYPES
-from longtake.platform.resources import BankCapacity
 
 CPU = torch.device("cpu")
 SHAPE = (2, 3, 5, 4, 8)

@@ -7,8 +7,8 @@ import pytest
 from longtake.platform.backbones.pocket import Pocket
 from longtake.platform.errors import ConfigError
 from longtake.platform.generation.sampler import Sampler
+from longtake.platform.machine.resources import GIB, BankCapacity, Resources
 from longtake.platform.methods.base import methods
-from longtake.platform.resources import GIB, BankCapacity, Resources
 from longtake.platform.takes import MethodSpec, Take
 
 PROMPT = "dusk, brick; pan right 6 s, left 6 s, repeat"

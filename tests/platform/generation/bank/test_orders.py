@@ -11,7 +11,6 @@ import zlib
 import pytest
 import torch
 
-from longtake.platform.dtypes import torch_dtype
 from longtake.platform.generation.bank.bank import Bank
 from longtake.platform.generation.bank.disk import DiskTier, StagedDiskTier
 from longtake.platform.generation.bank.packing import pack, packed_bytes, unpack
@@ -19,6 +18,7 @@ from longtake.platform.generation.bank.pages import NoPinning
 from longtake.platform.generation.bank.pinned import PinnedTier
 from longtake.platform.generation.bank.streams import streams_of
 from longtake.platform.generation.bank.tier import MemoryTier
+from longtake.platform.machine.dtypes import torch_dtype
 from longtake.platform.methods.base import BANK_DTYPES
 from tests.platform.generation.bank.lagging_stream import LaggingStream, lagging_streams, streams_beside_the_host
 

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from longtake.platform.dtypes import torch_dtype
 from longtake.platform.generation.bank.packing import FP8, pack, unpack
+from longtake.platform.machine.dtypes import torch_dtype
 from longtake.platform.methods.base import BANK_DTYPES
 
 SHAPE = (2, 3, 5, 4, 8)

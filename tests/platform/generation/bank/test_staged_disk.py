@@ -13,7 +13,7 @@ from longtake.platform.errors import StorageError
 from longtake.platform.generation.bank.bank import Bank
 from longtake.platform.generation.bank.disk import StagedDiskTier, transfer
 from longtake.platform.generation.bank.pages import HUGE_PAGE, NoPinning
-from longtake.platform.resources import STAGING_ENTRIES, WRITING_SLOTS
+from longtake.platform.machine.resources import STAGING_ENTRIES, WRITING_SLOTS
 
 CPU = torch.device("cpu")
 SHAPE = (2, 3, 5, 4, 8)

@@ -12,7 +12,7 @@ from longtake.platform.errors import ConfigError, StorageError
 from longtake.platform.generation.bank.disk import DiskTier
 from longtake.platform.generation.bank.tier import MemoryTier
 from longtake.platform.generation.bank.tiers import build_tiers, place, reserve
-from longtake.platform.resources import GIB, BankCapacity
+from longtake.platform.machine.resources import GIB, BankCapacity
 
 CPU = torch.device("cpu")
 
@@ -137,7 +137,7 @@ RESIDENT = """
 import psutil, sys, torch
 from longtake.platform.generation.bank.bank import Bank
 from longtake.platform.generation.bank.tiers import build_tiers
-from longtake.platform.resources import BankCapacity
+from longtake.platform.machine.resources import BankCapacity
 
 cpu, entry = torch.device("cpu"), torch.empty(2, 1, 1024, 8, 256)
 bank = Bank(build_tiers(BankCapacity(host_gib=0, disk=sys.argv[1]), cpu), torch.float32, torch.float32, cpu)

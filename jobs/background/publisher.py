@@ -61,7 +61,7 @@ class Answer:
 
 
 def publish_once(target: Target) -> Answer:
-    from longtake.jobs.results.publication import build
+    from longtake.jobs.background.publication import build
     from longtake.platform.tracking.publish import publish
 
     try:

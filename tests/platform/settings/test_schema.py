@@ -6,9 +6,9 @@ from typing import Any, Literal
 import pytest
 from jsonschema import Draft202012Validator
 
-from longtake.platform import config, strict_yaml
 from longtake.platform.errors import ConfigError
-from longtake.platform.schema import schema_of
+from longtake.platform.settings import config, strict_yaml
+from longtake.platform.settings.schema import schema_of
 
 
 @dataclass(frozen=True)

@@ -3,8 +3,8 @@
 import psutil
 import pytest
 
-from longtake.platform.free_memory import NO_LIMIT, free_bytes, group_free_bytes
-from longtake.platform.resources import GIB, BankCapacity, Resources
+from longtake.platform.machine.free_memory import NO_LIMIT, free_bytes, group_free_bytes
+from longtake.platform.machine.resources import GIB, BankCapacity, Resources
 
 
 def tree(root, files):

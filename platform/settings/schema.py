@@ -12,7 +12,7 @@ import typing
 from collections.abc import Mapping
 from typing import Any
 
-from longtake.platform.config import is_required, options
+from longtake.platform.settings.config import is_required, options
 
 Schema = dict[str, Any]
 FieldSchemas = Mapping[type, Mapping[str, Schema]]

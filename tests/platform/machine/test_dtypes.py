@@ -2,7 +2,7 @@
 
 import pytest
 
-from longtake.platform.dtypes import BYTES, torch_dtype
+from longtake.platform.machine.dtypes import BYTES, torch_dtype
 
 
 @pytest.mark.parametrize("name", BYTES)

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from longtake.platform.errors import ConfigError
-from longtake.platform.free_memory import free_bytes
-from longtake.platform.paths import FilePath
+from longtake.platform.machine.free_memory import free_bytes
+from longtake.platform.settings.paths import FilePath
 
 if TYPE_CHECKING:
     import torch

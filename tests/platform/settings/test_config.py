@@ -8,8 +8,8 @@ from typing import Any, Literal
 
 import pytest
 
-from longtake.platform import config, strict_yaml
 from longtake.platform.errors import ConfigError
+from longtake.platform.settings import config, strict_yaml
 
 
 @dataclass(frozen=True)

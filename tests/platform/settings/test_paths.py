@@ -10,11 +10,11 @@ import pytest
 from longtake.jobs.corpus.spec import CorpusConfig
 from longtake.jobs.embedder.train import EmbedderJob
 from longtake.jobs.sweep.spec import SweepConfig, TrackingConfig, WorkersConfig
-from longtake.platform import config
 from longtake.platform.errors import ConfigError
+from longtake.platform.machine.resources import BankCapacity
 from longtake.platform.methods.rag import Rag
-from longtake.platform.paths import expanded, expanded_word
-from longtake.platform.resources import BankCapacity
+from longtake.platform.settings import config
+from longtake.platform.settings.paths import expanded, expanded_word
 
 
 @pytest.fixture(autouse=True)

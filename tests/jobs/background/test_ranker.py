@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from longtake.evaluators.base import SuiteEntry
-from longtake.jobs.results.background import Background
-from longtake.jobs.results.ranker import EVERY_SECONDS, Ranker, RankTarget, rank_once
+from longtake.jobs.background.process import Background
+from longtake.jobs.background.ranker import EVERY_SECONDS, Ranker, RankTarget, rank_once
 from longtake.platform.errors import StorageError
 from longtake.platform.plugins import NONE
 from longtake.platform.store.sweep import SweepStore

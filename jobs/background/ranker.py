@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from longtake.evaluators.base import SuiteEntry
+from longtake.jobs.background.process import Background
 from longtake.jobs.results import ranks
-from longtake.jobs.results.background import Background
 from longtake.platform.errors import LongtakeError
 from longtake.platform.plugins import Plugins
 from longtake.platform.store.sweep import SweepStore

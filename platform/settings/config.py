@@ -17,10 +17,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from longtake.platform import strict_yaml
 from longtake.platform.errors import ConfigError
-from longtake.platform.paths import FilePath, expanded
 from longtake.platform.registry import did_you_mean
+from longtake.platform.settings import strict_yaml
+from longtake.platform.settings.paths import FilePath, expanded
 
 C = TypeVar("C")
 

@@ -10,7 +10,7 @@ from longtake.platform.errors import ConfigError
 
 IS_PATH = "path"
 FilePath = Annotated[str, IS_PATH]
-"""The type of a config field that holds a path: platform/config.py expands its value."""
+"""The type of a config field that holds a path: platform/settings/config.py expands its value."""
 
 _LOCAL = re.compile(r"(file|sqlite):/{0,3}")
 _REMOTE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:/")

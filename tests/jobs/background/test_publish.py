@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from longtake.evaluators.base import SuiteEntry
+from longtake.jobs.background.publication import build
 from longtake.jobs.cli import execute
-from longtake.jobs.results.publication import build
 from longtake.platform.store.sweep import SweepStore
 from longtake.platform.tracking import publish as publishing
 from longtake.platform.tracking.client import TrackingError
