@@ -59,7 +59,7 @@ def test_an_import_error_is_never_swallowed(package: Path) -> None:
 
 def test_every_error_pickles_with_its_exit_code() -> None:
     kinds = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, LongtakeError)]
-    assert len(kinds) == 8
+    assert len(kinds) > 8
     for kind in kinds:
         error = pickle.loads(pickle.dumps(kind("sweep.yaml: a rule")))
         assert (type(error), str(error), error.exit_code) == (kind, "sweep.yaml: a rule", kind.exit_code)
