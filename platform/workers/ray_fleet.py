@@ -193,11 +193,9 @@ class RayFleet:
             elif slot.peek_ref is not None and ray.wait([slot.peek_ref], timeout=0)[0]:
                 ref, slot.peek_ref = slot.peek_ref, None
                 try:
-                    count, report = ray.get(ref)
+                    slot.heard(ray.get(ref))
                 except ray.exceptions.RayError:
                     continue  # the run's own reference has the error
-                if count != slot.seen_reports and slot.now is not None:
-                    slot.heard(count, report)
 
     def _replace_stalled(self) -> list[Outcome]:
         outcomes = []
