@@ -9,7 +9,9 @@ import re
 
 from longtake.platform.printable import printable
 
-USERINFO = re.compile(r"(?<=://)(?:[^\s/@]+:\S*|[^\s/@]+)@")
+USERINFO = re.compile(r"(?<=://)(?!(?:\[[^\]\s]*\]|[^\s:/?#@]*)(?::\d+)?[/?#])(?:[^\s/@]+:\S*|[^\s/@]+)@")
+"""What precedes the host of an address, up to the last @, which may be one of the password. Nothing where the address
+begins with 'host/' or 'host:port/': an @ behind it belongs to the path."""
 SECRET_FIELD = re.compile(
     r"([?&][\w.-]*(?:key|token|secret|passw|pwd|auth|sig|credential)[\w.-]*=)[^\s&#'\"]+", re.IGNORECASE
 )

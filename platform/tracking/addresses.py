@@ -21,6 +21,8 @@ SQLITE = "sqlite:///"
 SERVERS = ("http", "https")
 USER, PASSWORD = "MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD"
 HOST = re.compile(r"(\[[^\]]*\]|[^\s:/]*)(:\d*)?(/.*)?")
+AUTHORITY = re.compile(r"(?:(?P<user>[^/?#]*)@)?(?P<host>\[[^\]]*\]|[^\s:/?#@]*)(?::\d+)?(?=[/?#]|$)")
+"""'user:password@host:port' (RFC 3986, section 3.2): it ends at the first '/', '?' or '#'."""
 SHORT = 3
 """A secret of fewer characters is masked only where it stands in an address: elsewhere it may be part of any word."""
 
@@ -39,7 +41,13 @@ def without_password(uri: str | None) -> str | None:
 
 
 def split_user(rest: str) -> tuple[str, str]:
-    """('user:password', address without query) of what follows '://'. A password may contain any character."""
+    """('user:password', address without query) of what follows '://'.
+
+    Where that is a valid address, an @ behind the host belongs to the path. Otherwise a '/', '?' or '#' stands in a
+    password as it is ('u:p/w@host'); one that would be a port ('u:12/w@host') has to be written '%2F', '%3F' or '%23'.
+    """
+    if valid := AUTHORITY.match(rest):
+        return valid["user"] or "", re.split(r"[?#]", rest[valid.start("host") :])[0]
     before_query = re.split(r"[?#]", rest)[0]
     user, _, host = before_query.rpartition("@")
     if not HOST.fullmatch(host) and "@" in rest:  # a ? or # of the password

@@ -115,6 +115,12 @@ def test_errors_of_a_server_show_no_secret(
         ("postgresql://u:p/w@h/db?password=q", "postgresql://h/db", "postgresql://u:p/w@h/db?password=q", None),
         ("sqlite:////a@b/c", "sqlite:////a@b/c", "sqlite:////a@b/c", None),
         ("databricks", "databricks", "databricks", None),
+        ("https://h.org:8443/teams/@a", "https://h.org:8443/teams/@a", "https://h.org:8443/teams/@a", None),
+        ("https://h.org/@a:b@c/d", "https://h.org/@a:b@c/d", "https://h.org/@a:b@c/d", None),
+        ("https://[::1]:80/x:y@z?k=v", "https://[::1]:80/x:y@z", "https://[::1]:80/x:y@z?k=v", None),
+        ("https://u:p@h.org:80/teams/@a", "https://h.org:80/teams/@a", "https://h.org:80/teams/@a", ("u", "p")),
+        ("http://u:12%2Fw@h", "http://h", "http://h", ("u", "12/w")),
+        ("file:///data/a@b/c", "file:///data/a@b/c", "file:///data/a@b/c", None),
     ],
 )
 def test_the_parts_of_an_address(uri: str, shown: str, given: str, login: tuple[str, str] | None) -> None:
@@ -126,6 +132,8 @@ def test_every_form_of_a_secret_is_masked() -> None:
     text = f"cannot reach {uri}\nwith p/q r, p%2Fq%20r or password='query-word'"
     assert without_secrets(text, uri) == "cannot reach postgresql://***@h/db?*** with ***, *** or password='***'"
     assert without_secrets("p/q r at h", "http://u:p%2Fq+r@h") == "p/q r at h"  # another password
+    path = "cannot reach https://h.org:8443/teams/@vision"
+    assert without_secrets(path, "https://h.org:8443/teams/@vision") == path
 
 
 @pytest.mark.parametrize(
@@ -156,6 +164,10 @@ def test_credentials_are_set_only_while_they_are_needed(monkeypatch: pytest.Monk
         ("s3://id:word@bucket and a@b.c", "s3://***@bucket and a@b.c"),
         ("sqlite:////a@b/c", "sqlite:////a@b/c"),
         ("https://h/p/q?dl=1: not found", "https://h/p/q?dl=1: not found"),
+        ("'https://h.org:8443/teams/@vision'", "'https://h.org:8443/teams/@vision'"),
+        ("https://h.org/x:y@z and [::1] http://[::1]:80/@a", "https://h.org/x:y@z and [::1] http://[::1]:80/@a"),
+        ("https://u:p@h/teams/@vision", "https://***@vision"),  # the first @ may be of the password
+        ("http://h?token=a@b", "http://h?token=***"),
     ],
 )
 def test_no_error_shows_the_secrets_of_an_address(text: str, shown: str) -> None:
