@@ -75,9 +75,11 @@ def run(
         store.sweep_leftovers_of(unfinished)
         announce(grid, store, len(scheduler.made), console)
         with Publisher(target_of(grid, store)) as publisher:
-            if steps:
-                work(grid, scheduler, steps, publisher, console)
-            store.sweep_leftovers_of(unfinished)
+            try:
+                if steps:
+                    work(grid, scheduler, steps, publisher, console)
+            finally:  # also after a signal: its workers have ended
+                store.sweep_leftovers_of(unfinished)
             return finish(grid, store, scheduler, publisher, console, started)
 
 
