@@ -1,4 +1,4 @@
-"""Connections that send no request never shut others out."""
+"""Connections that send no request never shut others out, and slow readers get their whole response."""
 
 from __future__ import annotations
 
@@ -19,9 +19,15 @@ LIMIT = 8
 Address = tuple[str, int]
 
 
+LARGE = REQUEST.replace(b"/ ", b"/large ")
+LARGE_BYTES = 16 << 20
+"""More than the buffers of a connection hold."""
+
+
 async def application(scope: Any, receive: Any, send: Any) -> None:
-    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
-    await send({"type": "http.response.body", "body": b"ok"})
+    body = bytes(LARGE_BYTES) if scope["path"] == "/large" else b"ok"
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"%d" % len(body))]})
+    await send({"type": "http.response.body", "body": body})
 
 
 @asynccontextmanager
@@ -64,7 +70,7 @@ def test_many_half_open_connections_leave_room_for_one_that_asks(sent: bytes) ->
                 one.sendall(sent)
                 await asyncio.sleep(0)
             assert (await answer(address)).endswith(b"200 OK\r\n")
-            assert len(idle.timers) <= LIMIT
+            assert len(idle.waits) <= LIMIT
 
     run(idle, check)
 
@@ -98,7 +104,95 @@ def test_headers_that_never_end_are_cut_off() -> None:
         with pytest.raises((ConnectionResetError, asyncio.IncompleteReadError)):
             await asyncio.wait_for(reader.readexactly(1), 20)
         writer.close()
-        assert not idle.timers
+        assert not idle.waits
+
+    run(idle, check)
+
+
+async def until(fact: Callable[[], Any]) -> None:
+    async with asyncio.timeout(20):
+        while not fact():
+            await asyncio.sleep(0.01)
+
+
+def delivering(idle: IdleConnections) -> int:
+    return sum(transport.get_write_buffer_size() > 0 for transport in idle.waits)
+
+
+def ask_large(client: socket.socket, address: Address, request: bytes = LARGE) -> None:
+    """Ask for more than the buffers hold, and take nothing of it."""
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    client.connect(address)
+    client.sendall(request)
+
+
+def read_all(client: socket.socket) -> int:
+    """The number of bytes of the body of a response."""
+    client.settimeout(20)
+    with client.makefile("rb") as file:
+        while file.readline() != b"\r\n":
+            pass
+        return len(file.read(LARGE_BYTES))
+
+
+@pytest.mark.parametrize("request_", [LARGE, LARGE[:-2] + b"Connection: close\r\n\r\n"], ids=["kept", "closing"])
+def test_a_reader_slower_than_the_limit_gets_all(request_: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "MAX_STALLS", 1000)
+    idle = IdleConnections(LIMIT, seconds=0.05)
+
+    async def check(address: Address) -> None:
+        with socket.socket() as client:
+            ask_large(client, address, request_)
+            await until(lambda: any(wait.stalls >= 2 for wait in idle.waits.values()))
+            assert await asyncio.to_thread(read_all, client) == LARGE_BYTES
+        await until(lambda: not idle.waits)
+
+    run(idle, check)
+
+
+def test_a_reader_that_takes_nothing_is_cut_off() -> None:
+    idle = IdleConnections(LIMIT, seconds=0.02)
+
+    async def check(address: Address) -> None:
+        with socket.socket() as client:
+            ask_large(client, address)
+            await until(lambda: idle.waits)
+            await until(lambda: not idle.waits)
+            assert await asyncio.to_thread(read_all, client) < LARGE_BYTES
+
+    run(idle, check)
+
+
+def test_idle_connections_and_slow_readers_do_not_displace_each_other() -> None:
+    idle = IdleConnections(LIMIT)
+
+    async def check(address: Address) -> None:
+        with ExitStack() as open_ones:
+            readers = [open_ones.enter_context(socket.socket()) for _ in range(2)]
+            for reader in readers:
+                ask_large(reader, address)
+            await until(lambda: delivering(idle) == 2)
+            for _ in range(3 * LIMIT):
+                open_ones.enter_context(socket.create_connection(address))
+                await asyncio.sleep(0)
+            assert (await answer(address)).endswith(b"200 OK\r\n")
+            for reader in readers:
+                assert await asyncio.to_thread(read_all, reader) == LARGE_BYTES
+
+    run(idle, check)
+
+
+def test_only_so_many_slow_readers() -> None:
+    idle = IdleConnections(2)
+
+    async def check(address: Address) -> None:
+        with ExitStack() as open_ones:
+            readers = [open_ones.enter_context(socket.socket()) for _ in range(3)]
+            for i, reader in enumerate(readers):
+                ask_large(reader, address)
+                await until(lambda i=i: delivering(idle) == min(i + 1, 2))
+            assert await asyncio.to_thread(read_all, readers[2]) == LARGE_BYTES
+            assert await asyncio.to_thread(read_all, readers[0]) < LARGE_BYTES
 
     run(idle, check)
 
