@@ -123,7 +123,7 @@ class StoreIndex:
         store = SweepStore(self.root, name) if NAME.fullmatch(name) else None
         if store is None or not self.holds(store.plan_file):
             raise Missing("no such sweep in this folder")
-        files = store.sweep_file, store.ranks_file, store.history_file, store.progress_file
+        files = store.sweep_file, store.index_file, store.ranks_file, store.history_file, store.progress_file
         self.keep_inside(*files, store.takes_folder)
         return store
 

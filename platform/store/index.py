@@ -9,11 +9,13 @@ A take is *made* if it is done (see commit.py), and *scored* if it is made and e
 
 from __future__ import annotations
 
+import os
 from collections.abc import Hashable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from longtake.platform.errors import StorageError
 from longtake.platform.store import commit, durable
 from longtake.platform.store.durable import Stamp, stamp_of
 from longtake.platform.store.json_records import from_json
@@ -161,17 +163,29 @@ class TakeIndex:
     # The file
 
     def load(self) -> None:
-        """Read the file, once. Leaves out damaged lines."""
+        """Read the file, once. Leaves out damaged lines, and a file that cannot be read or is no regular file: `save`
+        replaces it."""
         if self.is_loaded:
             return
         self.is_loaded = True
-        lines = durable.read_json_lines(self.path)
+        lines = self._read_lines()
+        if lines is None:
+            self.is_long = True
+            return
         for line in lines:
             try:
                 self._load_line(line)
             except (ValueError, TypeError, KeyError, AttributeError):
                 continue
         self.is_long = len(lines) > MAX_LINES_PER_TAKE * len(self.entries) + MAX_LINES_PER_TAKE
+
+    def _read_lines(self) -> list[Any] | None:
+        if not os.path.lexists(self.path):
+            return []
+        try:
+            return None if stamp_of(self.path) is None else durable.read_json_lines(self.path)
+        except StorageError:
+            return None
 
     def _load_line(self, line: Any) -> None:
         if isinstance(line, dict):

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import stat
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
+from threading import Thread
 
 import pytest
 
@@ -165,6 +168,38 @@ def test_other_content_is_left_out(store: SweepStore, line: str) -> None:
     scored(store, take)
     store.index_file.write_text(line + "\n")
     assert store.index().facts(take.id, SUITES).is_scored(SUITES)
+
+
+@pytest.mark.parametrize("kind", ["pipe", "device", "unreadable"])
+def test_a_file_that_is_no_cache_is_replaced(store: SweepStore, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    take, read = make_take(), Path.read_bytes
+    scored(store, take)
+
+    def read_bytes(path: Path) -> bytes:
+        if path == store.index_file:
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return read(path)
+
+    if kind == "pipe":
+        os.mkfifo(store.index_file)
+    elif kind == "device":
+        store.index_file.symlink_to("/dev/null")
+    else:
+        store.index_file.write_text("")
+        monkeypatch.setattr(Path, "read_bytes", read_bytes)
+    index = store.index()
+    asking = Thread(
+        target=index.facts, args=(take.id, SUITES), daemon=True
+    )  # a pipe without a writer blocks its reader
+    asking.start()
+    asking.join(20)
+    assert not asking.is_alive()
+    index.save()
+    assert stat.S_ISREG(store.index_file.lstat().st_mode)
+    monkeypatch.undo()
+    again = store.index()
+    again.load()
+    assert list(again.entries) == [take.id]
 
 
 def test_entries_that_were_replaced_do_not_pile_up(store: SweepStore) -> None:
