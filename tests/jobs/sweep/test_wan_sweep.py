@@ -202,3 +202,13 @@ def test_a_checkpoint_of_another_architecture_names_both_shapes(wan_weights: Pat
 
     with pytest.raises(WeightsError, match=r"\[64, 48\].*\[96, 48\]"):
         Wider.fingerprint()
+
+
+def test_a_take_made_again_leaves_the_output_folder_as_it_is(swept: Path, tmp_path: Path) -> None:
+    """An embedding that is missing there is written beside the new video."""
+    shutil.copytree(swept, tmp_path / "runs", ignore=shutil.ignore_patterns("texts"))
+    take = SweepStore(tmp_path / "runs", "longlive-rag").plan()[0]
+    places = ["--runs", str(tmp_path / "runs"), "--out", str(tmp_path / "again")]
+    assert execute(["remake", take.id, *places]) == 0
+    assert not (tmp_path / "runs" / "texts").exists()
+    assert len(list((tmp_path / "again" / "texts").rglob("*.safetensors"))) == 1
