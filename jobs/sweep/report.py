@@ -26,11 +26,21 @@ def report_all(scheduler: Scheduler, grid: Grid, clocks: dict[str, float], secon
 
 
 def report_left(scheduler: Scheduler, grid: Grid, console: Console) -> None:
-    """After a run of selected takes, the number of the other ones that are not made yet."""
-    if grid.selection.text:
-        left = len({take.id for take in grid.planned} - scheduler.store.done_ids())
-        rest = f"{left} are left; run again without {grid.selection.text} to make them" if left else "none is left"
-        say(console, f"selected {len(grid.takes)} of the {len(grid.planned)} takes of the sweep; {rest}")
+    """After a run of selected takes, the number of takes of the sweep that are not scored yet, and how to go on."""
+    if not grid.selection.text:
+        return
+    left = scheduler.unscored_of(grid.planned)
+    aside = sum(map(scheduler.is_set_aside, left))
+    parts = []
+    if to_do := len(left) - aside:
+        parts.append(f"{to_do} are left; run again without {grid.selection.text} to make and score them")
+    if aside:
+        parts.append(f"{aside} set aside after failures; add --retry-failed to try them again")
+    say(
+        console,
+        f"selected {len(grid.takes)} of the {len(grid.planned)} takes of the sweep; "
+        f"{'; '.join(parts) or 'none is left'}",
+    )
 
 
 def report_unscored(scheduler: Scheduler, console: Console) -> None:

@@ -70,8 +70,10 @@ def run(
         if retry_failed:
             scheduler.retry_set_aside()
         steps = scheduler.read()
+        unfinished = [
+            take.id for take in scheduler.unscored_of(grid.planned)
+        ]  # an earlier run may have selected others
         scheduler.index.save()
-        unfinished = [take.id for take in grid.takes if take.id not in scheduler.scored]
         store.sweep_leftovers_of(unfinished)
         announce(grid, store, len(scheduler.made), console)
         with Publisher(target_of(grid, store)) as publisher:

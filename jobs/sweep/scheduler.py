@@ -107,10 +107,24 @@ class Scheduler:
             steps += self.next_of(take, facts)
         return steps
 
+    @collection_paused()
+    def unscored_of(self, takes: Iterable[Take]) -> list[Take]:
+        """Those of the takes that are not made or not scored, by the store; they may be outside of the selection."""
+        facts, labels = self.index.facts, self.missing_scores.labels
+        return [
+            take
+            for take in takes
+            if take.id not in self.scored
+            and (not (found := facts(take.id, labels)).made or self.missing_scores.of(take, found))
+        ]
+
+    def is_set_aside(self, take: Take) -> bool:
+        """Whether the take has no attempts left at making or at scoring it; it may be outside of the selection."""
+        return any(self.attempts.is_set_aside(stage, take.id) for stage in (MAKING, SCORING))
+
     def retry_set_aside(self) -> None:
         """Give the takes that were set aside all of their attempts again."""
-        stages = (MAKING, SCORING)
-        aside = [take for take in self.takes.values() if any(self.attempts.is_set_aside(s, take.id) for s in stages)]
+        aside = [take for take in self.takes.values() if self.is_set_aside(take)]
         for take in aside:
             self.store.forget_failures(take)
             self.attempts.forget(take.id)

@@ -3,13 +3,19 @@
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from longtake.jobs.cli import execute
+from longtake.jobs.sweep.grid import Grid, expand
+from longtake.jobs.sweep.report import report_left
+from longtake.jobs.sweep.scheduler import Scheduler
 from longtake.jobs.sweep.selection import Selection, matches
 from longtake.platform.errors import ConfigError
+from longtake.platform.store.records import SCORING, Failure
 from longtake.platform.store.sweep import SweepStore
 from longtake.platform.takes import Cell, MethodSpec, Take
 from tests.jobs import tiny
+from tests.jobs.upkeep.test_remake import commit
 
 CELL = Cell("pocket-mem", "rag", 30)
 TAKES = [
@@ -60,13 +66,43 @@ def test_plan_prices_the_selected_takes(tmp_path: Path, capfd: pytest.CaptureFix
     assert execute(["plan", str(tiny.write_sweep(tmp_path)), "--only", "rga"]) == 2
 
 
+def left_of(store: SweepStore, grid: Grid, capfd: pytest.CaptureFixture[str]) -> str:
+    """The line about the rest of the sweep, for a run that is over."""
+    scheduler = Scheduler(store, grid.takes, grid.suites, lambda line: None)
+    for take in grid.takes:
+        scheduler.tally.set_scored(take)
+    report_left(scheduler, grid, Console(width=300))
+    return capfd.readouterr().out
+
+
+def test_what_is_left_is_unscored_too_and_set_aside_takes_need_the_option(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    grid = expand(tiny.write_sweep(tmp_path), selection=Selection(("native/3",)))
+    store, others = SweepStore(tmp_path / "runs", "small"), [take for take in grid.planned if take not in grid.takes]
+    store.write_plan(grid.config_yaml, grid.planned)
+    assert "8 takes of the sweep; 6 are left; run again without --only native/3 to" in left_of(store, grid, capfd)
+    for take in others:  # made, but not scored
+        commit(store, take, 100)
+    assert "6 are left; run again without --only native/3 to make and score them" in left_of(store, grid, capfd)
+    for _ in range(3):
+        store.record_failure(others[0], Failure(SCORING, "no score"))
+    out = left_of(store, grid, capfd)
+    assert "5 are left; " in out
+    assert "; 1 set aside after failures; add --retry-failed to try them again" in out
+
+
 @pytest.mark.slow
 def test_a_part_now_and_the_rest_later_are_one_sweep(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     sweep = str(tiny.write_sweep(tmp_path))
+    killed = SweepStore(tmp_path / "runs", "small").video(expand(sweep).planned[-1].id).with_name(".tmp-1.video.mp4")
+    killed.parent.mkdir(parents=True)  # of an earlier run of the whole sweep, in a cell that is not selected now
+    killed.write_bytes(b"part of a video")
     assert execute(["run", sweep, "--only", "native/3", "--max-takes", "1"]) == 0
+    assert not killed.exists()
     out = capfd.readouterr().out
     assert "small: 1 of 8 takes, in " in out
-    assert "7 are left; run again without --only native/3 --max-takes 1 to make them" in out
+    assert "7 are left; run again without --only native/3 --max-takes 1 to make and score them" in out
     store = SweepStore(tmp_path / "runs", "small")
     (made,) = store.done_ids()
     assert len(store.plan()) == 8
