@@ -1,7 +1,7 @@
 """A process beside a run that answers requests, one at a time, so that the run never waits for the work.
 
 The run sends a request over a pipe and continues. The process ends when the pipe closes, so it does not outlive the
-run by more than one request.
+run by more than one request. One that dies is started again by the next request.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import signal
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from typing import Any, Generic, Self, TypeVar
 
@@ -22,12 +23,21 @@ NICENESS = 10
 """Added to the priority value of the process, so that samplers and evaluators go first on a busy machine."""
 
 
-class Background(Generic[T]):
-    """The run's side of the pipe, as a context manager. `answer(target)` runs in the process, for each request; it
-    returns '' on success, else the reason. The process starts with the first request."""
+@dataclass(frozen=True)
+class Answer:
+    """problem: the reason of a failed request, else ''. result: what a successful one gave, such as an id."""
 
-    def __init__(self, name: str, answer: Callable[[T], str], target: T):
-        self.name, self.answer, self.target = name, answer, target
+    problem: str = ""
+    result: str = ""
+
+
+class Background(Generic[T]):
+    """The run's side of the pipe, as a context manager. The process runs `prepare(target)` when it starts, and
+    `answer(target)` for each request. It starts with the first request, or earlier by `start`."""
+
+    def __init__(self, name: str, answer: Callable[[T], Answer], target: T, prepare: Callable[[T], None] | None = None):
+        self.name, self.answer, self.target, self.prepare = name, answer, target, prepare
+        self.death = f"the {name} process died"
         self.process: Any = None
         self.pipe: Connection | None = None
         self.busy = False
@@ -39,6 +49,17 @@ class Background(Generic[T]):
 
     def __exit__(self, *_: object) -> None:
         self.end()
+
+    def start(self) -> Connection:
+        """Start the process unless it runs; returns the pipe to it."""
+        if self.pipe is None:
+            context = multiprocessing.get_context("spawn")
+            self.pipe, theirs = context.Pipe()
+            arguments = (theirs, self.answer, self.target, self.prepare)
+            self.process = context.Process(target=serve, args=arguments, daemon=True, name=self.name)
+            self.process.start()
+            theirs.close()
+        return self.pipe
 
     def end(self) -> None:
         """End the process, also in the middle of a request."""
@@ -55,39 +76,40 @@ class Background(Generic[T]):
         return not self.busy and waited > max(every_seconds, self.took_seconds / share)
 
     def send(self) -> None:
-        if self.pipe is None:
-            context = multiprocessing.get_context("spawn")
-            self.pipe, theirs = context.Pipe()
-            arguments = (theirs, self.answer, self.target)
-            self.process = context.Process(target=serve, args=arguments, daemon=True, name=self.name)
-            self.process.start()
-            theirs.close()
+        if self.process is not None and not self.process.is_alive():
+            self.end()
+        pipe = self.start()
         with suppress(OSError):
-            self.pipe.send(True)
+            pipe.send(True)
         self.busy, self.sent_at = True, time.monotonic()
 
-    def collect(self) -> str:
-        """The reason of a failed request, if one has ended since; never waits."""
+    def collect(self, limit_seconds: float = 0.0) -> Answer:
+        """The answer to a request that has ended since, or ends within the limit; an empty one if there is none, and
+        then `busy` says whether a request is still running."""
         if self.pipe is None or not self.busy:
-            return ""
+            return Answer()
         try:
-            if not self.pipe.poll(0):
-                return ""
-            reason, self.took_seconds = self.pipe.recv()
+            if not self.pipe.poll(limit_seconds):
+                return Answer()
+            answer, self.took_seconds = self.pipe.recv()
         except (EOFError, OSError):
-            reason = f"the {self.name} process died"
+            answer = Answer(self.death)
             self.end()
         self.busy = False
-        return str(reason)
+        return answer
 
 
-def serve(pipe: Connection, answer: Callable[[T], str], target: T) -> None:
+def serve(
+    pipe: Connection, answer: Callable[[T], Answer], target: T, prepare: Callable[[T], None] | None = None
+) -> None:
     """Main loop of the process."""
     for number in STOP_SIGNALS:  # sent to all processes of a terminal or a service; the run decides when to stop
         signal.signal(number, signal.SIG_IGN)
     os.nice(NICENESS)
+    if prepare is not None:
+        prepare(target)
     with suppress(EOFError, BrokenPipeError):
         while pipe.recv():
             started = time.perf_counter()
-            reason = answer(target)
-            pipe.send((reason, time.perf_counter() - started))
+            reply = answer(target)
+            pipe.send((reply, time.perf_counter() - started))

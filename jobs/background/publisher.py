@@ -1,28 +1,26 @@
 """The publisher process: publishes results during the run, so that samplers never wait for the tracking store.
 
-The run sends a request over a pipe and continues; the process reads the store and writes to MLflow. The next run of the
-sweep publishes whatever is missing there. The process ends when the pipe closes.
+It reads the store and writes to MLflow. The next run of the sweep publishes whatever is missing there. A process that
+outlives its run stops writing when a newer run, or a rename, holds the sweep.
 """
 
 from __future__ import annotations
 
-import multiprocessing
 import shlex
-import signal
-import time
-from contextlib import suppress
 from dataclasses import dataclass
-from multiprocessing.connection import Connection
-from typing import Any
+from typing import Self
 
 from longtake.evaluators.base import SuiteEntry
+from longtake.jobs.background.process import Answer, Background
 from longtake.platform.errors import LongtakeError
 from longtake.platform.plugins import Plugins
 from longtake.platform.store.sweep import SweepStore
-from longtake.platform.tracking.addresses import SERVERS, without_password, without_secrets
+from longtake.platform.tracking.addresses import OFF, SERVERS, without_password, without_secrets
 
 FINAL_LIMIT_SECONDS = 300.0
 EVERY_SECONDS = 600.0
+SHARE = 0.05
+"""Publications during a run take at most this share of the time: each reads the records of all takes."""
 MLFLOW_UI = "http://127.0.0.1:5000"
 """Where `mlflow ui` serves by default."""
 VIEW = "workflowType=machine_learning"
@@ -40,102 +38,64 @@ class Target:
     experiment: str
 
 
-def serve(pipe: Connection, target: Target) -> None:
-    """Main loop of the process: opens the tracking store (slow if it is new), then publishes at each request."""
-    from longtake.platform.tracking.client import warm_up
+def warm_up(target: Target) -> None:
+    """Opens the tracking store, which is slow if it is new."""
+    from longtake.platform.tracking import client
 
-    for number in (signal.SIGINT, signal.SIGHUP):  # a terminal sends them to all; the run decides when to stop
-        signal.signal(number, signal.SIG_IGN)
-    warm_up(target.uri)
-    with suppress(EOFError, BrokenPipeError):
-        while pipe.recv():
-            pipe.send(publish_once(target))
-
-
-@dataclass(frozen=True)
-class Answer:
-    """The reason why a publication failed, or '' and the id of the experiment in MLflow."""
-
-    problem: str = ""
-    experiment_id: str = ""
+    client.warm_up(target.uri)
 
 
 def publish_once(target: Target) -> Answer:
+    """Publishes the current state; the result is the id of the experiment in MLflow."""
     from longtake.jobs.background.publication import build
     from longtake.platform.tracking.publish import publish
 
+    store = target.store
     try:
-        takes = target.store.plan()
-        published = publish(build(target.store, takes, target.suites, target.experiment), target.uri)
-        return Answer(experiment_id=published.experiment)
+        publication = build(store, store.plan(), target.suites, target.experiment)
+        return Answer(result=publish(publication, target.uri, store.check_epoch).experiment)
     except LongtakeError as error:
         return Answer(str(error))
     except Exception as error:  # always reply, also after an unexpected error
         return Answer(f"tracking: {type(error).__name__}: {without_secrets(str(error), target.uri)[:300]}")
 
 
-class Publisher:
-    """The run's side of the pipe, as a context manager. Without a target it does nothing."""
+class Publisher(Background[Target]):
+    """Keeps MLflow current during a run; does nothing if tracking is off."""
 
-    def __init__(self, target: Target | None):
-        self.target = target
-        self.process: Any = None
-        self.pipe: Connection | None = None
-        self.busy = False
-        self.sent_at = time.monotonic()
+    def __init__(self, target: Target):
+        super().__init__("publisher", publish_once, target, warm_up)
+        self.is_off = target.uri == OFF
+        self.said = ""
+        self.death = "tracking: the publisher process died; run again to publish"
 
-    def __enter__(self) -> Publisher:
-        if self.target is not None:
-            context = multiprocessing.get_context("spawn")
-            self.pipe, theirs = context.Pipe()
-            self.process = context.Process(target=serve, args=(theirs, self.target), daemon=True, name="publisher")
-            self.process.start()
-            theirs.close()
+    def __enter__(self) -> Self:
+        if not self.is_off:
+            self.start()
         return self
 
-    def __exit__(self, *_: object) -> None:
-        if self.pipe is not None:
-            self.pipe.close()
-            self.process.join(timeout=2)
-            if self.process.is_alive():
-                self.process.terminate()
-
-    def publish_if_due(self) -> None:
-        """Publish every EVERY_SECONDS. Called from the run loop; never waits."""
-        self._collect(0)
-        if self.pipe is not None and not self.busy and time.monotonic() - self.sent_at > EVERY_SECONDS:
-            self._send()
+    def publish_if_due(self) -> str:
+        """Request a publication every EVERY_SECONDS, or less often if it takes long; never waits. Returns the reason of
+        a failed one, unless it is the one returned last."""
+        reason = self.collect().problem
+        if not self.is_off and self.is_due(EVERY_SECONDS, SHARE):
+            self.send()
+        if reason == self.said:
+            return ""
+        self.said = reason or self.said
+        return reason
 
     def finish(self, limit_seconds: float = FINAL_LIMIT_SECONDS) -> Answer:
-        """Publish the final state and wait."""
-        if self.pipe is None:
+        """Publish the final state and wait, each request for at most `limit_seconds`."""
+        if self.is_off:
             return Answer()
-        if self.busy:
-            self._collect(limit_seconds)
-        self._send()
-        answer = self._collect(limit_seconds)
-        return (
-            Answer(f"tracking: no answer within {limit_seconds:.0f} s; run again to publish") if self.busy else answer
-        )
-
-    def _send(self) -> None:
-        with suppress(OSError):
-            assert self.pipe is not None
-            self.pipe.send(True)
-        self.busy, self.sent_at = True, time.monotonic()
-
-    def _collect(self, limit_seconds: float) -> Answer:
-        if self.pipe is None or not self.busy:
-            return Answer()
-        try:
-            if self.pipe.poll(limit_seconds):
-                self.busy = False
-                answer: Answer = self.pipe.recv()
+        self.collect(limit_seconds)
+        if not self.busy:
+            self.send()
+            answer = self.collect(limit_seconds)
+            if not self.busy:
                 return answer
-        except (EOFError, OSError):
-            self.busy = False
-            return Answer("tracking: the publisher process died; run again to publish")
-        return Answer()
+        return Answer(f"tracking: no answer within {limit_seconds:.0f} s; run again to publish")
 
 
 def how_to_open(tracking_uri: str, experiment_id: str = "") -> str:

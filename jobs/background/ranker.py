@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from longtake.evaluators.base import SuiteEntry
-from longtake.jobs.background.process import Background
+from longtake.jobs.background.process import Answer, Background
 from longtake.jobs.results import ranks
 from longtake.platform.errors import LongtakeError
 from longtake.platform.plugins import Plugins
@@ -31,15 +31,15 @@ class RankTarget:
         return self.store.plan()
 
 
-def rank_once(target: RankTarget) -> str:
-    """Returns '' on success, else the reason."""
+def rank_once(target: RankTarget) -> Answer:
+    """Ranks the takes that are scored now; the answer has no result."""
     try:
         ranks.refresh(target.store, target.takes, target.suites)
     except LongtakeError as error:
-        return str(error)
+        return Answer(str(error))
     except Exception as error:  # always reply, also after an unexpected error
-        return f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
-    return ""
+        return Answer(f"{type(error).__name__}: {' '.join(str(error).split())[:300]}")
+    return Answer()
 
 
 class Ranker(Background[RankTarget]):
@@ -52,7 +52,7 @@ class Ranker(Background[RankTarget]):
     def rank_if_due(self, num_scored: int) -> str:
         """Request the ranks when takes were scored since the last request; never waits. Returns the reason of a
         failed request."""
-        reason = self.collect()
+        reason = self.collect().problem
         if num_scored > self.num_ranked and self.is_due(EVERY_SECONDS, SHARE):
             self.num_ranked = num_scored
             self.send()

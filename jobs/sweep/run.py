@@ -106,11 +106,9 @@ def elsewhere(grid: Grid, store: SweepStore) -> list[str]:
     return [f"{place / store.name} has a sweep of this name; to go on there: output={place}" for place in others]
 
 
-def target_of(grid: Grid, store: SweepStore) -> Target | None:
-    """The tracking store and experiment for the results; None if tracking is off."""
+def target_of(grid: Grid, store: SweepStore) -> Target:
+    """The tracking store and experiment for the results."""
     settings = grid.sweep.tracking
-    if settings.uri == OFF:
-        return None
     uri = settings.uri or default_uri(store.root.folder)
     return Target(grid.plugins, store, grid.suites, uri, settings.experiment or store.name)
 
@@ -187,7 +185,8 @@ class SweepMonitor:
 
     def on_poll(self, fleet: Fleet) -> None:
         self.show(fleet.running())
-        self.publisher.publish_if_due()
+        if reason := self.publisher.publish_if_due():
+            self.view.say(reason)
         if reason := self.ranker.rank_if_due(len(self.scheduler.scored)):
             self.view.say(f"ranks: {reason}")
 
@@ -222,8 +221,8 @@ def finish(
         say(console, f"contact sheet: {sheet}")
     say(console, f"all metrics, drift: {full_command(Path(grid.sweep.output), store.name)}")
     say(console, f"dashboard: longtake dashboard {shlex.quote(str(grid.sweep.output))}")
-    if publisher.target:
-        say(console, answer.problem or f"MLflow: {how_to_open(publisher.target.uri, answer.experiment_id)}")
+    if not publisher.is_off:
+        say(console, answer.problem or f"MLflow: {how_to_open(publisher.target.uri, answer.result)}")
     return 3 if scheduler.failed or answer.problem else 0
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
@@ -27,16 +28,24 @@ KIND, TRAINING_KIND = "mlflow.experimentKind", "custom_model_development"
 PARAM_LIMIT, TAG_LIMIT = 6000, 5000
 
 
-def publish(publication: Publication, uri: str) -> Published:
-    """Writes the publication to the tracking store; writes nothing for unchanged runs. Raises TrackingError."""
+def no_check() -> None:
+    """Lets every publication go on."""
+
+
+def publish(publication: Publication, uri: str, check: Callable[[], None] = no_check) -> Published:
+    """Writes the publication to the tracking store; writes nothing for unchanged runs. `check` is called before each
+    run and raises if the publication is out of date, which ends it there. Raises TrackingError, and what `check`
+    raises."""
     with writing(uri) as client:
-        return put_all(client, publication, home_of(uri))
+        return put_all(client, publication, home_of(uri), check)
 
 
-def put_all(client: Any, publication: Publication, home: Path | None) -> Published:
+def put_all(client: Any, publication: Publication, home: Path | None, check: Callable[[], None]) -> Published:
+    check()
     experiment = ensure_experiment(client, publication.experiment, home)
     parent, changed = put_run(client, experiment, publication.parent, {})
     for record in publication.children:
+        check()
         changed += put_run(client, experiment, record, {"mlflow.parentRunId": parent})[1]
     return Published(1 + len(publication.children), changed, experiment)
 

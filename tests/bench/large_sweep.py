@@ -209,7 +209,7 @@ def measure_run(file: Path, video: Video, seconds: float) -> None:
             run.announce(grid, store, len(scheduler.made), quiet())
             print(clock.row("resume"), flush=True)
             with Ranker(RankTarget(grid.plugins, store, grid.suites)) as ranker:
-                monitor = run.SweepMonitor(scheduler, view, Publisher(None), ranker)
+                monitor = run.SweepMonitor(scheduler, view, Publisher(run.target_of(grid, store)), ranker)
                 measure_loop(grid.suites[0], steps, monitor, video, seconds)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from longtake.evaluators.base import SuiteEntry
-from longtake.jobs.background.process import Background
+from longtake.jobs.background.process import Answer, Background
 from longtake.jobs.background.ranker import EVERY_SECONDS, Ranker, RankTarget, rank_once
 from longtake.platform.errors import StorageError
 from longtake.platform.plugins import NONE
@@ -20,11 +20,11 @@ from tests.platform.conftest import make_take
 SUITE = SuiteEntry("classical", "classical")
 
 
-def slow_answer(folder: Path) -> str:
+def slow_answer(folder: Path) -> Answer:
     (folder / "pid").write_text(str(os.getpid()))
     while not (folder / "go").exists():
         time.sleep(0.01)
-    return "the reason"
+    return Answer("the reason")
 
 
 def wait_for(condition: object) -> None:
@@ -36,15 +36,15 @@ def wait_for(condition: object) -> None:
 
 def test_a_request_runs_in_another_process_and_is_not_waited_for(tmp_path: Path) -> None:
     with Background("test", slow_answer, tmp_path) as background:
-        assert background.collect() == ""
+        assert background.collect() == Answer()
         background.send()
         wait_for((tmp_path / "pid").exists)
         assert background.busy
-        assert background.collect() == ""
+        assert background.collect() == Answer()
         for number in STOP_SIGNALS:  # as a closed terminal or a service manager sends them to every process
             os.kill(background.process.pid, number)
         (tmp_path / "go").touch()
-        wait_for(lambda: background.collect() == "the reason")
+        wait_for(lambda: background.collect() == Answer("the reason"))
         assert not background.busy
         assert background.took_seconds > 0
         wait_for(lambda: (tmp_path / "pid").read_text())
@@ -58,10 +58,10 @@ def test_a_process_that_dies_is_a_reason_and_the_next_request_starts_another(tmp
         wait_for((tmp_path / "pid").exists)
         first = background.process
         first.kill()
-        wait_for(lambda: background.collect() == "the test process died")
+        wait_for(lambda: background.collect() == Answer("the test process died"))
         (tmp_path / "go").touch()
         background.send()
-        wait_for(lambda: background.collect() == "the reason")
+        wait_for(lambda: background.collect() == Answer("the reason"))
         assert background.process.pid != first.pid
 
 
@@ -82,8 +82,8 @@ def test_ranks_are_requested_when_due(tmp_path: Path, waited: float, took: float
         def send(self) -> None:
             sent.append(self.num_ranked)
 
-        def collect(self) -> str:
-            return ""
+        def collect(self, limit_seconds: float = 0.0) -> Answer:
+            return Answer()
 
     ranker = Watched(RankTarget(NONE, SweepStore(tmp_path, "demo"), [SUITE]))
     ranker.sent_at, ranker.took_seconds, ranker.busy = time.monotonic() - waited, took, busy
@@ -99,11 +99,11 @@ def test_ranks_are_written_and_a_newer_run_is_not_overwritten(tmp_path: Path) ->
         store.write_plan("name: demo\n", [make_take()])
         target = RankTarget(NONE, SweepStore(tmp_path, "demo"), [SUITE])
         target.store.epoch = store.epoch
-        assert rank_once(target) == ""
+        assert rank_once(target) == Answer()
         assert store.ranks() is not None
     store.ranks_file.unlink()
     with store.lock():
-        assert "a newer run holds the sweep" in rank_once(target)
+        assert "a newer run holds the sweep" in rank_once(target).problem
         assert store.ranks() is None
 
 
@@ -114,6 +114,6 @@ def test_an_error_of_the_ranks_is_one_line(tmp_path: Path, monkeypatch: pytest.M
         raise RuntimeError("a\nb")
 
     monkeypatch.setattr("longtake.jobs.results.ranks.refresh", fail)
-    assert rank_once(target) == "RuntimeError: a b"
+    assert rank_once(target).problem == "RuntimeError: a b"
     monkeypatch.setattr("longtake.jobs.results.ranks.refresh", lambda *_: (_ for _ in ()).throw(StorageError("full")))
-    assert rank_once(target) == "full"
+    assert rank_once(target).problem == "full"
