@@ -40,18 +40,20 @@ class Source(Protocol):
 
 
 class Sampled:
-    """Samples latents, `batch` takes at a time; on a CPU the batch size does not change a bit of them."""
+    """Samples latents, `batch` takes at a time; on a CPU the batch size does not change a bit of them.
 
-    def __init__(self, resources: Resources, batch: int):
-        self.batch, self.loaded = batch, LoadedSampler(resources)
+    Like a sampler of a sweep, it refuses takes that were planned with other weights or code.
+    """
+
+    def __init__(self, store: CorpusStore, resources: Resources, batch: int):
+        self.store, self.batch, self.loaded = store, batch, LoadedSampler(resources)
 
     @property
     def computed_on(self) -> dict[str, str]:
         return dict(self.loaded.sampler.computed_on)
 
     def latents(self, takes: list[Take], kind: dtype, report: Report) -> dict[str, Tensor]:
-        self.loaded.ensure(takes[0].backbone)
-        self.loaded.check(takes)
+        self.loaded.prepare(self.store, takes)
         report({"done": 0, "unit": "block"})
         result: dict[str, Tensor] = {}
         batches = [takes[at : at + self.batch] for at in range(0, len(takes), self.batch)]
@@ -68,6 +70,8 @@ class Sampled:
         parts: list[list[Tensor]] = [[] for _ in takes]
         with closing(self.loaded.sampler.generate_together(takes)) as blocks:
             for rows in blocks:
+                if rows[0].index == 0:
+                    self.loaded.check(takes)  # the first block has loaded what the method needs
                 for part, block in zip(parts, rows, strict=True):
                     part.append(block.latents.to("cpu", kind, copy=True))
                 index, total = rows[0].index, rows[0].total

@@ -186,7 +186,7 @@ def group(plan: CorpusPlan, scheduler: ShardScheduler, cluster: Cluster) -> Grou
 
 def source_of(plan: CorpusPlan, scheduler: ShardScheduler) -> Source:
     if plan.grid:
-        return Sampled(plan.grid.resources(scheduler.store.root.texts), plan.grid.batch)
+        return Sampled(scheduler.store, plan.grid.resources(scheduler.store.root.texts), plan.grid.batch)
     return Imported(Path(str(plan.spec.latents)).absolute())
 
 

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from longtake.jobs.workers.agreement import OF_PIXELS, Folder, check_versions, installed
 from longtake.platform.errors import LongtakeError, SetupError, WeightsError
 from longtake.platform.machine.process import set_up_computing
 from longtake.platform.machine.resources import Resources
@@ -21,6 +22,7 @@ LoadSampler = Callable[[str, Resources], Any]
 CODE = ("engine", "decode", "precision", "method.version")
 """Parts of a fingerprint that come from the code and the settings of a sampler rather than from files."""
 PLUGIN = "plugin."
+SAMPLERS = "samplers"
 ABSENT = "nothing"
 
 
@@ -38,6 +40,17 @@ class LoadedSampler:
         self.backbone = ""
         self.sampler: Any = None
         self.fingerprint: dict[str, str] = {}
+
+    def prepare(self, store: Folder, takes: Sequence[Take]) -> tuple[float, dict[str, str]]:
+        """Load the backbone of takes of one cell if needed; returns the seconds that this took, and their fingerprint.
+
+        Raises like `check`, and SetupError if the first sampler of this run of `store` had other packages.
+        """
+        load_seconds = self.ensure(takes[0].backbone)
+        loaded = self.check(takes)
+        if load_seconds:
+            check_versions(store, SAMPLERS, installed(OF_PIXELS))
+        return load_seconds, loaded
 
     def ensure(self, backbone: str) -> float:
         """Load the backbone if needed; returns the seconds that this took."""

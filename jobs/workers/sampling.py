@@ -16,7 +16,6 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
-from longtake.jobs.workers.agreement import OF_PIXELS, check_versions, installed
 from longtake.jobs.workers.loaded import LoadedSampler, LoadSampler, load_sampler
 from longtake.jobs.workers.recording import Recording, TakeRecorder
 from longtake.platform.build_info import code_version
@@ -30,7 +29,6 @@ if TYPE_CHECKING:
     from longtake.platform.store.sweep import SweepStore
 
 VERSIONS_OF = ("longtake", "torch", "numpy", "av")
-SAMPLERS = "samplers"
 
 
 @dataclass(frozen=True)
@@ -64,10 +62,7 @@ class SamplerWorker:
 
     def make(self, takes: list[Take], report: Report) -> dict[str, TakeResult]:
         started = time.perf_counter()
-        load_seconds = self.loaded.ensure(takes[0].backbone)
-        loaded = self.loaded.check(takes)
-        if load_seconds:
-            check_versions(self.store, SAMPLERS, installed(OF_PIXELS))
+        load_seconds, loaded = self.loaded.prepare(self.store, takes)
         report({"done": 0, "unit": "block"})  # loading has ended; from now on the pace of blocks counts
         with ExitStack() as stack:
             writers = [stack.enter_context(self.store.open_take(take)) for take in takes]
