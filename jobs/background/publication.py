@@ -12,6 +12,7 @@ import hashlib
 import io
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -38,12 +39,14 @@ Numbers = dict[str, Statistic]
 
 @dataclass(frozen=True)
 class SweepView:
-    """What the records of one publication are made from, read once."""
+    """What the records of one publication are made from, read once. starts: take id -> the start of the first attempt
+    at a made take, if it is recorded."""
 
     store: SweepStore
     takes: list[Take]
     suites: list[SuiteEntry]
     results: dict[str, TakeResult]
+    starts: dict[str, datetime]
     ranks: Ranks
 
     def made(self, takes: list[Take]) -> list[Take]:
@@ -54,7 +57,8 @@ def build(store: SweepStore, takes: list[Take], suites: list[SuiteEntry], experi
     """The publication of the current state of the store."""
     done = store.done_ids()
     results = {take.id: result for take in takes if take.id in done and (result := store.result(take.id)) is not None}
-    view = SweepView(store, takes, suites, results, store.ranks() or Ranks(store.name))
+    starts = {take_id: time for take_id in results if (time := store.first_attempt(take_id)) is not None}
+    view = SweepView(store, takes, suites, results, starts, store.ranks() or Ranks(store.name))
     cells: dict[Cell, list[Take]] = {}
     for take in takes:
         cells.setdefault(take.cell, []).append(take)
@@ -167,7 +171,7 @@ def code_tags(results: Iterable[TakeResult]) -> dict[str, str]:
 def times(view: SweepView, takes: list[Take]) -> dict[str, Any]:
     """When the first attempt at a take began, and when the last video was complete; None if the records do not say."""
     made = view.made(takes)
-    starts = [time for take in made if (time := view.store.first_attempt(take.id)) is not None]
+    starts = [view.starts[take.id] for take in made if take.id in view.starts]
     ends = [time for take in made if (time := view.results[take.id].made_time) is not None]
     return {"started": min(starts, default=None), "ended": max(ends) if len(ends) == len(made) > 0 else None}
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -21,7 +22,7 @@ from longtake.platform.tracking.client import open_client
 from longtake.platform.tracking.publish import publish
 from longtake.platform.tracking.records import Publication, RunRecord
 from longtake.platform.workers.signals import STOP_SIGNALS
-from tests.platform.conftest import make_take
+from tests.platform.conftest import make, make_take
 
 SUITES = [SuiteEntry("classical", "classical")]
 
@@ -188,3 +189,27 @@ def test_a_failure_is_said_once_and_publications_take_a_small_share(
     assert publisher.publish_if_due() == "no server"
     assert sent == [True] * due
     assert [publisher.publish_if_due() for _ in range(3)] == ["", "", "no disk"]
+
+
+def test_a_publication_reads_every_record_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = SweepStore(tmp_path, "demo")
+    takes = [make_take(seed) for seed in range(3)]
+    store.write_plan("name: demo\n", takes)
+    for take in takes[:2]:
+        store.begin_attempt(take)
+        make(store, take)
+    read = []
+    for name in ("first_attempt", "result"):
+        method = getattr(SweepStore, name)
+
+        def counted(self: SweepStore, take_id: str, name: str = name, method: Any = method) -> object:
+            read.append((name, take_id))
+            return method(self, take_id)
+
+        monkeypatch.setattr(SweepStore, name, counted)
+    publication = building.build(store, takes, SUITES, "demo")
+    made = [take.id for take in takes[:2]]
+    assert sorted(read) == sorted((name, take_id) for name in ("first_attempt", "result") for take_id in made)
+    monkeypatch.undo()
+    first, *_ = sorted(time for take_id in made if (time := store.first_attempt(take_id)))
+    assert publication.parent.started == publication.children[0].started == first
