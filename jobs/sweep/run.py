@@ -233,11 +233,8 @@ def timed(clocks: dict[str, float], name: str, step: Any) -> Any:
     return value
 
 
-def update_history(store: SweepStore, ranks: Ranks) -> dict[str, float]:
-    """Append this run's average ranks to the history if they changed. Returns those of the previous run, or {} without
-    one."""
+def update_history(store: SweepStore, ranks: Ranks) -> None:
+    """Append this run's average ranks to the history if they changed."""
     now, past = ranks.average_ranks(), store.history()
     if not past or past[-1].average_rank != now:
-        past.append(RankedRun(datetime.now(UTC).isoformat(timespec="seconds"), now))
-        store.append_history(past[-1])
-    return past[-2].average_rank if len(past) > 1 else {}
+        store.append_history(RankedRun(datetime.now(UTC).isoformat(timespec="seconds"), now))

@@ -17,26 +17,28 @@ Points = dict[int, float]
 
 
 def log_changed(client: Any, run: Any, record: RunRecord, timestamp_ms: int) -> None:
-    """Logs the points of the record that differ from those of the run, and NaN in place of those it no longer has."""
-    wanted = record.points()
+    """Logs the numbers of the record that differ from those of the run, and NaN in place of those it no longer has."""
+    wanted = record.numbers()
     names = [*wanted, *(name for name in run.data.metrics if name not in wanted)]
     rows = []
     for name in names:
-        for step, value in changed(client, run, name, wanted.get(name, {})).items():
-            rows.append((name, value, step))
-    log_rows(client, run.info.run_id, [(*row, timestamp_ms) for row in rows])
+        for step, value in changed(client, run, name, wanted.get(name)).items():
+            rows.append((name, value, step, timestamp_ms))
+    log_rows(client, run.info.run_id, rows)
 
 
-def changed(client: Any, run: Any, name: str, wanted: Points) -> Points:
-    """The points to log so that the metric has the wanted ones."""
+def changed(client: Any, run: Any, name: str, wanted: float | None) -> Points:
+    """The points to log so that the metric has the wanted value alone, or none. A run of an earlier version may also
+    have points of later steps."""
     latest = run.data.metrics.get(name)
+    points = {} if wanted is None else {0: wanted}
     if latest is None:
-        return wanted
-    if wanted == {0: latest} or (not wanted and math.isnan(latest)):
+        return points
+    if latest == wanted or (wanted is None and math.isnan(latest)):
         return {}
     now = current(client.get_metric_history(run.info.run_id, name))
-    gone = {step: math.nan for step, value in now.items() if step not in wanted and not math.isnan(value)}
-    return {step: value for step, value in wanted.items() if now.get(step) != value} | gone
+    gone = {step: math.nan for step, value in now.items() if step not in points and not math.isnan(value)}
+    return {step: value for step, value in points.items() if now.get(step) != value} | gone
 
 
 def current(history: list[Any]) -> Points:

@@ -29,7 +29,7 @@ class TextSet:
 
 @dataclass(frozen=True)
 class RunRecord:
-    """One run. `key` identifies it; params never change for a key; `series`: name -> (step, value) points.
+    """One run. `key` identifies it; params never change for a key.
 
     started, ended: when the work was done; None: when the run is published. texts: name of a file in the run -> its
     content. note: its description, in Markdown. same: tags; a run of an earlier version with these and the params is
@@ -41,7 +41,6 @@ class RunRecord:
     params: dict[str, str] = field(default_factory=dict)
     tags: dict[str, str] = field(default_factory=dict)
     metrics: dict[str, float] = field(default_factory=dict)
-    series: dict[str, list[tuple[int, float]]] = field(default_factory=dict)
     artifacts: list[tuple[Path, str]] = field(default_factory=list)  # (file, folder in the run)
     texts: dict[str, str] = field(default_factory=dict)
     note: str = ""
@@ -53,20 +52,14 @@ class RunRecord:
     def digest(self) -> str:
         """The sha256 of its content, including the bytes of its files."""
         files = [[path.name, folder, file_sha256(path)] for path, folder in self.artifacts]
-        points = {name: sorted(steps.items()) for name, steps in self.points().items()}
+        points = {name: [[0, value]] for name, value in self.numbers().items()}  # by step, as in earlier versions
         dataset = self.dataset and [self.dataset.name, self.dataset.digest()]
         content = [self.params, self.tags, points, files, self.texts, self.note, dataset, str(self.ended)]
         return hashlib.sha256(canonical_json(content).encode()).hexdigest()
 
-    def points(self) -> dict[str, dict[int, float]]:
-        """Name -> step -> value, of all finite numbers: a missing number is not published, least of all as 0."""
-        series = {name: dict(points) for name, points in self.series.items()}
-        every = {name: {0: value} for name, value in self.metrics.items()} | series
-        return {
-            name: finite
-            for name, steps in every.items()
-            if (finite := {s: v for s, v in steps.items() if math.isfinite(v)})
-        }
+    def numbers(self) -> dict[str, float]:
+        """All finite metrics: a missing number is not published, least of all as 0."""
+        return {name: value for name, value in self.metrics.items() if math.isfinite(value)}
 
 
 @dataclass(frozen=True)

@@ -92,7 +92,7 @@ def test_what_changed_is_written_under_the_same_run(tmp_path: Path, mlflow_db: s
 
 
 def test_a_publication_that_was_cut_off_is_completed(mlflow_db: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    record = RunRecord("cell:x", "x", {"a": "1"}, series={"s": [(0, 1.0), (2, 2.0)]})
+    record = RunRecord("cell:x", "x", {"a": "1"}, metrics={"b": 1.0, "c": 2.0})
     publication = Publication("e", record, [])
 
     def broken(*_: object) -> None:
