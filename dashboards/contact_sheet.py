@@ -1,6 +1,6 @@
 """A contact sheet: frames over time, one row per cell, as one PNG. Reads the store and its videos, changes neither.
 
-Rows of equal length share a header of times, so that a column shows the same time in every cell. All rows are from one
+Rows of equal length and times share a header, so that a column shows the same time in every cell. All rows are from one
 prompt (the one with videos of the most cells), because rows are only comparable within a prompt. Videos of the pocket
 world are shown when the camera is back at one place: its first view, then the returns, outlined where the place is not
 recognised. Other videos are shown at even times.
@@ -19,6 +19,7 @@ from longtake.platform.errors import VideoError
 from longtake.platform.pocket.returns import SIZE_PX, FirstViews, camera_of, visits
 from longtake.platform.store import durable
 from longtake.platform.takes import FRAMES_PER_LATENT, Take
+from longtake.platform.video.header import VideoHeader
 from longtake.platform.video.reading import probe, read_frames
 
 if TYPE_CHECKING:
@@ -84,11 +85,11 @@ def read_row(take: Take, path: Path, columns: int) -> Row:
     label = f"{take.backbone}\n{take.method.label}\n{take.seconds} s"
     try:
         header = probe(path)
-        camera = camera_of(take) if (header.width, header.height) == (SIZE_PX, SIZE_PX) else None
-        latents = visits(camera, columns) if camera is not None else []
-        if camera is not None and len(latents) > 1:
+        if found := returns_of(take, header, columns):
+            camera, latents = found
             indices = [latent * FRAMES_PER_LATENT for latent in latents]
-            frames, lost = read_returns(read_frames(path), camera, latents)
+            images, lost = read_returns(path, camera, latents, indices)
+            frames = [images[index] for index in indices if index in images]
         else:
             indices = [round(i * (header.num_frames - 1) / max(1, columns - 1)) for i in range(columns)]
             frames, lost = [scaled(frame) for _, frame in frames_at(read_frames(path), indices)], []
@@ -97,17 +98,31 @@ def read_row(take: Take, path: Path, columns: int) -> Row:
     return Row(label, "", take.seconds, frames, [index / header.fps for index in indices], lost)
 
 
+def returns_of(
+    take: Take, header: VideoHeader, count: int, one_way: bool = False
+) -> tuple[NDArray[np.int64], list[int]] | None:
+    """The camera and at most `count` latent frames that show one place, as `visits` chooses them. None if the camera
+    never returns, or if the video has not the size of the pocket world: another backbone may have the same prompt."""
+    camera = camera_of(take) if (header.width, header.height) == (SIZE_PX, SIZE_PX) else None
+    latents = visits(camera, count, one_way) if camera is not None else []
+    return (camera, latents) if camera is not None and len(latents) > 1 else None
+
+
 def read_returns(
-    batches: Iterable[Any], camera: NDArray[np.int64], latents: list[int]
-) -> tuple[list[Image.Image], list[bool]]:
-    """The frames of the visits, and whether fewer than half of the columns of each are recognised."""
-    views, images, lost = FirstViews(camera), [], []
-    for index, frame in frames_at(batches, [FRAMES_PER_LATENT * latent for latent in range(latents[-1] + 1)]):
-        latent = index // FRAMES_PER_LATENT
-        views.add(latent, frame)
-        if latent in latents:
-            images.append(scaled(frame))
-            lost.append(views.recognised(latent, frame) < RECOGNISED)
+    path: Path, camera: NDArray[np.int64], latents: list[int], wanted: Iterable[int]
+) -> tuple[dict[int, Image.Image], list[bool]]:
+    """The wanted frames by their index, and for each visit whether fewer than half of its columns are recognised.
+    Raises VideoError."""
+    views, images, lost = FirstViews(camera), dict[int, "Image.Image"](), []
+    known, shown = {FRAMES_PER_LATENT * latent for latent in range(latents[-1] + 1)}, set(wanted)
+    for index, frame in frames_at(read_frames(path), sorted(known | shown)):
+        if index in known:
+            latent = index // FRAMES_PER_LATENT
+            views.add(latent, frame)
+            if latent in latents:
+                lost.append(views.recognised(latent, frame) < RECOGNISED)
+        if index in shown:
+            images[index] = scaled(frame)
     return images, lost
 
 
@@ -134,7 +149,7 @@ def draw(rows: list[Row], title: str, columns: int) -> Image.Image:
     from PIL import Image, ImageDraw
 
     column_px = max((image.width for row in rows for image in row.frames), default=FRAME_HEIGHT_PX) + GAP_PX
-    groups = [[row for row in rows if row.seconds == seconds] for seconds in sorted({row.seconds for row in rows})]
+    groups = grouped(rows)
     legend = LEGEND if any(row.is_returns for row in rows) else ""
     height = TITLE_PX + len(groups) * HEADER_PX + len(rows) * (FRAME_HEIGHT_PX + GAP_PX) + GAP_PX
     height += HEADER_PX if legend else 0
@@ -152,6 +167,21 @@ def draw(rows: list[Row], title: str, columns: int) -> Image.Image:
             y += FRAME_HEIGHT_PX + GAP_PX
     pen.text((GAP_PX * 2, y + 5), fitted(legend, sheet.width - 4 * GAP_PX, 12), FAINT, font(12))
     return sheet
+
+
+def grouped(rows: list[Row]) -> list[list[Row]]:
+    """The rows in groups of equal length and times, by length; each group has a header. A row without frames joins the
+    first group of its length."""
+    kinds = sorted(dict.fromkeys(kind_of(row) for row in rows if row.times), key=lambda kind: kind[0])
+    groups: dict[tuple[int, bool, tuple[float, ...]], list[Row]] = {kind: [] for kind in kinds}
+    for row in rows:
+        first = next((kind for kind in kinds if kind[0] == row.seconds), kind_of(row))
+        groups.setdefault(kind_of(row) if row.times else first, []).append(row)
+    return sorted(groups.values(), key=lambda group: group[0].seconds)
+
+
+def kind_of(row: Row) -> tuple[int, bool, tuple[float, ...]]:
+    return row.seconds, row.is_returns, tuple(row.times)
 
 
 def draw_row(sheet: Image.Image, pen: Any, row: Row, y: int, column_px: int) -> None:

@@ -3,20 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from longtake.dashboards.contact_sheet import RECOGNISED, Row, choose, draw, frames_at, printable, scaled
+from longtake.dashboards.contact_sheet import Row, choose, draw, printable, read_returns, returns_of
 from longtake.jobs.sweep.selection import Selection
 from longtake.platform.errors import ConfigError
-from longtake.platform.pocket.returns import FirstViews, camera_of, visits
 from longtake.platform.store import durable
 from longtake.platform.store.sweep import SweepStore
 from longtake.platform.takes import FRAMES_PER_LATENT, Take
-from longtake.platform.video.reading import probe, read_frames
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-    from PIL import Image
+from longtake.platform.video.reading import probe
 
 COLUMNS = 6
 AROUND_SECONDS = 1.5
@@ -35,6 +29,7 @@ def clip(folder: Path, out: Path, selection: Selection) -> int:
         raise ConfigError(f"{folder}: no finished takes of the pocket world that return to a place; choose others")
     title = f"{store.name}: {printable(chosen[0].prompt)} (seed {chosen[0].seed})"
     sheets = [draw([*step], title, max(len(row.frames) for row in step)) for step in zip(*rows, strict=True)]
+    durable.make_folder(out.absolute().parent)
     with durable.replacing(out) as temp:
         duration = 1000 * EVERY // round(probe(store.video(chosen[0].id)).fps)
         sheets[0].save(
@@ -45,36 +40,19 @@ def clip(folder: Path, out: Path, selection: Selection) -> int:
 
 
 def rows_of(take: Take, path: Path) -> list[Row]:
-    """The take's row in each frame of the clip; empty if its camera never returns."""
-    camera = camera_of(take)
-    latents = visits(camera, COLUMNS, one_way=True) if camera is not None else []
-    if camera is None or len(latents) < 2:
-        return []
+    """The take's row in each frame of the clip; empty if its camera never returns. Raises VideoError."""
     header = probe(path)
+    found = returns_of(take, header, COLUMNS, one_way=True)
+    if found is None:
+        return []
+    camera, latents = found
     reach = round(AROUND_SECONDS * header.fps)
     centres = [latent * FRAMES_PER_LATENT for latent in latents]
     steps = [
         [min(max(0, centre + offset), header.num_frames - 1) for centre in centres]
         for offset in range(-reach, reach, EVERY)
     ]
-    images, lost = read(path, camera, latents, {index for step in steps for index in step})
+    images, lost = read_returns(path, camera, latents, {index for step in steps for index in step})
     label = f"{take.backbone}\n{take.method.label}\n{take.seconds} s"
     times = [centre / header.fps for centre in centres]
     return [Row(label, "", take.seconds, [images[index] for index in step], times, lost) for step in steps]
-
-
-def read(
-    path: Path, camera: NDArray, latents: list[int], wanted: set[int]
-) -> tuple[dict[int, Image.Image], list[bool]]:
-    """The wanted frames, and for each visit whether the place is not recognised. Raises VideoError."""
-    views, images, lost = FirstViews(camera), dict[int, "Image.Image"](), []
-    known = {latent * FRAMES_PER_LATENT for latent in range(latents[-1] + 1)}
-    for index, frame in frames_at(read_frames(path), sorted(known | wanted)):
-        if index in known:
-            latent = index // FRAMES_PER_LATENT
-            views.add(latent, frame)
-            if latent in latents:
-                lost.append(views.recognised(latent, frame) < RECOGNISED)
-        if index in wanted:
-            images[index] = scaled(frame)
-    return images, lost

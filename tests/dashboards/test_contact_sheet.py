@@ -97,6 +97,23 @@ def test_a_damaged_video_is_a_row_with_a_note(tmp_path: Path) -> None:
     assert contact_sheet.read_row(takes[0], path, 4).note
 
 
+def test_rows_with_other_times_have_a_header_of_their_own() -> None:
+    """Two videos of 9 s: one is shown at the returns of its camera, the other at even times; a third has no frames."""
+
+    def row(label: str, times: list[float], lost: list[bool], seconds: int = 9) -> contact_sheet.Row:
+        return contact_sheet.Row(label, "", seconds, [Image.new("RGB", (96, 96))] * len(times), times, lost)
+
+    long = row("long", [0.0, 12.0], [], 12)
+    unread, returns = row("unread", [], []), row("returns", [1.0, 5.0], [False, True])
+    even, other = row("even", [0.0, 9.0], []), row("other", [1.0, 5.0], [False, False])
+    rows = [long, unread, returns, even, other]
+    assert contact_sheet.grouped(rows) == [[unread, returns, other], [even], [long]]
+    assert contact_sheet.grouped([long, unread]) == [[unread], [long]]
+    sheet, legend = contact_sheet.draw(rows, "t", 2), contact_sheet.HEADER_PX
+    row_px, gap = contact_sheet.FRAME_HEIGHT_PX + contact_sheet.GAP_PX, contact_sheet.GAP_PX
+    assert sheet.height == contact_sheet.TITLE_PX + 3 * contact_sheet.HEADER_PX + 5 * row_px + gap + legend
+
+
 def test_nothing_to_show_is_no_sheet(tmp_path: Path) -> None:
     store = SweepStore(tmp_path, "demo")
     assert contact_sheet.write(store, []) is None

@@ -32,7 +32,7 @@ def street(store: SweepStore, label: str) -> Take:
 
 def test_a_clip_loops_and_moves(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     """1.5 s before and after a visit at 16 fps, every second frame: 24 frames."""
-    store, out = SweepStore(tmp_path / "runs", "demo"), tmp_path / "clip.webp"
+    store, out = SweepStore(tmp_path / "runs", "demo"), tmp_path / "new" / "clip.webp"
     store.write_plan("name: demo", [street(store, "rag"), street(store, "native")])
     assert execute(["clip", str(store.folder), "--only", "rag", "--out", str(out)]) == 0
     assert "24 frames" in capfd.readouterr().out
@@ -49,3 +49,17 @@ def test_nothing_to_show_is_said(tmp_path: Path, capfd: pytest.CaptureFixture[st
     assert execute(["clip", str(store.folder), "--out", str(tmp_path / "clip.webp")]) == 2
     assert "no finished takes of the pocket world" in capfd.readouterr().err
     assert not (tmp_path / "clip.webp").exists()
+
+
+def test_a_video_of_another_size_with_a_prompt_of_the_pocket_world_is_not_shown(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    store, take = SweepStore(tmp_path / "runs", "demo"), Take("wan", MethodSpec("rag", "rag"), 15, 60, PROMPT, 0)
+    store.write_plan("name: demo", [take])
+    with store.open_take(take) as writer:
+        with VideoWriter(writer.video_path, width=96, height=64) as video:
+            video.write(np.zeros((take.num_frames, 64, 96, 3), np.uint8))
+        info = video.close()
+        writer.commit(TakeResult(take.id, info.sha256, info.bytes, info.num_frames, info.fps, info.width, info.height))
+    assert execute(["clip", str(store.folder), "--out", str(tmp_path / "clip.webp")]) == 2
+    assert "no finished takes of the pocket world" in capfd.readouterr().err
