@@ -143,7 +143,7 @@ def generated_plan(spec: CorpusConfig, file: Path) -> CorpusPlan:
     if start >= frames:
         raise ConfigError(f"{file}: prefix_s: {spec.prefix_s:g} s leaves nothing to generate; lower it")
     method, method_prints = resolve_method(read_method("method", spec.method), backbone, file)
-    prints = fingerprint_of(backbone, notes, True, spec.workers.precision)
+    prints = fingerprint_of(backbone, None, spec.workers.precision)
     fingerprint = tuple(sorted({**prints, **method_prints}.items()))
     seconds = sweep.lengths_s[0]
     takes = [Take(spec.backbone, method, seconds, frames, text, spec.seed, start, fingerprint) for text in prompts]

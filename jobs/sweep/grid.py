@@ -38,7 +38,8 @@ HERE = ("local", INLINE)
 @dataclass(frozen=True)
 class Grid:
     """A sweep's takes in the order of its file, and `notes` about adjusted values, one line each. `planned` are all
-    takes of the sweep, `takes` those that the run selects."""
+    takes of the sweep, `takes` those that the run selects. Without `ids_are_final`, something that ids depend on is not
+    on this machine, so they cannot be compared with those of a store."""
 
     sweep: SweepConfig
     file: Path
@@ -48,6 +49,7 @@ class Grid:
     notes: list[str]
     plugins: Plugins = NONE
     selection: Selection = EVERYTHING
+    ids_are_final: bool = True
 
     @cached_property
     def takes(self) -> list[Take]:
@@ -149,32 +151,34 @@ def expand(
 ) -> Grid:
     """Read, check and expand a sweep file. Raises ConfigError (file, key, value, rule) or WeightsError.
 
-    Without `need_weights`, missing weights of a backbone or missing prompts are a note, and takes do not have their
-    final ids yet.
+    Without `need_weights`, missing weights and prompts are notes, and all but the weights of suites leave the takes
+    without their final ids (`Grid.ids_are_final`).
     """
     file = Path(file)
     sweep = sweeps.load(file, overrides)
-    notes: list[str] = []
-    prompts = prompts_of(sweep, file, notes, need_weights)
+    notes, missing = list[str](), None if need_weights else list[str]()
+    prompts = prompts_of(sweep, file, missing)
     loaded = plugins.load(sweep.plugins, file)
     suites = find_suites(sweep, file, notes, need_weights)
     takes: list[Take] = []
     entries = [pin_models(entry, sweep, file) for entry in sweep.method_entries()]
     for name in sweep.backbones:
-        takes += backbone_takes(name, sweep, entries, prompts, file, notes, need_weights)
+        takes += backbone_takes(name, sweep, entries, prompts, file, notes, missing)
     check_unique(takes, file)
-    return checked(Grid(sweep, file, prompts, takes, suites, notes, loaded, selection))
+    notes = [*(missing or ()), *notes]
+    return checked(Grid(sweep, file, prompts, takes, suites, notes, loaded, selection, ids_are_final=not missing))
 
 
-def prompts_of(sweep: SweepConfig, file: Path, notes: list[str], need_weights: bool) -> list[str]:
-    """The prompts; without `need_weights`, stand-ins for those of a file that was not pulled yet, and a note."""
+def prompts_of(sweep: SweepConfig, file: Path, missing: list[str] | None) -> list[str]:
+    """The prompts. With a list for what is `missing`, stand-ins for those of a file that was not pulled yet, and a
+    line in it. Raises ConfigError, NotPulledError."""
     try:
         return sweeps.read_prompts(sweep, file)
     except NotPulledError as error:
-        if need_weights:
+        if missing is None:
             raise
         prompts = sweeps.stand_in_prompts(sweep)
-        notes.append(f"{len(prompts)} prompts are assumed: {str(error).removeprefix(f'{file}: ')}")
+        missing.append(f"{len(prompts)} prompts are assumed: {str(error).removeprefix(f'{file}: ')}")
         return prompts
 
 
@@ -221,22 +225,22 @@ def backbone_takes(
     prompts: list[str],
     file: Path,
     notes: list[str],
-    need_weights: bool,
+    missing: list[str] | None,
 ) -> list[Take]:
-    """The takes of one backbone; appends to `notes` when a length was rounded or weights are missing."""
+    """The takes of one backbone. Appends to `notes` when a length was rounded, to `missing` when weights are."""
     backbone = find_backbone(name, file)
     check_prompts(backbone, prompts, file)
     check_seeds(backbone, sweep.seeds, file)
     if sweep.prefix_s and not backbone.spec.provides_prefix:
         raise ConfigError(f"{file}: prefix_s: backbone {name!r} has no real frames to start from; set prefix_s to 0")
-    backbone_fingerprint = fingerprint_of(backbone, notes, need_weights, sweep.workers.precision, sweep.decode)
+    backbone_fingerprint = fingerprint_of(backbone, missing, sweep.workers.precision, sweep.decode)
     start = rounded_frames("prefix_s", sweep.prefix_s, backbone.spec, notes) if sweep.prefix_s else 0
     lengths = [(seconds, rounded_frames("lengths_s", seconds, backbone.spec, notes)) for seconds in sweep.lengths_s]
     if start >= min(frames for _, frames in lengths):
         raise ConfigError(f"{file}: prefix_s: {sweep.prefix_s:g} s leave nothing to generate; lower it")
     takes = []
     for entry, versions in entries:
-        spec, method_fingerprint = resolve_method(entry, backbone, file, None if need_weights else notes)
+        spec, method_fingerprint = resolve_method(entry, backbone, file, missing)
         fingerprint = tuple(sorted({**backbone_fingerprint, **method_fingerprint, **versions}.items()))
         takes += [
             Take(name, spec, seconds, frames, prompt, seed, start, fingerprint)
@@ -248,17 +252,17 @@ def backbone_takes(
 
 
 def fingerprint_of(
-    backbone: Any, notes: list[str], need_weights: bool, precision: str | None, decode: str = STREAM
+    backbone: Any, missing: list[str] | None, precision: str | None, decode: str = STREAM
 ) -> dict[str, str]:
-    """What a backbone's pixels depend on; without `need_weights`, missing weights are a note."""
+    """What a backbone's pixels depend on. With a list for what is `missing`, missing weights are a line in it."""
     from longtake.platform.generation import fingerprint
 
     try:
         return fingerprint.of_backbone(backbone, precision, decode)
     except WeightsError as error:
-        if need_weights:
+        if missing is None:
             raise
-        notes.append(f"{backbone.spec.name} cannot run yet: {error}")
+        missing.append(f"{backbone.spec.name} cannot run yet: {error}")
         return fingerprint.of_settings(backbone, precision, decode)
 
 
@@ -272,10 +276,11 @@ def find_backbone(name: str, file: Path) -> Any:
 
 
 def resolve_method(
-    entry: MethodEntry, backbone: Any, file: Path, notes: list[str] | None = None
+    entry: MethodEntry, backbone: Any, file: Path, missing: list[str] | None = None
 ) -> tuple[MethodSpec, dict[str, str]]:
     """The method with all defaults, the backbone's window included, and its fingerprint: the sha256 of its weights, and
-    its version if above 1. With `notes`, weights that are not pulled are a note and not in the fingerprint."""
+    its version if above 1. With a list for what is `missing`, weights that are not pulled are a line in it and are not
+    in the fingerprint."""
     from longtake.platform.generation.fingerprint import of_method
     from longtake.platform.methods.base import methods
 
@@ -292,10 +297,10 @@ def resolve_method(
         method.budget(backbone.spec.frame)
         fingerprint = of_method(method)
     except (ConfigError, WeightsError) as error:
-        if notes is None or not isinstance(error, NotPulledError):
+        if missing is None or not isinstance(error, NotPulledError):
             raise ConfigError(f"{where}: {error}") from error
-        if (note := f"methods.{entry.label} cannot run yet: {error}") not in notes:
-            notes.append(note)
+        if (note := f"methods.{entry.label} cannot run yet: {error}") not in missing:
+            missing.append(note)
     if method.needs_camera and not backbone.spec.has_camera:
         raise ConfigError(
             f"{where}: needs a world with a known camera; {backbone.spec.name} has none; remove the method"

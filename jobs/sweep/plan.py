@@ -22,7 +22,7 @@ from longtake.platform.errors import ConfigError
 from longtake.platform.machine.process import collection_paused
 from longtake.platform.machine.resources import STAGING_ENTRIES, gpu_count
 from longtake.platform.names import counted
-from longtake.platform.store.sweep import SweepStore
+from longtake.platform.store.sweep import SweepStore, is_sweep
 from longtake.platform.takes import Cell
 from longtake.platform.tracking.addresses import OFF
 from longtake.platform.workers.fleet import Node
@@ -94,15 +94,33 @@ def check_capability(grid: Grid) -> None:
 @collection_paused()
 def show(grid: Grid, console: Console) -> None:
     """Print the grid, what is left to do, and its cost."""
-    store = SweepStore(Path(grid.sweep.output), grid.sweep.name)
-    scheduler, costs = Scheduler(store, grid.takes, grid.suites, lambda line: None), costs_of(grid)
-    scheduler.read()
-    tally = scheduler.tally
+    tally, costs = tally_of(grid), costs_of(grid)
     console.print(table(grid, tally, costs))
     for note in grid.notes:
         console.print(f"note: {note}", markup=False, soft_wrap=True)
+    if not grid.ids_are_final and is_sweep(store_of(grid).folder):
+        console.print(f"note: {done_is_unknown(grid)}", markup=False, soft_wrap=True)
     for line in (*totals(grid, tally, costs), *bases(grid, costs), *bank_lines(grid)):
         console.print(line, markup=False, soft_wrap=True)
+
+
+def store_of(grid: Grid) -> SweepStore:
+    return SweepStore(Path(grid.sweep.output), grid.sweep.name)
+
+
+def tally_of(grid: Grid) -> Tally:
+    """The takes by their state in the store. Takes without their final ids are all left to do."""
+    scheduler = Scheduler(store_of(grid), grid.takes, grid.suites, lambda line: None)
+    if grid.ids_are_final:
+        scheduler.read()
+    return scheduler.tally
+
+
+def done_is_unknown(grid: Grid) -> str:
+    return (
+        f"{store_of(grid).folder}: the takes that are done are not known while something of the sweep is missing here; "
+        "all count as left to do; get what is missing and plan again"
+    )
 
 
 def table(grid: Grid, tally: Tally, costs: Mapping[Cell, TakeCost]) -> Table:
@@ -153,7 +171,8 @@ def totals(grid: Grid, tally: Tally, costs: Mapping[Cell, TakeCost]) -> list[str
     to_make = tally.to_make.total()
     if not to_make and not to_score:
         return [f"all of {counted(made, 'take')} made and scored; nothing is left to do"]
-    parts = [f"to do: make {counted(to_make, 'take')} ({made} made), score {to_score} ({len(tally.scored)} scored)"]
+    done = (f" ({made} made)", f" ({len(tally.scored)} scored)") if grid.ids_are_final else ("", "")
+    parts = [f"to do: make {counted(to_make, 'take')}{done[0]}, score {to_score}{done[1]}"]
     sampling = sum(tally.to_make[cell] * cost.cpu_seconds for cell, cost in costs.items())
     scoring = sum(tally.to_score[cell] * cost.score_seconds for cell, cost in costs.items())
     gpu = sum(tally.to_make[cell] * cost.gpu_seconds for cell, cost in costs.items())
@@ -194,11 +213,12 @@ def bases(grid: Grid, costs: Mapping[Cell, TakeCost]) -> list[str]:
 
 def bank_lines(grid: Grid) -> list[str]:
     """Where a sampler's banks will be stored, and the reason if the sweep cannot run here."""
-    lines, store = [], SweepStore(Path(grid.sweep.output), grid.sweep.name)
+    lines = []
     try:
         lines.append(bank_line(grid))
         check_capacity(grid)
-        store.check_plan(grid.planned)
+        if grid.ids_are_final:
+            store_of(grid).check_plan(grid.planned)
     except ConfigError as error:
         lines.append(f"cannot run here: {error}")
     return lines

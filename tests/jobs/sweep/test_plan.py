@@ -16,6 +16,7 @@ from longtake.jobs.workers.sampling import MakeItem, SamplerWorker
 from longtake.jobs.workers.scoring import ScoreItem, ScoreWorker
 from longtake.platform.backbones.pocket import Pocket
 from longtake.platform.backbones.wan import DECODE_SECONDS, LongLive
+from longtake.platform.errors import NotPulledError
 from longtake.platform.methods.native import Native
 from longtake.platform.store.sweep import SweepStore
 from longtake.platform.takes import MethodSpec, Take
@@ -52,6 +53,31 @@ def test_only_what_is_left_is_priced(tmp_path: Path, capfd: pytest.CaptureFixtur
     assert "all of 2 takes made and scored; nothing is left to do" in out
     assert "wall time" not in out
     assert not store.index_file.exists()  # a plan writes nothing
+
+
+def test_without_weights_what_is_done_is_not_known(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The ids of takes need the hash of the weights, so no take is called missing, changed, or not made."""
+    file, words = tiny.write_sweep(tmp_path), ["plan", str(tmp_path / "small.yaml"), *SHORT]
+    grid, store = expand(file, SHORT), SweepStore(tmp_path / "runs", "small")
+
+    def fingerprint(kind: type) -> dict[str, str]:
+        raise NotPulledError("weights tiny: missing; run longtake weights pull tiny")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(tiny.Tiny, "fingerprint", classmethod(fingerprint))
+        assert execute(words) == 0
+        assert "are not known" not in capfd.readouterr().out  # nothing has run
+        store.write_plan(grid.config_yaml, grid.takes)
+        assert execute(words) == 0
+        out = capfd.readouterr().out
+    assert "note: tiny cannot run yet: weights tiny: missing" in out
+    assert f"note: {store.folder}: the takes that are done are not known" in out
+    assert "to do: make 2 takes, score 2;" in out
+    assert "changed" not in out
+    assert "cannot run here" not in out
+    assert expand(file, SHORT, need_weights=False).ids_are_final
 
 
 def test_columns_in_which_nothing_costs_are_left_out(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
