@@ -70,9 +70,8 @@ def run(
         if retry_failed:
             scheduler.retry_set_aside()
         steps = scheduler.read()
-        unfinished = [
-            take.id for take in scheduler.unscored_of(grid.planned)
-        ]  # an earlier run may have selected others
+        # of all planned takes, since a run that was killed may have worked on others than these
+        unfinished = [take.id for take in scheduler.unscored_of(grid.planned)]
         scheduler.index.save()
         store.sweep_leftovers_of(unfinished)
         announce(grid, store, len(scheduler.made), console)
