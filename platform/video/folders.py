@@ -35,6 +35,7 @@ LEFTOVERS = Reason("video", "left behind by VBench's code")
 NO_TARGET = Reason("link", "leads nowhere")
 NO_FILE = Reason("name", "ends like a video but is not a file")
 UNREADABLE = Reason("folder", "cannot be listed")
+FORBIDDEN = Reason("name", "no permission to read it or what it links to")
 TWICE = Reason("link", "leads back, or to a folder that is scanned under another name")
 LEFTOVER_FOLDERS = (
     "split_clip",
@@ -103,7 +104,7 @@ def _files(found: FolderScan) -> Iterator[Path]:
     while waiting:
         links: list[Path] = []
         for start in waiting:
-            if start is not found.folder and (_leads_back(start) or _identity(start) in scanned):
+            if start is not found.folder and _leads_back(start):
                 found.leave_out(start, TWICE)
             else:
                 yield from _walk(start, found, scanned, links)
@@ -113,24 +114,28 @@ def _files(found: FolderScan) -> Iterator[Path]:
 def _walk(folder: Path, found: FolderScan, scanned: set[tuple[int, int]], links: list[Path]) -> Iterator[Path]:
     """The files of a folder and of the real folders in it; adds linked folders to `links`."""
     try:
-        if _identity(folder) in scanned:
-            return
-        scanned.add(_identity(folder))
+        identity = _identity(folder)
         entries = sorted(folder.iterdir())
     except OSError:
         found.leave_out(folder, UNREADABLE)
         return
+    if identity in scanned:
+        if os.path.islink(folder):
+            found.leave_out(folder, TWICE)
+        return
+    scanned.add(identity)
     for path in entries:
-        if not path.is_dir():
+        if not os.path.isdir(path):  # the tests of pathlib raise PermissionError
             yield path
-        elif path.is_symlink():
+        elif os.path.islink(path):
             links.append(path)
         else:
             yield from _walk(path, found, scanned, links)
 
 
 def _identity(folder: Path) -> tuple[int, int]:
-    status = folder.stat()
+    """Raises PermissionError also for a folder that can be listed but whose entries cannot be looked at."""
+    status = os.stat(os.path.join(folder, os.curdir))
     return status.st_dev, status.st_ino
 
 
@@ -143,10 +148,12 @@ def _sort_in(found: FolderScan, path: Path) -> None:
     ending = path.suffix.lower()
     unfinished = ending in UNFINISHED_ENDINGS and Path(path.stem).suffix.lower() in (*ENDINGS, *OTHER_ENDINGS)
     is_known, is_other = ending in ENDINGS, ending in OTHER_ENDINGS or unfinished
-    if path.is_symlink() and not path.exists():
+    if _is_forbidden(path):
+        found.leave_out(path, FORBIDDEN)
+    elif os.path.islink(path) and not os.path.exists(path):
         if is_known or is_other or not ending:
             found.leave_out(path, NO_TARGET)
-    elif not path.is_file():
+    elif not os.path.isfile(path):
         if is_known:
             found.leave_out(path, NO_FILE)
     elif any(part.startswith(".") for part in path.relative_to(found.folder).parts):
@@ -158,6 +165,14 @@ def _sort_in(found: FolderScan, path: Path) -> None:
         found.take_in(path)
     elif is_other or (not ending and _holds_video(path)):
         found.leave_out(path, UNKNOWN_TYPE, _content_note(path))
+
+
+def _is_forbidden(path: Path) -> bool:
+    try:
+        path.stat()
+    except OSError as error:
+        return isinstance(error, PermissionError)
+    return False
 
 
 def _is_leftover(inside: Path) -> bool:

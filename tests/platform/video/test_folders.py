@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -57,6 +59,43 @@ def test_links_in_a_circle_are_left_out_and_said(tmp_path: Path) -> None:
         folders.TWICE: ["alias", "far/back", "far/round", "self", "up"],
         folders.NO_TARGET: ["loop"],
     }
+
+
+@contextmanager
+def without_privilege() -> Iterator[None]:
+    """Root may read everything: the effective user is 'nobody' meanwhile."""
+    user = os.geteuid()
+    if user == 0:
+        os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(user)
+
+
+def test_what_may_not_be_read_is_left_out_and_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    touch(tmp_path / "videos" / "a.mp4")
+    for closed, mode in {"closed": 0o000, "listed": 0o444}.items():
+        touch(tmp_path / "far" / closed / "b.mp4")
+        touch(tmp_path / "videos" / f"{closed}-here" / "c.mp4")
+        (tmp_path / "videos" / f"{closed}-folder").symlink_to(f"../far/{closed}")
+        (tmp_path / "videos" / f"{closed}.mp4").symlink_to(f"../far/{closed}/b.mp4")
+        for folder in (tmp_path / "far" / closed, tmp_path / "videos" / f"{closed}-here"):
+            folder.chmod(mode)
+    (tmp_path / "videos" / "deep").symlink_to("../far/closed/deep")
+    tmp_path.chmod(0o755)
+    monkeypatch.chdir(tmp_path)  # 'nobody' may not pass the folders around it
+    with without_privilege():
+        found = scan(Path("videos"))
+    assert list(found.videos) == ["a.mp4"]
+    assert found.left_out == {
+        folders.UNREADABLE: ["closed-folder", "closed-here", "listed-folder", "listed-here"],
+        folders.FORBIDDEN: ["closed.mp4", "deep", "listed.mp4"],
+    }
+    reason = "no permission to read it or what it links to"
+    assert f"left out 3 names ({reason}): closed.mp4, deep, listed.mp4" in found.notes()
+    for folder in (*tmp_path.glob("far/*"), *tmp_path.glob("videos/*-here")):
+        folder.chmod(0o755)
 
 
 def test_what_is_left_out_does_not_depend_on_the_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
