@@ -31,7 +31,10 @@ MIN_FOR_SKEWNESS = 5
 SEED = 0
 DRAWS = 1000
 MAX_EXACT = 17
-FLIPS_PER_COMPARISON, MIN_FLIPS, MAX_FLIPS = 200, 2_000, 20_000
+FLIPS_PER_COMPARISON, MIN_FLIPS, BLOCK = 200, 2_000, 20_000
+LEAST_PER_COMPARISON, MAX_FLIPS = 80, 100_000
+"""Up to BLOCK flips there are FLIPS_PER_COMPARISON, beyond it LEAST_PER_COMPARISON: Holm's correction leaves the
+smallest p at 1 / 80, or 3 / 80 if two drawn flips are as far by chance. MAX_FLIPS bounds the time."""
 ROUNDING = 1e-12
 _SIGNIFICANT_DIGITS = 12
 
@@ -52,7 +55,8 @@ class Estimate:
 def interval_settings() -> dict[str, Any]:
     """How intervals and tests are computed, which is stored beside them."""
     method, tests = "t after Hall's transformation", "sign flips, Holm"
-    return {"over": "prompts", "interval": INTERVAL, "method": method, "tests": tests, "min_prompts": MIN_PROMPTS}
+    limits = {"min_prompts": MIN_PROMPTS, "max_flips": MAX_FLIPS}
+    return {"over": "prompts", "interval": INTERVAL, "method": method, "tests": tests, **limits}
 
 
 def estimate(values_P: Array) -> Estimate:
@@ -141,36 +145,46 @@ def sign_flip_p(differences_KP: Array) -> Array:
     """[K]: two-sided p of 'the differences of the prompts are symmetric around 0', for each row of paired differences.
 
     The share of all sign changes of the differences whose sum is as far from 0 as theirs. NaN counts as no difference,
-    which changes no p. With more than MAX_EXACT prompts: of random ones, the observed one included, so many that Holm's
-    correction over K comparisons can go below 0.05.
+    which changes no p. With more than MAX_EXACT prompts: of `num_flips` random ones, the observed one included.
     """
     flat_KP = np.where(np.isfinite(differences_KP), differences_KP, 0.0)
     flat_KP = np.where(np.abs(flat_KP) < ROUNDING, 0.0, flat_KP)
     comparisons, prompts = flat_KP.shape
-    signs_FP = _signs(prompts)
-    if prompts > MAX_EXACT:
-        signs_FP = signs_FP[: min(max(FLIPS_PER_COMPARISON * comparisons, MIN_FLIPS), MAX_FLIPS)]
-    parts = [_flipped_p(flat_KP[start : start + 32], signs_FP) for start in range(0, len(flat_KP), 32)]
-    p_K: Array = np.concatenate(parts) if parts else np.empty(0)
+    limits_K = np.abs(flat_KP.sum(axis=1)) - ROUNDING * np.abs(flat_KP).sum(axis=1)
+    as_far_K, flips = np.zeros(comparisons), num_flips(prompts, comparisons)
+    for start in range(0, flips, BLOCK):
+        signs_FP = _signs(prompts, start)[: flips - start].astype(np.float64)
+        for k in range(0, comparisons, 32):
+            sums_FK = np.abs(signs_FP @ flat_KP[k : k + 32].T)
+            as_far_K[k : k + 32] += (sums_FK >= limits_K[k : k + 32]).sum(axis=0)
+    p_K: Array = as_far_K / flips
     return p_K
 
 
-def _flipped_p(values_KP: Array, signs_FP: Array) -> Array:
-    limits_K = np.abs(values_KP.sum(axis=1)) - ROUNDING * np.abs(values_KP).sum(axis=1)
-    shares_K: Array = (np.abs(signs_FP @ values_KP.T) >= limits_K).mean(axis=0)
-    return shares_K
+def num_flips(prompts: int, comparisons: int) -> int:
+    """The number of sign changes that a test counts; its inverse is the smallest p."""
+    if prompts <= MAX_EXACT:
+        return 2 ** max(prompts - 1, 0)
+    several = min(max(FLIPS_PER_COMPARISON * comparisons, MIN_FLIPS), BLOCK)
+    return min(max(several, LEAST_PER_COMPARISON * comparisons), MAX_FLIPS)
+
+
+def smallest_p(prompts: int, comparisons: int) -> float:
+    """The smallest p that a comparison can have after Holm's correction, if all prompts agree."""
+    return min(comparisons / num_flips(prompts, comparisons), 1.0)
 
 
 @cache
-def _signs(prompts: int) -> Array:
-    """[F, P], read-only: the observed signs first. The first sign is fixed, since both tails are counted."""
+def _signs(prompts: int, start: int) -> NDArray[np.int8]:
+    """[F, P], read-only: up to BLOCK sign changes from number `start`, the observed signs first. Where all are counted,
+    the first sign is fixed, since both tails are counted."""
     if prompts <= MAX_EXACT:
-        numbers_F = np.arange(2 ** max(prompts - 1, 0))
+        numbers_F = np.arange(start, min(start + BLOCK, num_flips(prompts, 1)))
         minus_FP = (numbers_F[:, None] >> np.arange(prompts)) & 1
     else:
-        minus_FP = np.random.default_rng(SEED).integers(0, 2, size=(MAX_FLIPS, prompts))
-        minus_FP[0] = 0
-    signs_FP: Array = np.where(minus_FP, -1.0, 1.0)
+        minus_FP = np.random.default_rng(SEED + start).integers(0, 2, size=(BLOCK, prompts))
+        minus_FP[:1] *= start > 0
+    signs_FP: NDArray[np.int8] = np.where(minus_FP, -1, 1).astype(np.int8)
     signs_FP.flags.writeable = False
     return signs_FP
 

@@ -1,6 +1,6 @@
 // Selects the rows, columns and drifts of ranks.json for the leaderboard. Pure data in and out; draws nothing.
 
-import { column, known } from "./format.js";
+import { column, count, known } from "./format.js";
 
 /** The kinds of drift, by their key in the rows of ranks.drift. */
 export const DRIFTS = {
@@ -87,6 +87,16 @@ function placer(key, shown) {
   return (row) => (known(value(row)) ? sign * value(row) : null);
 }
 
+/** Says that no two cells can be told apart, in any group, even if all prompts agree: their p times the number of pairs
+ *  (Holm) is too large. '' if some can. The number of sign flips is bounded (platform/stats.py). */
+export function impossibleWith({ groups, length, ranked }) {
+  const pairs = groups.map(({ tested }) => (tested * (tested - 1)) / 2).filter(Boolean);
+  const fewest = Math.min(...pairs);
+  const flips = Math.min(2 ** (length.prompts - 1), ranked.intervals.max_flips ?? 20_000);
+  if (!pairs.length || fewest / flips < LEVEL) return "";
+  return `p < ${LEVEL} is impossible with ${count(length.prompts, "prompt")} and ${count(fewest, "comparison")}`;
+}
+
 /** Groups of rows that are ranked together. Filters hide rows without changing ranks, so the best values are computed
  *  before filtering; a value that all rows share is not marked as best. */
 function groupsOf(length, scope, field, metrics, params) {
@@ -96,6 +106,7 @@ function groupsOf(length, scope, field, metrics, params) {
   return whole.map(([name, rows]) => ({
     name,
     size: rows.length,
+    tested: rows.filter((row) => known(row.average_rank)).length,
     best: bestOf(rows, field, metrics),
     rows: rows.filter(passes),
   }));

@@ -1,7 +1,8 @@
 """What a board supports: which of its cells can be told apart, and one line about the best two methods.
 
 Tests are exact paired sign-flip tests over prompts, with Holm's correction over all pairs of cells of the board. Below
-stats.MIN_PROMPTS no p can be under 0.05, so nothing is marked. Reads no files.
+stats.MIN_PROMPTS no p can be under 0.05, and with many comparisons more are needed: then nothing is marked. Reads no
+files.
 
 Legend: C cells, K pairs of cells, P prompts.
 """
@@ -11,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
+from math import comb
 from string import ascii_letters
 
 import numpy as np
@@ -60,7 +62,8 @@ def groups(ranks_PC: stats.Array, order: Sequence[int]) -> dict[int, str]:
     separable. `order`: the cells with a rank, best first. {} for too few prompts or cells."""
     if len(ranks_PC) < stats.MIN_PROMPTS or len(order) < 2:
         return {}
-    p = Measured(-ranks_PC[:, list(order)].T, "rank").pair_p()
+    tested = not impossible(len(ranks_PC), comb(len(order), 2))
+    p = Measured(-ranks_PC[:, list(order)].T, "rank").pair_p() if tested else {}
     separable_CC = np.zeros((len(order), len(order)), dtype=bool)
     for (one, other), value in p.items():
         separable_CC[one, other] = separable_CC[other, one] = value < stats.LEVEL
@@ -126,15 +129,26 @@ def _judged(one: Measured, found: stats.Estimate, better: int, worse: int) -> tu
     p = one.pair_p()
     value = p[min(better, worse), max(better, worse)]
     tested = f"p = {value:.2g}, Holm over {counted(len(p), 'comparison')}"
-    return (True, f" ({tested})") if value < stats.LEVEL else (False, f"; not separable ({tested})")
+    if value < stats.LEVEL:
+        return True, f" ({tested})"
+    return False, f"; not separable ({impossible(one.values_CP.shape[1], len(p)) or tested})"
 
 
-def too_few(prompts: int) -> str:
-    """Why nothing is marked; '' with enough prompts."""
+def too_few(prompts: int, comparisons: int) -> str:
+    """Why nothing is marked; '' with enough prompts for so many comparisons."""
     if prompts >= stats.MIN_PROMPTS:
-        return ""
+        why = impossible(prompts, comparisons)
+        return f"no difference is marked: {why}" if why else ""
     most = 2.0 ** (1 - (stats.MIN_PROMPTS - 1))
     return (
         f"{counted(prompts, 'prompt')}: no difference is marked; an exact test needs {stats.MIN_PROMPTS} prompts for "
         f"p < {stats.LEVEL:.2g} ({stats.MIN_PROMPTS - 1} that all agree: 2 x 2^-{stats.MIN_PROMPTS - 1} = {most:.3g})"
     )
+
+
+def impossible(prompts: int, comparisons: int) -> str:
+    """Says that no p can be small enough, even if all prompts agree; '' if one can."""
+    if stats.smallest_p(prompts, comparisons) < stats.LEVEL:
+        return ""
+    both = f"{counted(prompts, 'prompt')} and {counted(comparisons, 'comparison')}"
+    return f"p < {stats.LEVEL:.2g} is impossible with {both}"

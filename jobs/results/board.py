@@ -6,6 +6,7 @@ Reads ranks; computes none. Titles name the suite, its protocol and settings, an
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import comb
 
 from longtake.evaluators.results.verdict import too_few
 from longtake.platform.errors import ConfigError
@@ -78,12 +79,12 @@ class Board:
 
     def notes(self, metrics: list[str]) -> list[str]:
         """What the letters and stars of a table with these metrics mean, or why there are no letters."""
-        pairs = len(self.length.overall) * (len(self.length.overall) - 1) // 2
+        pairs = comb(sum(row.average_rank.value is not None for row in self.length.overall), 2)
         letters = (
             f"same letter: not separable (p >= {LEVEL:.2g}, exact sign-flip tests of the ranks within prompts, Holm "
             f"over {counted(pairs, 'comparison')})"
         )
-        few = too_few(self.length.prompts) if self.ranked.intervals else ""
+        few = too_few(self.length.prompts, pairs) if self.ranked.intervals else ""
         some_missing = any(row.metrics[name].missing for row in self.length.overall for name in metrics)
         notes = (letters, self.has_groups), (few, few), (STAR_NOTE, some_missing)
         return [note for note, is_needed in notes if is_needed]

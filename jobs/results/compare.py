@@ -182,7 +182,11 @@ def marks_note(rows: list[Row]) -> str:
     from longtake.evaluators.results.verdict import too_few
 
     tests = "exact sign-flip tests, Holm over the comparisons of a measure at a length"
-    return too_few(max(row["pairs"] for row in rows)) or f"*: p < {LEVEL:.2g} ({tests})"
+    tested: dict[Any, list[int]] = {}  # the pairs of prompts of each comparison
+    for row in rows:
+        tested.setdefault((row["suite"], row["metric"], row["part"], row["seconds"]), []).append(row["pairs"])
+    few = [too_few(max(pairs), sum(map(bool, pairs))) for pairs in tested.values()]
+    return few[0] if all(few) else f"*: p < {LEVEL:.2g} ({tests})"
 
 
 def tables(sweep: str, rows: list[Row], metric: str | None) -> list[Table]:

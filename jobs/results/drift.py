@@ -6,6 +6,8 @@ cells of the metric); without either, it may be chance.
 
 from __future__ import annotations
 
+from collections import Counter
+
 from rich.cells import cell_len
 from rich.console import Console
 from rich.markup import escape
@@ -90,6 +92,7 @@ def notes_of(rows: list[DriftRow], hidden: list[str], prompts: int) -> list[str]
         notes.append("* some takes have no drift for this metric; the mean is over the others")
     if hidden:
         notes.append(f"hidden, terminal too narrow (see ranks.json): {', '.join(hidden)}")
-    if few := too_few(prompts):
+    cells = max(Counter(row.metric for row in rows if row.drift_p).values(), default=1)
+    if few := too_few(prompts, cells):
         notes.append(few)
     return notes

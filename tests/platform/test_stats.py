@@ -4,11 +4,13 @@ import numpy as np
 import pytest
 
 from longtake.platform.stats import (
+    BLOCK,
     FLIPS_PER_COMPARISON,
     MAX_FLIPS,
     MIN_FLIPS,
     MIN_PROMPTS,
     Estimate,
+    _signs,
     drawn_means,
     estimate,
     holm,
@@ -17,6 +19,7 @@ from longtake.platform.stats import (
     pooled_estimate,
     rank_interval,
     sign_flip_p,
+    smallest_p,
     t_limit,
 )
 from tests.bench import coverage
@@ -119,7 +122,30 @@ def test_many_prompts_are_flipped_at_random_and_the_same_for_everybody():
     assert p == pytest.approx([0.0648, 0.0013], abs=0.01)
     assert sign_flip_p(np.ones((1, 40)))[0] == 1 / MIN_FLIPS, "the observed signs are one of them"
     assert set(sign_flip_p(np.ones((50, 40)))) == {1 / (50 * FLIPS_PER_COMPARISON)}
-    assert set(sign_flip_p(np.ones((351, 40)))) == {1 / MAX_FLIPS}, "Holm: 351 / 20,000 is below 0.05"
+    assert set(sign_flip_p(np.ones((240, 40)))) == {1 / BLOCK}
+
+
+def test_many_comparisons_get_so_many_flips_that_holms_correction_can_go_below_the_level():
+    """46 cells have 1,035 pairs: 1,035 / 82,800 = .0125. Each block of flips is drawn anew."""
+    assert set(sign_flip_p(np.ones((1035, 40)))) == {1 / (80 * 1035)}
+    assert holm(sign_flip_p(np.ones((1035, 18)))).max() < 0.04, "of 2^17 flips, some are drawn twice"
+    for comparisons in (1, 500, 1000, 4999):
+        assert smallest_p(18, comparisons) < 0.05
+    assert smallest_p(18, 10_000) == 10_000 / MAX_FLIPS
+    values = np.random.default_rng(0).normal(0.25, 1, (1035, 18))
+    assert sign_flip_p(values)[:100] == pytest.approx(sign_flip_p(values[:100]), abs=0.02)
+    first, second = (_signs(18, start) for start in (0, BLOCK))
+    assert (first[0] == 1).all()
+    assert abs((first * second).mean()) < 0.005
+
+
+def test_the_smallest_p_is_that_of_prompts_that_all_agree():
+    """2 / 2^P, times the comparisons: 3 * .031 = .094 with 6 prompts."""
+    assert smallest_p(6, 1) == sign_flip_p(np.ones((1, 6)))[0] == 2 / 64
+    assert smallest_p(6, 3) == holm(sign_flip_p(np.ones((3, 6))))[0] == 6 / 64
+    assert smallest_p(17, 3) == holm(sign_flip_p(np.ones((3, 17))))[0] == 6 / 2**17
+    assert smallest_p(2, 9) == 1.0
+    assert smallest_p(6, 0) == 0.0
 
 
 def test_holm_by_hand():

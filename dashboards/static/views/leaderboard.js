@@ -6,7 +6,7 @@ import { reasonsOf } from "../leaderboard_parts.js";
 import { table } from "../leaderboard_table.js";
 import { choice, el, notice, refill, toggle } from "../dom.js";
 import { ago, count, known } from "../format.js";
-import { DRIFTS, leaderboard } from "../ranking.js";
+import { DRIFTS, impossibleWith, leaderboard } from "../ranking.js";
 
 export const title = "Leaderboard";
 export const help = [
@@ -161,7 +161,9 @@ function testsOf(shown, rows) {
       `${count(prompts, "prompt")}: no difference is marked; an exact test needs ${least} prompts for p < 0.05 ` +
         `(${least - 1} that all agree: 2 × 2^−${least - 1} = ${(2 ** (2 - least)).toPrecision(3)}).`,
     ];
+  const impossible = impossibleWith(shown);
   return [
+    ...(impossible ? [`No cells are told apart: ${impossible}.`] : []),
     ...(rows.some((row) => row.group)
       ? ["Cells with a common letter are not separable: p ≥ 0.05, exact sign-flip tests over prompts, Holm."]
       : []),

@@ -90,3 +90,22 @@ def test_drift_is_marked_where_its_test_says_so(seen: Watched) -> None:
         shown = f"m.leaderboard({ranks % (row, drift % p)}, [], {{}})"
         marks.append(call(seen, "ranking", f"{shown}.driftOf({row}, 'a').mark"))
     assert marks == ["loss", "", ""]
+
+
+@pytest.mark.parametrize(
+    ("prompts", "cells", "flips", "text"),
+    [
+        (6, 2, 100_000, ""),  # .031
+        (6, 3, 100_000, "p < 0.05 is impossible with 6 prompts and 3 comparisons"),  # 3 * .031
+        (7, 3, 100_000, ""),  # 3 * .016
+        (128, 46, 100_000, ""),
+        (128, 46, "undefined", "p < 0.05 is impossible with 128 prompts and 1,035 comparisons"),  # an earlier version
+        (6, 1, 100_000, ""),  # one cell has none to compare with
+    ],
+)
+def test_a_board_on_which_no_cells_can_be_told_apart_says_so(
+    seen: Watched, prompts: int, cells: int, flips: int | str, text: str
+) -> None:
+    shown = f"groups: [{{ tested: {cells} }}], length: {{ prompts: {prompts} }}"
+    ranked = f"ranked: {{ intervals: {{ max_flips: {flips} }} }}"
+    assert call(seen, "ranking", f"m.impossibleWith({{ {shown}, {ranked} }})") == text

@@ -260,6 +260,9 @@ def test_a_verdict_names_the_best_two_and_how_sure_it_is() -> None:
     (unsure,) = verdicts(*gains("a", 0.1, 6), *signs)
     assert unsure.startswith("pocket, 30 s: a leads b by 0.10 dB [-")
     assert "in 3 of 6 prompts; not separable (p = " in unsure
+    # three pairs: 3 * .031 is not below .05, whatever the prompts say
+    (never,) = verdicts(*gains("a", 0.5, 6), *gains("b", 0.0, 6), *gains("c", -0.5, 6))
+    assert never.endswith("in 6 of 6 prompts; not separable (p < 0.05 is impossible with 6 prompts and 3 comparisons)")
 
 
 def test_a_verdict_without_a_headline_is_about_ranks() -> None:

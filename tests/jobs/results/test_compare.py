@@ -80,6 +80,10 @@ def test_a_difference_is_marked_if_a_test_finds_it_after_holms_correction():
     assert "+0.186* [" in cell_text(by_method["rag"]).replace("\\", "")
     assert "+0.0143 [" in cell_text(by_method["random"]).replace("\\", "")
     assert marks_note([*by_method.values()]).startswith("*: p < 0.05 (exact sign-flip tests, Holm over")
+    six = {name: {p: own[p] for p in "abcdef"} for name, own in values.items()}
+    rows = compare_cells(scores_of(six), HIT, 30, "native")
+    impossible = "no difference is marked: p < 0.05 is impossible with 6 prompts and 2 comparisons"
+    assert marks_note([*rows.values()]) == impossible  # 2 * .031
     few = compare_cells(scores_of({"native": {"a": [0.2]}, "rag": {"a": [0.3]}}), HIT, 30, "native")
     assert marks_note([*few.values()]).startswith("1 prompt: no difference is marked; an exact test needs 6 prompts")
 

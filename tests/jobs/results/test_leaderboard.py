@@ -212,6 +212,10 @@ def test_verdicts_stand_above_the_board_and_letters_in_it() -> None:
     assert "same letter: not separable (p >= 0.05, exact sign-flip tests of the ranks within prompts, Holm over" in out
     assert "1.00 [1.00, 1.00] a" in line_with(out, " rag ", "[1.00")
     assert "2.00 [2.00, 2.00] b" in line_with(out, " native ", "[2.00")
+    third = [scored("random", 30, f"p{i}", 0.5 - i / 100) for i in range(6)]
+    impossible = "no difference is marked: p < 0.05 is impossible with 6 prompts and 3 comparisons"
+    assert impossible in printed(leaderboard.show_full, ranks_of(*better, *worse, *third))
+    assert "impossible" not in out
     few = printed(leaderboard.show_full, ranks_of(*better[:3], *worse[:3]))
     assert "in 3 of 3 prompts; too few to be sure" in few
     assert "same letter" not in few
