@@ -12,7 +12,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from math import comb
 from string import ascii_letters
 
 import numpy as np
@@ -62,8 +61,7 @@ def groups(ranks_PC: stats.Array, order: Sequence[int]) -> dict[int, str]:
     separable. `order`: the cells with a rank, best first. {} for too few prompts or cells."""
     if len(ranks_PC) < stats.MIN_PROMPTS or len(order) < 2:
         return {}
-    tested = not impossible(len(ranks_PC), comb(len(order), 2))
-    p = Measured(-ranks_PC[:, list(order)].T, "rank").pair_p() if tested else {}
+    p = Measured(-ranks_PC[:, list(order)].T, "rank").pair_p()
     separable_CC = np.zeros((len(order), len(order)), dtype=bool)
     for (one, other), value in p.items():
         separable_CC[one, other] = separable_CC[other, one] = value < stats.LEVEL

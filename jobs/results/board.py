@@ -84,7 +84,8 @@ class Board:
             f"same letter: not separable (p >= {LEVEL:.2g}, exact sign-flip tests of the ranks within prompts, Holm "
             f"over {counted(pairs, 'comparison')})"
         )
-        few = too_few(self.length.prompts, pairs) if self.ranked.intervals else ""
+        are_alike = len({row.group for row in self.length.overall if row.group}) < 2
+        few = too_few(self.length.prompts, pairs) if self.ranked.intervals and are_alike else ""
         some_missing = any(row.metrics[name].missing for row in self.length.overall for name in metrics)
         notes = (letters, self.has_groups), (few, few), (STAR_NOTE, some_missing)
         return [note for note, is_needed in notes if is_needed]

@@ -161,7 +161,8 @@ function testsOf(shown, rows) {
       `${count(prompts, "prompt")}: no difference is marked; an exact test needs ${least} prompts for p < 0.05 ` +
         `(${least - 1} that all agree: 2 × 2^−${least - 1} = ${(2 ** (2 - least)).toPrecision(3)}).`,
     ];
-  const impossible = impossibleWith(shown);
+  const areAlike = new Set(rows.map((row) => row.group).filter(Boolean)).size < 2;
+  const impossible = areAlike && impossibleWith(shown);
   return [
     ...(impossible ? [`No cells are told apart: ${impossible}.`] : []),
     ...(rows.some((row) => row.group)

@@ -229,6 +229,14 @@ def test_holm_makes_a_board_of_many_cells_careful() -> None:
         assert [row.group for row in length.overall] == groups
 
 
+def test_cells_without_a_common_prompt_are_no_comparison() -> None:
+    """a and b share six prompts, c none with them: one comparison, p = .031."""
+    elsewhere = [one("c", f"q{i}", 1.0, 1.0) for i in range(6)]
+    (length,) = ranked(*gains("a", 1.0, 6), *gains("b", 0.0, 6), *elsewhere).lengths
+    letters_of = {row.cell.method: set(row.group or "") for row in length.overall}
+    assert not letters_of["a"] & letters_of["b"]
+
+
 def test_cells_with_a_common_letter_are_not_separable() -> None:
     apart = np.zeros((4, 4), bool)
     for one_, other in ((0, 2), (0, 3), (1, 3)):
