@@ -39,7 +39,9 @@ def failures(index: StoreIndex, store: SweepStore) -> list[dict[str, str]]:
         if take.id in states and states[take.id].has_failures and index.holds(store.failures_file(take.id)):
             path = store.failures_file(take.id)
             attempts = index.files.get(path, "failures", partial(store.failure_rows, take.id))
-            rows += [{"take": take.id, "cell": str(take.cell), "at": row.at, "reason": row.reason} for row in attempts]
+            rows += [
+                {"take": take.id, "cell": str(take.cell), "at": row.at, "reason": str(row.failure)} for row in attempts
+            ]
     return sorted(rows, key=lambda row: row["at"], reverse=True)
 
 

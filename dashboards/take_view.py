@@ -79,7 +79,7 @@ def detail(index: StoreIndex, store: SweepStore, take: Take) -> dict[str, Any]:
     done = store.is_done(take)
     result = store.result(take.id) if done else None
     scores = scores_of(store, take.id) if done else {}
-    failures = [row.reason for row in store.failure_rows(take.id)]
+    failures = [str(row.failure) for row in store.failure_rows(take.id)]
     return {
         "take": {"id": take.id, "cell": str(take.cell), **take.to_json()},
         "state": index.states(store, [take])[take.id].state,

@@ -54,7 +54,8 @@ class VideoScores:
     """scores/<suite>.json: the scores of one video under one suite.
 
     metrics and drift: None means no score, with the reason in errors. clips: metric -> score per clip;
-    seconds: metric -> start of each clip in seconds. Non-finite numbers given here become None with a reason.
+    seconds: metric -> start of each clip in seconds. Non-finite numbers given here become None with a reason, and
+    secrets in errors are masked.
     """
 
     suite: str
@@ -73,7 +74,7 @@ class VideoScores:
             for name, value in scores.items():
                 if not _is_finite(value):
                     errors.setdefault(name, "no reason was given" if value is None else f"not a number: {value}")
-        object.__setattr__(self, "errors", errors)
+        object.__setattr__(self, "errors", {name: masked(why) for name, why in errors.items()})
         object.__setattr__(self, "metrics", {name: _finite(v) for name, v in self.metrics.items()})
         object.__setattr__(self, "drift", {name: _finite(v) for name, v in self.drift.items()})
         object.__setattr__(self, "clips", {name: _finite_row(row) for name, row in self.clips.items()})

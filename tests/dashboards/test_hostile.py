@@ -21,6 +21,7 @@ from longtake.dashboards import live, store_index
 from longtake.dashboards.app import json_text, make_app
 from longtake.dashboards.guard import Guard
 from longtake.dashboards.store_index import StoreIndex
+from longtake.platform.store import durable
 from longtake.platform.store.json_records import Statistic
 from longtake.platform.store.ranks import LengthRanks, RankRow, Ranks, SuiteRanks
 from longtake.platform.store.records import Failure
@@ -243,13 +244,22 @@ def test_planted_secrets_are_in_no_answer(
     take = small.plan()[0]
     small.record_failure(take, Failure("making", f"cannot reach postgresql://me:p@{secrets[2]}@db/x"))
     small.write_progress({"total": 8, "running": [{"label": f"s3://key:{secrets[3]}@bucket/x"}]})
+    with small.failures_file(take.id).open("a") as file:  # of a version that masked nothing
+        file.write(json.dumps({"reason": f"OSError: https://host/x?token={secrets[4]}"}) + "\n")
+    scores = durable.read_json(small.scores_file(take.id, "classical"))
+    scores["errors"] = {"sharpness": f"https://host/x?api_key={secrets[5]}&at=1"}
+    small.scores_file(take.id, "classical").write_text(json.dumps(scores))
     client = open_client(root)
     for url in routes(take.id):
         found = client.get(url).text
         assert not [secret for secret in secrets if secret in found], url
     (sweep,) = client.get("/api/store").json()["sweeps"]
     assert sweep["mlflow"] == "https://ml.example/x"
-    assert client.get(f"{SMALL}/progress").json()["failures"][0]["reason"] == "cannot reach postgresql://db/x"
+    reasons = {row["reason"] for row in client.get(f"{SMALL}/progress").json()["failures"]}
+    assert reasons == {"cannot reach postgresql://db/x", "OSError: https://host/x?token=***"}
+    found = client.get(f"{SMALL}/takes/{take.id}").json()
+    assert found["failures"][1] == "OSError: https://host/x?token=***"
+    assert found["scores"]["classical"]["errors"]["sharpness"] == "https://host/x?api_key=***&at=1"
 
 
 def test_an_error_does_not_tell_where_the_store_lies(open_client: Open, root: Path, small: SweepStore) -> None:

@@ -130,6 +130,14 @@ def test_no_score_at_all_is_none() -> None:
     assert "2 of 2" in errors["fragile"]
 
 
+def test_a_secret_in_an_error_is_masked_before_the_error_is_cut() -> None:
+    """The first 300 characters of the longer one end inside the password."""
+    for password in ("hunter2", "hunter2" * 40):
+        *_, errors = scored([ConnectionError(f"no answer of https://me:{password}@host/model?api_key=swordfish")])
+        assert "hunter2" not in errors["fragile"]
+        assert "ConnectionError: no answer of https://***@host/model?api_key=***" in errors["fragile"]
+
+
 @pytest.mark.parametrize("error", [MemoryError(), torch.OutOfMemoryError("CUDA out of memory"), SetupError("no timm")])
 def test_what_the_machine_is_to_blame_for_is_no_reason_but_an_error(error: Exception) -> None:
     with pytest.raises(type(error)):
