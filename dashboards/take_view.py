@@ -109,5 +109,6 @@ def trace(index: StoreIndex, store: SweepStore, take: Take) -> dict[str, Any]:
         "fps": result.fps,
         "latent_fps": result.fps / FRAMES_PER_LATENT,
         "frames_per_latent": FRAMES_PER_LATENT,
+        "decode_chunk": take.decode_chunk,
         "blocks": store.trace(take.id),
     }

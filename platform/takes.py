@@ -103,10 +103,14 @@ class Take:
         return Cell(self.backbone, self.method.label, self.seconds)
 
     @property
+    def decode_chunk(self) -> int | None:
+        """Latent frames after which the decode starts again; None: it is one stream."""
+        return PUBLISHED_CHUNK if ("decode", PUBLISHED_DECODE) in self.fingerprint else None
+
+    @property
     def num_frames(self) -> int:
         """Video frames: the first latent frame of a decode gives one, each later one gives four."""
-        published = ("decode", PUBLISHED_DECODE) in self.fingerprint
-        starts = -(-self.latent_frames // PUBLISHED_CHUNK) if published else 1
+        starts = 1 if self.decode_chunk is None else -(-self.latent_frames // self.decode_chunk)
         return starts + FRAMES_PER_LATENT * (self.latent_frames - starts)
 
     def to_json(self) -> dict[str, Any]:

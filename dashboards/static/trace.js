@@ -24,30 +24,40 @@ export function similarities(blocks) {
 
 /**
  * Converts latent frames to video times. Latent frame 0 is video frame 0; each later latent frame l covers the `n`
- * video frames n (l - 1) + 1 to n l.
+ * video frames n (l - 1) + 1 to n l. A published decode starts again every `chunk` latent frames, so that each chunk has
+ * n (chunk - 1) + 1 video frames, counted in the same way.
  */
 export class Clock {
-  /** `frames`: number of video frames, which limits all results. */
-  constructor({ fps, frames_per_latent: each }, frames) {
-    Object.assign(this, { fps, each, frames });
+  /** `frames`: number of video frames, which limits all results; `chunk`: null if the decode is one stream. */
+  constructor({ fps, frames_per_latent: each, decode_chunk: chunk }, frames) {
+    const latents = chunk ?? Number.MAX_SAFE_INTEGER;
+    Object.assign(this, { fps, each, frames, chunk: latents, chunkFrames: each * (latents - 1) + 1 });
   }
 
   /** Start of latent frame `latent` in seconds, which is the end of the frame before. */
   start(latent) {
-    const first = latent > 0 ? this.each * (latent - 1) + 1 : 0;
+    const [chunks, rest] = divided(latent, this.chunk);
+    const first = chunks * this.chunkFrames + (rest > 0 ? this.each * (rest - 1) + 1 : 0);
     return Math.min(first, this.frames) / this.fps;
   }
 
   /** The index of the last video frame of latent frame `latent`. */
   last(latent) {
-    return Math.min(this.each * latent, this.frames - 1);
+    const [chunks, rest] = divided(latent, this.chunk);
+    return Math.min(chunks * this.chunkFrames + this.each * rest, this.frames - 1);
   }
 
   /** Converts seconds to latent frames; the inverse of `start`. */
   latentAt(seconds) {
-    const frame = seconds * this.fps;
-    return frame < 1 ? frame : (frame - 1) / this.each + 1;
+    const [chunks, rest] = divided(seconds * this.fps, this.chunkFrames);
+    return chunks * this.chunk + (rest < 1 ? rest : (rest - 1) / this.each + 1);
   }
+}
+
+/** [the quotient rounded down, the rest]. */
+function divided(value, by) {
+  const whole = Math.floor(value / by);
+  return [whole, value - whole * by];
 }
 
 /** Number of latent frames in the trace. */

@@ -23,9 +23,10 @@ from longtake.platform.store.json_records import Statistic
 from longtake.platform.store.ranks import RankRow, SuiteRanks
 from longtake.platform.store.records import Failure
 from longtake.platform.store.sweep import SweepStore
-from longtake.platform.takes import Cell
+from longtake.platform.takes import PUBLISHED_DECODE, Cell
 from longtake.platform.video.reading import read_frames
 from longtake.platform.video.writing import VideoWriter
+from tests.platform.conftest import make, make_take
 
 from .conftest import Open
 
@@ -100,7 +101,18 @@ def test_the_trace_tells_seconds(client: TestClient, small: SweepStore) -> None:
     found = client.get(f"{SMALL}/takes/{take.id}/trace").json()
     # 16 frames a second, four for a latent frame
     assert (found["fps"], found["latent_fps"], found["frames_per_latent"]) == (16, 4, 4)
+    assert found["decode_chunk"] is None
     assert found["blocks"] == small.trace(take.id)
+
+
+def test_the_trace_of_a_published_decode_tells_where_it_starts_again(open_client: Open, tmp_path: Path) -> None:
+    take = replace(make_take(), latent_frames=61, fingerprint=(("decode", PUBLISHED_DECODE),))
+    store = SweepStore(tmp_path, "published")
+    make(store, take)
+    store.plan_file.write_text(json.dumps(take.to_json()) + "\n")
+    found = open_client(tmp_path).get(f"/api/sweeps/published/takes/{take.id}/trace").json()
+    assert found["decode_chunk"] == 60
+    assert take.num_frames == 237 + 1  # a chunk of 1 + 59 * 4 frames, and the first frame of the next
 
 
 def test_a_video_comes_in_ranges(client: TestClient, small: SweepStore) -> None:

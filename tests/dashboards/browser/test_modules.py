@@ -54,6 +54,18 @@ def test_latent_frames_in_seconds(seen: Watched) -> None:
     assert call(seen, "trace", f"[0, 1, 2, 119].map((l) => {clock}.latentAt({clock}.start(l)))") == [0, 1, 2, 119]
 
 
+def test_latent_frames_of_a_published_decode_in_seconds(seen: Watched) -> None:
+    """Each 60 latent frames are 1 + 59 * 4 = 237 frames, so latent 60 is frame 237, 61 is 238 to 241, 120 is frame 474,
+    and 121 is 475 to 478."""
+    clock = "new m.Clock({ fps: 16, frames_per_latent: 4, decode_chunk: 60 }, 479)"
+    latents = "[0, 1, 59, 60, 61, 62, 120, 121]"
+    assert call(seen, "trace", f"{latents}.map((l) => 16 * {clock}.start(l))") == [0, 1, 233, 237, 238, 242, 474, 475]
+    assert call(seen, "trace", f"{latents}.map((l) => {clock}.last(l))") == [0, 4, 236, 237, 241, 245, 474, 478]
+    assert call(seen, "trace", f"{latents}.map((l) => {clock}.latentAt({clock}.start(l)))") == [
+        0, 1, 59, 60, 61, 62, 120, 121,
+    ]  # fmt: skip
+
+
 def test_ranks_of_other_prompts_or_settings_are_left_out(seen: Watched) -> None:
     """`b` ranked x as `a` did; `c` ranked it on other prompts; y is in no other sweep, and z not in `a`."""
     cells = """[
