@@ -35,9 +35,7 @@ LABEL_PX, GAP_PX, HEADER_PX, TITLE_PX = 190, 4, 24, 34
 INK, FAINT, PAPER, LOST = (20, 20, 24), (110, 110, 118), (255, 255, 255), (214, 40, 57)
 RECOGNISED = 0.5
 """The share of a frame's columns that must look like the first view of their place, as in the metric revisit_hit."""
-LEGEND = (
-    "One place: its first view, then each return of the camera. Red: fewer than half of its columns are recognised."
-)
+LEGEND = "One place: its first view, then returns of the camera. Red: fewer than half of its columns are recognised."
 
 
 @dataclass(frozen=True)

@@ -173,7 +173,7 @@ def usage_error(error: Exception) -> str | None:
     message = getattr(error, "format_message", None)
     if message is None:
         return None
-    return f"{message() or 'wrong usage'}; see longtake --help"
+    return f"{message().rstrip('.') or 'wrong usage'}; see longtake --help"
 
 
 def fail(message: str, code: int) -> int:

@@ -9,6 +9,7 @@ import csv
 import io
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self
 
 from rich.box import SIMPLE_HEAD
@@ -16,7 +17,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from longtake.platform.errors import without_colours
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 PLAIN_WIDTH = 176
+MEASURED_WIDTH = 10_000
 
 
 def console_for(stream: Any = None) -> Console:
@@ -35,6 +37,29 @@ def console_for(stream: Any = None) -> Console:
 
 def new_table(title: str | None) -> Table:
     return Table(title=title, title_justify="left", title_style="bold", box=SIMPLE_HEAD, pad_edge=False)
+
+
+def print_table(console: Console, table: Table, keys: int = 1) -> None:
+    """Print a table in as many parts as the width needs, each with the first `keys` columns, which name the row. The
+    title is printed once, and columns that do not fit even alone with the keys are folded; nothing is cut."""
+    title, table.title = table.title, None
+    if title:
+        console.print(title, style="bold", soft_wrap=True)
+    wide = console.options.update(max_width=MEASURED_WIDTH)
+    names, part = table.columns[:keys], list[Column]()
+    for column in table.columns[keys:]:
+        table.columns = renumbered([*names, *part, column])
+        if part and console.measure(table, options=wide).maximum > console.width:
+            table.columns = renumbered([*names, *part])
+            console.print(table)
+            part = []
+        part.append(column)
+    table.columns = renumbered([*names, *part])
+    console.print(table)
+
+
+def renumbered(columns: Sequence[Column]) -> list[Column]:
+    return [replace(column, _index=index) for index, column in enumerate(columns)]
 
 
 def heading(metric: str) -> str:

@@ -155,7 +155,7 @@ class Board:
         best = [row.cell for row in self.rows if row.average_rank.value is not None][:2]
         if len(best) < 2:
             return ""
-        measured = [Measured(-self.ranks_PC.T, "ranks")]
+        measured = [Measured(-self.ranks_PC.T, "ranks within prompts")]
         if headline is not None:
             m = list(self.directions).index(headline.metric)
             sign = 1 if self.higher[m] else -1

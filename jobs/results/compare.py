@@ -24,7 +24,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from longtake.evaluators.base import SuiteEntry, suite_entries
-from longtake.jobs.console import console_for, heading, new_table, say
+from longtake.jobs.console import console_for, heading, new_table, print_table, say
 from longtake.jobs.results.traces import open_sweep
 from longtake.jobs.workers.scoring import current_scores
 from longtake.platform.errors import ConfigError
@@ -84,7 +84,7 @@ def compare(
         durable.make_folder(out.parent)
         durable.replace_file(out, csv_bytes(rows))
     for table in tables(store.name, rows, metric):
-        console.print(table)
+        print_table(console, table, keys=2)
     say(console, f"means over prompts; second line: difference to {base} [95 % interval, paired over prompts]")
     say(console, marks_note(rows))
     if len(made) < len(plan):
@@ -197,14 +197,8 @@ def tables(sweep: str, rows: list[Row], metric: str | None) -> list[Table]:
     for suite, seconds in dict.fromkeys((row["suite"], row["seconds"]) for row in shown):
         group = [row for row in shown if (row["suite"], row["seconds"]) == (suite, seconds)]
         title = f"{escape(sweep)}: {suite}, {seconds} s" + (f", {metric}" if metric else "")
-        names = list(dict.fromkeys(row[key] for row in group))
-        for start in range(0, len(names), MAX_COLUMNS):
-            part = names[start : start + MAX_COLUMNS]
-            made.append(table_of(title, [row for row in group if row[key] in part], key))
+        made.append(table_of(title, group, key))
     return made
-
-
-MAX_COLUMNS = 5  # with intervals, as many as fit on a wide page
 
 
 def table_of(title: str, rows: list[Row], key: str) -> Table:

@@ -8,18 +8,16 @@ from __future__ import annotations
 
 from collections import Counter
 
-from rich.cells import cell_len
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from longtake.evaluators.results.verdict import too_few
-from longtake.jobs.console import heading, new_table
+from longtake.jobs.console import heading, new_table, print_table
 from longtake.jobs.results.board import RankFilter, title_of
 from longtake.platform.store.ranks import DriftRow, Ranks
 
 DRIFTS = {"quarter_diff": "last quarter minus first", "slope_per_min": "slope per minute"}
-COLUMN_GAP = 3
 
 
 def show_drift(ranks: Ranks, console: Console, view: RankFilter) -> None:
@@ -29,45 +27,27 @@ def show_drift(ranks: Ranks, console: Console, view: RankFilter) -> None:
             rows = [row for row in ranks.drift_at(suite, length.seconds) if row.metric in ranked.directions]
             if not any(row.drifts[kind].value is not None for row in rows for kind in DRIFTS):
                 continue
-            hidden: dict[str, None] = {}
             for kind, words in DRIFTS.items():
                 title = f"{escape(title_of(ranks.sweep, suite, ranked, length))}: drift, {words}"
-                table, left_out = drift_table(title, ranked.directions, rows, kind, console.width)
-                console.print(table)
-                hidden |= dict.fromkeys(left_out)
-            for note in notes_of(rows, [*hidden], length.prompts):
+                print_table(console, drift_table(title, ranked.directions, rows, kind), keys=2)
+            for note in notes_of(rows, length.prompts):
                 console.print(note)
 
 
-def drift_table(
-    title: str, directions: dict[str, str], rows: list[DriftRow], kind: str, width: int
-) -> tuple[Table, list[str]]:
-    """The table of one kind of drift, and the metrics that did not fit."""
+def drift_table(title: str, directions: dict[str, str], rows: list[DriftRow], kind: str) -> Table:
+    """The table of one kind of drift."""
     cells = list(dict.fromkeys((row.backbone, row.method) for row in rows))
     by_cell = {(row.backbone, row.method, row.metric): row for row in rows}
     table = new_table(f"{title} (loss, gain: p < 0.05; \\[95 % interval])")
-    columns = {"backbone": [cell[0] for cell in cells], "method": [cell[1] for cell in cells]}
-    for name, texts in columns.items():
+    for name in ("backbone", "method"):
         table.add_column(name, no_wrap=True)
-        width -= width_of([name, *texts])
-    shown: list[list[str]] = []
-    left_out: list[str] = []
-    for name in [name for name in directions if any(row.metric == name for row in rows)]:
-        texts = [drift_cell(by_cell.get((*cell, name)), kind, directions[name]) for cell in cells]
-        width -= width_of([*name.split("_"), f"({directions[name]})", *texts])
-        if shown and width < 0:
-            left_out.append(name)
-            continue
+    names = [name for name in directions if any(row.metric == name for row in rows)]
+    for name in names:
         table.add_column(f"{heading(name)}\n({directions[name]})", justify="right", no_wrap=True)
-        shown.append([escape(text) for text in texts])
-    for index, cell in enumerate(cells):
-        table.add_row(*map(escape, cell), *[texts[index] for texts in shown])
-    return table, left_out
-
-
-def width_of(texts: list[str]) -> int:
-    """Width of a column in characters."""
-    return COLUMN_GAP + max(cell_len(line) for text in texts for line in text.split("\n"))
+    for cell in cells:
+        texts = [drift_cell(by_cell.get((*cell, name)), kind, directions[name]) for name in names]
+        table.add_row(*map(escape, (*cell, *texts)))
+    return table
 
 
 def drift_cell(row: DriftRow | None, kind: str, direction: str) -> str:
@@ -85,13 +65,11 @@ def verdict(drift: float, direction: str) -> str:
     return " gain" if (drift > 0) == (direction == "higher") else " loss"
 
 
-def notes_of(rows: list[DriftRow], hidden: list[str], prompts: int) -> list[str]:
+def notes_of(rows: list[DriftRow], prompts: int) -> list[str]:
     """Notes below the tables."""
     notes = []
     if any(row.is_incomplete for row in rows):
         notes.append("* some takes have no drift for this metric; the mean is over the others")
-    if hidden:
-        notes.append(f"hidden, terminal too narrow (see ranks.json): {', '.join(hidden)}")
     cells = max(Counter(row.metric for row in rows if row.drift_p).values(), default=1)
     if few := too_few(prompts, cells):
         notes.append(few)

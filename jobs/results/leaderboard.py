@@ -9,15 +9,13 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from longtake.jobs.console import heading, interval, new_table, number, say
+from longtake.jobs.console import heading, interval, new_table, number, print_table, say
 from longtake.jobs.results.board import Board, Floors, RankFilter, boards_of, floors_of, notes_of_suite
 from longtake.platform.store.json_records import Statistic
 from longtake.platform.store.ranks import Coverage, RankRow, Ranks, rank_key
 
 SHORT_WIDTH = 80
 SHORT_METRICS = 2
-FIXED_WIDTH = 72
-METRIC_WIDTH = 13
 NO_MOVE = 5e-3
 
 
@@ -87,24 +85,14 @@ def show_full(ranks: Ranks, console: Console, before: dict[str, float], view: Ra
             for line in board.length.verdicts:
                 say(console, line)
             floors = floors_of(ranks, suite, board.length.seconds)
-            console.print(full_table(board, console.width, before, floors))
-            hidden = board.metrics[shown_metrics(console.width) :]
+            print_table(console, full_table(board, before, floors), keys=3)
             for note in board.notes(board.metrics):
                 say(console, note)
-            if hidden:
-                say(
-                    console, f"hidden, terminal too narrow (included in the ranks; see ranks.json): {', '.join(hidden)}"
-                )
         for note in notes_of_suite(suite, ranked, ranks.coverage.get(suite, Coverage())):
             say(console, note)
 
 
-def shown_metrics(width: int) -> int:
-    """Number of metric columns that fit in a table of this width."""
-    return max(1, (width - FIXED_WIDTH) // METRIC_WIDTH)
-
-
-def full_table(board: Board, width: int, before: dict[str, float], floors: Floors) -> Table:
+def full_table(board: Board, before: dict[str, float], floors: Floors) -> Table:
     before = before if board.view.unit == "cell" else {}
     unit = f"rank unit: {board.view.unit}; rank 1 is best; \\[95 % interval]"
     table = new_table(f"{escape(board.title)} ({unit})")
@@ -114,15 +102,14 @@ def full_table(board: Board, width: int, before: dict[str, float], floors: Floor
     table.add_column("in backbone", no_wrap=True)
     if before:
         table.add_column("was", justify="right", no_wrap=True)
-    metrics = board.metrics[: shown_metrics(width)]
     with_floor = {name for _, name in floors}
-    for name in metrics:
+    for name in board.metrics:
         arrow = board.ranked.directions[name] + (", floor" if name in with_floor else "")
         table.add_column(f"{heading(name)}\n({arrow})", justify="right", no_wrap=True)
     within = {row.cell: row for row in board.length.rows("within")}
     for place, row in enumerate(board.rows, 1):
         change = [movement(row.average_rank.value, before.get(rank_key(board.suite, row.cell)))] if before else []
-        scores = [score_text(row, name) + floor_text(floors.get((row.cell, name))) for name in metrics]
+        scores = [score_text(row, name) + floor_text(floors.get((row.cell, name))) for name in board.metrics]
         both = row, within[row.cell]
         places = [f"{ranked_text(one.rank(board.view.unit))} {one.group or ''}".rstrip() for one in both]
         table.add_row(str(place), escape(row.cell.backbone), escape(row.cell.method), *places, *change, *scores)

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from longtake.jobs.console import interval, new_table, number
+from longtake.jobs.console import interval, new_table, number, print_table
 from longtake.jobs.results.board import RankFilter, title_of
 from longtake.jobs.results.leaderboard import NO_MOVE
 from longtake.platform.store.ranks import SCOPES, LengthRanks, RankRow, Ranks
@@ -24,7 +24,7 @@ def show_lengths(ranks: Ranks, console: Console, view: RankFilter) -> None:
         lengths = view.lengths(ranked)
         if len(lengths) < 2:
             continue
-        console.print(lengths_table(escape(title_of(ranks.sweep, suite, ranked)), lengths, view))
+        print_table(console, lengths_table(escape(title_of(ranks.sweep, suite, ranked)), lengths, view), keys=2)
         if len({frozenset(cells_of(length.overall)) for length in lengths}) > 1:
             console.print("the lengths have different cells; a rank is relative to the cells of its length")
         if len({length.prompt_set for length in lengths}) > 1:

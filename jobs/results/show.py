@@ -12,7 +12,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from longtake.jobs.console import new_table, number, say
+from longtake.jobs.console import new_table, number, print_table, say
 from longtake.jobs.results.board import RankFilter, boards_of
 from longtake.jobs.results.drift import show_drift
 from longtake.jobs.results.leaderboard import show, show_full
@@ -59,7 +59,7 @@ def show_all(ranks: Ranks, history: list[RankedRun], console: Console, view: Ran
     show_lengths(ranks, console, view)
     show_drift(ranks, console, view)
     if len(history) > 1 and view.unit == "cell":
-        console.print(history_table(ranks.sweep, ranks, history[-MAX_RUNS:], view))
+        print_table(console, history_table(ranks.sweep, ranks, history[-MAX_RUNS:], view))
 
 
 def stores_of(runs: Path, only: str | None, view: RankFilter) -> list[SweepStore]:

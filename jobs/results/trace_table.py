@@ -32,7 +32,6 @@ HEADS = {
 }
 SHARES = ("attention_memory", "attention_sink", "attention_window", "attention_block")
 DIGITS = {"memory_frames": 1, "age_s": 0}
-CELL_WIDTH = 22
 
 Row = dict[str, Any]
 
@@ -50,16 +49,18 @@ def length_table(sweep: str, rows: Sequence[Row]) -> Table:
     """A table with one line per cell and part of the video."""
     table = new_table(f"{escape(sweep)}: attended frames in videos of {rows[0]['seconds']} s (means over prompts)")
     table.padding = (0, 1, 0, 0)
-    table.add_column("cell", overflow="fold", max_width=CELL_WIDTH)
+    table.add_column("cell", no_wrap=True)
     table.add_column("part, s", justify="right", no_wrap=True)
     for name, head in HEADS.items():
         if name == "attention_ratio":
             table.add_column("% of attention\nmem snk win blk", justify="right", no_wrap=True)
         table.add_column(head, justify="right", no_wrap=True)
     for cell, cell_rows in groupby(rows, lambda row: f"{row['backbone']}/{row['method']}"):
-        for number, (span, means) in enumerate(parts(list(cell_rows))):
+        spans = parts(list(cell_rows))
+        for number, (span, means) in enumerate(spans):
             table.add_row("" if number else escape(cell), span, *cells(means))
-        table.add_section()
+        if len(spans) > 1:
+            table.add_section()
     return table
 
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from longtake.jobs.console import bar, console_for, say
+from longtake.jobs.console import bar, console_for, print_table, say
 from longtake.jobs.results import trace_table
 from longtake.platform import plugins
 from longtake.platform.errors import ConfigError, StorageError
@@ -41,7 +41,7 @@ def traces(folder: Path, out: Path | None = None, console: Console | None = None
         durable.make_folder(out.parent)
         durable.replace_file(out, trace_table.csv_bytes(rows))
     for table in trace_table.tables(store.name, rows):
-        console.print(table)
+        print_table(console, table, keys=2)
     for line in trace_table.notes(rows, len(made), len(plan)):
         say(console, line)
     if out is not None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from longtake.jobs.console import new_table
+from longtake.jobs.console import new_table, print_table
 from longtake.jobs.sweep.capacity import Need, allocate, check_machine, memory, size
 from longtake.jobs.sweep.estimates.busy_time import seconds_together
 from longtake.jobs.sweep.estimates.cost import TakeCost, cost_of, costs_of
@@ -95,7 +95,7 @@ def check_capability(grid: Grid) -> None:
 def show(grid: Grid, console: Console) -> None:
     """Print the grid, what is left to do, and its cost."""
     tally, costs = tally_of(grid), costs_of(grid)
-    console.print(table(grid, tally, costs))
+    print_table(console, table(grid, tally, costs), keys=3)
     for note in grid.notes:
         console.print(f"note: {note}", markup=False, soft_wrap=True)
     if not grid.ids_are_final and is_sweep(store_of(grid).folder):
@@ -141,8 +141,7 @@ def table(grid: Grid, tally: Tally, costs: Mapping[Cell, TakeCost]) -> Table:
     rows = [row(cell, len(grid.cells[cell]), tally, cost) for cell, cost in costs.items()]
     shown = [name for name in rows[0] if any(one[name] != NO_COST for one in rows)]
     for name in shown:
-        text = name in ("backbone", "method")  # names wrap on a narrow terminal; numbers are never cut
-        result.add_column(name, justify="left" if text else "right", no_wrap=not text, overflow="fold")
+        result.add_column(name, justify="left" if name in ("backbone", "method") else "right", no_wrap=True)
     for one in rows:
         result.add_row(*(one[name] for name in shown))
     return result
@@ -193,7 +192,7 @@ def wall_time(grid: Grid, tally: Tally, costs: Mapping[Cell, TakeCost]) -> str:
     stages, cores = stages_on(grid, [Node(float(os.cpu_count() or 1), float(gpu_count()))])
     seconds = START_SECONDS + seconds_together(work_of(tally, stage_times(costs)), stages, cores)
     seconds += closing_seconds(len(grid.planned), len(grid.suites), costs.values(), grid.sweep.tracking.uri != OFF)
-    counts = " and ".join(f"{group.count} {name}" for name, group in stages.items())
+    counts = " and ".join(counted(group.count, name.removesuffix("s")) for name, group in stages.items())
     return f"wall time: about {duration(seconds)} here, with {counts} on {cores:g} cores, closing steps included"
 
 

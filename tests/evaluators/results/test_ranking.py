@@ -277,7 +277,8 @@ def test_a_verdict_without_a_headline_is_about_ranks() -> None:
     scored = [*gains("a", 0.5, 3), *gains("b", 0.0, 3)]
     # good: a 1, b 2; bad is tied, 1.5 each: average ranks 1.25 and 1.75 in every prompt
     (text,) = ranked(*scored).lengths[0].verdicts
-    assert text == "pocket, 30 s: a beats b by 0.50 ranks [0.50, 0.50] in 3 of 3 prompts; too few to be sure"
+    found = "a beats b by 0.50 ranks within prompts [0.50, 0.50] in 3 of 3 prompts"
+    assert text == f"pocket, 30 s: {found}; too few to be sure"
     assert ranked(*scored[:3]).lengths[0].verdicts == [], "one cell has nothing to beat"
     equal = [*gains("a", 0.0, 6), *gains("b", 0.0, 6)]
     assert ranked(*equal).lengths[0].verdicts == ["pocket, 30 s: a and b are not separable in 6 prompts"]

@@ -195,10 +195,13 @@ def test_lower_is_better_turns_loss_and_gain_around() -> None:
     assert "-5 gain" in out
 
 
-def test_a_narrow_terminal_names_what_does_not_fit() -> None:
-    out = printed(show_drift, swapped(), RankFilter(seconds=30), width=40)
-    assert "hidden, terminal too narrow (see ranks.json): temporal_flickering" in unwrapped(out)
-    assert max(len(line) for line in out.splitlines() if "[-1" in line) <= 40
+def test_a_narrow_terminal_gets_a_table_in_parts_with_all_metrics() -> None:
+    wide = printed(show_drift, swapped(), RankFilter(seconds=30))
+    narrow = printed(show_drift, swapped(), RankFilter(seconds=30), width=40)
+    assert narrow.count("backbone") > wide.count("backbone")
+    assert max(len(line) for line in narrow.splitlines() if "[-1" in line) <= 40
+    names = ("temporal", "motion", "subject")
+    assert [narrow.count(name) for name in names] == [wide.count(name) for name in names]
 
 
 def test_verdicts_stand_above_the_board_and_letters_in_it() -> None:
@@ -206,7 +209,8 @@ def test_verdicts_stand_above_the_board_and_letters_in_it() -> None:
     worse = [scored("native", 30, f"p{i}", 0.8 - i / 100) for i in range(6)]
     out = printed(leaderboard.show_full, ranks_of(*better, *worse))
     verdict = (
-        "pocket, 30 s: rag beats native by 1.0 ranks [1.0, 1.0] in 6 of 6 prompts (p = 0.031, Holm over 1 comparison)"
+        "pocket, 30 s: rag beats native by 1.0 ranks within prompts [1.0, 1.0] in 6 of 6 prompts "
+        "(p = 0.031, Holm over 1 comparison)"
     )
     assert out.splitlines()[0] == verdict
     assert "same letter: not separable (p >= 0.05, exact sign-flip tests of the ranks within prompts, Holm over" in out

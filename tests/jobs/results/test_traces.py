@@ -12,6 +12,7 @@ import pytest
 from longtake.evaluators.retrieval.trace_measures import MEASURES
 from longtake.evaluators.retrieval.trace_summary import CellSums
 from longtake.jobs.cli import execute
+from longtake.jobs.console import PLAIN_WIDTH
 from longtake.jobs.results import traces as job
 from longtake.platform.store.durable import json_lines
 from longtake.platform.store.records import TakeResult
@@ -166,7 +167,7 @@ def test_missing_is_a_reason_and_not_zero(store: SweepStore, tmp_path: Path, cap
     lines = capfd.readouterr().out.splitlines()
     assert "2 of 3 takes are done" in lines
     assert "-: no known camera: self-forcing/random-memory" in lines
-    assert max(len(line) for line in lines if str(tmp_path) not in line) <= 120
+    assert max(len(line) for line in lines if str(tmp_path) not in line) <= PLAIN_WIDTH
 
 
 def test_memory_that_never_had_anything_attended_no_frames(store: SweepStore, tmp_path: Path) -> None:

@@ -96,7 +96,7 @@ def test_the_wall_time_is_that_of_the_workers_here(tmp_path: Path, capfd: pytest
     file = str(tiny.write_sweep(tmp_path))
     assert execute(["plan", file]) == 0
     out = " ".join(capfd.readouterr().out.split())
-    assert "here, with 1 samplers and 1 evaluators on 1 cores, closing steps included" in out
+    assert "here, with 1 sampler and 1 evaluator on 1 cores, closing steps included" in out
     assert execute(["plan", file, "workers={cluster: 10.0.0.1:6379}"]) == 0
     out = " ".join(capfd.readouterr().out.split())
     assert "wall time: depends on the cluster; one sampler needs about" in out
