@@ -54,8 +54,13 @@ class LongtakeError(Exception):
 
 
 def first_line(error: Exception) -> str:
-    """The first line of an error's text, cut at 200 characters; its type if it has no text."""
-    return printable((without_colours(str(error)).strip() or type(error).__name__).splitlines()[0][:200])
+    """The first line of an error's text, as in `brief`, cut at 200 characters; its type if it has no text."""
+    return brief((without_colours(str(error)).strip() or type(error).__name__).splitlines()[0], 200)
+
+
+def brief(text: object, limit: int = 300) -> str:
+    """The text on one line, cut. Secrets are masked before the cut, since half an address would not be recognised."""
+    return masked(printable(" ".join(str(text).split())))[:limit]
 
 
 def exit_code_table() -> str:

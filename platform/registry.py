@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, ClassVar, Generic, TypeVar
 
-from longtake.platform.errors import ConfigError
+from longtake.platform.errors import ConfigError, brief
 
 T = TypeVar("T")
 U = TypeVar("U")
@@ -130,7 +130,7 @@ def import_errors(plugin: str, file: str = "") -> Iterator[None]:
         if isinstance(error, SyntaxError):
             frames.append((error.filename or "", error.lineno))
         own = [f"{name}:{line}" for name, line in frames if (name == file if file else name != __file__)]
-        reason = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+        reason = brief(f"{type(error).__name__}: {error}")
         raise ConfigError(
             f"{own[-1] if own else plugin}: the plug-in cannot be imported: {reason}; fix it and run again"
         ) from error

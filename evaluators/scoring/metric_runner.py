@@ -14,8 +14,7 @@ from typing import Any
 from longtake.evaluators.base import Metric, MetricRun, Unscorable, VideoContext, VideoValue
 from longtake.evaluators.drift import Timeline, drift_of
 from longtake.evaluators.views import ClipView
-from longtake.platform.errors import ConfigError, SetupError, WeightsError, masked
-from longtake.platform.printable import printable
+from longtake.platform.errors import ConfigError, SetupError, WeightsError, brief
 from longtake.platform.store.json_records import from_json
 
 MACHINES = ("MemoryError", "OutOfMemoryError", "AcceleratorError")  # the latter two are torch's
@@ -132,5 +131,5 @@ def _finite(value: float | None) -> bool:
 
 
 def _reason(error: Exception) -> str:
-    text = masked(printable(" ".join(str(error).split())))[:300]  # half an address would not be masked
+    text = brief(error)
     return text if isinstance(error, Unscorable) else f"{type(error).__name__}: {text}"

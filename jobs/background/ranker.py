@@ -8,7 +8,7 @@ from functools import cached_property
 from longtake.evaluators.base import SuiteEntry
 from longtake.jobs.background.process import Answer, Background
 from longtake.jobs.results import ranks
-from longtake.platform.errors import LongtakeError
+from longtake.platform.errors import LongtakeError, brief
 from longtake.platform.plugins import Plugins
 from longtake.platform.store.sweep import SweepStore
 from longtake.platform.takes import Take
@@ -38,7 +38,7 @@ def rank_once(target: RankTarget) -> Answer:
     except LongtakeError as error:
         return Answer(str(error))
     except Exception as error:  # always reply, also after an unexpected error
-        return Answer(f"{type(error).__name__}: {' '.join(str(error).split())[:300]}")
+        return Answer(f"{type(error).__name__}: {brief(error)}")
     return Answer()
 
 

@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from longtake.platform.errors import brief
+
 Check = Callable[[Any], str]
 Checks = dict[str, Check]
 PROMPT = "dusk, brick; pan right 6 s, left 6 s, repeat"
@@ -65,7 +67,7 @@ def verdict_of(name: str, check: Check, subject: Any, file: str) -> Verdict:
     except Exception as error:
         lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == file]
         place = f"{file.rpartition('/')[2]}:{lines[-1]}" if lines else subject.name
-        return Verdict(name, False, f"{place}: {type(error).__name__}: {' '.join(str(error).split())[:200]}")
+        return Verdict(name, False, f"{place}: {type(error).__name__}: {brief(error, 200)}")
 
 
 def disturb(seed: int) -> None:

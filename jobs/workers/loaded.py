@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from longtake.jobs.workers.agreement import OF_PIXELS, Folder, check_versions, installed
-from longtake.platform.errors import LongtakeError, SetupError, WeightsError
+from longtake.platform.errors import LongtakeError, SetupError, WeightsError, brief
 from longtake.platform.machine.process import set_up_computing
 from longtake.platform.machine.resources import Resources
 from longtake.platform.takes import Take
@@ -70,7 +70,7 @@ class LoadedSampler:
         except LongtakeError:
             raise
         except Exception as error:
-            reason = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+            reason = f"{type(error).__name__}: {brief(error)}"
             raise SetupError(f"backbone {backbone} cannot be loaded ({reason}); fix the cause and run again") from error
         self.backbone, self.fingerprint = backbone, before
         return time.perf_counter() - started

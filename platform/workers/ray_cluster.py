@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from longtake.platform.errors import ClusterUnavailable, ConfigError, Interrupted, LongtakeError
+from longtake.platform.errors import ClusterUnavailable, ConfigError, Interrupted, LongtakeError, brief
 from longtake.platform.workers.fleet import (
     Fleet,
     Group,
@@ -154,7 +154,7 @@ def _start_ray(address: str) -> bool:
         ray.shutdown()
         raise Interrupted("stopped while Ray was starting; run again to resume") from error
     except Exception as error:
-        reason = " ".join(str(error).split())[:300]
+        reason = brief(error)
         if isinstance(error, ConnectionError) and address == "auto":  # at HOST:PORT something answers
             raise ClusterUnavailable(f"workers.cluster: {reason}; start Ray on this machine and run again") from error
         doing = "start Ray" if address == LOCAL else f"join the Ray cluster at {address!r}"
@@ -189,7 +189,7 @@ def _run_group_on_ray(work: Work, size: GroupSize, errors: Path) -> None:
     try:
         trainer.fit()
     except TrainingFailedError as error:
-        reason = " ".join(str(error).split())[:400]
+        reason = brief(error, 400)
         raise recorded_error(errors) or WorkerDied(f"workers: failed {size.restarts + 1} times: {reason}") from error
 
 
