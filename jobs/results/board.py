@@ -85,7 +85,7 @@ class Board:
             f"over {counted(pairs, 'comparison')})"
         )
         are_alike = len({row.group for row in self.length.overall if row.group}) < 2
-        few = too_few(self.length.prompts, pairs) if self.ranked.intervals and are_alike else ""
+        few = too_few(self.length.prompts, pairs) if self.ranked.intervals and are_alike and pairs else ""
         some_missing = any(row.metrics[name].missing for row in self.length.overall for name in metrics)
         notes = (letters, self.has_groups), (few, few), (STAR_NOTE, some_missing)
         return [note for note, is_needed in notes if is_needed]

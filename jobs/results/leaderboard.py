@@ -5,6 +5,8 @@ A table has one suite, protocol, set of settings, length and rank unit, all name
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -22,20 +24,25 @@ NO_MOVE = 5e-3
 # The short one
 
 
-def show(ranks: Ranks, console: Console, view: RankFilter | None = None) -> None:
-    """Print the board of the longest length of each suite, below its verdicts."""
+def show(
+    ranks: Ranks, console: Console, view: RankFilter | None = None, worked_on: Collection[int] | None = None
+) -> None:
+    """Print the board of the longest length of each suite, below its verdicts. `worked_on`: the lengths, in seconds,
+    of a run of a part of the sweep; the longest of these is printed if it has ranks."""
     view = view or RankFilter()
     width = min(SHORT_WIDTH, console.width)
     notes: list[str] = []
     for suite, ranked in view.suites(ranks).items():
         boards = [board for board in boards_of(ranks, view) if board.suite == suite]
-        for board in boards[-1:]:
+        shown = [board for board in boards if worked_on is None or board.length.seconds in worked_on][-1:] or boards[-1:]
+        for board in shown:
             console.print(f"\n{escape(board.title)}", style="bold", width=width)
             for line in board.length.verdicts:
                 console.print(wrapped(line, width), markup=False, width=width)
             console.print(short_table(board), width=width)
             notes += board.notes(board.metrics[:SHORT_METRICS])
-        notes += [f"also ranked: {board.length.seconds} s (--length {board.length.seconds})" for board in boards[:-1]]
+        others = [board.length.seconds for board in boards if board not in shown]
+        notes += [f"also ranked: {seconds} s (--length {seconds})" for seconds in others]
         notes += notes_of_suite(suite, ranked, ranks.coverage.get(suite, Coverage()))
     for note in dict.fromkeys(notes):
         console.print(note, markup=False, width=width)
@@ -53,14 +60,17 @@ def short_table(board: Board) -> Table:
     table.padding, table.show_edge = (0, 1, 0, 0), False
     table.add_column("#", justify="right", no_wrap=True)
     table.add_column("cell", overflow="fold")
-    table.add_column(f"rank of {len(board.rows)}\n[95 % interval]", no_wrap=True)
+    is_ranking = len(board.rows) > 1
+    if is_ranking:
+        table.add_column(f"rank of {len(board.rows)}\n[95 % interval]", no_wrap=True)
     metrics = board.metrics[:SHORT_METRICS]
     for name in metrics:
         table.add_column(f"{heading(name)}\n({board.ranked.directions[name]})", justify="right", no_wrap=True)
     for place, row in enumerate(board.rows, 1):
         rank = f"{ranked_text(row.rank(board.view.unit))} {short_group(row.group or '')}".rstrip()
         cell = escape(f"{row.cell.backbone}/{row.cell.method}")
-        table.add_row(str(place), cell, rank, *[score_text(row, name) for name in metrics])
+        ranks = [rank] if is_ranking else []
+        table.add_row(str(place), cell, *ranks, *[score_text(row, name) for name in metrics])
     return table
 
 

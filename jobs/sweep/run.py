@@ -214,7 +214,7 @@ def finish(
     update_history(store, ranks)
     sheet = timed(clocks, "contact sheet", lambda: contact_sheet.write(store, grid.planned))
     answer = timed(clocks, "MLflow", publisher.finish)
-    leaderboard.show(ranks, console)
+    leaderboard.show(ranks, console, worked_on={take.seconds for take in grid.takes})
     report_all(scheduler, grid, clocks, time.perf_counter() - started, console)
     if sheet:
         say(console, f"contact sheet: {sheet}")

@@ -243,6 +243,26 @@ def test_the_short_board_fits_80_columns_and_says_where_the_rest_is(
     assert "30 s, 2 prompts" in capfd.readouterr().out
 
 
+def test_after_a_run_of_a_part_the_board_is_of_the_lengths_it_worked_on() -> None:
+    def shown(worked_on: set[int]) -> str:
+        out = io.StringIO()
+        leaderboard.show(swapped(), Console(file=out, width=80), worked_on=worked_on)
+        return out.getvalue()
+
+    short = shown({30})
+    assert "30 s, 2 prompts" in short
+    assert "also ranked: 60 s (--length 60)" in short
+    assert "60 s, 2 prompts" in shown({30, 60})
+    assert "60 s, 2 prompts" in shown({120}), "nothing is ranked at 120 s yet"
+
+
+def test_a_single_cell_has_no_rank() -> None:
+    out = printed(leaderboard.show, ranks_of(*[scored("rag", 30, p, 0.5) for p in "pq"]), width=80)
+    assert "rank" not in out
+    assert line_with(out, "pocket/rag").split() == ["1", "pocket/rag", "0.5", "0.5"]
+    assert "no difference is marked" not in out, "there is nothing to compare"
+
+
 def test_a_long_verdict_is_broken_before_its_prompts() -> None:
     verdict = "pocket-mem, 60 s: random-memory beats rag by 5.9 dB [4.2, 7.6] in 3 of 3 prompts; too few to be sure"
     assert leaderboard.wrapped(verdict, 80).splitlines() == [

@@ -115,4 +115,8 @@ def test_a_part_now_and_the_rest_later_are_one_sweep(tmp_path: Path, capfd: pyte
     assert execute(["run", sweep]) == 0
     assert store.done_ids() == {take.id for take in store.plan()}
     assert store.video(made).stat().st_mtime_ns == stamp
-    assert "missing" not in capfd.readouterr().out
+    out = capfd.readouterr().out
+    assert "missing" not in out
+    assert ", 6 s, 2 prompts\n" in out
+    assert execute(["run", sweep, "--only", "native/3"]) == 0
+    assert ", 3 s, 2 prompts\n" in capfd.readouterr().out, "the board of the length of the selected cell"
