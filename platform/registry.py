@@ -24,9 +24,10 @@ announced: list[EntryPoint] | None = None
 """Those that this process has imported; None before the first look-up."""
 
 
-def did_you_mean(name: str, known: list[str]) -> str:
-    """'did you mean 'rag'? known: native, rag', the end of every message about an unknown name."""
-    near = difflib.get_close_matches(name, known, n=1)
+def did_you_mean(name: str, known: list[str], possible: list[str] | None = None) -> str:
+    """'did you mean 'rag'? known: native, rag', the end of every message about an unknown name. `possible`: what the
+    near name is chosen from, if names are put together from the known ones."""
+    near = difflib.get_close_matches(name, known if possible is None else possible, n=1)
     hint = f"did you mean {near[0]!r}? " if near else ""
     return f"{hint}known: {', '.join(known) or 'none'}"
 

@@ -34,7 +34,8 @@ def show(
     notes: list[str] = []
     for suite, ranked in view.suites(ranks).items():
         boards = [board for board in boards_of(ranks, view) if board.suite == suite]
-        shown = [board for board in boards if worked_on is None or board.length.seconds in worked_on][-1:] or boards[-1:]
+        chosen = [board for board in boards if worked_on is None or board.length.seconds in worked_on]
+        shown = (chosen or boards)[-1:]
         for board in shown:
             console.print(f"\n{escape(board.title)}", style="bold", width=width)
             for line in board.length.verdicts:

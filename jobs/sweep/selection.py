@@ -42,10 +42,11 @@ class Selection:
         cells = list(dict.fromkeys(take.cell for take in takes))
         for pattern in self.only:
             if not any(matches(cell, pattern) for cell in cells):
-                columns = zip(*((cell.backbone, cell.method, str(cell.seconds)) for cell in cells), strict=True)
+                columns = zip(*map(parts_of, cells), strict=True)
                 known = list(dict.fromkeys(name for column in columns for name in column))
                 form = "give BACKBONE/METHOD/LENGTH or a part of it, in which * stands for any text"
-                raise ConfigError(f"--only: {pattern!r} matches no cell; {form}; {did_you_mean(pattern, known)}")
+                hint = did_you_mean(pattern, known, patterns_like(pattern, cells))
+                raise ConfigError(f"--only: {pattern!r} matches no cell; {form}; {hint}")
 
 
 EVERYTHING = Selection()
@@ -61,10 +62,22 @@ def number_in_cell(takes: Sequence[Take]) -> list[int]:
     return numbers
 
 
+def parts_of(cell: Cell) -> tuple[str, str, str]:
+    return cell.backbone, cell.method, str(cell.seconds)
+
+
+def patterns_like(pattern: str, cells: Sequence[Cell]) -> list[str]:
+    """The patterns without * that have as many parts as this one and match a cell."""
+    rows = list(map(parts_of, cells))
+    count = min(pattern.count("/") + 1, len(rows[0]))
+    starts = range(len(rows[0]) + 1 - count)
+    return list(dict.fromkeys("/".join(row[start : start + count]) for start in starts for row in rows))
+
+
 def matches(cell: Cell, pattern: str) -> bool:
     """Whether neighbouring parts of BACKBONE/METHOD/LENGTH match the parts of the pattern: `rag` and `rag/30` match
     pocket/rag/30, and so does `pocket*/*/30`. A length may end with s, as in tables."""
-    parts, globs = (cell.backbone, cell.method, str(cell.seconds)), pattern.split("/")
+    parts, globs = parts_of(cell), pattern.split("/")
     names = [{part, f"{part}s"} if index == 2 else {part} for index, part in enumerate(parts)]
     return any(
         all(any(fnmatchcase(name, glob) for name in one) for one, glob in zip(names[start:], globs, strict=False))

@@ -58,6 +58,22 @@ def test_a_pattern_that_matches_nothing_names_what_there_is() -> None:
     assert "did you mean 'rag'? known: pocket, pocket-mem" in str(raised.value)
 
 
+@pytest.mark.parametrize(
+    ("pattern", "near"),
+    [
+        ("pocket/rga/30", "pocket/rag/30"),
+        ("pocket-mem/natve", "pocket-mem/native"),
+        ("rga/60", "rag/60"),
+        ("pocket/rag/30/0", "pocket/rag/30"),
+        ("pocet", "pocket"),
+    ],
+)
+def test_the_near_miss_has_as_many_parts_as_the_pattern(pattern: str, near: str) -> None:
+    with pytest.raises(ConfigError) as raised:
+        Selection((pattern,)).check(TAKES)
+    assert f"did you mean '{near}'? known: pocket, pocket-mem, native, rag, 30, 60" in str(raised.value)
+
+
 def test_plan_prices_the_selected_takes(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     assert execute(["plan", str(tiny.write_sweep(tmp_path)), "--only", "rag/3"]) == 0
     out = " ".join(capfd.readouterr().out.split())
