@@ -7,10 +7,12 @@ of a method, the length in seconds behind the frame count, machines and paths do
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import cached_property, lru_cache
 from itertools import chain
 from typing import Any
+
+from longtake.platform.prompts import Switch, on_one_line
 
 FRAMES_PER_LATENT = 4
 PUBLISHED_CHUNK = 60
@@ -72,7 +74,8 @@ class MethodSpec:
 
 @dataclass(frozen=True)
 class Take:
-    """One video to generate. `latent_frames` includes the `prefix_frames`, which are given and not generated."""
+    """One video to generate. `latent_frames` includes the `prefix_frames`, which are given and not generated. `prompt`
+    is the first text; `switches` are those that replace it, in order."""
 
     backbone: str
     method: MethodSpec
@@ -82,6 +85,7 @@ class Take:
     seed: int
     prefix_frames: int = 0
     fingerprint: tuple[tuple[str, str], ...] = ()
+    switches: tuple[Switch, ...] = ()
 
     @cached_property
     def id(self) -> str:
@@ -94,13 +98,45 @@ class Take:
             f'{{"backbone":{canonical_json(self.backbone)},"fingerprint":{fingerprint},'
             f'"latent_frames":{number_json(self.latent_frames)},"method":{self.method.identity(hashed)},'
             f'"prompt":{canonical_json(self.prompt)},"seed":{number_json(self.seed)},'
-            f'"start_frames":{number_json(self.prefix_frames)}}}'
+            f'"start_frames":{number_json(self.prefix_frames)}{self._switches_json}}}'
         )
         return hashlib.sha256(identity.encode()).hexdigest()[:16]
+
+    @property
+    def _switches_json(self) -> str:
+        """The part of the identity that takes without switches do not have."""
+        if not self.switches:
+            return ""
+        return f',"switches":{canonical_json([[one.frame, one.text, one.cut] for one in self.switches])}'
 
     @cached_property
     def cell(self) -> Cell:
         return Cell(self.backbone, self.method.label, self.seconds)
+
+    @cached_property
+    def full_prompt(self) -> str:
+        """The prompt with its switches, on one line: what readers see, and what takes are paired by."""
+        return on_one_line(self.prompt, self.switches)
+
+    @property
+    def texts(self) -> list[str]:
+        """The texts of its parts, in order."""
+        return [self.prompt, *(one.text for one in self.switches)]
+
+    @property
+    def switch_frames(self) -> tuple[tuple[int, bool], ...]:
+        """The latent frames at which the text changes, and whether with a cut: equal for all takes of a batch."""
+        return tuple((one.frame, one.cut) for one in self.switches)
+
+    def part_at(self, video_frame: int) -> int:
+        """The index of the text that a frame of the video belongs to."""
+        return sum(one.frame <= self.latent_frame_of(video_frame) for one in self.switches)
+
+    def latent_frame_of(self, video_frame: int) -> int:
+        """The latent frame that a frame of the video was decoded from."""
+        chunk = self.decode_chunk or self.latent_frames
+        number, frame = divmod(video_frame, 1 + FRAMES_PER_LATENT * (chunk - 1))
+        return number * chunk + -(-frame // FRAMES_PER_LATENT)
 
     @property
     def decode_chunk(self) -> int | None:
@@ -123,6 +159,7 @@ class Take:
             "seed": self.seed,
             "start_frames": self.prefix_frames,
             "fingerprint": [list(pair) for pair in self.fingerprint],
+            **({"switches": [asdict(one) for one in self.switches]} if self.switches else {}),
         }
 
     @classmethod
@@ -133,13 +170,15 @@ class Take:
         fields["prefix_frames"] = fields.pop("start_frames")
         fields["method"] = MethodSpec(**fields["method"])
         fields["fingerprint"] = tuple((name, digest) for name, digest in fields["fingerprint"])
+        fields["switches"] = switches = tuple(Switch(**one) for one in fields.get("switches", ()))
         take = cls(**fields)
-        texts = [take.backbone, take.prompt, take.method.name, take.method.label, *chain(*take.fingerprint)]
-        numbers = [take.seconds, take.latent_frames, take.seed, take.prefix_frames]
+        texts = [take.backbone, *take.texts, take.method.name, take.method.label, *chain(*take.fingerprint)]
+        numbers = [take.seconds, take.latent_frames, take.seed, take.prefix_frames, *(one.frame for one in switches)]
         if (
             not {*map(type, texts)} == {str}
             or not {*map(type, numbers)} == {int}
             or type(take.method.params) is not dict
+            or any((type(one.at_s), type(one.cut)) != (float, bool) for one in switches)
         ):
             raise TypeError("a field of a take is of another type")
         return take

@@ -5,6 +5,7 @@ folder is written relative to it, so that a copied plan does not lead to the fil
 """
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -41,9 +42,14 @@ def to_lines(takes: list[Take], output: Path) -> bytes:
             f'{{"backbone": {encode(take.backbone)}, "method": {method}, "seconds": {number_json(take.seconds)}, '
             f'"latent_frames": {number_json(take.latent_frames)}, "prompt": {encode(take.prompt)}, '
             f'"seed": {number_json(take.seed)}, "start_frames": {number_json(take.prefix_frames)}, '
-            f'"fingerprint": {fingerprint}}}\n'
+            f'"fingerprint": {fingerprint}{switches_json(take, encode)}}}\n'
         )
     return "".join(lines).encode()
+
+
+def switches_json(take: Take, encode: Callable[[Any], str]) -> str:
+    """The end of a line, which takes without switches do not have."""
+    return f', "switches": {encode(take.to_json()["switches"])}' if take.switches else ""
 
 
 def from_row(row: dict[str, Any], output: Path) -> Take:
@@ -106,7 +112,7 @@ def check_extension(folder: Path, before: list[Take], takes: list[Take]) -> None
 
 
 def _name(take: Take) -> str:
-    return f"{take.cell} seed {take.seed} {take.prompt[:40]!r}"
+    return f"{take.cell} seed {take.seed} {take.full_prompt[:40]!r}"
 
 
 def _facts(take: Take) -> dict[str, object]:
@@ -119,7 +125,7 @@ def _facts(take: Take) -> dict[str, object]:
 
 def _place(take: Take) -> tuple[object, ...]:
     """The facts that stay the same if only details of a take change."""
-    return take.backbone, take.method.name, take.prompt, take.seed
+    return take.backbone, take.method.name, take.full_prompt, take.seed
 
 
 def _likeness(old: Take, new: Take) -> int:

@@ -6,10 +6,12 @@ from dataclasses import replace
 
 import pytest
 
-from longtake.platform.takes import MethodSpec, Take
+from longtake.platform.prompts import Switch
+from longtake.platform.takes import PUBLISHED_DECODE, MethodSpec, Take
 
 RAG = MethodSpec("rag", "rag", {"top_k": 6, "descriptor": "weights/e.safetensors"})
 PRINTS = (("method.descriptor", "d1"), ("weights", "w1"))
+NIGHT = Switch(20.0, "night, brick; pan left 6 s", frame=81)
 TAKE = Take("pocket", RAG, 30, 120, "dusk, brick; pan right 6 s, left 6 s, repeat", 0, 0, PRINTS)
 
 
@@ -25,6 +27,7 @@ TAKE = Take("pocket", RAG, 30, 120, "dusk, brick; pan right 6 s, left 6 s, repea
         {"fingerprint": (("method.descriptor", "d2"), ("weights", "w1"))},
         {"method": MethodSpec("rag", "rag", {**RAG.params, "top_k": 5})},
         {"method": MethodSpec("random-memory", "rag", RAG.params)},
+        {"switches": (NIGHT,)},
     ],
 )
 def test_what_changes_pixels_changes_the_id(changes):
@@ -38,6 +41,7 @@ def test_what_changes_pixels_changes_the_id(changes):
         {"method": MethodSpec("rag", "another label", RAG.params)},
         {"method": MethodSpec("rag", "rag", {**RAG.params, "descriptor": "elsewhere/e.safetensors"})},
         {"fingerprint": PRINTS[::-1]},
+        {"switches": ()},
     ],
 )
 def test_labels_paths_and_order_do_not(changes):
@@ -84,3 +88,46 @@ def test_json_round_trip():
 def test_frames():
     """120 latent frames: the first gives one video frame, each of the other 119 gives four."""
     assert TAKE.num_frames == 477
+
+
+def test_ids_of_takes_without_switches_are_those_of_stores_from_before_there_were_any():
+    other = Take("longlive", MethodSpec("native", "native", {"window": 12, "sink": 3}), 60, 240, "a red car", 3, 9,
+                 (("weights", "w"),))  # fmt: skip
+    assert (TAKE.id, other.id) == ("d3b7be19c452f0e9", "212f29ec99604e38")
+    assert "switches" not in TAKE.to_json()
+
+
+@pytest.mark.parametrize("other", [replace(NIGHT, frame=84), replace(NIGHT, text="dusk"), replace(NIGHT, cut=True)])
+def test_what_a_switch_does_to_the_pixels_changes_the_id(other):
+    assert replace(TAKE, switches=(NIGHT,)).id != replace(TAKE, switches=(other,)).id
+    assert replace(TAKE, switches=(NIGHT,)).id == replace(TAKE, switches=(replace(NIGHT, at_s=19.9),)).id
+
+
+def test_switches_survive_a_plan():
+    take = replace(TAKE, switches=(NIGHT, replace(NIGHT, at_s=25.5, frame=102, cut=True)))
+    assert Take.from_json(json.loads(json.dumps(take.to_json()))) == take
+
+
+@pytest.mark.parametrize(
+    "damaged", [{"at_s": "20"}, {"frame": 81.0}, {"text": None}, {"cut": 1}, {"at": 3}, {"frame": None}]
+)
+def test_a_damaged_switch_is_no_take(damaged):
+    row = replace(TAKE, switches=(NIGHT,)).to_json()
+    row["switches"][0] |= damaged
+    with pytest.raises((TypeError, ValueError)):
+        Take.from_json(row)
+
+
+def test_a_timed_prompt_reads_on_one_line():
+    take = replace(TAKE, prompt="a", switches=(Switch(20.0, "b", frame=81), Switch(25.5, "c", True, frame=102)))
+    assert take.full_prompt == "a | 20 s: b | 25.5 s, cut: c"
+
+
+@pytest.mark.parametrize(("prints", "last_of_first"), [(PRINTS, 4 * 80), ((("decode", PUBLISHED_DECODE),), 4 * 80 - 3)])
+def test_a_video_frame_belongs_to_the_text_of_its_latent_frame(prints, last_of_first):
+    """The published decode gives only one frame for latent frame 60."""
+    take = replace(TAKE, fingerprint=prints, switches=(NIGHT,))
+    assert [take.part_at(frame) for frame in (0, last_of_first, last_of_first + 1, take.num_frames - 1)] == [0, 0, 1, 1]
+    latents = [take.latent_frame_of(frame) for frame in range(take.num_frames)]
+    assert latents == sorted(latents)
+    assert set(latents) == set(range(take.latent_frames))

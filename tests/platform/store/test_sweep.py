@@ -12,6 +12,7 @@ import pandas
 import pytest
 
 from longtake.platform.errors import ConfigError, LockedError, StorageError
+from longtake.platform.prompts import Switch
 from longtake.platform.store import durable
 from longtake.platform.store.plans import to_lines, to_row
 from longtake.platform.store.ranks import Coverage, Ranks
@@ -354,6 +355,9 @@ def test_a_plan_is_a_line_of_json_per_take(tmp_path: Path) -> None:
     takes = [make_take(seed, "rag", 3, prompt, k=None) for prompt in prompts for seed in (0, 7)]
     weights = f"{tmp_path.absolute()}/models/e.safetensors"
     named = replace(takes[0].method, params={"descriptor": weights, "x": 1.0})
+    takes.append(
+        replace(takes[0], switches=(Switch(20.0, prompts[1], frame=81), Switch(20.75, prompts[0], True, frame=84)))
+    )
     takes.append(replace(takes[0], method=named, fingerprint=(("method.descriptor", "aa"),), prefix_frames=1))
     rows = [to_row(take, tmp_path) for take in takes]
     assert to_lines(takes, tmp_path) == durable.json_lines(rows)
