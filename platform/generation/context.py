@@ -1,9 +1,9 @@
 """The context of one block in memory: the rotated keys and values of all layers in one buffer.
 
 The buffer is filled once per block, for all layers; the passes of the block overwrite only the slots of the new frames.
-A slot whose (frame, time index, column) is the same as in the last block is kept, so no key is rotated twice to the
+A slot whose (entry, time index, column) is the same as in the last block is kept, so no key is rotated twice to the
 same position: with absolute positions nothing moves. The order of slots therefore differs from the plan's, which does
-not change attention.
+not change attention. Plans with groups are for `longtake.platform.generation.grouped_context`.
 
 Shapes: L layers, B batch, h heads, d head dim, T tokens a frame, S slots (frames).
 """
@@ -13,15 +13,17 @@ from torch import Tensor
 
 from longtake.platform.generation.attention_share import AttentionShares
 from longtake.platform.generation.bank.bank import Key
-from longtake.platform.generation.kv_cache import KVCache
-from longtake.platform.methods.base import Attended, Plan
+from longtake.platform.generation.camera import Camera
+from longtake.platform.generation.kv_cache import KVCache, write_entries
+from longtake.platform.methods.hooks import Pass
+from longtake.platform.methods.plan import Attended, Plan, Source
 from longtake.platform.models import rope
 from longtake.platform.models.attention import attention
 from longtake.platform.models.rope import frame_rotation
 from longtake.platform.models.spec import DiTSpec
 
-Place = tuple[int, int, int]
-"""Content of a slot: frame, time index, column of its left edge."""
+Place = tuple[Source, int, int, int]
+"""Content of a slot: entry and its version, time index, column of its left edge."""
 
 
 class ContextBuffer:
@@ -40,45 +42,64 @@ class ContextBuffer:
         self.keys, self.values = (torch.empty(shape, dtype=dtype, device=device) for _ in range(2))
         self.places: list[dict[Place, int]] = [{} for _ in range(batch)]
         self.entries: list[Tensor] | None = None
-        self.shares: AttentionShares | None = None
+        self.measuring = False
+        self.passes: frozenset[Pass] = frozenset()
 
-    def load(self, plan: Plan, cache: KVCache, columns: list[dict[int, int]] | None) -> None:
-        """Load the frames of `plan`. `columns`: per row, the left edge of each frame, in worlds with a camera."""
+    def load(self, plan: Plan, cache: KVCache, camera: Camera) -> None:
+        """Load the entries of `plan`."""
         block = len(plan.query_times)
+        self.shares = AttentionShares(self.tokens)
+        self.plan, self.loaded = plan, self.placed(plan, cache, camera)
         self.used = len(plan.rows[0]) * self.tokens
-        new_slots = [
-            self.load_row(b, row, block, cache, columns[b] if columns else {}) for b, row in enumerate(plan.rows)
-        ]
-        places = [
-            [self.place(entry, columns[b] if columns else {}) for entry in row[-block:]]
-            for b, row in enumerate(plan.rows)
-        ]
-        self.rotation = torch.stack([torch.cat([self.rotation_at(place) for place in row]) for row in places])
-        self.targets = [self.spans(slots) for slots in new_slots]
+        self.ensure(len(plan.rows[0]))
+        self.targets = [self.spans(self.load_row(b, row, block, cache)) for b, row in enumerate(self.loaded)]
+        own = [[place[2:] for place in row[-block:]] for row in self.loaded]
+        asked = [[(t, column) for t, (_, column) in zip(plan.query_times, row, strict=True)] for row in own]
+        self.rotation = self.rotations(own)
+        self.query_rotation = self.rotation if asked == own else self.rotations(asked)
 
-    def place(self, entry: Attended, columns: dict[int, int]) -> Place:
-        return entry.frame, entry.time, columns.get(entry.frame, 0)
+    def ensure(self, slots: int) -> None:
+        """Double the buffer until it has `slots` slots."""
+        while self.keys.shape[3] < slots * self.tokens:
+            self.keys, self.values = (torch.cat([x, torch.empty_like(x)], dim=3) for x in (self.keys, self.values))
 
-    def rotation_at(self, place: Place) -> Tensor:
+    def placed(self, plan: Plan, cache: KVCache, camera: Camera) -> list[list[Place]]:
+        """Per row, the place of each entry."""
+
+        def place(b: int, at: Attended) -> Place:
+            return at.source, cache.version(at.source), at.time, camera.column(b, at.frame)
+
+        return [[place(b, at) for at in row] for b, row in enumerate(plan.rows)]
+
+    def rotations(self, rows: list[list[tuple[int, int]]]) -> Tensor:
+        """[B, N, c, 2] of frames at (time index, column)."""
+        return torch.stack([torch.cat([self.rotation_at(*at) for at in row]) for row in rows])
+
+    def rotation_at(self, time: int, column: int) -> Tensor:
         spec = self.spec
         grid = (spec.token_rows, spec.token_columns)
-        return frame_rotation(place[1], *grid, place[2], spec.split, spec.rope_theta, self.device)
+        return frame_rotation(time, *grid, column, spec.split, spec.rope_theta, self.device)
 
-    def slots(self, plan: Plan, columns: list[dict[int, int]] | None) -> list[list[int]]:
-        """Per row, the slots of the entries of `plan`, which must be the last one loaded."""
-        return [
-            [self.places[b][self.place(entry, columns[b] if columns else {})] for entry in row]
-            for b, row in enumerate(plan.rows)
-        ]
+    def attended(self) -> Plan:
+        """The plan that was loaded last."""
+        return self.plan
 
-    def missing(self, plan: Plan, columns: list[dict[int, int]] | None) -> list[Key]:
-        """Row and frame of each past entry that `load` would have to fetch for `plan`."""
+    def slots(self) -> list[list[int]]:
+        """Per row, the slots of the entries of the plan that was loaded last."""
+        return [[self.places[b][place] for place in row] for b, row in enumerate(self.loaded)]
+
+    def measured(self, plan: Plan) -> Tensor:
+        """[B, entries]: the shares that were recorded for the entries of `plan`, which must be the last one loaded."""
+        return self.shares.in_order(self.slots())
+
+    def missing(self, plan: Plan, cache: KVCache, camera: Camera) -> list[Key]:
+        """Row and frame of each past frame that `load` would have to fetch for `plan`."""
         block = len(plan.query_times)
         return [
-            (b, entry.frame)
-            for b, row in enumerate(plan.rows)
-            for entry in row[:-block]
-            if self.places[b].get(self.place(entry, columns[b] if columns else {}), len(row)) >= len(row)
+            (b, place[0])
+            for b, row in enumerate(self.placed(plan, cache, camera))
+            for place in row[:-block]
+            if isinstance(place[0], int) and self.places[b].get(place, len(row)) >= len(row)
         ]
 
     def spans(self, slots: list[int]) -> list[tuple[slice, slice]]:
@@ -92,14 +113,11 @@ class ContextBuffer:
         t = self.tokens
         return [(slice(a * t, b * t), slice(s * t, (s + b - a) * t)) for s, a, b in runs]
 
-    def load_row(
-        self, b: int, row: tuple[Attended, ...], block: int, cache: KVCache, columns: dict[int, int]
-    ) -> list[int]:
+    def load_row(self, b: int, places: list[Place], block: int, cache: KVCache) -> list[int]:
         """Fill the slots that changed. Returns the slots of the new frames, which the passes write."""
-        places = [self.place(entry, columns) for entry in row]
         known = set(places)
-        held = {place: slot for place, slot in self.places[b].items() if place in known and slot < len(row)}
-        free = iter(sorted(set(range(len(row))) - set(held.values())))
+        held = {place: slot for place, slot in self.places[b].items() if place in known and slot < len(places)}
+        free = iter(sorted(set(range(len(places))) - set(held.values())))
         slots = [held[place] if place in held else next(free) for place in places]
         past = zip(places[:-block], slots[:-block], strict=True)
         for place, slot in [(place, slot) for place, slot in past if place not in held]:
@@ -110,22 +128,22 @@ class ContextBuffer:
     def write(self, b: int, slot: int, entry: Tensor, place: Place) -> None:
         """Rotate one entry [2, L, T, h, d] into its slot, all layers at once."""
         span = slice(slot * self.tokens, (slot + 1) * self.tokens)
-        rope.rotate_into(entry[0], self.rotation_at(place)[None], self.keys[:, b, :, span])
+        rope.rotate_into(entry[0], self.rotation_at(*place[2:])[None], self.keys[:, b, :, span])
         self.values[:, b, :, span] = entry[1].transpose(1, 2)
 
     def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
         """Attention of the new frames [B, N, h, d] over the context and themselves."""
         self.keep(layer, key, value)
         keys, values = self.keys[layer], self.values[layer]
-        rotated = rope.rotated(query, self.rotation)
-        if self.shares is not None:
+        rotated = rope.rotated(query, self.query_rotation)
+        if self.measuring:
             self.shares.add(rotated, keys[:, :, : self.used])
         return attention(rotated, keys[:, :, : self.used], values[:, :, : self.used]).transpose(1, 2)
 
     def keep(self, layer: int, key: Tensor, value: Tensor) -> None:
         """Write the new frames' keys and values [B, N, h, d] to their slots and, in a commit pass, to their entries."""
         if self.entries is not None:
-            self.commit(layer, key, value)
+            write_entries(self.entries, layer, key, value, self.tokens)
         self.put(self.keys[layer], self.values[layer], key, value)
 
     def warm_up(self, new_frames: int, text: tuple[Tensor, Tensor]) -> None:
@@ -146,10 +164,3 @@ class ContextBuffer:
                 rotation = self.rotation[b : b + 1, source]
                 rope.rotate_into(key[b : b + 1, source], rotation, keys[b : b + 1, :, target])
                 values[b, :, target] = value[b, source].transpose(0, 1)
-
-    def commit(self, layer: int, key: Tensor, value: Tensor) -> None:
-        """Keep the clean keys and values [B, N, h, d] of the new frames, not rotated, in their entries."""
-        assert self.entries is not None
-        for i, entry in enumerate(self.entries):
-            span = slice(i * self.tokens, (i + 1) * self.tokens)
-            entry[0, layer], entry[1, layer] = key[:, span], value[:, span]

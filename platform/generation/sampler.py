@@ -22,6 +22,7 @@ from longtake.platform.generation.rollout import Block, Rollout
 from longtake.platform.machine.dtypes import torch_dtype
 from longtake.platform.machine.resources import Resources
 from longtake.platform.methods.base import Method, MethodConfig, RolloutInfo, methods
+from longtake.platform.methods.groups import digest
 from longtake.platform.models import attention, fp8
 from longtake.platform.settings import config
 from longtake.platform.takes import Take
@@ -180,6 +181,7 @@ def build_method(
         first.view_columns,
         first.world_columns,
         spec.frame,
+        spec.network,
     )
     return method.build(info)
 
@@ -187,9 +189,20 @@ def build_method(
 def trace_row(block: Block, row: int = 0) -> dict[str, Any]:
     """The trace of a block: its query, and [frame, time index, reason, similarity or null] of each entry attended.
 
-    With `attention`, if it was measured: the share of each entry.
+    Then, where they say something: `entries`, the names of derived entries by their place in `attended`; `parts`, the
+    share of each entry's tokens that is attended over all layers and heads, and `groups`, the digest of what each of
+    them attends; `attention`, if it was measured: the share of each entry.
     """
-    attended = [[entry.frame, entry.time, entry.reason, entry.similarity] for entry in block.plan.rows[row]]
-    times = list(block.plan.query_times)
-    record = {"block": block.index, "first": block.first, "given": block.given, "query": times, "attended": attended}
+    plan, attended = block.plan, block.plan.rows[row]
+    record: dict[str, Any] = {
+        "block": block.index,
+        "first": block.first,
+        "given": block.given,
+        "query": list(plan.query_times),
+        "attended": [[entry.frame, entry.time, entry.reason, entry.similarity] for entry in attended],
+    }
+    if names := {str(i): entry.entry for i, entry in enumerate(attended) if entry.entry}:
+        record["entries"] = names
+    if plan.groups:
+        record |= {"parts": [entry.part for entry in attended], "groups": digest(plan.groups[row])}
     return record if block.attention is None else record | {"attention": block.attention[row].tolist()}

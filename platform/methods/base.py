@@ -1,78 +1,65 @@
 """The interface of a context method: its inputs, and the plan that it returns.
 
 For each block and batch row, a method lists the entries to attend, in order, each with the time index of its keys and
-the reason for the choice. This plan is also the trace. The network attends over a plan and knows no method; a method
-sees no tensors except clean latents. One instance serves one rollout.
+the reason for the choice. This plan is also the trace. The network attends over a plan and knows no method. One
+instance serves one rollout.
+
+Most methods need `plan` alone, and `observe` for the clean latents. What the others may ask for, each at its own cost:
+
+- entries computed from others, such as an average of evicted frames: `committed` gets the cache and may add to it;
+- frames that never leave the cache: `pinned`;
+- other entries per layer or head, and single tokens of a frame: plans with `groups`, from a method with `grouped`;
+- queries and keys inside a pass: `watched` and `watch`, for a method with `grouped`;
+- a change of the prompt: `switch`.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Literal, get_args
+from typing import TYPE_CHECKING, ClassVar
 
 from longtake.platform.errors import ConfigError
 from longtake.platform.machine.dtypes import BYTES
+from longtake.platform.methods.hooks import Cache, Pass, Replacement, Rerun, Seen
+from longtake.platform.methods.plan import REASONS, RETRIEVED, Attended, Group, Plan, Reason, Row, Tokens, Window
 from longtake.platform.registry import Registry
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     import numpy as np
     from torch import Tensor
 
+    from longtake.platform.models.spec import DiTSpec
 
-Reason = Literal["sink", "retrieved", "window", "block"]
-REASONS: tuple[Reason, ...] = get_args(Reason)
-"""Traces and the dashboard count attended frames by these words alone."""
-RETRIEVED: Reason = "retrieved"
+__all__ = [
+    "REASONS",
+    "RETRIEVED",
+    "Attended",
+    "Cache",
+    "FrameSize",
+    "Group",
+    "Latent",
+    "Method",
+    "MethodConfig",
+    "Pass",
+    "Plan",
+    "Reason",
+    "Replacement",
+    "Rerun",
+    "RolloutInfo",
+    "Row",
+    "Seen",
+    "Tokens",
+    "Window",
+    "methods",
+]
 
-
-@dataclass(frozen=True)
-class Attended:
-    """One past or present latent frame in a plan.
-
-    `frame`: index of the latent frame in the video. `time`: the temporal index of its keys in the position embedding
-    (RoPE), on the same scale as the plan's `query_times`; frames may share an index. `reason`: why it is attended:
-    "sink", "window" and "block" for frames in the window (`Method.local_reason`), "retrieved" for a frame that has left
-    it. `similarity`: the score by which a retrieval method chose it; None if the method compares no frames.
-    """
-
-    frame: int
-    time: int
-    reason: Reason
-    similarity: float | None = None
-
-
-Row = tuple[Attended, ...]
 BANK_DTYPES = ("float32", "bf16", "fp8")
 """Values of a method's `bank_dtype`."""
 Latent = tuple[int, int, int]
 """Channels, height and width of a latent frame."""
-
-
-@dataclass(frozen=True)
-class Plan:
-    """The entries that one block attends: a row per batch entry, all of equal length, the new frames last."""
-
-    rows: tuple[Row, ...]
-    query_times: tuple[int, ...]
-
-
-@dataclass(frozen=True)
-class Window:
-    """`size`: the most frames attended; `sink`: first frames, which are always kept; `block`: frames per block."""
-
-    size: int = 12
-    sink: int = 1
-    block: int = 3
-
-    def live(self, end: int) -> list[int]:
-        """Frames in the window when `end` frames exist, including the current block: sink, then the newest."""
-        oldest = max(self.sink, end - (self.size - self.sink))
-        return [*range(min(self.sink, end)), *range(oldest, end)]
-
-    def evicted(self, end: int) -> range:
-        """Frames that have left the window when `end` frames exist."""
-        return range(self.sink, max(self.sink, end - (self.size - self.sink)))
 
 
 @dataclass(frozen=True)
@@ -86,7 +73,8 @@ class FrameSize:
 
 @dataclass(frozen=True)
 class RolloutInfo:
-    """What a method may know about its rollout. `columns` [rows, frames]: the camera of the pocket world."""
+    """What a method may know about its rollout. `columns` [rows, frames]: the camera of the pocket world; `network`:
+    the sizes of the network, for methods with groups or derived entries."""
 
     window: Window
     rows: int
@@ -95,10 +83,14 @@ class RolloutInfo:
     view_columns: int = 0
     world_columns: int = 0
     frame: FrameSize = FrameSize()
+    network: DiTSpec | None = None
 
 
 class Method(ABC):
-    """Chooses the context of each block."""
+    """Chooses the context of each block. `grouped`: its plans have groups; `watched`: the passes that `watch` sees."""
+
+    grouped: ClassVar[bool] = False
+    watched: ClassVar[frozenset[Pass]] = frozenset()
 
     def __init__(self, info: RolloutInfo):
         self.info = info
@@ -110,6 +102,24 @@ class Method(ABC):
 
     def observe(self, first: int, latents: Tensor) -> None:
         """Called with the clean latents [B, n, C, H, W] of each finished block. Mutates the method."""
+
+    def committed(self, first: int, cache: Cache) -> None:
+        """Called after the commit pass of each block, before anything leaves the cache. May derive entries from those
+        in the cache, row by row: a batch must give the bits of single takes. Mutates the method."""
+
+    def pinned(self, first: int) -> Collection[int]:
+        """Frames that stay in the cache during block `first` beside the window's."""
+        return ()
+
+    def watch(self, seen: Seen) -> Replacement | None:
+        """Called in every layer and row of the `watched` passes. What it returns is attended instead, in this and the
+        later passes of the block. Mutates the method."""
+        raise NotImplementedError(f"{type(self).__name__} watches {set(self.watched)} but has no watch")
+
+    def switch(self, first: int, cut: bool) -> Rerun | None:
+        """Called before `plan` when the prompt changes at block `first`; `cut`: to another scene. The frames of the
+        answer are computed again under the new prompt; None: nothing is. Mutates the method."""
+        return None
 
     def forget(self, first: int) -> list[list[int]]:
         """Per row, frames that the bank deletes during block `first`. Mutates the method."""

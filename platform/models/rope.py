@@ -40,6 +40,16 @@ def frame_rotation(
     return torch.stack([angles.cos(), angles.sin()], dim=-1).float()
 
 
+def token_rotation(times: Tensor, tokens: Tensor, lefts: Tensor, columns: int, split: Split, theta: float) -> Tensor:
+    """Cosines and sines [..., c, 2] for single tokens [...]: `tokens` counts row by row in frames of `columns` columns,
+    which are at time indices `times` and have their left edges at `lefts`."""
+    rows, places = tokens // columns, tokens % columns + lefts
+    axes = zip((times, rows, places), split, strict=True)
+    parts = [axis_angles(at.flatten(), pairs, theta).unflatten(0, at.shape) for at, pairs in axes]
+    angles = torch.cat(parts, dim=-1)
+    return torch.stack([angles.cos(), angles.sin()], dim=-1).float()
+
+
 def rotate(x: Tensor, rotation: Tensor) -> Tensor:
     """Rotate x [..., N, h, d], in pairs of neighbouring numbers (2i, 2i + 1), by rotation [..., N, c, 2].
 

@@ -29,7 +29,7 @@ from rich.table import Table
 from torch import Tensor, nn
 
 from longtake.platform.checkpoints.lora import merge_lora
-from longtake.platform.generation.kv_cache import KVCache
+from longtake.platform.generation.kv_cache import KVCache, write_entries
 from longtake.platform.generation.rollout import Rollout
 from longtake.platform.machine.process import set_up_computing
 from longtake.platform.methods.base import Attended, MethodConfig, Plan, RolloutInfo, Window
@@ -72,10 +72,13 @@ class HabitContext:
         self.entries: list[Tensor] | None = None
         self.spent = Spent()
 
-    def missing(self, plan: Plan, columns: object) -> list[tuple[int, int]]:
+    def missing(self, plan: Plan, cache: KVCache, camera: object) -> list[tuple[int, int]]:
         return []
 
-    def load(self, plan: Plan, cache: KVCache, columns: object) -> None:
+    def attended(self) -> Plan:
+        return self.plan
+
+    def load(self, plan: Plan, cache: KVCache, camera: object) -> None:
         """The window as the cache holds it: keys and values [B, S * T, h, d] of every layer, not rotated."""
         self.plan, self.cache, self.block = plan, cache, len(plan.query_times)
         self.slots = [[i for i, at in enumerate(row[: -self.block]) if at.reason != "retrieved"] for row in plan.rows]
@@ -126,9 +129,7 @@ class HabitContext:
 
     def commit(self, layer: int, key: Tensor, value: Tensor) -> None:
         assert self.entries is not None
-        tokens = self.spec.frame_tokens
-        for i, entry in enumerate(self.entries):
-            entry[0, layer], entry[1, layer] = (x[:, i * tokens : (i + 1) * tokens] for x in (key, value))
+        write_entries(self.entries, layer, key, value, self.spec.frame_tokens)
 
 
 class Unmerged(nn.Module):

@@ -88,7 +88,7 @@ def by_hand(recorder, block, one_pass):
         for b, row in enumerate(block.plan.rows):
             own = key[b].split(context.tokens)
             frames = [recorder.committed[layer, at.frame][b] for at in row[:-size]] + list(own)
-            turns = [context.rotation_at(context.place(at, {})) for at in row]
+            turns = [context.rotation_at(at.time, 0) for at in row]
             keys = torch.cat([rope.rotate(k, turn) for k, turn in zip(frames, turns, strict=True)]).double()
             turned = rope.rotate(query[b], torch.cat(turns[-size:])).double()
             scores = torch.einsum("nhd,mhd->hnm", turned, keys) / turned.shape[-1] ** 0.5
@@ -109,7 +109,7 @@ def test_shares_are_those_of_the_plan_in_its_order(network):
         assert (block.attention - expected).abs().max() < 1e-5
         assert trace_row(block, 1)["attention"] == block.attention[1].tolist()
     assert [at.frame for at in block.plan.rows[0]] != [at.frame for at in block.plan.rows[1]]
-    slots = rollout.context.slots(block.plan, None)
+    slots = rollout.context.slots()
     assert slots[0] != sorted(slots[0]), "the buffer's order is another, or this test shows nothing"
 
 

@@ -1,0 +1,62 @@
+"""Plans with groups: what differs per layer and head, summed up per entry, as traces show it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from longtake.platform.methods.plan import RETRIEVED, Attended, Group, Plan, Row
+
+if TYPE_CHECKING:
+    from longtake.platform.models.spec import DiTSpec
+
+
+def every_head(row: Row, spec: DiTSpec) -> tuple[Group, ...]:
+    """One group per layer, of all its heads, that attends `row`."""
+    return tuple(Group((layer,), tuple(range(spec.heads)), row) for layer in range(spec.layers))
+
+
+def summed_up(groups: Sequence[tuple[Group, ...]], query_times: tuple[int, ...], spec: DiTSpec) -> Plan:
+    """The plan of `groups` (per batch row). Its rows list every entry once per time index, oldest first, the new frames
+    last, with the share of its tokens that is attended over all layers and heads."""
+    return Plan(tuple(union(row, spec) for row in groups), query_times, tuple(groups))
+
+
+def union(groups: Sequence[Group], spec: DiTSpec) -> Row:
+    parts: dict[tuple, float] = {}
+    entries: dict[tuple, Attended] = {}
+    for group in groups:
+        weight = len(group.layers) * len(group.heads) / (spec.layers * spec.heads)
+        for at in group.row:
+            add(parts, entries, at, weight)
+        if group.tokens is not None:
+            frames, times = np.atleast_2d(group.tokens.frames), np.atleast_2d(group.tokens.times)
+            pairs, counts = np.unique(np.stack([frames, times], -1).reshape(-1, 2), axis=0, return_counts=True)
+            for (frame, time), count in zip(pairs.tolist(), counts.tolist(), strict=True):
+                share = count / (len(frames) * spec.frame_tokens)
+                add(parts, entries, Attended(frame, time, RETRIEVED), weight * share)
+    order = sorted(entries, key=lambda key: (entries[key].reason == "block", key[0], key[1]))
+    return tuple(
+        Attended(at.frame, at.time, at.reason, at.similarity, at.entry, min(1.0, round(parts[key], 9)))
+        for key, at in ((key, entries[key]) for key in order)
+    )
+
+
+def add(parts: dict[tuple, float], entries: dict[tuple, Attended], at: Attended, share: float) -> None:
+    key = at.frame, at.time, at.entry
+    parts[key] = parts.get(key, 0.0) + share
+    entries.setdefault(key, at)
+
+
+def digest(groups: Sequence[Group]) -> str:
+    """16 hex characters of everything that the groups of a row say."""
+    hashed = hashlib.sha256()
+    for group in groups:
+        row = [(at.frame, at.time, at.entry) for at in group.row]
+        hashed.update(repr((group.layers, group.heads, row)).encode())
+        for array in group.tokens.arrays if group.tokens is not None else ():
+            hashed.update(np.ascontiguousarray(array, dtype="<i4").tobytes())
+    return hashed.hexdigest()[:16]
