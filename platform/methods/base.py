@@ -87,10 +87,11 @@ class RolloutInfo:
 
 
 class Method(ABC):
-    """Chooses the context of each block. `grouped`: its plans have groups; `watched`: the passes that `watch` sees."""
+    """Chooses the context of each block. `grouped`: its plans have groups; `watched`: the passes that `watch` sees,
+    which may change from block to block. In a watched pass all heads of a layer are in one group."""
 
     grouped: ClassVar[bool] = False
-    watched: ClassVar[frozenset[Pass]] = frozenset()
+    watched: frozenset[Pass] = frozenset()
 
     def __init__(self, info: RolloutInfo):
         self.info = info
