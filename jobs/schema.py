@@ -37,7 +37,21 @@ PROMPT_FILE: Schema = {
     "required": ["file"],
     "additionalProperties": False,
 }
-PROMPTS: Schema = {"anyOf": [{"type": "array", "items": TEXT}, PROMPT_FILE]}
+PART: Schema = {
+    "type": "object",
+    "properties": {
+        "at_s": {
+            "type": "number",
+            "minimum": 0,
+            "description": "Seconds after which the text begins; 0 for the first.",
+        },
+        "text": TEXT,
+        "cut": {"type": "boolean", "default": False, "description": "Whether the text begins with a cut."},
+    },
+    "required": ["at_s", "text"],
+    "additionalProperties": False,
+}
+PROMPT: Schema = {"anyOf": [TEXT, {"type": "array", "items": PART, "minItems": 1}]}
 
 
 def show(kind: str) -> int:
@@ -78,12 +92,12 @@ def field_schemas() -> FieldSchemas:
             "backbones": list_of(one_of(*names)),
             "methods": list_of(method),
             "suites": list_of(entry_of(suites, words, **{CHOSEN: list_of(one_of(*metrics.names()))})),
-            "prompts": PROMPTS,
+            "prompts": {"anyOf": [list_of(PROMPT), PROMPT_FILE]},
         },
         CorpusConfig: {
             "backbone": one_of(*names, None),
             "method": method,
-            "prompts": {"anyOf": [*PROMPTS["anyOf"], {"type": "null"}]},
+            "prompts": {"anyOf": [list_of(TEXT), PROMPT_FILE, {"type": "null"}]},
             "dtype": one_of(*DTYPES),
         },
     }

@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from longtake.jobs.corpus import imports
+from longtake.jobs.sweep import prompts as sweep_prompts
 from longtake.jobs.sweep import spec as sweeps
-from longtake.jobs.sweep.grid import (
-    Grid,
+from longtake.jobs.sweep.grid import Grid, checked
+from longtake.jobs.sweep.resolve import (
     check_prompts,
     check_seeds,
-    checked,
     find_backbone,
     fingerprint_of,
     resolve_method,
@@ -78,7 +78,7 @@ class CorpusConfig:
             raise ConfigError("backbone: is missing; set backbone, or latents (a folder of latent_*.pt to import)")
         if self.prefix_s >= self.seconds:
             raise ConfigError(f"prefix_s: {self.prefix_s:g} of {self.seconds:g} s leave nothing to generate; lower it")
-        sweeps.check_prompts_key(self.prompts)
+        sweep_prompts.check_key(self.prompts)
         read_method("method", self.method)
 
 
@@ -96,7 +96,7 @@ class CorpusPlan:
     @property
     def spec_yaml(self) -> str:
         """The resolved spec with the list of its prompts."""
-        prompts = self.grid.prompts if self.grid else None
+        prompts = [prompt.text for prompt in self.grid.prompts] if self.grid else None
         return config.dump(replace(self.spec, prompts=prompts, plugins=list(self.plugins.names)))
 
     @property
@@ -133,7 +133,9 @@ def generated_plan(spec: CorpusConfig, file: Path) -> CorpusPlan:
     assert spec.backbone is not None
     loaded = plugins.load(spec.plugins, file)
     backbone, sweep, notes = find_backbone(spec.backbone, file), as_sweep(spec), list[str]()
-    prompts = sweeps.read_prompts(sweep, file)
+    prompts = sweep_prompts.read_prompts(spec.prompts, file)
+    if timed := next((prompt for prompt in prompts if prompt.later), None):
+        raise ConfigError(f"{file}: prompts: {str(timed)!r:.80} changes with time; a corpus has plain prompts only")
     check_prompts(backbone, prompts, file)
     check_seeds(backbone, [spec.seed], file)
     if spec.prefix_s and not backbone.spec.provides_prefix:
@@ -146,7 +148,7 @@ def generated_plan(spec: CorpusConfig, file: Path) -> CorpusPlan:
     prints = fingerprint_of(backbone, None, spec.workers.precision)
     fingerprint = tuple(sorted({**prints, **method_prints}.items()))
     seconds = sweep.lengths_s[0]
-    takes = [Take(spec.backbone, method, seconds, frames, text, spec.seed, start, fingerprint) for text in prompts]
+    takes = [Take(spec.backbone, method, seconds, frames, one.text, spec.seed, start, fingerprint) for one in prompts]
     return CorpusPlan(
         spec, takes, backbone.spec.latent, notes, checked(Grid(sweep, file, prompts, takes, [], notes, loaded))
     )

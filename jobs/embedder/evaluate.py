@@ -23,8 +23,9 @@ from longtake.jobs.embedder import report as embedder_report
 from longtake.jobs.embedder.candidates import Candidate, gather
 from longtake.jobs.embedder.options import EmbedderEvalOptions
 from longtake.jobs.shipped import CORPORA, SWEEPS
-from longtake.jobs.sweep.grid import check_prompts, check_seeds, find_backbone, rounded_frames
-from longtake.jobs.sweep.spec import check_output, checked_prompts
+from longtake.jobs.sweep.prompts import check_distinct, prompts_in
+from longtake.jobs.sweep.resolve import check_prompts, check_seeds, find_backbone, rounded_frames
+from longtake.jobs.sweep.spec import check_output
 from longtake.platform.errors import ConfigError
 from longtake.platform.settings.text import read_lines
 from longtake.platform.store import durable
@@ -83,13 +84,14 @@ def read_prompts(options: EmbedderEvalOptions, backbone: Any) -> list[str]:
     if path is None:
         raise ConfigError(f"--prompts {options.prompts}: no such file; give a file with one prompt per line")
     try:
-        lines = [line.strip() for line in read_lines(path)]
+        lines = read_lines(path)
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"--prompts {options.prompts}: cannot be read: {error}; give a UTF-8 file") from error
-    texts = [line for line in lines if line and not line.startswith("#")][: options.limit]
-    prompts = checked_prompts(texts, options.prompts)
+    prompts = check_distinct([*prompts_in(lines, path, options.limit)], options.prompts)
+    if any(prompt.later for prompt in prompts):
+        raise ConfigError(f"--prompts {options.prompts}: has timed prompts; give a file with one text per line")
     check_prompts(backbone, prompts, Path(options.prompts))
-    return prompts
+    return [prompt.text for prompt in prompts]
 
 
 def check_length(options: EmbedderEvalOptions, spec: Any, frames: int) -> None:

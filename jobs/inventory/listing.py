@@ -109,10 +109,10 @@ def sweeps() -> Iterator[Entry]:
 
 
 def has_prompts(sweep: SweepConfig, file: Path) -> bool:
-    from longtake.jobs.sweep import spec
+    from longtake.jobs.sweep.prompts import read_prompts
 
     try:
-        return bool(spec.read_prompts(sweep, file))
+        return bool(read_prompts(sweep.prompts, file))
     except LongtakeError:
         return False
 

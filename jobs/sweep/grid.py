@@ -1,33 +1,43 @@
 """A sweep file expanded: backbones x methods x lengths x prompts x seeds -> takes.
 
-Owns the resolution of names and parameters and the rounding of lengths; generates nothing and writes nothing.
-Raises here every error that is known before generation: a bad prompt, a bad parameter, missing weights.
+Names and parameters are resolved in `resolve.py`; generates nothing and writes nothing. Raises here every error that is
+known before generation: a bad prompt, a bad parameter, missing weights.
 """
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 from longtake.evaluators.base import SuiteEntry
+from longtake.jobs.sweep import prompts as sweep_prompts
 from longtake.jobs.sweep import spec as sweeps
+from longtake.jobs.sweep.resolve import (
+    PinnedEntry,
+    check_prompts,
+    check_seeds,
+    find_backbone,
+    find_suites,
+    fingerprint_of,
+    pin_models,
+    resolve_method,
+    rounded_frames,
+    switches_of,
+)
 from longtake.jobs.sweep.selection import EVERYTHING, Selection
-from longtake.jobs.sweep.spec import MethodEntry, SweepConfig
+from longtake.jobs.sweep.spec import SweepConfig
 from longtake.platform import plugins
-from longtake.platform.errors import ConfigError, LongtakeError, NotPulledError, WeightsError
+from longtake.platform.errors import ConfigError, NotPulledError
 from longtake.platform.machine.process import collection_paused
-from longtake.platform.machine.resources import STREAM, BankCapacity, Resources, gpu_count
+from longtake.platform.machine.resources import BankCapacity, Resources, gpu_count
 from longtake.platform.plugins import NONE, Plugins
+from longtake.platform.prompts import Prompt
 from longtake.platform.settings import config
-from longtake.platform.store.root import OutputRoot
-from longtake.platform.takes import Cell, MethodSpec, Take
-from longtake.platform.tracking import model_registry
-from longtake.platform.tracking.addresses import OFF, default_uri, without_password
+from longtake.platform.takes import Cell, Take
+from longtake.platform.tracking.addresses import without_password
 
 CPU_BATCH = 4
 INLINE = "inline"
@@ -43,7 +53,7 @@ class Grid:
 
     sweep: SweepConfig
     file: Path
-    prompts: list[str]
+    prompts: list[Prompt]
     planned: list[Take]
     suites: list[SuiteEntry]
     notes: list[str]
@@ -140,9 +150,8 @@ class Grid:
     def config_yaml(self) -> str:
         """The resolved sweep with its prompts, as stored beside the results, without passwords in URLs."""
         tracking = replace(self.sweep.tracking, uri=without_password(self.sweep.tracking.uri))
-        return config.dump(
-            replace(self.sweep, prompts=self.prompts, tracking=tracking, plugins=list(self.plugins.names))
-        )
+        prompts = [sweep_prompts.written(prompt) for prompt in self.prompts]
+        return config.dump(replace(self.sweep, prompts=prompts, tracking=tracking, plugins=list(self.plugins.names)))
 
 
 @collection_paused()
@@ -169,15 +178,15 @@ def expand(
     return checked(Grid(sweep, file, prompts, takes, suites, notes, loaded, selection, ids_are_final=not missing))
 
 
-def prompts_of(sweep: SweepConfig, file: Path, missing: list[str] | None) -> list[str]:
+def prompts_of(sweep: SweepConfig, file: Path, missing: list[str] | None) -> list[Prompt]:
     """The prompts. With a list for what is `missing`, stand-ins for those of a file that was not pulled yet, and a
     line in it. Raises ConfigError, NotPulledError."""
     try:
-        return sweeps.read_prompts(sweep, file)
+        return sweep_prompts.read_prompts(sweep.prompts, file)
     except NotPulledError as error:
         if missing is None:
             raise
-        prompts = sweeps.stand_in_prompts(sweep)
+        prompts = sweep_prompts.stand_in_prompts(sweep.prompts.get("limit"))
         missing.append(f"{len(prompts)} prompts are assumed: {str(error).removeprefix(f'{file}: ')}")
         return prompts
 
@@ -196,33 +205,11 @@ def checked(grid: Grid) -> Grid:
     return grid
 
 
-PinnedEntry = tuple[MethodEntry, dict[str, str]]
-"""A method's entry with registered models as files, and their versions by `method.<parameter>.version`."""
-
-
-def pin_models(entry: MethodEntry, sweep: SweepConfig, file: Path) -> PinnedEntry:
-    """Resolves `models:/NAME@ALIAS` parameters to files, since an alias may change but the takes of a sweep may not."""
-    params, versions = dict(entry.params), dict[str, str]()
-    for key, value in entry.params.items():
-        if isinstance(value, str) and value.startswith(model_registry.SCHEME):
-            where = f"{file}: methods.{entry.label}.{key}"
-            if sweep.tracking.uri == OFF:
-                raise ConfigError(f"{where}: {value!r} needs a tracking store; set tracking.uri, or give a file")
-            uri = sweep.tracking.uri or default_uri(Path(sweep.output))
-            try:
-                model = model_registry.resolve(value, uri, OutputRoot(sweep.output).models.absolute())
-            except LongtakeError as error:
-                raise ConfigError(f"{where}: {error}") from error
-            params[key] = str(model.weights)
-            versions[f"method.{key}.version"] = model.label
-    return replace(entry, params=params), versions
-
-
 def backbone_takes(
     name: str,
     sweep: SweepConfig,
     entries: list[PinnedEntry],
-    prompts: list[str],
+    prompts: list[Prompt],
     file: Path,
     notes: list[str],
     missing: list[str] | None,
@@ -236,145 +223,33 @@ def backbone_takes(
     backbone_fingerprint = fingerprint_of(backbone, missing, sweep.workers.precision, sweep.decode)
     start = rounded_frames("prefix_s", sweep.prefix_s, backbone.spec, notes) if sweep.prefix_s else 0
     lengths = [(seconds, rounded_frames("lengths_s", seconds, backbone.spec, notes)) for seconds in sweep.lengths_s]
-    if start >= min(frames for _, frames in lengths):
+    shortest = min(lengths)
+    if start >= shortest[1]:
         raise ConfigError(f"{file}: prefix_s: {sweep.prefix_s:g} s leave nothing to generate; lower it")
+    timed = switches_of(prompts, backbone.spec, shortest, start, file)
     takes = []
     for entry, versions in entries:
         spec, method_fingerprint = resolve_method(entry, backbone, file, missing)
         fingerprint = tuple(sorted({**backbone_fingerprint, **method_fingerprint, **versions}.items()))
         takes += [
-            Take(name, spec, seconds, frames, prompt, seed, start, fingerprint)
+            Take(name, spec, seconds, frames, prompt.text, seed, start, fingerprint, switches)
             for seconds, frames in lengths
-            for prompt in prompts
+            for prompt, switches in timed
             for seed in sweep.seeds
         ]
     return takes
-
-
-def fingerprint_of(
-    backbone: Any, missing: list[str] | None, precision: str | None, decode: str = STREAM
-) -> dict[str, str]:
-    """What a backbone's pixels depend on. With a list for what is `missing`, missing weights are a line in it."""
-    from longtake.platform.generation import fingerprint
-
-    try:
-        return fingerprint.of_backbone(backbone, precision, decode)
-    except WeightsError as error:
-        if missing is None:
-            raise
-        missing.append(f"{backbone.spec.name} cannot run yet: {error}")
-        return fingerprint.of_settings(backbone, precision, decode)
-
-
-def find_backbone(name: str, file: Path) -> Any:
-    from longtake.platform.backbones.base import backbones
-
-    try:
-        return backbones.get(name)
-    except ConfigError as error:
-        raise ConfigError(f"{file}: backbones: {error}") from error
-
-
-def resolve_method(
-    entry: MethodEntry, backbone: Any, file: Path, missing: list[str] | None = None
-) -> tuple[MethodSpec, dict[str, str]]:
-    """The method with all defaults, the backbone's window included, and its fingerprint: the sha256 of its weights, and
-    its version if above 1. With a list for what is `missing`, weights that are not pulled are a line in it and are not
-    in the fingerprint."""
-    from longtake.platform.generation.fingerprint import of_method
-    from longtake.platform.methods.base import methods
-
-    try:
-        kind = methods.get(entry.name)
-    except ConfigError as error:
-        raise ConfigError(f"{file}: methods: {error}") from error
-    where = f"{file}: methods.{entry.label}"
-    method = config.build(kind, entry.params, where)
-    window = method.window_in(backbone.spec.window)
-    fingerprint: dict[str, str] = {}
-    try:
-        method.check(window, backbone.spec.latent)
-        method.budget(backbone.spec.frame)
-        fingerprint = of_method(method)
-    except (ConfigError, WeightsError) as error:
-        if missing is None or not isinstance(error, NotPulledError):
-            raise ConfigError(f"{where}: {error}") from error
-        if (note := f"methods.{entry.label} cannot run yet: {error}") not in missing:
-            missing.append(note)
-    if method.needs_camera and not backbone.spec.has_camera:
-        raise ConfigError(
-            f"{where}: needs a world with a known camera; {backbone.spec.name} has none; remove the method"
-        )
-    params = asdict(method) | {"window": window.size, "sink": window.sink}  # type: ignore[call-overload]
-    for key in {name.removeprefix("method.") for name in fingerprint} & params.keys():
-        if os.path.exists(str(params[key])):  # workers have folders of their own
-            params[key] = str(Path(params[key]).absolute())
-    return MethodSpec(entry.name, entry.label, params), fingerprint
-
-
-def check_prompts(backbone: Any, prompts: list[str], file: Path) -> None:
-    for number, prompt in enumerate(prompts, 1):
-        try:
-            backbone.check_prompt(prompt)
-        except ConfigError as error:
-            raise ConfigError(f"{file}: prompt {number}: {error}") from error
-
-
-def check_seeds(backbone: Any, seeds: list[int], file: Path) -> None:
-    for seed in seeds:
-        try:
-            backbone.check_seed(seed)
-        except ConfigError as error:
-            raise ConfigError(f"{file}: seeds: {error}") from error
-
-
-def find_suites(sweep: SweepConfig, file: Path, notes: list[str], need_weights: bool) -> list[SuiteEntry]:
-    """The sweep's suites, with the hashes of their weights. Raises ConfigError, WeightsError."""
-    from longtake.jobs.workers.scoring import with_weights
-
-    entries = []
-    for entry in sweep.suite_entries():
-        try:
-            suite = entry.open()
-        except ConfigError as error:
-            raise ConfigError(f"{file}: suites: {error}") from error
-        if suite.of_folders():
-            names = ", ".join(suite.of_folders())
-            raise ConfigError(f"{file}: suites.{entry.label}: {names}: only for folders (longtake eval); remove it")
-        if suite.networks() and not sweep.workers.gpus_per_evaluator:
-            notes.append(f"suites.{entry.label}: its networks run on CPUs; for a GPU set workers.gpus_per_evaluator=1")
-        try:
-            entries.append(with_weights(entry))
-        except WeightsError as error:
-            if need_weights:
-                raise WeightsError(f"{file}: suites: {error}") from error
-            notes.append(f"suites.{entry.label}: {error}")
-            entries.append(entry)
-    return entries
-
-
-def rounded_frames(key: str, seconds: float, spec: Any, notes: list[str]) -> int:
-    """Latent frames for a duration, rounded up to whole blocks. Adds to `notes` if that changes the length."""
-    exact = seconds * spec.latent_fps
-    blocks = math.ceil(exact / spec.frames_per_block - 1e-9)
-    frames = blocks * spec.frames_per_block
-    if abs(frames - exact) > 1e-6:
-        note = (
-            f"{key}: {seconds:g} s is not a whole number of blocks ({spec.frames_per_block} latent frames at "
-            f"{spec.latent_fps:g} a second); rounded up to {frames / spec.latent_fps:g} s ({frames} latent frames)"
-        )
-        if note not in notes:
-            notes.append(note)
-    return frames
 
 
 def check_unique(takes: list[Take], file: Path) -> None:
     """Raises ConfigError for two takes with the same pixels: they would be generated once but counted twice."""
     seen: dict[str, Take] = {}
     for take in takes:
-        if take.id in seen:
+        other = seen.setdefault(take.id, take)
+        if other.full_prompt != take.full_prompt:
             raise ConfigError(
-                f"{file}: methods: {seen[take.id].method.label!r} and {take.method.label!r} have the same "
-                f"parameters; remove one"
+                f"{file}: prompts: {other.full_prompt!r:.80} and {take.full_prompt!r:.80} change at the same blocks to "
+                "the same texts; remove one"
             )
-        seen[take.id] = take
+        if other is not take:
+            labels = f"{other.method.label!r} and {take.method.label!r}"
+            raise ConfigError(f"{file}: methods: {labels} have the same parameters; remove one")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from textwrap import shorten
 
 from rich.console import Console
 from rich.table import Table
@@ -22,12 +23,14 @@ from longtake.platform.errors import ConfigError
 from longtake.platform.machine.process import collection_paused
 from longtake.platform.machine.resources import STAGING_ENTRIES, gpu_count
 from longtake.platform.names import counted
+from longtake.platform.prompts import Part, on_one_line
 from longtake.platform.store.sweep import SweepStore, is_sweep
-from longtake.platform.takes import Cell
+from longtake.platform.takes import Cell, Take
 from longtake.platform.tracking.addresses import OFF
 from longtake.platform.workers.fleet import Node
 
 NO_COST = "-"
+TIMED_SHOWN, TEXT_CHARS = 5, 60
 
 
 def need_of(grid: Grid) -> Need:
@@ -100,7 +103,7 @@ def show(grid: Grid, console: Console) -> None:
         console.print(f"note: {note}", markup=False, soft_wrap=True)
     if not grid.ids_are_final and is_sweep(store_of(grid).folder):
         console.print(f"note: {done_is_unknown(grid)}", markup=False, soft_wrap=True)
-    for line in (*totals(grid, tally, costs), *bases(grid, costs), *bank_lines(grid)):
+    for line in (*prompt_lines(grid), *totals(grid, tally, costs), *bases(grid, costs), *bank_lines(grid)):
         console.print(line, markup=False, soft_wrap=True)
 
 
@@ -162,6 +165,21 @@ def row(cell: Cell, takes: int, tally: Tally, cost: TakeCost) -> dict[str, str]:
         "disk": size(make * cost.video_bytes),
         "bank": memory(cost.bank_bytes),
     }
+
+
+def prompt_lines(grid: Grid) -> list[str]:
+    """The prompts whose text changes, with the times of the blocks at which it does."""
+    lines = list(dict.fromkeys(prompt_line(take) for take in grid.takes if take.switches))
+    more = [f"... and {len(lines) - TIMED_SHOWN} more prompts that change"] if len(lines) > TIMED_SHOWN else []
+    return [*lines[:TIMED_SHOWN], *more]
+
+
+def prompt_line(take: Take) -> str:
+    from longtake.platform.backbones.base import backbones
+
+    fps = backbones.get(take.backbone).spec.latent_fps
+    later = [Part(one.frame / fps, shorten(one.text, TEXT_CHARS), one.cut) for one in take.switches]
+    return f"prompt: {on_one_line(shorten(take.prompt, TEXT_CHARS), later)}"
 
 
 def totals(grid: Grid, tally: Tally, costs: Mapping[Cell, TakeCost]) -> list[str]:

@@ -1,4 +1,4 @@
-"""A sweep file: its schema, its rules, and the prompts it names.
+"""A sweep file: its schema and its rules.
 
 Owns the keys of a sweep file; does not depend on backbones, store paths or clusters. Every rule that needs only the
 file is checked here, so that a bad file fails before heavy libraries are imported.
@@ -7,7 +7,6 @@ file is checked here, so that a bad file fails before heavy libraries are import
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -15,26 +14,20 @@ from pathlib import Path
 from typing import Any
 
 from longtake.evaluators.base import SuiteEntry, suite_entries
-from longtake.jobs.shipped import CORPORA, SWEEPS
-from longtake.platform.errors import ConfigError, NotPulledError
+from longtake.jobs.sweep import prompts
+from longtake.platform.errors import ConfigError
 from longtake.platform.machine.resources import STREAM, BankCapacity, check_decode, check_precision
 from longtake.platform.names import check_name
 from longtake.platform.printable import is_text
-from longtake.platform.registry import did_you_mean
 from longtake.platform.settings import config
 from longtake.platform.settings.entries import read_entries, read_entry
-from longtake.platform.settings.paths import FilePath, expanded
-from longtake.platform.settings.text import read_lines
+from longtake.platform.settings.paths import FilePath
 from longtake.platform.store.root import RESERVED, place_of_spec
-from longtake.platform.weights.artefacts import weights_root
-from longtake.platform.weights.catalog import ARTEFACTS
 from longtake.platform.workers.fleet import DRAIN_SECONDS, Patience
 
 DEVICE = re.compile(r"auto|cpu|cuda(:\d{1,2})?")
 MAX_SECONDS = 3600
 DAY = 86400
-MAX_PROMPT_CHARS = 10_000
-ASSUMED = 128  # the prompts of the MovieGen bench
 
 
 @dataclass(frozen=True)
@@ -162,7 +155,7 @@ class SweepConfig:
         check_decode(self.decode)
         self.method_entries()
         self.suite_entries()
-        check_prompts_key(self.prompts)
+        prompts.check_key(self.prompts)
 
     def method_entries(self) -> list[MethodEntry]:
         """The entries of `methods`, in order. Raises ConfigError for a bad entry or a repeated label."""
@@ -217,73 +210,3 @@ def check_output(output: str) -> None:
 
 def read_method(key: str, entry: Any) -> MethodEntry:
     return MethodEntry(*read_entry(key, entry, "method"))
-
-
-def check_prompts_key(prompts: Any) -> None:
-    form = "give a list of texts, or {file: FILE, limit: N}"
-    if isinstance(prompts, list):
-        if not prompts or not all(isinstance(text, str) for text in prompts):
-            raise ConfigError(f"prompts: {prompts!r:.80} is not a list of texts; {form}")
-        return
-    if not isinstance(prompts, dict):
-        raise ConfigError(f"prompts: {prompts!r:.80} is not a list or a mapping; {form}")
-    for key in prompts:
-        if key not in ("file", "limit"):
-            raise ConfigError(f"prompts.{key}: unknown key {key!r}; {did_you_mean(str(key), ['file', 'limit'])}")
-    if not isinstance(prompts.get("file"), str) or not prompts["file"]:
-        raise ConfigError(f"prompts.file: {prompts.get('file')!r} is not the name of a file; {form}")
-    limit = prompts.get("limit")
-    if limit is not None and (not isinstance(limit, int) or isinstance(limit, bool) or limit < 1):
-        raise ConfigError(f"prompts.limit: {limit!r} is not a whole number from 1")
-
-
-def read_prompts(sweep: SweepConfig, sweep_file: Path) -> list[str]:
-    """The prompts, from the list or the file. Searches for the file beside the sweep file, among the packaged
-    files, and among pulled weights (ARTEFACT/FILE). Raises ConfigError, NotPulledError."""
-    if isinstance(sweep.prompts, list):
-        return checked_prompts([text.strip() for text in sweep.prompts], f"{sweep_file}: prompts")
-    path = find_prompt_file(sweep.prompts["file"], sweep_file)
-    try:
-        lines = read_lines(path)
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(
-            f"{sweep_file}: prompts.file: {path} cannot be read: {error}; give a readable UTF-8 file"
-        ) from error
-    prompts = [line.strip() for line in lines if line.strip() and not line.lstrip().startswith("#")]
-    return checked_prompts(prompts[: sweep.prompts.get("limit")], str(path))
-
-
-def stand_in_prompts(sweep: SweepConfig) -> list[str]:
-    """As many texts as the prompt file that was not pulled yet is assumed to have, for the cost of the sweep."""
-    return [f"prompt {number}" for number in range(1, min(sweep.prompts.get("limit") or ASSUMED, ASSUMED) + 1)]
-
-
-def find_prompt_file(name: str, sweep_file: Path) -> Path:
-    try:
-        name = expanded(name)
-    except ConfigError as error:
-        raise ConfigError(f"{sweep_file}: prompts.file: {error}") from error
-    places = [folder / name for folder in (sweep_file.parent, SWEEPS, CORPORA, weights_root())]
-    for place in places:
-        if os.path.isfile(place):  # false also for a name that is too long
-            return place
-    artefact = name.partition("/")[0]
-    if artefact in ARTEFACTS:
-        raise NotPulledError(f"{sweep_file}: prompts.file: no {places[-1]}; run longtake weights pull {artefact}")
-    raise ConfigError(
-        f"{sweep_file}: prompts.file: no file {name!r} in {sweep_file.parent} or among the packaged sweeps or corpora; "
-        "give a path relative to the sweep file"
-    )
-
-
-def checked_prompts(prompts: list[str], where: str) -> list[str]:
-    if not prompts:
-        raise ConfigError(f"{where}: has no prompts; write one per line")
-    seen: set[str] = set()
-    for text in prompts:
-        if not text or len(text) > MAX_PROMPT_CHARS:
-            raise ConfigError(f"{where}: a prompt has {len(text)} characters; give 1 to {MAX_PROMPT_CHARS}")
-        if text in seen:
-            raise ConfigError(f"{where}: the prompt {text!r:.80} is listed twice; remove one")
-        seen.add(text)
-    return prompts

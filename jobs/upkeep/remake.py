@@ -20,6 +20,7 @@ from longtake.jobs.workers.sampling import MakeItem, SamplerWorker
 from longtake.jobs.workers.text import encode_prompts, missing_prompts, prompts_by_source
 from longtake.platform import plugins
 from longtake.platform.errors import ConfigError, StorageError
+from longtake.platform.prompts import Prompt
 from longtake.platform.store.records import TakeResult
 from longtake.platform.store.sweep import SweepStore, sweep_names
 from longtake.platform.store.text_cache import TextCache
@@ -54,7 +55,7 @@ def grid_of(take: Take, store: SweepStore) -> Grid:
     """The settings of the sweep for this take alone, with the sweep's plug-ins loaded. Raises ConfigError."""
     loaded = plugins.load_kept(store.sweep_file)
     sweep = replace(spec.load(store.sweep_file), backbones=[take.backbone])
-    grid = Grid(sweep, store.sweep_file, [take.prompt], [take], [], [], loaded)
+    grid = Grid(sweep, store.sweep_file, [Prompt(take.prompt, take.switches)], [take], [], [], loaded)
     grid.check_resources()
     return grid
 

@@ -8,9 +8,10 @@ import pytest
 
 from longtake.jobs.shipped import SWEEPS
 from longtake.jobs.sweep import spec as sweeps
-from longtake.jobs.sweep.grid import expand, rounded_frames
+from longtake.jobs.sweep.grid import expand
+from longtake.jobs.sweep.prompts import read_prompts
+from longtake.jobs.sweep.resolve import rounded_frames
 from longtake.platform.errors import ConfigError
-from longtake.platform.settings import config
 from longtake.platform.tracking.addresses import without_password
 from longtake.platform.weights.catalog import ARTEFACTS, select
 from tests.jobs import tiny
@@ -26,39 +27,6 @@ def test_the_earlier_name_of_a_key_is_read(tmp_path: Path) -> None:
         sweeps.load(file, ["prefix_s=6"])
 
 
-BREAKS = "a\u2028b\u2029c\x85d\x0be\x0cf\x1cg"
-"""What str.splitlines would cut at and no editor does."""
-
-
-def test_lines_of_a_prompt_file_end_only_where_an_editor_ends_them(tmp_path: Path) -> None:
-    head = "name: s\nbackbones: [pocket]\nmethods: [native]\nlengths_s: [30]\n"
-    (tmp_path / "s.yaml").write_text(f"{head}prompts: {{file: p.txt}}\n")
-    text = (
-        f"\ufeff# note\r\n{BREAKS}\r\n\r\nthe second\rthe third\n\ufeffthe fourth"  # two files joined, each with a mark
-    )
-    (tmp_path / "p.txt").write_bytes(text.encode())
-    sweep = sweeps.load(tmp_path / "s.yaml")
-    assert sweeps.read_prompts(sweep, tmp_path / "s.yaml") == [BREAKS, "the second", "the third", "the fourth"]
-
-
-def test_a_list_of_prompts_in_a_sweep_is_cut_nowhere_either(tmp_path: Path) -> None:
-    prompts = ["a\u2028b", "a\u2029 - b", "a\x85b: c"]
-    head = "\ufeffname: s\nbackbones: [pocket]\nmethods: [native]\nlengths_s: [30]\n"
-    plain, quoted = f"- {prompts[0]}\n- {prompts[1]}\n", f'- "{prompts[2]}"\n'
-    (tmp_path / "s.yaml").write_text(f"{head}prompts:\n{plain}{quoted}", encoding="utf-8")
-    sweep = sweeps.load(tmp_path / "s.yaml")
-    assert sweeps.read_prompts(sweep, tmp_path / "s.yaml") == prompts
-    (tmp_path / "stored.yaml").write_text(config.dump(sweep), encoding="utf-8")
-    assert sweeps.load(tmp_path / "stored.yaml") == sweep
-
-
-def test_a_prompt_file_may_lie_under_the_home_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HOME", str(tmp_path))
-    (tmp_path / "p.txt").write_text("a\n")
-    for name in ("~/p.txt", "$HOME/p.txt"):
-        assert sweeps.find_prompt_file(name, tmp_path / "deep" / "s.yaml") == tmp_path / "p.txt"
-
-
 @pytest.mark.usefixtures("wan_weights")
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
 def test_every_shipped_sweep_loads_and_names_what_exists(path: Path) -> None:
@@ -70,9 +38,9 @@ def test_every_shipped_sweep_loads_and_names_what_exists(path: Path) -> None:
         assert backbones.get(backbone).spec.name == backbone
     assert all(methods.get(entry.name) for entry in sweep.method_entries())
     assert all(entry.open() for entry in sweep.suite_entries())
-    prompts = sweeps.read_prompts(sweep, path)
-    for prompt in prompts:
-        backbones.get(sweep.backbones[0]).check_prompt(prompt)
+    for prompt in read_prompts(sweep.prompts, path):
+        for text in prompt.texts:
+            backbones.get(sweep.backbones[0]).check_prompt(text)
 
 
 def needed_weights(sweep: sweeps.SweepConfig) -> set[str]:
@@ -186,7 +154,7 @@ BAD = [
     ("lengths_s=[3, 3]", "lengths_s", "twice"),
     ("seeds=[-1]", "seeds", "0 to"),
     ("suites=[classica]", "suites", "did you mean 'classical'"),
-    ("prompts=[]", "prompts", "list of texts"),
+    ("prompts=[]", "prompts", "list of prompts"),
     ("prompts={file: none.txt}", "prompts.file", "none.txt"),
     ("prompts={fil: none.txt}", "prompts.fil", "did you mean 'file'"),
     ("prompts=['dusk, brick; jump']", "prompt 1", "dusk"),
@@ -213,9 +181,3 @@ def test_a_bad_value_is_one_line_with_file_key_and_rule(tmp_path: Path, override
     assert key in message
     assert rule in message
     assert "\n" not in message
-
-
-def test_prompts_are_looked_for_beside_the_sweep_first(tmp_path: Path) -> None:
-    (tmp_path / "mine.txt").write_text("# mine\n\ndusk, brick; pan right 3 s\nnoon, stone; pan left 3 s\n")
-    grid = expand(tiny.write_sweep(tmp_path), ["prompts={file: mine.txt, limit: 1}"])
-    assert grid.prompts == ["dusk, brick; pan right 3 s"]
