@@ -158,6 +158,7 @@ class GroupedContext:
         )
         ids = frames * self.tokens + tokens
         known, key, value = self.pool(b, layer, group, held)
+        known = known.expand(max(len(known), len(ids)), -1)
         order = known.argsort(dim=1)
         place = torch.searchsorted(known.gather(1, order), ids.expand(len(known), -1).contiguous())
         index = order.gather(1, place.clamp(max=known.shape[1] - 1))
