@@ -131,8 +131,7 @@ class GroupedContext:
     ) -> tuple[Tensor, Tensor]:
         """Key and value [g, T, d] of an entry."""
         if source in edited:
-            key, value = edited[source]
-            return key[heads], value[heads]
+            return edited[source]
         for state in () if source in self.cache.made else held:
             if source in state.spans and state.group.heads == names:
                 span = slice(state.spans[source], state.spans[source] + self.tokens)
@@ -211,23 +210,25 @@ class GroupedContext:
         return out
 
     def watch(self, b: int, layer: int, query: Tensor, rotated: Tensor) -> None:
-        """Show the layer to the method, and load what it wants to attend instead."""
+        """Show each group of the layer to the method, and load what it wants to attend instead."""
         states = self.states[b][layer]
-        if len(states) != 1:
-            raise LongtakeError(f"layer {layer} has {len(states)} groups of heads; only a layer of one can be watched")
-        state = states[0]
+        self.states[b][layer] = [self.watched(b, layer, state, query, rotated) for state in states]
+
+    def watched(self, b: int, layer: int, state: HeadContext, query: Tensor, rotated: Tensor) -> HeadContext:
+        states, heads = self.states[b][layer], state.heads
         past = tuple(entry.source for entry in state.group.row[: -self.new])
-        parts = (query, rotated, state.keys, state.rotated, state.values, past, state.group.tokens)
+        asked = query[heads], rotated[heads]
+        parts = (*asked, state.keys, state.rotated, state.values, past, state.group.tokens)
 
         def fetch(source: Source) -> tuple[Tensor, Tensor]:
-            return self.entry(b, layer, source, state.group.heads, state.heads, states, {})
+            return self.entry(b, layer, source, state.group.heads, heads, states, {})
 
         first = self.camera.first
-        answer = self.method.watch(Seen(first, b, layer, self.passes, *parts, fetch))
+        answer = self.method.watch(Seen(first, b, layer, state.group.heads, self.passes, *parts, fetch))
         if answer is None:
-            return
+            return state
         group = replace(answer.group, layers=(layer,), heads=state.group.heads)
-        self.states[b][layer] = [self.loaded(b, layer, group, answer.edited)]
+        return self.loaded(b, layer, group, answer.edited)
 
     def keep(self, layer: int, key: Tensor, value: Tensor) -> None:
         """Keep the new frames' keys and values [B, N, h, d] of a layer that does not attend."""

@@ -49,7 +49,7 @@ of the prefix has the latter alone, which is then both."""
 
 @dataclass(frozen=True)
 class Seen:
-    """One layer of one batch row inside a pass, before it attends; all its heads must be in one group. `passes`: which
+    """One group of heads of one layer and batch row inside a pass, before it attends; h are its `heads`. `passes`: which
     passes this one is. Tensors are not to be changed.
 
     `query`, `rotated_query` [h, N, d]: of the new frames. `keys`, `rotated_keys`, `values` [h, M, d]: of all that the
@@ -60,6 +60,7 @@ class Seen:
     first: int
     row: int
     layer: int
+    heads: tuple[int, ...]
     passes: frozenset[Pass]
     query: Tensor
     rotated_query: Tensor
@@ -73,7 +74,7 @@ class Seen:
 
 @dataclass(frozen=True)
 class Replacement:
-    """What a watched layer attends from now on: `group` (its `layers` and `heads` are not read), of what it attended
+    """What a watched group attends from now on: `group` (its `layers` and `heads` are not read), of what it attended
     until now and of `edited`: new entries, key and value [h, T, d] each."""
 
     group: Group
