@@ -113,8 +113,8 @@ class Method(ABC):
         return ()
 
     def watch(self, seen: Seen) -> Replacement | None:
-        """Called in every layer, row and group of heads of the `watched` passes. What it returns is attended instead, in
-        this and the later passes of the block. Mutates the method."""
+        """Called in every layer, row and group of heads in the `watched` passes. What it returns is attended instead,
+        in this and the later passes of the block. Mutates the method."""
         raise NotImplementedError(f"{type(self).__name__} watches {set(self.watched)} but has no watch")
 
     def switch(self, first: int, cut: bool) -> Rerun | None:

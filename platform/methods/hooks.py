@@ -49,8 +49,8 @@ of the prefix has the latter alone, which is then both."""
 
 @dataclass(frozen=True)
 class Seen:
-    """One group of heads of one layer and batch row inside a pass, before it attends; h are its `heads`. `passes`: which
-    passes this one is. Tensors are not to be changed.
+    """One group of heads of one layer and batch row inside a pass, before it attends; h are its `heads`. `passes`:
+    which passes this one is. Tensors are not to be changed.
 
     `query`, `rotated_query` [h, N, d]: of the new frames. `keys`, `rotated_keys`, `values` [h, M, d]: of all that the
     layer attends, the new frames last; `sources`: the source of each whole entry, in that order, before the tokens of
