@@ -20,7 +20,8 @@ from longtake.platform.generation.rollout import Block, Rollout
 from longtake.platform.methods.base import MethodConfig, RolloutInfo, Window
 from longtake.platform.methods.descriptors import avg_pool
 from longtake.platform.methods.native import Native
-from longtake.platform.methods.rag import Rag, RetrievalMemory
+from longtake.platform.methods.rag import Rag
+from longtake.platform.methods.retrieval import RetrievalMemory
 from longtake.platform.models.causal_dit import CausalDiT
 from longtake.platform.models.schedule import FlowSchedule
 from longtake.platform.models.spec import DiTSpec

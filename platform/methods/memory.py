@@ -2,7 +2,9 @@
 
 LongLive-RAG's layout: sink frames at their own index, then up to K memory frames, all at time index 0, then the newest
 W - S - K frames at their own slot index. The K frames are reserved from the first block on, also while the memory is
-empty. Evicted frames except the R newest are eligible. Subclasses only choose among eligible frames.
+empty. Evicted frames except the R newest are eligible. Subclasses only choose among eligible frames. If one chooses
+fewer than it may, the newest frames of the window take the remaining places, at their own slot index, so that all rows
+of a batch attend the same number of frames.
 """
 
 from __future__ import annotations
@@ -132,17 +134,12 @@ class MemoryMethod(Method):
 
     @abstractmethod
     def choose(self, row: int, first: int, eligible: list[int], count: int) -> list[Choice]:
-        """`count` eligible frames, in the order in which they are attended."""
+        """At most `count` eligible frames, in the order in which they are attended."""
 
     def plan(self, first: int) -> Plan:
         used = min(first + self.window.block, self.window.size)
         times = tuple(range(used - self.window.block, used))
-        return Plan(tuple(self.row(first, used, self.memory(b, first)) for b in range(self.info.rows)), times)
-
-    def memory(self, row: int, first: int) -> list[Choice]:
-        eligible = self.eligible(row, first)
-        count = min(self.top_k, len(eligible))
-        return self.choose(row, first, eligible, count) if count else []
+        return Plan(tuple(self.row(b, first, used) for b in range(self.info.rows)), times)
 
     def forget(self, first: int) -> list[list[int]]:
         if self.budget is None:
@@ -158,10 +155,13 @@ class MemoryMethod(Method):
         self.dropped[row] |= set(dropped)
         return dropped
 
-    def row(self, first: int, used: int, memory: list[Choice]) -> Row:
+    def row(self, row: int, first: int, used: int) -> Row:
         size, sink = self.window.size, self.window.sink
+        eligible = self.eligible(row, first)
+        count = min(self.top_k, len(eligible))
+        memory = self.choose(row, first, eligible, count) if count else []
         live = self.window.live(first + self.window.block)
-        local = max(sink, used - (size - sink - self.top_k))
+        local = max(sink, used - (size - sink - self.top_k) - (count - len(memory)))
         keep = [slot for slot in range(used) if slot < sink or slot >= local]
         window = [Attended(live[slot], slot, self.local_reason(live[slot], first)) for slot in keep]
         retrieved = [Attended(frame, 0, RETRIEVED, similarity) for frame, similarity in memory]

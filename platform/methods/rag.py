@@ -1,72 +1,45 @@
 """LongLive-RAG: retrieves the past frames that are most similar to the newest one (2026; training-free).
 
-The query is the descriptor of the last frame of the previous block. The K most similar eligible frames (cosine,
-float32; the older frame wins a tie) are attended, most similar first. All layers and passes of a block use one choice.
+As published, the K most similar eligible frames (cosine, float32; the older frame wins a tie) are attended, most
+similar first. Options change which of the similar frames are taken; none of them is part of the published method.
 """
 
+from __future__ import annotations
+
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
 
 from longtake.platform.errors import ConfigError
-from longtake.platform.methods.base import Latent, Method, RolloutInfo, Window, methods
-from longtake.platform.methods.descriptors import AVG_POOL, Descriptor, avg_pool, cosine
-from longtake.platform.methods.memory import Choice, MemoryConfig, MemoryMethod
-from longtake.platform.settings.paths import FilePath
+from longtake.platform.methods.base import methods
+from longtake.platform.methods.retrieval import RetrievalConfig
+from longtake.platform.methods.selection import most_similar, nearest_in_time, without_duplicates
 
-
-class RetrievalMemory(MemoryMethod):
-    """Retrieves by cosine similarity."""
-
-    needs_descriptors = True
-
-    def choose(self, row: int, first: int, eligible: list[int], count: int) -> list[Choice]:
-        vectors = self.descriptors.all[row]
-        similarity, order = cosine(vectors[first - 1], vectors[eligible]).sort(descending=True, stable=True)
-        return [(eligible[i], s) for i, s in zip(order[:count].tolist(), similarity[:count].tolist(), strict=True)]
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @methods.register("rag")
 @dataclass(frozen=True)
-class Rag(MemoryConfig):
+class Rag(RetrievalConfig):
     """Past frames that are most similar to the newest one (LongLive-RAG, 2026).
 
-    `descriptor` is `avg-pool`, or a trained latent autoencoder: the name of a shipped or pulled one, or the folder
-    or file of one (safetensors + its json)."""
+    `select`: null (the most similar frames, as published) or `neighbours` (the frames nearest in time to the most
+    similar one, which is left out: the window shows its view already). `tolerance`: frames within this cosine of the
+    most similar one count as equal to it, so that the earliest of them is taken. `duplicate`: a frame with at least
+    this cosine to one that is already chosen is taken last."""
 
-    descriptor: FilePath = AVG_POOL
+    select: Literal["neighbours"] | None = None
+    tolerance: float | None = None
+    duplicate: float | None = None
 
-    def build(self, info: RolloutInfo) -> Method:
-        return RetrievalMemory(info, self)
-
-    @property
-    def described_by(self) -> str:
-        return self.descriptor
-
-    def load_descriptor(self) -> Descriptor:
-        if self.descriptor == AVG_POOL:
-            return avg_pool
-        from longtake.platform.weights.embedder_catalog import load_embedder
-
-        return load_embedder(self.descriptor)
-
-    def fingerprint(self) -> dict[str, str]:
-        if self.descriptor == AVG_POOL:
-            return {}
-        from longtake.platform.weights.embedder_catalog import embedder_sha256
-
-        return {"method.descriptor": embedder_sha256(self.descriptor)}
-
-    def check(self, window: Window, latent: Latent) -> None:
-        super().check(window, latent)
-        if self.descriptor == AVG_POOL:
-            return
-        from longtake.platform.weights.embedder_catalog import embedder_spec
-
-        spec = embedder_spec(self.descriptor)
-        expected = (spec.in_channels, spec.spatial_h, spec.spatial_w)
-        if expected != latent:
-            raise ConfigError(f"descriptor {self.descriptor}: made for latents {expected}, the backbone's are {latent}")
+    def pick(self, frames: list[int], vectors_FE: Tensor, similarity_F: Tensor, count: int) -> list[int]:
+        order = most_similar(similarity_F, self.tolerance or 0.0)
+        if self.select == "neighbours":
+            order = nearest_in_time(order[0], frames)
+        return order[:count] if self.duplicate is None else without_duplicates(order, vectors_FE, self.duplicate, count)
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not self.descriptor:
-            raise ConfigError("descriptor is empty; set avg-pool or the file of a trained embedder")
+        self.check_cosine("duplicate")
+        if self.tolerance is not None and not 0 < self.tolerance < 2:
+            raise ConfigError(f"tolerance = {self.tolerance}: is a difference of cosines, must be more than 0, below 2")

@@ -10,6 +10,7 @@ import torch
 from longtake.jobs.certify.methods import METHOD_CHECKS, MethodSubject
 from longtake.platform.errors import ConfigError
 from longtake.platform.methods.base import FrameSize, RolloutInfo, Window, methods
+from longtake.platform.methods.coverage import Coverage
 from longtake.platform.methods.memory import most_redundant
 from longtake.platform.methods.native import Native, NativeRelative
 from longtake.platform.methods.oracle import Oracle
@@ -58,7 +59,9 @@ def test_every_method_passes_what_certify_checks(name, check):
     assert METHOD_CHECKS[check](subject(name))
 
 
-@pytest.mark.parametrize("config", [Rag(), RandomMemory(), Oracle()])
+@pytest.mark.parametrize(
+    "config", [Rag(), Rag(select="neighbours", duplicate=0.9), Coverage(), RandomMemory(), Oracle()]
+)
 class TestEveryMemory:
     def test_dead_zone_and_budget(self, config):
         """W 12, S 1, K 6, R 5: block 6 has 1 candidate, block 7 has 4, block 8 has 7 and so a full memory."""
@@ -83,7 +86,10 @@ class TestEveryMemory:
             replace(config, top_k=9).check(Window(), (5, 1, 8))
 
 
-@pytest.mark.parametrize("config", [Rag(bank_frames=20), RandomMemory(bank_frames=11), Oracle(bank_frames=14)])
+@pytest.mark.parametrize(
+    "config",
+    [Rag(bank_frames=20), Coverage(bank_frames=12), RandomMemory(bank_frames=11), Oracle(bank_frames=14)],
+)
 class TestEveryMemoryWithABudget:
     def test_the_bank_holds_no_more_and_nothing_forgotten_comes_back(self, config):
         forgotten = []

@@ -1,0 +1,96 @@
+"""The base of the memory methods that compare frames.
+
+The query is the descriptor of the last frame of the previous block. All layers and passes of a block use one choice.
+Subclasses of `RetrievalConfig` only pick among eligible frames, by their descriptors and their similarity to the query.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from longtake.platform.errors import ConfigError
+from longtake.platform.methods.base import Latent, Method, RolloutInfo, Window
+from longtake.platform.methods.descriptors import AVG_POOL, Descriptor, avg_pool, cosine
+from longtake.platform.methods.memory import Choice, MemoryConfig, MemoryMethod
+from longtake.platform.settings.paths import FilePath
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+class RetrievalMemory(MemoryMethod):
+    """Retrieves what its config picks by cosine similarity."""
+
+    needs_descriptors = True
+
+    def __init__(self, info: RolloutInfo, config: RetrievalConfig):
+        super().__init__(info, config)
+        self.config = config
+
+    def choose(self, row: int, first: int, eligible: list[int], count: int) -> list[Choice]:
+        vectors = self.descriptors.all[row]
+        keys = vectors[eligible]
+        similarity = cosine(vectors[first - 1], keys)
+        if self.config.gate is not None and similarity.max() < self.config.gate:
+            return []
+        scores = similarity.tolist()
+        return [(eligible[i], scores[i]) for i in self.config.pick(eligible, keys, similarity, count)]
+
+
+@dataclass(frozen=True)
+class RetrievalConfig(MemoryConfig):
+    """`descriptor` is `avg-pool`, or a trained latent autoencoder: the name of a shipped or pulled one, or the folder
+    or file of one (safetensors + its json). `gate`: a block whose most similar frame is below this cosine retrieves
+    nothing and attends the newest frames of its window instead."""
+
+    descriptor: FilePath = AVG_POOL
+    gate: float | None = None
+
+    @abstractmethod
+    def pick(self, frames: list[int], vectors_FE: Tensor, similarity_F: Tensor, count: int) -> list[int]:
+        """`count` positions in the eligible `frames`, in the order in which they are attended."""
+
+    def build(self, info: RolloutInfo) -> Method:
+        return RetrievalMemory(info, self)
+
+    @property
+    def described_by(self) -> str:
+        return self.descriptor
+
+    def load_descriptor(self) -> Descriptor:
+        if self.descriptor == AVG_POOL:
+            return avg_pool
+        from longtake.platform.weights.embedder_catalog import load_embedder
+
+        return load_embedder(self.descriptor)
+
+    def fingerprint(self) -> dict[str, str]:
+        if self.descriptor == AVG_POOL:
+            return {}
+        from longtake.platform.weights.embedder_catalog import embedder_sha256
+
+        return {"method.descriptor": embedder_sha256(self.descriptor)}
+
+    def check(self, window: Window, latent: Latent) -> None:
+        super().check(window, latent)
+        if self.descriptor == AVG_POOL:
+            return
+        from longtake.platform.weights.embedder_catalog import embedder_spec
+
+        spec = embedder_spec(self.descriptor)
+        expected = (spec.in_channels, spec.spatial_h, spec.spatial_w)
+        if expected != latent:
+            raise ConfigError(f"descriptor {self.descriptor}: made for latents {expected}, the backbone's are {latent}")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.descriptor:
+            raise ConfigError("descriptor is empty; set avg-pool or the file of a trained embedder")
+        self.check_cosine("gate")
+
+    def check_cosine(self, name: str) -> None:
+        value = getattr(self, name)
+        if value is not None and not -1 < value <= 1:
+            raise ConfigError(f"{name} = {value}: is a cosine, must be more than -1 and at most 1")

@@ -1,0 +1,64 @@
+"""Selection rules of retrieval: pure functions over the frames that a block may retrieve, in float32.
+
+Every rule returns positions in a list of frames, the oldest frame at position 0. Equal scores go to the older frame.
+
+Legend: F eligible frames, E numbers of a descriptor.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from longtake.platform.methods.descriptors import unit_length
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+def most_similar(similarity_F: Tensor, tolerance: float = 0.0) -> list[int]:
+    """All positions, the most similar first. Frames within `tolerance` of the best count as equal to each other."""
+    best = similarity_F.max() - tolerance
+    order: list[int] = similarity_F.clamp(max=best).sort(descending=True, stable=True).indices.tolist()
+    return order
+
+
+def nearest_in_time(anchor: int, frames: list[int]) -> list[int]:
+    """All positions by the distance of their frame to the frame at position `anchor`; the anchor itself comes last."""
+    others = [i for i in range(len(frames)) if i != anchor]
+    return [*sorted(others, key=lambda i: abs(frames[i] - frames[anchor])), anchor]
+
+
+def without_duplicates(order: list[int], vectors_FE: Tensor, duplicate: float, count: int) -> list[int]:
+    """`count` positions in this order. A frame whose cosine to a chosen one is at least `duplicate` is taken only when
+    all others are used up."""
+    unit = unit_length(vectors_FE[order])
+    free, chosen = unit.new_ones(len(order)) > 0, list[int]()
+    while len(chosen) < count and free.any():
+        chosen.append(int(free.nonzero()[0]))
+        free &= unit @ unit[chosen[-1]] < duplicate
+        free[chosen[-1]] = False
+    rest = [i for i in range(len(order)) if i not in chosen]
+    return [order[i] for i in [*chosen, *rest[: count - len(chosen)]]]
+
+
+def greedy_coverage(vectors_FE: Tensor, weights_F: Tensor, count: int) -> list[int]:
+    """`count` positions that together explain the most of all descriptors: greedy column subset selection.
+
+    With d_j of length 1 and r_j its part that the chosen frames do not span (at first all of d_j), the next frame is
+    the i that maximises sum_j w_j (r_i . r_j)^2 / |r_i|^2, the weighted residual that it removes. G_ij = r_i . r_j
+    suffices: choosing i takes G_ki G_ij / G_ii from every G_kj. A frame that is spanned (|r_i|^2 < 1e-4) explains
+    nothing more and comes after all others, the oldest first.
+    """
+    import torch
+
+    unit = unit_length(vectors_FE)
+    gram, chosen = unit @ unit.T, list[int]()
+    for _ in range(count):
+        norms = gram.diagonal()
+        gains = torch.where(norms < 1e-4, -1.0, (gram.square() @ weights_F) / norms.clamp(min=1e-4))
+        gains[chosen] = -2.0
+        chosen.append(int(gains.argmax()))
+        if gains[chosen[-1]] >= 0:
+            column = gram[:, chosen[-1]].clone()
+            gram -= torch.outer(column, column / column[chosen[-1]])
+    return chosen

@@ -1,0 +1,58 @@
+"""The selection rules, worked out by hand."""
+
+import pytest
+import torch
+
+from longtake.platform.methods.selection import greedy_coverage, most_similar, nearest_in_time, without_duplicates
+
+A, B, C = [1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.6, 0.0, 0.8]
+
+
+@pytest.mark.parametrize(
+    ("tolerance", "order"),
+    [(0.0, [3, 1, 0, 2]), (0.05, [1, 3, 0, 2]), (0.15, [0, 1, 3, 2])],
+)
+def test_most_similar(tolerance, order):
+    """The best is .9. Within .05 of it are .9 and .875, within .15 also .8."""
+    assert most_similar(torch.tensor([0.8, 0.875, 0.25, 0.9]), tolerance) == order
+
+
+def test_the_older_of_equals_is_more_similar():
+    assert most_similar(torch.tensor([0.5, 0.75, 0.75, 0.5])) == [1, 2, 0, 3]
+
+
+def test_nearest_in_time():
+    """Frames 3, 5, 6, 7, 11 around 6: 5 and 7 are one away (the older first), 3 three, 11 five; 6 itself is last."""
+    assert nearest_in_time(2, [3, 5, 6, 7, 11]) == [1, 3, 0, 4, 2]
+    assert nearest_in_time(0, [4]) == [0]
+
+
+@pytest.mark.parametrize(
+    ("duplicate", "count", "chosen"),
+    [
+        (0.99, 3, [2, 3, 0]),  # 1 copies 2
+        (0.99, 4, [2, 3, 0, 1]),  # then the copy, since nothing else is left
+        (0.5, 3, [2, 0, 1]),  # 3 = C has the cosine .6 to 2 = A; 0 = B has 0; then the first that waits
+        (1.0, 2, [2, 3]),
+    ],
+)
+def test_without_duplicates(duplicate, count, chosen):
+    """Frames B, A, A (twice as long), C, in the order 2, 1, 3, 0. Cosines: A.C = .6, A.B = B.C = 0."""
+    vectors = torch.tensor([B, A, [2.0, 0.0, 0.0], C])
+    assert without_duplicates([2, 1, 3, 0], vectors, duplicate, count) == chosen
+
+
+def test_greedy_coverage():
+    """A, A, B, C with equal weights. First gains: A 1 + 1 + .36 = 2.36, B 1, C .36 + .36 + 1 = 1.72, so A (the older).
+
+    What A leaves of C is (0, 0, .8): it explains .64, B still 1. So B, then C; the other A explains nothing: last.
+    """
+    vectors = torch.tensor([A, A, B, C])
+    assert greedy_coverage(vectors, torch.ones(4), 4) == [0, 2, 3, 1]
+    assert greedy_coverage(3 * vectors, torch.ones(4), 2) == [0, 2], "length does not count"
+
+
+def test_greedy_coverage_by_weight():
+    """Weights 1, 1, 0, .6 (cosines to A): A 2.216, then C .6 * .64 = .384 before B, whose weight is 0."""
+    assert greedy_coverage(torch.tensor([A, A, B, C]), torch.tensor([1.0, 1.0, 0.0, 0.6]), 3) == [0, 3, 2]
+    assert greedy_coverage(torch.tensor([B, C]), torch.zeros(2), 2) == [0, 1], "no weight at all: the oldest first"
