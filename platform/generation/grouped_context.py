@@ -223,8 +223,11 @@ class GroupedContext:
         def fetch(source: Source) -> tuple[Tensor, Tensor]:
             return self.entry(b, layer, source, state.group.heads, heads, states, {})
 
+        def rotate(x: Tensor, frame: int, time: int) -> Tensor:
+            return turned(x, self.turn(b, frame, time)[None])
+
         first = self.camera.first
-        answer = self.method.watch(Seen(first, b, layer, state.group.heads, self.passes, *parts, fetch))
+        answer = self.method.watch(Seen(first, b, layer, state.group.heads, self.passes, *parts, fetch, rotate))
         if answer is None:
             return state
         group = replace(answer.group, layers=(layer,), heads=state.group.heads)

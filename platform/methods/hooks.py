@@ -55,6 +55,7 @@ class Seen:
     `query`, `rotated_query` [h, N, d]: of the new frames. `keys`, `rotated_keys`, `values` [h, M, d]: of all that the
     layer attends, the new frames last; `sources`: the source of each whole entry, in that order, before the tokens of
     `picked` and the new frames. `fetch`: key and value [h, T, d] of an entry that is in the cache or attended.
+    `rotate`: x [h, T, d] of a frame, rotated to a time index.
     """
 
     first: int
@@ -70,6 +71,7 @@ class Seen:
     sources: tuple[Source, ...]
     picked: Tokens | None
     fetch: Callable[[Source], tuple[Tensor, Tensor]]
+    rotate: Callable[[Tensor, int, int], Tensor]
 
 
 @dataclass(frozen=True)
