@@ -62,7 +62,7 @@ def write(store: SweepStore, takes: list[Take], columns: int = COLUMNS, title: s
     if not chosen:
         return None
     rows = [read_row(take, store.video(take.id), columns) for take in chosen]
-    sheet = draw(rows, f"{title or store.name}: {printable(chosen[0].prompt)} (seed {chosen[0].seed})", columns)
+    sheet = draw(rows, f"{title or store.name}: {printable(chosen[0].full_prompt)} (seed {chosen[0].seed})", columns)
     return save(sheet, store.contact_sheet_file)
 
 
@@ -70,11 +70,11 @@ def choose(takes: list[Take]) -> list[Take]:
     """One take per cell, for the prompt and seed with the most cells (the first in case of a tie)."""
     cells_of: dict[tuple[str, int], set[Any]] = {}
     for take in takes:
-        cells_of.setdefault((take.prompt, take.seed), set()).add(take.cell)
+        cells_of.setdefault((take.full_prompt, take.seed), set()).add(take.cell)
     if not cells_of:
         return []
     best = max(cells_of, key=lambda key: len(cells_of[key]))
-    by_cell = {take.cell: take for take in reversed(takes) if (take.prompt, take.seed) == best}
+    by_cell = {take.cell: take for take in reversed(takes) if (take.full_prompt, take.seed) == best}
     order = list(dict.fromkeys(take.cell for take in takes if take.cell in by_cell))
     return [by_cell[cell] for cell in sorted(order, key=lambda cell: cell.seconds)]
 

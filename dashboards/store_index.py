@@ -294,7 +294,8 @@ def is_inside(path: Path, root: Path) -> bool:
 
 
 def plan_of(takes: list[Take], suites: list[str]) -> Plan:
-    return Plan(takes, {take.id: take for take in takes}, list(dict.fromkeys(take.prompt for take in takes)), suites)
+    prompts = list(dict.fromkeys(take.full_prompt for take in takes))
+    return Plan(takes, {take.id: take for take in takes}, prompts, suites)
 
 
 def config_of(store: SweepStore) -> dict[str, Any]:

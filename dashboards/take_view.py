@@ -38,7 +38,7 @@ def page(index: StoreIndex, store: SweepStore, filters: Filter, offset: int, lim
         if filters.backbone in (None, take.backbone)
         and filters.method in (None, take.method.label)
         and filters.seconds in (None, take.seconds)
-        and text in (None, take.prompt)
+        and text in (None, take.full_prompt)
     ]
     if filters.state is not None:
         all_states = index.states(store)
@@ -50,7 +50,8 @@ def page(index: StoreIndex, store: SweepStore, filters: Filter, offset: int, lim
         state = states.get(take.id, PLANNED)
         failed = state.has_failures and index.holds(store.failures_file(take.id))
         failures = len(store.failure_rows(take.id)) if failed else 0
-        rows.append(line_of(take) | {"prompt_index": indices[take.prompt], "state": state.state, "failures": failures})
+        place = indices[take.full_prompt]
+        rows.append(line_of(take) | {"prompt_index": place, "state": state.state, "failures": failures})
     return {"total": len(takes), "prompts": plan.prompts, "takes": rows}
 
 
@@ -69,7 +70,7 @@ def line_of(take: Take) -> dict[str, Any]:
         "backbone": take.backbone,
         "method": take.method.label,
         "seconds": take.seconds,
-        "prompt": take.prompt,
+        "prompt": take.full_prompt,
         "seed": take.seed,
     }
 
@@ -81,7 +82,8 @@ def detail(index: StoreIndex, store: SweepStore, take: Take) -> dict[str, Any]:
     scores = scores_of(store, take.id) if done else {}
     failures = [str(row.failure) for row in store.failure_rows(take.id)]
     return {
-        "take": {"id": take.id, "cell": str(take.cell), **take.to_json()},
+        "take": {"id": take.id, "cell": str(take.cell), **take.to_json(), "prompt": take.full_prompt},
+        "texts": texts_of(take),
         "state": index.states(store, [take])[take.id].state,
         "result": None if result is None else result.to_json(),
         "fps": None if result is None else result.fps,
@@ -92,6 +94,12 @@ def detail(index: StoreIndex, store: SweepStore, take: Take) -> dict[str, Any]:
         "failures": failures,
         "has_trace": index.holds(store.trace_file(take.id)),
     }
+
+
+def texts_of(take: Take) -> list[dict[str, Any]]:
+    """The texts of the take's prompt, each with its first frame of the video."""
+    later = [{"frame": take.first_video_frame(one.frame), "text": one.text, "cut": one.cut} for one in take.switches]
+    return [{"frame": 0, "text": take.prompt, "cut": False}, *later]
 
 
 def scores_of(store: SweepStore, take_id: str) -> dict[str, dict[str, Any]]:

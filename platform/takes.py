@@ -130,13 +130,13 @@ class Take:
 
     def part_at(self, video_frame: int) -> int:
         """The index of the text that a frame of the video belongs to."""
-        return sum(one.frame <= self.latent_frame_of(video_frame) for one in self.switches)
+        return sum(self.first_video_frame(one.frame) <= video_frame for one in self.switches)
 
-    def latent_frame_of(self, video_frame: int) -> int:
-        """The latent frame that a frame of the video was decoded from."""
+    def first_video_frame(self, latent_frame: int) -> int:
+        """The first frame of the video that a latent frame gives."""
         chunk = self.decode_chunk or self.latent_frames
-        number, frame = divmod(video_frame, 1 + FRAMES_PER_LATENT * (chunk - 1))
-        return number * chunk + -(-frame // FRAMES_PER_LATENT)
+        number, frame = divmod(latent_frame, chunk)
+        return number * (1 + FRAMES_PER_LATENT * (chunk - 1)) + max(0, FRAMES_PER_LATENT * (frame - 1) + 1)
 
     @property
     def decode_chunk(self) -> int | None:

@@ -19,8 +19,8 @@ const drawn = new Map();
 let loading = null;
 
 /** Lines with bands. Options: series [{name, x, y, low, high, dash, markers, colour}], xTitle, yTitle, title, xRange,
- *  yRange, ticks {values, texts}, yLog, legend (default: with more than one line), cursor (x),
- *  onClick(x). Resolves when drawn. */
+ *  yRange, ticks {values, texts}, yLog, legend (default: with more than one line), marks (x of dotted
+ *  vertical lines), cursor (x), onClick(x). Resolves when drawn. */
 export async function lines(node, options) {
   const { xTitle = "", yTitle = "", series, ticks, yLog = false } = options;
   const layout = () => ({
@@ -28,6 +28,8 @@ export async function lines(node, options) {
     yaxis: axis(yTitle, yLog ? { type: "log", dtick: 1 } : {}, options.yRange),
     showlegend: options.legend ?? series.length > 1,
     hovermode: "x",
+    shapes: (options.marks ?? []).map((x) => ({ type: "line", x0: x, x1: x, y0: 0, y1: 1, yref: "paper",
+      line: { dash: "dot", width: 1, color: variable("--faint") } })),
   });
   const data = () => series.flatMap((one, i) => withBand(one, one.colour ? variable(one.colour) : colour(i)));
   await draw(node, data, layout, options, (point, x) => options.onClick?.(x));

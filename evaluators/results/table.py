@@ -58,7 +58,7 @@ def _rows(take: Take, scores: VideoScores) -> Iterator[dict[str, Any]]:
             "backbone": take.backbone,
             "method": take.method.label,
             "seconds": take.seconds,
-            "prompt": take.prompt,
+            "prompt": take.full_prompt,
             "seed": take.seed,
             "suite": scores.suite,
             "protocol": scores.protocol,

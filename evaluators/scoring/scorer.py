@@ -20,6 +20,7 @@ from longtake.evaluators.drift import Timeline
 from longtake.evaluators.gpu import decoder_threads
 from longtake.evaluators.model_pool import ModelPool
 from longtake.evaluators.scoring.metric_runner import MetricRunner, Result, is_machines
+from longtake.evaluators.scoring.parts import means_by_part, parts_of
 from longtake.evaluators.scoring.read_ahead import read_ahead
 from longtake.evaluators.scoring.records import Kept
 from longtake.evaluators.scoring.versions import cache_keys, versions_of
@@ -100,7 +101,10 @@ def score_video_suites(
         raise StorageError(f"{path}: changed while it was scored; score it again once it is complete")
     if cache is not None:
         keep(everyone, kept_as, cache)
-    return {entry.label: _record(entry, digest, tasks[entry.label], model_pool.device) for entry in entries}
+    scores = {entry.label: _record(entry, digest, tasks[entry.label], model_pool.device) for entry in entries}
+    if take is None or not take.switches:
+        return scores
+    return {label: with_parts(one, path, take) for label, one in scores.items()}
 
 
 def keep(tasks: Iterable[MetricTask], digest: str, cache: ScoreCache) -> None:
@@ -244,6 +248,22 @@ def _record(entry: SuiteEntry, digest: str, tasks: Iterable[MetricTask], device:
         seconds={name: r.seconds for name, r in mine.items()},
         versions=versions_of(entry, device),
     )
+
+
+def with_parts(scores: VideoScores, path: Path, take: Take) -> VideoScores:
+    """The scores, with the part of the prompt that each clip belongs to and the means of each part."""
+    try:
+        ctx = context_of(path)
+    except VideoError:
+        return scores  # none of which has a clip
+    drift, errors, parts = dict(scores.drift), dict(scores.errors), dict[str, list[int]]()
+    for name, clips in scores.clips.items():
+        if clips:
+            parts[name] = parts_of(take, ctx, scores.seconds[name])
+            means, reasons = means_by_part(take, clips, parts[name])
+            drift |= {f"{name}.{part}": mean for part, mean in means.items()}
+            errors |= {f"{name}.{part}": why for part, why in reasons.items()}
+    return replace(scores, drift=drift, errors=errors, parts=parts)
 
 
 def _merged(parts: Iterable[dict[str, V]]) -> dict[str, V]:

@@ -157,7 +157,7 @@ def cell_params(take: Take, output: Path) -> dict[str, str]:
 
 
 def prompts_of(takes: list[Take]) -> TextSet:
-    return TextSet("prompts", list(dict.fromkeys(take.prompt for take in takes)))
+    return TextSet("prompts", list(dict.fromkeys(take.full_prompt for take in takes)))
 
 
 def code_tags(results: Iterable[TakeResult]) -> dict[str, str]:

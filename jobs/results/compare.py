@@ -56,8 +56,8 @@ class Scores:
 
     def add(self, take: Take, measure: Measure, value: float | None) -> None:
         by_prompt = self.sums.setdefault((measure, take.seconds), {}).setdefault(take.cell, {})
-        total, count = by_prompt.get(take.prompt, (0.0, 0))
-        by_prompt[take.prompt] = (total, count) if value is None else (total + value, count + 1)
+        total, count = by_prompt.get(take.full_prompt, (0.0, 0))
+        by_prompt[take.full_prompt] = (total, count) if value is None else (total + value, count + 1)
 
 
 def compare(

@@ -60,7 +60,7 @@ def open_sweep(folder: Path) -> tuple[SweepStore, list[Take], list[Take]]:
     made = [take for take in plan if take.id in done]
     if not made:
         raise ConfigError(f"{folder}: 0 of {counted(len(plan), 'take')} done yet; run the sweep first")
-    return store, plan, sorted(made, key=lambda take: (take.backbone, take.latent_frames, take.prompt))
+    return store, plan, sorted(made, key=lambda take: (take.backbone, take.latent_frames, take.full_prompt))
 
 
 def read(store: SweepStore, plan: Sequence[Take], made: Iterator[Take]) -> dict[Cell, CellSums]:
@@ -80,7 +80,7 @@ def read(store: SweepStore, plan: Sequence[Take], made: Iterator[Take]) -> dict[
         except ValueError as error:
             raise StorageError(f"{store.folder}: take {take.id}: trace.jsonl: {error}; {REPAIR}") from error
         cell = cells.setdefault(take.cell, CellSums(len(numbers), take.latent_frames / context.latent_fps))
-        cell.add(numbers[take.prompt], *measure_blocks(blocks, context))
+        cell.add(numbers[take.full_prompt], *measure_blocks(blocks, context))
     return cells
 
 
@@ -88,7 +88,7 @@ REPAIR = "remove the folder of the take and run the sweep again"
 
 
 def prompts_of(plan: Sequence[Take]) -> list[str]:
-    return list(dict.fromkeys(take.prompt for take in plan))
+    return list(dict.fromkeys(take.full_prompt for take in plan))
 
 
 def rows_of(plan: Sequence[Take], cells: dict[Cell, CellSums]) -> list[dict[str, Any]]:
@@ -131,11 +131,11 @@ class World:
         from longtake.platform.backbones.base import backbones
         from longtake.platform.machine.resources import Resources
 
-        key = (take.backbone, take.latent_frames, take.prompt)
+        key = (take.backbone, take.latent_frames, take.full_prompt)
         if self.latest is None or self.latest[0] != key:
             if take.backbone not in self.loaded:
                 self.loaded[take.backbone] = backbones.get(take.backbone)(Resources(device="cpu"))
-            condition = self.loaded[take.backbone].condition(take.prompt, take.latent_frames)
+            condition = self.loaded[take.backbone].condition_of(take)
             scene = Scene(np.asarray(condition.columns, np.int64), condition.view_columns, condition.world_columns)
             self.latest = key, scene
         return self.latest[1]

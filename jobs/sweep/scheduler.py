@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from longtake.evaluators.base import SuiteEntry
 from longtake.jobs.sweep.estimates.busy_time import EVALUATORS, SAMPLERS
@@ -24,7 +25,7 @@ from longtake.platform.names import counted
 from longtake.platform.store.index import TakeFacts
 from longtake.platform.store.records import MAKING, SCORING, Failure, TakeResult, VideoScores
 from longtake.platform.store.sweep import SweepStore
-from longtake.platform.takes import Cell, Take
+from longtake.platform.takes import Take
 from longtake.platform.workers.fleet import Item, Outcome, Running
 
 
@@ -131,12 +132,13 @@ class Scheduler:
         self.say(f"trying {counted(len(aside), 'take')} again, set aside before")
 
     def start(self, steps: list[Step], batch: int) -> list[Step]:
-        """Start the clock and return the same work in items of up to `batch` takes of one cell to generate. A take that
-        failed before has an item of its own."""
+        """Start the clock and return the same work in items of up to `batch` takes to generate: those of one cell whose
+        prompts change at the same blocks. A take that failed before has an item of its own."""
         self.started = time.monotonic()
-        parts: dict[tuple[Cell, str], list[Take]] = {}
+        parts: dict[tuple[Any, ...], list[Take]] = {}
         for take in [take for group, item in steps if group == SAMPLERS for take in item.payload.takes]:
-            parts.setdefault((take.cell, take.id if self.attempts.runs_alone(MAKING, take.id) else ""), []).append(take)
+            alone = take.id if self.attempts.runs_alone(MAKING, take.id) else ""
+            parts.setdefault((take.cell, take.switch_frames, alone), []).append(take)
         make_items = [make_item(part) for takes in parts.values() for part in batched(takes, batch)]
         return [(SAMPLERS, item) for item in make_items] + [step for step in steps if step[0] != SAMPLERS]
 

@@ -27,7 +27,7 @@ def clip(folder: Path, out: Path, selection: Selection) -> int:
     rows = [rows_of(take, store.video(take.id)) for take in chosen]
     if not rows or not all(rows):
         raise ConfigError(f"{folder}: no finished takes of the pocket world that return to a place; choose others")
-    title = f"{store.name}: {printable(chosen[0].prompt)} (seed {chosen[0].seed})"
+    title = f"{store.name}: {printable(chosen[0].full_prompt)} (seed {chosen[0].seed})"
     sheets = [draw([*step], title, max(len(row.frames) for row in step)) for step in zip(*rows, strict=True)]
     durable.make_folder(out.absolute().parent)
     with durable.replacing(out) as temp:

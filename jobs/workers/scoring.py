@@ -285,4 +285,5 @@ def merge(one: VideoScores, other: VideoScores) -> VideoScores:
         clips=one.clips | other.clips,
         errors=one.errors | other.errors,
         seconds=one.seconds | other.seconds,
+        parts=one.parts | other.parts,
     )

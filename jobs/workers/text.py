@@ -114,7 +114,7 @@ def encode_prompts(
 
 
 def prompts_by_source(takes: Iterable[Take]) -> dict[TextSource, list[str]]:
-    """Per encoder, the prompts of the takes whose backbones use it, each once."""
+    """Per encoder, the texts of the takes whose backbones use it, each once: those of all parts of a timed prompt."""
     from longtake.platform.backbones.base import backbones
 
     takes = list(takes)
@@ -123,7 +123,7 @@ def prompts_by_source(takes: Iterable[Take]) -> dict[TextSource, list[str]]:
     for take in takes:
         source = sources[take.backbone]
         if source is not None:
-            by_source.setdefault(source, {})[take.prompt] = None
+            by_source.setdefault(source, {}).update(dict.fromkeys(take.texts))
     return {source: list(prompts) for source, prompts in by_source.items()}
 
 

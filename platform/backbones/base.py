@@ -7,7 +7,7 @@ its latents are decoded. It knows no method, no path of a run and no Ray.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar, Protocol
 
 from longtake.platform.errors import ConfigError
@@ -86,12 +86,14 @@ class BackboneSpec:
 
 @dataclass(frozen=True)
 class Condition:
-    """The conditioning of a prompt: text [1, rows, text_dim] and, in a world with a camera, its columns [F]."""
+    """The conditioning of a take: text [1, rows, text_dim] and, in a world with a camera, its columns [F]. `later`: the
+    texts that replace it, in the order of the take's switches."""
 
     text: Tensor
     columns: np.ndarray | None = None
     view_columns: int = 0
     world_columns: int = 0
+    later: tuple[Tensor, ...] = ()
 
 
 class Decoder(Protocol):
@@ -137,6 +139,17 @@ class Backbone(ABC):
 
     @abstractmethod
     def decoder(self, prompt: str, latent_frames: int) -> Decoder: ...
+
+    def condition_of(self, take: Take) -> Condition:
+        """The conditioning of a take. Where a prompt also moves a camera, that of the first text moves it throughout,
+        unless a backbone overrides this and `decoder_of`."""
+        first = self.condition(take.prompt, take.latent_frames)
+        later = [self.condition(one.text, take.latent_frames).text for one in take.switches]
+        return replace(first, later=tuple(later))
+
+    def decoder_of(self, take: Take) -> Decoder:
+        """A new decoder for the latents of a take."""
+        return self.decoder(take.prompt, take.latent_frames)
 
     def prefix_latents(self, prompt: str, seed: int, frames: int) -> Tensor:
         """Real latents [F, C, H, W] for the prefix of a take. Raises ConfigError if the backbone has none."""

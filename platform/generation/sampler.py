@@ -1,7 +1,8 @@
 """Samples takes with a loaded backbone: yields latents block by block, for the caller to decode.
 
-Owns the noise and the memory of banks. Noise depends on (backbone, prompt, seed, block, pass), so that all methods get
-the same noise, order, workers and interruptions change no pixel, and a longer take starts exactly like a shorter one.
+Owns the noise and the memory of banks. Noise depends on (backbone, first text, seed, block, pass), so that all methods
+get the same noise; order, workers and interruptions change no pixel; and a longer take starts exactly like a shorter
+one.
 Knows no path of a run and no Ray. Holds one block of latents and, for methods that attend past frames, the bank.
 """
 
@@ -18,7 +19,7 @@ from torch import Tensor
 from longtake.platform import kernels
 from longtake.platform.backbones.base import Backbone, BackboneSpec, Condition, Decoder, backbones, check_precision
 from longtake.platform.generation.bank.tiers import build_tiers
-from longtake.platform.generation.rollout import Block, Rollout
+from longtake.platform.generation.rollout import Block, Rollout, TextSwitch
 from longtake.platform.machine.dtypes import torch_dtype
 from longtake.platform.machine.resources import Resources
 from longtake.platform.methods.base import Method, MethodConfig, RolloutInfo, methods
@@ -49,7 +50,8 @@ class TakeNoise:
 
 
 def stream_key(take: Take, stream: str) -> int:
-    """A 64-bit key of (stream, backbone, prompt, seed). It excludes the method, so that methods get the same noise."""
+    """A 64-bit key of (stream, backbone, first text, seed). It excludes the method, so that methods get the same noise,
+    and what the text changes to, so that a timed prompt begins exactly like the plain one."""
     text = "\0".join((stream, take.backbone, take.prompt, str(take.seed)))
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "little")
 
@@ -100,7 +102,8 @@ class Sampler:
         return (outputs[0] for outputs in self.generate_together([take]))
 
     def generate_together(self, takes: Sequence[Take]) -> Iterator[list[BlockOutput]]:
-        """The same block of every take, in order. The takes, of one cell and with equal prefix, are rows of one batch.
+        """The same block of every take, in order. The takes, of one cell and with equal prefix and times of switches,
+        are rows of one batch.
 
         On a CPU every row equals, bit for bit, the take sampled alone. Mutates `stats`: the average per take.
         """
@@ -128,7 +131,7 @@ class Sampler:
 
     def decoder(self, take: Take) -> Decoder:
         """A new decoder for the take's latents."""
-        return self.backbone.decoder(take.prompt, take.latent_frames)
+        return self.backbone.decoder_of(take)
 
     def rollout(self, takes: Sequence[Take]) -> tuple[Rollout, Tensor | None]:
         """A rollout for takes of one cell, and the latents of their prefix, or None.
@@ -136,7 +139,7 @@ class Sampler:
         Raises ConfigError, before anything is computed, if the banks do not fit.
         """
         backbone, spec = self.backbone, self.backbone.spec
-        conditions = [backbone.condition(take.prompt, take.latent_frames) for take in takes]
+        conditions = [backbone.condition_of(take) for take in takes]
         method = method_config(takes[0])
         prefix = None
         if takes[0].prefix_frames:
@@ -151,10 +154,23 @@ class Sampler:
             bank_dtype=torch_dtype(method.bank_dtype) if method.bank_dtype else None,
             tiers=self.tiers,
             attention_shares=self.resources.attention_shares,
+            switches=text_switches(takes, spec, conditions),
         )
         window = method.window_in(spec.window)
         rollout.cache.reserve(method.banked_frames(takes[0].latent_frames, window, spec.frame))
         return rollout, prefix
+
+
+def text_switches(takes: Sequence[Take], spec: BackboneSpec, conditions: Sequence[Condition]) -> dict[int, TextSwitch]:
+    """By block, the texts that the takes of a batch continue with. Raises ValueError if they change at other blocks."""
+    if len({take.switch_frames for take in takes}) > 1:
+        raise ValueError("takes whose prompts change at other blocks are not rows of one batch")
+    return {
+        one.frame // spec.frames_per_block: TextSwitch(
+            pad_texts([condition.later[number][0] for condition in conditions]), one.cut
+        )
+        for number, one in enumerate(takes[0].switches)
+    }
 
 
 def pad_texts(texts: list[Tensor]) -> Tensor:

@@ -54,7 +54,8 @@ class VideoScores:
     """scores/<suite>.json: the scores of one video under one suite.
 
     metrics and drift: None means no score, with the reason in errors. clips: metric -> score per clip;
-    seconds: metric -> start of each clip in seconds. Non-finite numbers given here become None with a reason, and
+    seconds: metric -> start of each clip in seconds; parts, if the prompt changes: metric -> which of its texts each
+    clip belongs to, from 0. Non-finite numbers given here become None with a reason, and
     secrets in errors are masked.
     """
 
@@ -67,6 +68,7 @@ class VideoScores:
     errors: dict[str, str] = field(default_factory=dict)
     seconds: dict[str, list[float]] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
+    parts: dict[str, list[int]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         errors = dict(self.errors)
@@ -80,7 +82,8 @@ class VideoScores:
         object.__setattr__(self, "clips", {name: _finite_row(row) for name, row in self.clips.items()})
 
     def to_json(self) -> dict[str, Any]:
-        return {item.name: getattr(self, item.name) for item in fields(self)}
+        data = {item.name: getattr(self, item.name) for item in fields(self)}
+        return data if self.parts else {name: value for name, value in data.items() if name != "parts"}
 
 
 MAKING, SCORING = "making", "scoring"

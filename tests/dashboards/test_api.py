@@ -18,8 +18,10 @@ from starlette.testclient import TestClient
 
 from longtake.dashboards import frames, leaderboard, training_view
 from longtake.platform.errors import VideoError
+from longtake.platform.prompts import Switch
 from longtake.platform.store import durable
 from longtake.platform.store.json_records import Statistic
+from longtake.platform.store.plans import to_lines
 from longtake.platform.store.ranks import RankRow, SuiteRanks
 from longtake.platform.store.records import Failure
 from longtake.platform.store.sweep import SweepStore
@@ -113,6 +115,25 @@ def test_the_trace_of_a_published_decode_tells_where_it_starts_again(open_client
     found = open_client(tmp_path).get(f"/api/sweeps/published/takes/{take.id}/trace").json()
     assert found["decode_chunk"] == 60
     assert take.num_frames == 237 + 1  # a chunk of 1 + 59 * 4 frames, and the first frame of the next
+
+
+def test_a_timed_prompt_is_another_prompt_than_its_first_text(open_client: Open, tmp_path: Path) -> None:
+    plain, store = make_take(), SweepStore(tmp_path, "timed")
+    plain = replace(plain, latent_frames=90)
+    timed = replace(plain, switches=(Switch(20.0, "night", True, frame=81),))
+    for take in (plain, timed):
+        make(store, take)
+    store.plan_file.write_bytes(to_lines([plain, timed], tmp_path))
+    client, text = open_client(tmp_path), "dusk | 20 s, cut: night"
+    found = client.get("/api/sweeps/timed/takes").json()
+    assert found["prompts"] == ["dusk", text]
+    assert [(row["prompt"], row["prompt_index"]) for row in found["takes"]] == [("dusk", 0), (text, 1)]
+    (row,) = client.get("/api/sweeps/timed/takes", params={"prompt": text}).json()["takes"]
+    one = client.get(f"/api/sweeps/timed/takes/{row['id']}").json()
+    assert (one["take"]["id"], one["take"]["prompt"]) == (timed.id, text)
+    assert one["take"]["switches"] == timed.to_json()["switches"]
+    night = {"frame": 4 * 80 + 1, "text": "night", "cut": True}
+    assert one["texts"] == [{"frame": 0, "text": "dusk", "cut": False}, night]
 
 
 def test_a_video_comes_in_ranges(client: TestClient, small: SweepStore) -> None:

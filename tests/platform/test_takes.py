@@ -3,6 +3,7 @@
 import hashlib
 import json
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 
@@ -128,6 +129,7 @@ def test_a_video_frame_belongs_to_the_text_of_its_latent_frame(prints, last_of_f
     """The published decode gives only one frame for latent frame 60."""
     take = replace(TAKE, fingerprint=prints, switches=(NIGHT,))
     assert [take.part_at(frame) for frame in (0, last_of_first, last_of_first + 1, take.num_frames - 1)] == [0, 0, 1, 1]
-    latents = [take.latent_frame_of(frame) for frame in range(take.num_frames)]
-    assert latents == sorted(latents)
-    assert set(latents) == set(range(take.latent_frames))
+    firsts = [take.first_video_frame(frame) for frame in range(take.latent_frames)]
+    steps = {after - before for before, after in pairwise(firsts)}
+    assert (firsts[0], steps) == (0, {1, 4})
+    assert take.num_frames == firsts[-1] + 4

@@ -163,6 +163,7 @@ class Compare {
     this.time = el("span", { id: "time" });
     this.total = el("span", { class: "faint" });
     this.marks = el("div", { class: "now" });
+    this.text = el("p", { id: "text", class: "faint", hidden: this.takes.every((one) => one.texts.length === 1) });
     const speed = choice("Speed", SPEEDS.map((rate) => [rate, `${rate}×`]), this.rate, (rate) => {
       this.rate = Number(rate);
       this.player.setRate(this.rate);
@@ -170,7 +171,7 @@ class Compare {
     return el("section", { class: "card transport", "aria-label": "Playing" },
       el("div", { class: "controls" }, this.play,
         el("span", { class: "clock" }, "frame ", this.frame, " · ", this.time, this.total), speed),
-      this.scrub, el("div", { class: "strips" }, ...this.takes.map((_, i) => this.strip(i)), this.marks));
+      this.text, this.scrub, el("div", { class: "strips" }, ...this.takes.map((_, i) => this.strip(i)), this.marks));
   }
 
   /** The API URL of a resource of take `i`. */
@@ -247,6 +248,7 @@ class Compare {
     if (!this.player) return;
     fill(this.frame, String(frame));
     fill(this.time, `${now.toFixed(3)} s`);
+    fill(this.text, textAt(this.takes[this.focus], now));
     if (!this.dragging) this.scrub.value = frame;
     this.scrub.setAttribute("aria-valuetext", `${now.toFixed(2)} seconds`);
     this.marks.style.left = `${(now / this.player.duration) * 100}%`;
@@ -277,7 +279,8 @@ class Compare {
     const cursor = this.player?.time ?? null;
     const longest = Math.max(...this.takes.map(({ frames, fps, take }) => (fps ? frames / fps : take.seconds)));
     const onClick = (x) => this.player?.seekTime(x);
-    lines(this.chart, { series, xTitle: "seconds", yTitle: name, xRange: [0, longest], cursor, onClick })
+    const marks = [...new Set(this.takes.flatMap(switchTimes))];
+    lines(this.chart, { series, xTitle: "seconds", yTitle: name, xRange: [0, longest], marks, cursor, onClick })
       .catch((error) => this.app.say(error.message, "error"));
     return this.fillTable();
   }
@@ -330,6 +333,16 @@ async function detail(app, sweep, id) {
   } catch (error) {
     return void app.say(error.message, "error");
   }
+}
+
+/** The text of a take's prompt that counts at a time. */
+function textAt({ texts, fps }, seconds) {
+  return texts.findLast(({ frame }) => frame <= Math.round(seconds * fps))?.text ?? "";
+}
+
+/** The times in seconds at which the text of a take changes. */
+function switchTimes({ texts, fps }) {
+  return fps ? texts.slice(1).map(({ frame }) => frame / fps) : [];
 }
 
 function playable(one) {

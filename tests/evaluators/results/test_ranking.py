@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from longtake.evaluators.results.ranking import rank_cells
 from longtake.evaluators.results.table import cell_means, table
 from longtake.evaluators.results.verdict import Headline, letters
 from longtake.platform.errors import ConfigError
+from longtake.platform.prompts import Switch
 from longtake.platform.store.json_records import Statistic, from_json, to_json
 from longtake.platform.store.ranks import DriftRow, RankRow, SuiteRanks
 from longtake.platform.store.records import VideoScores
@@ -36,6 +38,15 @@ def ranked(*scored: tuple[Take, VideoScores], **options: Any) -> SuiteRanks:
 
 def by_cell(rows: list[RankRow]) -> dict[str, RankRow]:
     return {row.cell.method: row for row in rows}
+
+
+def test_a_timed_prompt_is_paired_with_itself_and_not_with_its_first_text() -> None:
+    """Of two prompts with one first text, a is better at the plain one and b at the timed one."""
+    rows = [one("a", "p", 0.9, 1.0), one("b", "p", 0.1, 1.0), one("a", "p", 0.2, 1.0), one("b", "p", 0.8, 1.0)]
+    timed = [(replace(take, switches=(Switch(20.0, "q", frame=81),)), scores) for take, scores in rows[2:]]
+    (length,) = ranked(*rows[:2], *timed).lengths
+    assert length.prompts == 2
+    assert {row.average_rank_per_prompt.value for row in length.overall} == {1.5}
 
 
 def test_cell_ranks_by_hand() -> None:

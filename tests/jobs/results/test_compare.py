@@ -14,6 +14,7 @@ from longtake.evaluators.base import SuiteEntry, directions
 from longtake.jobs.cli import execute
 from longtake.jobs.results import ranks as rank
 from longtake.jobs.results.compare import WHOLE, Row, Scores, cell_text, compare_cells, marks_note, read
+from longtake.platform.prompts import Switch
 from longtake.platform.store.records import TakeResult, VideoScores
 from longtake.platform.store.sweep import SweepStore
 from longtake.platform.takes import Cell, MethodSpec, Take
@@ -55,6 +56,14 @@ def test_difference_is_paired_over_prompts_that_both_have():
     base = row_of(scores, "native")
     assert base["mean"] == pytest.approx((0.2 + 0.3 + 0.5) / 3)
     assert base["difference"] is None
+
+
+def test_a_timed_prompt_is_no_seed_of_its_first_text():
+    scores = scores_of({"native": {"a": [0.2]}, "rag": {"a": [0.5]}})
+    for method, value in (("native", 0.4), ("rag", 0.8)):
+        timed = Take("tiny", MethodSpec(method, method), 30, 120, "a", 0, switches=(Switch(20.0, "b", frame=81),))
+        scores.add(timed, HIT, value)
+    assert (row_of(scores, "rag")["prompts"], row_of(scores, "rag")["pairs"]) == (2, 2)
 
 
 def test_what_is_common_to_a_prompt_falls_out():

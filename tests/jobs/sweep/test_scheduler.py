@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 from longtake.evaluators.base import SuiteEntry
 from longtake.jobs.sweep.estimates.busy_time import EVALUATORS, SAMPLERS
 from longtake.jobs.sweep.scheduler import Scheduler
+from longtake.platform.prompts import Switch
 from longtake.platform.store import commit, durable
 from longtake.platform.store.records import TakeResult, VideoScores
 from longtake.platform.store.sweep import SweepStore
@@ -102,3 +104,13 @@ def test_what_is_scored_is_entered_in_the_index_during_the_run(tmp_path: Path) -
     entries = store.index_file.read_text()
     assert takes[0].id in entries
     assert takes[1].id not in entries
+
+
+def test_takes_whose_prompts_change_at_other_blocks_are_other_batches(tmp_path: Path) -> None:
+    """One plain take, two that change at frame 3, and one with a cut there."""
+    (plain,) = takes_of(1)
+    cuts = enumerate([False, False, True], 1)
+    timed = [replace(plain, seed=seed, switches=(Switch(0.5, "b", cut, frame=3),)) for seed, cut in cuts]
+    scheduler = Scheduler(SweepStore(tmp_path, "demo"), [plain, *timed], [SUITE], print)
+    steps = scheduler.start(scheduler.read(), 4)
+    assert [item.payload.takes for _, item in steps] == [(plain,), tuple(timed[:2]), (timed[2],)]

@@ -24,6 +24,7 @@ from longtake.jobs.workers.text import (
 from longtake.platform.backbones.base import BackboneSpec, backbones
 from longtake.platform.errors import Interrupted, LongtakeError, StorageError, WeightsError
 from longtake.platform.models.text.encoder import TextEncoder
+from longtake.platform.prompts import Switch
 from longtake.platform.store.text_cache import TextCache, TextSource
 from longtake.platform.takes import MethodSpec, Take
 from longtake.platform.weights.artefacts import folder_sha256
@@ -119,6 +120,12 @@ class Loads:
         self.folders.append(folder)
         self.alive.append(weakref.ref(encoder.network))
         return Watched()
+
+
+def test_each_text_of_a_timed_prompt_is_encoded_once(source: TextSource) -> None:
+    later = Switch(1.0, RAIN, frame=6), Switch(2.0, DUSK, True, frame=9)
+    timed = [dataclasses.replace(take, switches=later) for take in takes(DUSK)]
+    assert prompts_by_source(timed) == {source: [DUSK, RAIN]}
 
 
 def test_prompts_are_counted_once_per_encoder(source: TextSource) -> None:
