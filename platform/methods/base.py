@@ -137,12 +137,15 @@ class MethodConfig(ABC):
 
     `version`: raised when the same parameters give other pixels, so that takes get new ids; no parameter has this name.
     `keeps_evicted`: the method can attend frames that have left the window, so the rollout keeps them in a bank;
-    `needs_camera`: the method runs only in a world with a known camera.
+    `needs_camera`: the method runs only in a world with a known camera; `in_order`: no older frame ever gets a later
+    time index than a newer one; `varies`: how much is attended depends on the video, and `attended` is the most.
     """
 
     version: ClassVar[int] = 1
     keeps_evicted: ClassVar[bool] = False
     needs_camera: ClassVar[bool] = False
+    in_order: ClassVar[bool] = True
+    varies: ClassVar[bool] = False
 
     window: int | None
     sink: int | None
@@ -165,6 +168,11 @@ class MethodConfig(ABC):
             return 0
         evicted, budget = max(0, latent_frames - window.size), self.budget(frame)
         return evicted if budget is None else min(evicted, budget)
+
+    def attended(self, window: Window, network: DiTSpec) -> float | None:
+        """Frames' worth of tokens that a block attends once the context is full, its own frames included: the mean over
+        layers, heads and blocks. None: every frame so far."""
+        return window.size
 
     @abstractmethod
     def build(self, info: RolloutInfo) -> Method:

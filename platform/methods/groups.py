@@ -21,7 +21,7 @@ def every_head(row: Row, spec: DiTSpec) -> tuple[Group, ...]:
 
 def summed_up(groups: Sequence[tuple[Group, ...]], query_times: tuple[int, ...], spec: DiTSpec) -> Plan:
     """The plan of `groups` (per batch row). Its rows list every entry once per time index, oldest first, the new frames
-    last, with the share of its tokens that is attended over all layers and heads."""
+    last, with the frames' worth of its tokens that is attended, in the mean over layers and heads."""
     return Plan(tuple(union(row, spec) for row in groups), query_times, tuple(groups))
 
 
@@ -31,7 +31,7 @@ def union(groups: Sequence[Group], spec: DiTSpec) -> Row:
     for group in groups:
         weight = len(group.layers) * len(group.heads) / (spec.layers * spec.heads)
         for at in group.row:
-            add(parts, entries, at, weight)
+            add(parts, entries, at, weight * at.part)
         if group.tokens is not None:
             frames, times = np.atleast_2d(group.tokens.frames), np.atleast_2d(group.tokens.times)
             pairs, counts = np.unique(np.stack([frames, times], -1).reshape(-1, 2), axis=0, return_counts=True)

@@ -27,8 +27,8 @@ class Attended:
     "sink", "window" and "block" for frames in the window (`Method.local_reason`), "retrieved" for a frame that has left
     it, "summary" for an entry computed from several frames. `similarity`: the score by which a retrieval method chose
     it; None if the method compares no frames. `entry`: the name of the derived entry whose keys and values stand for
-    the frame; empty: the frame's own. `part`: in a plan with groups, the share of all tokens of the entry, over layers
-    and heads, that is attended.
+    the frame; empty: the frame's own. `part`: how many frames' worth of tokens are attended: 1 for a whole entry, less
+    for a derived one with fewer tokens than a frame; in the rows of a plan with groups, the mean over layers and heads.
     """
 
     frame: int

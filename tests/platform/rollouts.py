@@ -37,7 +37,8 @@ def new_network(spec=SPEC):
 
 
 def start(network, config, seeds=(1,), window=Window(12, 1, 3), **kwargs):  # noqa: B008 (frozen)
-    info = RolloutInfo(window, len(seeds), tuple(seeds), frame=FrameSize(SPEC.frame_kv_values, 4, SPEC.frame_kv_scales))
+    frame = FrameSize(SPEC.frame_kv_values, 4, SPEC.frame_kv_scales)
+    info = RolloutInfo(config.window_in(window), len(seeds), tuple(seeds), frame=frame, network=network.spec)
     text = torch.cat([torch.randn(1, 4, 5, generator=torch.Generator().manual_seed(s)) for s in seeds])
     return Rollout(
         network, FlowSchedule(), config.build(info), text, Noise(seeds), keep_evicted=config.keeps_evicted, **kwargs

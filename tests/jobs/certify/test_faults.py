@@ -45,10 +45,10 @@ def test_the_check_that_it_breaks_fails(fault: str, check: str) -> None:
     assert check in failed
 
 
-def test_a_reason_that_traces_do_not_count_fails_with_the_four() -> None:
+def test_a_reason_that_traces_do_not_count_fails_with_the_five() -> None:
     plugin = plugins.load(["free_reason"], FOLDER / "sweep.yaml").modules[-1]
     try:
-        with pytest.raises(Broken, match="reason = 'summary'; must be one of sink, retrieved, window, block"):
+        with pytest.raises(Broken, match="reason = 'memory'; must be one of sink, retrieved, summary, window, block"):
             METHOD_CHECKS["labels"](MethodSubject("free-reason"))
     finally:
         plugin.remove()

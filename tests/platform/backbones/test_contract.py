@@ -64,9 +64,16 @@ class TestEveryBackbone:
         assert BACKBONE_CHECKS[check](subject(name))
 
     def test_methods_meet_the_same_noise(self, samplers, name):
-        """Before the first eviction can matter, blocks 0 and 1 are equal under every method."""
-        first = {m: true_videos(samplers[name], take(name, m, frames=6))[0].tobytes() for m in methods.names()}
-        assert len(set(first.values())) == 1
+        """Block 0 is equal under every method, and block 1 under those that attend all six frames at their own index."""
+        made: dict[int, set[bytes]] = {3: set(), 6: set()}
+        for method in methods.names():
+            frames, _, blocks = true_videos(samplers[name], take(name, method, frames=6))
+            first = samplers[name].backbone.spec.fps // samplers[name].backbone.spec.latent_fps
+            made[3].add(frames[: 1 + 2 * first].tobytes())
+            attended = [(frame, time) for frame, time, *_ in blocks[1].trace["attended"]]
+            if attended == [(frame, frame) for frame in range(6)] and "parts" not in blocks[1].trace:
+                made[6].add(frames.tobytes())
+        assert len(made[3]) == len(made[6]) == 1
 
     def test_given_start_is_the_true_street(self, samplers, name):
         frames, _, blocks = true_videos(samplers[name], take(name, start=12, frames=15))

@@ -9,7 +9,7 @@ from longtake.platform.methods.random_memory import RandomMemory, RandomMemoryMe
 class Renamed(RandomMemoryMethod):
     def row(self, first, used, memory):
         row = super().row(first, used, memory)
-        return tuple(replace(at, reason="summary") if at.reason == "retrieved" else at for at in row)
+        return tuple(replace(at, reason="memory") if at.reason == "retrieved" else at for at in row)
 
 
 @methods.register("free-reason")
