@@ -64,7 +64,7 @@ class TestEveryBackbone:
         assert BACKBONE_CHECKS[check](subject(name))
 
     def test_methods_meet_the_same_noise(self, samplers, name):
-        """Block 0 is equal under every method, and block 1 under those that attend all six frames at their own index."""
+        """Block 0 is equal under every method, block 1 under those that attend all six frames at their own index."""
         made: dict[int, set[bytes]] = {3: set(), 6: set()}
         for method in methods.names():
             frames, _, blocks = true_videos(samplers[name], take(name, method, frames=6))
