@@ -3,7 +3,7 @@
 Owns the ground truth and knows no descriptors. Two frames share content where they share columns. The world is static,
 so two frames from one camera column are copies.
 
-Legend: P videos, F frames, W columns of the world, N blocks.
+Legend: P videos, F frames, W columns of the world that a video shows, N blocks.
 """
 
 from __future__ import annotations
@@ -39,9 +39,11 @@ class Scene:
 
     @cached_property
     def shows_FW(self) -> Mask:
+        """Which columns each frame shows, of the W that any frame shows."""
         columns = (self.camera_F[:, None] + np.arange(self.view_columns)) % self.world_columns
-        shows = np.zeros((len(self.camera_F), self.world_columns), dtype=bool)
-        np.put_along_axis(shows, columns, True, axis=1)
+        found, numbers = np.unique(columns, return_inverse=True)
+        shows = np.zeros((len(self.camera_F), len(found)), dtype=bool)
+        np.put_along_axis(shows, numbers.reshape(columns.shape), True, axis=1)
         return shows
 
     @cached_property
@@ -73,7 +75,8 @@ class TrueVideos:
         """The description that a method gets of a rollout that generates these videos."""
         camera = np.stack([scene.camera_F for scene in self.scenes])
         first = self.scenes[0]
-        return RolloutInfo(window, len(self.scenes), self.seeds, camera, first.view_columns, first.world_columns)
+        worlds = tuple(scene.world_columns for scene in self.scenes)
+        return RolloutInfo(window, len(self.scenes), self.seeds, camera, first.view_columns, worlds)
 
 
 def true_videos(backbone: Backbone, prompts: Sequence[str], seed: int, frames: int, noise: float = 0.0) -> TrueVideos:

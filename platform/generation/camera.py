@@ -9,7 +9,7 @@ class Camera:
     """Columns relative to the first frame of the block that begins at `first`; 0 in worlds without a camera."""
 
     def __init__(self, info: RolloutInfo, first: int):
-        self.columns, self.world, self.first = info.columns, info.world_columns, first
+        self.columns, self.worlds, self.first = info.columns, info.world_columns, first
 
     def column(self, row: int, frame: int) -> int:
         """The left edge of a frame: the shortest offset round the world."""
@@ -22,4 +22,5 @@ class Camera:
     def offsets(self, row: int, frames: int | np.ndarray) -> np.ndarray:
         assert self.columns is not None
         away = self.columns[row, frames] - self.columns[row, self.first]
-        return (away + self.world // 2) % self.world - self.world // 2
+        world = self.worlds[row]
+        return (away + world // 2) % world - world // 2

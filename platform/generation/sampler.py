@@ -195,7 +195,7 @@ def build_method(
         tuple(stream_key(take, "memory") for take in takes),
         np.stack(cameras) if cameras else None,
         first.view_columns,
-        first.world_columns,
+        tuple(condition.world_columns for condition in conditions),
         spec.frame,
         spec.network,
     )

@@ -73,15 +73,16 @@ class FrameSize:
 
 @dataclass(frozen=True)
 class RolloutInfo:
-    """What a method may know about its rollout. `columns` [rows, frames]: the camera of the pocket world; `network`:
-    the sizes of the network, for methods with groups or derived entries."""
+    """What a method may know about its rollout. `columns` [rows, frames]: the camera of the pocket world;
+    `world_columns`: the columns after which each row's street begins again; `network`: the sizes of the network, for
+    methods with groups or derived entries."""
 
     window: Window
     rows: int
     seeds: tuple[int, ...]
     columns: np.ndarray | None = None
     view_columns: int = 0
-    world_columns: int = 0
+    world_columns: tuple[int, ...] = ()
     frame: FrameSize = FrameSize()
     network: DiTSpec | None = None
 

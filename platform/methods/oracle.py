@@ -22,9 +22,11 @@ class OracleMethod(MemoryMethod):
         super().__init__(info, config)
         if info.columns is None:
             raise ConfigError("oracle-memory needs a world with a known camera; use it with the pocket backbones")
-        places = (info.columns[:, :, None] + np.arange(info.view_columns)) % info.world_columns
-        self.shows = np.zeros((*info.columns.shape, info.world_columns), dtype=bool)
-        np.put_along_axis(self.shows, places, True, axis=2)
+        worlds = np.array(info.world_columns)[:, None, None]
+        places = (info.columns[:, :, None] + np.arange(info.view_columns)) % worlds
+        found, numbers = np.unique(places, return_inverse=True)
+        self.shows = np.zeros((*info.columns.shape, len(found)), dtype=bool)
+        np.put_along_axis(self.shows, numbers.reshape(places.shape), True, axis=2)
 
     def choose(self, row: int, first: int, eligible: list[int], count: int) -> list[Choice]:
         needed = self.shows[row, first : first + self.window.block].any(axis=0)

@@ -46,7 +46,7 @@ def clip():
 def sampled_flows(network, clip, method_config):
     """Flow of each noisy block when the engine has the clean blocks before it in its cache."""
     camera, clean, noisy, text = clip
-    info = RolloutInfo(WINDOW, 1, (7,), camera, VIEW_COLUMNS, COLUMNS)
+    info = RolloutInfo(WINDOW, 1, (7,), camera, VIEW_COLUMNS, (COLUMNS,))
     rollout = Rollout(network, SCHEDULE, method_config.build(info), text, Zeros())
     at_sigma = network.modulate(torch.tensor(SIGMA * 1000))
     flows, plans = [], []

@@ -31,7 +31,7 @@ def run(config, rows=2, window=None, only=None, forgotten=None):
     window = window or config.window_in(Window())
     chosen = range(rows) if only is None else [only]
     seeds, camera = tuple(11 + row for row in chosen), CAMERA[list(chosen)]
-    method = config.build(RolloutInfo(window, len(seeds), seeds, camera, 8, 96))
+    method = config.build(RolloutInfo(window, len(seeds), seeds, camera, 8, (96,) * len(seeds)))
     plans = []
     for first in range(0, 3 * BLOCKS, 3):
         plans.append(method.plan(first))
@@ -229,7 +229,7 @@ def test_random_memory_depends_on_seed_and_block_alone():
 def test_oracle_covers_what_comes_next():
     """The camera pans right to column 29 and back; block 48 (camera 10, 9, 8) shows columns 8..17."""
     camera = np.concatenate([np.arange(30), np.arange(28, -34, -1)])[None]
-    method = Oracle().build(RolloutInfo(Window(), 1, (0,), camera, 8, 96))
+    method = Oracle().build(RolloutInfo(Window(), 1, (0,), camera, 8, (96,)))
     first = 48  # camera columns 10, 9, 8: the block shows columns 8..17
     chosen = [at.frame for at in method.plan(first).rows[0] if at.reason == "retrieved"]
     shown = set().union(*(range(camera[0, f], camera[0, f] + 8) for f in chosen))
