@@ -27,6 +27,7 @@ from longtake.platform.settings.entries import read_entries
 
 if TYPE_CHECKING:
     from longtake.evaluators.views import ClipView
+    from longtake.platform.prompts import Switch
     from longtake.platform.takes import Take
 
 Direction = Literal["higher", "lower"]
@@ -53,12 +54,14 @@ class VideoContext:
     seed: int | None = None
     prefix_frames: int = 0  # latent frames that are given, not generated
     latent_frames: int | None = None
+    switches: tuple[Switch, ...] = ()  # texts that replace the prompt
     model_pool: ModelPool = field(default_factory=ModelPool)
 
     def of_take(self, take: Take) -> VideoContext:
         """With what the take knows of its video."""
         given, frames = take.prefix_frames, take.latent_frames
-        return replace(self, prompt=take.prompt, seed=take.seed, prefix_frames=given, latent_frames=frames)
+        known = replace(self, prompt=take.prompt, seed=take.seed, switches=take.switches)
+        return replace(known, prefix_frames=given, latent_frames=frames)
 
 
 @dataclass

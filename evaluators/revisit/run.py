@@ -24,6 +24,7 @@ from longtake.evaluators.revisit.walk import (
 )
 from longtake.evaluators.views import ClipView
 from longtake.platform.errors import ConfigError
+from longtake.platform.pocket import script
 from longtake.platform.pocket.latent_code import UPSCALE
 from longtake.platform.pocket.prompts import PocketPrompt, parse
 from longtake.platform.pocket.world import COLUMNS, VIEW_PX, panorama
@@ -42,7 +43,8 @@ class RevisitRun(MetricRun):
             raise Unscorable(f"the video is {ctx.width}x{ctx.height}; a pocket video is 128x128")
         self._score, self._rolled, self._ctx = score, rolled, ctx
         latent_frames = max(ctx.latent_frames or 0, 1 + ctx.num_frames // VIDEO_FRAMES_PER_LATENT)
-        self._walk = Walk(prompt.camera(latent_frames), ctx.prefix_frames)
+        camera = script.camera(ctx.prompt or "", ctx.switches, latent_frames)
+        self._walk = Walk(camera, ctx.prefix_frames, {one.frame for one in ctx.switches})
         self._ground_truth = true_columns(prompt, ctx) if ground_truth else None
         self._clips: list[Tally] = []
         self._segments = {end: Tally() for end in SEGMENTS_S if ctx.num_frames / ctx.fps >= end - SLACK_S}

@@ -8,6 +8,7 @@ Legend: K seen columns, R reference columns, D 384 values of one 4x32 px column.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from weakref import WeakKeyDictionary
 
@@ -63,12 +64,17 @@ class Sighting:
 
 
 class Walk:
-    """State of the places of one video. A place is revisited while it is visible again after it left the view."""
+    """State of the places of one video. A place is revisited while it is visible again after it left the view. From the
+    latent frames `fresh` on, where the text changes, everything looks different: no place was seen yet."""
 
-    def __init__(self, camera_F: NDArray[np.int64], prefix_frames: int) -> None:
-        self._camera, self._start_frames = camera_F, prefix_frames
+    def __init__(self, camera_F: NDArray[np.int64], prefix_frames: int, fresh: Collection[int] = ()) -> None:
+        self._camera, self._start_frames, self._fresh = camera_F, prefix_frames, fresh
         self.next_latent = 0
         self.first_sights = np.zeros((COLUMNS, DIMS))
+        self.forget()
+
+    def forget(self) -> None:
+        """Mutates: no place was seen."""
         self.seen = np.zeros(COLUMNS, dtype=bool)
         self.given = np.zeros(COLUMNS, dtype=bool)  # first seen in the prefix, so its reference is the ground truth
         self._visible = np.zeros(COLUMNS, dtype=bool)
@@ -77,6 +83,8 @@ class Walk:
     def step(self, columns_8D: Columns) -> Sighting:
         """Mutates: adds the next latent frame. Prefix frames set references but are never a revisit."""
         index, self.next_latent = self.next_latent, self.next_latent + 1
+        if index in self._fresh:
+            self.forget()
         places = (self._camera[index] + np.arange(VIEW_COLUMNS)) % COLUMNS
         again = np.where(self._visible[places], self._again[places], self.seen[places])
         new = ~self.seen[places]

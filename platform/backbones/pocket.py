@@ -7,19 +7,30 @@ conditioned on the camera's column of every frame, which no Wan backbone is.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from longtake.platform.backbones.base import ENGINE, Backbone, BackboneSpec, Condition, backbones, prepare_network
+from longtake.platform.backbones.base import (
+    ENGINE,
+    Backbone,
+    BackboneSpec,
+    Condition,
+    Decoder,
+    backbones,
+    prepare_network,
+)
 from longtake.platform.backbones.pocket_network import NETWORK, SCHEDULE, WINDOW
 from longtake.platform.checkpoints.files import load_safetensors, load_strict, sha256
 from longtake.platform.errors import ConfigError
 from longtake.platform.machine.resources import Resources
+from longtake.platform.pocket import script
 from longtake.platform.pocket.latent_code import CODEC, UPSCALE
 from longtake.platform.pocket.prompts import parse
 from longtake.platform.pocket.world import COLUMNS, HEIGHT_PX, TRAINING_SEEDS_FROM, VIEW_COLUMNS, VIEW_PX, panorama
+from longtake.platform.takes import Take
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -91,6 +102,16 @@ class Pocket(Backbone):
         from longtake.platform.pocket.codec import StreamingDecoder
 
         return StreamingDecoder(self.codec, parse(prompt).camera(latent_frames))
+
+    def condition_of(self, take: Take) -> Condition:
+        """With a camera that follows the scripts of all texts, one after another."""
+        found = super().condition_of(take)
+        return replace(found, columns=script.camera_of(take)) if take.switches else found
+
+    def decoder_of(self, take: Take) -> Decoder:
+        from longtake.platform.pocket.codec import StreamingDecoder
+
+        return StreamingDecoder(self.codec, script.camera_of(take)) if take.switches else super().decoder_of(take)
 
     def prefix_latents(self, prompt: str, seed: int, frames: int) -> Tensor:
         """True views of the scene of (prompt, seed) along the prompt's camera: [F, 48, 1, 8]."""

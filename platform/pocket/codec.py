@@ -78,7 +78,7 @@ class StreamingDecoder:
 
     Between two latent frames the camera moves one pixel at a time. Pixels come from the newer frame, or from the older
     one at the edge that leaves the view. The fourth step is the newer frame, so latent frame i is video frame 4 i.
-    `camera_F`: int [F], one column per step.
+    `camera_F`: int [F], one column per step; where it jumps there is a cut, and the newer frame is shown four times.
     """
 
     def __init__(self, codec: PocketCodec, camera_F: np.ndarray) -> None:
@@ -98,7 +98,8 @@ class StreamingDecoder:
         index, self._index = self._index, self._index + 1
         if previous is None:
             return [view]
-        return slide(previous, view, int(self._camera[index] - self._camera[index - 1]))
+        step = int(self._camera[index] - self._camera[index - 1])
+        return slide(previous, view, step) if abs(step) == 1 else [view] * 4
 
 
 def slide(older_HWC: np.ndarray, newer_HWC: np.ndarray, step: int) -> list[np.ndarray]:

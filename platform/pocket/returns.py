@@ -25,7 +25,10 @@ Pixels = NDArray[np.uint8]
 
 
 def camera_of(take: Take) -> NDArray[np.int64] | None:
-    """The column of the view's left edge at each latent frame; None for a take that is not of the pocket world."""
+    """The column of the view's left edge at each latent frame; None for a take that is not of the pocket world, and for
+    one whose text changes, because a place looks different then."""
+    if take.switches:
+        return None
     try:
         return parse(take.prompt).camera(take.latent_frames)
     except ConfigError:

@@ -25,6 +25,18 @@ NAMES = [
 ]  # fmt: skip
 
 
+def test_after_a_change_of_the_text_no_place_was_seen() -> None:
+    """The camera turns at frame 24 and is back at column 0 at frame 46; at frame 30 the text changes."""
+    camera = parse(PROMPT).camera(LATENTS)
+    plain, timed = Walk(camera, 0), Walk(camera, 0, {30})
+    counts = [[len(walk.step(np.zeros((8, 384))).places) for _ in range(LATENTS)] for walk in (plain, timed)]
+    assert counts[0][:30] == counts[1][:30]
+    assert counts[0][30:47] == [7] + [8] * 16
+    assert counts[1][30:47] == [0] * 17
+    # Frame 47 shows -1..6; frame 48 turns right, and column 7 comes back
+    assert counts[1][48] == 1
+
+
 @pytest.fixture(autouse=True, scope="module")
 def one_torch_thread() -> Iterator[None]:
     before = torch.get_num_threads()
