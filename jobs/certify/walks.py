@@ -61,7 +61,8 @@ def shown(at: Attended) -> str:
 
 def info_of(rows: Sequence[int], window: Window, camera: bool) -> RolloutInfo:
     info = RolloutInfo(window, len(rows), tuple(11 + row for row in rows), network=NETWORK)
-    return replace(info, columns=CAMERA[list(rows)], view_columns=8, world_columns=(96,) * len(rows)) if camera else info
+    worlds = (96,) * len(rows)
+    return replace(info, columns=CAMERA[list(rows)], view_columns=8, world_columns=worlds) if camera else info
 
 
 def randn(rows: Sequence[int], key: int, *shape: int) -> Tensor:
