@@ -283,18 +283,22 @@ def fallback(subject: MethodSubject) -> str:
 
 @check("recency guard")
 def guard(subject: MethodSubject) -> str:
-    """With recency_guard R, no frame of the R newest evicted; with top_k K too, as many of the others as K allows."""
+    """With recency_guard R, no frame of the R newest evicted; with top_k K too, as many of the others as K allows (with
+    a gate, or none)."""
     if not hasattr(subject.config, "recency_guard"):
         return "none declared"
-    for newest in (0, 2, subject.config.recency_guard):
+    guards = sorted({0, 2, subject.config.recency_guard})
+    for newest in guards:
         config = replace(subject.config, recency_guard=newest)
         for step in islice(subject.walk([0], config), 15):
             evicted, got = subject.window.evicted(step.first), subject.banked(step)
             where = f"recency_guard {newest}, {step.block}: of evicted frames {evicted.start}..{evicted.stop - 1}"
             require(all(frame < evicted.stop - newest for frame in got), f"{where} attends {got}")
             due = min(getattr(config, "top_k", 0), max(0, len(evicted) - newest))
-            require(not isinstance(config, MemoryConfig) or len(got) == due, f"{where} attends {len(got)}, not {due}")
-    return f"0, 2 and {subject.config.recency_guard} newest evicted frames are left out"
+            gated = getattr(config, "gate", None) is not None and not got
+            right = gated or len(got) == due
+            require(not isinstance(config, MemoryConfig) or right, f"{where} attends {len(got)}, not {due}")
+    return f"{', '.join(map(str, guards))} newest evicted frames are left out"
 
 
 @check("window")
