@@ -14,13 +14,13 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
+from longtake.jobs.golden.recorded import method_of
+from longtake.jobs.golden.tables import same_choice
 from longtake.platform.checkpoints.files import load_safetensors, load_strict, read_json
 from longtake.platform.errors import ConfigError, LongtakeError, WeightsError
-from longtake.platform.generation.rollout import Block, Rollout
-from longtake.platform.methods.base import MethodConfig, RolloutInfo, Window
+from longtake.platform.generation.rollout import Rollout, TextSwitch
+from longtake.platform.methods.base import RolloutInfo, Window
 from longtake.platform.methods.descriptors import avg_pool
-from longtake.platform.methods.native import Native
-from longtake.platform.methods.rag import Rag
 from longtake.platform.methods.retrieval import RetrievalMemory
 from longtake.platform.models.causal_dit import CausalDiT
 from longtake.platform.models.schedule import FlowSchedule
@@ -121,7 +121,7 @@ def verify_case(path: Path) -> Verdict:
         largest(output, tensors["output"]),
         largest(flow, tensors["flow_ctx"]) if "flow_ctx" in tensors else None,
         descriptor_difference(rollout, output, tensors),
-        all(map(same_frames, blocks, facts["blocks"])),
+        all(same_choice(*pair, facts, rollout.network.spec) for pair in zip(blocks, facts["blocks"], strict=True)),
     )
 
 
@@ -143,24 +143,19 @@ def descriptor_difference(rollout: Rollout, output: Tensor, tensors: dict[str, T
     return largest(ours, tensors["descriptors"])
 
 
-def same_frames(block: Block, golden: dict[str, Any]) -> bool:
-    """Compares the attended frames, their time indices, their order and the query's time indices."""
-    attended = [[[at.frame, at.time] for at in row] for row in block.plan.rows]
-    return attended == golden["attended"] and list(block.plan.query_times) == golden["query_positions"]
-
-
 def build_rollout(folder: Path, facts: dict[str, Any], tensors: dict[str, Tensor]) -> Rollout:
     """Sets up the engine as in the recording, in float32."""
     config, spec = facts["config"], spec_of(facts["arch"])
     weights = folder / facts["weights"]
     network = CausalDiT(spec)
     load_strict(network, {key: value.float() for key, value in load_safetensors(weights).items()}, weights)
-    window = Window(config["local_attn_size"], config["sink_size"], config["num_frame_per_block"])
-    info = RolloutInfo(window, facts["batch"], seeds=(0,) * facts["batch"])
+    chosen = method_of(folder, facts)
+    recorded = Window(config.get("local_attn_size", 12), config.get("sink_size", 1), config["num_frame_per_block"])
+    window = chosen.window_in(recorded)
+    info = RolloutInfo(window, facts["batch"], seeds=(0,) * facts["batch"], network=spec)
     schedule = FlowSchedule(
         tuple(config["denoising_step_list"]), config["timestep_shift"], config["warp_denoising_step"]
     )
-    chosen = method_of(folder, config)
     chosen.check(window, (spec.channels, spec.latent_height, spec.latent_width))
     text, commit = tensors["prompt_embeds"].float(), float(config["context_noise"])
     return Rollout(
@@ -172,6 +167,10 @@ def build_rollout(folder: Path, facts: dict[str, Any], tensors: dict[str, Tensor
         commit_timestep=commit,
         keep_evicted=chosen.keeps_evicted,
         keep_flow=True,
+        switches={
+            prompt["block"]: TextSwitch(tensors[prompt["prompt_embeds"]].float(), prompt.get("cut", False))
+            for prompt in facts.get("prompts", [])[1:]
+        },
     )
 
 
@@ -179,22 +178,6 @@ def golden_noise(tensors: dict[str, Tensor], size: int, passes: int) -> GoldenNo
     """The recorded noise; a case with a single pass has no `renoise`."""
     again = tensors["renoise"].float() if passes > 1 else torch.empty(0)
     return GoldenNoise(tensors["noise"].float(), again, size)
-
-
-def method_of(folder: Path, config: dict[str, Any]) -> MethodConfig:
-    if not config["use_latentmem"]:
-        return Native()
-    return Rag(config["memory_size"], config["recent_exclude"], descriptor=descriptor_of(folder, config))
-
-
-def descriptor_of(folder: Path, config: dict[str, Any]) -> str:
-    """`avg-pool`, or the file of the autoencoder; ConfigError for any other kind."""
-    kind, weights = config.get("compression_method"), config.get("ae_weights")
-    if kind == "avg_pool" or (config["memory_size"] == 0 and not weights):
-        return "avg-pool"
-    if kind == "ae" and weights:
-        return str(folder / weights)
-    raise ConfigError(f"compression_method {kind!r} with ae_weights {weights!r}: must be avg_pool, or ae with a file")
 
 
 def spec_of(arch: dict[str, Any]) -> DiTSpec:

@@ -1,0 +1,58 @@
+"""Recorded settings -> the method with its parameters.
+
+Cases of LongLive-RAG name no method: they say `use_latentmem`. The others name it, and its parameters in the words of
+the authors' code.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from longtake.platform.errors import ConfigError
+from longtake.platform.methods.base import MethodConfig, methods
+from longtake.platform.methods.native import Native
+from longtake.platform.methods.rag import Rag
+from longtake.platform.settings import config as settings
+
+WINDOW = {"local_attn_size": "window", "sink_size": "sink"}
+PARAMETERS: Mapping[str, Mapping[str, str]] = {
+    "ema-sink": WINDOW | {"alpha": "alpha"},
+    "infinity-rope": WINDOW | {"rope_cut_from": "cut_to", "flush_keep_recent": "keep"},
+    "memrope": WINDOW | {"alpha_long": "alpha_long", "alpha_short": "alpha_short", "adaptive": "adaptive"},
+    "native": WINDOW,
+    "rolling-sink": {"local_attn_size": "window"},
+}
+"""Recorded key -> our parameter, by method. What a case does not record keeps its default."""
+CODE: Mapping[str, Mapping[str, Any]] = {"infinity-rope": {"late_query": True}, "memrope": {"from_zero": False}}
+"""What the authors' code does where it differs from the default."""
+
+
+def method_of(folder: Path, facts: Mapping[str, Any]) -> MethodConfig:
+    """The method of a case in `folder`. Raises ConfigError for one that no parameters are known of."""
+    recorded = facts["config"]
+    if "method" not in recorded:
+        return published(folder, recorded)
+    name = recorded["method"]
+    if name not in PARAMETERS:
+        raise ConfigError(f"method {name!r}: must be one of {', '.join(PARAMETERS)}")
+    params = {ours: recorded[theirs] for theirs, ours in PARAMETERS[name].items() if theirs in recorded}
+    if recorded.get("prompt_switch") == "kv-recache":
+        params["recache"] = "keep-sink" if recorded["global_sink"] else "new-sink"
+    return settings.build(methods.get(name), {**CODE.get(name, {}), **params}, f"method {name}")
+
+
+def published(folder: Path, recorded: Mapping[str, Any]) -> MethodConfig:
+    """LongLive-RAG's two: the window alone, or retrieval."""
+    if not recorded["use_latentmem"]:
+        return Native()
+    return Rag(recorded["memory_size"], recorded["recent_exclude"], descriptor=descriptor_of(folder, recorded))
+
+
+def descriptor_of(folder: Path, recorded: Mapping[str, Any]) -> str:
+    """`avg-pool`, or the file of the autoencoder; ConfigError for any other kind."""
+    kind, weights = recorded.get("compression_method"), recorded.get("ae_weights")
+    if kind == "avg_pool" or (recorded["memory_size"] == 0 and not weights):
+        return "avg-pool"
+    if kind == "ae" and weights:
+        return str(folder / weights)
+    raise ConfigError(f"compression_method {kind!r} with ae_weights {weights!r}: must be avg_pool, or ae with a file")
