@@ -45,7 +45,9 @@ class MetricSubject:
     def open(self, frames: int, height: int, width: int, fps: float = 16.0) -> MetricRun:
         """A run on a video of this size, as a take of the pocket world."""
         latent = 1 + (frames - 1) // 4
-        return self.kind().open(VideoContext(PATH, fps, width, height, frames, PROMPT, 0, 0, latent, self.pool))
+        return self.kind().open(
+            VideoContext(PATH, fps, width, height, frames, PROMPT, 0, 0, latent, model_pool=self.pool)
+        )
 
     def run(self, frames: Frames, fps: float = 16.0, batch: int = 16) -> VideoValue:
         """The value of a video that is decoded so many frames at a time; raises what the metric raises."""
