@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from longtake.jobs.golden.given import given
 from longtake.platform.errors import ConfigError
 from longtake.platform.methods.base import MethodConfig, methods
 from longtake.platform.methods.native import Native
@@ -16,14 +17,27 @@ from longtake.platform.settings import config as settings
 
 WINDOW = {"local_attn_size": "window", "sink_size": "sink"}
 PARAMETERS: Mapping[str, Mapping[str, str]] = {
+    "dummy-forcing": {"ar_start": "ar_start", "local_context_blocks": "local_blocks", "num_dummy": "num_dummy"},
     "ema-sink": WINDOW | {"alpha": "alpha"},
+    "forcing-kv": {
+        "ar_start": "ar_start",
+        "dynamic_frames": "dynamic_frames",
+        "patches_per_frame": "runs",
+        "sink_size": "sink",
+    },
     "infinity-rope": WINDOW | {"rope_cut_from": "cut_to", "flush_keep_recent": "keep"},
     "memrope": WINDOW | {"alpha_long": "alpha_long", "alpha_short": "alpha_short", "adaptive": "adaptive"},
     "native": WINDOW,
     "rolling-sink": {"local_attn_size": "window"},
+    "triattention": WINDOW
+    | {"budget_frames": "budget_frames", "keep_last_frames": "keep_last", "offset_max_frames": "furthest"},
 }
 """Recorded key -> our parameter, by method. What a case does not record keeps its default."""
-CODE: Mapping[str, Mapping[str, Any]] = {"infinity-rope": {"late_query": True}, "memrope": {"from_zero": False}}
+CODE: Mapping[str, Mapping[str, Any]] = {
+    "infinity-rope": {"late_query": True},
+    "memrope": {"from_zero": False},
+    "triattention": {"slot_places": True},
+}
 """What the authors' code does where it differs from the default."""
 
 
@@ -38,7 +52,10 @@ def method_of(folder: Path, facts: Mapping[str, Any]) -> MethodConfig:
     params = {ours: recorded[theirs] for theirs, ours in PARAMETERS[name].items() if theirs in recorded}
     if recorded.get("prompt_switch") == "kv-recache":
         params["recache"] = "keep-sink" if recorded["global_sink"] else "new-sink"
-    return settings.build(methods.get(name), {**CODE.get(name, {}), **params}, f"method {name}")
+    if name == "triattention":
+        params["statistics"] = str(folder / f"{facts['case']}.safetensors")
+    config = settings.build(methods.get(name), {**CODE.get(name, {}), **params}, f"method {name}")
+    return given(config, facts)
 
 
 def published(folder: Path, recorded: Mapping[str, Any]) -> MethodConfig:

@@ -73,6 +73,12 @@ class Seen:
     fetch: Callable[[Source], tuple[Tensor, Tensor]]
     rotate: Callable[[Tensor, int, int], Tensor]
 
+    def start(self, frame: int, new: int, tokens: int) -> int:
+        """Where a frame's keys begin, if all entries are frames of so many tokens and the new frames begin at `new`."""
+        if frame < new:
+            return self.sources.index(frame) * tokens
+        return self.keys.shape[1] - self.query.shape[1] + (frame - new) * tokens
+
 
 @dataclass(frozen=True)
 class Replacement:

@@ -12,6 +12,8 @@ Reason = Literal["sink", "retrieved", "summary", "window", "block"]
 REASONS: tuple[Reason, ...] = get_args(Reason)
 """Traces and the dashboard count attended frames by these words alone."""
 RETRIEVED: Reason = "retrieved"
+LONGEST_WINDOW = 21
+"""Frames of the longest window that a published backbone was trained with."""
 
 
 Source = int | tuple[str, int]

@@ -1,0 +1,131 @@
+"""Dummy Forcing: after a few blocks, each head attends only what it was seen to need (2026; training-free).
+
+Absolute positions. Up to block `ar_start`, every head attends all frames of the window. The commit pass of that block
+measures each head's attention mass on the first frame (F) and on what lies between it and the new block (M), in the
+mean over T // 3 random query rows (T: tokens of a frame); with `ar_start` above 1, over T rows, and F is of a block.
+Shares are relative to all heads of all layers: f = F / sum of F, m = M / sum of M. The `num_dummy` heads of the least
+max(f, m) are dummies, and attend the newest past frame and the new block. Of the others, a head with f >= m attends the
+first frame and the new block, one with f < m the newest `local_blocks` blocks and the new one.
+
+The released code draws the rows from the global generator; here they depend on the take's seed and the layer. It
+chooses for a whole batch; here each row chooses. Where the prompt changes, the window is computed again under the new
+text, its first frame becomes the first frame, and the choice stays (the released code fails if told to keep the sink).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+
+from longtake.platform.errors import ConfigError
+from longtake.platform.methods.base import Latent, Method, MethodConfig, RolloutInfo, methods
+from longtake.platform.methods.groups import every_head, recached, summed_up
+from longtake.platform.methods.head_mass import DUMMY, FIRST, MIDDLE, head_mass, kinds_by_mass
+from longtake.platform.methods.hooks import Cache, Rerun, Seen
+from longtake.platform.methods.plan import LONGEST_WINDOW, Attended, Group, Plan, Row, Window
+
+if TYPE_CHECKING:
+    from longtake.platform.models.spec import DiTSpec
+
+
+class DummyForcingMethod(Method):
+    """`kinds`: per row, the kind of every head [layers, heads]. `oldest`: what counts as the first frame."""
+
+    grouped = True
+
+    def __init__(self, info: RolloutInfo, config: DummyForcing):
+        super().__init__(info)
+        assert info.network is not None
+        self.config, self.spec, self.oldest = config, info.network, 0
+        self.measured_at = config.ar_start * self.window.block
+        self.mass = np.zeros((info.rows, self.spec.layers, self.spec.heads, 2))
+        self.kinds: list[np.ndarray] = []
+
+    def plan(self, first: int) -> Plan:
+        self.watched = frozenset({"commit"} if first == self.measured_at else ())
+        new = range(first, first + self.window.block)
+        return summed_up([self.groups(b, first, new) for b in range(self.info.rows)], tuple(new), self.spec)
+
+    def groups(self, row: int, first: int, new: range) -> tuple[Group, ...]:
+        if not self.kinds:
+            return every_head(self.row(self.window.live(new.stop), first), self.spec)
+        local = self.config.local_blocks * self.window.block
+        past = {FIRST: [self.oldest], MIDDLE: range(first - local, first), DUMMY: [first - 1]}
+        rows = {kind: self.row([*frames, *new], first) for kind, frames in past.items()}
+        return tuple(
+            Group((layer,), tuple(np.flatnonzero(kinds == kind).tolist()), rows[kind])
+            for layer, kinds in enumerate(self.kinds[row])
+            for kind in np.unique(kinds).tolist()
+        )
+
+    def row(self, frames: Collection[int], first: int) -> Row:
+        return tuple(
+            Attended(f, f, "sink" if f == self.oldest < first else self.local_reason(f, first)) for f in frames
+        )
+
+    def watch(self, seen: Seen) -> None:
+        tokens = self.spec.frame_tokens
+        first = tokens * (1 if self.config.ar_start == 1 else self.window.block)
+        parts = slice(0, first), slice(first, len(seen.sources) * tokens)
+        query = seen.rotated_query[:, self.query_rows(seen.row, seen.layer, seen.query.shape[1])]
+        self.mass[seen.row, seen.layer] = head_mass(query, seen.rotated_keys, parts)
+
+    def query_rows(self, row: int, layer: int, queries: int) -> list[int]:
+        """Which of the new block's tokens are asked for their attention."""
+        count = max(1, self.spec.frame_tokens // (3 if self.config.ar_start == 1 else 1))
+        key = np.array([self.info.seeds[row], layer], np.uint64)
+        rows = np.random.Generator(np.random.Philox(key=key)).choice(queries, count, replace=False)
+        return list(map(int, rows))
+
+    def committed(self, first: int, cache: Cache) -> None:
+        if first == self.measured_at:
+            self.kinds = [kinds_by_mass(mass, self.config.num_dummy) for mass in self.mass]
+
+    def pinned(self, first: int) -> Collection[int]:
+        return (self.oldest,)
+
+    def switch(self, first: int, cut: bool) -> Rerun:
+        again = range(max(0, first - self.window.size), first)
+        self.oldest, self.watched = again.start, frozenset()
+        return recached((), again, self.info.rows, self.spec)
+
+
+@methods.register("dummy-forcing")
+@dataclass(frozen=True)
+class DummyForcing(MethodConfig):
+    """Each head attends the first frame, the newest blocks, or almost nothing, as it was seen to need (2026).
+
+    `ar_start`: the block in which heads are measured; `local_blocks`: past blocks that middle heads attend;
+    `num_dummy`: how many heads attend almost nothing, half of all by default."""
+
+    varies: ClassVar[bool] = True
+
+    ar_start: int = 1
+    local_blocks: int = 1
+    num_dummy: int | None = None
+    window: int | None = 12
+    sink: int | None = 1
+
+    def __post_init__(self) -> None:
+        for name, least in (("ar_start", 1), ("local_blocks", 1), ("num_dummy", 0)):
+            value = getattr(self, name)
+            if value is not None and value < least:
+                raise ConfigError(f"{name} = {value}: must be {least} or more")
+
+    def check(self, window: Window, latent: Latent) -> None:
+        super().check(window, latent)
+        least = (1 + max(self.ar_start, self.local_blocks)) * window.block
+        if not least <= window.size <= LONGEST_WINDOW:
+            held = f"ar_start {self.ar_start}, local_blocks {self.local_blocks}"
+            raise ConfigError(f"window = {window.size}: must be {least} ({held}) to {LONGEST_WINDOW}")
+
+    def attended(self, window: Window, network: DiTSpec) -> float:
+        heads = network.layers * network.heads
+        dummies = heads // 2 if self.num_dummy is None else min(self.num_dummy, heads)
+        return window.block + (dummies + (heads - dummies) * self.local_blocks * window.block) / heads
+
+    def build(self, info: RolloutInfo) -> Method:
+        return DummyForcingMethod(info, self)

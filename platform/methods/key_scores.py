@@ -1,0 +1,124 @@
+"""What TriAttention knows of a head's queries, and the score that it gives keys for it.
+
+Shapes: L layers, h heads, d head dim, c = d / 2 complex pairs, N queries, C keys.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from longtake.platform.digest import remembered_sha256
+from longtake.platform.errors import ConfigError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from longtake.platform.methods.hooks import Seen
+    from longtake.platform.models.spec import DiTSpec
+
+MEASURED = "measured"
+"""In place of a file: a take measures its own queries."""
+NAMES = ("q_mean_real", "q_mean_imag", "q_abs_mean")
+"""Tensors [L, h, c] of a file of statistics."""
+
+
+@dataclass(frozen=True)
+class QueryStatistics:
+    """Of a layer's queries before rotation, per complex pair: their sum and that of their lengths [h, c]."""
+
+    total: Tensor
+    lengths: Tensor
+    count: int = 1
+
+    def plus(self, query: Tensor) -> QueryStatistics:
+        """With the queries [h, N, d]."""
+        more = pairs(query)
+        total, lengths = self.total + more.sum(dim=1), self.lengths + more.abs().sum(dim=1)
+        return QueryStatistics(total, lengths, self.count + query.shape[1])
+
+
+@dataclass(frozen=True)
+class Places:
+    """How far keys lie before the end of the block in frames, and by how many rows and columns they stay rotated: int
+    tensors [h, C]."""
+
+    frames: Tensor
+    rows: Tensor
+    columns: Tensor
+
+
+class KeyScores:
+    """Scores by the statistics of a file, or by those of the queries that it has seen before its first score."""
+
+    def __init__(self, spec: DiTSpec, statistics: str, furthest: int):
+        self.spec, self.offsets = spec, [2**i for i in range(furthest.bit_length())]
+        self.known = None if statistics == MEASURED else read_statistics(statistics, spec)
+        self.measured: dict[tuple[int, int], QueryStatistics] = {}
+        self.used: set[tuple[int, int]] = set()
+
+    def add(self, seen: Seen) -> None:
+        """Take the queries of a layer and row into account, unless its keys have been scored."""
+        import torch
+
+        key = seen.row, seen.layer
+        if self.known is None and key not in self.used:
+            zero = torch.zeros(seen.query.shape[0], seen.query.shape[2] // 2, device=seen.query.device)
+            self.measured[key] = self.measured.get(key, QueryStatistics(zero, zero, 0)).plus(seen.query)
+
+    def score(self, row: int, layer: int, keys: Tensor, places: Places) -> Tensor:
+        """[h, C], from the keys [h, C, d] before rotation of a layer and row."""
+        import torch
+
+        from longtake.platform.models.rope import axis_angles
+
+        self.used.add((row, layer))
+        statistics = self.measured[row, layer] if self.known is None else self.known[layer]
+        mean, length = (x.to(keys.device)[:, None] / statistics.count for x in (statistics.total, statistics.lengths))
+        key, spec = pairs(keys), self.spec
+        offsets = axis_angles(torch.tensor(self.offsets, device=keys.device), spec.split[0], spec.rope_theta)
+        factor = torch.ones(key.shape[2], dtype=torch.complex128, device=keys.device)
+        factor[: spec.split[0]] = unit(offsets).mean(dim=0)
+        axes = zip((places.frames, places.rows, places.columns), spec.split, strict=True)
+        angles = [axis_angles(x.flatten(), count, spec.rope_theta).unflatten(0, x.shape) for x, count in axes]
+        turns = (unit(torch.cat(angles, dim=-1)) * factor).to(key.dtype)
+        aligned = (mean * key.conj() * turns).real.sum(dim=-1)
+        return aligned + ((length - mean.abs()) * key.abs()).sum(dim=-1)
+
+
+def pairs(x: Tensor) -> Tensor:
+    """[..., d] -> [..., c], complex64: the pairs of neighbouring numbers that rotary embeddings turn."""
+    import torch
+
+    return torch.view_as_complex(x.float().unflatten(-1, (-1, 2)).contiguous())
+
+
+def unit(angles: Tensor) -> Tensor:
+    import torch
+
+    return torch.polar(torch.ones_like(angles), angles)
+
+
+def statistics_sha256(path: str) -> str:
+    """The hash of a file's bytes. Raises ConfigError."""
+    try:
+        return remembered_sha256(Path(path))
+    except OSError as error:
+        hint = "name a safetensors file of query statistics, or set measured"
+        raise ConfigError(f"statistics {path}: {error.strerror}; {hint}") from error
+
+
+def read_statistics(path: str, spec: DiTSpec) -> list[QueryStatistics]:
+    """Of every layer, from `q_mean_real`, `q_mean_imag` and `q_abs_mean`. Raises ConfigError if they do not fit."""
+    import torch
+
+    from longtake.platform.checkpoints.files import load_safetensors
+
+    tensors, shape = load_safetensors(Path(path)), (spec.layers, spec.heads, spec.head_dim // 2)
+    for name in NAMES:
+        found = tuple(tensors[name].shape) if name in tensors else "missing"
+        if found != shape:
+            raise ConfigError(f"statistics {path}: {name} is {found}; the backbone needs {shape}")
+    real, imaginary, lengths = (tensors[name].float() for name in NAMES)
+    return [QueryStatistics(*layer) for layer in zip(torch.complex(real, imaginary), lengths, strict=True)]
