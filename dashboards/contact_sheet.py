@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from longtake.platform.errors import VideoError
-from longtake.platform.pocket.returns import SIZE_PX, FirstViews, camera_of, visits
+from longtake.platform.pocket.returns import SIZE_PX, Course, FirstViews, course_of, visits
 from longtake.platform.store import durable
 from longtake.platform.takes import FRAMES_PER_LATENT, Take
 from longtake.platform.video.header import VideoHeader
@@ -84,9 +84,9 @@ def read_row(take: Take, path: Path, columns: int) -> Row:
     try:
         header = probe(path)
         if found := returns_of(take, header, columns):
-            camera, latents = found
+            course, latents = found
             indices = [latent * FRAMES_PER_LATENT for latent in latents]
-            images, lost = read_returns(path, camera, latents, indices)
+            images, lost = read_returns(path, course, latents, indices)
             frames = [images[index] for index in indices if index in images]
         else:
             indices = [round(i * (header.num_frames - 1) / max(1, columns - 1)) for i in range(columns)]
@@ -96,22 +96,20 @@ def read_row(take: Take, path: Path, columns: int) -> Row:
     return Row(label, "", take.seconds, frames, [index / header.fps for index in indices], lost)
 
 
-def returns_of(
-    take: Take, header: VideoHeader, count: int, one_way: bool = False
-) -> tuple[NDArray[np.int64], list[int]] | None:
+def returns_of(take: Take, header: VideoHeader, count: int, one_way: bool = False) -> tuple[Course, list[int]] | None:
     """The camera and at most `count` latent frames that show one place, as `visits` chooses them. None if the camera
     never returns, or if the video has not the size of the pocket world: another backbone may have the same prompt."""
-    camera = camera_of(take) if (header.width, header.height) == (SIZE_PX, SIZE_PX) else None
-    latents = visits(camera, count, one_way) if camera is not None else []
-    return (camera, latents) if camera is not None and len(latents) > 1 else None
+    course = course_of(take) if (header.width, header.height) == (SIZE_PX, SIZE_PX) else None
+    latents = visits(course, count, one_way) if course is not None else []
+    return (course, latents) if course is not None and len(latents) > 1 else None
 
 
 def read_returns(
-    path: Path, camera: NDArray[np.int64], latents: list[int], wanted: Iterable[int]
+    path: Path, course: Course, latents: list[int], wanted: Iterable[int]
 ) -> tuple[dict[int, Image.Image], list[bool]]:
     """The wanted frames by their index, and for each visit whether fewer than half of its columns are recognised.
     Raises VideoError."""
-    views, images, lost = FirstViews(camera), dict[int, "Image.Image"](), []
+    views, images, lost = FirstViews(course), dict[int, "Image.Image"](), []
     known, shown = {FRAMES_PER_LATENT * latent for latent in range(latents[-1] + 1)}, set(wanted)
     for index, frame in frames_at(read_frames(path), sorted(known | shown)):
         if index in known:

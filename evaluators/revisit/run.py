@@ -20,32 +20,32 @@ from longtake.evaluators.revisit.walk import (
     Walk,
     columns_by_latent,
     compare,
-    split_columns,
 )
 from longtake.evaluators.views import ClipView
 from longtake.platform.errors import ConfigError
-from longtake.platform.pocket import script
 from longtake.platform.pocket.latent_code import UPSCALE
-from longtake.platform.pocket.prompts import PocketPrompt, parse
-from longtake.platform.pocket.world import COLUMNS, VIEW_PX, panorama
+from longtake.platform.pocket.truth import Truth, truth_of
+from longtake.platform.pocket.world import VIEW_PX
 
 SEGMENTS_S = {30: 0, 60: 30, 120: 60, 240: 120}  # end -> start
 SLACK_S = 1.0  # a take of 30 s has 29.8 s of frames
 NO_REVISIT = "no column is seen again after it left the view"
+NEVER_RETURNS = "no revisit: the camera goes along a long street and never comes back to a place"
 
 
 class RevisitRun(MetricRun):
     """`score`: the score of a non-empty tally; `ground_truth`: compare with the panorama, not with first sights."""
 
     def __init__(self, ctx: VideoContext, score: Callable[[Tally], float], ground_truth: bool, rolled: bool) -> None:
-        prompt = pocket_prompt(ctx)
+        latent_frames = max(ctx.latent_frames or 0, 1 + ctx.num_frames // VIDEO_FRAMES_PER_LATENT)
+        truth = pocket_truth(ctx, latent_frames)
         if (ctx.width, ctx.height) != (VIEW_PX * UPSCALE, VIEW_PX * UPSCALE):
             raise Unscorable(f"the video is {ctx.width}x{ctx.height}; a pocket video is 128x128")
         self._score, self._rolled, self._ctx = score, rolled, ctx
-        latent_frames = max(ctx.latent_frames or 0, 1 + ctx.num_frames // VIDEO_FRAMES_PER_LATENT)
-        camera = script.camera(ctx.prompt or "", ctx.switches, latent_frames)
-        self._walk = Walk(camera, ctx.prefix_frames, {one.frame for one in ctx.switches})
-        self._ground_truth = true_columns(prompt, ctx) if ground_truth else None
+        self._ground_truth = true_columns(truth, ctx) if ground_truth else None
+        if truth.never_returns:
+            raise Unscorable(NEVER_RETURNS)
+        self._walk = Walk(truth.places_FC, truth.places, ctx.prefix_frames)
         self._clips: list[Tally] = []
         self._segments = {end: Tally() for end in SEGMENTS_S if ctx.num_frames / ctx.fps >= end - SLACK_S}
 
@@ -79,22 +79,22 @@ class RevisitRun(MetricRun):
         places, references = self._walk.seen.nonzero()[0], self._walk.first_sights
         if self._ground_truth is not None:
             sighting = sighting.only(self._walk.given)
-            places, references = np.arange(COLUMNS), self._ground_truth
+            places, references = np.arange(len(self._ground_truth)), self._ground_truth
         if not len(sighting.places):
             return Tally()
         return compare(sighting, references[places], places, self._rolled)
 
 
-def pocket_prompt(ctx: VideoContext) -> PocketPrompt:
-    """The camera script of the video. Raises Unscorable for a video of another world."""
+def pocket_truth(ctx: VideoContext, latent_frames: int) -> Truth:
+    """What the camera of the video sees. Raises Unscorable for a video of another world."""
     try:
-        return parse(ctx.prompt or "")
+        return truth_of(ctx.prompt or "", ctx.switches, ctx.seed or 0, latent_frames)
     except ConfigError as error:
         raise Unscorable(f"not a video of the pocket world ({error})") from error
 
 
-def true_columns(prompt: PocketPrompt, ctx: VideoContext) -> Columns:
-    """float64 [96, 384]: the ground-truth scene of the take. Raises Unscorable for a take without a prefix."""
+def true_columns(truth: Truth, ctx: VideoContext) -> Columns:
+    """float64 [N, 384]: the true look of every place. Raises Unscorable for a take without a prefix."""
     if not ctx.prefix_frames or ctx.seed is None:
         raise Unscorable("the take has no prefix (prefix_frames is 0), so the true panorama does not apply")
-    return split_columns(panorama(prompt.sky, prompt.material, ctx.seed))
+    return truth.look_of_places().astype(np.float64)

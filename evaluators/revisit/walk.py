@@ -1,14 +1,14 @@
 """Tracks which columns of the pocket world a video shows again, and compares them with their references.
 
-Owns the state of the places (columns modulo 96) of one video. Reads the camera from the prompt, never from the pixels.
+Owns the state of the places of one video. Reads what is in view from the prompt, never from the pixels.
 Memory is one reference per place, whatever the length of the video.
 
-Legend: K seen columns, R reference columns, D 384 values of one 4x32 px column.
+Legend: F latent frames, C columns of a view (8), N places, K seen columns, R reference columns,
+D 384 values of one 4x32 px column.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from dataclasses import dataclass
 from weakref import WeakKeyDictionary
 
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from longtake.evaluators.views import ClipView
 from longtake.platform.pocket.latent_code import UPSCALE
-from longtake.platform.pocket.world import COLUMN_PX, COLUMNS, HEIGHT_PX, VIEW_COLUMNS, VIEW_PX
+from longtake.platform.pocket.world import COLUMN_PX, HEIGHT_PX, VIEW_PX
 
 VIDEO_FRAMES_PER_LATENT = 4
 DIMS = HEIGHT_PX * COLUMN_PX * 3
@@ -58,34 +58,28 @@ class Sighting:
     places: NDArray[np.int64]
     columns: Columns
 
-    def only(self, mask_96: NDArray[np.bool_]) -> Sighting:
-        keep = mask_96[self.places]
+    def only(self, mask_N: NDArray[np.bool_]) -> Sighting:
+        keep = mask_N[self.places]
         return Sighting(self.places[keep], self.columns[keep])
 
 
 class Walk:
-    """State of the places of one video. A place is revisited while it is visible again after it left the view. From the
-    latent frames `fresh` on, where the text changes, everything looks different: no place was seen yet."""
+    """State of the places of one video. A place is revisited while it is visible again after it left the view.
+    `places_FC`: the numbers of the places in view, from 0, below `places`."""
 
-    def __init__(self, camera_F: NDArray[np.int64], prefix_frames: int, fresh: Collection[int] = ()) -> None:
-        self._camera, self._start_frames, self._fresh = camera_F, prefix_frames, fresh
+    def __init__(self, places_FC: NDArray[np.int64], places: int, prefix_frames: int) -> None:
+        self._places_FC, self._start_frames = places_FC, prefix_frames
         self.next_latent = 0
-        self.first_sights = np.zeros((COLUMNS, DIMS))
-        self.forget()
-
-    def forget(self) -> None:
-        """Mutates: no place was seen."""
-        self.seen = np.zeros(COLUMNS, dtype=bool)
-        self.given = np.zeros(COLUMNS, dtype=bool)  # first seen in the prefix, so its reference is the ground truth
-        self._visible = np.zeros(COLUMNS, dtype=bool)
-        self._again = np.zeros(COLUMNS, dtype=bool)
+        self.first_sights = np.zeros((places, DIMS))
+        self.seen = np.zeros(places, dtype=bool)
+        self.given = np.zeros(places, dtype=bool)  # first seen in the prefix, so its reference is the ground truth
+        self._visible = np.zeros(places, dtype=bool)
+        self._again = np.zeros(places, dtype=bool)
 
     def step(self, columns_8D: Columns) -> Sighting:
         """Mutates: adds the next latent frame. Prefix frames set references but are never a revisit."""
         index, self.next_latent = self.next_latent, self.next_latent + 1
-        if index in self._fresh:
-            self.forget()
-        places = (self._camera[index] + np.arange(VIEW_COLUMNS)) % COLUMNS
+        places = self._places_FC[index]
         again = np.where(self._visible[places], self._again[places], self.seen[places])
         new = ~self.seen[places]
         self.first_sights[places[new]] = columns_8D[new]

@@ -45,14 +45,14 @@ def rows_of(take: Take, path: Path) -> list[Row]:
     found = returns_of(take, header, COLUMNS, one_way=True)
     if found is None:
         return []
-    camera, latents = found
+    course, latents = found
     reach = round(AROUND_SECONDS * header.fps)
     centres = [latent * FRAMES_PER_LATENT for latent in latents]
     steps = [
         [min(max(0, centre + offset), header.num_frames - 1) for centre in centres]
         for offset in range(-reach, reach, EVERY)
     ]
-    images, lost = read_returns(path, camera, latents, {index for step in steps for index in step})
+    images, lost = read_returns(path, course, latents, {index for step in steps for index in step})
     label = f"{take.backbone}\n{take.method.label}\n{take.seconds} s"
     times = [centre / header.fps for centre in centres]
     return [Row(label, "", take.seconds, [images[index] for index in step], times, lost) for step in steps]

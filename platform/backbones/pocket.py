@@ -29,7 +29,8 @@ from longtake.platform.machine.resources import Resources
 from longtake.platform.pocket import script
 from longtake.platform.pocket.latent_code import CODEC, UPSCALE
 from longtake.platform.pocket.prompts import parse
-from longtake.platform.pocket.world import COLUMNS, HEIGHT_PX, TRAINING_SEEDS_FROM, VIEW_COLUMNS, VIEW_PX, panorama
+from longtake.platform.pocket.truth import truth_of
+from longtake.platform.pocket.world import COLUMNS, HEIGHT_PX, TRAINING_SEEDS_FROM, VIEW_COLUMNS, VIEW_PX
 from longtake.platform.takes import Take
 
 if TYPE_CHECKING:
@@ -96,7 +97,7 @@ class Pocket(Backbone):
 
         parsed = parse(prompt)
         text = torch.from_numpy(parsed.text_tokens()).unsqueeze(0)
-        return Condition(text, parsed.camera(latent_frames), VIEW_COLUMNS, COLUMNS)
+        return Condition(text, parsed.camera(latent_frames), VIEW_COLUMNS, parsed.world_columns)
 
     def decoder(self, prompt: str, latent_frames: int) -> StreamingDecoder:
         from longtake.platform.pocket.codec import StreamingDecoder
@@ -115,10 +116,14 @@ class Pocket(Backbone):
 
     def prefix_latents(self, prompt: str, seed: int, frames: int) -> Tensor:
         """True views of the scene of (prompt, seed) along the prompt's camera: [F, 48, 1, 8]."""
-        parsed = parse(prompt)
-        scene = self.codec.encode_panorama(panorama(parsed.sky, parsed.material, seed))
-        columns = (parsed.camera(frames)[:, None] + np.arange(VIEW_COLUMNS)) % COLUMNS
-        return scene[columns].transpose(1, 2).unsqueeze(2)
+        import torch
+
+        truth = truth_of(prompt, (), seed, frames)
+        (street,) = truth.streets
+        numbers, inside = np.divmod(truth.columns_FC, COLUMNS)
+        stretches, which = np.unique(numbers, return_inverse=True)
+        scene = torch.stack([self.codec.encode_panorama(street.picture(number)) for number in stretches.tolist()])
+        return scene[which.reshape(numbers.shape), inside].transpose(1, 2).unsqueeze(2)
 
 
 @backbones.register("pocket-mem")

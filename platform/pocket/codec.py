@@ -17,6 +17,7 @@ from safetensors.torch import load_file, save_file
 from longtake.platform.errors import LongtakeError, WeightsError
 from longtake.platform.pocket.latent_code import CHANNELS, CODEC, UPSCALE
 from longtake.platform.pocket.world import (
+    COLUMN_DIMS,
     COLUMN_PX,
     COLUMNS,
     HEIGHT_PX,
@@ -26,9 +27,9 @@ from longtake.platform.pocket.world import (
     VIEW_COLUMNS,
     VIEW_PX,
     panorama,
+    split_columns,
 )
 
-COLUMN_DIMS = HEIGHT_PX * COLUMN_PX * 3
 HALF = 127.5
 
 
@@ -109,12 +110,6 @@ def slide(older_HWC: np.ndarray, newer_HWC: np.ndarray, step: int) -> list[np.nd
         return [strip[:, k : k + VIEW_PX] for k in range(1, COLUMN_PX + 1)]
     strip = np.concatenate([newer_HWC, older_HWC[:, -COLUMN_PX:]], axis=1)
     return [strip[:, k : k + VIEW_PX] for k in range(COLUMN_PX - 1, -1, -1)]
-
-
-def split_columns(picture_HWC: np.ndarray) -> np.ndarray:
-    """[32, 4 n, 3] -> [n, 384]: one flattened column per row."""
-    count = picture_HWC.shape[1] // COLUMN_PX
-    return picture_HWC.reshape(HEIGHT_PX, count, COLUMN_PX, 3).transpose(1, 0, 2, 3).reshape(count, COLUMN_DIMS)
 
 
 def fit(seed: int = 0, panoramas: int = 800, path: Path = CODEC) -> None:

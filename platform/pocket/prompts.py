@@ -1,7 +1,8 @@
 """The prompt language of the pocket world: '<sky>, <material>; pan right 6 s, left 6 s, repeat'.
 
-Owns the grammar and the camera script. Parsing is strict: a prompt outside the grammar is an error. Time is in latent
-frames (4 a second); a direction lasts for whole blocks of 3 frames, so durations are multiples of 0.75 s.
+With ', long' after the material the street has no end; without, it is a circle. Owns the grammar and the camera script.
+Parsing is strict: a prompt outside the grammar is an error. Time is in latent frames (4 a second); a direction lasts
+for whole blocks of 3 frames, so durations are multiples of 0.75 s.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from fractions import Fraction
 import numpy as np
 
 from longtake.platform.errors import ConfigError
-from longtake.platform.pocket.world import MATERIALS, SKIES, check_words
+from longtake.platform.pocket.world import COLUMNS, MATERIALS, SKIES, check_words
 
 LATENT_FPS = 4
 FRAMES_PER_BLOCK = 3
@@ -22,7 +23,10 @@ MAX_SEGMENT_SECONDS = 3600
 EXAMPLE = "'dusk, brick; pan right 6 s, left 6 s, repeat'"
 DIRECTIONS = {"right": 1, "left": -1}
 
-_SHAPE = re.compile(r"([a-z]+), ([a-z]+); pan ([^;]+)")
+ENDLESS_COLUMNS = 1 << 20
+"""The size of a street without end: no camera crosses it."""
+
+_SHAPE = re.compile(r"([a-z]+), ([a-z]+)(, long)?; pan ([^;]+)")
 _MOVE = re.compile(r"(right|left) ([0-9]{1,6}(?:\.[0-9]{1,6})?) s")
 
 
@@ -34,6 +38,12 @@ class PocketPrompt:
     material: str
     segments: tuple[tuple[int, int], ...]
     repeat: bool = False
+    long: bool = False
+
+    @property
+    def world_columns(self) -> int:
+        """The columns after which the street begins again."""
+        return ENDLESS_COLUMNS if self.long else COLUMNS
 
     def camera(self, latent_frames: int) -> np.ndarray:
         """int64 [F]: the column of the view's left edge, not wrapped; starts at 0 and moves one column per frame."""
@@ -60,13 +70,14 @@ def parse(text: str) -> PocketPrompt:
     """Parse a prompt. Raises ConfigError with the value, the rule and an example."""
     shape = _SHAPE.fullmatch(text) if len(text) <= MAX_CHARS else None
     if shape is None:
-        raise _refusal(text, "write '<sky>, <material>; pan <moves>' in lower case with single spaces")
-    sky, material, moves = shape.groups()
+        rule = "write '<sky>, <material>; pan <moves>' (or '<sky>, <material>, long; ...')"
+        raise _refusal(text, f"{rule} in lower case with single spaces")
+    sky, material, long, moves = shape.groups()
     check_words(sky, material)
     parts = moves.split(", ")
     repeat = len(parts) > 1 and parts[-1] == "repeat"
     segments = tuple(_segment(part, text) for part in (parts[:-1] if repeat else parts))
-    return PocketPrompt(sky, material, segments, repeat)
+    return PocketPrompt(sky, material, segments, repeat, long is not None)
 
 
 def _segment(part: str, text: str) -> tuple[int, int]:

@@ -1,8 +1,8 @@
 """The skyline world: one circular street per (sky word, material word, seed).
 
-Owns the ground truth. A panorama is 96 columns of 4x32 px, and a camera sees 8 columns of it. It is drawn with integer
-arithmetic from a PCG64 stream seeded by a SHA-256 of its inputs, so every machine draws the same bytes. No two columns
-of a panorama are equal, so a column identifies its position. Knows no camera, model or file.
+Owns how a street is drawn. A panorama is 96 columns of 4x32 px, and a camera sees 8 columns of it. It is drawn with
+integer arithmetic from a PCG64 stream seeded by a SHA-256 of its inputs, so every machine draws the same bytes. No two
+columns of a panorama are equal, so a column identifies its position. Knows no camera, model or file.
 
 Legend: C columns (96), W panorama px (384), H height px (32).
 """
@@ -21,6 +21,7 @@ COLUMNS = 96
 COLUMN_PX = 4
 HEIGHT_PX = 32
 VIEW_COLUMNS = 8
+COLUMN_DIMS = HEIGHT_PX * COLUMN_PX * 3
 WIDTH_PX = COLUMNS * COLUMN_PX
 VIEW_PX = VIEW_COLUMNS * COLUMN_PX
 SKIES = tuple(SKY_LOOKS)
@@ -32,11 +33,57 @@ GROUND_PX = 4
 GAP_PERCENT = 35
 BODY_PX = np.array([5, 8, 11, 14, 17, 20])
 ROOFS, WINDOWS, PROP_KINDS, PROP_SIZES = 3, 4, 3, 3
+LOOKS = 10 * len(BODY_PX) * WINDOWS
+PROPS = PROP_KINDS * PROP_SIZES * len(PROP_COLOURS)
+TINTS, HILL_PX = 32, 10
+LOTS, TINT, HILLS = slice(5 * COLUMNS), slice(5 * COLUMNS, 5 * COLUMNS + 12), slice(5 * COLUMNS + 12, 5 * COLUMNS + 36)
+"""The parts of a street's random numbers."""
 
 _X = np.arange(WIDTH_PX)
 _UP = (HEIGHT_PX - GROUND_PX - 1) - np.arange(HEIGHT_PX)[:, None]  # rows above the ground, 0 is the lowest; [H, 1]
 _ABOVE = _UP >= 0
 _INNER = (_X % COLUMN_PX == 1) | (_X % COLUMN_PX == 2)
+
+
+@dataclass(frozen=True)
+class Lots:
+    """The lots of 96 columns from left to right, in arrays of 96; those that begin beyond the last column are unused.
+
+    `end`: the column after the lot; `look`: colour, height and windows of a house, as one number; `prop`: kind, colour
+    and size of what stands in a gap, as one number.
+    """
+
+    is_gap: np.ndarray
+    end: np.ndarray
+    look: np.ndarray
+    prop: np.ndarray
+    roof: np.ndarray
+
+    @property
+    def start(self) -> np.ndarray:
+        return np.concatenate([[0], self.end[:-1]])
+
+    def at(self, columns: np.ndarray) -> np.ndarray:
+        """The lot of each column."""
+        return np.searchsorted(self.end, columns, side="right")
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """96 columns before they are painted: lots, and at each pixel column the tint of the sky and the height of the
+    hills [W]."""
+
+    lots: Lots
+    tint: np.ndarray
+    hills: np.ndarray
+
+    def paint(self, sky: str, material: str) -> np.ndarray:
+        """uint8 [32, 384, 3]."""
+        look, street = SKY_LOOKS[sky], _street(self.lots)
+        image = _paint_backdrop(look, self.tint, self.hills)
+        _paint_buildings(image, street, look, np.array(BUILDING_COLOURS[material]))
+        _paint_props(image, street, look)
+        return np.clip(image, 0, 255).astype(np.uint8)
 
 
 @dataclass(frozen=True)
@@ -58,18 +105,29 @@ class _Street:
 def panorama(sky: str, material: str, seed: int) -> np.ndarray:
     """The whole street, uint8 [32, 384, 3], a circle. Raises ConfigError for unknown words."""
     check_words(sky, material)
-    raw = _raw_numbers(sky, material, seed)
-    look = SKY_LOOKS[sky]
-    street = _plan_street(raw[: 5 * COLUMNS].reshape(5, COLUMNS))
-    image = _paint_backdrop(look, raw[5 * COLUMNS :])
-    _paint_buildings(image, street, look, np.array(BUILDING_COLOURS[material]))
-    _paint_props(image, street, look)
-    return np.clip(image, 0, 255).astype(np.uint8)
+    return draw(street_name(sky, material, seed)).paint(sky, material)
+
+
+def street_name(sky: str, material: str, seed: int) -> str:
+    """What the random numbers of a street depend on."""
+    return f"longtake-skyline-1|{sky}|{material}|{int(seed)}"
+
+
+def draw(name: str) -> Drawing:
+    """The circular street of this name."""
+    raw = raw_numbers(name)
+    return Drawing(draw_lots(raw[LOTS].reshape(5, COLUMNS)), rolling(raw[TINT], TINTS), rolling(raw[HILLS], HILL_PX))
 
 
 def crop(panorama_HWC: np.ndarray, left_px: int) -> np.ndarray:
     """The view of a camera with its left edge at `left_px` (any integer, wrapped): uint8 [32, 32, 3]."""
     return panorama_HWC[:, (left_px + np.arange(VIEW_PX)) % WIDTH_PX]
+
+
+def split_columns(picture_HWC: np.ndarray) -> np.ndarray:
+    """[32, 4 n, 3] -> [n, 384]: one flattened column per row."""
+    count = picture_HWC.shape[1] // COLUMN_PX
+    return picture_HWC.reshape(HEIGHT_PX, count, COLUMN_PX, 3).transpose(1, 0, 2, 3).reshape(count, COLUMN_DIMS)
 
 
 def check_words(sky: str, material: str) -> None:
@@ -78,37 +136,41 @@ def check_words(sky: str, material: str) -> None:
             raise ConfigError(f"pocket prompt: unknown {noun} word {word!r}; use one of {', '.join(known)}")
 
 
-def _raw_numbers(sky: str, material: str, seed: int) -> np.ndarray:
-    """Non-negative int64 numbers; numpy guarantees the raw PCG64 stream across versions."""
-    digest = hashlib.sha256(f"longtake-skyline-1|{sky}|{material}|{int(seed)}".encode()).digest()
+def raw_numbers(name: str) -> np.ndarray:
+    """Non-negative int64 numbers [576] for a name; numpy guarantees the raw PCG64 stream across versions."""
+    digest = hashlib.sha256(name.encode()).digest()
     words = [int.from_bytes(digest[i : i + 4], "little") for i in range(0, 32, 4)]
     stream = np.random.PCG64(np.random.SeedSequence(words)).random_raw(6 * COLUMNS)
     return (stream >> np.uint64(16)).astype(np.int64)
 
 
-def _plan_street(raw_5C: np.ndarray) -> _Street:
-    """Divide the circle into lots of 1-3 columns and give every lot a unique look."""
+def draw_lots(raw_5C: np.ndarray) -> Lots:
+    """Divide 96 columns into lots of 1-3 columns and give every lot a unique look."""
     gap_raw, width_raw, look_raw, prop_raw, roof_raw = raw_5C
-    lot_is_gap = gap_raw % 100 < GAP_PERCENT
-    lot_columns = np.where(lot_is_gap, 1, 1 + width_raw % 3)
-    ends = np.cumsum(lot_columns)
-    lot = np.searchsorted(ends, np.arange(COLUMNS), side="right").repeat(COLUMN_PX)  # [W]
-    starts = ends - lot_columns
-    wide = (np.minimum(ends, COLUMNS) - starts)[lot] * COLUMN_PX
-    looks = _distinct(look_raw, ~lot_is_gap, 10 * len(BODY_PX) * WINDOWS)[lot]
-    props = _distinct(prop_raw, lot_is_gap, PROP_KINDS * PROP_SIZES * len(PROP_COLOURS))[lot]
-    colour, rest = looks % 10, looks // 10
+    is_gap = gap_raw % 100 < GAP_PERCENT
+    return Lots(
+        is_gap,
+        np.cumsum(np.where(is_gap, 1, 1 + width_raw % 3)),
+        _distinct(look_raw, ~is_gap, LOOKS),
+        _distinct(prop_raw, is_gap, PROPS),
+        roof_raw % ROOFS,
+    )
+
+
+def _street(lots: Lots) -> _Street:
+    lot = lots.at(np.arange(COLUMNS)).repeat(COLUMN_PX)  # [W]
+    look, prop = lots.look[lot], lots.prop[lot]
     return _Street(
-        is_gap=lot_is_gap[lot],
-        inside=_X - starts[lot] * COLUMN_PX,
-        wide=wide,
-        colour=colour,
-        body=BODY_PX[rest % len(BODY_PX)],
-        roof=(roof_raw % ROOFS)[lot],
-        window=rest // len(BODY_PX),
-        prop=props % PROP_KINDS,
-        prop_colour=props // PROP_KINDS % len(PROP_COLOURS),
-        prop_size=props // (PROP_KINDS * len(PROP_COLOURS)),
+        is_gap=lots.is_gap[lot],
+        inside=_X - lots.start[lot] * COLUMN_PX,
+        wide=(np.minimum(lots.end, COLUMNS) - lots.start)[lot] * COLUMN_PX,
+        colour=look % 10,
+        body=BODY_PX[look // 10 % len(BODY_PX)],
+        roof=lots.roof[lot],
+        window=look // 10 // len(BODY_PX),
+        prop=prop % PROP_KINDS,
+        prop_colour=prop // PROP_KINDS % len(PROP_COLOURS),
+        prop_size=prop // (PROP_KINDS * len(PROP_COLOURS)),
     )
 
 
@@ -125,28 +187,29 @@ def _distinct(raw_C: np.ndarray, wanted_C: np.ndarray, choices: int) -> np.ndarr
     return looks
 
 
-def _paint_backdrop(look: SkyLook, raw: np.ndarray) -> np.ndarray:
+def _paint_backdrop(look: SkyLook, tint_W: np.ndarray, hills_W: np.ndarray) -> np.ndarray:
     """Sky gradient with a soft glow, far hills and the ground strip: int64 [H, W, 3]."""
     row = np.arange(HEIGHT_PX)[:, None, None]
     top, horizon = np.array(look.top), np.array(look.horizon)
     span = HEIGHT_PX - GROUND_PX - 1
     sky = (top * np.maximum(span - row, 0) + horizon * np.minimum(row, span)) // span
-    image = sky + _rolling(raw[:12], 32)[None, :, None] - 16
-    hills = 3 + _rolling(raw[12:36], 10)
-    image = np.where((hills > _UP)[..., None], np.array(look.hills) + 2 * _UP[..., None], image)
+    image = sky + tint_W[None, :, None] - 16
+    image = np.where((3 + hills_W > _UP)[..., None], np.array(look.hills) + 2 * _UP[..., None], image)
     shade = np.array([18, -8, -14, -22])[:, None, None]
     image[-GROUND_PX:] = np.array(look.ground) + shade
     return image
 
 
-def _rolling(raw_K: np.ndarray, height: int) -> np.ndarray:
-    """A smooth circular curve [W] in 0..height-1 through K random points (integer smoothstep)."""
-    points = raw_K % height
-    step = WIDTH_PX // len(points)
+def rolling(raw_K: np.ndarray, height: int, after: int | None = None) -> np.ndarray:
+    """A smooth curve [W] in 0..height-1 through K random points (integer smoothstep).
+
+    It ends at the point `after`, the first one of what follows; by default it is a circle.
+    """
+    points = np.append(raw_K, raw_K[0] if after is None else after) % height
+    step = WIDTH_PX // len(raw_K)
     left, t = _X // step, _X % step
     weight = t * t * (3 * step - 2 * t)
-    here, there = points[left], points[(left + 1) % len(points)]
-    return (here * (step**3 - weight) + there * weight) // step**3
+    return (points[left] * (step**3 - weight) + points[left + 1] * weight) // step**3
 
 
 def _paint_buildings(image: np.ndarray, street: _Street, look: SkyLook, colours: np.ndarray) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +14,9 @@ from longtake.evaluators.clips import clip_frames, iter_clips
 from longtake.evaluators.revisit.walk import Walk, compare
 from longtake.platform.pocket.codec import PocketCodec, StreamingDecoder
 from longtake.platform.pocket.prompts import parse
+from longtake.platform.pocket.truth import truth_of
 from longtake.platform.pocket.world import crop, panorama
+from longtake.platform.prompts import Switch
 
 PROMPT = "dusk, brick; pan right 6 s, left 6 s, repeat"
 LATENTS = 96
@@ -27,14 +29,39 @@ NAMES = [
 
 def test_after_a_change_of_the_text_no_place_was_seen() -> None:
     """The camera turns at frame 24 and is back at column 0 at frame 46; at frame 30 the text changes."""
-    camera = parse(PROMPT).camera(LATENTS)
-    plain, timed = Walk(camera, 0), Walk(camera, 0, {30})
-    counts = [[len(walk.step(np.zeros((8, 384))).places) for _ in range(LATENTS)] for walk in (plain, timed)]
+    night = Switch(7.5, "night, brick; pan left 4.5 s, right 6 s, left 6 s, repeat", frame=30)
+    counts = [
+        [len(walk.step(np.zeros((8, 384))).places) for _ in range(LATENTS)]
+        for walk in (walk_of(PROMPT, LATENTS), walk_of(PROMPT, LATENTS, switches=(night,)))
+    ]
     assert counts[0][:30] == counts[1][:30]
     assert counts[0][30:47] == [7] + [8] * 16
     assert counts[1][30:47] == [0] * 17
     # Frame 47 shows -1..6; frame 48 turns right, and column 7 comes back
     assert counts[1][48] == 1
+
+
+def test_a_place_is_known_again_when_its_first_look_is_back() -> None:
+    """At frame 9 it is night and at frame 18 dusk again: columns 9..16 at frame 9, 0..7 at frame 18."""
+    turn = Switch(2.25, "night, brick; pan left 9 s", frame=9), Switch(4.5, PROMPT, frame=18)
+    walk = walk_of("dusk, brick; pan right 9 s", 20, switches=turn)
+    counts = [len(walk.step(np.zeros((8, 384))).places) for _ in range(20)]
+    # The camera is at 8 in frame 8, then at 7, 6, .. -1 in frame 17, and at 0 in frame 18, which shows 0..7 in dusk.
+    assert counts == [0] * 18 + [8] * 2
+
+
+def test_a_long_street_without_a_way_back_has_no_revisits(true_latents: torch.Tensor) -> None:
+    frames = video_of(true_latents[:30])
+    for name in NAMES:
+        with pytest.raises(Unscorable, match="no revisit: the camera goes along a long street and never comes back"):
+            metrics.get(name)().open(context(frames, 12, "dusk, brick, long; pan right 600 s"))
+
+
+def test_on_a_long_street_a_place_comes_back_only_with_the_camera() -> None:
+    """120 columns to the right and back: the circle would show columns 0..7 at frame 96 again."""
+    walk = walk_of("dusk, brick, long; pan right 30 s, left 30 s", 240)
+    counts = [len(walk.step(np.zeros((8, 384))).places) for _ in range(240)]
+    assert counts == [0] * 120 + [1, 2, 3, 4, 5, 6, 7] + [8] * 112 + [7]  # the last frame begins at column -1
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -49,6 +76,11 @@ def one_torch_thread() -> Iterator[None]:
 def true_latents() -> torch.Tensor:
     street, camera = panorama("dusk", "brick", SEED), parse(PROMPT).camera(LATENTS)
     return PocketCodec().encode(np.stack([crop(street, 4 * int(c)) for c in camera]))
+
+
+def walk_of(prompt: str, frames: int, prefix_frames: int = 0, switches: Sequence[Switch] = ()) -> Walk:
+    truth = truth_of(prompt, switches, SEED, frames)
+    return Walk(truth.places_FC, truth.places, prefix_frames)
 
 
 def video_of(latents: torch.Tensor) -> np.ndarray:
@@ -75,7 +107,7 @@ def score(name: str, frames: np.ndarray, prefix_frames: int = 0) -> VideoValue:
 def test_which_columns_are_revisited() -> None:
     # Frame 23 shows columns 23..30. Frame 24 turns back to 22..29: 22 had left the view, the others never did. One more
     # each frame until all 8 at frame 31; frame 47 shows -1..6, and -1 is new.
-    walk = Walk(parse(PROMPT).camera(LATENTS), prefix_frames=0)
+    walk = walk_of(PROMPT, LATENTS)
     counts = [len(walk.step(np.zeros((8, 384))).places) for _ in range(LATENTS)]
     assert counts[:24] == [0] * 24
     assert counts[24:48] == [1, 2, 3, 4, 5, 6, 7] + [8] * 16 + [7]
@@ -85,7 +117,7 @@ def test_which_columns_are_revisited() -> None:
 
 
 def test_given_frames_teach_first_sights_and_never_count() -> None:
-    walk = Walk(parse(PROMPT).camera(LATENTS), prefix_frames=30)
+    walk = walk_of(PROMPT, LATENTS, prefix_frames=30)
     counts = [len(walk.step(np.zeros((8, 384))).places) for _ in range(32)]
     assert counts == [0] * 30 + [7, 8]
     assert walk.given.nonzero()[0].tolist() == list(range(31))
@@ -93,7 +125,7 @@ def test_given_frames_teach_first_sights_and_never_count() -> None:
 
 def test_a_walk_round_the_circle_revisits_modulo_96() -> None:
     # 96 steps to the right come back to column 0; frame 89 shows 89..96, and 96 is place 0 again.
-    walk = Walk(parse("noon, stone; pan right 24 s").camera(100), prefix_frames=0)
+    walk = walk_of("noon, stone; pan right 24 s", 100)
     counts = [len(walk.step(np.zeros((8, 384))).places) for _ in range(100)]
     assert counts == [0] * 89 + [1, 2, 3, 4, 5, 6, 7] + [8] * 4
 
@@ -101,7 +133,7 @@ def test_a_walk_round_the_circle_revisits_modulo_96() -> None:
 def test_psnr_and_hits_of_flat_columns_by_hand() -> None:
     # References 0, 10, 20, 30 at places 2, 4, 6, 8; seen: 1 at place 2 (MSE 1, hit), 26 at place 6 (MSE 36 against
     # 16 for place 8: no hit). Rolled by two: 1 against 20 (361), 26 against 0 (676).
-    walk = Walk(np.zeros(1, dtype=np.int64), 0)
+    walk = walk_of(PROMPT, 1)
     sighting = walk.step(np.zeros((8, 384)))
     sighting = type(sighting)(np.array([2, 6]), np.stack([np.full(384, 1.0), np.full(384, 26.0)]))
     references = np.stack([np.full(384, v) for v in (0.0, 10.0, 20.0, 30.0)])
@@ -150,7 +182,7 @@ def test_the_overlapping_last_clip_counts_its_new_frames_only(true_latents: torc
     assert found.clips[3:11] == [1.0] * 8
     assert found.clips[11] < 0.3
     # The video's share weights each clip by its revisited columns.
-    walk = Walk(parse(PROMPT).camera(LATENTS), 0)
+    walk = walk_of(PROMPT, LATENTS)
     counts = np.array([len(walk.step(np.zeros((8, 384))).places) for _ in range(LATENTS)])
     expected = (counts[:88].sum() + found.clips[11] * counts[88:].sum()) / counts.sum()
     assert found.value == pytest.approx(expected, abs=1e-12)

@@ -17,6 +17,7 @@ from longtake.platform.methods.native import Native
 from longtake.platform.methods.rag import Rag
 from longtake.platform.pocket.codec import PocketCodec, StreamingDecoder
 from longtake.platform.pocket.prompts import parse
+from longtake.platform.pocket.streets import street_of
 from longtake.platform.pocket.world import COLUMN_PX, crop, panorama
 from longtake.platform.takes import MethodSpec, Take
 
@@ -82,6 +83,23 @@ class TestEveryBackbone:
         true = PocketCodec().encode(np.stack([crop(street, COLUMN_PX * int(c)) for c in camera]))
         assert np.array_equal(frames[:45], StreamingDecoder(PocketCodec(), camera).push(true))
         assert [block.trace["given"] for block in blocks] == [True] * 4 + [False]
+
+    def test_a_long_street_and_a_circle_share_a_batch(self, samplers, name):
+        """108 columns to the right: on the circle the sink is 12 columns behind, on the long street 108."""
+        far = replace(take(name, "native", frames=111), prompt="dusk, brick; pan right 60 s")
+        long = replace(far, prompt="dusk, brick, long; pan right 60 s")
+        together = list(samplers[name].generate_together([far, long]))
+        for row, one in enumerate((far, long)):
+            alone = torch.cat([block.latents for block in samplers[name].generate(one)])
+            assert torch.equal(alone, torch.cat([outputs[row].latents for outputs in together]))
+
+    def test_the_given_start_of_a_long_street_is_true_beyond_its_first_stretch(self, samplers, name):
+        """Frame 90 shows columns 90..97, which lie in two stretches of 96."""
+        latents = samplers[name].backbone.prefix_latents("noon, glass, long; pan right 60 s", 3, 91)
+        street = street_of("noon", "glass", 3, long=True)
+        both = np.concatenate([street.picture(0), street.picture(1)], axis=1)
+        true = PocketCodec().encode(both[None, :, 4 * 90 : 4 * 98])
+        torch.testing.assert_close(latents[90:], true, rtol=0, atol=1e-5)
 
     def test_prompts_are_checked(self, name):
         with pytest.raises(ConfigError, match="for example"):

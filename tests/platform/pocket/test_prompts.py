@@ -9,6 +9,7 @@ import pytest
 
 from longtake.platform.errors import ConfigError
 from longtake.platform.pocket.prompts import PocketPrompt, parse
+from longtake.platform.pocket.truth import truth_of
 from longtake.platform.pocket.world import MATERIALS, SKIES
 
 GOOD = {
@@ -16,6 +17,7 @@ GOOD = {
     "dawn, glass; pan left 0.75 s": PocketPrompt("dawn", "glass", ((-1, 3),), False),
     "noon, stone; pan left 1.5 s, left 4.50 s": PocketPrompt("noon", "stone", ((-1, 6), (-1, 18)), False),
     "night, timber; pan right 3600 s": PocketPrompt("night", "timber", ((1, 14400),), False),
+    "dusk, brick, long; pan right 600 s": PocketPrompt("dusk", "brick", ((1, 2400),), False, True),
     "night, timber; pan right 3 s, repeat": PocketPrompt("night", "timber", ((1, 12),), True),
 }
 BAD = {
@@ -25,6 +27,8 @@ BAD = {
     "dusk,  brick; pan right 6 s": "single spaces",
     "dusk, brick; pan right 6 s\n": "must read",
     "dusk, brick, pan right 6 s": "write '<sky>",
+    "dusk, brick, short; pan right 6 s": "or '<sky>, <material>, long; ...'",
+    "long, dusk, brick; pan right 6 s": "write '<sky>",
     "dust, brick; pan right 6 s": "unknown sky word 'dust'; use one of dawn, noon, dusk, night",
     "dusk, wood; pan right 6 s": "unknown material word 'wood'",
     "dusk, brick; pan up 6 s": "'up 6 s' must read",
@@ -88,3 +92,10 @@ def test_the_shipped_prompts_cover_every_style_and_see_all_their_places_within_3
         camera = prompt.camera(960)
         assert {int(c) % 96 for c in camera} == {int(c) % 96 for c in camera[:120]}, prompt
         assert np.ptp(camera[:120]) <= 88, "a place is not seen from both ends of the circle"
+
+
+def test_the_long_prompts_never_come_back() -> None:
+    lines = resources.files("longtake.jobs").joinpath("sweeps/prompts/pocket-long.txt").read_text("utf-8").splitlines()
+    prompts = [line for line in lines if not line.startswith("#")]
+    assert len(prompts) == len({(parse(line).sky, parse(line).material) for line in prompts}) == 16
+    assert all(truth_of(line, (), 0, 2400).never_returns for line in prompts)

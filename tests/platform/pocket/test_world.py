@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 
 from longtake.platform.errors import ConfigError
-from longtake.platform.pocket.codec import split_columns
-from longtake.platform.pocket.world import MATERIALS, SKIES, crop, panorama
+from longtake.platform.pocket.world import MATERIALS, SKIES, crop, panorama, split_columns
 
 STYLES = [(sky, material) for sky in SKIES for material in MATERIALS]
 
