@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from longtake.platform.takes import Take
 
 Direction = Literal["higher", "lower"]
+Bounds = tuple[float, float]
+UNBOUNDED: Bounds = (-math.inf, math.inf)
 METRIC, WEIGHTS = "metric.", "weights."
 """What keys of a record's `versions` start with that say which metric and which weights made it."""
 CHOSEN = "metrics"
@@ -96,6 +98,7 @@ class Metric(ABC):
     floor_of: ClassVar[str | None] = None  # the metric for which this one is the score by chance
     needs_take: ClassVar[bool] = False  # needs the prompt and seed of a take
     ranked: ClassVar[bool] = True
+    bounds: ClassVar[Bounds] = UNBOUNDED  # the least and the greatest possible value, where intervals end
     still_value: ClassVar[float | None] = None
     sees_source: ClassVar[bool] = False  # gets the decoded frames under every protocol
     ratio_drift: ClassVar[bool] = False  # also report drift as last quarter / first quarter
@@ -282,6 +285,11 @@ def with_chosen_metrics(key: str, entry: Any) -> Any:
 
 def weights_stamp(weights: Mapping[str, str]) -> dict[str, str]:
     return {f"{WEIGHTS}{artefact}": digest for artefact, digest in sorted(weights.items())}
+
+
+def bounds_of(entry: SuiteEntry) -> dict[str, Bounds]:
+    """The least and the greatest possible value of every metric of a suite."""
+    return {metric.name: metric.bounds for metric in entry.metrics.values()}
 
 
 def directions(entry: SuiteEntry) -> dict[str, Direction]:

@@ -14,7 +14,7 @@ Shapes: B draws, C cells, K comparisons, P prompts. NaN means 'no value'.
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cache
 from typing import Any
 
@@ -47,6 +47,12 @@ class Estimate:
     low: float | None
     high: float | None
     prompts: int
+
+    def within(self, least: float, most: float) -> Estimate:
+        """With an interval that ends at the least and the greatest possible value; it still contains the mean."""
+        if self.mean is None or self.low is None or self.high is None:
+            return self
+        return replace(self, low=min(max(self.low, least), self.mean), high=max(min(self.high, most), self.mean))
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)

@@ -54,6 +54,7 @@ class PaletteConsistency(Metric):
 
     name = "palette_consistency"
     unit = "0..1"
+    bounds = (0.0, 1.0)
     direction = "higher"
     deviations = "Not in VBench: joint Lab histogram (8 x 16 x 16 bins), frames at shorter side <= 256 px."
     still_value = 1.0
@@ -79,6 +80,7 @@ class ChromaNoise(Metric):
 
     name = "chroma_noise"
     unit = "squared 8-bit levels"
+    bounds = (0.0, math.inf)
     direction = "lower"
     deviations = "Not in VBench."
     ratio_drift = True

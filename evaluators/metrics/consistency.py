@@ -52,6 +52,7 @@ class _Run(MetricRun):
 
 class _Consistency(Metric):
     unit = "0..1"
+    bounds = (0.0, 1.0)
     direction = "higher"
     still_value = 1.0
     deviations = (

@@ -25,6 +25,7 @@ class TemporalFlickering(Metric):
 
     name = "temporal_flickering"
     unit = "0..1"
+    bounds = (0.0, 1.0)
     direction = "higher"
     deviations = "VBench scores clips that were encoded a second time; here only the protocol `exact` does that."
     still_value = 1.0

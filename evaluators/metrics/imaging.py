@@ -65,6 +65,7 @@ class ImagingQuality(Metric):
 
     name = "imaging_quality"
     unit = "0..1"
+    bounds = (0.0, 1.0)
     direction = "higher"
     deviations = "Stand-in: sharpness, noise and exposure instead of MUSIQ; a formula agrees less with human ratings."
 

@@ -45,6 +45,7 @@ class MotionSmoothness(Metric):
 
     name = "motion_smoothness"
     unit = "0..1"
+    bounds = (0.0, 1.0)
     direction = "higher"
     deviations = "Stand-in: flow warping (DIS, shorter side <= 256 px) instead of AMT-S interpolation at full size."
     still_value = 1.0
@@ -83,6 +84,7 @@ class DynamicDegree(Metric):
 
     name = "dynamic_degree"
     unit = "share of clips"
+    bounds = (0.0, 1.0)
     direction = "higher"
     deviations = (
         "Stand-in: DIS flow (shorter side <= 256 px) instead of RAFT at full size, with VBench's thresholds; "

@@ -52,6 +52,7 @@ class RevisitPsnr(Revisit):
 
     name = "revisit_psnr"
     unit = "dB"
+    bounds = (0.0, MAX_DB)
 
     @staticmethod
     def score(tally: Tally) -> float:
@@ -64,6 +65,7 @@ class RevisitHit(Revisit):
 
     name = "revisit_hit"
     unit = "share"
+    bounds = (0.0, 1.0)
 
     @staticmethod
     def score(tally: Tally) -> float:

@@ -5,6 +5,7 @@ A cut lowers consistency without any drift, so tables of long videos report cuts
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import cv2
@@ -63,6 +64,7 @@ class SceneCuts(Metric):
 
     name = "scene_cuts"
     unit = "cuts"
+    bounds = (0.0, math.inf)
     direction = "lower"
     deviations = "PySceneDetect counts the cuts of a file; here each clip counts the cuts in its new frames."
     ranked = False

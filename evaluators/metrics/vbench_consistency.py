@@ -143,6 +143,7 @@ class FirstFrames:
 
 class _Consistency(VBenchMetric):
     unit = "0..1"
+    bounds = (0.0, 1.0)
     direction = "higher"
     still_value = 1.0
     compat = ("overlapping-clip", "clip-order", "missing-clip-to-clip")

@@ -97,6 +97,7 @@ class DynamicDegree(VBenchMetric):
 
     name = "dynamic_degree"
     unit = "share of clips"
+    bounds = (0.0, 1.0)
     direction = "higher"
     still_value = 0.0
     compat = ("two-frames-dynamic",)

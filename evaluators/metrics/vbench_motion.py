@@ -68,6 +68,7 @@ class MotionSmoothness(VBenchMetric):
 
     name = "motion_smoothness"
     unit = "0..1"
+    bounds = (0.0, 1.0)
     direction = "higher"
 
     def networks(self) -> Sequence[str]:

@@ -18,6 +18,7 @@ from functools import cached_property
 import numpy as np
 import pandas as pd
 
+from longtake.evaluators.base import Bounds
 from longtake.evaluators.results.table import WEIGHTS, ScoreGrid, cells_of, grid, statistic
 from longtake.evaluators.results.verdict import Headline, Measured, groups, verdict
 from longtake.platform import stats
@@ -34,10 +35,11 @@ def rank_cells(
     *,
     value: str = "value",
     headline: Headline | None = None,
+    bounds: Mapping[str, Bounds] | None = None,
 ) -> SuiteRanks:
     """The ranks of a suite. `df`: as table.table makes it; `directions`: metric -> 'higher' or 'lower', the metrics to
     rank; `value`: the column that is ranked ('value', or a drift column such as 'quarter_diff'); `headline`: the metric
-    of the verdicts, without which they are about ranks.
+    of the verdicts, without which they are about ranks; `bounds`: the least and greatest value of metrics.
     """
     mine = df[(df["suite"] == suite) & df["metric"].isin(list(directions))]
     protocols = sorted(mine["protocol"].unique())
@@ -52,7 +54,9 @@ def rank_cells(
         ranked_column=value,
         directions=dict(directions),
         intervals=stats.interval_settings(),
-        lengths=[_length(part, directions, value, headline) for _, part in mine.groupby("seconds", sort=True)],
+        lengths=[
+            _length(part, directions, value, headline, bounds or {}) for _, part in mine.groupby("seconds", sort=True)
+        ],
     )
 
 
@@ -69,11 +73,17 @@ def _made_with(mine: pd.DataFrame, suite: str) -> dict[str, str]:
     return stamps[0] if stamps else {}
 
 
-def _length(part: pd.DataFrame, directions: Mapping[str, str], value: str, headline: Headline | None) -> LengthRanks:
+def _length(
+    part: pd.DataFrame,
+    directions: Mapping[str, str],
+    value: str,
+    headline: Headline | None,
+    bounds: Mapping[str, Bounds],
+) -> LengthRanks:
     prompts = sorted(part["prompt"].unique())
     cells = cells_of(part)
     expected = len(part[["prompt", "seed"]].drop_duplicates())
-    scores = grid(part, cells, prompts, list(directions), value)
+    scores = grid(part, cells, prompts, list(directions), value, bounds)
 
     def board(chosen: Sequence[Cell]) -> Board:
         index = [cells.index(cell) for cell in chosen]
@@ -155,11 +165,12 @@ class Board:
         best = [row.cell for row in self.rows if row.average_rank.value is not None][:2]
         if len(best) < 2:
             return ""
-        measured = [Measured(-self.ranks_PC.T, "ranks within prompts")]
+        measured = [Measured(-self.ranks_PC.T, "ranks within prompts", len(self.cells) - 1.0)]
         if headline is not None:
             m = list(self.directions).index(headline.metric)
             sign = 1 if self.higher[m] else -1
-            measured.insert(0, Measured(sign * self.scores.values_MCP[m], headline.words))
+            least, most = self.scores.bounds_M[m]
+            measured.insert(0, Measured(sign * self.scores.values_MCP[m], headline.words, most - least))
         return verdict([*map(name, self.cells)], measured, *map(self.cells.index, best))
 
 

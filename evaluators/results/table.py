@@ -9,13 +9,14 @@ Legend: M metrics, C cells, P prompts.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from longtake.evaluators.base import UNBOUNDED, Bounds
 from longtake.evaluators.drift import DIFF, RATIO, SLOPE
 from longtake.platform import stats
 from longtake.platform.store.json_records import Statistic
@@ -80,10 +81,11 @@ def made_with_of(scores: VideoScores) -> str:
 
 @dataclass(frozen=True)
 class ScoreGrid:
-    """Sums and counts of the scores that exist, per metric, cell and prompt (seeds summed)."""
+    """Sums and counts of the scores that exist, per metric, cell and prompt (seeds summed); `bounds_M`: of a value."""
 
     sums_MCP: stats.Array
     counts_MCP: stats.Array
+    bounds_M: tuple[Bounds, ...]
 
     @cached_property
     def values_MCP(self) -> stats.Array:
@@ -93,11 +95,11 @@ class ScoreGrid:
         return values
 
     def estimate(self, m: int, c: int) -> stats.Estimate:
-        return stats.pooled_estimate(self.sums_MCP[m, c], self.counts_MCP[m, c])
+        return stats.pooled_estimate(self.sums_MCP[m, c], self.counts_MCP[m, c]).within(*self.bounds_M[m])
 
     def of(self, index: Sequence[int]) -> ScoreGrid:
         """The scores of some of the cells."""
-        return ScoreGrid(self.sums_MCP[:, index], self.counts_MCP[:, index])
+        return ScoreGrid(self.sums_MCP[:, index], self.counts_MCP[:, index], self.bounds_M)
 
 
 def cells_of(part: pd.DataFrame) -> list[Cell]:
@@ -105,9 +107,15 @@ def cells_of(part: pd.DataFrame) -> list[Cell]:
 
 
 def grid(
-    part: pd.DataFrame, cells: Sequence[Cell], prompts: Sequence[str], names: Sequence[str], value: str
+    part: pd.DataFrame,
+    cells: Sequence[Cell],
+    prompts: Sequence[str],
+    names: Sequence[str],
+    value: str,
+    bounds: Mapping[str, Bounds],
 ) -> ScoreGrid:
-    """Sum the column `value` on a grid of metrics `names`, cells and prompts; leaves out NaN."""
+    """Sum the column `value` on a grid of metrics `names`, cells and prompts; leaves out NaN. `bounds`: of metrics,
+    which do not hold for the columns of drift."""
     sums = np.zeros((len(names), len(cells), len(prompts)))
     counts = np.zeros_like(sums)
     at_metric, at_prompt = ({key: i for i, key in enumerate(keys)} for keys in (names, prompts))
@@ -117,23 +125,25 @@ def grid(
         place = at_metric[row[0]], at_cell[row[1:4]], at_prompt[row[4]]
         sums[place] += row[5]
         counts[place] += 1
-    return ScoreGrid(sums, counts)
+    known_bounds = bounds if value == "value" else {}
+    return ScoreGrid(sums, counts, tuple(known_bounds.get(name, UNBOUNDED) for name in names))
 
 
-def cell_means(df: pd.DataFrame) -> list[DriftRow]:
+def cell_means(df: pd.DataFrame, bounds: Mapping[str, Mapping[str, Bounds]] | None = None) -> list[DriftRow]:
     """A row per suite, cell and metric, unranked ones too: the mean over prompts and seeds of each of NUMBERS, and its
     95 % interval (None where fewer than two prompts have a value).
 
-    `scored` and `missing` count takes for the value, `drift_scored` for the drift.
+    `scored` and `missing` count takes for the value, `drift_scored` for the drift. `bounds`: suite -> metric -> the
+    least and greatest value.
     """
-    return [row for _, part in df.groupby(["suite", "seconds"], sort=True) for row in _means(part)]
+    parts = [(str(suite), part) for (suite, _), part in df.groupby(["suite", "seconds"], sort=True)]
+    return [row for suite, part in parts for row in _means(suite, part, (bounds or {}).get(suite, {}))]
 
 
-def _means(part: pd.DataFrame) -> Iterator[DriftRow]:
+def _means(suite: str, part: pd.DataFrame, bounds: Mapping[str, Bounds]) -> Iterator[DriftRow]:
     prompts, names, cells = sorted(part["prompt"].unique()), sorted(part["metric"].unique()), cells_of(part)
-    grids = {number: grid(part, cells, prompts, names, number) for number in NUMBERS}
+    grids = {number: grid(part, cells, prompts, names, number, bounds) for number in NUMBERS}
     p = {number: _p_of_no_drift(grids[number], number) for number in DRIFTS}
-    suite = str(part["suite"].iloc[0])
     takes = part.groupby([*CELL, "metric"]).size().to_dict()
     for c, cell in enumerate(cells):
         for m, name in enumerate(names):

@@ -9,6 +9,7 @@ Legend: C cells, K pairs of cells, P prompts.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
@@ -36,10 +37,12 @@ class Headline:
 
 @dataclass(frozen=True)
 class Measured:
-    """A quantity of the cells of a board. `values_CP`: per prompt, higher is better; `words`: its unit or name."""
+    """A quantity of the cells of a board. `values_CP`: per prompt, higher is better; `words`: its unit or name;
+    `most`: the greatest possible difference."""
 
     values_CP: stats.Array
     words: str
+    most: float = math.inf
 
     def difference(self, better: int, worse: int) -> stats.Array:
         """[P]; NaN where one of the two has no value."""
@@ -95,7 +98,7 @@ def verdict(names: Sequence[str], measured: Sequence[Measured], better: int, wor
     """
     for one in measured:
         difference_P = one.difference(better, worse)
-        found = stats.estimate(difference_P)
+        found = stats.estimate(difference_P).within(-one.most, one.most)
         if found.mean is not None and found.mean > 0:
             ahead = int((difference_P > 0).sum())
             is_sure, why = _judged(one, found, better, worse)

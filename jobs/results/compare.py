@@ -23,7 +23,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from longtake.evaluators.base import SuiteEntry, suite_entries
+from longtake.evaluators.base import UNBOUNDED, Bounds, SuiteEntry, suite_entries
 from longtake.jobs.console import console_for, heading, new_table, print_table, say
 from longtake.jobs.results.traces import open_sweep
 from longtake.jobs.workers.scoring import current_scores
@@ -53,6 +53,7 @@ class Scores:
     a value adds 0 to both."""
 
     sums: dict[tuple[Measure, int], dict[Cell, dict[str, tuple[float, int]]]] = field(default_factory=dict)
+    bounds: dict[tuple[str, str], Bounds] = field(default_factory=dict)  # of (suite, metric)
 
     def add(self, take: Take, measure: Measure, value: float | None) -> None:
         by_prompt = self.sums.setdefault((measure, take.seconds), {}).setdefault(take.cell, {})
@@ -115,13 +116,14 @@ def check_metric(metric: str | None, measures: list[Measure]) -> None:
 
 def read(store: SweepStore, made: list[Take]) -> Scores:
     """Read the takes' scores of ranked metrics, for the whole video and its parts."""
-    from longtake.evaluators.base import directions
+    from longtake.evaluators.base import bounds_of, directions
     from longtake.evaluators.results.table import made_with_of
 
     scores = Scores()
     made = sorted(made, key=lambda take: (take.latent_frames, take.seed, take.id))  # ranks sum seeds in this order
     for entry in suites_of(store):
         suite, metrics, made_with = entry.label, directions(entry), set[str]()
+        scores.bounds |= {(suite, metric): bounds for metric, bounds in bounds_of(entry).items()}
         for take in made:
             record = current_scores(store, take, entry)
             if record is not None:
@@ -150,10 +152,14 @@ def compare_cells(scores: Scores, measure: Measure, seconds: int, base: str) -> 
     differences = {cell: values[cell] - values[other] for cell, other in against.items() if other is not None}
     compared = {cell: difference for cell, difference in differences.items() if np.isfinite(difference).any()}
     p = dict(zip(compared, holm(sign_flip_p(np.array([*compared.values()]))), strict=True)) if compared else {}
-    rows = {}
+    rows, (least, most) = {}, scores.bounds.get(measure[:2], UNBOUNDED)
     for cell, *pooled in zip(cells, sums_CP, counts_CP, strict=True):
-        own = pooled_estimate(*pooled)
-        difference = estimate(differences[cell]) if cell in differences else Estimate(None, None, None, 0)
+        own = pooled_estimate(*pooled).within(least, most)
+        difference = (
+            estimate(differences[cell]).within(least - most, most - least)
+            if cell in differences
+            else Estimate(None, None, None, 0)
+        )
         if own.prompts:
             rows[cell, measure] = row_of(cell, measure, own, base, difference, p.get(cell))
     return rows

@@ -49,10 +49,10 @@ def ranks_of(sweep: str, frame: pd.DataFrame, takes: list[Take], suites: list[Su
 
 
 def rank_suite(frame: pd.DataFrame, entry: SuiteEntry, takes: list[Take]) -> SuiteRanks:
-    from longtake.evaluators.base import directions
+    from longtake.evaluators.base import bounds_of, directions
     from longtake.evaluators.results.ranking import rank_cells
 
-    ranked = rank_cells(frame, entry.label, directions(entry), headline=headline_of(entry))
+    ranked = rank_cells(frame, entry.label, directions(entry), headline=headline_of(entry), bounds=bounds_of(entry))
     cuts = [events_of(frame, entry.label, name) for name in event_counts(entry)]
     return replace(ranked, cuts=next(iter(cuts), None), precision=precision_of(takes), decode=decode_of(takes))
 
@@ -99,10 +99,12 @@ def coverage(frame: pd.DataFrame, suite: str, takes: list[Take]) -> Coverage:
 def drift_means(frame: pd.DataFrame, suites: list[SuiteEntry]) -> list[DriftRow]:
     """Per suite, cell and metric (unranked ones too): the mean and its drift over a video, with intervals. None is a
     missing value, or the drift of an event count, which is not meaningful."""
+    from longtake.evaluators.base import bounds_of
     from longtake.evaluators.results.table import cell_means
 
+    means = cell_means(frame, {entry.label: bounds_of(entry) for entry in suites})
     counts = {(entry.label, name) for entry in suites for name in event_counts(entry)}
-    return [row.without_drift() if (row.suite, row.metric) in counts else row for row in cell_means(frame)]
+    return [row.without_drift() if (row.suite, row.metric) in counts else row for row in means]
 
 
 def event_counts(entry: SuiteEntry) -> list[str]:

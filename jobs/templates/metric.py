@@ -15,6 +15,7 @@ class MyMetric(Metric):
 
     name = "my-metric"
     unit = "0..1"
+    bounds = (0.0, 1.0)  # where intervals end; leave it out for a value without limits
     direction = "higher"  # or "lower": which way is better
     deviations = "none: there is no published source"
     still_value = 1.0  # the score of a video that does not move; leave it out where the formula does not fix it

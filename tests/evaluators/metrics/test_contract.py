@@ -37,11 +37,16 @@ def test_every_metric_passes_what_certify_checks(name: str, check: str) -> None:
 
 
 @pytest.mark.parametrize("name", ON_ANY_VIDEO)
-def test_flat_grey_black_and_white_are_numbers(name: str, run_metric: RunMetric) -> None:
-    for level in (0, 128, 255):
-        found = run_metric(name, np.full((64, 24, 24, 3), level, dtype=np.uint8))
+def test_flat_black_and_white_flashes_and_noise_are_numbers_within_the_bounds(name: str, run_metric: RunMetric) -> None:
+    least, most = metrics.get(name).bounds
+    flat = [np.full((64, 24, 24, 3), level, dtype=np.uint8) for level in (0, 128, 255)]
+    flashes = np.where(np.arange(64) % 2, 0, 255).astype(np.uint8)[:, None, None, None] * np.ones_like(flat[0][:1])
+    noise = np.random.default_rng(3).integers(0, 256, (64, 24, 24, 3), dtype=np.uint8)
+    for video in (*flat, flashes, noise):
+        found = run_metric(name, video)
         assert found.value is not None
         assert math.isfinite(found.value)
+        assert least - 1e-6 <= found.value <= most + 1e-6
 
 
 @pytest.mark.parametrize("name", ["temporal_flickering", "imaging_quality", "chroma_noise"])
@@ -75,6 +80,16 @@ def test_one_frame_is_a_reason_or_a_number_and_never_nan(
             value = scores.metrics[short]
             assert (value is None) == (short in scores.errors)
             assert value is None or math.isfinite(value)
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_a_metric_with_the_scale_of_a_share_declares_its_bounds(name: str) -> None:
+    kind = metrics.get(name)
+    if kind.unit in ("0..1", "share", "share of clips"):
+        assert kind.bounds == (0.0, 1.0)
+    least, most = kind.bounds
+    assert least < most
+    assert kind.still_value is None or least <= kind.still_value <= most
 
 
 @pytest.mark.parametrize("suite", suites.names())

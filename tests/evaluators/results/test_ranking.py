@@ -295,6 +295,32 @@ def test_a_verdict_without_a_headline_is_about_ranks() -> None:
     assert ranked(*equal).lengths[0].verdicts == ["pocket, 30 s: a and b are not separable in 6 prompts"]
 
 
+def test_intervals_end_at_the_bounds_of_a_metric() -> None:
+    # a: mean .95, standard error .05, so plain t of 1 degree gives .95 +- .635; b: .1 +- 1.27
+    scored = [one("a", "p", 1.0, 1.0), one("a", "q", 0.9, 1.0), one("b", "p", 0.0, 1.0), one("b", "q", 0.2, 1.0)]
+    options: dict[str, Any] = {"headline": Headline("good", "share")}
+    free = by_cell(ranked(*scored, **options).lengths[0].overall)
+    assert free["a"].metrics["good"].score.interval == pytest.approx((0.95 - 0.6353, 0.95 + 0.6353), abs=1e-4)
+    (length,) = ranked(*scored, **options, bounds={"good": (0.0, 1.0)}).lengths
+    rows = by_cell(length.overall)
+    assert rows["a"].metrics["good"].score.interval == pytest.approx((0.3147, 1.0), abs=1e-4)
+    assert rows["b"].metrics["good"].score.interval == (0.0, 1.0)
+    assert rows["a"].metrics["bad"] == free["a"].metrics["bad"]
+    # the differences are 1 and .7: .85 +- 1.906, which can be -1 to 1
+    assert length.verdicts == [
+        "pocket, 30 s: a beats b by 0.8 of good [-1.0, 1.0] in 2 of 2 prompts; too few to be sure"
+    ]
+    _, mean = cell_means(table(scored), {"s": {"good": (0.0, 1.0)}})[:2]  # metrics by name
+    assert mean.value.interval == rows["a"].metrics["good"].score.interval
+
+
+def test_bounds_of_a_value_are_not_those_of_its_drift() -> None:
+    rows = cell_means(table([drifting("a", p, v, None) for p, v in (("p", -3.0), ("q", 4.0))]), {"s": {"good": (0, 1)}})
+    slope = next(row.slope_per_min for row in rows if row.metric == "good")
+    assert slope.interval is not None
+    assert slope.interval[0] < -3
+
+
 def test_backbones_have_a_verdict_each_or_one_together() -> None:
     mem = [one(m, p, v, 1.0, backbone="pocket-mem") for m, v in (("a", 0.2), ("b", 0.4)) for p in "pq"]
     texts = verdicts(*gains("a", 0.5, 3), *gains("b", 0.0, 3), *mem)
