@@ -5,6 +5,7 @@ Reads ranks; computes none. Titles name the suite, its protocol and settings, an
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import comb
 
@@ -77,21 +78,28 @@ class Board:
     def has_groups(self) -> bool:
         return any(row.group for row in self.length.overall)
 
-    def notes(self, metrics: list[str]) -> list[str]:
-        """What the letters and stars of a table with these metrics mean, or why there are no letters."""
+    @property
+    def separates(self) -> bool:
+        """Whether any two cells are separable, which is so if they do not all have the same letters."""
+        return len({row.group for row in self.length.overall if row.group}) > 1
+
+    def notes(self, metrics: Sequence[str] = ()) -> list[str]:
+        """What the letters mean, and the stars of a table with these metrics, or why no difference is marked."""
         pairs = comb(sum(row.average_rank.value is not None for row in self.length.overall), 2)
         letters = (
             f"same letter: not separable (p >= {LEVEL:.2g}, exact sign-flip tests of the ranks within prompts, Holm "
             f"over {counted(pairs, 'comparison')})"
         )
-        are_alike = len({row.group for row in self.length.overall if row.group}) < 2
-        few = too_few(self.length.prompts, pairs) if self.ranked.intervals and are_alike and pairs else ""
+        untested = self.ranked.intervals and pairs and not self.separates
+        few = too_few(self.length.prompts, pairs) if untested else ""
         some_missing = any(row.metrics[name].missing for row in self.length.overall for name in metrics)
         notes = (letters, self.has_groups), (few, few), (STAR_NOTE, some_missing)
         return [note for note, is_needed in notes if is_needed]
 
     def best(self, metric: str) -> set[Cell]:
-        """The cells that rank first under a metric; none if all are equal."""
+        """The cells with the best mean of a metric; none if all are equal, or if the board separates no cells."""
+        if not self.separates:
+            return set()
         ranks = {row.cell: row.metrics[metric].rank.value for row in self.length.overall}
         known = {cell: rank for cell, rank in ranks.items() if rank is not None}
         return {cell for cell, rank in known.items() if len(set(known.values())) > 1 and rank == min(known.values())}

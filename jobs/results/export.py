@@ -1,7 +1,8 @@
 """Boards as tables for a paper or a spreadsheet: CSV, LaTeX (booktabs) and Markdown. Numbers have their 95 % intervals.
 
 CSV has full precision and one row per cell; text that a spreadsheet would run as a formula gets an apostrophe. LaTeX
-and Markdown have one table per board, with the best cells of a metric in bold. Missing is never 0: it is - or empty.
+and Markdown have one table per board, with the notes of the board. If it separates any cells, the best mean of each
+metric is in bold. Missing is never 0: it is - or empty.
 """
 
 from __future__ import annotations
@@ -18,12 +19,14 @@ from longtake.platform.store import durable
 from longtake.platform.store.json_records import Statistic
 
 STDOUT = "-"
+BOLD = "bold: best mean of a metric, which is not a test"
 LATEX_SPECIAL = str.maketrans(
     {
         "\\": r"\textbackslash{}",
         "~": r"\textasciitilde{}",
         "^": r"\textasciicircum{}",
         **{char: f"\\{char}" for char in "&%$#_{}"},
+        **{char: f"${char}$" for char in "<>"},
     }
 )
 ARROWS = {"higher": r"$\uparrow$", "lower": r"$\downarrow$"}
@@ -95,6 +98,7 @@ def latex_table(board: Board) -> str:
             *lines,
             r"\bottomrule",
             r"\end{tabular}",
+            *[rf"\par\smallskip{{\footnotesize {latex(note)}\par}}" for note in board.notes()],
             r"\end{table}",
             "",
         ]
@@ -141,7 +145,9 @@ def markdown_table(board: Board) -> str:
         rows.append([row.cell.backbone, row.cell.method, rank, *group, *scores])
     rule = ["---", "---", "---:", *["---" for _ in letters], *["---:" for _ in heads]]
     lines = ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in (columns, rule, *rows)]
-    return "\n".join([f"### {board.title}", "", *[f"{line}  " for line in board.length.verdicts], "", *lines, ""])
+    notes = [f"{note}  " for note in notes_of(board)]
+    parts = [f"### {board.title}", "", *[f"{line}  " for line in board.length.verdicts], "", *lines, ""]
+    return "\n".join([*parts, *notes, ""] if notes else parts)
 
 
 def markdown_number(one: Statistic, is_best: bool, digits: int | None = None) -> str:
@@ -161,8 +167,12 @@ def decimals(one: Statistic) -> int:
 
 
 def caption(board: Board) -> str:
-    letters = "; rows with a common letter are not separable" if board.has_groups else ""
-    return f"{board.title}: mean over prompts with 95 % interval; rank 1 is best{letters}."
+    bold = f"; {BOLD}" if board.separates else ""
+    return f"{board.title}: mean over prompts with 95 % interval; rank 1 is best{bold}."
+
+
+def notes_of(board: Board) -> list[str]:
+    return ([BOLD] if board.separates else []) + board.notes()
 
 
 FORMATS: dict[str, Callable[[Sequence[Board]], str]] = {

@@ -23,6 +23,11 @@ def boards() -> list[Board]:
     return boards_of(swapped(), RankFilter())
 
 
+def two_separable() -> Ranks:
+    """Six prompts that agree: rag and native are separable."""
+    return ranks_of(*[scored(name, 30, p, v) for name, v in (("rag", 0.9), ("native", 0.8)) for p in "pqrstu"])
+
+
 def test_csv_has_a_row_per_cell_and_board_with_full_precision() -> None:
     rows = list(csv.DictReader(io.StringIO(csv_text(boards()))))
     assert [(row["seconds"], row["method"]) for row in rows] == [
@@ -59,7 +64,16 @@ def test_latex_is_a_booktabs_table_with_balanced_braces_and_equal_columns() -> N
     assert {row.count("&") for row in rows} == {columns - 1}
     assert "_" not in re.sub(r"\$.*?\$|\\label{.*?}", "", bare), "an underscore outside of math is an error in LaTeX"
     assert r"\shortstack[r]{imaging \\ quality $\uparrow$}" in text
-    assert r"$\mathbf{0.9000}" in text
+    assert "mathbf" not in text, "two prompts separate nothing"
+    assert (
+        text.count(r"{\footnotesize 2 prompts: no difference is marked; an exact test needs 6 prompts for p $<$ 0.05")
+        == 2
+    )
+    separable = latex_text(boards_of(two_separable(), RankFilter()))
+    assert r"$\mathbf{0.9000}" in separable
+    assert r"rank 1 is best; bold: best mean of a metric, which is not a test.}" in separable
+    assert r"{\footnotesize same letter: not separable (p $>$= 0.05, exact" in separable
+    assert "no difference is marked" not in separable
 
 
 def test_latex_escapes_what_it_would_interpret() -> None:
@@ -73,14 +87,24 @@ def test_latex_escapes_what_it_would_interpret() -> None:
 
 
 def test_markdown_has_the_verdicts_and_the_best_in_bold() -> None:
-    ranks = ranks_of(*[scored(name, 30, p, v) for name, v in (("rag", 0.9), ("native", 0.8)) for p in "pqr"])
-    title, _, verdict, _, head, rule, first, second = markdown_text(boards_of(ranks, RankFilter())).splitlines()
-    assert title == "### demo: vb (direct, antialias, compat all, long range), 30 s, 3 prompts"
+    lines = markdown_text(boards_of(two_separable(), RankFilter())).splitlines()
+    title, _, verdict, _, head, rule, first, second, _, bold, letters = lines
+    assert title == "### demo: vb (direct, antialias, compat all, long range), 30 s, 6 prompts"
     assert verdict.startswith("pocket, 30 s: rag beats native by 1.0 ranks")
-    assert head == "| backbone | method | rank | imaging quality (higher) | temporal flickering (higher) |"
-    assert rule == "| --- | --- | ---: | ---: | ---: |"
-    assert first == ("| pocket | rag | 1.00 [1.00, 1.00] | **0.9000** [0.9000, 0.9000] | **0.9000** [0.9000, 0.9000] |")
-    assert second.startswith("| pocket | native | 2.00 [2.00, 2.00] | 0.8000 [")
+    assert head == "| backbone | method | rank | group | imaging quality (higher) | temporal flickering (higher) |"
+    assert rule == "| --- | --- | ---: | --- | ---: | ---: |"
+    assert first == (
+        "| pocket | rag | 1.00 [1.00, 1.00] | a | **0.9000** [0.9000, 0.9000] | **0.9000** [0.9000, 0.9000] |"
+    )
+    assert second.startswith("| pocket | native | 2.00 [2.00, 2.00] | b | 0.8000 [")
+    assert bold.startswith("bold: best mean")
+    assert letters.startswith("same letter: not separable (p >= 0.05")
+
+
+def test_where_nothing_is_separable_nothing_is_bold_and_a_note_says_why() -> None:
+    text = markdown_text(boards())
+    assert "**" not in text
+    assert text.count("\n\n2 prompts: no difference is marked; an exact test needs 6 prompts for p < 0.05") == 2
 
 
 @pytest.fixture
