@@ -78,12 +78,16 @@ def staging_bytes(grid: Grid, tier_bytes: dict[str, int]) -> int:
 
 def check_gpus(grid: Grid) -> None:
     """Raises ConfigError if this machine has fewer GPUs than a sampler needs."""
-    available = gpu_count()
-    if grid.gpus > available:
+    if lacks_gpus(grid):
+        available = gpu_count()
         raise ConfigError(
             f"workers.gpus_per_sampler: a sampler needs {grid.gpus:g}; this machine has {available} CUDA devices; "
             "set workers.cluster to a cluster with enough, or compute on the CPU (workers.device: cpu)"
         )
+
+
+def lacks_gpus(grid: Grid) -> bool:
+    return grid.gpus > gpu_count()
 
 
 def check_capability(grid: Grid) -> None:
@@ -96,7 +100,9 @@ def check_capability(grid: Grid) -> None:
 
 @collection_paused()
 def show(grid: Grid, console: Console) -> None:
-    """Print the grid, what is left to do, and its cost."""
+    """Print why the sweep cannot run here, if so, then the grid, what is left to do, and its cost."""
+    if problem := problem_of(grid):
+        console.print(f"cannot run here: {problem}", markup=False, soft_wrap=True)
     tally, costs = tally_of(grid), costs_of(grid)
     print_table(console, table(grid, tally, costs), keys=3)
     for note in grid.notes:
@@ -188,13 +194,19 @@ def totals(grid: Grid, tally: Tally, costs: Mapping[Cell, TakeCost]) -> list[str
     to_make = tally.to_make.total()
     if not to_make and not to_score:
         return [f"all of {counted(made, 'take')} made and scored; nothing is left to do"]
+    unknown = not_estimated(costs)
+    least, without = (
+        ("at least", f", not counting {counted(len(unknown), 'metric')} (below)") if unknown else ("about", "")
+    )
     done = (f" ({made} made)", f" ({len(tally.scored)} scored)") if grid.ids_are_final else ("", "")
     parts = [f"to do: make {counted(to_make, 'take')}{done[0]}, score {to_score}{done[1]}"]
     sampling = sum(tally.to_make[cell] * cost.cpu_seconds for cell, cost in costs.items())
     scoring = sum(tally.to_score[cell] * cost.score_seconds for cell, cost in costs.items())
     gpu = sum(tally.to_make[cell] * cost.gpu_seconds for cell, cost in costs.items())
     disk = sum(tally.to_make[cell] * cost.video_bytes for cell, cost in costs.items())
-    parts.append(f"about {duration(sampling + scoring)} of one CPU core, {duration(scoring)} of it for scoring")
+    parts.append(
+        f"{least} {duration(sampling + scoring)} of one CPU core, {duration(scoring)} of it for scoring{without}"
+    )
     if gpu:
         parts.append(f"about {gpu / 3600:.1f} GPU hours of generation")
     parts.append(f"{size(disk)} of disk under {grid.sweep.output}/{grid.sweep.name}")
@@ -203,15 +215,22 @@ def totals(grid: Grid, tally: Tally, costs: Mapping[Cell, TakeCost]) -> list[str
 
 def wall_time(grid: Grid, tally: Tally, costs: Mapping[Cell, TakeCost]) -> str:
     """How long the rest takes on this machine. Another cluster is not asked for its size."""
-    workers = grid.sweep.workers
-    if workers.cluster not in HERE:
+    is_here = grid.sweep.workers.cluster in HERE
+    if not is_here or lacks_gpus(grid):
         making = sum(tally.to_make[cell] * cost.make_seconds for cell, cost in costs.items())
-        return f"wall time: depends on the cluster; one sampler needs about {duration(making)} for generation"
+        where = "the GPUs, which are not here" if is_here else "the cluster"
+        return f"wall time: depends on {where}; one sampler needs about {duration(making)} for generation"
     stages, cores = stages_on(grid, [Node(float(os.cpu_count() or 1), float(gpu_count()))])
     seconds = START_SECONDS + seconds_together(work_of(tally, stage_times(costs)), stages, cores)
     seconds += closing_seconds(len(grid.planned), len(grid.suites), costs.values(), grid.sweep.tracking.uri != OFF)
     counts = " and ".join(counted(group.count, name.removesuffix("s")) for name, group in stages.items())
-    return f"wall time: about {duration(seconds)} here, with {counts} on {cores:g} cores, closing steps included"
+    least = "at least" if not_estimated(costs) else "about"
+    return f"wall time: {least} {duration(seconds)} here, with {counts} on {cores:g} cores, closing steps included"
+
+
+def not_estimated(costs: Mapping[Cell, TakeCost]) -> list[str]:
+    """The metrics whose time is in no estimate."""
+    return sorted({name for cost in costs.values() for name in cost.not_estimated})
 
 
 def bases(grid: Grid, costs: Mapping[Cell, TakeCost]) -> list[str]:
@@ -222,23 +241,28 @@ def bases(grid: Grid, costs: Mapping[Cell, TakeCost]) -> list[str]:
     rates = {f"{spec.gpu_tflops:.0f} TFLOP/s ({spec.gpu_basis})" for spec in specs if spec.gpus and grid.on_gpu}
     lines = [f"GPU time assumes {', '.join(sorted(rates))} and overlapped decoding"] if rates else []
     lines.append("CPU time assumes one core as measured in docs/measurements/estimates_cpu.csv")
-    unknown = sorted({name for cost in costs.values() for name in cost.not_estimated})
-    if unknown:
+    if unknown := not_estimated(costs):
         lines.append(f"not in the estimates, since it was not measured: the time of {', '.join(unknown)}")
     return lines
 
 
-def bank_lines(grid: Grid) -> list[str]:
-    """Where a sampler's banks will be stored, and the reason if the sweep cannot run here."""
-    lines = []
+def problem_of(grid: Grid) -> str:
+    """Why the sweep cannot run on this machine, or in its folder; '' if it can, as far as that is known."""
     try:
-        lines.append(bank_line(grid))
         check_capacity(grid)
         if grid.ids_are_final:
             store_of(grid).check_plan(grid.planned)
     except ConfigError as error:
-        lines.append(f"cannot run here: {error}")
-    return lines
+        return str(error)
+    return ""
+
+
+def bank_lines(grid: Grid) -> list[str]:
+    """Where a sampler's banks will be stored; nothing if they do not fit, which is the problem of the sweep."""
+    try:
+        return [bank_line(grid)]
+    except ConfigError:
+        return []
 
 
 def bank_line(grid: Grid) -> str:

@@ -102,6 +102,23 @@ def test_the_wall_time_is_that_of_the_workers_here(tmp_path: Path, capfd: pytest
     assert "wall time: depends on the cluster; one sampler needs about" in out
 
 
+def test_a_sweep_for_gpus_that_are_not_here_says_so_first_and_has_no_time_here(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    assert execute(["plan", "longlive-rag", "workers.gpus_per_sampler=64"]) == 0
+    lines = capfd.readouterr().out.splitlines()
+    assert lines[0].startswith("cannot run here: ")
+    assert "workers.gpus_per_sampler: a sampler needs 64; this machine has " in lines[0]
+    assert not [line for line in lines[1:] if "cannot run here" in line or " here, with" in line]
+    (wall,) = [line for line in lines if line.startswith("wall time: ")]
+    assert wall.startswith("wall time: depends on the GPUs, which are not here; one sampler needs about ")
+    (to_do,) = [line for line in lines if line.startswith("to do: ")]
+    assert "; at least " in to_do
+    assert " of it for scoring, not counting 7 metrics (below); " in to_do
+    (unknown,) = [line for line in lines if line.startswith("not in the estimates")]
+    assert unknown.count(",") == 1 + 6  # ", since it was not measured", and seven metrics
+
+
 def test_the_cost_of_a_take_is_sampling_decoding_encoding_and_scoring(tmp_path: Path) -> None:
     """3 s of the tiny backbone: 12 latent frames, 45 frames of 128x128."""
     grid = expand(tiny.write_sweep(tmp_path), SHORT)
