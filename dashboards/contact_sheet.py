@@ -8,7 +8,9 @@ recognised. Other videos are shown at even times.
 
 from __future__ import annotations
 
+import hashlib
 import io
+import json
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -16,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from longtake.platform.errors import VideoError
+from longtake.platform.pocket import returns
 from longtake.platform.pocket.returns import SIZE_PX, Course, FirstViews, course_of, visits
 from longtake.platform.store import durable
 from longtake.platform.takes import FRAMES_PER_LATENT, Take
@@ -33,6 +36,8 @@ COLUMNS = 9
 FRAME_HEIGHT_PX = 96
 LABEL_PX, GAP_PX, HEADER_PX, TITLE_PX = 190, 4, 24, 34
 INK, FAINT, PAPER, LOST = (20, 20, 24), (110, 110, 118), (255, 255, 255), (214, 40, 57)
+DIGEST = "longtake-shown"
+"""The text in the PNG that says what it shows, so that an unchanged sheet is not drawn again."""
 RECOGNISED = 0.5
 """The share of a frame's columns that must look like the first view of their place, as in the metric revisit_hit."""
 LEGEND = "One place: its first view, then returns of the camera. Red: fewer than half of its columns are recognised."
@@ -55,15 +60,40 @@ class Row:
 
 
 def write(store: SweepStore, takes: list[Take], columns: int = COLUMNS, title: str | None = None) -> Path | None:
-    """Write the contact sheet of the finished takes to the store; `title` replaces the sweep's name. Returns None if
-    there are no finished takes."""
+    """Write the contact sheet of the finished takes to the store, unless it is there already; `title` replaces the
+    sweep's name. Returns None if there are no finished takes."""
     done = store.done_ids()
     chosen = choose([take for take in takes if take.id in done])
     if not chosen:
         return None
+    heading = f"{title or store.name}: {printable(chosen[0].full_prompt)} (seed {chosen[0].seed})"
+    shown = digest_of(store, chosen, heading, columns)
+    if shown and shown == digest_in(store.contact_sheet_file):
+        return store.contact_sheet_file
     rows = [read_row(take, store.video(take.id), columns) for take in chosen]
-    sheet = draw(rows, f"{title or store.name}: {printable(chosen[0].full_prompt)} (seed {chosen[0].seed})", columns)
-    return save(sheet, store.contact_sheet_file)
+    all_read = not any(row.note for row in rows)
+    return save(draw(rows, heading, columns), store.contact_sheet_file, shown if all_read else "")
+
+
+def digest_of(store: SweepStore, takes: Sequence[Take], heading: str, columns: int) -> str:
+    """A hash of all that the sheet shows: its heading, the takes and their videos, and the code that draws it. '' if a
+    record cannot be read."""
+    results = [store.result(take.id) for take in takes]
+    videos = [result.video_sha256 for result in results if result is not None]
+    code = [hashlib.sha256(Path(file).read_bytes()).hexdigest() for file in (__file__, returns.__file__)]
+    inputs = [heading, columns, [str(take.cell) for take in takes], videos, code]
+    return hashlib.sha256(json.dumps(inputs).encode()).hexdigest() if len(videos) == len(takes) else ""
+
+
+def digest_in(path: Path) -> str:
+    """The hash that a sheet was saved with; '' without one, and if the file cannot be read."""
+    from PIL import Image
+
+    try:
+        with Image.open(path) as sheet:
+            return str(sheet.info.get(DIGEST, ""))
+    except OSError:  # no file, or no picture
+        return ""
 
 
 def choose(takes: list[Take]) -> list[Take]:
@@ -212,9 +242,12 @@ def printable(text: str) -> str:
     return "".join(char if char.isprintable() else " " for char in text)
 
 
-def save(sheet: Image.Image, path: Path) -> Path:
-    """Write the sheet atomically. Raises StorageError."""
-    data = io.BytesIO()
-    sheet.save(data, format="PNG")
+def save(sheet: Image.Image, path: Path, digest: str) -> Path:
+    """Write the sheet atomically, with the hash of what it shows. Raises StorageError."""
+    from PIL.PngImagePlugin import PngInfo
+
+    data, about = io.BytesIO(), PngInfo()
+    about.add_text(DIGEST, digest)
+    sheet.save(data, format="PNG", pnginfo=about)
     durable.replace_file(path, data.getvalue())
     return path

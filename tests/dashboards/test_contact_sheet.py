@@ -1,5 +1,7 @@
 """The contact sheet: the right frames, in rows that can be compared, whatever a video is like."""
 
+import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +10,7 @@ from PIL import Image
 from longtake.dashboards import contact_sheet
 from longtake.platform.pocket.prompts import parse
 from longtake.platform.pocket.world import crop, panorama
+from longtake.platform.store import durable
 from longtake.platform.store.records import TakeResult
 from longtake.platform.store.sweep import SweepStore
 from longtake.platform.takes import MethodSpec, Take
@@ -39,6 +42,47 @@ def test_rows_show_frames_over_time(tmp_path: Path) -> None:
     cell = contact_sheet.FRAME_HEIGHT_PX + contact_sheet.GAP_PX
     shades = [sheet[top, contact_sheet.LABEL_PX + column * cell + 40] for column in range(4)]
     np.testing.assert_allclose(shades, [0, 80, 160, 240], atol=6)
+
+
+def test_an_unchanged_sheet_is_not_drawn_again(tmp_path: Path) -> None:
+    store = SweepStore(tmp_path, "demo")
+    takes = [make(store, "native", 3), make(store, "rag", 3)]
+
+    def is_drawn(title: str | None = None) -> bool:
+        os.utime(path, ns=(0, 0))
+        assert contact_sheet.write(store, takes, 4, title) == path
+        return path.stat().st_mtime_ns != 0
+
+    path = contact_sheet.write(store, takes, 4)
+    assert path is not None
+    assert not is_drawn()
+    assert is_drawn("another name")
+    assert is_drawn()
+    takes.append(make(store, "native", 6))
+    assert is_drawn()
+    assert not is_drawn()
+    path.write_bytes(path.read_bytes()[:100])
+    assert contact_sheet.write(store, takes, 4) == path
+    path.write_bytes(b"not a picture")
+    assert is_drawn()
+    result = store.result(takes[0].id)
+    assert result is not None
+    durable.replace_file(store.result_file(takes[0].id), json.dumps(result.to_json() | {"video_sha256": "0"}).encode())
+    assert is_drawn(), "another video of the same take"
+
+
+def test_a_video_that_could_not_be_read_is_tried_again(tmp_path: Path) -> None:
+    store = SweepStore(tmp_path, "demo")
+    take = make(store, "native", 3)
+    video = store.video(take.id)
+    kept = video.read_bytes()
+    video.write_bytes(bytes(len(kept)))
+    path = contact_sheet.write(store, [take], 4)
+    assert path is not None
+    video.write_bytes(kept)
+    before = path.read_bytes()
+    assert contact_sheet.write(store, [take], 4) == path
+    assert path.read_bytes() != before
 
 
 RETURNING = "dusk, brick; pan right 3 s, left 3 s, repeat"
