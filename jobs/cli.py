@@ -12,6 +12,7 @@ from typing import Annotated
 
 import typer
 
+from longtake.jobs.called import as_called
 from longtake.jobs.commands import bench, checks, evaluate, files, results, sweep, train, upkeep, weights
 from longtake.jobs.loading import announce_slow_imports
 from longtake.jobs.surroundings import prepare
@@ -177,7 +178,7 @@ def usage_error(error: Exception) -> str | None:
 
 
 def fail(message: str, code: int) -> int:
-    print(f"longtake: {printable(masked(' '.join(message.split())))}", file=sys.stderr)
+    print(f"longtake: {printable(masked(as_called(' '.join(message.split()))))}", file=sys.stderr)
     return code
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import io
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -20,6 +21,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Column, Table
 from rich.text import Text
 
+from longtake.jobs.called import as_called
 from longtake.platform.errors import without_colours
 
 if TYPE_CHECKING:
@@ -27,12 +29,20 @@ if TYPE_CHECKING:
 
 PLAIN_WIDTH = 176
 MEASURED_WIDTH = 10_000
+REFRESHES = 1.0
+
+
+class CommandConsole(Console):
+    """A console that shows advised commands as this process was called."""
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        return super().render_str(as_called(text), **options)
 
 
 def console_for(stream: Any = None) -> Console:
     """A console; without a terminal its width is PLAIN_WIDTH, so that tables are not cut to 80 columns."""
-    console = Console(file=stream, highlight=False)
-    return console if console.is_terminal else Console(file=stream, highlight=False, width=PLAIN_WIDTH)
+    console = CommandConsole(file=stream, highlight=False)
+    return console if console.is_terminal else CommandConsole(file=stream, highlight=False, width=PLAIN_WIDTH)
 
 
 def new_table(title: str | None) -> Table:
@@ -89,6 +99,16 @@ def bar(console: Console) -> Iterator[Progress]:
         yield progress
 
 
+class Waiting:
+    """What a live display shows before its first update: 'starting, 12 s'."""
+
+    def __init__(self) -> None:
+        self.since = time.monotonic()
+
+    def __rich__(self) -> Text:
+        return Text(f"starting, {time.monotonic() - self.since:.0f} s")
+
+
 class LiveDisplay:
     """A live display on a terminal; plain lines elsewhere. Use as a context manager."""
 
@@ -98,7 +118,7 @@ class LiveDisplay:
 
     def __enter__(self) -> Self:
         if self.console.is_terminal:
-            self.live = Live(Text("starting"), console=self.console, auto_refresh=False, transient=True)
+            self.live = Live(Waiting(), console=self.console, refresh_per_second=REFRESHES, transient=True)
             self.live.start()
         return self
 

@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+from longtake.jobs.called import as_called
 from longtake.platform.errors import ConfigError, StorageError
 from longtake.platform.names import check_name
 from longtake.platform.registry import Registry, did_you_mean
@@ -36,7 +37,7 @@ def new(kind: str, name: str, folder: Path) -> int:
         raise StorageError(f"{path}: already exists; choose another name or remove the file") from error
     except OSError as error:
         raise StorageError(f"{path}: cannot be written: {error.strerror}; choose another folder with --dir") from error
-    print(f"wrote {path}; next: longtake {'plan' if kind == SWEEP else 'certify'} {path}")
+    print(as_called(f"wrote {path}; next: longtake {'plan' if kind == SWEEP else 'certify'} {path}"))
     return 0
 
 

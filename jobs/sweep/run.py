@@ -117,7 +117,10 @@ def work(grid: Grid, scheduler: Scheduler, steps: list[Step], publisher: Publish
     store = scheduler.store
     address = grid.sweep.workers.cluster
     if address != INLINE:
-        say(console, f"{store.name}: starting Ray" if address == LOCAL else f"{store.name}: joining Ray at {address}")
+        doing = (
+            "starting Ray; this takes a while on a busy machine" if address == LOCAL else f"joining Ray at {address}"
+        )
+        say(console, f"{store.name}: {doing}")
     with SweepProgress(console, store.name) as view, connect(address) as cluster:
         scheduler.say = view.say
         ended = scheduler.made | scheduler.failed

@@ -1,10 +1,12 @@
 """Tables on narrow terminals: printed in parts, with the names of the rows in each, and nothing cut."""
 
 import io
+import re
+import time
 
 from rich.console import Console
 
-from longtake.jobs.console import new_table, print_table
+from longtake.jobs.console import LiveDisplay, new_table, print_table
 
 
 def printed(width: int, keys: int) -> list[str]:
@@ -15,6 +17,15 @@ def printed(width: int, keys: int) -> list[str]:
     console = Console(file=io.StringIO(), width=width, highlight=False)
     print_table(console, table, keys)
     return console.file.getvalue().splitlines()  # type: ignore[attr-defined]
+
+
+def test_a_terminal_shows_how_long_a_start_has_taken() -> None:
+    out = io.StringIO()
+    with LiveDisplay(Console(file=out, force_terminal=True, width=80)):
+        end = time.monotonic() + 30
+        while len(shown := set(re.findall(r"starting, \d+ s", out.getvalue()))) < 3 and time.monotonic() < end:
+            time.sleep(0.1)
+    assert len(shown) == 3, "nothing but the clock updates it"
 
 
 def test_a_table_that_fits_is_printed_once() -> None:
