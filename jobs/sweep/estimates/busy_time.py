@@ -8,14 +8,15 @@ from __future__ import annotations
 import math
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
+from longtake.jobs.sweep.estimates.pace import Pace, Part
 from longtake.platform.takes import Cell
 
 SAMPLERS, EVALUATORS = "samplers", "evaluators"
 """The groups of workers, one for each stage."""
-PRIOR_ERROR = math.log(1.5)
+PRIOR_ERROR = math.log(2)
 """The error, as a logarithm, that an estimate is taken to have before it was compared with a measured time."""
 LEAST_ERROR = 0.1
 PRIOR_TAKES = 1.0
@@ -71,6 +72,7 @@ class StageTimes:
     items: int = 0
     compared: int = 0
     squared_errors: float = PRIOR_ERROR**2
+    pace: Pace = field(default_factory=Pace)
 
     def add(self, cell: Cell, takes: float, seconds: float, is_first: bool = False) -> None:
         """An item of `takes` takes was done in `seconds`, the first item of its worker or a later one."""
@@ -83,6 +85,7 @@ class StageTimes:
         if self.later.takes:
             self.compared += 1
             self.squared_errors += math.log(max(seconds, 1e-3) / max(takes * self.per_take(cell), 1e-3)) ** 2
+        self.pace.recent.append(Part(cell, takes, seconds))
         self.later.takes += estimated
         self.later.seconds += seconds
         times = self.cells.setdefault(cell, CellTimes())
@@ -105,8 +108,15 @@ class StageTimes:
 
     @property
     def error(self) -> float:
-        """The relative error of the seconds per take: of predictions so far, each made before the item was done."""
+        """The error, as a logarithm, of the seconds per take: of predictions so far, each made before the item was
+        done."""
         return max(LEAST_ERROR, math.sqrt(self.squared_errors / (1 + self.compared)))
+
+    def factors(self, running: Iterable[Part] = ()) -> tuple[float, float]:
+        """The least and the most that the busy seconds of the rest may be, by those expected: the error of the
+        predictions, and the change of the pace, as independent errors."""
+        fastest, slowest = self.pace.spread(self.per_take, running)
+        return math.exp(-math.hypot(self.error, math.log(fastest))), math.exp(math.hypot(self.error, math.log(slowest)))
 
     def work(self, open_takes: Counter[Cell]) -> float:
         """Busy seconds of the open takes."""

@@ -18,6 +18,7 @@ from longtake.jobs.sweep.estimates.busy_time import (
     seconds_together,
 )
 from longtake.jobs.sweep.estimates.cost import TakeCost
+from longtake.jobs.sweep.estimates.pace import Part
 from longtake.jobs.sweep.tally import Tally
 from longtake.platform.takes import Cell
 from longtake.platform.workers.fleet import Item, Running
@@ -30,6 +31,8 @@ RANK_SECONDS, RANK_SECONDS_PER_RECORD = 0.5, 0.0005
 """Measured: 0.3 and 0.7 s for the demo, 4.9 s for 10,000 takes under the suite `classical`; seconds of a core."""
 SHEET_READS = 1.7
 """The contact sheet takes as long as reading its videos so many times; measured with the demo: 5.2 s for 720 s."""
+CLOSING_FASTEST, CLOSING_SLOWEST = 0.4, 1.5
+"""The least and the most that the closing steps take, by their estimate, on a machine as fast as the estimates'."""
 PUBLISH_SECONDS, PUBLISH_SECONDS_PER_CELL = 1.0, 0.125
 """Measured with the demo, 16 cells: 3 s."""
 
@@ -75,23 +78,55 @@ class TimeLeft:
 
     def estimate(self, running: Iterable[Running]) -> Range | None:
         """Seconds left, lowest and highest; None before a take has passed each stage that has work."""
+        running = list(running)
         work = work_of(self.tally, self.times)
         if any(seconds and not self.times[stage].items for stage, seconds in work.items()):
             return None
         for one in running:
             work[one.group] -= self.done_of(one)
         work = {stage: max(0.0, seconds) for stage, seconds in work.items()}
-        middle = seconds_together(work, self.workers, self.clocks.cores)
+        factors = {stage: self.times[stage].factors(map(self.part_of, running_at(stage, running))) for stage in work}
+        low, high = (
+            seconds_together(
+                {stage: seconds * factors[stage][end] for stage, seconds in work.items()},
+                self.workers,
+                self.clocks.cores,
+            )
+            for end in (0, 1)
+        )
         last = max(
             self.times[SAMPLERS].longest(self.tally.to_make), self.times[EVALUATORS].longest(self.tally.to_score)
         )
-        error = max((self.times[stage].error for stage, seconds in work.items() if seconds), default=0.0)
-        return middle / (1 + error) + self.closing, middle * (1 + error) + last + self.closing
+        slower = self.slower * factors[EVALUATORS][1]
+        return low + CLOSING_FASTEST * self.closing, high + last + max(CLOSING_SLOWEST, slower) * self.closing
+
+    @property
+    def slower(self) -> float:
+        """How many times slower than estimated this machine scores, which needs its cores as the closing steps do."""
+        return self.times[EVALUATORS].correction if self.times[EVALUATORS].items else 1.0
 
     def done_of(self, running: Running) -> float:
         """Busy seconds that a running item is ahead by: the part that it reports, or else the time that it has had."""
-        takes, report = running.item.payload.takes, running.report
+        takes = running.item.payload.takes
         expected = len(takes) * self.times[running.group].per_take(takes[0].cell)
-        if report.get("total"):
-            return expected * min(1.0, report.get("done", 0) / report["total"])
+        if running.report.get("total"):
+            return expected * share_of(running)
         return min(expected, self.clocks.so_far(running.group, id(running.item)))
+
+    def part_of(self, running: Running) -> Part:
+        """What is done of a running item: by its report, or all of it if it has had more time than expected. Nothing
+        is known of the first item of a worker, which also loads networks."""
+        takes, seconds = running.item.payload.takes, self.clocks.so_far(running.group, id(running.item))
+        cell, count = takes[0].cell, len(takes)
+        share = share_of(running) or float(seconds > count * self.times[running.group].per_take(cell))
+        return Part(cell, 0.0 if id(running.item) in self.clocks.first else count * share, seconds)
+
+
+def running_at(stage: str, running: Iterable[Running]) -> list[Running]:
+    return [one for one in running if one.group == stage]
+
+
+def share_of(running: Running) -> float:
+    """The part of an item that is done, by its report; 0 without one."""
+    total = running.report.get("total")
+    return min(1.0, running.report.get("done", 0) / total) if total else 0.0
