@@ -39,6 +39,8 @@ def off(case, wrong=None, blocks=None, **params):
     if wrong is not None:
         method.__class__ = wrong
     rollout.method = method
+    if method.grouped:
+        rollout.context.method = method
     count = blocks or len(facts["blocks"])
     output = torch.cat([block.latents for block in rollout.blocks(count)], dim=1)
     return float((output - tensors["output"][:, : output.shape[1]]).abs().max())
