@@ -1,7 +1,8 @@
 // The attention map: one row per block from top to bottom, attended latent frames to the right, both in seconds.
 //
 // It is drawn on a canvas, because a Plotly heat map of 960 frames in 800 pixels drops cells; here each stays visible.
-// Retrieved frames are coloured by similarity, above the greys of sink, window and the block's own frames.
+// Retrieved frames are coloured by similarity, above the greys of sink, window and the block's own frames, and the blue of
+// summaries. An entry of which only a part is attended is paler.
 
 import { el } from "./dom.js";
 import { known } from "./format.js";
@@ -9,7 +10,9 @@ import { known } from "./format.js";
 const MARGIN = { left: 54, right: 12, top: 8, bottom: 40 };
 const LEAST_PX = { retrieved: 2.5, other: 1.5 };
 const REACH_PX = 6; // how far from a cell the pointer may be
-const GREYS = { sink: "--attended-sink", window: "--attended-window", block: "--attended-block" };
+const GREYS = { sink: "--attended-sink", window: "--attended-window", block: "--attended-block",
+  summary: "--attended-summary" };
+const PALEST = 0.25;
 const STEPS = [0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 1200, 3600];
 
 export class AttendedMap {
@@ -86,13 +89,15 @@ export class AttendedMap {
     const down = Math.max(1, this.h / this.blocks.length);
     const colour = this.#colours();
     this.blocks.forEach((row, block) => {
-      for (const [frame, , reason, similarity] of row.attended) {
+      for (const [entry, [frame, , reason, similarity]] of row.attended.entries()) {
         if (!wanted(reason)) continue;
+        pen.globalAlpha = Math.max(PALEST, row.parts?.[entry] ?? 1);
         const wide = Math.max(across, reason in GREYS ? LEAST_PX.other : LEAST_PX.retrieved);
         pen.fillStyle = colour(reason, similarity);
         pen.fillRect(this.#x(frame) + (across - wide) / 2, this.#y(block), wide, down);
       }
     });
+    pen.globalAlpha = 1;
   }
 
   #colours() {

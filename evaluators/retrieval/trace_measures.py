@@ -20,7 +20,7 @@ from longtake.evaluators.retrieval.world import Array, Mask, Scene
 from longtake.platform.methods.base import RETRIEVED, Window
 from longtake.platform.stats import mean_known
 
-SHARES = {"memory": RETRIEVED, "sink": "sink", "window": "window", "block": "block"}
+SHARES = {"memory": (RETRIEVED, "summary"), "sink": ("sink",), "window": ("window",), "block": ("block",)}
 WORLD = {"places": "places", "relevant": "precision", "coverage": "coverage"}
 """Name in a trace report -> name in run.MEASURES."""
 MEMORY_MEASURES = ("memory_frames", "similarity", "best_similarity", "age_s", "from_start", "again")
@@ -98,7 +98,8 @@ def attention(generated: Sequence[Block], has_memory: bool) -> Measured:
     if all(block.attention is None for block in generated):
         return dict.fromkeys([*names, "attention_ratio"], NO_ATTENTION)
     shares: Measured = {
-        f"attention_{name}": np.array([block.share(reason) for block in generated]) for name, reason in SHARES.items()
+        f"attention_{name}": np.array([block.share(*reasons) for block in generated])
+        for name, reasons in SHARES.items()
     }
     if not has_memory:
         return shares | {"attention_memory": NO_MEMORY, "attention_ratio": NO_MEMORY}

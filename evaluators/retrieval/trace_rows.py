@@ -31,11 +31,11 @@ class Block:
     def similarities(self) -> list[float]:
         return [s for _, reason, s in self.attended if reason == RETRIEVED and s is not None]
 
-    def share(self, reason: str) -> float:
-        """Share of the attention on the entries with this reason; NaN where attention was not measured."""
+    def share(self, *reasons: str) -> float:
+        """Share of the attention on the entries with these reasons; NaN where attention was not measured."""
         if self.attention is None:
             return float("nan")
-        return sum(share for share, (_, why, _) in zip(self.attention, self.attended, strict=True) if why == reason)
+        return sum(share for share, (_, why, _) in zip(self.attention, self.attended, strict=True) if why in reasons)
 
 
 def read_blocks(rows: Sequence[Any], expected: int) -> list[Block]:

@@ -111,12 +111,14 @@ class World:
     def context(self, take: Take) -> TraceContext:
         from longtake.evaluators.retrieval.trace_measures import TraceContext
         from longtake.platform.backbones.base import backbones
-        from longtake.platform.methods.base import Window, methods
+        from longtake.platform.methods.base import methods
+        from longtake.platform.settings.config import build
 
         spec, params = backbones.get(take.backbone).spec, take.method.params
-        looks_back = methods.get(take.method.name).keeps_evicted
+        kind = methods.get(take.method.name)
+        looks_back = kind.keeps_evicted
         return TraceContext(
-            window=Window(params["window"], params["sink"], spec.window.block),
+            window=build(kind, params, take.method.label).window_in(spec.window),
             latent_fps=spec.latent_fps,
             latent_frames=take.latent_frames,
             prefix_frames=take.prefix_frames,

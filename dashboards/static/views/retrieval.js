@@ -118,7 +118,9 @@ class Retrieval {
       el("i", { class: "ramp" }), ` ${number(this.range[1], 3)}`]
       : some ? [swatch("--sim-none"), " retrieved, without a similarity"] : ["nothing retrieved"];
     return el("div", { class: "legend" }, grey("sink", "--attended-sink"), grey("window", "--attended-window"),
-      grey("own frames", "--attended-block"), el("span", { class: "scale" }, ...scale));
+      grey("own frames", "--attended-block"),
+      ...(this.blocks.some(({ entries }) => entries) ? [grey("summaries", "--attended-summary")] : []),
+      el("span", { class: "scale" }, ...scale));
   }
 
   draw() {
@@ -188,10 +190,11 @@ class Retrieval {
   describe(block, entry) {
     const row = this.blocks[block];
     const [frame, index, reason, similarity] = row.attended[entry];
-    const attention = row.attention?.[entry];
+    const attention = row.attention?.[entry], part = row.parts?.[entry] ?? 1, name = row.entries?.[entry];
     return [
       `block ${row.block}, ${number(this.clock.start(row.first))} s`,
-      `frame ${frame}, ${number(this.clock.start(frame))} s, time index ${index}`,
+      `${name ? `${name}, as ` : ""}frame ${frame}, ${number(this.clock.start(frame))} s, time index ${index}`,
+      part < 1 ? `${number(100 * part, 3)} % of its tokens, over layers and heads` : null,
       known(similarity) ? `${reason}, similarity ${number(similarity)}` : reason,
       known(attention) ? `${number(100 * attention, 3)} % of attention` : null,
     ].filter(Boolean).join("\n");
