@@ -14,6 +14,9 @@ from longtake.platform.methods.plan import RETRIEVED, Attended, Group, Plan, Row
 if TYPE_CHECKING:
     from longtake.platform.models.spec import DiTSpec
 
+TIMES = 2**31
+"""More than any time index, so that frame * TIMES + time is one number: unique numbers are found faster than pairs."""
+
 
 def every_head(row: Row, spec: DiTSpec) -> tuple[Group, ...]:
     """One group per layer, of all its heads, that attends `row`."""
@@ -41,9 +44,10 @@ def union(groups: Sequence[Group], spec: DiTSpec) -> Row:
             add(parts, entries, at, weight * at.part)
         if group.tokens is not None:
             frames, times = np.atleast_2d(group.tokens.frames), np.atleast_2d(group.tokens.times)
-            pairs, counts = np.unique(np.stack([frames, times], -1).reshape(-1, 2), axis=0, return_counts=True)
-            for (frame, time), count in zip(pairs.tolist(), counts.tolist(), strict=True):
+            codes, counts = np.unique(frames.astype(np.int64) * TIMES + times, return_counts=True)
+            for code, count in zip(codes.tolist(), counts.tolist(), strict=True):
                 share = count / (len(frames) * spec.frame_tokens)
+                frame, time = divmod(code, TIMES)
                 add(parts, entries, Attended(frame, time, RETRIEVED), weight * share)
     order = sorted(entries, key=lambda key: (entries[key].reason == "block", key[0], key[1]))
     return tuple(
