@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from longtake.platform.generation.attention_share import SCORES
-from longtake.platform.methods.plan import Group, Plan, Tokens
+from longtake.platform.generation.head_context import HeadContext
+from longtake.platform.methods.plan import Plan, Tokens
 from longtake.platform.models.spec import DiTSpec
 
 Key = tuple[int, int, str]
@@ -24,15 +25,16 @@ class GroupShares:
         self.spec = spec
         self.mass: list[dict[Key, float]] = [{} for _ in range(rows)]
 
-    def add(self, row: int, group: Group, query: Tensor, keys: Tensor) -> None:
-        """Add one layer's rotated queries [g, N, d] and keys [g, M, d], which are those of `group`, in its order: past
-        entries, single tokens, new frames."""
-        mass, size, at = token_mass(query, keys), self.spec.frame_tokens, 0
+    def add(self, row: int, context: HeadContext, query: Tensor) -> None:
+        """Add the mass of one group's rotated queries [g, N, d] in one layer."""
+        mass, group, at = token_mass(query, context.rotated), context.group, 0
         past = [entry for entry in group.row if entry.reason != "block"]
         for entry in (*past, None, *group.row[len(past) :]):
             if entry is not None:
-                self.put(row, (entry.frame, entry.time, entry.entry), mass[:, at : at + size])
-                at += size
+                span = context.spans[entry.source]
+                end = at + span.stop - span.start
+                self.put(row, (entry.frame, entry.time, entry.entry), mass[:, at:end])
+                at = end
             elif group.tokens is not None:
                 at += self.add_tokens(row, group.tokens, mass[:, at:])
 

@@ -2,7 +2,8 @@
 
 A group attends whole entries and single tokens. It keeps their keys before rotation, so that a later plan can attend
 them again, also when their frame has left the cache: a plan may name whatever the layer and heads attended in the block
-before, the frames in the cache, and derived entries. Memory is two keys and a value for each token attended.
+before (these heads as one group, or as a part of one), the frames in the cache, and derived entries. Memory is two keys
+and a value for each token attended.
 
 A row of a batch is computed by itself, so a batch gives the bits of single takes.
 
@@ -12,50 +13,35 @@ Shapes: h heads (of a group: g), d head dim, T tokens a frame, n new frames of N
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from functools import reduce
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from longtake.platform.errors import LongtakeError
 from longtake.platform.generation.bank.bank import Key
 from longtake.platform.generation.camera import Camera
 from longtake.platform.generation.group_shares import GroupShares
+from longtake.platform.generation.head_context import (
+    GONE,
+    HeadContext,
+    Heads,
+    Layout,
+    Pair,
+    found,
+    gone,
+    heads_of,
+    joined,
+)
 from longtake.platform.generation.kv_cache import KVCache, write_entries
 from longtake.platform.methods.base import Method
 from longtake.platform.methods.groups import summed_up
 from longtake.platform.methods.hooks import Pass, Seen
-from longtake.platform.methods.plan import Attended, Group, Plan, Source
+from longtake.platform.methods.plan import Group, Plan, Row, Source, Tokens
 from longtake.platform.models import rope
 from longtake.platform.models.attention import attention
 from longtake.platform.models.spec import DiTSpec
-
-GONE = -1
-"""The id of a token that no plan can pick: of a derived entry."""
-
-
-@dataclass(frozen=True)
-class HeadContext:
-    """What one group attends in one layer of one row: [g, M + N, d] each, past entries, then tokens, then new frames.
-
-    `ids` [g or 1, M + N]: frame * T + token, or GONE. `spans`: the first token of every whole entry.
-    """
-
-    group: Group
-    heads: Tensor
-    ids: Tensor
-    spans: Mapping[Source, int]
-    keys: Tensor
-    rotated: Tensor
-    values: Tensor
-
-    def put(self, key: Tensor, rotated: Tensor | None, value: Tensor) -> None:
-        """Write the new frames' keys and values [h, N, d] behind the past."""
-        past = self.keys.shape[1] - key.shape[1]
-        self.keys[:, past:], self.values[:, past:] = key[self.heads], value[self.heads]
-        if rotated is not None:
-            self.rotated[:, past:] = rotated[self.heads]
 
 
 class GroupedContext:
@@ -72,173 +58,168 @@ class GroupedContext:
         """Load the entries of `plan`."""
         self.plan, self.cache, self.camera = plan, cache, camera
         self.shares = GroupShares(self.spec, len(self.states))
+        self.layouts: dict[tuple[int, Row], Layout] = {}
         self.new = len(plan.query_times)
-        self.turns = [self.own_turns(b, row[-self.new :], plan.query_times) for b, row in enumerate(plan.rows)]
+        own = [row[-self.new :] for row in plan.rows]
+        asked = [[(at.frame, time) for at, time in zip(row, plan.query_times, strict=True)] for row in own]
+        self.key_turn = self.turns([[(at.frame, at.time) for at in row] for row in own])
+        self.query_turn = self.turns(asked)
         for b, groups in enumerate(plan.groups):
             for layer in range(self.spec.layers):
                 mine = [group for group in groups if layer in group.layers]
                 self.states[b][layer] = [self.loaded(b, layer, group, {}) for group in mine]
 
-    def own_turns(self, b: int, new: tuple[Attended, ...], times: tuple[int, ...]) -> tuple[Tensor, Tensor]:
-        """The rotations [N, c, 2] of the new frames' keys and queries."""
-        keys = torch.cat([self.turn(b, at.frame, at.time) for at in new])
-        if tuple(at.time for at in new) == times:
-            return keys, keys
-        return keys, torch.cat([self.turn(b, at.frame, time) for at, time in zip(new, times, strict=True)])
+    def turns(self, rows: list[list[tuple[int, int]]]) -> Tensor:
+        """The rotations [B, N, c, 2] of frames at time indices."""
+        return torch.stack([torch.cat([self.turn(b, *at) for at in row]) for b, row in enumerate(rows)])
 
     def turn(self, b: int, frame: int, time: int) -> Tensor:
         spec, device = self.spec, self.cache.device
         grid = (spec.token_rows, spec.token_columns)
         return rope.frame_rotation(time, *grid, self.camera.column(b, frame), spec.split, spec.rope_theta, device)
 
-    def loaded(self, b: int, layer: int, group: Group, edited: Mapping[Source, tuple[Tensor, Tensor]]) -> HeadContext:
-        """The context of a group, out of `edited`, what the layer attends now, and the cache."""
-        held, heads = self.states[b][layer], torch.tensor(group.heads, device=self.cache.device)
-        past, spans, pieces, at = group.row[: -self.new], dict[Source, int](), list[tuple[Tensor, ...]](), 0
-        for entry in past:
-            key, value = self.entry(b, layer, entry.source, group.heads, heads, held, edited)
-            ids = self.whole_ids(entry.source, key.shape[1])
-            turn = self.turn(b, entry.frame, entry.time)[None, : key.shape[1]]
-            pieces.append((ids, key, turned(key, turn), value))
-            spans[entry.source], at = at, at + key.shape[1]
+    def loaded(self, b: int, layer: int, group: Group, edited: Mapping[Source, Pair]) -> HeadContext:
+        """The context of a group, out of `edited`, what the layer attends now, and the cache. The new frames are yet to
+        be put."""
+        heads, held = heads_of(group, self.cache.device), self.held(b, layer, group)
+        past, new = group.row[: -self.new], group.row[-self.new :]
+        layout, after = self.layout(b, past), self.layout(b, new)
+        pieces = [self.entry(b, layer, at.source, heads, held, edited) for at in past]
+        ids, turn = layout.ids, layout.turn
         if group.tokens is not None:
-            pieces.append(self.picked(b, layer, group, held))
-            at += pieces[-1][1].shape[1]
-        for entry in group.row[-self.new :]:
-            key, value = self.new_entry(entry.frame, group.heads, held)
-            pieces.append((self.whole_ids(entry.frame, self.tokens), key, key, value))
-            spans[entry.frame], at = at, at + self.tokens
-        widest = max(len(ids) for ids, *_ in pieces)
-        ids = torch.cat([ids.expand(widest, -1) for ids, *_ in pieces], dim=1)
-        keys, rotated, values = (torch.cat([piece[i] for piece in pieces], dim=1) for i in (1, 2, 3))
-        return HeadContext(group, heads, ids, spans, keys, rotated, values)
+            more_ids, more_turn, pair = self.picked(b, layer, group.tokens, heads, held)
+            ids, turn, pieces = joined(ids, more_ids), joined(turn, more_turn), [*pieces, pair]
+        count = ids.shape[1]
+        shape = (3, len(group.heads), count + after.ids.shape[1], self.spec.head_dim)
+        keys, rotated, values = torch.empty(shape, dtype=self.cache.dtype, device=self.cache.device)
+        if pieces:
+            torch.cat([key for key, _ in pieces], dim=1, out=keys[:, :count])
+            torch.cat([value for _, value in pieces], dim=1, out=values[:, :count])
+            rope.rotate_into(keys[:, :count].unsqueeze(2), turn, rotated[:, :count].unsqueeze(1))
+        spans = layout.spans | {at: slice(count + of.start, count + of.stop) for at, of in after.spans.items()}
+        return HeadContext(group, heads, joined(ids, after.ids), spans, keys, rotated, values)
 
-    def whole_ids(self, source: Source, tokens: int) -> Tensor:
-        first = source * self.tokens if isinstance(source, int) else None
-        if first is None:
-            return torch.full((1, tokens), GONE, device=self.cache.device)
-        return torch.arange(first, first + tokens, device=self.cache.device)[None]
+    def held(self, b: int, layer: int, group: Group) -> list[HeadContext]:
+        """What the heads of a group attend in a layer now, if that is one group."""
+        return [state.of(group.heads) for state in self.states[b][layer] if {*group.heads} <= {*state.group.heads}]
+
+    def layout(self, b: int, row: Row) -> Layout:
+        """Layers that attend the same entries share it."""
+        if (b, row) not in self.layouts:
+            spans, ids, turns, at = dict[Source, slice](), list[np.ndarray](), list[Tensor](), 0
+            for entry in row:
+                size = self.size(entry.source)
+                spans[entry.source], at = slice(at, at + size), at + size
+                ids.append(self.ids(entry.source, size))
+                turns.append(self.turn(b, entry.frame, entry.time)[:size])
+            known = torch.from_numpy(np.concatenate([np.empty(0, np.int64), *ids])).to(self.cache.device)
+            turn = torch.cat([self.key_turn[0, :0], *turns])
+            self.layouts[b, row] = Layout(spans, known[None], turn[None])
+        return self.layouts[b, row]
+
+    def size(self, source: Source) -> int:
+        """Tokens of an entry: a derived one may have fewer than a frame, which are at the frame's first places."""
+        return self.cache.made[source][1].shape[3] if source in self.cache.made else self.tokens
+
+    def ids(self, source: Source, size: int) -> np.ndarray:
+        if not isinstance(source, int):
+            return np.full(size, GONE)
+        return np.arange(source * self.tokens, source * self.tokens + size)
 
     def entry(
-        self,
-        b: int,
-        layer: int,
-        source: Source,
-        names: tuple[int, ...],
-        heads: Tensor,
-        held: list[HeadContext],
-        edited: Mapping[Source, tuple[Tensor, Tensor]],
-    ) -> tuple[Tensor, Tensor]:
+        self, b: int, layer: int, source: Source, heads: Heads, held: list[HeadContext], edited: Mapping[Source, Pair]
+    ) -> Pair:
         """Key and value [g, T, d] of an entry."""
         if source in edited:
             return edited[source]
         for state in () if source in self.cache.made else held:
-            if source in state.spans and state.group.heads == names:
-                span = slice(state.spans[source], state.spans[source] + self.tokens)
-                return state.keys[:, span], state.values[:, span]
-        key, value = self.cache.entry(b, source)[:, layer].unbind()
-        return key[:, heads].transpose(0, 1), value[:, heads].transpose(0, 1)
+            if source in state.spans:
+                return state.keys[:, state.spans[source]], state.values[:, state.spans[source]]
+        try:
+            key, value = self.cache.entry(b, source)[:, layer].transpose(1, 2)
+        except KeyError:
+            raise gone(layer, source) from None
+        return key[heads], value[heads]
 
-    def new_entry(self, frame: int, names: tuple[int, ...], held: list[HeadContext]) -> tuple[Tensor, Tensor]:
-        """Key and value of a new frame as the layer has them now; uninitialised before the first pass."""
-        for state in held:
-            if frame in state.spans and state.group.heads == names:
-                span = slice(state.spans[frame], state.spans[frame] + self.tokens)
-                return state.keys[:, span], state.values[:, span]
-        shape = (len(names), self.tokens, self.spec.head_dim)
-        empty = torch.empty(shape, dtype=self.cache.dtype, device=self.cache.device)
-        return empty, empty
-
-    def picked(self, b: int, layer: int, group: Group, held: list[HeadContext]) -> tuple[Tensor, ...]:
-        """Ids, keys, rotated keys and values [g or 1, n], [g, n, d] of a group's single tokens."""
-        assert group.tokens is not None
-        frames, tokens, times = (
-            torch.from_numpy(np.atleast_2d(x)).to(self.cache.device, torch.int64) for x in group.tokens.arrays
+    def picked(
+        self, b: int, layer: int, tokens: Tokens, heads: Heads, held: list[HeadContext]
+    ) -> tuple[Tensor, Tensor, Pair]:
+        """Ids [g or 1, n], rotations [g or 1, n, c, 2], keys and values [g, n, d] of single tokens."""
+        frames, places, times = (
+            torch.from_numpy(np.atleast_2d(x)).to(self.cache.device, torch.int64) for x in tokens.arrays
         )
-        ids = frames * self.tokens + tokens
-        known, key, value = self.pool(b, layer, group, held)
-        known = known.expand(max(len(known), len(ids)), -1)
-        order = known.argsort(dim=1)
-        place = torch.searchsorted(known.gather(1, order), ids.expand(len(known), -1).contiguous())
-        index = order.gather(1, place.clamp(max=known.shape[1] - 1))
-        if not bool((known.gather(1, index) == ids).all()):
-            raise LongtakeError(f"layer {layer}: the plan picks a token that is neither attended nor in the cache")
-        index = index.expand(len(key), -1)[..., None].expand(-1, -1, key.shape[2])
-        lefts = torch.from_numpy(self.camera.lefts(b, np.atleast_2d(group.tokens.frames))).to(frames)
-        turn = rope.token_rotation(times, tokens, lefts, self.spec.token_columns, self.spec.split, self.spec.rope_theta)
-        return ids, key.gather(1, index), turned(key.gather(1, index), turn), value.gather(1, index)
+        ids = frames * self.tokens + places
+        known, keys, values = self.pool(b, layer, tokens, heads, held)
+        index, there = found(known, ids)
+        if not bool(there.all()):
+            frame, token = divmod(int(ids.expand_as(there)[~there][0]), self.tokens)
+            raise gone(layer, f"token {token} of frame {frame}")
+        index = index.expand(len(keys), -1)[..., None].expand(-1, -1, keys.shape[2])
+        lefts = torch.from_numpy(self.camera.lefts(b, np.atleast_2d(tokens.frames))).to(frames)
+        turn = rope.token_rotation(times, places, lefts, self.spec.token_columns, self.spec.split, self.spec.rope_theta)
+        return ids, turn, (keys.gather(1, index), values.gather(1, index))
 
-    def pool(self, b: int, layer: int, group: Group, held: list[HeadContext]) -> tuple[Tensor, Tensor, Tensor]:
+    def pool(
+        self, b: int, layer: int, tokens: Tokens, heads: Heads, held: list[HeadContext]
+    ) -> tuple[Tensor, Tensor, Tensor]:
         """Ids [g or 1, P], keys and values [g, P, d] that tokens can be picked from: what the heads attend now, then
-        the picked frames that are in the cache."""
-        assert group.tokens is not None
-        mine = [state for state in held if state.group.heads == group.heads]
-        have = {frame for state in mine for frame in frames_of(state.group)}
-        heads = torch.tensor(group.heads, device=self.cache.device)
-        parts = [(state.ids, state.keys, state.values) for state in mine]
-        for frame in sorted({*np.unique(group.tokens.frames).tolist()} - have):
-            entry = self.cache.entry(b, int(frame))[:, layer][:, :, heads].transpose(1, 2)
-            parts.append((self.whole_ids(int(frame), self.tokens), entry[0], entry[1]))
-        widest = max(len(ids) for ids, *_ in parts)
-        ids = torch.cat([ids.expand(widest, -1) for ids, *_ in parts], dim=1)
-        return ids, torch.cat([key for _, key, _ in parts], dim=1), torch.cat([value for *_, value in parts], dim=1)
+        the frames in the cache."""
+        whole = {source for state in held for source in state.spans}
+        frames = [f for f in np.unique(tokens.frames).tolist() if f in self.cache.live and f not in whole]
+        fetched = [self.entry(b, layer, frame, heads, [], {}) for frame in frames]
+        ids = [state.ids for state in held]
+        ids += [torch.from_numpy(self.ids(frame, self.tokens))[None].to(self.cache.device) for frame in frames]
+        if not ids:
+            raise gone(layer, f"frame {tokens.frames.min()}")
+        keys = [*(state.keys for state in held), *(key for key, _ in fetched)]
+        values = [*(state.values for state in held), *(value for _, value in fetched)]
+        return reduce(joined, ids), torch.cat(keys, dim=1), torch.cat(values, dim=1)
 
     def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
         """Attention of the new frames [B, N, h, d] over the context and themselves."""
         self.commit(layer, key, value)
-        rows = zip(query, key, value, strict=True)
-        return torch.stack([self.attend_row(b, layer, *row) for b, row in enumerate(rows)])
-
-    def attend_row(self, b: int, layer: int, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-        """[N, h, d] -> [N, h, d]."""
-        key_turn, query_turn = self.turns[b]
-        rotated_key, rotated = (
-            rope.rotated(x[None], turn[None])[0] for x, turn in ((key, key_turn), (query, query_turn))
-        )
-        for state in self.states[b][layer]:
-            state.put(key.transpose(0, 1), rotated_key, value.transpose(0, 1))
-        if self.passes & self.method.watched:
-            self.watch(b, layer, query.transpose(0, 1), rotated)
-            for state in self.states[b][layer]:
-                state.put(key.transpose(0, 1), rotated_key, value.transpose(0, 1))
-        out = torch.empty_like(query)
-        for state in self.states[b][layer]:
-            asked = rotated[state.heads][None]
-            if self.measuring:
-                self.shares.add(b, state.group, asked[0], state.rotated)
-            out[:, state.heads] = attention(asked, state.rotated[None], state.values[None])[0].transpose(0, 1)
+        out, watched = torch.empty_like(query), bool(self.passes & self.method.watched)
+        turned, asked = rope.rotated(key, self.key_turn), rope.rotated(query, self.query_turn)
+        keys, values = key.transpose(1, 2), value.transpose(1, 2)
+        for b, states in enumerate(layers[layer] for layers in self.states):
+            new = (turned[b], values[b], keys[b] if watched or self.entries is not None else None)
+            for i, state in enumerate(states):
+                state.put(*new)
+                if watched:
+                    state = states[i] = self.watched(b, layer, state, query[b].transpose(0, 1), asked[b])
+                    state.put(*new)
+                own = asked[b, state.heads]
+                if self.measuring:
+                    self.shares.add(b, state, own)
+                mixed = attention(own[None], state.rotated[None], state.values[None])[0]
+                out[b][:, state.heads] = mixed.transpose(0, 1)
         return out
 
-    def watch(self, b: int, layer: int, query: Tensor, rotated: Tensor) -> None:
-        """Show each group of the layer to the method, and load what it wants to attend instead."""
-        states = self.states[b][layer]
-        self.states[b][layer] = [self.watched(b, layer, state, query, rotated) for state in states]
+    def watched(self, b: int, layer: int, state: HeadContext, query: Tensor, rotated_query: Tensor) -> HeadContext:
+        """Show a group to the method. Returns what it attends from now on."""
+        group, heads = state.group, state.heads
+        past = tuple(entry.source for entry in group.row[: -self.new])
+        parts = (query[heads], rotated_query[heads], state.keys, state.rotated, state.values, past, group.tokens)
 
-    def watched(self, b: int, layer: int, state: HeadContext, query: Tensor, rotated: Tensor) -> HeadContext:
-        states, heads = self.states[b][layer], state.heads
-        past = tuple(entry.source for entry in state.group.row[: -self.new])
-        asked = query[heads], rotated[heads]
-        parts = (*asked, state.keys, state.rotated, state.values, past, state.group.tokens)
-
-        def fetch(source: Source) -> tuple[Tensor, Tensor]:
-            return self.entry(b, layer, source, state.group.heads, heads, states, {})
+        def fetch(source: Source) -> Pair:
+            return self.entry(b, layer, source, heads, [state], {})
 
         def rotate(x: Tensor, frame: int, time: int) -> Tensor:
-            return turned(x, self.turn(b, frame, time)[None])
+            return rope.rotate(x.unsqueeze(2), self.turn(b, frame, time)).squeeze(2)
 
         first = self.camera.first
-        answer = self.method.watch(Seen(first, b, layer, state.group.heads, self.passes, *parts, fetch, rotate))
+        answer = self.method.watch(Seen(first, b, layer, group.heads, self.passes, *parts, fetch, rotate))
         if answer is None:
             return state
-        group = replace(answer.group, layers=(layer,), heads=state.group.heads)
-        return self.loaded(b, layer, group, answer.edited)
+        return self.loaded(b, layer, replace(answer.group, layers=(layer,), heads=group.heads), answer.edited)
 
     def keep(self, layer: int, key: Tensor, value: Tensor) -> None:
         """Keep the new frames' keys and values [B, N, h, d] of a layer that does not attend."""
         self.commit(layer, key, value)
-        for b, (one_key, one_value) in enumerate(zip(key, value, strict=True)):
-            for state in self.states[b][layer]:
-                state.put(one_key.transpose(0, 1), None, one_value.transpose(0, 1))
+        keys, values = key.transpose(1, 2), value.transpose(1, 2)
+        for b, states in enumerate(layers[layer] for layers in self.states):
+            for state in states:
+                state.put(keys[b], values[b], keys[b])
 
     def commit(self, layer: int, key: Tensor, value: Tensor) -> None:
         """In a commit pass, keep the clean keys and values [B, N, h, d] of the new frames in their entries."""
@@ -260,14 +241,3 @@ class GroupedContext:
     def measured(self, plan: Plan) -> list[Tensor]:
         """Per row, the shares that were recorded for the entries of `plan`."""
         return [torch.tensor(row) for row in self.shares.of(plan)]
-
-
-def turned(x: Tensor, rotation: Tensor) -> Tensor:
-    """x [g, M, d], rotated by rotation [g or 1, M, c, 2]."""
-    return rope.rotate(x.unsqueeze(2), rotation).squeeze(2)
-
-
-def frames_of(group: Group) -> set[int]:
-    """The frames of which a group attends all or some tokens."""
-    whole = {at.frame for at in group.row if not at.entry}
-    return whole if group.tokens is None else whole | {*np.unique(group.tokens.frames).tolist()}
