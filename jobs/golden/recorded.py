@@ -17,6 +17,8 @@ from longtake.platform.settings import config as settings
 
 WINDOW = {"local_attn_size": "window", "sink_size": "sink"}
 PARAMETERS: Mapping[str, Mapping[str, str]] = {
+    "deep-forcing": WINDOW
+    | {"budget": "keep_frames", "recent": "recent", "topc_max_reuse": "reuse", "relocate_topc": "contiguous"},
     "dummy-forcing": {"ar_start": "ar_start", "local_context_blocks": "local_blocks", "num_dummy": "num_dummy"},
     "ema-sink": WINDOW | {"alpha": "alpha"},
     "forcing-kv": {
@@ -29,6 +31,7 @@ PARAMETERS: Mapping[str, Mapping[str, str]] = {
     "memrope": WINDOW | {"alpha_long": "alpha_long", "alpha_short": "alpha_short", "adaptive": "adaptive"},
     "native": WINDOW,
     "rolling-sink": {"local_attn_size": "window"},
+    "tethercache": WINDOW | {"recent_size": "recent", "alpha": "alpha", "tau": "tau"},
     "triattention": WINDOW
     | {"budget_frames": "budget_frames", "keep_last_frames": "keep_last", "offset_max_frames": "furthest"},
 }

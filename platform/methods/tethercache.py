@@ -1,0 +1,126 @@
+"""TetherCache (2026): in each layer, the commit pass chooses which leaving frames join a memory of M frames.
+
+The window of W frames is [sink S | memory M = W - S - R | recent R], at time indices 0..W-1, and fills in this order.
+Then, in every block, the frames that leave `recent` become candidates beside the memory's own. They are attended by no
+pass before the commit pass, in which each layer decides before it attends, by its clean queries:
+
+    mass  = softmax over candidates of mean over queries, heads and tokens of q.k / sqrt(d), before rotation
+    red_i = max over j != i of mass_j * exp(-|t_i - t_j| / s),   s = max(1, (t_max - t_min + 1) / 2),  t: frame indices
+    score = mass + alpha * max(0, 1 - red)
+
+The M best stay, in the order of the video. A frame that joins is pulled towards the past: of keys and of values, x
+becomes (1 - tau) x + tau (sd_P (x - mu_x) / sd_x + mu_P), where P is the sink and the memory before the change, and mu
+and sd are over tokens, per head and channel. The released code averages over the batch; here each row is by itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from longtake.platform.errors import ConfigError
+from longtake.platform.methods.base import Attended, Latent, Method, MethodConfig, Plan, RolloutInfo, Window, methods
+from longtake.platform.methods.groups import summed_up
+from longtake.platform.methods.hooks import Pass, Replacement, Seen
+from longtake.platform.methods.plan import RETRIEVED, Group, Row, Source
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+@methods.register("tethercache")
+@dataclass(frozen=True)
+class TetherCache(MethodConfig):
+    """TetherCache. `recent` R: newest frames, the block's included; the memory has W - S - R frames. `alpha`: weight of
+    not being redundant; `tau`: how far frames that join are pulled."""
+
+    window: int | None = 21
+    sink: int | None = 3
+    recent: int = 4
+    alpha: float = 0.35
+    tau: float = 0.35
+
+    def __post_init__(self) -> None:
+        if self.alpha < 0 or not 0 <= self.tau <= 1:
+            raise ConfigError(f"alpha = {self.alpha}, tau = {self.tau}: alpha must be 0 or more, tau from 0 to 1")
+
+    def check(self, window: Window, latent: Latent) -> None:
+        super().check(window, latent)
+        if not window.block <= self.recent < window.size - window.sink:
+            rule = f"at least block {window.block}, and less than window {window.size} - sink {window.sink}"
+            raise ConfigError(f"recent = {self.recent}: must be {rule}")
+
+    def build(self, info: RolloutInfo) -> Method:
+        return TetherCacheMethod(info, self)
+
+
+class TetherCacheMethod(Method):
+    """`memory`: per row and layer, the frames that were kept; some may not exist yet."""
+
+    grouped = True
+    watched: frozenset[Pass] = frozenset({"commit"})
+
+    def __init__(self, info: RolloutInfo, config: TetherCache):
+        super().__init__(info)
+        assert info.network is not None
+        self.config, self.network = config, info.network
+        self.full = self.window.size - config.recent
+        start: Sequence[int] = range(self.window.sink, self.full)
+        self.memory = [[start] * info.network.layers for _ in range(info.rows)]
+
+    def plan(self, first: int) -> Plan:
+        heads, end = tuple(range(self.network.heads)), min(first + self.window.block, self.window.size)
+        groups = [
+            tuple(Group((layer,), heads, self.row(first, memory)) for layer, memory in enumerate(layers))
+            for layers in self.memory
+        ]
+        return summed_up(groups, tuple(range(end - self.window.block, end)), self.network)
+
+    def row(self, first: int, memory: Sequence[int]) -> Row:
+        end = first + self.window.block
+        recent = range(max(self.full, end - self.config.recent), end)
+        frames = [frame for frame in (*range(self.window.sink), *memory, *recent) if frame < end]
+        chosen = {*memory} if end > self.window.size else ()
+        return tuple(
+            Attended(frame, slot, RETRIEVED if frame in chosen else self.local_reason(frame, first))
+            for slot, frame in enumerate(frames)
+        )
+
+    def watch(self, seen: Seen) -> Replacement | None:
+        import torch
+
+        memory, recent, sink = self.memory[seen.row][seen.layer], self.config.recent, range(self.window.sink)
+        leaving = range(max(self.full, seen.first - recent), seen.first + self.window.block - recent)
+        if not leaving:
+            return None
+        candidates, entries = [*memory, *leaving], {frame: seen.fetch(frame) for frame in (*sink, *memory, *leaving)}
+        scores = self.scores(candidates, seen.query, [entries[frame][0] for frame in candidates])
+        order = scores.argsort(descending=True, stable=True)[: len(memory)]
+        kept = sorted(candidates[i] for i in order.tolist())
+        keys, values = (torch.cat([entries[frame][part] for frame in (*sink, *memory)], dim=1) for part in (0, 1))
+        edited: dict[Source, tuple[Tensor, Tensor]] = {}
+        for frame in (frame for frame in leaving if frame in kept):
+            key, value = entries[frame]
+            edited[frame] = pulled(key, keys, self.config.tau), pulled(value, values, self.config.tau)
+        self.memory[seen.row][seen.layer] = kept
+        return Replacement(Group((), (), self.row(seen.first, kept)), edited)
+
+    def scores(self, frames: list[int], query: Tensor, keys: list[Tensor]) -> Tensor:
+        """[n], by queries [h, N, d] and keys [h, T, d] of n frames; the mean of products is the product of means."""
+        import torch
+
+        means = torch.stack([key.float().mean(1) for key in keys])
+        per_head = (means * query.float().mean(1)).sum(-1) / query.shape[-1] ** 0.5
+        mass, times = per_head.mean(1).softmax(0), torch.tensor(frames, device=query.device)
+        near = torch.exp(-(times[:, None] - times).abs() / max(1.0, (max(frames) - min(frames) + 1) / 2))
+        redundancy = (near * mass).fill_diagonal_(0.0).amax(1)
+        return mass + self.config.alpha * (1 - redundancy).clamp(min=0)
+
+
+def pulled(x: Tensor, past: Tensor, tau: float) -> Tensor:
+    """x [h, T, d] towards the mean and the population standard deviation of `past` [h, M, d] over tokens."""
+    own, others = x.float(), past.float()
+    mean, past_mean = (y.mean(1, keepdim=True) for y in (own, others))
+    spread, past_spread = (y.std(1, correction=0, keepdim=True).clamp(min=1e-6) for y in (own, others))
+    return ((1 - tau) * own + tau * ((own - mean) / spread * past_spread + past_mean)).to(x.dtype)
