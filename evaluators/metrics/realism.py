@@ -11,12 +11,11 @@ import math
 import numpy as np
 
 from longtake.evaluators.base import Metric, MetricRun, Unscorable, VideoContext, metrics
-from longtake.evaluators.revisit.run import pocket_truth
+from longtake.evaluators.revisit.run import check_size, pocket_truth
 from longtake.evaluators.revisit.walk import VIDEO_FRAMES_PER_LATENT, Columns, columns_by_latent
 from longtake.evaluators.views import ClipView
 from longtake.platform.pocket.drawable import Drawable, drawable
-from longtake.platform.pocket.latent_code import UPSCALE
-from longtake.platform.pocket.world import VIEW_COLUMNS, VIEW_PX
+from longtake.platform.pocket.world import VIEW_COLUMNS
 
 MIN_SQUARE = 255.0**2 / 10 ** (60.0 / 10)
 
@@ -43,8 +42,7 @@ class RealismRun(MetricRun):
     def __init__(self, ctx: VideoContext) -> None:
         frames = max(ctx.latent_frames or 0, 1 + ctx.num_frames // VIDEO_FRAMES_PER_LATENT)
         self._truth, self._given = pocket_truth(ctx, frames), ctx.prefix_frames
-        if (ctx.width, ctx.height) != (VIEW_PX * UPSCALE, VIEW_PX * UPSCALE):
-            raise Unscorable(f"the video is {ctx.width}x{ctx.height}; a pocket video is 128x128")
+        check_size(ctx)
 
     def clip(self, view: ClipView) -> float:
         columns = {latent: seen for latent, seen in columns_by_latent(view).items() if latent >= self._given}

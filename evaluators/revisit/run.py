@@ -39,13 +39,12 @@ class RevisitRun(MetricRun):
     def __init__(self, ctx: VideoContext, score: Callable[[Tally], float], ground_truth: bool, rolled: bool) -> None:
         latent_frames = max(ctx.latent_frames or 0, 1 + ctx.num_frames // VIDEO_FRAMES_PER_LATENT)
         truth = pocket_truth(ctx, latent_frames)
-        if (ctx.width, ctx.height) != (VIEW_PX * UPSCALE, VIEW_PX * UPSCALE):
-            raise Unscorable(f"the video is {ctx.width}x{ctx.height}; a pocket video is 128x128")
+        check_size(ctx)
         self._score, self._rolled, self._ctx = score, rolled, ctx
         self._ground_truth = true_columns(truth, ctx) if ground_truth else None
         if truth.never_returns:
             raise Unscorable(NEVER_RETURNS)
-        self._walk = Walk(truth.places_FC, truth.places, ctx.prefix_frames)
+        self._walk = Walk(truth.as_shown(ctx.prefix_frames), truth.places, ctx.prefix_frames)
         self._clips: list[Tally] = []
         self._segments = {end: Tally() for end in SEGMENTS_S if ctx.num_frames / ctx.fps >= end - SLACK_S}
 
@@ -83,6 +82,12 @@ class RevisitRun(MetricRun):
         if not len(sighting.places):
             return Tally()
         return compare(sighting, references[places], places, self._rolled)
+
+
+def check_size(ctx: VideoContext) -> None:
+    """Raises Unscorable for a video that has not the size of the pocket world."""
+    if (ctx.width, ctx.height) != (VIEW_PX * UPSCALE, VIEW_PX * UPSCALE):
+        raise Unscorable(f"the video is {ctx.width}x{ctx.height}; a pocket video is 128x128")
 
 
 def pocket_truth(ctx: VideoContext, latent_frames: int) -> Truth:

@@ -119,10 +119,11 @@ class Pocket(Backbone):
         import torch
 
         truth = truth_of(prompt, (), seed, frames)
-        (street,) = truth.streets
         numbers, inside = np.divmod(truth.columns_FC, COLUMNS)
-        stretches, which = np.unique(numbers, return_inverse=True)
-        scene = torch.stack([self.codec.encode_panorama(street.picture(number)) for number in stretches.tolist()])
+        seen = np.stack([np.broadcast_to(truth.street_F[:, None], numbers.shape), numbers])
+        parts, which = np.unique(seen.reshape(2, -1), axis=1, return_inverse=True)
+        pictures = [truth.streets[street].picture(number) for street, number in parts.T.tolist()]
+        scene = torch.stack([self.codec.encode_panorama(picture) for picture in pictures])
         return scene[which.reshape(numbers.shape), inside].transpose(1, 2).unsqueeze(2)
 
 

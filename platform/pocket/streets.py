@@ -3,28 +3,45 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from longtake.platform.pocket.long_street import long_street
-from longtake.platform.pocket.world import COLUMNS, Drawing, check_words, draw, split_columns, street_name
+from longtake.platform.pocket.world import (
+    COLUMNS,
+    Drawing,
+    check_words,
+    draw,
+    split_columns,
+    street_name,
+    with_new_looks,
+)
 
 
 @dataclass(frozen=True)
 class Street:
     """`name`: what its lots are drawn from; `drawn_in`: the sky and material it was drawn in, where no two of its
-    columns are alike; `sky`, `material`: how it looks now."""
+    columns are alike; `sky`, `material`: how it looks now; `changed`: the lots that begin in these columns have been
+    replaced."""
 
     name: str
     drawn_in: tuple[str, str]
     sky: str
     material: str
     long: bool = False
+    changed: tuple[int, int] | None = None
+
+    @property
+    def unchanged(self) -> Street:
+        return replace(self, changed=None)
 
     def drawing(self, stretch: int) -> Drawing:
         """96 columns; a circular street has stretch 0 only."""
-        return long_street(self.name, *self.drawn_in).stretch(stretch) if self.long else draw(self.name)
+        if self.long:
+            return long_street(self.name, *self.drawn_in).stretch(stretch)
+        before = draw(self.name)
+        return before if self.changed is None else with_new_looks(before, f"{self.name}|changed", *self.changed)
 
     def picture(self, stretch: int) -> np.ndarray:
         """uint8 [32, 384, 3]."""

@@ -1,7 +1,8 @@
 """What the camera of a take sees: where it is, which street it is on, and how each place truly looks.
 
 A pure function of the texts, the seed and the number of frames. A text that takes over without a cut repaints the same
-street in its words: the same houses in another light and in other colours. A cut leads to another street.
+street in its words: the same houses in another light and in other colours. A cut leads to another street. A change
+replaces some houses while they are out of view.
 
 Legend: F latent frames, C columns of a view (8), N places, D values of one 4x32 px column (384).
 """
@@ -19,10 +20,15 @@ from longtake.platform.errors import ConfigError
 from longtake.platform.pocket import script
 from longtake.platform.pocket.prompts import parse
 from longtake.platform.pocket.streets import Street, street_of
-from longtake.platform.pocket.world import COLUMNS, VIEW_COLUMNS
+from longtake.platform.pocket.world import COLUMNS, VIEW_COLUMNS, split_columns
 from longtake.platform.prompts import Switch
 
 IntArray = NDArray[np.int64]
+
+
+def columns_of(street: Street) -> NDArray[np.uint8]:
+    """uint8 [96, D]: a circular street."""
+    return split_columns(street.picture(0))
 
 
 @dataclass(frozen=True)
@@ -43,22 +49,57 @@ class Truth:
 
     @cached_property
     def known(self) -> tuple[IntArray, ...]:
-        """The columns of each street that count as places, ascending: all of a circle, those in view of a long one."""
-        return tuple(
-            np.unique(self.columns_FC[self.street_F == index]) if street.long else np.arange(COLUMNS)
-            for index, street in enumerate(self.streets)
-        )
+        """The columns of each street that are places of their own, ascending: all of a circle, those in view of a long
+        street, and of a street that changed those that look different."""
+        return tuple(self._places_of(index, street) for index, street in enumerate(self.streets))
+
+    def _places_of(self, index: int, street: Street) -> IntArray:
+        if street.changed is not None:
+            return np.flatnonzero((columns_of(street) != columns_of(street.unchanged)).any(axis=1))
+        return np.unique(self.columns_FC[self.street_F == index]) if street.long else np.arange(COLUMNS)
 
     @cached_property
     def places_FC(self) -> IntArray:
-        """The number of the place at each column of the view, 0..N-1. A place of a street that was repainted has a
-        number for each look."""
-        firsts = np.cumsum([0, *map(len, self.known)])
+        """The number of the place at each column of the view, 0..N-1. A place that looks different later has a number
+        for each look."""
         places = np.zeros_like(self.columns_FC)
-        for index, known in enumerate(self.known):
+        for index, street in enumerate(self.streets):
             here = self.street_F == index
-            places[here] = firsts[index] + np.searchsorted(known, self.columns_FC[here])
+            columns = self.columns_FC[here]
+            if street.changed is None:
+                places[here] = self._firsts[index] + np.searchsorted(self.known[index], columns)
+            else:
+                places[here] = np.where(
+                    np.isin(columns, self.known[index]),
+                    self._firsts[index] + np.searchsorted(self.known[index], columns),
+                    self._firsts[self.streets.index(street.unchanged)] + columns,
+                )
         return places
+
+    @cached_property
+    def _firsts(self) -> IntArray:
+        """The number of the first place of each street."""
+        return np.cumsum([0, *map(len, self.known)])
+
+    @cached_property
+    def versions(self) -> tuple[IntArray, IntArray]:
+        """The numbers of the places that change, and, in the same order, their numbers afterwards."""
+        before, after = [np.zeros(0, dtype=np.int64)], [np.zeros(0, dtype=np.int64)]
+        for index, street in enumerate(self.streets):
+            if street.changed is not None:
+                before.append(self._firsts[self.streets.index(street.unchanged)] + self.known[index])
+                after.append(self._firsts[index] + np.arange(len(self.known[index])))
+        return np.concatenate(before), np.concatenate(after)
+
+    def as_shown(self, prefix_frames: int) -> IntArray:
+        """int64 [F, C]: `places_FC`, where after the prefix each place that changes has the number of its newest look
+        in the prefix. A generator cannot know of a change that it was not shown."""
+        before, after = self.versions
+        was_shown = np.isin(after, self.places_FC[:prefix_frames])
+        renamed = np.arange(self.places)
+        renamed[after[~was_shown]] = before[~was_shown]
+        renamed[before[was_shown]] = after[was_shown]
+        return np.concatenate([self.places_FC[:prefix_frames], renamed[self.places_FC[prefix_frames:]]])
 
     @property
     def places(self) -> int:
@@ -91,13 +132,19 @@ class Truth:
 
 
 def truth_of(prompt: str, switches: Sequence[Switch], seed: int, latent_frames: int) -> Truth:
-    """Raises ConfigError for a text that is no pocket prompt, or that goes from a circle to a long street or back."""
+    """Raises ConfigError for a text that is no pocket prompt, for one that goes from a circle to a long street or back,
+    and for a change in a prompt of several texts."""
     first = parse(prompt)
     shot = now = street_of(first.sky, first.material, seed, first.long)
     streets, cuts = [now], 0
     street_F = np.zeros(latent_frames, dtype=np.int64)
+    if first.change is not None:
+        streets.append(replace(now, changed=(first.change.first, first.change.last)))
+        street_F[first.change.frame :] = 1
     for one in switches:
         text = parse(one.text)
+        if first.change is not None or text.change is not None:
+            raise ConfigError(f"pocket prompt {one.text[:120]!r}: {CHANGE_RULE}")
         if one.cut:
             cuts += 1
             shot = street_of(text.sky, text.material, seed, text.long)
@@ -111,4 +158,5 @@ def truth_of(prompt: str, switches: Sequence[Switch], seed: int, latent_frames: 
     return Truth(script.camera(prompt, switches, latent_frames), street_F, tuple(streets))
 
 
+CHANGE_RULE = "houses change only in a prompt of one text; remove 'houses ... change'"
 LONG_RULE = "write 'long' in both texts or in neither"

@@ -10,7 +10,7 @@ Legend: C columns (96), W panorama px (384), H height px (32).
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -117,6 +117,22 @@ def draw(name: str) -> Drawing:
     """The circular street of this name."""
     raw = raw_numbers(name)
     return Drawing(draw_lots(raw[LOTS].reshape(5, COLUMNS)), rolling(raw[TINT], TINTS), rolling(raw[HILLS], HILL_PX))
+
+
+def with_new_looks(drawing: Drawing, name: str, first: int, last: int) -> Drawing:
+    """The same street after a change: each lot that begins in columns `first` to `last` has a look that no lot had."""
+    lots, raw = drawing.lots, raw_numbers(name)
+    is_changed = (lots.start >= first) & (lots.start <= last)
+    look, prop = lots.look.copy(), lots.prop.copy()
+    for numbers, wanted, choices in ((look, ~lots.is_gap, LOOKS), (prop, lots.is_gap, PROPS)):
+        used = set(numbers[wanted & (lots.start < COLUMNS)].tolist())
+        for lot in np.flatnonzero(wanted & is_changed).tolist():
+            value = int(raw[lot]) % choices
+            while value in used:
+                value = (value + 1) % choices
+            used.add(value)
+            numbers[lot] = value
+    return replace(drawing, lots=replace(lots, look=look, prop=prop))
 
 
 def crop(panorama_HWC: np.ndarray, left_px: int) -> np.ndarray:

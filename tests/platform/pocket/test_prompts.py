@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from longtake.platform.errors import ConfigError
-from longtake.platform.pocket.prompts import PocketPrompt, parse
+from longtake.platform.pocket.prompts import Change, PocketPrompt, parse
 from longtake.platform.pocket.truth import truth_of
 from longtake.platform.pocket.world import MATERIALS, SKIES
 
@@ -18,6 +18,9 @@ GOOD = {
     "noon, stone; pan left 1.5 s, left 4.50 s": PocketPrompt("noon", "stone", ((-1, 6), (-1, 18)), False),
     "night, timber; pan right 3600 s": PocketPrompt("night", "timber", ((1, 14400),), False),
     "dusk, brick, long; pan right 600 s": PocketPrompt("dusk", "brick", ((1, 2400),), False, True),
+    "dusk, brick; pan right 6 s, left 6 s, repeat; houses 18 to 26 change at 12 s": PocketPrompt(
+        "dusk", "brick", ((1, 24), (-1, 24)), True, change=Change(18, 26, 48)
+    ),
     "night, timber; pan right 3 s, repeat": PocketPrompt("night", "timber", ((1, 12),), True),
 }
 BAD = {
@@ -29,6 +32,15 @@ BAD = {
     "dusk, brick, pan right 6 s": "write '<sky>",
     "dusk, brick, short; pan right 6 s": "or '<sky>, <material>, long; ...'",
     "long, dusk, brick; pan right 6 s": "write '<sky>",
+    "dusk, brick; pan right 6 s, left 6 s; houses 18 change at 12 s": "must read 'houses A to B change at N s'",
+    "dusk, brick; pan right 6 s; houses 18 to 26 change at 12 s, repeat": "a change must read",
+    "dusk, brick; pan right 6 s; houses 26 to 18 change at 9 s": "must be columns of a circle, 0 to 95 in order",
+    "dusk, brick; pan right 6 s; houses 90 to 96 change at 9 s": "must be columns of a circle",
+    "dusk, brick, long; pan right 60 s; houses 0 to 6 change at 9 s": "must be columns of a circle",
+    "dusk, brick; pan right 24 s; houses 0 to 6 change at 9.5 s": "the change at 9.5 s must be at a multiple of 0.75 s",
+    # At 4.5 s the camera goes from column 17 to 18; the third column of a house that begins at 15 is 17.
+    "dusk, brick; pan right 24 s; houses 12 to 15 change at 4.5 s": "houses 12 to 15 are in view at 4.5 s",
+    "dusk, brick; pan right 24 s; houses 25 to 30 change at 4.5 s": "are in view at 4.5 s; let them change out of view",
     "dust, brick; pan right 6 s": "unknown sky word 'dust'; use one of dawn, noon, dusk, night",
     "dusk, wood; pan right 6 s": "unknown material word 'wood'",
     "dusk, brick; pan up 6 s": "'up 6 s' must read",
@@ -99,3 +111,21 @@ def test_the_long_prompts_never_come_back() -> None:
     prompts = [line for line in lines if not line.startswith("#")]
     assert len(prompts) == len({(parse(line).sky, parse(line).material) for line in prompts}) == 16
     assert all(truth_of(line, (), 0, 2400).never_returns for line in prompts)
+
+
+def test_a_change_just_out_of_view_is_accepted() -> None:
+    """At 4.5 s the view goes from 17..24 to 18..25: houses up to column 14 may reach to 16."""
+    assert parse("dusk, brick; pan right 24 s; houses 12 to 14 change at 4.5 s").change == Change(12, 14, 18)
+    assert parse("dusk, brick; pan right 24 s; houses 26 to 30 change at 4.5 s").change == Change(26, 30, 18)
+
+
+def test_the_given_start_of_the_change_prompts_shows_houses_before_and_after() -> None:
+    lines = resources.files("longtake.jobs").joinpath("sweeps/prompts/pocket-change.txt").read_text("utf-8")
+    prompts = [line for line in lines.splitlines() if not line.startswith("#")]
+    assert len(set(prompts)) == 8
+    for line in prompts:
+        truth = truth_of(line, (), 0, 240)
+        before, after = truth.versions
+        assert len(after) >= 4
+        assert np.isin([*before, *after], truth.places_FC[:96]).all(), line
+        assert np.isin(truth.places_FC[96:], after).any(), line

@@ -103,3 +103,40 @@ def test_a_circle_does_not_become_a_long_street_without_a_cut() -> None:
     with pytest.raises(ConfigError, match="without a cut the street stays the same"):
         truth_of(FIRST, (Switch(1.5, LONG, frame=6),), 0, 12)
     assert truth_of(FIRST, (Switch(1.5, LONG, True, frame=6),), 0, 12).streets[1].long
+
+
+CHANGE = "dusk, brick; pan right 6 s, left 6 s, repeat; houses 18 to 26 change at 12 s"
+
+
+def test_a_change_replaces_whole_houses_and_nothing_else() -> None:
+    """Of this street the lots that begin in 18..26 are columns 19..26."""
+    truth = truth_of(CHANGE, (), 0, 96)
+    plain = truth_of(CHANGE.partition(";")[0] + "; pan right 6 s, left 6 s, repeat", (), 0, 96)
+    before, after = truth.versions
+    assert before.tolist() == list(range(19, 27))
+    assert after.tolist() == list(range(96, 104))
+    assert np.array_equal(truth.places_FC[:48], plain.places_FC[:48])
+    assert truth.places_FC[60].tolist() == [12, 13, 14, 15, 16, 17, 18, 96]
+    looks = truth.look_of_places().astype(float)
+    assert np.array_equal(looks[:96], plain.look_of_places())
+    distance = np.square(looks[:, None] - looks[None]).mean(axis=2)
+    np.fill_diagonal(distance, np.inf)
+    assert distance.min() > 2  # a column says where it is, and in which look
+
+
+def test_what_was_shown_last_is_what_counts_after_the_prefix() -> None:
+    """In 24 s the second visit shows the new look; in 12 s only the former one was shown, which then stays."""
+    truth = truth_of(CHANGE, (), 0, 240)
+    assert np.array_equal(truth.as_shown(96), truth.places_FC)
+    shown = truth.as_shown(48)
+    assert np.array_equal(shown[:48], truth.places_FC[:48])
+    assert shown.max() == 95
+    # Frame 60 of 15 s shows 12..19: column 19 in its new look; 20..26 are not shown again before frame 61.
+    assert truth.as_shown(61)[67].tolist() == [19 + 77, 20, 21, 22, 23, 24, 25, 26]
+
+
+def test_houses_change_only_in_a_prompt_of_one_text() -> None:
+    with pytest.raises(ConfigError, match="houses change only in a prompt of one text"):
+        truth_of(CHANGE, (Switch(1.5, FIRST, frame=6),), 0, 12)
+    with pytest.raises(ConfigError, match="houses change only in a prompt of one text"):
+        truth_of(FIRST, (Switch(1.5, CHANGE, True, frame=6),), 0, 12)
