@@ -16,6 +16,7 @@ from longtake.platform.pocket.prompts import parse
 
 class ChangeMetric(Metric):
     unit = "share"
+    bounds = (0.0, 1.0)
     needs_take = True
     look: ClassVar[Look]
     deviations = (

@@ -17,7 +17,8 @@ from longtake.evaluators.views import ClipView
 from longtake.platform.pocket.drawable import Drawable, drawable
 from longtake.platform.pocket.world import VIEW_COLUMNS
 
-MIN_SQUARE = 255.0**2 / 10 ** (60.0 / 10)
+MAX_DB = 60.0
+MIN_SQUARE = 255.0**2 / 10 ** (MAX_DB / 10)
 
 
 @metrics.register("pocket_realism")
@@ -27,6 +28,7 @@ class PocketRealism(Metric):
 
     name = "pocket_realism"
     unit = "dB"
+    bounds = (0.0, MAX_DB)
     direction = "higher"
     needs_take = True
     deviations = (
