@@ -86,12 +86,12 @@ class ForcingKVMethod(Method):
             self.share[seen.row, seen.layer] = local / beyond_first
         elif self.static and seen.first >= self.first_grouped:
             groups = kinds(self.static[seen.row], self.spec)
-            if (seen.layer, seen.heads) == next(((layer, heads) for layer, dynamic, heads in groups if dynamic), None):
-                end, block, config = seen.first + self.window.block, self.window.block, self.config
-                left = self.window.evicted(end + block)[len(self.window.evicted(end)) :]
-                count = config.runs * config.dynamic_frames
-                if left:
-                    self.chunks[seen.row] = changed_runs(seen, [*left], self.spec.frame_tokens, config.runs, count)
+            end, runs = seen.first + self.window.block, self.config.runs
+            left = self.window.evicted(end + self.window.block)[len(self.window.evicted(end)) :]
+            first_dynamic = next(((layer, heads) for layer, dynamic, heads in groups if dynamic), None)
+            if left and (seen.layer, seen.heads) == first_dynamic:
+                count = runs * self.config.dynamic_frames
+                self.chunks[seen.row] = changed_runs(seen, [*left], self.spec.frame_tokens, runs, count)
 
     def committed(self, first: int, cache: Cache) -> None:
         if not self.static and first == self.measured_at:
@@ -141,4 +141,6 @@ class ForcingKV(MethodConfig):
 
     def build(self, info: RolloutInfo) -> Method:
         assert info.network is not None
+        if self.runs > info.network.frame_tokens:
+            raise ConfigError(f"runs = {self.runs}: must be at most {info.network.frame_tokens}, the tokens of a frame")
         return ForcingKVMethod(info, self, None if self.table == MEASURED else read_table(self.table, info.network))

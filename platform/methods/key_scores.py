@@ -15,6 +15,7 @@ from longtake.platform.errors import ConfigError
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from longtake.platform.methods.candidates import Candidates
     from longtake.platform.methods.hooks import Seen
     from longtake.platform.models.spec import DiTSpec
 
@@ -39,16 +40,6 @@ class QueryStatistics:
         return QueryStatistics(total, lengths, self.count + query.shape[1])
 
 
-@dataclass(frozen=True)
-class Places:
-    """How far keys lie before the end of the block in frames, and by how many rows and columns they stay rotated: int
-    tensors [h, C]."""
-
-    frames: Tensor
-    rows: Tensor
-    columns: Tensor
-
-
 class KeyScores:
     """Scores by the statistics of a file, or by those of the queries that it has seen before its first score."""
 
@@ -67,23 +58,29 @@ class KeyScores:
             zero = torch.zeros(seen.query.shape[0], seen.query.shape[2] // 2, device=seen.query.device)
             self.measured[key] = self.measured.get(key, QueryStatistics(zero, zero, 0)).plus(seen.query)
 
-    def score(self, row: int, layer: int, keys: Tensor, places: Places) -> Tensor:
-        """[h, C], from the keys [h, C, d] before rotation of a layer and row."""
+    def score(self, row: int, layer: int, found: Candidates, end: int, by_slot: bool = False) -> Tensor:
+        """[h, C], of a layer's and row's candidates, which are held in this order behind whole frames and before `end`.
+
+        `by_slot`: their keys stay rotated by as many rows and columns as lie between a token's place and its slot's.
+        """
         import torch
 
         from longtake.platform.models.rope import axis_angles
 
         self.used.add((row, layer))
+        spec, size, columns, device = self.spec, found.size, self.spec.token_columns, found.ids.device
         statistics = self.measured[row, layer] if self.known is None else self.known[layer]
-        mean, length = (x.to(keys.device)[:, None] / statistics.count for x in (statistics.total, statistics.lengths))
-        key, spec = pairs(keys), self.spec
-        offsets = axis_angles(torch.tensor(self.offsets, device=keys.device), spec.split[0], spec.rope_theta)
-        factor = torch.ones(key.shape[2], dtype=torch.complex128, device=keys.device)
-        factor[: spec.split[0]] = unit(offsets).mean(dim=0)
-        axes = zip((places.frames, places.rows, places.columns), spec.split, strict=True)
+        mean, length = (x.to(device)[:, None] / statistics.count for x in (statistics.total, statistics.lengths))
+        token = slot = found.ids % size
+        if by_slot:
+            slot = (torch.arange(found.ids.shape[1], device=device) % size).expand_as(token)
+        away = end - found.ids // size, slot // columns - token // columns, slot % columns - token % columns
+        axes = zip(away, spec.split, strict=True)
         angles = [axis_angles(x.flatten(), count, spec.rope_theta).unflatten(0, x.shape) for x, count in axes]
-        turns = (unit(torch.cat(angles, dim=-1)) * factor).to(key.dtype)
-        aligned = (mean * key.conj() * turns).real.sum(dim=-1)
+        ahead = axis_angles(torch.tensor(self.offsets, device=device), spec.split[0], spec.rope_theta)
+        turns, key = unit(torch.cat(angles, dim=-1)), pairs(found.keys)
+        turns[..., : spec.split[0]] *= unit(ahead).mean(dim=0)
+        aligned = (mean * key.conj() * turns.to(key.dtype)).real.sum(dim=-1)
         return aligned + ((length - mean.abs()) * key.abs()).sum(dim=-1)
 
 

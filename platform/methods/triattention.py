@@ -27,7 +27,7 @@ from longtake.platform.methods.base import Latent, Method, MethodConfig, Rollout
 from longtake.platform.methods.candidates import candidates
 from longtake.platform.methods.groups import recached, summed_up
 from longtake.platform.methods.hooks import Cache, Rerun, Seen
-from longtake.platform.methods.key_scores import MEASURED, KeyScores, Places, statistics_sha256
+from longtake.platform.methods.key_scores import MEASURED, KeyScores, statistics_sha256
 from longtake.platform.methods.plan import LONGEST_WINDOW, Attended, Group, Plan, Tokens, Window
 from longtake.platform.settings.paths import FilePath
 
@@ -69,7 +69,7 @@ class TriAttentionMethod(Method):
         new = self.end - seen.query.shape[1] // size
         free = [frame for frame in (*seen.sources, *range(new, self.end)) if self.may_leave(frame)]
         found, count = candidates(seen, free, new, size), self.room * size
-        scores = self.scores.score(row, layer, found.keys, self.places(found.ids))
+        scores = self.scores.score(row, layer, found, self.end, self.config.slot_places)
         if not self.config.shared_by_layers:
             self.tokens[row][layer] = found.best(scores, count)
             return
@@ -80,17 +80,6 @@ class TriAttentionMethod(Method):
 
     def may_leave(self, frame: int) -> bool:
         return self.window.sink <= frame < self.end - self.config.keep_last
-
-    def places(self, ids: Tensor) -> Places:
-        """Of candidates, which are held behind the sink in this order."""
-        import torch
-
-        size, columns = self.spec.frame_tokens, self.spec.token_columns
-        token = seeming = ids % size
-        if self.config.slot_places:
-            seeming = (torch.arange(ids.shape[1], device=ids.device) % size).expand_as(ids)
-        rows, across = seeming // columns - token // columns, seeming % columns - token % columns
-        return Places(self.end - ids // size, rows, across)
 
     def committed(self, first: int, cache: Cache) -> None:
         self.hold([*self.whole, *range(first, self.end)], self.picked)

@@ -14,11 +14,12 @@ from longtake.jobs.golden.given import GivenRowsMethod
 from longtake.platform.errors import ConfigError
 from longtake.platform.generation.rollout import Rollout, TextSwitch
 from longtake.platform.methods.base import RolloutInfo, Window
+from longtake.platform.methods.candidates import Candidates
 from longtake.platform.methods.dummy_forcing import DummyForcing
 from longtake.platform.methods.forcing_kv import ForcingKV, ForcingKVMethod
 from longtake.platform.methods.head_mass import DUMMY, FIRST, MIDDLE, head_mass, kinds_by_mass
 from longtake.platform.methods.head_table import kinds, read_table
-from longtake.platform.methods.key_scores import KeyScores, Places, pairs
+from longtake.platform.methods.key_scores import KeyScores, pairs
 from longtake.platform.methods.native import Native
 from longtake.platform.methods.token_runs import changed_runs, similarity
 from longtake.platform.methods.triattention import TriAttention
@@ -125,8 +126,8 @@ def test_a_score_is_the_published_formula(tmp_path):
     save_file({"q_mean_real": real, "q_mean_imag": imaginary, "q_abs_mean": mean.abs() + extra.abs()}, file)
     keys = torch.randn(2, 3, 12, generator=draw)
     frames = torch.tensor([[3, 9, 40], [5, 6, 7]])
-    none = torch.zeros_like(frames)
-    got = KeyScores(SPEC, str(file), 7).score(0, 1, keys, Places(frames, none, none))
+    found = Candidates((50 - frames) * 2 + 1, keys, 2)
+    got = KeyScores(SPEC, str(file), 7).score(0, 1, found, 50)
     key = pairs(keys)
     for head in range(2):
         for at in range(3):
@@ -169,7 +170,12 @@ def test_a_wrong_table_is_refused(tmp_path, text, reason):
     file = tmp_path / "heads.json"
     file.write_text(text)
     with pytest.raises(ConfigError, match=reason):
-        ForcingKV(table=str(file)).build(RolloutInfo(Window(5, 1, 3), 1, (0,), network=SPEC))
+        ForcingKV(table=str(file), runs=2).build(RolloutInfo(Window(5, 1, 3), 1, (0,), network=SPEC))
+
+
+def test_a_frame_has_a_token_for_each_run():
+    with pytest.raises(ConfigError, match="runs = 3: must be at most 2, the tokens of a frame"):
+        ForcingKV(runs=3).build(RolloutInfo(Window(5, 1, 3), 1, (0,), network=SPEC))
 
 
 def test_statistics_of_another_network_are_refused(tmp_path):
@@ -193,7 +199,9 @@ def test_settings_that_do_not_fit_are_refused(config, reason):
         config.check(config.window_in(Window()), (16, 4, 6))
 
 
-@pytest.mark.parametrize("config", [DummyForcing(), ForcingKV(), TriAttention(), TriAttention(shared_by_layers=True)])
+@pytest.mark.parametrize(
+    "config", [DummyForcing(), ForcingKV(runs=2), TriAttention(), TriAttention(shared_by_layers=True)]
+)
 def test_a_batch_has_the_bits_of_takes_alone_where_the_prompt_changes(config):
     network = new_network()
     both = latents(start(network, config, (1, 2), switches={6: TextSwitch(OTHER.expand(2, -1, -1))}), 9)
@@ -245,9 +253,9 @@ def test_the_first_frame_of_dummy_forcing_moves():
 
 def test_forcing_kv_computes_the_one_past_frame_again():
     network = new_network()
-    rollout, _, before, plan = until(network, ForcingKV(local_share=0.99), 6)
+    rollout, _, before, plan = until(network, ForcingKV(runs=2, local_share=0.99), 6)
     assert [f for f, entry in before.items() if not entry.equal(rollout.cache.live[f])] == [17]
-    plain = start(network, ForcingKV(local_share=0.99))
+    plain = start(network, ForcingKV(runs=2, local_share=0.99))
     for index in range(6):
         plain.block(index)
     assert plan == plain.method.plan(18), "runs of tokens that were kept stay"
