@@ -21,6 +21,7 @@ PARAMETERS: Mapping[str, Mapping[str, str]] = {
     | {"budget": "keep_frames", "recent": "recent", "topc_max_reuse": "reuse", "relocate_topc": "contiguous"},
     "dummy-forcing": {"ar_start": "ar_start", "local_context_blocks": "local_blocks", "num_dummy": "num_dummy"},
     "ema-sink": WINDOW | {"alpha": "alpha"},
+    "fademem": WINDOW | {"slots": "slots", "warp_beta": "warp_beta", "span_gamma": "span_gamma"},
     "forcing-kv": {
         "ar_start": "ar_start",
         "dynamic_frames": "dynamic_frames",
@@ -36,6 +37,8 @@ PARAMETERS: Mapping[str, Mapping[str, str]] = {
     | {"budget_frames": "budget_frames", "keep_last_frames": "keep_last", "offset_max_frames": "furthest"},
 }
 """Recorded key -> our parameter, by method. What a case does not record keeps its default."""
+PUBLISHED = ("rag",)
+"""Methods of cases that name none."""
 CODE: Mapping[str, Mapping[str, Any]] = {
     "infinity-rope": {"late_query": True},
     "memrope": {"from_zero": False},

@@ -67,6 +67,29 @@ def check_machine(tier_bytes: dict[str, int], samplers: int, disk: str | None) -
         )
 
 
+def check_context(num_bytes: int, samplers: int, on_gpu: bool) -> None:
+    """Raises ConfigError if contexts that grow with the video, of so many bytes for a sampler, exceed the memory of
+    this machine or, on a GPU, of its smallest GPU."""
+    if not num_bytes:
+        return
+    if on_gpu:
+        import torch
+
+        gpus = range(torch.cuda.device_count())
+        total, place = min(torch.cuda.get_device_properties(gpu).total_memory for gpu in gpus), "a GPU here has"
+        samplers = 1
+    else:
+        import psutil
+
+        total, place = psutil.virtual_memory().total, "this machine has"
+    together = f"the contexts of {samplers} samplers" if samplers > 1 else "the context of a sampler"
+    if samplers * num_bytes > total:
+        raise ConfigError(
+            f"methods: {together} needs {memory(samplers * num_bytes)}, since full attention keeps every frame; "
+            f"{place} {memory(total)}; shorten lengths_s, or lower workers.batch or workers.samplers"
+        )
+
+
 def free_bytes(folder: str | None) -> float:
     """Free bytes on the disk of a folder, which may not exist yet."""
     if folder is None:

@@ -229,7 +229,7 @@ def backbone_takes(
     timed = switches_of(prompts, backbone.spec, shortest, start, file)
     takes = []
     for entry, versions in entries:
-        spec, method_fingerprint = resolve_method(entry, backbone, file, missing)
+        spec, method_fingerprint = resolve_method(entry, backbone, file, missing, sweep.budget, notes)
         fingerprint = tuple(sorted({**backbone_fingerprint, **method_fingerprint, **versions}.items()))
         takes += [
             Take(name, spec, seconds, frames, prompt.text, seed, start, fingerprint, switches)

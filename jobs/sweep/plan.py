@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from longtake.jobs.console import new_table, print_table
-from longtake.jobs.sweep.capacity import Need, allocate, check_machine, memory, size
+from longtake.jobs.sweep.capacity import Need, allocate, check_context, check_machine, memory, size
 from longtake.jobs.sweep.estimates.busy_time import seconds_together
 from longtake.jobs.sweep.estimates.cost import TakeCost, cost_of, costs_of
 from longtake.jobs.sweep.estimates.time_left import START_SECONDS, closing_seconds, stage_times, work_of
@@ -43,6 +43,12 @@ def need_of(grid: Grid) -> Need:
     return max(needs, key=lambda need: need.num_bytes)
 
 
+def largest_context(grid: Grid) -> int:
+    """Bytes on a sampler's device of contexts that grow with the video: those of one batch of takes."""
+    costs = ((cost_of(takes[0], grid), min(grid.batch, len(takes))) for takes in grid.cells.values())
+    return int(max(cost.context_bytes * rows for cost, rows in costs))
+
+
 def capacity_of(grid: Grid) -> dict[str, int]:
     """Bytes per tier of a sampler's largest banks. Raises ConfigError if they do not fit `workers.bank`."""
     return allocate(need_of(grid), grid.bank, grid.on_gpu, host_limit(grid))
@@ -59,7 +65,8 @@ def host_limit(grid: Grid) -> str:
 
 
 def check_capacity(grid: Grid) -> None:
-    """Raises ConfigError if a sampler's banks exceed `workers.bank`, or all banks this machine's memory or disk."""
+    """Raises ConfigError if a sampler's banks exceed `workers.bank`, or all banks and contexts this machine's memory
+    or disk."""
     try:
         tier_bytes = capacity_of(grid)
         if grid.sweep.workers.cluster in HERE:
@@ -67,6 +74,7 @@ def check_capacity(grid: Grid) -> None:
             check_capability(grid)
             with_staging = tier_bytes | {"host": tier_bytes.get("host", 0) + staging_bytes(grid, tier_bytes)}
             check_machine(with_staging, grid.samplers_here, grid.bank.disk)
+            check_context(largest_context(grid), grid.samplers_here, grid.on_gpu)
     except ConfigError as error:
         raise ConfigError(f"{grid.file}: {error}") from error
 
@@ -170,6 +178,7 @@ def row(cell: Cell, takes: int, tally: Tally, cost: TakeCost) -> dict[str, str]:
         "GPU": duration(make * cost.gpu_seconds),
         "disk": size(make * cost.video_bytes),
         "bank": memory(cost.bank_bytes),
+        "context": memory(cost.context_bytes),
     }
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import os
-from dataclasses import asdict, replace
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,9 @@ from longtake.platform.store.root import OutputRoot
 from longtake.platform.takes import MethodSpec
 from longtake.platform.tracking import model_registry
 from longtake.platform.tracking.addresses import OFF, default_uri
+
+BUDGET_TOLERANCE = 0.01
+"""In frames."""
 
 PinnedEntry = tuple[MethodEntry, dict[str, str]]
 """A method's entry with registered models as files, and their versions by `method.<parameter>.version`."""
@@ -70,11 +73,17 @@ def find_backbone(name: str, file: Path) -> Any:
 
 
 def resolve_method(
-    entry: MethodEntry, backbone: Any, file: Path, missing: list[str] | None = None
+    entry: MethodEntry,
+    backbone: Any,
+    file: Path,
+    missing: list[str] | None = None,
+    budget: int | None = None,
+    notes: list[str] | None = None,
 ) -> tuple[MethodSpec, dict[str, str]]:
     """The method with all defaults, the backbone's window included, and its fingerprint: the sha256 of its weights, and
     its version if above 1. With a list for what is `missing`, weights that are not pulled are a line in it and are not
-    in the fingerprint."""
+    in the fingerprint. With a `budget`, as many frames are attended in all; a method that cannot is a line in `notes`
+    and stays as published."""
     from longtake.platform.generation.fingerprint import of_method
     from longtake.platform.methods.base import methods
 
@@ -83,11 +92,13 @@ def resolve_method(
     except ConfigError as error:
         raise ConfigError(f"{file}: methods: {error}") from error
     where = f"{file}: methods.{entry.label}"
-    method = config.build(kind, entry.params, where)
+    params = entry.params if budget is None else budgeted(kind, entry, budget, backbone.spec, where, notes)
+    method = config.build(kind, params, where)
     window = method.window_in(backbone.spec.window)
     fingerprint: dict[str, str] = {}
     try:
         method.check(window, backbone.spec.latent)
+        check_budget(method.attended(window, backbone.spec.network), budget, params is entry.params)
         method.budget(backbone.spec.frame)
         fingerprint = of_method(method)
     except (ConfigError, WeightsError) as error:
@@ -104,6 +115,32 @@ def resolve_method(
         if os.path.exists(str(params[key])):  # workers have folders of their own
             params[key] = str(Path(params[key]).absolute())
     return MethodSpec(entry.name, entry.label, params), fingerprint
+
+
+def budgeted(
+    kind: Any, entry: MethodEntry, frames: int, spec: Any, where: str, notes: list[str] | None
+) -> dict[str, Any]:
+    """The entry's parameters, and beside them those with which the method attends so many frames. A method without
+    such settings keeps its own, and is a line in `notes`."""
+    published = config.build(kind, {}, where)
+    try:
+        asked = published.at_budget(frames)
+        asked.check(asked.window_in(spec.window), spec.latent)
+    except ConfigError as error:
+        note = f"methods.{entry.label}: budget: {frames} does not apply, it attends as published: {error}"
+        if notes is not None and note not in notes:
+            notes.append(note)
+        return entry.params
+    changed = {one.name: getattr(asked, one.name) for one in fields(asked)}
+    changed = {name: value for name, value in changed.items() if value != getattr(published, name)}
+    return changed | entry.params
+
+
+def check_budget(attended: float | None, budget: int | None, as_published: bool) -> None:
+    """Raises ConfigError if the entry's own parameters make a method attend another number of frames."""
+    if budget is not None and not as_published and (attended is None or abs(attended - budget) > BUDGET_TOLERANCE):
+        seen = "every frame" if attended is None else f"{attended:.3g} frames"
+        raise ConfigError(f"attends {seen}, but the budget is {budget}; leave out window, or remove budget")
 
 
 def check_prompts(backbone: Any, prompts: list[Prompt], file: Path) -> None:

@@ -122,7 +122,8 @@ class WorkersConfig:
 class SweepConfig:
     """One experiment: every backbone x method x length x prompt x seed is a take. The first `prefix_s` seconds of each
     take are real frames of the world rather than generated; they are part of its length. `decode`: `published` decodes
-    like the scripts of LongLive-RAG, with their seams."""
+    like the scripts of LongLive-RAG, with their seams. `budget`: latent frames that a block attends in all, its own
+    included, under every method that can be set so; null: as each method says."""
 
     name: str
     backbones: list[str]
@@ -134,6 +135,7 @@ class SweepConfig:
     plugins: list[FilePath] = field(default_factory=list)
     prefix_s: float = field(default=0.0, metadata={"was": "start_s"})
     decode: str = STREAM
+    budget: int | None = None
     output: FilePath = "runs"
     tracking: TrackingConfig = field(default_factory=TrackingConfig)
     workers: WorkersConfig = field(default_factory=WorkersConfig)
@@ -151,6 +153,8 @@ class SweepConfig:
             raise ConfigError(
                 f"prefix_s: {self.prefix_s:g} leaves nothing of {min(self.lengths_s)} s to generate; lower it"
             )
+        if self.budget is not None:
+            check_range("budget", self.budget, 4, 10_000)
         check_output(self.output)
         check_decode(self.decode)
         self.method_entries()

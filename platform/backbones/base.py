@@ -73,9 +73,11 @@ class BackboneSpec:
         """A frame's keys and values over all layers, as they are computed."""
         return FrameSize(self.network.frame_kv_values, BYTES[self.dtype], self.network.frame_kv_scales)
 
-    def block_flops(self, window: Window) -> int:
-        """FLOPs of one block with a full window: every denoising pass and the commit."""
-        return self.network.block_flops(len(self.schedule.steps), window.block, window.size)
+    def block_flops(self, window: Window, attended: float | None = None) -> int:
+        """FLOPs of one block that attends so many frames, by default a full window: every denoising pass and the
+        commit."""
+        frames = window.size if attended is None else round(attended)
+        return self.network.block_flops(len(self.schedule.steps), window.block, frames)
 
     def compute_seconds(self, flops: int, on_gpu: bool) -> dict[str, float]:
         """Seconds of sampling, as cpu_seconds or gpu_seconds."""
@@ -165,18 +167,21 @@ class Backbone(ABC):
         cls, take: Take, method: MethodConfig, on_gpu: bool = False, decodes_on_gpu: bool | None = None
     ) -> dict[str, float]:
         """An estimate of making a take: cpu_seconds of one core and gpu_seconds of one GPU, and bytes of the bank, of
-        one of its entries, and of the video. Decoding on a GPU overlaps with sampling and is not in it."""
+        one of its entries, of a context that grows with the video, and of the video file. Decoding on a GPU overlaps
+        with sampling and is not in it."""
         spec, window = cls.spec, method.window_in(cls.spec.window)
         seconds = take.latent_frames / spec.latent_fps
         frames = method.banked_frames(take.latent_frames, window, spec.frame)
         entry = method.entry_bytes(spec.frame)
-        costs = spec.compute_seconds(take.latent_frames // spec.frames_per_block * spec.block_flops(window), on_gpu)
+        flops = spec.block_flops(window, method.mean_attended(take.latent_frames, window, spec.network))
+        costs = spec.compute_seconds(take.latent_frames // spec.frames_per_block * flops, on_gpu)
         decode = 0.0 if (on_gpu if decodes_on_gpu is None else decodes_on_gpu) else spec.decode_seconds
         return {
             "cpu_seconds": costs.get("cpu_seconds", 0.0) + seconds * (decode + spec.encode_seconds),
             "gpu_seconds": costs.get("gpu_seconds", 0.0),
             "bank_bytes": frames * entry,
             "entry_bytes": entry,
+            "context_bytes": method.growing_bytes(take.latent_frames, window, spec.network, spec.frame),
             "video_bytes": seconds * spec.video_bytes_per_second,
         }
 

@@ -75,7 +75,7 @@ class Prepared:
 
 
 FIRST_SLOTS = 24
-"""Slots of the context's buffer at first; a window with more doubles it as it fills."""
+"""Slots of the context's buffer at first, if the caller does not say; it doubles where a block attends more."""
 COMMIT: dict[bool, frozenset[Pass]] = {False: frozenset({"commit"}), True: frozenset({"first", "commit"})}
 """Which passes the commit pass is, by whether the block is given: it has no other then."""
 FIRST: frozenset[Pass] = frozenset({"first"})
@@ -84,7 +84,7 @@ NEITHER: frozenset[Pass] = frozenset()
 
 class Rollout:
     """Generates any number of blocks, on the network's device and in its dtype. `cache.bank` holds evicted frames.
-    `switches`: by block, the texts that follow `text`."""
+    `switches`: by block, the texts that follow `text`; `slots`: the most frames that a block will attend."""
 
     def __init__(
         self,
@@ -101,6 +101,7 @@ class Rollout:
         attention_shares: bool = False,
         keep_flow: bool = False,
         switches: Mapping[int, TextSwitch] | None = None,
+        slots: int | None = None,
     ):
         spec, window, batch = network.spec, method.window, text.shape[0]
         device, dtype = network.device, network.dtype
@@ -116,7 +117,7 @@ class Rollout:
         if method.grouped:
             self.context = GroupedContext(spec, batch, method)
         else:
-            self.context = ContextBuffer(spec, batch, min(window.size, FIRST_SLOTS), dtype, device)
+            self.context = ContextBuffer(spec, batch, slots or min(window.size, FIRST_SLOTS), dtype, device)
         self.prepared: dict[int, Prepared] = {}
         self.switches = dict(switches or {})
         self.recent = deque[Tensor](maxlen=-(-window.size // window.block) if self.switches else 0)

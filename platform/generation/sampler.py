@@ -141,7 +141,7 @@ class Sampler:
         backbone, spec = self.backbone, self.backbone.spec
         conditions = [backbone.condition_of(take) for take in takes]
         method = method_config(takes[0])
-        prefix = None
+        window, prefix = method.window_in(spec.window), None
         if takes[0].prefix_frames:
             prefix = torch.stack([backbone.prefix_latents(t.prompt, t.seed, t.prefix_frames) for t in takes])
         rollout = Rollout(
@@ -155,8 +155,8 @@ class Sampler:
             tiers=self.tiers,
             attention_shares=self.resources.attention_shares,
             switches=text_switches(takes, spec, conditions),
+            slots=method.context_slots(takes[0].latent_frames, window, spec.network),
         )
-        window = method.window_in(spec.window)
         rollout.cache.reserve(method.banked_frames(takes[0].latent_frames, window, spec.frame))
         return rollout, prefix
 

@@ -16,8 +16,9 @@ Most methods need `plan` alone, and `observe` for the clean latents. What the ot
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from dataclasses import dataclass, replace
+from math import ceil
+from typing import TYPE_CHECKING, ClassVar, Self
 
 from longtake.platform.errors import ConfigError
 from longtake.platform.machine.dtypes import BYTES
@@ -174,6 +175,28 @@ class MethodConfig(ABC):
         """Frames' worth of tokens that a block attends once the context is full, its own frames included: the mean over
         layers, heads and blocks. None: every frame so far."""
         return window.size
+
+    def at_budget(self, frames: int) -> Self:
+        """The same method with a block that attends `frames` in all. Raises ConfigError if its rules know no such
+        settings."""
+        return replace(self, window=frames)  # type: ignore[type-var]
+
+    def mean_attended(self, latent_frames: int, window: Window, network: DiTSpec) -> float:
+        """Frames' worth of tokens that a block attends, mean over a video of this length. Methods with a full context
+        count as full from the first block on."""
+        attended = self.attended(window, network)
+        return (latent_frames + window.block) / 2 if attended is None else attended
+
+    def context_slots(self, latent_frames: int, window: Window, network: DiTSpec) -> int:
+        """The most frames' worth of tokens that one block of a video of this length attends."""
+        attended = self.attended(window, network)
+        return latent_frames if attended is None else min(latent_frames, ceil(attended))
+
+    def growing_bytes(self, latent_frames: int, window: Window, network: DiTSpec, frame: FrameSize) -> int:
+        """Bytes on the device that grow with the video, beside the bank: for a method that attends every frame, the
+        keys and values of all of them, as computed and as attended."""
+        grows = self.attended(window, network) is None
+        return 2 * latent_frames * frame.values * frame.value_bytes if grows else 0
 
     @abstractmethod
     def build(self, info: RolloutInfo) -> Method:

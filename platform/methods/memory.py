@@ -10,8 +10,8 @@ of a batch attend the same number of frames.
 from __future__ import annotations
 
 from abc import abstractmethod
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, ClassVar, Self
 
 from longtake.platform.errors import ConfigError
 from longtake.platform.methods.base import (
@@ -85,6 +85,9 @@ class MemoryConfig(MethodConfig):
         frames = int(self.bank_gib * 2**30 / self.entry_bytes(frame))
         self.check_budget(frames, "bank_gib")
         return frames
+
+    def at_budget(self, frames: int) -> Self:
+        return replace(self, window=frames, top_k=frames // 2)
 
     @property
     def described_by(self) -> str:

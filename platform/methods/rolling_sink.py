@@ -9,6 +9,7 @@ ordinary plans, since the frames of the first window stay in the cache.
 
 from collections.abc import Collection
 from dataclasses import dataclass
+from typing import ClassVar
 
 from longtake.platform.errors import ConfigError
 from longtake.platform.methods.base import Attended, Latent, Method, MethodConfig, Plan, RolloutInfo, Window, methods
@@ -39,6 +40,8 @@ class RollingSinkMethod(Method):
 @dataclass(frozen=True)
 class RollingSink(MethodConfig):
     """The first window's frames for ever, forwards and backwards, and two true blocks (Rolling Sink, 2026)."""
+
+    in_order: ClassVar[bool] = False
 
     window: int | None = 21
     sink: int | None = 0

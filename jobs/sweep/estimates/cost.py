@@ -29,6 +29,7 @@ class TakeCost:
     video_bytes: float
     bank_bytes: float
     entry_bytes: float
+    context_bytes: float = 0.0
     not_estimated: tuple[str, ...] = ()
 
 

@@ -14,6 +14,7 @@ from longtake.jobs.verify import build_rollout, case_files, verify_case
 from longtake.platform.checkpoints.files import load_safetensors, read_json
 from longtake.platform.methods.base import Attended, Plan
 from longtake.platform.methods.ema_sink import EmaSinkMethod
+from longtake.platform.methods.fademem import FadeMemMethod
 from longtake.platform.methods.infinity_rope import InfinityRopeMethod
 from longtake.platform.methods.memrope import MemRopeMethod
 from longtake.platform.methods.native import SlidingWindow
@@ -236,6 +237,25 @@ class OwnSinkKeys(SlidingWindow):
 )
 def test_wrong_recache(case, wrong, params, effect):
     assert off(case, wrong, **params) > effect
+
+
+class NewestMerges(FadeMemMethod):
+    def closest(self, first):
+        warped = [(first - slot.centre) ** self.config.warp_beta for slot in self.slots]
+        return min(range(len(warped) - 1), key=lambda i: abs(warped[i] - warped[i + 1]))
+
+
+class AbsoluteFadeMem(FadeMemMethod):
+    def plan(self, first):
+        return absolute(super().plan(first))
+
+
+@pytest.mark.parametrize(
+    ("wrong", "params", "effect"),
+    [(None, {"span_gamma": 1.0}, 0.02), (NewestMerges, {}, 0.5), (AbsoluteFadeMem, {}, 0.5)],
+)
+def test_wrong_fademem(wrong, params, effect):
+    assert off("fademem", wrong, **params) > effect
 
 
 def test_a_cut_at_a_window_of_six_is_flushed_either_way():

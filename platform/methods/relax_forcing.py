@@ -1,0 +1,126 @@
+"""Relax Forcing: sink, one frame of history that is unlike the newest, and the newest (2026; training-free).
+
+Once block f has enough past, it attends S sink frames, H of history, the T newest, and itself. History comes out of
+the m = f - S - T frames between sink and tail. With c = min(C, m - m // 2), the candidates are the c + 1 numbers that
+divide m // 2 .. m - 1 evenly, rounded down, without repetitions and without the last, counted from frame S. A frame is
+compared by its prototype: the mean of its keys (layer 0, before rotation) over tokens and heads, scaled to length 1;
+sink and tail by that of all their tokens. The H candidates with the highest cos(c, sink) - r * cos(c, tail) are
+attended in all layers, oldest first; the older of equals.
+
+Time indices: the block at its own, the others right before it, without gaps; with `contiguous_rope` at their own.
+
+The released code keeps the last 120 frames and counts m among them; here the bank keeps all. In its batches the first
+video chooses for all; here each chooses for itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass, replace
+from typing import ClassVar, Self
+
+from longtake.platform.errors import ConfigError
+from longtake.platform.methods.base import RETRIEVED, Latent, Method, MethodConfig, RolloutInfo, methods
+from longtake.platform.methods.descriptors import DescriptorTable, unit_length
+from longtake.platform.methods.hooks import Cache
+from longtake.platform.methods.plan import Attended, Plan, Row, Window
+
+
+class RelaxMethod(Method):
+    """`keys`: the mean key of every frame. `held`: frames of the last block that have left the window, but not the
+    cache: a frame that is chosen while it leaves stays for one more block."""
+
+    def __init__(self, info: RolloutInfo, config: RelaxForcing):
+        super().__init__(info)
+        self.config = config
+        self.keys = DescriptorTable()
+        self.held = frozenset[int]()
+
+    def plan(self, first: int) -> Plan:
+        rows = tuple(self.row(row, first) for row in range(self.info.rows))
+        return Plan(rows, tuple(range(first, first + self.window.block)))
+
+    def row(self, row: int, first: int) -> Row:
+        sink, tail, end = self.window.sink, self.config.tail, first + self.window.block
+        if first <= sink + 1 + tail:
+            return tuple(Attended(frame, frame, self.local_reason(frame, first)) for frame in range(end))
+        history = self.chosen(row, first)
+        frames = [*range(sink), *history, *range(first - tail, end)]
+        start = first - sink - len(history) - tail
+        times = frames if self.config.contiguous_rope else range(start, end)
+        reasons = dict.fromkeys(history, RETRIEVED)
+        return tuple(
+            Attended(frame, time, reasons.get(frame) or self.local_reason(frame, first), history.get(frame))
+            for frame, time in zip(frames, times, strict=True)
+        )
+
+    def chosen(self, row: int, first: int) -> dict[int, float]:
+        """The frames of history, oldest first, with their scores."""
+        import torch
+
+        sink, tail = self.window.sink, self.config.tail
+        middle = first - sink - tail
+        count = min(self.config.candidates, middle - middle // 2)
+        steps = torch.linspace(middle // 2, middle - 1, count + 1).long().unique()
+        candidates = sink + (steps[:-1] if count > 1 else steps[:1])
+        keys = self.keys.all[row]
+        ends = unit_length(torch.stack([keys[:sink].mean(0), keys[first - tail : first].mean(0)]))
+        similarity = unit_length(keys[candidates]) @ ends.T
+        scores = similarity[:, 0] - self.config.redundancy * similarity[:, 1]
+        best = scores.sort(descending=True, stable=True).indices[: self.config.history].sort().values
+        return dict(zip(candidates[best].tolist(), scores[best].tolist(), strict=True))
+
+    def pinned(self, first: int) -> Collection[int]:
+        """Chosen frames that are in the cache and would leave it now, before the bank has them."""
+        if first <= self.window.sink + 1 + self.config.tail:
+            return ()
+        chosen = {frame for row in range(self.info.rows) for frame in self.chosen(row, first)}
+        return chosen & (self.held | {*self.window.live(first)})
+
+    def committed(self, first: int, cache: Cache) -> None:
+        import torch
+
+        self.held = frozenset(self.pinned(first))
+        frames = [cache.frame(frame)[0, 0].float() for frame in range(first, first + self.window.block)]
+        means = [torch.stack([keys[row].mean(dim=(0, 1)) for keys in frames]) for row in range(self.info.rows)]
+        self.keys.append(torch.stack(means))
+
+
+@methods.register("relax-forcing")
+@dataclass(frozen=True)
+class RelaxForcing(MethodConfig):
+    """Sink, a frame of history that is like the sink and unlike the newest, and the newest (Relax Forcing, 2026).
+
+    `history`, `tail`: how many frames; `candidates` C, of which history is chosen; `redundancy` r: the weight against
+    similarity to the tail. The window is sink + history + tail + block."""
+
+    keeps_evicted: ClassVar[bool] = True
+
+    history: int = 1
+    tail: int = 1
+    candidates: int = 4
+    redundancy: float = 2.0
+    contiguous_rope: bool = False
+    window: int | None = 7
+    sink: int | None = 2
+
+    def __post_init__(self) -> None:
+        if min(self.history, self.tail) < 1:
+            raise ConfigError(f"history = {self.history}, tail = {self.tail}: must be 1 or more")
+        if self.candidates < self.history:
+            raise ConfigError(f"candidates = {self.candidates}: must be at least history = {self.history}")
+
+    def build(self, info: RolloutInfo) -> Method:
+        return RelaxMethod(info, self)
+
+    def at_budget(self, frames: int) -> Self:
+        history = self.history + frames - (self.window or 0)
+        return replace(self, window=frames, history=history, candidates=max(history, self.candidates))
+
+    def check(self, window: Window, latent: Latent) -> None:
+        super().check(window, latent)
+        if window.sink < 1:
+            raise ConfigError(f"sink = {window.sink}: must be 1 or more, history is compared with it")
+        due = window.sink + self.history + self.tail + window.block
+        if window.size != due:
+            raise ConfigError(f"window = {window.size}: must be sink + history + tail + block = {due}")
