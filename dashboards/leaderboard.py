@@ -51,11 +51,13 @@ def table(rows: list[RankRow], metrics: list[str], unit: str) -> str:
     text, field = io.StringIO(), RANK_UNITS[unit]
     writer = csv.writer(text, lineterminator="\n")
     spread = [f"{metric}_{key}" for metric in metrics for key in FIELDS]
-    head = ["backbone", "method", "seconds", field, f"{field}_low", f"{field}_high"]
+    head = ["backbone", "method", "seconds", field, f"{field}_low", f"{field}_high", "frames"]
     writer.writerow([plain(name) for name in [*head, *spread]])
     for row in rows:
         numbers = [number for metric in metrics for number in numbers_of(row.metrics.get(metric))]
-        writer.writerow([plain(one) for one in [*astuple(row.cell), *with_bounds(row.rank(unit)), *numbers]])
+        writer.writerow(
+            [plain(one) for one in [*astuple(row.cell), *with_bounds(row.rank(unit)), row.frames, *numbers]]
+        )
     return text.getvalue()
 
 

@@ -3,13 +3,13 @@
 import { compareTakes, rankBar } from "./leaderboard_parts.js";
 import { el, notice } from "./dom.js";
 import { count, DASH, interval, known, number, rank, signed, words } from "./format.js";
-import { DRIFTS, ordered, sortKey } from "./ranking.js";
+import { DRIFTS, framesText, hasOtherBudget, ordered, sortKey } from "./ranking.js";
 
 export function table(shown, sweep, params, app) {
   const groups = shown.groups.filter((group) => group.rows.length);
   if (!groups.length) return notice("No cell passes the filters.");
   const { key, worst } = sortKey(params.sort);
-  const wide = 2 + shown.metrics.length + shown.drifts.length;
+  const wide = 2 + budgets(shown) + shown.metrics.length + shown.drifts.length;
   const bodies = groups.map((group) =>
     el(
       "tbody",
@@ -46,7 +46,7 @@ function topHeads(shown) {
   return el(
     "tr",
     { class: "over" },
-    el("td", { colspan: 2 }),
+    el("td", { colspan: 2 + budgets(shown) }),
     el("td", { class: "part", colspan: shown.metrics.length }, "score and rank"),
     el("td", { class: "part", colspan: shown.drifts.length }, `drift: ${DRIFTS[shown.driftKey].text}`),
   );
@@ -74,6 +74,9 @@ function heads(shown, key, worst, app) {
     {},
     head("cell", "Cell", "Sort by name", "name"),
     head("rank", "Average rank", "Mean rank over the metrics (1 is best), with its 95 % interval", "name"),
+    budgets(shown)
+      ? el("th", { scope: "col", title: "Latent frames that a block attends, its own included" }, "frames")
+      : null,
     ...shown.metrics.map((name) => head(name, `${words(name)}\u00a0${arrow(name)}`, `${name}: ${better(name)}`)),
     ...shown.drifts.map((name) =>
       head(`drift.${name}`, words(name), `${DRIFTS[shown.driftKey].help} of ${name}`, "drift"),
@@ -114,8 +117,26 @@ function line(row, group, shown, sweep, app) {
       ),
     ),
     averageRank(row, group, shown),
+    attended(row, shown),
     ...shown.metrics.map((name) => score(row, name, group, shown)),
     ...shown.drifts.map((name) => drift(row, name, shown)),
+  );
+}
+
+/** 1 if there is a column of attended frames, else 0. */
+function budgets(shown) {
+  return Number(known(shown.budget));
+}
+
+function attended(row, shown) {
+  if (!budgets(shown)) return null;
+  if (!known(row.frames)) return el("td", { class: "missing", title: `${row.cell}: not recorded` }, DASH);
+  const other = hasOtherBudget(row, shown);
+  return el(
+    "td",
+    { title: `${row.cell}: a block attends ${number(row.frames, 4)} latent frames`, "data-metric": "frames" },
+    el("span", { class: "value" }, framesText(row.frames)),
+    other ? el("span", { class: "bad", "aria-label": "another budget than most cells" }, "+") : null,
   );
 }
 

@@ -217,20 +217,23 @@ def details(suite: str, scope: str, row: RankRow) -> Numbers:
 
 
 def costs(results: list[TakeResult]) -> Numbers:
-    """Seconds of each stage, a mean over takes; the largest bank and memory."""
+    """Attended frames and seconds of each stage, means over takes; the largest bank and memory."""
     stages = sorted({stage for result in results for stage in result.timings})
     numbers = {f"seconds/{s}": Statistic(mean([r.timings[s] for r in results if s in r.timings])) for s in stages}
+    attended = [result.attended_frames for result in results if result.attended_frames]
+    numbers |= {"frames/attended": Statistic(mean(attended))} if attended else {}
     numbers["bytes/bank"] = Statistic(max((float(result.bank_bytes) for result in results), default=0.0))
     numbers["bytes/peak_rss"] = Statistic(max((float(result.peak_rss_bytes) for result in results), default=0.0))
     return numbers
 
 
-COSTS = ("seconds/wall", "bytes/bank")
+MEASURED = ("frames/", "seconds/", "bytes/")
+COSTS = ("frames/attended", "seconds/wall", "bytes/bank")
 
 
 def headlines(numbers: Numbers) -> dict[str, float]:
     """The first numbers and the costs that a run shows, without those that are missing."""
-    kept = [name for name in numbers if not name.startswith(("seconds/", "bytes/"))][: HEADLINES - len(COSTS)]
+    kept = [name for name in numbers if not name.startswith(MEASURED)][: HEADLINES - len(COSTS)]
     known = {name: numbers[name].value for name in [*kept, *COSTS] if name in numbers}
     return {name: value for name, value in known.items() if value is not None}
 

@@ -21,6 +21,7 @@ Floors = dict[tuple[Cell, str], float | None]
 """(cell, metric) -> the metric's floor."""
 
 MISSING_CELLS = 6
+OTHER_BUDGET = "+"
 STAR_NOTE = "* some takes have no value for this metric; its mean and rank are over the others"
 
 
@@ -83,6 +84,25 @@ class Board:
         """Whether any two cells are separable, which is so if they do not all have the same letters."""
         return len({row.group for row in self.length.overall if row.group}) > 1
 
+    @property
+    def has_frames(self) -> bool:
+        """Whether the cells say how many frames they attended."""
+        return any(row.frames is not None for row in self.length.overall)
+
+    def frames(self, row: RankRow) -> str:
+        """'12', or '9.5+' for another budget than that of most cells."""
+        if row.frames is None:
+            return "-"
+        return frames_text(row.frames) + (OTHER_BUDGET if self.length.has_other_budget(row) else "")
+
+    @property
+    def budget_note(self) -> str:
+        """What the mark of an unequal budget means; empty if budgets are equal."""
+        budget = self.length.budget
+        if budget is None or not any(map(self.length.has_other_budget, self.length.overall)):
+            return ""
+        return f"{OTHER_BUDGET} attends another number of frames than the {frames_text(budget)} of most cells"
+
     def notes(self, metrics: Sequence[str] = ()) -> list[str]:
         """What the letters mean, and the stars of a table with these metrics, or why no difference is marked."""
         pairs = comb(sum(row.average_rank.value is not None for row in self.length.overall), 2)
@@ -93,7 +113,7 @@ class Board:
         untested = self.ranked.intervals and pairs and not self.separates
         few = too_few(self.length.prompts, pairs) if untested else ""
         some_missing = any(row.metrics[name].missing for row in self.length.overall for name in metrics)
-        notes = (letters, self.has_groups), (few, few), (STAR_NOTE, some_missing)
+        notes = (letters, self.has_groups), (few, few), (STAR_NOTE, some_missing), (self.budget_note, self.budget_note)
         return [note for note, is_needed in notes if is_needed]
 
     def best(self, metric: str) -> set[Cell]:
@@ -168,3 +188,8 @@ def floors_of(ranks: Ranks, suite: str, seconds: int) -> Floors:
         for row in ranks.drift_at(suite, seconds)
         if row.metric.endswith("_floor")
     }
+
+
+def frames_text(frames: float) -> str:
+    """'12', '17.5': frames with at most one decimal."""
+    return f"{frames:.1f}".removesuffix(".0")

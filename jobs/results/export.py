@@ -56,13 +56,15 @@ def csv_text(boards: Sequence[Board]) -> str:
     head = ("sweep", "suite", "protocol", "seconds", "prompts", "backbone", "method", "rank", "rank_low", "rank_high")
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(map(plain, (*head, "group", *names)))
+    writer.writerow(map(plain, (*head, "group", "frames", *names)))
     for board in boards:
         about = board.sweep, board.suite, board.ranked.protocol, board.length.seconds, board.length.prompts
         for row in board.rows:
             rank = with_bounds(row.rank(board.view.unit))
             numbers = [value for metric in metrics for value in numbers_of(row.metrics.get(metric))]
-            writer.writerow(map(plain, (*about, row.cell.backbone, row.cell.method, *rank, row.group, *numbers)))
+            writer.writerow(
+                map(plain, (*about, row.cell.backbone, row.cell.method, *rank, row.group, row.frames, *numbers))
+            )
     return text.getvalue()
 
 
@@ -73,16 +75,19 @@ def latex_text(boards: Sequence[Board]) -> str:
 
 def latex_table(board: Board) -> str:
     letters = ["group"] if board.has_groups else []
+    budgets = ["frames"] if board.has_frames else []
     heads = [latex_head(name, board.ranked.directions[name]) for name in board.metrics]
-    columns = ["Backbone", "Method", "Rank", *letters, *heads]
+    columns = ["Backbone", "Method", "Rank", *letters, *map(str.capitalize, budgets), *heads]
     best = {name: board.best(name) for name in board.metrics}
     lines = []
     for row in board.rows:
         scores = [latex_number(row.metrics[name].score, row.cell in best[name]) for name in board.metrics]
         group = [row.group or ""] if letters else []
         rank = latex_number(row.rank(board.view.unit), False, 2)
-        lines.append(" & ".join([latex(row.cell.backbone), latex(row.cell.method), rank, *group, *scores]) + r" \\")
-    layout = "ll" + "r" + "l" * len(letters) + "r" * len(heads)
+        frames = [latex(board.frames(row))] if budgets else []
+        cell = [latex(row.cell.backbone), latex(row.cell.method)]
+        lines.append(" & ".join([*cell, rank, *group, *frames, *scores]) + r" \\")
+    layout = "ll" + "r" + "l" * len(letters) + "r" * len(budgets) + "r" * len(heads)
     label = f"tab:{board.sweep}-{board.suite}-{board.length.seconds}s"
     return "\n".join(
         [
@@ -134,16 +139,18 @@ def markdown_text(boards: Sequence[Board]) -> str:
 
 def markdown_table(board: Board) -> str:
     letters = ["group"] if board.has_groups else []
+    budgets = ["frames"] if board.has_frames else []
     heads = [f"{name.replace('_', ' ')} ({board.ranked.directions[name]})" for name in board.metrics]
-    columns = ["backbone", "method", "rank", *letters, *heads]
+    columns = ["backbone", "method", "rank", *letters, *budgets, *heads]
     best = {name: board.best(name) for name in board.metrics}
     rows = []
     for row in board.rows:
         scores = [markdown_number(row.metrics[name].score, row.cell in best[name]) for name in board.metrics]
         group = [row.group or ""] if letters else []
         rank = markdown_number(row.rank(board.view.unit), False, 2)
-        rows.append([row.cell.backbone, row.cell.method, rank, *group, *scores])
-    rule = ["---", "---", "---:", *["---" for _ in letters], *["---:" for _ in heads]]
+        frames = [board.frames(row)] if budgets else []
+        rows.append([row.cell.backbone, row.cell.method, rank, *group, *frames, *scores])
+    rule = ["---", "---", "---:", *["---" for _ in letters], *["---:" for _ in [*budgets, *heads]]]
     lines = ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in (columns, rule, *rows)]
     notes = [f"{note}  " for note in notes_of(board)]
     parts = [f"### {board.title}", "", *[f"{line}  " for line in board.length.verdicts], "", *lines, ""]

@@ -64,13 +64,15 @@ def short_table(board: Board) -> Table:
     is_ranking = len(board.rows) > 1
     if is_ranking:
         table.add_column(f"rank of {len(board.rows)}\n[95 % interval]", no_wrap=True)
+    if board.has_frames:
+        table.add_column("frames", justify="right", no_wrap=True)
     metrics = board.metrics[:SHORT_METRICS]
     for name in metrics:
         table.add_column(f"{heading(name)}\n({board.ranked.directions[name]})", justify="right", no_wrap=True)
     for place, row in enumerate(board.rows, 1):
         rank = f"{ranked_text(row.rank(board.view.unit))} {short_group(row.group or '')}".rstrip()
         cell = escape(f"{row.cell.backbone}/{row.cell.method}")
-        ranks = [rank] if is_ranking else []
+        ranks = ([rank] if is_ranking else []) + ([board.frames(row)] if board.has_frames else [])
         table.add_row(str(place), cell, *ranks, *[score_text(row, name) for name in metrics])
     return table
 
@@ -113,6 +115,8 @@ def full_table(board: Board, before: dict[str, float], floors: Floors) -> Table:
     table.add_column("in backbone", no_wrap=True)
     if before:
         table.add_column("was", justify="right", no_wrap=True)
+    if board.has_frames:
+        table.add_column("frames", justify="right", no_wrap=True)
     with_floor = {name for _, name in floors}
     for name in board.metrics:
         arrow = board.ranked.directions[name] + (", floor" if name in with_floor else "")
@@ -123,7 +127,9 @@ def full_table(board: Board, before: dict[str, float], floors: Floors) -> Table:
         scores = [score_text(row, name) + floor_text(floors.get((row.cell, name))) for name in board.metrics]
         both = row, within[row.cell]
         places = [f"{ranked_text(one.rank(board.view.unit))} {one.group or ''}".rstrip() for one in both]
-        table.add_row(str(place), escape(row.cell.backbone), escape(row.cell.method), *places, *change, *scores)
+        frames = [board.frames(row)] if board.has_frames else []
+        cell = escape(row.cell.backbone), escape(row.cell.method)
+        table.add_row(str(place), *cell, *places, *change, *frames, *scores)
     return table
 
 

@@ -6,6 +6,7 @@ Generates and scores nothing. Takes without scores are left out; `coverage` coun
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -31,19 +32,40 @@ def refresh(store: SweepStore, takes: list[Take], suites: list[SuiteEntry]) -> R
 
     scored = ((take, current_scores(store, take, entry)) for entry in suites for take in takes)
     frame = table((take, scores) for take, scores in scored if scores is not None)
-    ranks = ranks_of(store.name, frame, takes, suites)
+    ranks = ranks_of(store.name, frame, takes, suites, attended_of(store, takes))
     store.check_epoch()
     store.write_table(frame)
     store.write_ranks(ranks)
     return ranks
 
 
-def ranks_of(sweep: str, frame: pd.DataFrame, takes: list[Take], suites: list[SuiteEntry]) -> Ranks:
-    """The content of ranks.json."""
+def attended_of(store: SweepStore, takes: list[Take]) -> dict[Cell, float]:
+    """The frames' worth of tokens that a block attended, mean over the takes that say."""
+    seen: dict[Cell, list[float]] = {}
+    for take in takes:
+        if (made := store.result(take.id)) is not None and made.attended_frames:
+            seen.setdefault(take.cell, []).append(made.attended_frames)
+    return {cell: sum(frames) / len(frames) for cell, frames in seen.items()}
+
+
+def ranks_of(
+    sweep: str,
+    frame: pd.DataFrame,
+    takes: list[Take],
+    suites: list[SuiteEntry],
+    attended: Mapping[Cell, float] | None = None,
+) -> Ranks:
+    """The content of ranks.json. `attended`: frames that a block of each cell attended."""
+    ranked = {entry.label: rank_suite(frame, entry, takes) for entry in suites}
+    if attended:
+        ranked = {
+            name: replace(suite, lengths=[length.with_frames(attended) for length in suite.lengths])
+            for name, suite in ranked.items()
+        }
     return Ranks(
         sweep,
         {entry.label: coverage(frame, entry.label, takes) for entry in suites},
-        {entry.label: rank_suite(frame, entry, takes) for entry in suites},
+        ranked,
         drift_means(frame, suites),
     )
 

@@ -5,10 +5,11 @@ Only a few blocks are in memory at a time. Each take has a decode thread and an 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from longtake.jobs.workers.video_pipeline import VideoPipeline
 from longtake.platform.errors import LongtakeError
@@ -24,10 +25,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Recording:
-    """A written video: properties, number of trace rows, peak memory (sampled after each block), seconds by stage."""
+    """A written video: properties, number of trace rows, the frames' worth of tokens that a block attended (mean over
+    the second half of the blocks), peak memory (sampled after each block), seconds by stage."""
 
     info: VideoInfo
     trace_rows: int
+    attended_frames: float
     peak_rss_bytes: int
     timings: dict[str, float]
 
@@ -43,7 +46,8 @@ class TakeRecorder:
         self.take, self.writer = take, writer
         self.video = VideoWriter(writer.video_path, fps=spec.fps, width=spec.width, height=spec.height)
         self.pipeline = VideoPipeline(decoder, self.video)
-        self.rows, self.peak = 0, rss_bytes()
+        self.attended = list[float]()
+        self.peak = rss_bytes()
 
     def __enter__(self) -> TakeRecorder:
         with ExitStack() as cleanup:
@@ -57,7 +61,8 @@ class TakeRecorder:
         """Add the next block. Raises the error of an earlier block that could not be decoded or encoded."""
         self.pipeline.put(block.latents)
         self.trace.write(canonical_json(block.trace) + "\n")
-        self.rows, self.peak = self.rows + 1, max(self.peak, rss_bytes())
+        self.attended.append(attended_frames(block.trace))
+        self.peak = max(self.peak, rss_bytes())
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -77,4 +82,11 @@ class TakeRecorder:
         expected = self.take.num_frames
         if info.num_frames != expected:
             raise LongtakeError(f"take {self.take.id}: {info.num_frames} frames were decoded instead of {expected}")
-        return Recording(info, self.rows, self.peak, self.pipeline.timings)
+        rows = len(self.attended)
+        mean = sum(self.attended[rows // 2 :]) / (rows - rows // 2)
+        return Recording(info, rows, mean, self.peak, self.pipeline.timings)
+
+
+def attended_frames(trace: Mapping[str, Any]) -> float:
+    """The frames' worth of tokens that a block attended, out of its row of the trace."""
+    return float(sum(trace["parts"]) if "parts" in trace else len(trace["attended"]))

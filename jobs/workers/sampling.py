@@ -111,6 +111,7 @@ def make_result(
         bank_bytes=int(stats.get("bank_bytes", 0)),
         peak_rss_bytes=recording.peak_rss_bytes,
         trace_rows=recording.trace_rows,
+        attended_frames=round(recording.attended_frames, 4),
         versions={
             "python": platform.python_version(),
             **{name: version(name) for name in VERSIONS_OF},

@@ -19,9 +19,11 @@ class TakeResult:
     """result.json: a take is done if and only if this record exists and matches the video beside it.
 
     timings: seconds per stage. One thread has load, generate and wait (for the other two threads); decode and encode
-    have a thread each; wall is the total. loaded: the fingerprint of what the worker generated with, which was that of
-    the take; empty in records of earlier versions. worker: 'host:pid' that made the video. made_at: when it was
-    complete, in ISO 8601 and UTC; '' in files of earlier versions.
+    have a thread each; wall is the total. attended_frames: the frames' worth of tokens that a block attended, its own
+    included, mean over layers, heads and the second half of the blocks; 0 in files of earlier versions. loaded: the
+    fingerprint of what the worker generated with, which was that of the take; empty in records of earlier versions.
+    worker: 'host:pid' that made the video. made_at: when it was complete, in ISO 8601 and UTC; '' in files of earlier
+    versions.
     """
 
     take_id: str
@@ -35,6 +37,7 @@ class TakeResult:
     bank_bytes: int = 0
     peak_rss_bytes: int = 0
     trace_rows: int = 0
+    attended_frames: float = 0.0
     versions: dict[str, str] = field(default_factory=dict)
     loaded: dict[str, str] = field(default_factory=dict)
     worker: str = ""
