@@ -1,4 +1,4 @@
-"""Commands that look at an installation: `longtake list`, `doctor`, `certify` and `verify`."""
+"""Commands that look at an installation: `longtake list`, `methods`, `doctor`, `certify` and `verify`."""
 
 from __future__ import annotations
 
@@ -18,6 +18,16 @@ def list_names(
     from longtake.jobs.inventory.listing import show
 
     return show(kind, console_for())
+
+
+def methods(
+    name: Annotated[str | None, typer.Argument(metavar="NAME", help="One method, in full.")] = None,
+) -> int:
+    """List the context methods: attended frames, positions, what they hold, source; or one method in full."""
+    from longtake.jobs.console import console_for
+    from longtake.jobs.inventory.methods import show
+
+    return show(name, console_for())
 
 
 def doctor(
