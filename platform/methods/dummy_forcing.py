@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Self
 
 import numpy as np
 
@@ -126,6 +126,9 @@ class DummyForcing(MethodConfig):
         heads = network.layers * network.heads
         dummies = heads // 2 if self.num_dummy is None else min(self.num_dummy, heads)
         return window.block + (dummies + (heads - dummies) * self.local_blocks * window.block) / heads
+
+    def at_budget(self, frames: int) -> Self:
+        raise ConfigError("dummy-forcing has no settings for a budget")
 
     def build(self, info: RolloutInfo) -> Method:
         return DummyForcingMethod(info, self)

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Self
 
 import numpy as np
 
@@ -138,6 +138,9 @@ class ForcingKV(MethodConfig):
 
     def fingerprint(self) -> dict[str, str]:
         return {} if self.table == MEASURED else {"method.table": table_sha256(self.table)}
+
+    def at_budget(self, frames: int) -> Self:
+        raise ConfigError("forcing-kv has no settings for a budget")
 
     def build(self, info: RolloutInfo) -> Method:
         assert info.network is not None

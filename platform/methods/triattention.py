@@ -19,8 +19,8 @@ rows and columns stay rotated by the difference. Where the prompt changes, the w
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Self
 
 from longtake.platform.errors import ConfigError
 from longtake.platform.methods.base import Latent, Method, MethodConfig, RolloutInfo, methods
@@ -132,6 +132,9 @@ class TriAttention(MethodConfig):
 
     def attended(self, window: Window, network: DiTSpec) -> float:
         return self.budget_frames + window.block
+
+    def at_budget(self, frames: int) -> Self:
+        return replace(self, window=frames, budget_frames=frames - 3)
 
     def fingerprint(self) -> dict[str, str]:
         return {} if self.statistics == MEASURED else {"method.statistics": statistics_sha256(self.statistics)}
