@@ -32,7 +32,7 @@ class FullAttention(MethodConfig):
     sink: int | None = None
 
     def build(self, info: RolloutInfo) -> Method:
-        return SlidingWindow(info, relative=False)
+        return SlidingWindow(info, relative=False, recache="none")
 
     def attended(self, window: Window, network: DiTSpec) -> None:
         return None
