@@ -96,7 +96,7 @@ class DummyForcingMethod(Method):
 @methods.register("dummy-forcing")
 @dataclass(frozen=True)
 class DummyForcing(MethodConfig):
-    """Each head attends the first frame, the newest blocks, or almost nothing, as it was seen to need (Dummy Forcing, 2026).
+    """Each head attends the first frame, the newest blocks, or next to nothing, as it needs (Dummy Forcing, 2026).
 
     `ar_start`: the block in which heads are measured; `local_blocks`: past blocks that middle heads attend;
     `num_dummy`: how many heads attend almost nothing, half of all by default."""
