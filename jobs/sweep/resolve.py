@@ -125,7 +125,9 @@ def budgeted(
     published = config.build(kind, {}, where)
     try:
         asked = published.at_budget(frames)
-        asked.check(asked.window_in(spec.window), spec.latent)
+        window = asked.window_in(spec.window)
+        asked.check(window, spec.latent)
+        check_budget(asked.attended(window, spec.network), frames, as_published=False)
     except ConfigError as error:
         note = f"methods.{entry.label}: budget: {frames} does not apply, it attends as published: {error}"
         if notes is not None and note not in notes:

@@ -13,8 +13,8 @@ last R frames keep their index, kept tokens get the indices just before, T each,
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, ClassVar, Self
 
 import numpy as np
 
@@ -61,6 +61,11 @@ class DeepForcing(MethodConfig):
     def attended(self, window: Window, network: DiTSpec) -> float:
         """A block is added until it would exceed the window."""
         return self.keep_frames + (window.size - self.keep_frames) // window.block * window.block / 2
+
+    def at_budget(self, frames: int) -> Self:
+        """A smaller window than the published one has a sink of one frame."""
+        sink = self.sink if frames >= (self.window or 0) else 1
+        return replace(self, window=frames, keep_frames=frames, sink=sink)
 
     def build(self, info: RolloutInfo) -> Method:
         return DeepForcingMethod(info, self)

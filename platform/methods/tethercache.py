@@ -16,8 +16,8 @@ and sd are over tokens, per head and channel. The released code averages over th
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Self
 
 from longtake.platform.errors import ConfigError
 from longtake.platform.methods.base import Attended, Latent, Method, MethodConfig, Plan, RolloutInfo, Window, methods
@@ -44,6 +44,9 @@ class TetherCache(MethodConfig):
     def __post_init__(self) -> None:
         if self.alpha < 0 or not 0 <= self.tau <= 1:
             raise ConfigError(f"alpha = {self.alpha}, tau = {self.tau}: alpha must be 0 or more, tau from 0 to 1")
+
+    def at_budget(self, frames: int) -> Self:
+        return replace(self, window=frames, recent=max(3, min(self.recent, frames // 5)))
 
     def check(self, window: Window, latent: Latent) -> None:
         super().check(window, latent)
