@@ -33,7 +33,9 @@ if TYPE_CHECKING:
 @methods.register("deep-forcing")
 @dataclass(frozen=True)
 class DeepForcing(MethodConfig):
-    """Deep Forcing. `keep_frames` N: frames' worth of tokens after a compression; `recent` R: newest frames, the
+    """A deep sink, and the tokens that each layer attends most (Deep Forcing, 2025).
+
+    `keep_frames` N: frames' worth of tokens after a compression; `recent` R: newest frames, the
     block's included, that stay whole; `reuse`: how often a token can be chosen; `contiguous`: the paper's indices."""
 
     in_order: ClassVar[bool] = False

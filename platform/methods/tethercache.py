@@ -32,8 +32,10 @@ if TYPE_CHECKING:
 @methods.register("tethercache")
 @dataclass(frozen=True)
 class TetherCache(MethodConfig):
-    """TetherCache. `recent` R: newest frames, the block's included; the memory has W - S - R frames. `alpha`: weight of
-    not being redundant; `tau`: how far frames that join are pulled."""
+    """Frames that each layer admits to its memory (TetherCache, 2026).
+
+    `recent` R: newest frames, the block's included; the memory has W - S - R frames. `alpha`: weight of not being
+    redundant; `tau`: how far frames that join are pulled."""
 
     window: int | None = 21
     sink: int | None = 3
