@@ -150,6 +150,7 @@ def check_prompts(backbone: Any, prompts: list[Prompt], file: Path) -> None:
         try:
             for text in prompt.texts:
                 backbone.check_prompt(text)
+            backbone.check_parts(prompt)
         except ConfigError as error:
             raise ConfigError(f"{file}: prompt {number}: {error}") from error
 

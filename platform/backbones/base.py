@@ -16,6 +16,7 @@ from longtake.platform.machine.resources import STREAM, Resources
 from longtake.platform.methods.base import FrameSize, Latent, MethodConfig, Window
 from longtake.platform.models.schedule import FlowSchedule
 from longtake.platform.models.spec import DiTSpec
+from longtake.platform.prompts import Prompt
 from longtake.platform.registry import Registry
 from longtake.platform.store.text_cache import TextSource
 from longtake.platform.takes import Take
@@ -131,6 +132,10 @@ class Backbone(ABC):
     @abstractmethod
     def check_prompt(cls, prompt: str) -> None:
         """Raises ConfigError if the backbone does not accept this prompt."""
+
+    @classmethod
+    def check_parts(cls, prompt: Prompt) -> None:
+        """Raises ConfigError for a prompt whose texts cannot follow one another; each was checked by itself."""
 
     @classmethod
     def check_seed(cls, seed: int) -> None:

@@ -28,9 +28,10 @@ from longtake.platform.errors import ConfigError
 from longtake.platform.machine.resources import Resources
 from longtake.platform.pocket import script
 from longtake.platform.pocket.latent_code import CODEC, UPSCALE
-from longtake.platform.pocket.prompts import parse
+from longtake.platform.pocket.prompts import ENDLESS_COLUMNS, parse
 from longtake.platform.pocket.truth import truth_of
 from longtake.platform.pocket.world import COLUMNS, HEIGHT_PX, TRAINING_SEEDS_FROM, VIEW_COLUMNS, VIEW_PX
+from longtake.platform.prompts import Prompt
 from longtake.platform.takes import Take
 
 if TYPE_CHECKING:
@@ -88,6 +89,10 @@ class Pocket(Backbone):
         parse(prompt)
 
     @classmethod
+    def check_parts(cls, prompt: Prompt) -> None:
+        script.check(prompt.text, prompt.later)
+
+    @classmethod
     def check_seed(cls, seed: int) -> None:
         if seed >= TRAINING_SEEDS_FROM:
             raise ConfigError(f"seed {seed}: the training used seeds from {TRAINING_SEEDS_FROM} on; use a lower seed")
@@ -107,7 +112,10 @@ class Pocket(Backbone):
     def condition_of(self, take: Take) -> Condition:
         """With a camera that follows the scripts of all texts, one after another."""
         found = super().condition_of(take)
-        return replace(found, columns=script.camera_of(take)) if take.switches else found
+        if not take.switches:
+            return found
+        world = ENDLESS_COLUMNS if any(one.cut for one in take.switches) else found.world_columns
+        return replace(found, columns=script.camera_of(take), world_columns=world)
 
     def decoder_of(self, take: Take) -> Decoder:
         from longtake.platform.pocket.codec import StreamingDecoder

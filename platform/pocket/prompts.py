@@ -24,7 +24,7 @@ MAX_SEGMENT_SECONDS = 3600
 EXAMPLE = "'dusk, brick; pan right 6 s, left 6 s, repeat'"
 DIRECTIONS = {"right": 1, "left": -1}
 
-ENDLESS_COLUMNS = 1 << 20
+ENDLESS_COLUMNS = 1 << 24
 """The size of a street without end: no camera crosses it."""
 
 _SHAPE = re.compile(r"([a-z]+), ([a-z]+)(, long)?; pan ([^;]+?)(?:; (houses .*))?")

@@ -16,7 +16,6 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from longtake.platform.errors import ConfigError
 from longtake.platform.pocket import script
 from longtake.platform.pocket.prompts import parse
 from longtake.platform.pocket.streets import Street, street_of
@@ -33,8 +32,8 @@ def columns_of(street: Street) -> NDArray[np.uint8]:
 
 @dataclass(frozen=True)
 class Truth:
-    """`camera_F`: the column of the view's left edge, not wrapped; `street_F`: the index in `streets` of the street as
-    it looks at each frame."""
+    """`camera_F`: the column of its street at the view's left edge, not wrapped; `street_F`: the index in `streets` of
+    the street as it looks at each frame."""
 
     camera_F: IntArray
     street_F: IntArray
@@ -132,8 +131,8 @@ class Truth:
 
 
 def truth_of(prompt: str, switches: Sequence[Switch], seed: int, latent_frames: int) -> Truth:
-    """Raises ConfigError for a text that is no pocket prompt, for one that goes from a circle to a long street or back,
-    and for a change in a prompt of several texts."""
+    """Raises ConfigError for texts that are no pocket prompts or cannot follow one another."""
+    camera_F = script.camera(prompt, switches, latent_frames)
     first = parse(prompt)
     shot = now = street_of(first.sky, first.material, seed, first.long)
     streets, cuts = [now], 0
@@ -143,20 +142,13 @@ def truth_of(prompt: str, switches: Sequence[Switch], seed: int, latent_frames: 
         street_F[first.change.frame :] = 1
     for one in switches:
         text = parse(one.text)
-        if first.change is not None or text.change is not None:
-            raise ConfigError(f"pocket prompt {one.text[:120]!r}: {CHANGE_RULE}")
         if one.cut:
             cuts += 1
             shot = street_of(text.sky, text.material, seed, text.long)
             shot = replace(shot, name=f"{shot.name}|cut {cuts}")
-        elif text.long != shot.long:
-            raise ConfigError(f"pocket prompt {one.text[:120]!r}: without a cut the street stays the same; {LONG_RULE}")
+            camera_F[one.frame :] -= script.FAR
         now = replace(shot, sky=text.sky, material=text.material)
         if now not in streets:
             streets.append(now)
         street_F[one.frame :] = streets.index(now)
-    return Truth(script.camera(prompt, switches, latent_frames), street_F, tuple(streets))
-
-
-CHANGE_RULE = "houses change only in a prompt of one text; remove 'houses ... change'"
-LONG_RULE = "write 'long' in both texts or in neither"
+    return Truth(camera_F, street_F, tuple(streets))

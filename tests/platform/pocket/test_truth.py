@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 from importlib import resources
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from longtake.jobs.sweep.prompts import read_prompts
 from longtake.platform.errors import ConfigError
 from longtake.platform.pocket.long_street import REACH, LongStreet
 from longtake.platform.pocket.streets import street_of
@@ -100,9 +102,11 @@ def test_a_cut_leads_to_another_street_and_the_first_words_lead_back_to_the_firs
 
 
 def test_a_circle_does_not_become_a_long_street_without_a_cut() -> None:
-    with pytest.raises(ConfigError, match="without a cut the street stays the same"):
+    with pytest.raises(ConfigError, match="without a cut the street goes on"):
         truth_of(FIRST, (Switch(1.5, LONG, frame=6),), 0, 12)
-    assert truth_of(FIRST, (Switch(1.5, LONG, True, frame=6),), 0, 12).streets[1].long
+    cut = truth_of(FIRST, (Switch(1.5, LONG, True, frame=6),), 0, 12)
+    assert cut.streets[1].long
+    assert cut.camera_F.tolist() == [0, 1, 2, 3, 4, 5, 0, 1, 2, 3, 4, 5]
 
 
 CHANGE = "dusk, brick; pan right 6 s, left 6 s, repeat; houses 18 to 26 change at 12 s"
@@ -140,3 +144,17 @@ def test_houses_change_only_in_a_prompt_of_one_text() -> None:
         truth_of(CHANGE, (Switch(1.5, FIRST, frame=6),), 0, 12)
     with pytest.raises(ConfigError, match="houses change only in a prompt of one text"):
         truth_of(FIRST, (Switch(1.5, CHANGE, True, frame=6),), 0, 12)
+
+
+def test_the_timed_prompts_repaint_a_street_or_cut_to_another() -> None:
+    file = resources.files("longtake.jobs").joinpath("sweeps/prompts/pocket-timed.jsonl")
+    prompts = read_prompts({"file": str(file)}, Path("sweep.yaml"))
+    assert len(prompts) == 8
+    for prompt in prompts:
+        switches = prompt.switches(4, 3)
+        truth = truth_of(prompt.text, switches, 0, 240)
+        cuts = [one.frame for one in switches if one.cut]
+        assert len({street.name for street in truth.streets}) == 1 + len(cuts)
+        assert len(truth.streets) >= 2
+        assert not truth.seen_before_FC[cuts].any()
+        assert truth.camera_F[cuts].tolist() == [0] * len(cuts)
