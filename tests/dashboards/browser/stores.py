@@ -16,6 +16,7 @@ from longtake.evaluators.results.table import table
 from longtake.jobs.cli import execute
 from longtake.jobs.results import ranks as rank
 from longtake.jobs.shipped import SWEEPS
+from longtake.platform.prompts import Switch
 from longtake.platform.store import durable
 from longtake.platform.store.ranks import Coverage, RankedRun
 from longtake.platform.store.records import TakeResult, VideoScores
@@ -91,6 +92,17 @@ def painted(root: Path) -> list[Take]:
         store.append_history(RankedRun("2026-01-01T00:00:00+00:00"))
     assert ranks.coverage["classical"] == Coverage(4, 4)
     return takes
+
+
+def changing(root: Path) -> Take:
+    """A sweep of one painted take, whose prompt changes at 20 s."""
+    store, later = SweepStore(root, "changing"), Switch(20.0, "a blue door", True, frame=81)
+    take = Take("pocket", MethodSpec("rag", PAINTED_METHODS[0]), 30, 120, "a red door", 0, switches=(later,))
+    with store.lock():
+        store.write_plan("name: changing\nsuites: [classical]\n", [take])
+        commit(store, take, painted_frames(take.num_frames), rows=40)
+        store.write_scores(take.id, scores_of(store, take))
+    return take
 
 
 def painted_frames(count: int) -> np.ndarray:

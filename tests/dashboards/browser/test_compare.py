@@ -4,6 +4,7 @@ What a canvas reads from the four videos in one animation frame is what a person
 """
 
 import random
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,7 +12,8 @@ from playwright.sync_api import Page, expect
 
 from longtake.platform.takes import Take
 
-from .conftest import Open
+from . import stores
+from .conftest import Open, serve
 from .stores import CHECK, CLIP_SECONDS, GRID, NUMBER_BITS, PAINTED_METHODS, SQUARE_PX, WORST
 from .watched import Watched
 
@@ -233,3 +235,17 @@ def test_the_worst_second_is_where_the_scores_say(
     page.click("#worst")
     seen.until(lambda: first <= (numbers(page)[0] or 0) < first + CLIP_SECONDS * FPS, f"a frame of the clip at {first}")
     seen.check()
+
+
+def test_the_text_that_counts_now_is_shown(tmp_path: Path, opened: Open) -> None:
+    """Latent frame 81 is video frame 4 * 80 + 1 = 321 and those after it."""
+    take = stores.changing(tmp_path)
+    with serve(tmp_path) as url:
+        seen = opened(url)
+        for frame, text in ((0, "a red door"), (320, "a red door"), (321, "a blue door"), (476, "a blue door")):
+            page = seen.open(f"/compare?sweep=changing&t={frame / FPS}")
+            expect(page.locator("#frame")).to_have_text(str(frame))
+            expect(page.locator("#text")).to_have_text(text)
+        expect(page.locator("#drift .shapelayer path")).to_have_count(1)
+        expect(page.locator("#prompt")).to_contain_text(take.full_prompt)
+        seen.check()

@@ -21,9 +21,9 @@ def sampler():
     return Sampler("pocket")
 
 
-def take(*switches, method="native", frames=27, seed=0, prompt=DUSK):
+def take(*switches, method="native", frames=27, seed=0, prompt=DUSK, **params):
     marks = tuple(sorted(backbones.get("pocket").fingerprint().items()))
-    spec = MethodSpec(method, method, asdict(methods.get(method)()))
+    spec = MethodSpec(method, method, asdict(methods.get(method)()) | params)
     return Take("pocket", spec, 6, frames, prompt, seed, 0, marks, switches)
 
 
@@ -41,7 +41,9 @@ def test_the_new_text_counts_from_its_block_on_and_not_before(sampler):
 
 def test_a_switch_to_the_same_text_changes_nothing(sampler):
     """With a method that computes no frames again, a switch is the text alone."""
-    (plain,), (timed,) = latents_of(sampler, take()), latents_of(sampler, take(replace(AT, text=DUSK)))
+    (plain,), (timed,) = (
+        latents_of(sampler, take(*switches, recache="none")) for switches in ([], [replace(AT, text=DUSK)])
+    )
     assert plain.equal(timed)
 
 
@@ -55,6 +57,16 @@ def test_a_batch_has_the_bits_of_takes_alone(sampler):
 def test_a_longer_take_begins_with_the_shorter_one(sampler):
     (long,), (short,) = latents_of(sampler, take(AT, frames=27)), latents_of(sampler, take(AT, frames=21))
     assert long[:21].equal(short)
+
+
+@pytest.mark.parametrize("method", ["native", "infinity-rope"])
+def test_a_method_decides_what_becomes_of_the_frames_before(sampler, method):
+    """LongLive's recache under the same text changes what is attended; a flush at the published window does not."""
+    (plain,) = latents_of(sampler, take(method=method))
+    (same,) = latents_of(sampler, take(replace(AT, text=DUSK), method=method))
+    (cut,) = latents_of(sampler, take(replace(AT, text=DUSK, cut=True), method=method))
+    assert plain.equal(same) == (method == "infinity-rope")
+    assert not same.equal(cut)
 
 
 @pytest.mark.parametrize("other", [replace(AT, frame=21), replace(AT, cut=True)])
