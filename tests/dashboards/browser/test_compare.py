@@ -15,7 +15,7 @@ from longtake.platform.takes import Take
 from . import stores
 from .conftest import Open, serve
 from .stores import CHECK, CLIP_SECONDS, GRID, NUMBER_BITS, PAINTED_METHODS, SQUARE_PX, WORST
-from .watched import Watched
+from .watched import WAIT_MS, Watched
 
 FPS = 16
 PLAY_SECONDS = 10
@@ -244,7 +244,7 @@ def test_the_text_that_counts_now_is_shown(tmp_path: Path, opened: Open) -> None
         seen = opened(url)
         for frame, text in ((0, "a red door"), (320, "a red door"), (321, "a blue door"), (476, "a blue door")):
             page = seen.open(f"/compare?sweep=changing&t={frame / FPS}")
-            expect(page.locator("#frame")).to_have_text(str(frame))
+            expect(page.locator("#frame")).to_have_text(str(frame), timeout=WAIT_MS)
             expect(page.locator("#text")).to_have_text(text)
         expect(page.locator("#drift .shapelayer path")).to_have_count(1)
         expect(page.locator("#prompt")).to_contain_text(take.full_prompt)

@@ -130,6 +130,10 @@ BAD = [
         "prompt 1: the text before 1.5 s has no block of its own; raise it (a block has 0.75 s)",
     ),
     ([START, part(1, "noon")], "prompt 1: pocket prompt 'noon'"),
+    (
+        [START, part(1, "noon, stone, long; pan left 3 s")],
+        "prompt 1: pocket prompt 'noon, stone, long; pan left 3 s': without",
+    ),
 ]
 
 
