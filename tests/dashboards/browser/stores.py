@@ -102,6 +102,7 @@ def changing(root: Path) -> Take:
         store.write_plan("name: changing\nsuites: [classical]\n", [take])
         commit(store, take, painted_frames(take.num_frames), rows=40)
         store.write_scores(take.id, scores_of(store, take))
+        rank.refresh(store, [take], [SUITE])
     return take
 
 

@@ -124,8 +124,13 @@ def test_twenty_scrubs_end_on_the_very_frame(seen: Watched, painted_takes: list[
 
 
 def scrub(seen: Watched, frame: int) -> None:
+    drag(seen.page, frame)
+    prepare_network(seen, frame)
+
+
+def drag(page: Page, frame: int) -> None:
     """Moves the scrubber to a frame, as dragging does."""
-    seen.page.eval_on_selector(
+    page.eval_on_selector(
         "#scrub",
         """(node, part) => {
             const [low, high] = [Number(node.min || 0), Number(node.max || 100)];
@@ -135,7 +140,6 @@ def scrub(seen: Watched, frame: int) -> None:
         }""",
         frame / 476,
     )
-    prepare_network(seen, frame)
 
 
 def test_keys_play_stop_and_step(seen: Watched) -> None:
@@ -242,10 +246,12 @@ def test_the_text_that_counts_now_is_shown(tmp_path: Path, opened: Open) -> None
     take = stores.changing(tmp_path)
     with serve(tmp_path) as url:
         seen = opened(url)
+        page = seen.open("/compare?sweep=changing&t=5")
+        page.wait_for_selector("#view[data-ready=compare]")
+        expect(page.locator("#drift .shapelayer path")).to_have_count(1, timeout=WAIT_MS)
         for frame, text in ((0, "a red door"), (320, "a red door"), (321, "a blue door"), (476, "a blue door")):
-            page = seen.open(f"/compare?sweep=changing&t={frame / FPS}")
+            drag(page, frame)
             expect(page.locator("#frame")).to_have_text(str(frame), timeout=WAIT_MS)
             expect(page.locator("#text")).to_have_text(text)
-        expect(page.locator("#drift .shapelayer path")).to_have_count(1)
         expect(page.locator("#prompt")).to_contain_text(take.full_prompt)
         seen.check()
