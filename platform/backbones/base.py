@@ -90,13 +90,15 @@ class BackboneSpec:
 @dataclass(frozen=True)
 class Condition:
     """The conditioning of a take: text [1, rows, text_dim] and, in a world with a camera, its columns [F]. `later`: the
-    texts that replace it, in the order of the take's switches."""
+    texts that replace it, in the order of the take's switches. `places` [F, view_columns]: equal numbers where the same
+    is seen; None: where the column is the same."""
 
     text: Tensor
     columns: np.ndarray | None = None
     view_columns: int = 0
     world_columns: int = 0
     later: tuple[Tensor, ...] = ()
+    places: np.ndarray | None = None
 
 
 class Decoder(Protocol):

@@ -110,8 +110,9 @@ class Pocket(Backbone):
         return StreamingDecoder(self.codec, parse(prompt).camera(latent_frames))
 
     def condition_of(self, take: Take) -> Condition:
-        """With a camera that follows the scripts of all texts, one after another."""
-        found = super().condition_of(take)
+        """With a camera that follows the scripts of all texts, one after another, and what each frame should show."""
+        truth = truth_of(take.prompt, take.switches, take.seed, take.latent_frames)
+        found = replace(super().condition_of(take), places=truth.as_shown(take.prefix_frames))
         if not take.switches:
             return found
         world = ENDLESS_COLUMNS if any(one.cut for one in take.switches) else found.world_columns

@@ -189,6 +189,7 @@ def build_method(
     window, first = method.window_in(spec.window), conditions[0]
     method.check(window, spec.latent)
     cameras = [condition.columns for condition in conditions if condition.columns is not None]
+    places = [condition.places for condition in conditions if condition.places is not None]
     info = RolloutInfo(
         window,
         len(takes),
@@ -198,6 +199,7 @@ def build_method(
         tuple(condition.world_columns for condition in conditions),
         spec.frame,
         spec.network,
+        np.stack(places) if places else None,
     )
     return method.build(info)
 

@@ -76,7 +76,8 @@ class FrameSize:
 class RolloutInfo:
     """What a method may know about its rollout. `columns` [rows, frames]: the camera of the pocket world;
     `world_columns`: the columns after which each row's street begins again; `network`: the sizes of the network, for
-    methods with groups or derived entries."""
+    methods with groups or derived entries; `places` [rows, frames, view_columns]: equal numbers where the same is
+    seen, for the oracle."""
 
     window: Window
     rows: int
@@ -86,6 +87,7 @@ class RolloutInfo:
     world_columns: tuple[int, ...] = ()
     frame: FrameSize = FrameSize()
     network: DiTSpec | None = None
+    places: np.ndarray | None = None
 
 
 class Method(ABC):

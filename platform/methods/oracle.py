@@ -1,8 +1,9 @@
 """The upper bound of memory in a world with a known camera: selects frames that show what the new block will show.
 
-It reads the camera's true columns, which a retrieval method must not. Only backbones with a known camera can run it.
-Greedy cover: select the frame that shows the most columns of the block that are not yet covered (the earliest of
-equals) and repeat; the rest of the budget goes to the earliest frames that show any of the columns.
+It reads the camera's true columns, and when they look as they did before, which a retrieval method must not. Only
+backbones with a known camera can run it. Greedy cover: select the frame that shows the most columns of the block that
+are not yet covered (the earliest of equals) and repeat; the rest of the budget goes to the earliest frames that show
+any of the columns.
 """
 
 from dataclasses import dataclass
@@ -23,7 +24,8 @@ class OracleMethod(MemoryMethod):
         if info.columns is None:
             raise ConfigError("oracle-memory needs a world with a known camera; use it with the pocket backbones")
         worlds = np.array(info.world_columns)[:, None, None]
-        places = (info.columns[:, :, None] + np.arange(info.view_columns)) % worlds
+        columns = (info.columns[:, :, None] + np.arange(info.view_columns)) % worlds
+        places = columns if info.places is None else info.places
         found, numbers = np.unique(places, return_inverse=True)
         self.shows = np.zeros((*info.columns.shape, len(found)), dtype=bool)
         np.put_along_axis(self.shows, numbers.reshape(places.shape), True, axis=2)

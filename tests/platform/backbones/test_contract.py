@@ -11,7 +11,7 @@ from longtake.jobs.certify.backbones import BACKBONE_CHECKS, BackboneSubject
 from longtake.platform.backbones.base import backbones
 from longtake.platform.backbones.pocket import WEIGHTS, Pocket
 from longtake.platform.errors import ConfigError, WeightsError
-from longtake.platform.generation.sampler import Sampler
+from longtake.platform.generation.sampler import Sampler, build_method, method_config
 from longtake.platform.methods.base import methods
 from longtake.platform.methods.native import Native
 from longtake.platform.methods.rag import Rag
@@ -115,6 +115,21 @@ class TestEveryBackbone:
         card = (WEIGHTS / f"{name}.md").read_text()
         for fact in ("Data", "Steps", "CPU time", "loss", "Limits", backbones.get(name).fingerprint()["weights"][:16]):
             assert fact in card
+
+
+def test_the_oracle_recalls_a_changed_house_as_it_was_seen_last(samplers):
+    """At frame 108 the view is 12..19, up to 21 in its block. Columns 19..26 change at frame 48; frames 12..14 show the
+    same view before, 60..62 after."""
+    prompt = "dusk, brick; pan right 6 s, left 6 s, repeat; houses 18 to 26 change at 12 s"
+    one = replace(take("pocket", "oracle-memory", frames=120, start=96), prompt=prompt)
+    condition = samplers["pocket"].backbone.condition_of(one)
+    chosen = {}
+    for name, known in (("columns", replace(condition, places=None)), ("looks", condition)):
+        method = build_method([one], method_config(one), Pocket.spec, [known])
+        ((frame, _),) = method.choose(0, 108, list(range(90)), 1)
+        chosen[name] = frame
+    assert chosen["columns"] < 48 <= chosen["looks"]
+    assert condition.columns[chosen["looks"]] in range(12, 15)
 
 
 def test_missing_weights_stop_before_anything_runs(tmp_path, monkeypatch):
