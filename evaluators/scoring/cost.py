@@ -32,7 +32,7 @@ MEASURED = {
     "vbench/aesthetic_quality": (2.143, 2.143),
     "vbench/imaging_quality": (0.631 * PROPORTIONAL, 0.631),
     "pocket_realism": (0.001, 0.001),  # defined for 128x128 px only, as those below
-    **dict.fromkeys(["change_newest", "change_former", "change_neither"], (0.00002, 0.00002)),
+    **dict.fromkeys(["pocket_repeats", "change_newest", "change_former", "change_neither"], (0.00002, 0.00002)),
     **dict.fromkeys(
         [f"revisit_{measure}{which}{floor}" for measure in ("psnr", "hit") for which in ("", "_true")
          for floor in ("", "_floor")],

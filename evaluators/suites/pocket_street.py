@@ -11,4 +11,4 @@ class PocketStreet(Suite):
     about = "of the pocket world, also where the camera never comes back to a place"
     headline = "pocket_realism"
     protocol = "direct"
-    metrics = ("pocket_realism", "change_newest", "change_former", "change_neither")
+    metrics = ("pocket_realism", "pocket_repeats", "change_newest", "change_former", "change_neither")
