@@ -15,8 +15,6 @@ All layers and rows share one schedule. The released file stops at its first mer
 with the name defined, it follows these rules. In the pocket world a slot lies at the column of its centre.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass, replace
 from typing import NamedTuple, Self
 
@@ -41,7 +39,7 @@ class Slot(NamedTuple):
 class FadeMemMethod(Method):
     """`slots`: oldest first, as the next block will attend them."""
 
-    def __init__(self, info: RolloutInfo, config: FadeMem):
+    def __init__(self, info: RolloutInfo, config: "FadeMem"):
         super().__init__(info)
         self.config, self.slots = config, list[Slot]()
 
@@ -50,18 +48,17 @@ class FadeMemMethod(Method):
         full, centres = first >= QUERY and len(self.slots) == self.config.slots, [slot.centre for slot in self.slots]
         times = relative(centres, first) if full else centres
         query = tuple(range(QUERY, QUERY + self.window.block)) if full else tuple(block)
-        held = zip(self.slots, times, strict=True)
-        past = [Attended(slot.centre, time, "summary", entry=slot.source[0]) for slot, time in held]
+        past = [Attended(s.centre, t, "summary", entry=s.source[0]) for s, t in zip(self.slots, times, strict=True)]
         new = [Attended(frame, time, "block") for frame, time in zip(block, query, strict=True)]
         return Plan(((*past, *new),) * self.info.rows, query)
 
     def committed(self, first: int, cache: Cache) -> None:
-        end = first + self.window.block
-        for frame in range(first, end):
+        following = first + self.window.block
+        for frame in range(first, following):
             self.slots.append(Slot(frame))
             cache.derive(self.slots[-1].source, cache.frame(frame).clone())
             if len(self.slots) > self.config.slots:
-                self.merge(self.closest(end), cache)
+                self.merge(self.closest(following), cache)
 
     def closest(self, first: int) -> int:
         """The older one of the pair to merge when block `first` is next."""
@@ -69,14 +66,13 @@ class FadeMemMethod(Method):
         return min(range(len(warped) - 2), key=lambda i: abs(warped[i] - warped[i + 1]))
 
     def merge(self, i: int, cache: Cache) -> None:
-        """Merge slots i and i + 1."""
         one, two = self.slots[i : i + 2]
         entry, centre, span = cache.derived(one.source), 0, one.span + two.span
         if one.centre:
             centre = round((one.span * one.centre + two.span * two.centre) / span)
             weights = [slot.span**self.config.span_gamma for slot in (one, two)]
-            parts = (entry.float() * weights[0], cache.derived(two.source).float() * weights[1])
-            entry = ((parts[0] + parts[1]) / sum(weights)).to(entry.dtype)
+            total = entry.float() * weights[0] + cache.derived(two.source).float() * weights[1]
+            entry = (total / sum(weights)).to(entry.dtype)
         for slot in (one, two):
             cache.forget(slot.source)
         self.slots[i : i + 2] = [Slot(centre, span)]
@@ -108,9 +104,9 @@ class FadeMem(MethodConfig):
     def __post_init__(self) -> None:
         if not NEWEST < self.slots <= QUERY:
             raise ConfigError(f"slots = {self.slots}: must be from {NEWEST + 1} to {QUERY}")
-        for name, value in (("warp_beta", self.warp_beta), ("span_gamma", self.span_gamma)):
-            if not 0 < value <= 1:
-                raise ConfigError(f"{name} = {value}: must be more than 0 and at most 1")
+        if not (0 < self.warp_beta <= 1 and 0 < self.span_gamma <= 1):
+            given = f"warp_beta = {self.warp_beta}, span_gamma = {self.span_gamma}"
+            raise ConfigError(f"{given}: must be more than 0 and at most 1")
 
     def build(self, info: RolloutInfo) -> Method:
         return FadeMemMethod(info, self)

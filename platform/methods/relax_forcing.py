@@ -32,9 +32,7 @@ class RelaxMethod(Method):
 
     def __init__(self, info: RolloutInfo, config: RelaxForcing):
         super().__init__(info)
-        self.config = config
-        self.keys = DescriptorTable()
-        self.held = frozenset[int]()
+        self.config, self.keys, self.held = config, DescriptorTable(), frozenset[int]()
 
     def plan(self, first: int) -> Plan:
         rows = tuple(self.row(row, first) for row in range(self.info.rows))
@@ -58,8 +56,7 @@ class RelaxMethod(Method):
         """The frames of history, oldest first, with their scores."""
         import torch
 
-        sink, tail = self.window.sink, self.config.tail
-        middle = first - sink - tail
+        sink, tail, middle = self.window.sink, self.config.tail, first - self.window.sink - self.config.tail
         count = min(self.config.candidates, middle - middle // 2)
         steps = torch.linspace(middle // 2, middle - 1, count + 1).long().unique()
         candidates = sink + (steps[:-1] if count > 1 else steps[:1])
@@ -119,8 +116,7 @@ class RelaxForcing(MethodConfig):
 
     def check(self, window: Window, latent: Latent) -> None:
         super().check(window, latent)
-        if window.sink < 1:
-            raise ConfigError(f"sink = {window.sink}: must be 1 or more, history is compared with it")
         due = window.sink + self.history + self.tail + window.block
-        if window.size != due:
-            raise ConfigError(f"window = {window.size}: must be sink + history + tail + block = {due}")
+        if window.sink < 1 or window.size != due:
+            rule = f"must be sink (1 or more) + history + tail + block = {due}"
+            raise ConfigError(f"window = {window.size}, sink = {window.sink}: {rule}")
