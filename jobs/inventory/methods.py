@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 BLOCKS = 14
 """Enough for every published window of 21 frames to slide."""
-HEADS = ("method", "frames", "positions", "holds besides", "source", "checked")
+HEADS = ("method", "frames", "indices", "holds", "source", "checked")
 OWN = "-"
 SOURCE = re.compile(r"\(([^()]+?, 20\d\d)\b")
 """In a config's docstring: the authors' name of the method, and the year."""
@@ -53,7 +53,7 @@ def show(name: str | None, console: Console) -> int:
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         say(console, "  ".join(f"{cell:{width}}" for cell, width in zip(row, widths, strict=True)).rstrip())
-    say(console, "frames: latent frames that a block attends in all (pocket backbones); longtake methods NAME: more")
+    say(console, "frames: latent frames that a block attends; holds: memory besides; NAME: one in full")
     return 0
 
 

@@ -10,7 +10,7 @@ from longtake.platform.methods.base import methods
 def test_every_method_has_a_line(capsys: pytest.CaptureFixture[str]) -> None:
     assert execute(["methods"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0].split() == ["method", "frames", "positions", "holds", "besides", "source", "checked"]
+    assert lines[0].split() == ["method", "frames", "indices", "holds", "source", "checked"]
     rows = {line.split()[0]: line for line in lines[1:-1]}
     assert list(rows) == methods.names()
     assert max(map(len, rows.values())) <= 80
