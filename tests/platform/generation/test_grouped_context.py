@@ -266,7 +266,7 @@ def test_it_agrees_with_the_plain_buffer(heads, relative):
 
     class Grouped(Native):
         def build(self, info):
-            method = InGroups(info, relative)
+            method = InGroups(info, relative, None)
             method.heads = heads
             return method
 
