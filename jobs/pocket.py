@@ -29,7 +29,7 @@ def pocket(config: Path, overrides: list[str], output: Path = Path("runs")) -> i
     console = Console()
     with folder.lock(), bar(console) as progress:
         adopt_early_state(settings, folder)
-        folder.keep_config(configs.dump(settings))
+        folder.keep_config(config_text(settings))
         streets = draw_streets(settings.streets, progress)
         training = PocketTraining(settings, streets, folder)
         if training.step:
@@ -38,13 +38,18 @@ def pocket(config: Path, overrides: list[str], output: Path = Path("runs")) -> i
             for report in reports(training, progress):
                 log(report.step, {"loss": report.loss, "lr": report.lr, "cpu_seconds": report.cpu_seconds})
                 folder.add_step(asdict(report))
-            loss = held_out_loss(training)
+            loss = held_out_loss(training.averaged(), settings)
             log(training.step, {"held_out_loss": loss})
         weights = training.export()
     minutes = training.cpu_seconds / 60
     console.print(f"{settings.name}: {training.step} steps, {minutes:.0f} CPU-minutes, held-out loss {loss:.4f}")
     console.print(f"weights: {weights}")
     return 0
+
+
+def config_text(settings: PocketConfig) -> str:
+    """The config as YAML, without an unused `own_context`, which earlier versions did not have: theirs resume."""
+    return configs.dump(settings).replace("own_context: null\n", "")
 
 
 def draw_streets(count: int, progress: Progress) -> TrainingScenes:

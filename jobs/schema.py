@@ -15,6 +15,7 @@ from longtake.jobs.corpus.spec import CorpusConfig
 from longtake.jobs.embedder.train import EmbedderJob, GroupConfig
 from longtake.jobs.sweep.spec import SweepConfig, WorkersConfig
 from longtake.platform.backbones.base import backbones
+from longtake.platform.backbones.pocket import pocket_names
 from longtake.platform.corpus.records import DTYPES
 from longtake.platform.errors import ConfigError
 from longtake.platform.machine import resources
@@ -23,6 +24,7 @@ from longtake.platform.methods.memory import MemoryConfig
 from longtake.platform.registry import Registry, did_you_mean
 from longtake.platform.settings.schema import FieldSchemas, Schema, schema_of
 from longtake.trainers.embedder_config import PRECISIONS, EmbedderConfig
+from longtake.trainers.own_context import OwnContext
 from longtake.trainers.pocket import PocketConfig
 
 FILES = {"sweep": SweepConfig, "corpus": CorpusConfig, "embedder": EmbedderJob, "pocket": PocketConfig}
@@ -77,6 +79,7 @@ def field_schemas() -> FieldSchemas:
             "compat": list_of(one_of(*vbench.COMPAT, vbench.ALL)),
         },
         EmbedderConfig: {"precision": one_of(*PRECISIONS)},
+        OwnContext: {"start": one_of(*pocket_names())},
         GroupConfig: {"count": AUTO_OR_COUNT, "gpus_per_worker": one_of("auto", 0, 1)},
         WorkersConfig: {
             **dict.fromkeys(("samplers", "evaluators", "batch"), AUTO_OR_COUNT),

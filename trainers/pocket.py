@@ -5,7 +5,8 @@ reports. A step is a pure function of (state, seed, step), so a resumed training
 uninterrupted one.
 
 Recipe: v-prediction at shifted logit-normal times, parallel noisy and clean streams, slightly noised context without a
-noise level as input, Muon for the matrices of the blocks and AdamW for the rest, cosine decay from 40 %, EMA.
+noise level as input, Muon for the matrices of the blocks and AdamW for the rest, cosine decay from 40 %, EMA. With
+`own_context`, the training starts from a shipped backbone and its context is what the model makes (own_context.py).
 """
 
 import json
@@ -15,29 +16,32 @@ import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from longtake.platform.backbones.pocket import pocket_network
 from longtake.platform.backbones.pocket_network import NETWORK, SCHEDULE
 from longtake.platform.errors import ConfigError, LongtakeError
 from longtake.platform.models.causal_dit import CausalDiT
 from longtake.platform.names import check_name
 from longtake.platform.store import durable
 from longtake.platform.store.training import TrainingFolder
+from longtake.trainers.chunks import HELD_OUT, draws
 from longtake.trainers.muon import Muon
+from longtake.trainers.own_context import OwnContext, own_frames
 from longtake.trainers.pocket_clips import Clips, TrainingScenes, draw_clips, make_scenes
-from longtake.trainers.teacher_forcing import TeacherForcing
+from longtake.trainers.teacher_forcing import forced_flow
 
 STATE = "state.pt"
 
 
 @dataclass(frozen=True)
 class PocketConfig:
-    """Training of one pocket backbone. `memory`: also train on past frames; `streets`: number of training scenes."""
+    """Training of one pocket backbone. `memory`: also train on past frames; `streets`: number of training scenes.
+    `seed` sets the first weights (without `own_context`), the order of the data and the noise."""
 
     name: str
     memory: bool = False
@@ -53,6 +57,7 @@ class PocketConfig:
     context_noise: float = 0.15
     time_spread: float = 1.2
     checkpoint_every: int = 250
+    own_context: OwnContext | None = None
 
     def __post_init__(self) -> None:
         check_name("training name", self.name)
@@ -81,8 +86,16 @@ def learning_rate(config: PocketConfig, step: int) -> float:
     return config.lr * warm * 0.5 * (1 + math.cos(math.pi * progress))
 
 
-def flow_loss(network: nn.Module, clips: Clips, rng: np.random.Generator, config: PocketConfig) -> Tensor:
-    """Mean squared error of the predicted flow noise - x_0 over every block of every clip."""
+def context_frames(network: CausalDiT, clips: Clips, rng: np.random.Generator, config: PocketConfig) -> Tensor:
+    """The frames of a clip [B, F, C, 1, 8] as the context shows them, before `context_noise`: true, or the model's."""
+    if config.own_context is None:
+        return clips.latents
+    return own_frames(network, clips, rng, config.own_context)
+
+
+def flow_loss(network: CausalDiT, clips: Clips, seen: Tensor, rng: np.random.Generator, config: PocketConfig) -> Tensor:
+    """Mean squared error of the predicted flow noise - x_0 over every block of every clip. `seen`: the frames of the
+    context, from `context_frames`."""
     clean = clips.latents
     count, frames = clean.shape[:2]
     raw = rng.normal(0.0, config.time_spread, (count, frames // 3))
@@ -91,15 +104,10 @@ def flow_loss(network: nn.Module, clips: Clips, rng: np.random.Generator, config
     sigma = torch.from_numpy(shifted.repeat(3, axis=1)).float()
     noise = torch.from_numpy(rng.standard_normal(clean.shape, dtype=np.float32))
     blur = torch.from_numpy(rng.uniform(0, config.context_noise, (count, frames)).astype(np.float32))
-    context = clean + blur[:, :, None, None, None] * torch.from_numpy(
-        rng.standard_normal(clean.shape, dtype=np.float32)
-    )
+    context = seen + blur[:, :, None, None, None] * torch.from_numpy(rng.standard_normal(clean.shape, dtype=np.float32))
     noisy = torch.lerp(clean, noise, sigma[:, :, None, None, None])
-    times = torch.cat([sigma * 1000, torch.zeros_like(sigma)], dim=1)
-    forcing = TeacherForcing(NETWORK, clips.layout)
-    dit: Any = network
-    flow = dit(torch.cat([noisy, context], dim=1), dit.modulate(times), dit.text_kv(clips.text), forcing.attend)
-    return (flow[:, :frames] - (noise - clean)).square().mean()
+    flow = forced_flow(network, noisy, sigma, context, clips.text, clips.layout)
+    return (flow - (noise - clean)).square().mean()
 
 
 class PocketTraining:
@@ -108,8 +116,11 @@ class PocketTraining:
     def __init__(self, config: PocketConfig, scenes: TrainingScenes, folder: TrainingFolder):
         self.config, self.scenes, self.folder = config, scenes, folder
         torch.manual_seed(config.seed)
-        self.network = CausalDiT(NETWORK)
-        zero_output_layers(self.network)
+        if config.own_context is None:
+            self.network = CausalDiT(NETWORK)
+            zero_output_layers(self.network)
+        else:
+            self.network = pocket_network(config.own_context.start)
         self.average = {key: value.clone() for key, value in self.network.state_dict().items()}
         matrices = [p for p in self.network.blocks.parameters() if p.ndim == 2]
         matrix_ids = {id(p) for p in matrices}
@@ -122,6 +133,12 @@ class PocketTraining:
         self.step, self.cpu_before = 0, 0.0
         self.resume()
         self.cpu_start = time.process_time()
+
+    def averaged(self) -> CausalDiT:
+        """A network with the averaged weights."""
+        network = CausalDiT(NETWORK)
+        network.load_state_dict(self.average)
+        return network
 
     @property
     def cpu_seconds(self) -> float:
@@ -137,9 +154,10 @@ class PocketTraining:
     def advance(self) -> StepReport:
         """One optimiser step; mutates the training."""
         config = self.config
-        rng = np.random.Generator(np.random.Philox(key=np.array([config.seed, self.step], np.uint64)))
+        rng = draws(config.seed, self.step)
         clips = draw_clips(self.scenes, rng, config.clips, config.frames, config.memory)
-        loss = flow_loss(self.network, clips, rng, config)
+        seen = context_frames(self.network, clips, rng, config)
+        loss = flow_loss(self.network, clips, seen, rng, config)
         loss.backward()
         nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
         rate = learning_rate(config, self.step)
@@ -203,7 +221,7 @@ def adopt_early_state(config: PocketConfig, folder: TrainingFolder) -> None:
     if not folder.early_state.is_file():
         return
     state = torch.load(folder.early_state, weights_only=True)
-    if state["config"] != asdict(config):
+    if PocketConfig(**state["config"]) != config:
         raise ConfigError(f"{folder.early_state}: was made by another config; choose another name or delete the folder")
     with folder.saving(state["step"]) as to:
         shutil.copyfile(folder.early_state, to / STATE)
@@ -212,16 +230,15 @@ def adopt_early_state(config: PocketConfig, folder: TrainingFolder) -> None:
 
 
 @torch.no_grad()
-def held_out_loss(training: PocketTraining, rounds: int = 32) -> float:
-    """Loss of the averaged weights on scenes outside the training set, with the context layouts of the training."""
-    config, network = training.config, CausalDiT(NETWORK)
-    network.load_state_dict(training.average)
-    scenes = make_scenes(64, lambda done: None, first=training.config.streets)
+def held_out_loss(network: CausalDiT, config: PocketConfig, rounds: int = 32) -> float:
+    """Loss on scenes after those of the training and of the shipped backbones, one of which it may have started from,
+    with the context of the training; equal draws for every `seed`."""
+    scenes = make_scenes(64, lambda done: None, first=max(config.streets, PocketConfig.streets))
     losses = []
     for i in range(rounds):
-        rng = np.random.Generator(np.random.Philox(key=np.array([config.seed + 1, i], np.uint64)))
+        rng = draws(HELD_OUT, i)
         clips = draw_clips(scenes, rng, 4, config.frames, config.memory)
-        losses.append(float(flow_loss(network, clips, rng, config)))
+        losses.append(float(flow_loss(network, clips, context_frames(network, clips, rng, config), rng, config)))
     return sum(losses) / len(losses)
 
 

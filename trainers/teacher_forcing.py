@@ -13,7 +13,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from longtake.platform.models.causal_dit import CausalDiT
 from longtake.platform.models.rope import axis_angles, rotate
+from longtake.platform.models.schedule import TRAINING_STEPS
 from longtake.platform.models.spec import DiTSpec
 
 
@@ -81,3 +83,15 @@ class TeacherForcing:
         if rotation is None:
             return streams.flatten(2, 3)
         return rotate(streams.flatten(2, 3), rotation.repeat(1, 1, 2, 1, 1))
+
+
+def forced_flow(
+    network: CausalDiT, noisy: Tensor, sigma: Tensor, context: Tensor, text: Tensor, layout: Layout
+) -> Tensor:
+    """The flow of the frames `noisy` [B, F, C, H, W] at noise levels `sigma` [B, F], in the context that `layout`
+    selects from the frames of `context` [B, F, C, H, W]. `text`: [B, rows, text_dim]."""
+    times = torch.cat([sigma * TRAINING_STEPS, torch.zeros_like(sigma)], dim=1)
+    forcing = TeacherForcing(network.spec, layout)
+    streams = torch.cat([noisy, context], dim=1)
+    flow = network(streams, network.modulate(times), network.text_kv(text), forcing.attend)
+    return flow[:, : noisy.shape[1]]

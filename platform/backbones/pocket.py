@@ -1,12 +1,15 @@
 """The pocket backbones: small trained video diffusion models of the skyline world, shipped with the package.
 
 `pocket` was trained only with its sliding window, so memory is training-free for it, as for the paper's backbones;
-`pocket-mem` was also trained with frames of the past in its context. The model cards are beside the weights. Both are
-conditioned on the camera's column of every frame, which no Wan backbone is.
+`pocket-mem` was also trained with frames of the past in its context; `pocket-sf` is `pocket`, trained further with its
+own frames as the context. Weights called <recipe>-s<seed> are the same recipe, trained from another seed: the file is
+all that it takes to register such a backbone. The model cards are beside the weights. All are conditioned on the
+camera's column of every frame, which no Wan backbone is.
 """
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
@@ -37,6 +40,7 @@ from longtake.platform.takes import Take
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from longtake.platform.models.causal_dit import CausalDiT
     from longtake.platform.pocket.codec import StreamingDecoder
 
 WEIGHTS = Path(__file__).parent / "weights"
@@ -60,6 +64,19 @@ def pocket_spec(name: str) -> BackboneSpec:
     )
 
 
+def weights_file(name: str) -> Path:
+    return WEIGHTS / f"{name}.safetensors"
+
+
+def pocket_network(name: str) -> CausalDiT:
+    """The network of a pocket backbone in float32, with its shipped weights. Raises WeightsError."""
+    from longtake.platform.models.causal_dit import CausalDiT
+
+    network, path = CausalDiT(NETWORK), weights_file(name)
+    load_strict(network, {key: value.float() for key, value in load_safetensors(path).items()}, path)
+    return network
+
+
 @backbones.register("pocket")
 class Pocket(Backbone):
     """A small model of the pocket world, trained with its sliding window alone. Ships with the package."""
@@ -67,18 +84,14 @@ class Pocket(Backbone):
     spec: ClassVar[BackboneSpec] = pocket_spec("pocket")
 
     def __init__(self, resources: Resources) -> None:
-        from longtake.platform.models.causal_dit import CausalDiT
         from longtake.platform.pocket.codec import PocketCodec
 
-        network = CausalDiT(NETWORK)
-        weights = {key: value.float() for key, value in load_safetensors(self.weights_file()).items()}
-        load_strict(network, weights, self.weights_file())
-        self.network = prepare_network(network, resources)
+        self.network = prepare_network(pocket_network(self.spec.name), resources)
         self.codec = PocketCodec()
 
     @classmethod
     def weights_file(cls) -> Path:
-        return WEIGHTS / f"{cls.spec.name}.safetensors"
+        return weights_file(cls.spec.name)
 
     @classmethod
     def fingerprint(cls) -> dict[str, str]:
@@ -141,3 +154,36 @@ class PocketMem(Pocket):
     """The same model, also trained with frames of the past, some relevant and some not. Ships with the package."""
 
     spec: ClassVar[BackboneSpec] = pocket_spec("pocket-mem")
+
+
+@backbones.register("pocket-sf")
+class PocketSelf(Pocket):
+    """`pocket`, trained further with its own frames as the context. Ships with the package."""
+
+    spec: ClassVar[BackboneSpec] = pocket_spec("pocket-sf")
+
+
+RECIPES = {recipe.spec.name: recipe for recipe in (Pocket, PocketMem, PocketSelf)}
+SEED = re.compile(rf"({'|'.join(RECIPES)})-s(\d+)")
+
+
+def seed_of(recipe: type[Pocket], seed: str) -> type[Pocket]:
+    """The backbone of another training of a recipe: its network with the weights <recipe>-s<seed>."""
+    name = f"{recipe.spec.name}-s{seed}"
+    about = f"The recipe of `{recipe.spec.name}`, trained from seed {seed}. Ships with the package."
+    facts = {"spec": pocket_spec(name), "__doc__": about, "__module__": __name__}
+    return type(f"{recipe.__name__}S{seed}", (recipe,), facts)
+
+
+def register_seeds() -> None:
+    for path in sorted(WEIGHTS.glob("*.safetensors")):
+        if match := SEED.fullmatch(path.stem):
+            backbones.register(path.stem)(seed_of(RECIPES[match[1]], match[2]))
+
+
+register_seeds()
+
+
+def pocket_names() -> list[str]:
+    """The names of the pocket backbones: the recipes, then other trainings of them."""
+    return backbones.made_in(__name__)

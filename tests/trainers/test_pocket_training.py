@@ -1,20 +1,26 @@
 """A pocket training is a function of its config: resumed it ends with the same bits, and other configs are refused."""
 
 from copy import copy
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
 import torch
 from safetensors import safe_open
+from safetensors.torch import load_file
 
+from longtake.jobs.pocket import config_text
+from longtake.platform.backbones.pocket import Pocket
 from longtake.platform.errors import ConfigError, StorageError
+from longtake.platform.settings.config import dump
 from longtake.platform.store.training import TrainingFolder
 from longtake.trainers.muon import Muon, orthogonalise
+from longtake.trainers.own_context import OwnContext
 from longtake.trainers.pocket import PocketConfig, PocketTraining, adopt_early_state, learning_rate
 from longtake.trainers.pocket_clips import make_scenes, walk, wrap
 
 TINY = PocketConfig(name="tiny", steps=4, streets=8, clips=1, frames=12, checkpoint_every=2, memory=True)
+OWN = replace(TINY, own_context=OwnContext("pocket"))
 
 
 @pytest.fixture(scope="module")
@@ -30,20 +36,21 @@ def folder(tmp_path):
         yield folder
 
 
-def straight(streets, tmp_path):
+def straight(streets, tmp_path, config=TINY):
     """An undisturbed training and its losses."""
     whole = TrainingFolder(tmp_path / "whole", "tiny")
     with whole.lock():
-        training = PocketTraining(TINY, streets, whole)
+        training = PocketTraining(config, streets, whole)
         return training, [report.loss for report in training.run()]
 
 
-def test_resumed_training_ends_with_the_same_bits(streets, folder, tmp_path):
-    whole, losses = straight(streets, tmp_path)
-    run = PocketTraining(TINY, streets, folder).run()
+@pytest.mark.parametrize("config", [TINY, OWN], ids=["true context", "own context"])
+def test_resumed_training_ends_with_the_same_bits(streets, folder, tmp_path, config):
+    whole, losses = straight(streets, tmp_path, config)
+    run = PocketTraining(config, streets, folder).run()
     first = [next(run).loss for _ in range(3)]  # the checkpoint is that of step 2
     folder.checkpoint(3).mkdir()  # a crash while the next one was saved
-    again = PocketTraining(TINY, streets, folder)
+    again = PocketTraining(config, streets, folder)
     rest = [report.loss for report in again.run()]
 
     assert again.cpu_before > 0
@@ -51,6 +58,32 @@ def test_resumed_training_ends_with_the_same_bits(streets, folder, tmp_path):
     assert all(torch.equal(again.average[key], value) for key, value in whole.average.items())
     assert folder.recorded() == [2, 4]
     assert not folder.checkpoint(3).exists()
+
+
+def test_seeds_differ_in_weights_and_in_data(streets, tmp_path):
+    losses, weights = [], []
+    for seed in (0, 1):
+        folder = TrainingFolder(tmp_path / str(seed), "tiny")
+        with folder.lock():
+            training = PocketTraining(replace(TINY, seed=seed), streets, folder)
+            weights.append(training.network.blocks[0].ffn[0].weight.detach().clone())
+            losses.append(next(training.run()).loss)
+    assert not torch.equal(*weights)
+    assert losses[0] != losses[1]
+
+
+def test_training_with_its_own_context_starts_from_the_shipped_weights(streets, folder):
+    network = PocketTraining(OWN, streets, folder).averaged()
+    shipped = load_file(Pocket.weights_file())
+    assert all(torch.equal(value, shipped[key].float()) for key, value in network.state_dict().items())
+
+
+def test_a_training_of_an_earlier_version_keeps_its_config(folder):
+    """Their config.yaml has no own_context."""
+    folder.keep_config("".join(line for line in dump(TINY).splitlines(True) if "own_context" not in line))
+    folder.keep_config(config_text(TINY))
+    with pytest.raises(ConfigError, match="was started with another config"):
+        folder.keep_config(config_text(OWN))
 
 
 def test_a_state_of_the_earlier_layout_goes_on_with_the_same_bits(streets, folder, tmp_path):
@@ -61,7 +94,8 @@ def test_a_state_of_the_earlier_layout_goes_on_with_the_same_bits(streets, folde
         run = PocketTraining(TINY, streets, before).run()
         next(run), next(run), next(run)  # the checkpoint is that of step 2
     state = torch.load(before.checkpoint(2) / "state.pt", weights_only=True)
-    torch.save(state | {"config": asdict(TINY)}, folder.early_state)
+    facts = {key: value for key, value in asdict(TINY).items() if key != "own_context"}
+    torch.save(state | {"config": facts}, folder.early_state)
     with pytest.raises(ConfigError, match=r"state\.pt: was made by another config"):
         adopt_early_state(PocketConfig(name="tiny", steps=5), folder)
     assert folder.early_state.is_file()

@@ -1,4 +1,7 @@
-"""What every shipped backbone owes: weights that load, a card, and takes that are a function of their id."""
+"""What every shipped backbone owes: weights that load, a card, and takes that are a function of their id.
+
+Takes are made with one training of every recipe; the other seeds differ from it in their weights alone.
+"""
 
 from dataclasses import asdict, replace
 from functools import cache
@@ -9,7 +12,7 @@ import torch
 
 from longtake.jobs.certify.backbones import BACKBONE_CHECKS, BackboneSubject
 from longtake.platform.backbones.base import backbones
-from longtake.platform.backbones.pocket import WEIGHTS, Pocket
+from longtake.platform.backbones.pocket import RECIPES, SEED, WEIGHTS, Pocket, pocket_names, pocket_network, seed_of
 from longtake.platform.errors import ConfigError, WeightsError
 from longtake.platform.generation.sampler import Sampler, build_method, method_config
 from longtake.platform.methods.base import methods
@@ -21,7 +24,7 @@ from longtake.platform.pocket.streets import street_of
 from longtake.platform.pocket.world import COLUMN_PX, crop, panorama
 from longtake.platform.takes import MethodSpec, Take
 
-SHIPPED = [name for name in backbones.names() if backbones.get(name).__module__.endswith(".pocket")]
+SHIPPED = pocket_names()
 PROMPT = "dusk, brick; pan right 6 s, left 6 s, repeat"
 
 
@@ -45,10 +48,10 @@ def subject(name):
 @pytest.fixture(scope="module")
 def samplers():
     torch.set_num_threads(1)
-    return {name: Sampler(name) for name in SHIPPED}
+    return {name: Sampler(name) for name in RECIPES}
 
 
-@pytest.mark.parametrize("name", SHIPPED)
+@pytest.mark.parametrize("name", RECIPES)
 class TestEveryBackbone:
     def test_frames_are_those_of_the_take(self, samplers, name):
         frames, latents, blocks = true_videos(samplers[name], take(name))
@@ -110,11 +113,32 @@ class TestEveryBackbone:
         with pytest.raises(ConfigError, match="seed 1000000: the training used seeds from 1000000 on"):
             backbones.get(name).check_seed(1_000_000)
 
-    def test_weights_are_small_and_have_a_card(self, name):
-        assert backbones.get(name).weights_file().stat().st_size <= 4_000_000
-        card = (WEIGHTS / f"{name}.md").read_text()
-        for fact in ("Data", "Steps", "CPU time", "loss", "Limits", backbones.get(name).fingerprint()["weights"][:16]):
-            assert fact in card
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_weights_are_small_load_and_have_a_card(name):
+    assert backbones.get(name).weights_file().stat().st_size <= 4_000_000
+    pocket_network(name)  # raises if a name, a shape or a number is wrong
+    card = (WEIGHTS / f"{name}.md").read_text()
+    for fact in ("Data", "Steps", "CPU time", "loss", "Limits", backbones.get(name).fingerprint()["weights"][:16]):
+        assert fact in card
+
+
+def test_trainings_of_a_recipe_differ_in_their_weights():
+    """A seed's backbone is its recipe with other weights: the same sizes, window and schedule, another file."""
+    assert set(SHIPPED) == {path.stem for path in WEIGHTS.glob("*.safetensors")}
+    assert len({backbones.get(name).fingerprint()["weights"] for name in SHIPPED}) == len(SHIPPED)
+    for name in SHIPPED:
+        assert replace(backbones.get(name).spec, name="pocket") == Pocket.spec
+        assert backbones.get(name).spec.name == name
+
+
+def test_weights_name_their_recipe_and_seed():
+    assert [SEED.fullmatch(name) for name in ("pocket", "pocket-mem", "pocket-s", "pocket-x-s1")] == [None] * 4
+    recipe, seed = SEED.fullmatch("pocket-mem-s12").groups()
+    other = seed_of(RECIPES[recipe], seed)
+    assert other.spec == replace(RECIPES["pocket-mem"].spec, name="pocket-mem-s12")
+    assert other.weights_file().name == "pocket-mem-s12.safetensors"
+    assert "`pocket-mem`, trained from seed 12" in other.__doc__
 
 
 def test_the_oracle_recalls_a_changed_house_as_it_was_seen_last(samplers):
