@@ -55,7 +55,7 @@ def test_resampled_frames_are_the_samplers(network, streets):
     made = resample(network, clips, latents, np.random.default_rng(0), PASSES)
 
     noise = torch.from_numpy(np.random.default_rng(0).standard_normal(latents.shape, dtype=np.float32))
-    info = RolloutInfo(WINDOW, 1, (7,), camera, VIEW_COLUMNS, COLUMNS)
+    info = RolloutInfo(WINDOW, 1, (7,), camera, VIEW_COLUMNS, (COLUMNS,))
     rollout = Rollout(network, SCHEDULE, NativeRelative().build(info), clips.text, Given(noise[:, 15:]))
     sampled = list(rollout.blocks(6, latents[:, :15]))[-1].latents
     assert (made[:, 15:] - sampled).abs().max() < 1e-4
