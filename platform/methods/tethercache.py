@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, ClassVar, Self
 
 from longtake.platform.errors import ConfigError
 from longtake.platform.methods.base import Attended, Latent, Method, MethodConfig, Plan, RolloutInfo, Window, methods
@@ -35,7 +35,9 @@ class TetherCache(MethodConfig):
     """Frames that each layer admits to its memory (TetherCache, 2026).
 
     `recent` R: newest frames, the block's included; the memory has W - S - R frames. `alpha`: weight of not being
-    redundant; `tau`: how far frames that join are pulled."""
+    redundant; `tau`: how far frames that join are pulled. A frame has different indices in different layers."""
+
+    in_order: ClassVar[bool] = False
 
     window: int | None = 21
     sink: int | None = 3
