@@ -110,16 +110,25 @@ class Tally:
 def compare(sighting: Sighting, references_RD: Columns, places_R: NDArray[np.int64], rolled: bool) -> Tally:
     """Compare each column with the reference of its place; `rolled`: with that of the place half the list further on.
 
-    `places_R`: the places of the references, ascending. A hit is strictly closer to its reference than to all others.
+    `places_R`: the places of the references, ascending.
     """
     targets = np.searchsorted(places_R, sighting.places)
     if rolled:
         targets = (targets + len(places_R) // 2) % len(places_R)
-    errors = mean_squares(sighting.columns, references_RD)
-    row = np.arange(len(targets))
-    own = errors[row, targets]
-    errors[row, targets] = np.inf
-    return Tally(len(targets), int((own < errors.min(axis=1)).sum()), float(own.sum()))
+    own, is_hit = hits(sighting.columns, references_RD, targets)
+    return Tally(len(targets), int(is_hit.sum()), float(own.sum()))
+
+
+def hits(
+    columns_KD: Columns, references_RD: Columns, targets_K: NDArray[np.int64]
+) -> tuple[Columns, NDArray[np.bool_]]:
+    """[K] each: the mean squared error of a column to its reference, and whether it is closer to it than to all others.
+    `targets_K`: the row of each column's reference."""
+    errors = mean_squares(columns_KD, references_RD)
+    row = np.arange(len(targets_K))
+    own = errors[row, targets_K]
+    errors[row, targets_K] = np.inf
+    return own, own < errors.min(axis=1)
 
 
 def mean_squares(columns_KD: Columns, references_RD: Columns) -> Columns:

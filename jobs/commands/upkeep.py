@@ -1,4 +1,4 @@
-"""Commands on a sweep that exists: `longtake remake`, `rename` and `clip`."""
+"""Commands on a sweep that exists: `longtake remake`, `explain`, `rename` and `clip`."""
 
 from __future__ import annotations
 
@@ -22,6 +22,17 @@ def remake(
     from longtake.jobs.upkeep.remake import remake as make_again
 
     return make_again(take, runs, out, console_for())
+
+
+def explain(
+    take: Annotated[str, typer.Argument(metavar="TAKE", help="The id of a take, or its folder.")],
+    runs: Annotated[Path, typer.Option(help="Output folder of the sweeps.")] = Path("runs"),
+) -> int:
+    """Name the stage that lost each place that came back: stored, retrieved, attended, used. For the pocket world."""
+    from longtake.jobs.console import console_for
+    from longtake.jobs.explain.command import run
+
+    return run(take, runs, console_for())
 
 
 def rename(

@@ -195,6 +195,14 @@ class Rollout:
         attention = self.context.measured(plan) if self.attention_shares else None
         return Block(index, first, latents, plan, given is not None, flow, attention)
 
+    @torch.inference_mode()
+    def trial(self, index: int, plan: Plan) -> Tensor:
+        """Latents of the next block as they would be under another plan; nothing is committed. For methods without
+        groups, and only while `blocks` waits after block `index` - 1, a block that is not of the prefix."""
+        prepared = self.prepared[index]
+        self.context.load(plan, self.cache, prepared.camera)
+        return self.denoise(prepared.noise)
+
     def denoise(self, noise: list[Tensor]) -> Tensor:
         """Latents of a new block: each pass predicts clean latents, which are noised again for the next pass."""
         noisy = noise[0]

@@ -159,10 +159,13 @@ class MemoryMethod(Method):
         return dropped
 
     def row(self, row: int, first: int, used: int) -> Row:
-        size, sink = self.window.size, self.window.sink
         eligible = self.eligible(row, first)
         count = min(self.top_k, len(eligible))
-        memory = self.choose(row, first, eligible, count) if count else []
+        return self.laid_out(first, used, self.choose(row, first, eligible, count) if count else [], count)
+
+    def laid_out(self, first: int, used: int, memory: list[Choice], count: int) -> Row:
+        """The row with this memory, of at most `count` frames; frames of the window take the places of missing ones."""
+        size, sink = self.window.size, self.window.sink
         live = self.window.live(first + self.window.block)
         local = max(sink, used - (size - sink - self.top_k) - (count - len(memory)))
         keep = [slot for slot in range(used) if slot < sink or slot >= local]
