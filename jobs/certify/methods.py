@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, fields, replace
 from functools import cache, cached_property, partial
-from itertools import islice
+from itertools import islice, pairwise
 from typing import Any, get_type_hints
 
+import numpy as np
 import torch
 
 from longtake.jobs.certify.backbones import BackboneSubject
@@ -28,7 +29,7 @@ from longtake.jobs.certify.walks import (
 )
 from longtake.platform.backbones.pocket_network import NETWORK
 from longtake.platform.errors import ConfigError, LongtakeError
-from longtake.platform.methods.base import REASONS, RETRIEVED, Attended, Method, Plan, Reason, Row, Window, methods
+from longtake.platform.methods.base import REASONS, RETRIEVED, Method, Plan, Reason, Row, Window, methods
 from longtake.platform.methods.groups import summed_up
 from longtake.platform.methods.memory import MemoryConfig
 from longtake.platform.takes import MethodSpec, Take
@@ -161,20 +162,20 @@ def times(subject: MethodSubject) -> str:
         query, block = step.plan.query_times, step.block
         require(query == tuple(range(query[0], query[0] + 3)), f"{block}: the indices {query} of the block have gaps")
         for row in step.rows:
-            order, new = [at.time for at in sorted(row, key=by_frame)], tuple(at.time for at in row[-3:])
-            in_order = order == sorted(order)
-            sorted_always &= in_order
-            require(min(order) >= 0, f"{block}: {min(order)} is no time index")
-            require(
-                in_order or not subject.config.in_order,
-                f"{block}: an older frame has a later index: {' '.join(map(shown, row))}; or set in_order to False",
-            )
+            indices, new = [at.time for at in row], tuple(at.time for at in row[-3:])
+            require(min(indices) >= 0, f"{block}: {min(indices)} is no time index")
             require(new == query, f"{block}: the new frames are at {new}, their queries at {query}")
-            require(max(order) == query[-1], f"{block}: an entry at {max(order)} lies after the block, at {query}")
+            require(max(indices) == query[-1], f"{block}: an entry at {max(indices)} lies after the block, at {query}")
             for at in row:
                 memory = at.reason == RETRIEVED and isinstance(subject.config, MemoryConfig)
                 due = query[0] - step.first + at.frame if at.reason == "window" else 0 if memory else at.time
                 require(at.time == due, f"{block}: {at.reason} frame {at.frame} has the index {at.time}, not {due}")
+        for places in map(sorted, attended_places(step)):
+            in_order = all(one[1] <= two[1] for one, two in pairwise(places))
+            sorted_always &= in_order
+            seen = " ".join(f"{frame}@{time}" for frame, time in places)
+            allowed = in_order or not subject.config.in_order
+            require(allowed, f"{block}: an older frame has a later index: {seen}; or set in_order to False")
     require(
         subject.config.in_order == sorted_always,
         "in_order is False, but no older frame has a later index; leave it out",
@@ -182,8 +183,18 @@ def times(subject: MethodSubject) -> str:
     return "absolute" if subject.steps[-1].plan.query_times[0] == subject.steps[-1].first else "relative to the window"
 
 
-def by_frame(at: Attended) -> tuple[int, int]:
-    return at.frame, at.time
+def attended_places(step: Step) -> Iterator[list[tuple[int, int]]]:
+    """(frame, time index) of everything that the heads of a group attend together; without groups, of a row."""
+    if not step.attended.groups:
+        yield from ([(at.frame, at.time) for at in row] for row in step.rows)
+    for group in (group for groups in step.attended.groups for group in groups):
+        whole = [(at.frame, at.time) for at in group.row]
+        if group.tokens is None:
+            yield whole
+            continue
+        frames, times = np.broadcast_arrays(np.atleast_2d(group.tokens.frames), np.atleast_2d(group.tokens.times))
+        for head in zip(frames.tolist(), times.tolist(), strict=True):
+            yield [*whole, *{*zip(*head, strict=True)}]
 
 
 @check("plan twice")
