@@ -34,7 +34,8 @@ def run(
     """Plan, generate, score, rank and publish a sweep. Run it again to resume.
 
     Keys of a sweep file: name, backbones, methods, lengths_s, prompts, seeds, suites, plugins, prefix_s, decode,
-    budget, output, tracking, workers. `longtake schema sweep` prints all keys with their types; docs/sweeps.md explains them.
+    budget, output, tracking, workers. `longtake schema sweep` prints all keys with their types; docs/sweeps.md explains
+    them.
     """
     from longtake.jobs.sweep.run import run as run_sweep
 
