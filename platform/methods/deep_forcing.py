@@ -6,9 +6,10 @@ frames, the (N - S - R) T tokens stay whose keys have the highest product with t
 frames, both rotated, summed over heads: of this pass for the new frames, of the commit pass for those before. A token
 that was chosen `reuse` times is no longer a candidate, so fewer may remain.
 
-Keys have their frame's own index, but with each compression the sink moves to f - n .. f - n + S - 1, for a block that
-begins at f and n whole frames' worth of tokens left. So does the released code. In the paper all is `contiguous`: the
-last R frames keep their index, kept tokens get the indices just before, T each, and the sink those before the tokens.
+In the paper all that is attended is `contiguous`: the last R frames keep their index, kept tokens get the indices just
+before, T each, and the sink those before the tokens. In the released code (`contiguous: false`) keys have their frame's
+own index, but with each compression the sink moves to f - n .. f - n + S - 1, for a block that begins at f and n whole
+frames' worth of tokens left.
 """
 
 from __future__ import annotations
@@ -38,7 +39,6 @@ class DeepForcing(MethodConfig):
     `keep_frames` N: frames' worth of tokens after a compression; `recent` R: newest frames, the
     block's included, that stay whole; `reuse`: how often a token can be chosen; `contiguous`: the paper's indices."""
 
-    in_order: ClassVar[bool] = False
     varies: ClassVar[bool] = True
 
     window: int | None = 21
@@ -46,7 +46,7 @@ class DeepForcing(MethodConfig):
     keep_frames: int = 16
     recent: int = 4
     reuse: int = 7
-    contiguous: bool = False
+    contiguous: bool = True
 
     def __post_init__(self) -> None:
         if self.reuse < 1:

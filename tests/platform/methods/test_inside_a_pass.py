@@ -16,7 +16,7 @@ from tests.platform.methods.test_golden_methods import GOLDEN, off
 from tests.platform.rollouts import latents, new_network, start
 
 TETHER = TetherCache(window=9, sink=1, recent=4)
-DEEP = DeepForcing(window=9, sink=1, keep_frames=7, recent=4)
+DEEP = DeepForcing(window=9, sink=1, keep_frames=7, recent=4, contiguous=False)
 """Windows that are full at block 3."""
 
 
