@@ -14,6 +14,7 @@ from longtake.platform.errors import ConfigError
 from longtake.platform.methods.base import Latent, Method, RolloutInfo, Window
 from longtake.platform.methods.descriptors import AVG_POOL, Descriptor, avg_pool, cosine
 from longtake.platform.methods.memory import Choice, MemoryConfig, MemoryMethod
+from longtake.platform.methods.selection import sequence_similarity
 from longtake.platform.settings.paths import FilePath
 
 if TYPE_CHECKING:
@@ -32,7 +33,10 @@ class RetrievalMemory(MemoryMethod):
     def choose(self, row: int, first: int, eligible: list[int], count: int) -> list[Choice]:
         vectors = self.descriptors.all[row]
         keys = vectors[eligible]
-        similarity = cosine(vectors[first - 1], keys)
+        if self.config.sequence is None:
+            similarity = cosine(vectors[first - 1], keys)
+        else:
+            similarity = sequence_similarity(vectors[:first], eligible, self.config.sequence)
         if self.config.gate is not None and similarity.max() < self.config.gate:
             return []
         scores = similarity.tolist()
@@ -43,10 +47,12 @@ class RetrievalMemory(MemoryMethod):
 class RetrievalConfig(MemoryConfig):
     """`descriptor` is `avg-pool`, or a trained latent autoencoder: the name of a shipped or pulled one, or the folder
     or file of one (safetensors + its json). `gate`: a block whose most similar frame is below this cosine retrieves
-    nothing and attends the newest frames of its window instead."""
+    nothing and attends the newest frames of its window instead. `sequence`: so many of the newest frames are compared
+    with consecutive past ones, in either direction, and the mean cosine counts; null: the newest frame alone."""
 
     descriptor: FilePath = AVG_POOL
     gate: float | None = None
+    sequence: int | None = None
 
     @abstractmethod
     def pick(self, frames: list[int], vectors_FE: Tensor, similarity_F: Tensor, count: int) -> list[int]:
@@ -89,6 +95,8 @@ class RetrievalConfig(MemoryConfig):
         if not self.descriptor:
             raise ConfigError("descriptor is empty; set avg-pool or the file of a trained embedder")
         self.check_cosine("gate")
+        if self.sequence is not None and self.sequence < 1:
+            raise ConfigError(f"sequence = {self.sequence}: must be 1 or more, or not set")
 
     def check_cosine(self, name: str) -> None:
         value = getattr(self, name)

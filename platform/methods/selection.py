@@ -15,6 +15,26 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
+def sequence_similarity(vectors_NE: Tensor, frames: list[int], length: int) -> Tensor:
+    """[F]: how much the newest `length` frames look like those around each of `frames`, walked in either direction.
+
+    With v_N-1 the newest descriptor, the score of frame i is the larger of the means over j < length of
+    cos(v_N-1-j, v_i+j), the way back, and cos(v_N-1-j, v_i-j), the same way again; what does not exist counts as 0.
+    """
+    import torch
+
+    count, length = len(vectors_NE), min(length, len(vectors_NE))
+    unit = unit_length(vectors_NE)
+    steps = torch.arange(length)
+    cosines = unit @ unit[count - 1 - steps].T
+    scores = []
+    for direction in (1, -1):
+        places = torch.tensor(frames)[:, None] + direction * steps
+        exists = (places >= 0) & (places < count)
+        scores.append((cosines[places.clamp(0, count - 1), steps] * exists).mean(1))
+    return torch.maximum(*scores)
+
+
 def most_similar(similarity_F: Tensor, tolerance: float = 0.0) -> list[int]:
     """All positions, the most similar first. Frames within `tolerance` of the best count as equal to each other."""
     best = similarity_F.max() - tolerance

@@ -3,7 +3,13 @@
 import pytest
 import torch
 
-from longtake.platform.methods.selection import greedy_coverage, most_similar, nearest_in_time, without_duplicates
+from longtake.platform.methods.selection import (
+    greedy_coverage,
+    most_similar,
+    nearest_in_time,
+    sequence_similarity,
+    without_duplicates,
+)
 
 A, B, C = [1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.6, 0.0, 0.8]
 
@@ -56,3 +62,18 @@ def test_greedy_coverage_by_weight():
     """Weights 1, 1, 0, .6 (cosines to A): A 2.216, then C .6 * .64 = .384 before B, whose weight is 0."""
     assert greedy_coverage(torch.tensor([A, A, B, C]), torch.tensor([1.0, 1.0, 0.0, 0.6]), 3) == [0, 3, 2]
     assert greedy_coverage(torch.tensor([B, C]), torch.zeros(2), 2) == [0, 1], "no weight at all: the oldest first"
+
+
+def test_sequence_similarity_by_hand():
+    """Frames 0 to 4 see a, b, c, d, e; frames 5 to 7 go back: d, c, b. The newest two, b and c before it, were seen at
+    1 and 2: from there on in the direction of the way back. One frame alone does not tell 1 from a copy at 8."""
+    a, b, c, d, e = torch.eye(5)
+    walk = torch.stack([a, b, c, d, e, d, c, b])
+    assert sequence_similarity(walk, [0, 1, 2, 3], 1).tolist() == pytest.approx([0, 1, 0, 0])
+    assert sequence_similarity(walk, [0, 1, 2, 3], 2).tolist() == pytest.approx([0, 1, 0, 0.5])
+    lookalike = torch.stack([b, a, b, c, d, d, c, b])
+    assert sequence_similarity(lookalike, [0, 2], 1).tolist() == pytest.approx([1, 1])
+    assert sequence_similarity(lookalike, [0, 2], 3).tolist() == pytest.approx([1 / 3, 1]), "0: b, then a where c was"
+    loop = torch.stack([a, b, c, d, a, b, c])
+    assert sequence_similarity(loop, [1, 2], 3).tolist() == pytest.approx([0, 1]), "the same way again"
+    assert sequence_similarity(loop, [0, 2], 9).tolist() == pytest.approx([3 / 7, 3 / 7]), "what is missing counts as 0"
