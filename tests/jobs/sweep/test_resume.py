@@ -146,7 +146,7 @@ def test_a_batch_that_a_kill_broke_is_made_together_again(tmp_path: Path, capfd:
     killed: list[int] = []
     threading.Thread(target=kill_a_worker, args=[killed], daemon=True).start()
     workers = "workers={samplers: 1, evaluators: 1, batch: 2, cluster: local}"
-    assert execute(["run", sweep, "lengths_s=[45]", "methods=[native]", workers]) == 0
+    assert execute(["run", sweep, "lengths_s=[120]", "methods=[native]", workers]) == 0
     assert killed
     assert "retrying 2 takes together after WorkerDied" in capfd.readouterr().out
     assert store.failures() == {}
