@@ -14,8 +14,8 @@ from pathlib import Path
 
 PROGRAM = "longtake"
 WORDS = (
-    *("bench", "certify", "clip", "compare", "corpus", "dashboard", "doctor", "eval", "leaderboard", "list", "new"),
-    *("plan", "remake", "rename", "run", "schema", "traces", "train", "verify", "weights"),
+    *("bench", "certify", "clip", "compare", "corpus", "dashboard", "doctor", "eval", "explain", "leaderboard", "list"),
+    *("methods", "new", "plan", "remake", "rename", "run", "schema", "traces", "train", "verify", "weights"),
 )
 """All commands; tests/jobs/test_called.py compares them with those of cli.py."""
 BESIDE = {"mlflow": "ui", "pip": "install"}

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, ClassVar, Self
+from typing import TYPE_CHECKING, Self
 
 from longtake.platform.errors import ConfigError
 from longtake.platform.methods.base import Attended, Latent, Method, MethodConfig, Plan, RolloutInfo, Window, methods
@@ -36,8 +36,6 @@ class TetherCache(MethodConfig):
 
     `recent` R: newest frames, the block's included; the memory has W - S - R frames. `alpha`: weight of not being
     redundant; `tau`: how far frames that join are pulled. A frame has different indices in different layers."""
-
-    in_order: ClassVar[bool] = False
 
     window: int | None = 21
     sink: int | None = 3

@@ -32,7 +32,7 @@ def test_another_path_is_never_replaced_by_a_shipped_file(tmp_path: Path, monkey
     monkeypatch.chdir(tmp_path)
     (tmp_path / "own.yaml").write_text("name: own")
     for given, said in (
-        ("mine/demo.yaml", "did you mean 'demo'? known: bank, demo"),
+        ("mine/demo.yaml", "did you mean 'demo'? known: bank, changes, demo"),
         (str(tmp_path / "demo.yaml"), "none that ships"),
         ("demi", "did you mean 'demo'"),
         ("own", "give own.yaml, which exists"),

@@ -129,7 +129,7 @@ def test_another_process_needs_no_file(beside: Path, tmp_path: Path) -> None:
         "from longtake.platform import plugins\nprint(config, plugins.fingerprint(type(config)))"
     )
     done = subprocess.run([sys.executable, "-c", code], input=payload, capture_output=True, cwd=tmp_path, check=False)
-    said = f"Mine(window=9, sink=None) {plugins.fingerprint(methods.get('mine'))}\n"
+    said = f"Mine(window=9, sink=None, recache=None) {plugins.fingerprint(methods.get('mine'))}\n"
     assert done.stdout.decode() == said, done.stderr.decode()
 
 
