@@ -2,6 +2,9 @@
 
 It finds the earliest past frame that looks like the newest one, and attends the different views around it in time. The
 earliest, because copies of copies lose detail. If nothing looks similar, the place is new and the window is longer.
+
+Where places change out of view the earliest look is a stale one, and ground that merely resembles an old place is drawn
+as that place: docs/results.md says how often.
 """
 
 from dataclasses import dataclass
