@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from longtake.evaluators.base import Unscorable, VideoContext, VideoValue, metrics
-from longtake.evaluators.clips import clip_frames, iter_clips
+from longtake.evaluators.base import VideoContext, VideoValue, metrics
 from longtake.platform.pocket.truth import truth_of
+from tests.evaluators.scoring_by_hand import score_frames
 
 LONG = "dusk, brick, long; pan right 60 s"
 BACK = "dusk, brick; pan right 3 s, left 3 s, repeat"
@@ -28,14 +28,7 @@ def context(frames: int, prompt: str, prefix_frames: int = 0) -> VideoContext:
 
 
 def value_of(frames: np.ndarray, prompt: str, prefix_frames: int = 0) -> VideoValue:
-    ctx = context(len(frames), prompt, prefix_frames)
-    run, clips = metrics.get("pocket_repeats")().open(ctx), list[float | None]()
-    for view in iter_clips([frames], 16.0, clip_frames(16.0, 128, 128, ctx.path), ctx.path):
-        try:
-            clips.append(run.clip(view))
-        except Unscorable:
-            clips.append(None)
-    return run.finish(clips)
+    return score_frames("pocket_repeats", frames, context(len(frames), prompt, prefix_frames))
 
 
 def test_a_true_street_repeats_nothing() -> None:

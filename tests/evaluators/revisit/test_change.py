@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from longtake.evaluators.base import Unscorable, VideoContext, VideoValue, metrics
-from longtake.evaluators.clips import clip_frames, iter_clips
 from longtake.platform.pocket.codec import PocketCodec, StreamingDecoder
 from longtake.platform.pocket.prompts import parse
 from longtake.platform.pocket.truth import truth_of
+from tests.evaluators.scoring_by_hand import score_frames
 
 PROMPT = "dusk, brick; pan right 6 s, left 6 s, repeat; houses 18 to 26 change at 12 s"
 PLAIN = "dusk, brick; pan right 6 s, left 6 s, repeat"
@@ -37,13 +37,7 @@ def scores(generated: np.ndarray, prefix: int = PREFIX) -> list[VideoValue]:
 
 def value(name: str, frames: np.ndarray, prefix: int) -> VideoValue:
     ctx = VideoContext(Path("made.mp4"), 16.0, 128, 128, len(frames), PROMPT, SEED, prefix)
-    run, clips = metrics.get(name)().open(ctx), list[float | None]()
-    for view in iter_clips([frames], 16.0, clip_frames(16.0, 128, 128, ctx.path), ctx.path):
-        try:
-            clips.append(run.clip(view))
-        except Unscorable:
-            clips.append(None)
-    return run.finish(clips)
+    return score_frames(name, frames, ctx)
 
 
 def test_the_newest_look_the_former_one_and_fog() -> None:

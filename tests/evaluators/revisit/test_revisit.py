@@ -10,13 +10,13 @@ import pytest
 import torch
 
 from longtake.evaluators.base import Unscorable, VideoContext, VideoValue, metrics
-from longtake.evaluators.clips import clip_frames, iter_clips
 from longtake.evaluators.revisit.walk import Walk, compare
 from longtake.platform.pocket.codec import PocketCodec, StreamingDecoder
 from longtake.platform.pocket.prompts import parse
 from longtake.platform.pocket.truth import truth_of
 from longtake.platform.pocket.world import crop, panorama
 from longtake.platform.prompts import Switch
+from tests.evaluators.scoring_by_hand import score_frames
 
 PROMPT = "dusk, brick; pan right 6 s, left 6 s, repeat"
 LATENTS = 96
@@ -93,15 +93,7 @@ def context(frames: np.ndarray, prefix_frames: int = 0, prompt: str = PROMPT) ->
 
 
 def score(name: str, frames: np.ndarray, prefix_frames: int = 0) -> VideoValue:
-    ctx = context(frames, prefix_frames)
-    run = metrics.get(name)().open(ctx)
-    clips: list[float | None] = []
-    for view in iter_clips([frames], 16.0, clip_frames(16.0, 128, 128, ctx.path), ctx.path):
-        try:
-            clips.append(run.clip(view))
-        except Unscorable:
-            clips.append(None)
-    return run.finish(clips)
+    return score_frames(name, frames, context(frames, prefix_frames))
 
 
 def test_which_columns_are_revisited() -> None:
