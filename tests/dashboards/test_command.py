@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from longtake.jobs import dashboard
+from longtake.jobs import dashboard, loading
 from longtake.jobs.cli import execute
 from longtake.platform.errors import ConfigError
 from longtake.platform.store.sweep import SweepStore
@@ -71,7 +71,8 @@ def test_a_signal_ends_it_quietly_with_a_stream_open(root: Path, small: SweepSto
             assert time.monotonic() - begun < 10
         assert process.stdout is not None
         assert process.stderr is not None
-        assert (process.stdout.read(), process.stderr.read()) == ("", "")
+        assert process.stdout.read() == ""
+        assert process.stderr.read().removeprefix(f"{loading.LINE}\n") == ""  # a busy machine imports for so long
 
 
 def test_a_taken_port_is_said_and_the_next_one_used(root: Path) -> None:
