@@ -20,7 +20,7 @@ from longtake.platform.corpus.records import DTYPES
 from longtake.platform.errors import ConfigError
 from longtake.platform.machine import resources
 from longtake.platform.methods.base import BANK_DTYPES, methods
-from longtake.platform.methods.memory import MemoryConfig
+from longtake.platform.methods.parts.memory import MemoryConfig
 from longtake.platform.registry import Registry, did_you_mean
 from longtake.platform.settings.schema import FieldSchemas, Schema, schema_of
 from longtake.trainers.embedder_config import PRECISIONS, EmbedderConfig

@@ -20,8 +20,8 @@ from longtake.platform.checkpoints.files import load_safetensors, load_strict, r
 from longtake.platform.errors import ConfigError, LongtakeError, WeightsError
 from longtake.platform.generation.rollout import Rollout, TextSwitch
 from longtake.platform.methods.base import RolloutInfo, Window
-from longtake.platform.methods.descriptors import avg_pool
-from longtake.platform.methods.retrieval import RetrievalMemory
+from longtake.platform.methods.parts.descriptors import avg_pool
+from longtake.platform.methods.parts.retrieval import RetrievalMemory
 from longtake.platform.models.causal_dit import CausalDiT
 from longtake.platform.models.schedule import FlowSchedule
 from longtake.platform.models.spec import DiTSpec

@@ -1,8 +1,9 @@
 """Registries of pluggable parts: one folder, one file per part, one decorator.
 
-A registry maps user-visible names to the classes of one package. The package's modules, and the plug-ins that installed
-packages declare as entry points, are imported at the first look-up, so that `longtake --help` is fast. Import errors
-are raised, so that a part that cannot be imported is not silently missing.
+A registry maps user-visible names to the classes of one package. The package's modules (not its subpackages, which hold
+what parts share), and the plug-ins that installed packages declare as entry points, are imported at the first look-up,
+so that `longtake --help` is fast. Import errors are raised, so that a part that cannot be imported is not silently
+missing.
 """
 
 import difflib
@@ -98,7 +99,8 @@ class Registry(Generic[T]):
             return
         package = importlib.import_module(self.package)
         for module in pkgutil.iter_modules(package.__path__):
-            importlib.import_module(f"{self.package}.{module.name}")
+            if not module.ispkg:
+                importlib.import_module(f"{self.package}.{module.name}")
         self._loaded = True
 
 

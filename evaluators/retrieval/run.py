@@ -19,8 +19,8 @@ import torch
 from longtake.evaluators.retrieval.world import Array, IntArray, Mask, Scene, TrueVideos
 from longtake.platform.errors import WeightsError
 from longtake.platform.methods.base import RETRIEVED, Window
-from longtake.platform.methods.descriptors import unit_length
-from longtake.platform.methods.memory import MemoryConfig, MemoryMethod
+from longtake.platform.methods.parts.descriptors import unit_length
+from longtake.platform.methods.parts.memory import MemoryConfig, MemoryMethod
 
 MEASURES = (
     "recall",

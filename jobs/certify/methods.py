@@ -30,8 +30,8 @@ from longtake.jobs.certify.walks import (
 from longtake.platform.backbones.pocket_network import NETWORK
 from longtake.platform.errors import ConfigError, LongtakeError
 from longtake.platform.methods.base import REASONS, RETRIEVED, Method, Plan, Reason, Row, Window, methods
-from longtake.platform.methods.groups import summed_up
-from longtake.platform.methods.memory import MemoryConfig
+from longtake.platform.methods.interface.groups import summed_up
+from longtake.platform.methods.parts.memory import MemoryConfig
 from longtake.platform.takes import MethodSpec, Take
 
 SHOWN = (0, 1, 2, 4, 6, 20)

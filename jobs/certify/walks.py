@@ -21,7 +21,7 @@ from longtake.platform.backbones.pocket_network import NETWORK
 from longtake.platform.generation.kv_cache import KVCache
 from longtake.platform.generation.rollout import Rollout
 from longtake.platform.methods.base import Attended, Plan, RolloutInfo, Row, Window
-from longtake.platform.methods.plan import Source
+from longtake.platform.methods.interface.plan import Source
 
 BLOCKS = 40
 LATENT = (5, 1, 8)

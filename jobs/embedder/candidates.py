@@ -22,7 +22,7 @@ from longtake.platform.tracking import model_registry
 from longtake.platform.tracking.addresses import OFF
 
 if TYPE_CHECKING:
-    from longtake.platform.methods.memory import MemoryConfig
+    from longtake.platform.methods.parts.memory import MemoryConfig
 
 AVG_POOL, UNTRAINED, RANDOM, ORACLE = CONTROLS = ("avg-pool", "untrained", "random", "oracle")
 GENERIC = ("embedder", "best", "model")

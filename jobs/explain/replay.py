@@ -16,7 +16,7 @@ from longtake.platform.errors import ConfigError
 from longtake.platform.generation.rollout import Rollout
 from longtake.platform.generation.sampler import Sampler
 from longtake.platform.methods.base import RETRIEVED, Plan
-from longtake.platform.methods.memory import MemoryMethod
+from longtake.platform.methods.parts.memory import MemoryMethod
 from longtake.platform.pocket.codec import PocketCodec
 from longtake.platform.pocket.truth import truth_of
 from longtake.platform.takes import Take

@@ -4,7 +4,7 @@ A method says what a block attends: a row of frames per take, each with its time
 The reason is "sink", "retrieved", "window" or "block": traces count frames by these four words.
 
 The retrieved frame has time index 0, like the first sink frame. This is LongLive-RAG's layout: frames of the past share
-index 0, before the window's newest frames, so that no index is larger than the window (platform/methods/memory.py).
+index 0, before the window's newest frames, so that no index exceeds the window (platform/methods/parts/memory.py).
 """
 
 from dataclasses import dataclass

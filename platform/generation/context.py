@@ -15,8 +15,8 @@ from longtake.platform.generation.attention_share import AttentionShares
 from longtake.platform.generation.bank.bank import Key
 from longtake.platform.generation.camera import Camera
 from longtake.platform.generation.kv_cache import KVCache, write_entries
-from longtake.platform.methods.hooks import Pass
-from longtake.platform.methods.plan import Attended, Plan, Source
+from longtake.platform.methods.interface.hooks import Pass
+from longtake.platform.methods.interface.plan import Attended, Plan, Source
 from longtake.platform.models import rope
 from longtake.platform.models.attention import attention
 from longtake.platform.models.rope import frame_rotation

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from longtake.platform.generation.attention_share import SCORES
 from longtake.platform.generation.head_context import HeadContext
-from longtake.platform.methods.plan import Plan, Tokens
+from longtake.platform.methods.interface.plan import Plan, Tokens
 from longtake.platform.models.spec import DiTSpec
 
 Key = tuple[int, int, str]

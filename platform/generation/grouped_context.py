@@ -36,9 +36,9 @@ from longtake.platform.generation.head_context import (
 )
 from longtake.platform.generation.kv_cache import KVCache, write_entries
 from longtake.platform.methods.base import Method
-from longtake.platform.methods.groups import summed_up
-from longtake.platform.methods.hooks import Pass, Seen
-from longtake.platform.methods.plan import Group, Plan, Row, Source, Tokens
+from longtake.platform.methods.interface.groups import summed_up
+from longtake.platform.methods.interface.hooks import Pass, Seen
+from longtake.platform.methods.interface.plan import Group, Plan, Row, Source, Tokens
 from longtake.platform.models import rope
 from longtake.platform.models.attention import attention
 from longtake.platform.models.spec import DiTSpec

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from longtake.platform.errors import LongtakeError
-from longtake.platform.methods.plan import Group, Source
+from longtake.platform.methods.interface.plan import Group, Source
 
 GONE = -1
 """The id of a token that no plan can pick: of a derived entry."""

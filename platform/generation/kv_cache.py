@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from longtake.platform.generation.bank.bank import Bank, Key
-from longtake.platform.methods.plan import Source, Window
+from longtake.platform.methods.interface.plan import Source, Window
 from longtake.platform.models.rope import CPU
 
 

@@ -23,7 +23,7 @@ from longtake.platform.generation.rollout import Block, Rollout, TextSwitch
 from longtake.platform.machine.dtypes import torch_dtype
 from longtake.platform.machine.resources import Resources
 from longtake.platform.methods.base import Method, MethodConfig, RolloutInfo, methods
-from longtake.platform.methods.groups import digest
+from longtake.platform.methods.interface.groups import digest
 from longtake.platform.models import attention, fp8
 from longtake.platform.settings import config
 from longtake.platform.takes import Take

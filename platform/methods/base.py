@@ -22,8 +22,21 @@ from typing import TYPE_CHECKING, ClassVar, Self
 
 from longtake.platform.errors import ConfigError
 from longtake.platform.machine.dtypes import BYTES
-from longtake.platform.methods.hooks import Cache, Pass, Replacement, Rerun, Seen
-from longtake.platform.methods.plan import REASONS, RETRIEVED, Attended, Group, Plan, Reason, Row, Tokens, Window
+from longtake.platform.methods.interface.groups import every_head, recached, summed_up
+from longtake.platform.methods.interface.hooks import Cache, Pass, Replacement, Rerun, Seen
+from longtake.platform.methods.interface.plan import (
+    LONGEST_WINDOW,
+    REASONS,
+    RETRIEVED,
+    Attended,
+    Group,
+    Plan,
+    Reason,
+    Row,
+    Source,
+    Tokens,
+    Window,
+)
 from longtake.platform.registry import Registry
 
 if TYPE_CHECKING:
@@ -35,6 +48,7 @@ if TYPE_CHECKING:
     from longtake.platform.models.spec import DiTSpec
 
 __all__ = [
+    "LONGEST_WINDOW",
     "REASONS",
     "RETRIEVED",
     "Attended",
@@ -52,9 +66,13 @@ __all__ = [
     "RolloutInfo",
     "Row",
     "Seen",
+    "Source",
     "Tokens",
     "Window",
+    "every_head",
     "methods",
+    "recached",
+    "summed_up",
 ]
 
 BANK_DTYPES = ("float32", "bf16", "fp8")

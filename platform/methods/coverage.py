@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 from longtake.platform.errors import ConfigError
 from longtake.platform.methods.base import methods
-from longtake.platform.methods.retrieval import RetrievalConfig
-from longtake.platform.methods.selection import greedy_coverage
+from longtake.platform.methods.parts.retrieval import RetrievalConfig
+from longtake.platform.methods.parts.selection import greedy_coverage
 
 if TYPE_CHECKING:
     from torch import Tensor

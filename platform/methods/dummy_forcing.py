@@ -22,10 +22,10 @@ import numpy as np
 
 from longtake.platform.errors import ConfigError
 from longtake.platform.methods.base import Latent, Method, MethodConfig, RolloutInfo, methods
-from longtake.platform.methods.groups import every_head, recached, summed_up
-from longtake.platform.methods.head_mass import DUMMY, FIRST, MIDDLE, head_mass, kinds_by_mass
-from longtake.platform.methods.hooks import Cache, Rerun, Seen
-from longtake.platform.methods.plan import LONGEST_WINDOW, Attended, Group, Plan, Row, Window
+from longtake.platform.methods.interface.groups import every_head, recached, summed_up
+from longtake.platform.methods.interface.hooks import Cache, Rerun, Seen
+from longtake.platform.methods.interface.plan import LONGEST_WINDOW, Attended, Group, Plan, Row, Window
+from longtake.platform.methods.parts.head_mass import DUMMY, FIRST, MIDDLE, head_mass, kinds_by_mass
 
 if TYPE_CHECKING:
     from longtake.platform.models.spec import DiTSpec

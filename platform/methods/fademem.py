@@ -20,8 +20,8 @@ from typing import NamedTuple, Self
 
 from longtake.platform.errors import ConfigError
 from longtake.platform.methods.base import Latent, Method, MethodConfig, RolloutInfo, methods
-from longtake.platform.methods.hooks import Cache
-from longtake.platform.methods.plan import Attended, Plan, Window
+from longtake.platform.methods.interface.hooks import Cache
+from longtake.platform.methods.interface.plan import Attended, Plan, Window
 from longtake.platform.models.spec import DiTSpec
 
 QUERY, NEWEST = 18, 3  # the block's first index once the memory is full; how many slots lie right before it

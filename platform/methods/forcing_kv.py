@@ -24,12 +24,19 @@ import numpy as np
 
 from longtake.platform.errors import ConfigError
 from longtake.platform.methods.base import Method, MethodConfig, RolloutInfo, methods
-from longtake.platform.methods.groups import every_head, summed_up
-from longtake.platform.methods.head_mass import head_mass
-from longtake.platform.methods.head_table import MEASURED, StaticHeads, kinds, read_table, static_heads, table_sha256
-from longtake.platform.methods.hooks import Cache, Rerun, Seen
-from longtake.platform.methods.plan import RETRIEVED, Attended, Group, Plan, Row, Tokens, Window
-from longtake.platform.methods.token_runs import changed_runs
+from longtake.platform.methods.interface.groups import every_head, summed_up
+from longtake.platform.methods.interface.hooks import Cache, Rerun, Seen
+from longtake.platform.methods.interface.plan import RETRIEVED, Attended, Group, Plan, Row, Tokens, Window
+from longtake.platform.methods.parts.head_mass import head_mass
+from longtake.platform.methods.parts.head_table import (
+    MEASURED,
+    StaticHeads,
+    kinds,
+    read_table,
+    static_heads,
+    table_sha256,
+)
+from longtake.platform.methods.parts.token_runs import changed_runs
 from longtake.platform.settings.paths import FilePath
 
 if TYPE_CHECKING:

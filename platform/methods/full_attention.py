@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Self
 
 from longtake.platform.errors import ConfigError
 from longtake.platform.methods.base import Latent, Method, MethodConfig, RolloutInfo, methods
+from longtake.platform.methods.interface.plan import Window
 from longtake.platform.methods.native import SlidingWindow
-from longtake.platform.methods.plan import Window
 
 if TYPE_CHECKING:
     from longtake.platform.models.spec import DiTSpec

@@ -13,7 +13,7 @@ import numpy as np
 
 from longtake.platform.errors import ConfigError
 from longtake.platform.methods.base import Method, RolloutInfo, methods
-from longtake.platform.methods.memory import Choice, MemoryConfig, MemoryMethod
+from longtake.platform.methods.parts.memory import Choice, MemoryConfig, MemoryMethod
 
 
 class OracleMethod(MemoryMethod):

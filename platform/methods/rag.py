@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Literal
 
 from longtake.platform.errors import ConfigError
 from longtake.platform.methods.base import methods
-from longtake.platform.methods.retrieval import RetrievalConfig
-from longtake.platform.methods.selection import most_similar, nearest_in_time, without_duplicates
+from longtake.platform.methods.parts.retrieval import RetrievalConfig
+from longtake.platform.methods.parts.selection import most_similar, nearest_in_time, without_duplicates
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -21,9 +21,9 @@ from typing import ClassVar, Self
 
 from longtake.platform.errors import ConfigError
 from longtake.platform.methods.base import RETRIEVED, Latent, Method, MethodConfig, RolloutInfo, methods
-from longtake.platform.methods.descriptors import DescriptorTable, unit_length
-from longtake.platform.methods.hooks import Cache
-from longtake.platform.methods.plan import Attended, Plan, Row, Window
+from longtake.platform.methods.interface.hooks import Cache
+from longtake.platform.methods.interface.plan import Attended, Plan, Row, Window
+from longtake.platform.methods.parts.descriptors import DescriptorTable, unit_length
 
 
 class RelaxMethod(Method):

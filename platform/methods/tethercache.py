@@ -21,9 +21,9 @@ from typing import TYPE_CHECKING, Self
 
 from longtake.platform.errors import ConfigError
 from longtake.platform.methods.base import Attended, Latent, Method, MethodConfig, Plan, RolloutInfo, Window, methods
-from longtake.platform.methods.groups import summed_up
-from longtake.platform.methods.hooks import Pass, Replacement, Seen
-from longtake.platform.methods.plan import RETRIEVED, Group, Row, Source
+from longtake.platform.methods.interface.groups import summed_up
+from longtake.platform.methods.interface.hooks import Pass, Replacement, Seen
+from longtake.platform.methods.interface.plan import RETRIEVED, Group, Row, Source
 
 if TYPE_CHECKING:
     from torch import Tensor

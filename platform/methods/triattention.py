@@ -24,11 +24,11 @@ from typing import TYPE_CHECKING, Self
 
 from longtake.platform.errors import ConfigError
 from longtake.platform.methods.base import Latent, Method, MethodConfig, RolloutInfo, methods
-from longtake.platform.methods.candidates import candidates
-from longtake.platform.methods.groups import recached, summed_up
-from longtake.platform.methods.hooks import Cache, Rerun, Seen
-from longtake.platform.methods.key_scores import MEASURED, KeyScores, statistics_sha256
-from longtake.platform.methods.plan import LONGEST_WINDOW, Attended, Group, Plan, Tokens, Window
+from longtake.platform.methods.interface.groups import recached, summed_up
+from longtake.platform.methods.interface.hooks import Cache, Rerun, Seen
+from longtake.platform.methods.interface.plan import LONGEST_WINDOW, Attended, Group, Plan, Tokens, Window
+from longtake.platform.methods.parts.candidates import candidates
+from longtake.platform.methods.parts.key_scores import MEASURED, KeyScores, statistics_sha256
 from longtake.platform.settings.paths import FilePath
 
 if TYPE_CHECKING:

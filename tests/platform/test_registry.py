@@ -39,6 +39,12 @@ def test_modules_are_found_at_the_first_look(package: Path) -> None:
     assert registry.get("rag").__name__ == "Rag"
 
 
+def test_a_subpackage_holds_no_parts(package: Path) -> None:
+    (package / "shared").mkdir()
+    (package / "shared" / "__init__.py").write_text("raise AssertionError('imported as a part')")
+    assert parts().names() == ["native", "rag"]
+
+
 def test_a_miss_names_the_near_one_and_all(package: Path) -> None:
     with pytest.raises(ConfigError, match=r"^unknown part 'nativ'; did you mean 'native'\? known: native, rag$"):
         parts().get("nativ")

@@ -7,8 +7,8 @@ import torch
 from longtake.platform.backbones.pocket_network import NETWORK, SCHEDULE, WINDOW
 from longtake.platform.generation.rollout import Rollout
 from longtake.platform.methods.base import RolloutInfo
-from longtake.platform.methods.memory import MemoryConfig
 from longtake.platform.methods.native import Native, NativeRelative
+from longtake.platform.methods.parts.memory import MemoryConfig
 from longtake.platform.methods.random_memory import RandomMemoryMethod
 from longtake.platform.models.causal_dit import CausalDiT
 from longtake.platform.pocket.world import COLUMNS, VIEW_COLUMNS

@@ -18,8 +18,8 @@ from longtake.evaluators.retrieval.summary import DescriptorTally, measure_rows,
 from longtake.evaluators.retrieval.world import Scene, TrueVideos, key_of, noise_like
 from longtake.platform.errors import WeightsError
 from longtake.platform.methods.base import Window
-from longtake.platform.methods.descriptors import unit_length
 from longtake.platform.methods.oracle import Oracle
+from longtake.platform.methods.parts.descriptors import unit_length
 from longtake.platform.methods.rag import Rag
 from longtake.platform.methods.random_memory import RandomMemory
 from longtake.platform.stats import mean_known

@@ -9,8 +9,8 @@ from longtake.platform.generation.camera import Camera
 from longtake.platform.generation.grouped_context import GroupedContext, found
 from longtake.platform.generation.kv_cache import KVCache
 from longtake.platform.methods.base import Attended, Group, Method, RolloutInfo, Tokens, Window
-from longtake.platform.methods.groups import summed_up
-from longtake.platform.methods.hooks import Replacement
+from longtake.platform.methods.interface.groups import summed_up
+from longtake.platform.methods.interface.hooks import Replacement
 from longtake.platform.methods.native import Native, NativeRelative, SlidingWindow
 from longtake.platform.models import rope
 from longtake.platform.models.spec import DiTSpec

@@ -11,9 +11,9 @@ from longtake.jobs.certify.methods import METHOD_CHECKS, MethodSubject
 from longtake.platform.errors import ConfigError
 from longtake.platform.methods.base import FrameSize, RolloutInfo, Window, methods
 from longtake.platform.methods.coverage import Coverage
-from longtake.platform.methods.descriptors import cosine, most_redundant
 from longtake.platform.methods.native import Native, NativeRelative
 from longtake.platform.methods.oracle import Oracle
+from longtake.platform.methods.parts.descriptors import cosine, most_redundant
 from longtake.platform.methods.rag import Rag
 from longtake.platform.methods.random_memory import RandomMemory
 from longtake.platform.settings.config import build

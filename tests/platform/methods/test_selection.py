@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from longtake.platform.methods.selection import (
+from longtake.platform.methods.parts.selection import (
     greedy_coverage,
     most_similar,
     nearest_in_time,

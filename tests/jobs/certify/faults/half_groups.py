@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 
 from longtake.platform.methods.base import Method, RolloutInfo, methods
-from longtake.platform.methods.groups import every_head, summed_up
+from longtake.platform.methods.interface.groups import every_head, summed_up
 from longtake.platform.methods.native import Native, SlidingWindow
 
 

@@ -3,8 +3,8 @@
 from dataclasses import dataclass, replace
 
 from longtake.platform.methods.base import Method, RolloutInfo, methods
+from longtake.platform.methods.parts.retrieval import RetrievalMemory
 from longtake.platform.methods.rag import Rag
-from longtake.platform.methods.retrieval import RetrievalMemory
 
 
 class AtSlots(RetrievalMemory):

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from longtake.platform.methods.base import Method, RolloutInfo, methods
-from longtake.platform.methods.memory import MemoryConfig, MemoryMethod
+from longtake.platform.methods.parts.memory import MemoryConfig, MemoryMethod
 
 
 class Global(MemoryMethod):

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from longtake.platform.methods.base import methods
-from longtake.platform.methods.descriptors import avg_pool
+from longtake.platform.methods.parts.descriptors import avg_pool
 from longtake.platform.methods.rag import Rag
 
 

@@ -87,7 +87,7 @@ class Plan:
 
     Without `groups`, all heads of all layers attend `rows`, which are of equal length. With `groups` (per batch row;
     every head of every layer is in one of them), `rows` sums them up: every entry that some head attends, with the
-    share of it that is attended (`longtake.platform.methods.groups`).
+    share of it that is attended (`longtake.platform.methods.interface.groups`).
     """
 
     rows: tuple[Row, ...]

@@ -8,12 +8,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from longtake.platform.methods.plan import Tokens
+from longtake.platform.methods.interface.plan import Tokens
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from longtake.platform.methods.hooks import Seen
+    from longtake.platform.methods.interface.hooks import Seen
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from longtake.platform.methods.hooks import Rerun
-from longtake.platform.methods.plan import RETRIEVED, Attended, Group, Plan, Row
+from longtake.platform.methods.interface.hooks import Rerun
+from longtake.platform.methods.interface.plan import RETRIEVED, Attended, Group, Plan, Row
 
 if TYPE_CHECKING:
     from longtake.platform.models.spec import DiTSpec

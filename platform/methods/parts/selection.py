@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from longtake.platform.methods.descriptors import unit_length
+from longtake.platform.methods.parts.descriptors import unit_length
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -27,7 +27,7 @@ from longtake.platform.methods.base import (
     Row,
     Window,
 )
-from longtake.platform.methods.descriptors import (
+from longtake.platform.methods.parts.descriptors import (
     AVG_POOL,
     Descriptor,
     DescriptorTable,

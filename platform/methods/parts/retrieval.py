@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 
 from longtake.platform.errors import ConfigError
 from longtake.platform.methods.base import Latent, Method, RolloutInfo, Window
-from longtake.platform.methods.descriptors import AVG_POOL, Descriptor, avg_pool, cosine
-from longtake.platform.methods.memory import Choice, MemoryConfig, MemoryMethod
-from longtake.platform.methods.selection import sequence_similarity
+from longtake.platform.methods.parts.descriptors import AVG_POOL, Descriptor, avg_pool, cosine
+from longtake.platform.methods.parts.memory import Choice, MemoryConfig, MemoryMethod
+from longtake.platform.methods.parts.selection import sequence_similarity
 from longtake.platform.settings.paths import FilePath
 
 if TYPE_CHECKING:

@@ -15,8 +15,8 @@ from longtake.platform.errors import ConfigError
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from longtake.platform.methods.candidates import Candidates
-    from longtake.platform.methods.hooks import Seen
+    from longtake.platform.methods.interface.hooks import Seen
+    from longtake.platform.methods.parts.candidates import Candidates
     from longtake.platform.models.spec import DiTSpec
 
 MEASURED = "measured"

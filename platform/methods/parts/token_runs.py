@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from longtake.platform.methods.plan import Tokens
+from longtake.platform.methods.interface.plan import Tokens
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from longtake.platform.methods.hooks import Seen
+    from longtake.platform.methods.interface.hooks import Seen
 
 
 def changed_runs(seen: Seen, frames: list[int], size: int, runs: int, count: int) -> Tokens:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal, Protocol
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from longtake.platform.methods.plan import Group, Plan, Source, Tokens
+    from longtake.platform.methods.interface.plan import Group, Plan, Source, Tokens
 
 
 @dataclass(frozen=True)
