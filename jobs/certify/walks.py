@@ -1,6 +1,7 @@
 """Rollouts of a context method for its checks, block by block.
 
-A method that plans frames, or derives entries, walks over random latents and keys. A method with groups walks on the
+A method that plans frames, or derives entries, walks over random keys and latents, whose places come back: a method
+that attends only what it has seen before attends something. A method with groups walks on the
 pocket network, with one denoising pass, because the engine itself then says whether what it attends is there.
 
 Shapes: [L layers, B rows, T tokens, h heads, d head dim].
@@ -24,6 +25,8 @@ from longtake.platform.methods.base import Attended, Plan, RolloutInfo, Row, Win
 from longtake.platform.methods.interface.plan import Source
 
 BLOCKS = 40
+THERE_AND_BACK = 20
+"""Frames in one direction."""
 LATENT = (5, 1, 8)
 CAMERA = np.stack([np.arange(3 * BLOCKS), -np.arange(3 * BLOCKS), np.arange(3 * BLOCKS) // 2])
 
@@ -71,6 +74,11 @@ def randn(rows: Sequence[int], key: int, *shape: int) -> Tensor:
     return torch.stack([torch.randn(shape, generator=seed) for seed in seeds])
 
 
+def place(frame: int) -> int:
+    """Where a camera is that walks there and back, again and again."""
+    return abs((frame + THERE_AND_BACK) % (2 * THERE_AND_BACK) - THERE_AND_BACK)
+
+
 def walk_plans(method: Any, rows: Sequence[int]) -> Iterator[Step]:
     """A rollout over random latents and keys."""
     kv = (NETWORK.frame_tokens, NETWORK.heads, NETWORK.head_dim)
@@ -82,7 +90,7 @@ def walk_plans(method: Any, rows: Sequence[int]) -> Iterator[Step]:
         yield Step(first, plan, again, plan, method.forget(first), cached)
         for i, entry in enumerate(entries):
             entry.copy_(randn(rows, first + i + 1, 2, NETWORK.layers, *kv).permute(1, 2, 0, 3, 4, 5))
-        method.observe(first, randn(rows, first, 3, *LATENT))
+        method.observe(first, torch.stack([randn(rows, place(first + i), *LATENT) for i in range(3)], dim=1))
         method.committed(first, cache)
 
 

@@ -107,20 +107,21 @@ def label_of(descriptor: str) -> str:
 
 def check(candidate: Candidate, spec: Any) -> None:
     """Checks the window, the latents, and that the weights exist and fit their sizes."""
+    from longtake.platform.methods.parts.descriptors import POOLS
     from longtake.platform.models.embedder import check_embedder
     from longtake.platform.weights.embedder_catalog import embedder_file
 
     candidate.method.check(spec.window, spec.latent)
-    if candidate.method.described_by != AVG_POOL:
+    if candidate.method.described_by not in POOLS:
         check_embedder(embedder_file(candidate.method.described_by))
 
 
 def untrained_sizes(candidates: Sequence[Candidate], spec: Any) -> Any:
-    """Sizes of the first named embedder; without one, small sizes for these latents."""
+    """Sizes of the first trained embedder; without one, small sizes for these latents."""
     from longtake.platform.models.spec import EmbedderSpec
     from longtake.platform.weights.embedder_catalog import embedder_spec
 
-    paths = [candidate.method.described_by for candidate in candidates]
+    paths = [candidate.method.described_by for candidate in candidates if candidate.sha256 is not None]
     if paths:
         return embedder_spec(paths[0])
     channels, height, width = spec.latent

@@ -12,7 +12,12 @@ from typing import TYPE_CHECKING, Literal
 from longtake.platform.errors import ConfigError
 from longtake.platform.methods.base import methods
 from longtake.platform.methods.parts.retrieval import RetrievalConfig
-from longtake.platform.methods.parts.selection import most_similar, nearest_in_time, without_duplicates
+from longtake.platform.methods.parts.selection import (
+    earliest_unchanged,
+    most_similar,
+    nearest_in_time,
+    without_duplicates,
+)
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -25,15 +30,21 @@ class Rag(RetrievalConfig):
 
     `select`: null (the most similar frames, as published) or `neighbours` (the frames nearest in time to the most
     similar one, which is left out: the window shows its view already). `tolerance`: frames within this cosine of the
-    most similar one count as equal to it, so that the earliest of them is taken. `duplicate`: a frame with at least
-    this cosine to one that is already chosen is taken last."""
+    most similar one count as equal to it, so that the earliest of them is taken. `unchanged`: only if all frames around
+    the latest of them have a look-alike around it with at least this cosine; else the place has changed, and the next
+    one is tried. `duplicate`: a frame with at least this cosine to one that is already chosen is taken last."""
 
     select: Literal["neighbours"] | None = None
     tolerance: float | None = None
+    unchanged: float | None = None
     duplicate: float | None = None
 
     def pick(self, frames: list[int], vectors_FE: Tensor, similarity_F: Tensor, count: int) -> list[int]:
-        order = most_similar(similarity_F, self.tolerance or 0.0)
+        tolerance = self.tolerance or 0.0
+        order = most_similar(similarity_F, tolerance)
+        if self.unchanged is not None:
+            reach = self.top_k
+            order = [earliest_unchanged(frames, vectors_FE, similarity_F, tolerance, self.unchanged, reach)]
         if self.select == "neighbours":
             order = nearest_in_time(order[0], frames)
         return order[:count] if self.duplicate is None else without_duplicates(order, vectors_FE, self.duplicate, count)
@@ -41,5 +52,8 @@ class Rag(RetrievalConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         self.check_cosine("duplicate")
+        self.check_cosine("unchanged")
+        if self.unchanged is not None and (self.select is None or self.tolerance is None):
+            raise ConfigError(f"unchanged = {self.unchanged}: needs select: neighbours and a tolerance; set both")
         if self.tolerance is not None and not 0 < self.tolerance < 2:
             raise ConfigError(f"tolerance = {self.tolerance}: is a difference of cosines, must be more than 0, below 2")

@@ -39,7 +39,7 @@ def embedder_file(name: str | Path) -> Path:
     path = Path(name)
     files = sorted(path.glob("*.safetensors")) if os.path.isdir(path) else [path] if os.path.isfile(path) else []
     if len(files) != 1 or files[0].suffix != ".safetensors":
-        known = did_you_mean(str(name), ["avg-pool", *shipped_embedders(), *published_embedders()])
+        known = did_you_mean(str(name), ["avg-pool", "grid-pool", *shipped_embedders(), *published_embedders()])
         raise WeightsError(
             f"descriptor {name}: is not an embedder, a .safetensors file or a folder with exactly one; {known}; "
             "use one of these, or train one with longtake train embedder"

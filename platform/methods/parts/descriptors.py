@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 AVG_POOL = "avg-pool"
+GRID = (4, 8)
+"""Rows and columns of cells."""
 
 
 class Descriptor(Protocol):
@@ -23,6 +25,22 @@ class Descriptor(Protocol):
 def avg_pool(latents: Tensor) -> Tensor:
     """Mean over the frame: [B, n, C, H, W] -> [B, n, C]."""
     return latents.mean(dim=(-2, -1))
+
+
+def grid_pool(latents: Tensor) -> Tensor:
+    """Mean of each cell of a grid over the frame: [B, n, C, H, W] -> [B, n, C x cells]. Latents of fewer rows or
+    columns than the grid have a cell for each.
+
+    It keeps where in the view something is, which the mean over the frame does not: two places with the same things in
+    other positions differ."""
+    from torch.nn.functional import adaptive_avg_pool2d
+
+    cells = (min(GRID[0], latents.shape[-2]), min(GRID[1], latents.shape[-1]))
+    return adaptive_avg_pool2d(latents.flatten(0, 1), cells).reshape(*latents.shape[:2], -1)
+
+
+POOLS: dict[str, Descriptor] = {AVG_POOL: avg_pool, "grid-pool": grid_pool}
+"""Descriptors that need no training."""
 
 
 def described(descriptor: Descriptor, latents: Tensor) -> Tensor:

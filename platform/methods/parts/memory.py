@@ -91,7 +91,7 @@ class MemoryConfig(MethodConfig):
 
     @property
     def described_by(self) -> str:
-        """What frames are compared by: avg-pool, or the name or file of a trained embedder."""
+        """What frames are compared by: avg-pool, grid-pool, or the name or file of a trained embedder."""
         return AVG_POOL
 
     def load_descriptor(self) -> Descriptor:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from longtake.platform.errors import ConfigError
 from longtake.platform.methods.base import Latent, Method, RolloutInfo, Window
-from longtake.platform.methods.parts.descriptors import AVG_POOL, Descriptor, avg_pool, cosine
+from longtake.platform.methods.parts.descriptors import AVG_POOL, POOLS, Descriptor, cosine
 from longtake.platform.methods.parts.memory import Choice, MemoryConfig, MemoryMethod
 from longtake.platform.methods.parts.selection import sequence_similarity
 from longtake.platform.settings.paths import FilePath
@@ -45,10 +45,11 @@ class RetrievalMemory(MemoryMethod):
 
 @dataclass(frozen=True)
 class RetrievalConfig(MemoryConfig):
-    """`descriptor` is `avg-pool`, or a trained latent autoencoder: the name of a shipped or pulled one, or the folder
-    or file of one (safetensors + its json). `gate`: a block whose most similar frame is below this cosine retrieves
-    nothing and attends the newest frames of its window instead. `sequence`: so many of the newest frames are compared
-    with consecutive past ones, in either direction, and the mean cosine counts; null: the newest frame alone."""
+    """`descriptor` is `avg-pool`, `grid-pool`, or a trained latent autoencoder: the name of a shipped or pulled one, or
+    the folder or file of one (safetensors + its json). `gate`: a block whose most similar frame is below this
+    cosine retrieves nothing and attends the newest frames of its window instead. `sequence`: so many of the newest
+    frames are compared with consecutive past ones, in either direction, and the mean cosine counts; null: the newest
+    frame alone."""
 
     descriptor: FilePath = AVG_POOL
     gate: float | None = None
@@ -66,14 +67,14 @@ class RetrievalConfig(MemoryConfig):
         return self.descriptor
 
     def load_descriptor(self) -> Descriptor:
-        if self.descriptor == AVG_POOL:
-            return avg_pool
+        if self.descriptor in POOLS:
+            return POOLS[self.descriptor]
         from longtake.platform.weights.embedder_catalog import load_embedder
 
         return load_embedder(self.descriptor)
 
     def fingerprint(self) -> dict[str, str]:
-        if self.descriptor == AVG_POOL:
+        if self.descriptor in POOLS:
             return {}
         from longtake.platform.weights.embedder_catalog import embedder_sha256
 
@@ -81,7 +82,7 @@ class RetrievalConfig(MemoryConfig):
 
     def check(self, window: Window, latent: Latent) -> None:
         super().check(window, latent)
-        if self.descriptor == AVG_POOL:
+        if self.descriptor in POOLS:
             return
         from longtake.platform.weights.embedder_catalog import embedder_spec
 
@@ -93,7 +94,7 @@ class RetrievalConfig(MemoryConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         if not self.descriptor:
-            raise ConfigError("descriptor is empty; set avg-pool or the file of a trained embedder")
+            raise ConfigError("descriptor is empty; set avg-pool, grid-pool or the file of a trained embedder")
         self.check_cosine("gate")
         if self.sequence is not None and self.sequence < 1:
             raise ConfigError(f"sequence = {self.sequence}: must be 1 or more, or not set")

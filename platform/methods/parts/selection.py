@@ -48,6 +48,32 @@ def nearest_in_time(anchor: int, frames: list[int]) -> list[int]:
     return [*sorted(others, key=lambda i: abs(frames[i] - frames[anchor])), anchor]
 
 
+def earliest_unchanged(
+    frames: list[int],
+    vectors_FE: Tensor,
+    similarity_F: Tensor,
+    tolerance: float,
+    unchanged: float,
+    reach: int,
+) -> int:
+    """Position of the earliest frame within `tolerance` of the best around which all is as it was seen last.
+
+    The newest frame within `tolerance` shows how the place was seen last. An earlier one is as good if each frame at
+    most `reach` frames from the newest one looks like some frame at most `reach` + 2 frames from the earlier one (the
+    camera may have passed in other steps), with a cosine of at least `unchanged`.
+    """
+    import torch
+
+    times, unit = torch.tensor(frames), unit_length(vectors_FE)
+    near: list[int] = (similarity_F >= similarity_F.max() - tolerance).nonzero().flatten().tolist()
+    last = unit[(times - frames[near[-1]]).abs() <= reach]
+    for position in near[:-1]:
+        then = unit[(times - frames[position]).abs() <= reach + 2]
+        if (last @ then.T).amax(1).amin() >= unchanged:
+            return position
+    return near[-1]
+
+
 def without_duplicates(order: list[int], vectors_FE: Tensor, duplicate: float, count: int) -> list[int]:
     """`count` positions in this order. A frame whose cosine to a chosen one is at least `duplicate` is taken only when
     all others are used up."""

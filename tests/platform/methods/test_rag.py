@@ -8,6 +8,7 @@ import torch
 from longtake.platform.errors import ConfigError
 from longtake.platform.methods.base import RolloutInfo, Window, methods
 from longtake.platform.methods.coverage import Coverage
+from longtake.platform.methods.parts.descriptors import avg_pool, grid_pool
 from longtake.platform.methods.rag import Rag
 from longtake.platform.settings.config import build
 from longtake.platform.takes import MethodSpec, Take
@@ -71,6 +72,36 @@ def test_what_an_option_retrieves(video, options, frames):
     assert chosen(Rag(top_k=4, recency_guard=0, **options), video) == frames
 
 
+@pytest.mark.parametrize(
+    ("video", "unchanged", "frames"),
+    [
+        ("hbafffebcdddddb", None, [2, 3]),  # around the earliest b, frame 1
+        ("hbafffebcdddddb", 0.9, [6, 5]),  # the latest b, frame 7, has e beside it, which is not around frame 1
+        ("hbafefebcdddddb", 0.9, [2, 3]),  # e is at most four frames from frame 1
+    ],
+)
+def test_a_place_that_has_changed_is_shown_as_it_was_seen_last(video, unchanged, frames):
+    options = {"select": "neighbours", "tolerance": 0.05, "unchanged": unchanged}
+    assert chosen(Rag(top_k=2, recency_guard=0, **options), video) == frames
+
+
+def test_grid_pool_keeps_where_things_are():
+    """Two frames of 8 x 16 that differ in the place of a bright spot: one cell of 2 x 2 pixels each."""
+    latents = torch.zeros(1, 2, 3, 8, 16)
+    latents[0, 0, 1, 0:2, 0:2] = 1.0
+    latents[0, 1, 1, 6:8, 14:16] = 1.0
+    vectors = grid_pool(latents)
+    assert vectors.shape == (1, 2, 3 * 4 * 8)
+    assert vectors[0].nonzero().tolist() == [[0, 32], [1, 63]]
+    assert torch.equal(avg_pool(latents)[0, 0], avg_pool(latents)[0, 1])
+
+
+def test_grid_pool_of_latents_smaller_than_its_grid():
+    """The pocket backbones' latents are one token high and eight wide."""
+    latents = torch.randn(2, 3, 48, 1, 8)
+    assert torch.equal(grid_pool(latents), latents.reshape(2, 3, 48 * 8))
+
+
 def test_coverage_goes_on_to_the_views_around():
     """The query is C, .96 like c and .28 like h. c at 3 and 5 have the weight .96^4, all others 0: a copy of c explains
     nothing more than c, and the rest weighs nothing, so the oldest follow."""
@@ -114,6 +145,9 @@ def test_rows_that_are_gated_beside_rows_that_are_not():
         ("rag", {"tolerance": 2.0}, "tolerance = 2.0"),
         ("rag", {"duplicate": 1.5}, "duplicate = 1.5: is a cosine, must be more than -1 and at most 1"),
         ("rag", {"gate": -1.0}, "gate = -1.0: is a cosine"),
+        ("rag", {"unchanged": 0.8}, "unchanged = 0.8: needs select: neighbours and a tolerance; set both"),
+        ("rag", {"unchanged": 0.8, "select": "neighbours"}, "unchanged = 0.8: needs select"),
+        ("rag-plus", {"unchanged": 1.2}, "unchanged = 1.2: is a cosine"),
         ("rag", {"focus": 2.0}, "focus"),
         ("coverage", {"gate": 1.1}, "gate = 1.1: is a cosine"),
         ("coverage", {"focus": -0.5}, "focus = -0.5: must be 0 or more"),

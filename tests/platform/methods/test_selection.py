@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from longtake.platform.methods.parts.selection import (
+    earliest_unchanged,
     greedy_coverage,
     most_similar,
     nearest_in_time,
@@ -31,6 +32,27 @@ def test_nearest_in_time():
     """Frames 3, 5, 6, 7, 11 around 6: 5 and 7 are one away (the older first), 3 three, 11 five; 6 itself is last."""
     assert nearest_in_time(2, [3, 5, 6, 7, 11]) == [1, 3, 0, 4, 2]
     assert nearest_in_time(0, [4]) == [0]
+
+
+@pytest.mark.parametrize(
+    ("views", "reach", "unchanged", "position"),
+    [
+        ("abcdabcd", 2, 0.9, 1),  # around 6: d a b c d, all of which is around 2
+        ("abcdabed", 2, 0.9, 5),  # e was not there, around 2: the place has changed
+        ("abcdabed", 0, 0.9, 1),  # the newest b alone has a look-alike
+        ("abcdabCd", 2, 0.9, 1),  # C is .96 like c
+        ("abcdabCd", 2, 0.97, 5),
+        ("abedabcdabcd", 2, 0.9, 5),  # the first b has become another place, the second has not
+        ("bxxxxxxabc", 1, 0.9, 8),  # a and c are farther than 3 from the first b
+    ],
+)
+def test_earliest_unchanged(views, reach, unchanged, position):
+    """Frames 1, 2, .. show these views; the query shows b."""
+    of = dict(zip("abcdex", torch.eye(6).tolist(), strict=True)) | {"C": [0.0, 0.0, 0.96, 0.28, 0.0, 0.0]}
+    vectors = torch.tensor([of[view] for view in views])
+    frames = list(range(1, len(views) + 1))
+    found = earliest_unchanged(frames, vectors, vectors @ torch.tensor(of["b"]), 0.05, unchanged, reach)
+    assert found == position
 
 
 @pytest.mark.parametrize(
