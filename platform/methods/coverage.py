@@ -7,7 +7,7 @@ leave unexplained, so that a copy adds nothing and the views around the newest o
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from longtake.platform.errors import ConfigError
 from longtake.platform.methods.base import methods
@@ -24,6 +24,8 @@ class Coverage(RetrievalConfig):
     """Past frames that together explain the most of the descriptors like the newest one's: greedy residual coverage.
 
     `focus`: a frame with the cosine c to the newest one has the weight max(0, c)^focus; 0 covers the whole past."""
+
+    version: ClassVar[int] = 2
 
     focus: float = 4.0
 

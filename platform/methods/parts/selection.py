@@ -14,6 +14,9 @@ from longtake.platform.methods.parts.descriptors import unit_length
 if TYPE_CHECKING:
     from torch import Tensor
 
+FEWER = 50
+"""A step over F x F numbers, which waits for memory, takes as long as this many multiply-adds for each of them."""
+
 
 def sequence_similarity(vectors_NE: Tensor, frames: list[int], length: int) -> Tensor:
     """[F]: how much the newest `length` frames look like those around each of `frames`, walked in either direction.
@@ -91,20 +94,29 @@ def greedy_coverage(vectors_FE: Tensor, weights_F: Tensor, count: int) -> list[i
     """`count` positions that together explain the most of all descriptors: greedy column subset selection.
 
     With d_j of length 1 and r_j its part that the chosen frames do not span (at first all of d_j), the next frame is
-    the i that maximises sum_j w_j (r_i . r_j)^2 / |r_i|^2, the weighted residual that it removes. G_ij = r_i . r_j
-    suffices: choosing i takes G_ki G_ij / G_ii from every G_kj. A frame that is spanned (|r_i|^2 < 1e-4) explains
-    nothing more and comes after all others, the oldest first.
+    the i that maximises sum_j w_j (r_i . r_j)^2 / |r_i|^2, the weighted residual that it removes. Choosing i takes
+    (r_k . r_i) r_i / |r_i|^2 from every r_k. A frame that is spanned (|r_i|^2 < 1e-4) explains nothing more and comes
+    after all others, the oldest first.
+
+    The numerator is also r_i^T S r_i with S = sum_j w_j r_j r_j^T [E, E], whose cost grows with F. For long descriptors
+    of few frames the products r_i . r_j [F, F] cost less, and they suffice.
     """
     import torch
 
-    unit = unit_length(vectors_FE)
-    gram, chosen = unit @ unit.T, list[int]()
+    unit, chosen = unit_length(vectors_FE), list[int]()
+    products = unit.shape[1] ** 2 > FEWER * len(unit)
+    left = unit @ unit.T if products else unit
     for _ in range(count):
-        norms = gram.diagonal()
-        gains = torch.where(norms < 1e-4, -1.0, (gram.square() @ weights_F) / norms.clamp(min=1e-4))
+        if products:
+            norms, explained = left.diagonal(), left.square() @ weights_F
+        else:
+            spread = left.T @ (left * weights_F[:, None])
+            norms, explained = left.square().sum(1), (left @ spread * left).sum(1)
+        gains = torch.where(norms < 1e-4, -1.0, explained / norms.clamp(min=1e-4))
         gains[chosen] = -2.0
-        chosen.append(int(gains.argmax()))
-        if gains[chosen[-1]] >= 0:
-            column = gram[:, chosen[-1]].clone()
-            gram -= torch.outer(column, column / column[chosen[-1]])
+        best = int(gains.argmax())
+        chosen.append(best)
+        if gains[best] >= 0:
+            along = left[:, best] if products else left @ left[best]
+            left = left - torch.outer(along / norms[best], left[best])
     return chosen

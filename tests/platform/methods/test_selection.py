@@ -1,5 +1,6 @@
 """The selection rules, worked out by hand."""
 
+import numpy as np
 import pytest
 import torch
 
@@ -78,6 +79,31 @@ def test_greedy_coverage():
     vectors = torch.tensor([A, A, B, C])
     assert greedy_coverage(vectors, torch.ones(4), 4) == [0, 2, 3, 1]
     assert greedy_coverage(3 * vectors, torch.ones(4), 2) == [0, 2], "length does not count"
+
+
+@pytest.mark.parametrize("count", [40, 300])
+def test_greedy_coverage_is_the_same_by_vectors_and_by_products(count):
+    """A rotation of the space changes no product, so padding 16 numbers to 128 must change no choice: 16 are taken by
+    their vectors (16^2 < 50 F), 128 by their products (128^2 > 50 * 300)."""
+    generator = torch.Generator().manual_seed(0)
+    walk = torch.randn(count, 16, generator=generator).cumsum(0) * 0.1 + torch.randn(16, generator=generator)
+    weights = torch.rand(count, generator=generator)
+    padded = torch.nn.functional.pad(walk, (0, 112))
+    assert greedy_coverage(walk, weights, 6) == greedy_coverage(padded, weights, 6) == by_definition(walk, weights, 6)
+
+
+def by_definition(vectors, weights, count):
+    """The frames that explain the most beside those chosen before, each by a projection in float64."""
+    unit, chosen = torch.nn.functional.normalize(vectors.double(), dim=1), []
+    for _ in range(count):
+        explained = [
+            float("-inf")
+            if i in chosen
+            else float(weights.double() @ (unit @ torch.linalg.qr(unit[[*chosen, i]].T)[0]).square().sum(1))
+            for i in range(len(unit))
+        ]
+        chosen.append(int(np.argmax(explained)))
+    return chosen
 
 
 def test_greedy_coverage_by_weight():
