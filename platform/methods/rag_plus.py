@@ -24,7 +24,7 @@ class RagPlus(Rag):
     descriptor: FilePath = "grid-pool"
     recency_guard: int = 0
     sequence: int | None = 8
-    gate: float | None = 0.9
+    gate: float | None = 0.92
     select: Literal["neighbours"] | None = "neighbours"
     tolerance: float | None = 0.02
     unchanged: float | None = 0.8
