@@ -21,7 +21,9 @@ from starlette.responses import FileResponse, Response, StreamingResponse
 
 from longtake.dashboards import frames, leaderboard, live, take_view, training_view
 from longtake.dashboards.guard import Guard
-from longtake.dashboards.store_index import Missing, StoreIndex
+from longtake.dashboards.overview import overview
+from longtake.dashboards.store_index import StoreIndex
+from longtake.dashboards.visible_folder import Missing
 from longtake.platform.errors import ConfigError, LongtakeError
 from longtake.platform.store import durable
 from longtake.platform.store.durable import stamp_of
@@ -184,7 +186,7 @@ def add_sweeps(app: FastAPI, index: StoreIndex) -> None:
 
     @route(app, "/api/store")
     def store() -> Response:
-        return as_json({**versions, **index.overview()})
+        return as_json({**versions, **overview(index)})
 
     @route(app, "/api/sweeps/{sweep}/ranks")
     def ranks(sweep: str) -> Response:

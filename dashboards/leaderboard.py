@@ -13,7 +13,8 @@ import json
 from dataclasses import astuple
 from typing import Any
 
-from longtake.dashboards.store_index import Missing, StoreIndex
+from longtake.dashboards.store_index import StoreIndex
+from longtake.dashboards.visible_folder import Missing
 from longtake.platform.errors import ConfigError
 from longtake.platform.store.json_records import Statistic
 from longtake.platform.store.ranks import RANK_UNITS, SCOPES, LengthRanks, MetricRank, RankRow, Ranks, SuiteRanks

@@ -8,7 +8,8 @@ from collections.abc import AsyncIterator, Callable
 from functools import partial
 from typing import Any
 
-from longtake.dashboards.store_index import StoreIndex, is_alive
+from longtake.dashboards.overview import is_alive
+from longtake.dashboards.store_index import StoreIndex
 from longtake.platform.errors import LongtakeError
 from longtake.platform.store.sweep import SweepStore
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from longtake.dashboards.store_index import PLANNED, STATES, Missing, StoreIndex
+from longtake.dashboards.store_index import StoreIndex
+from longtake.dashboards.take_states import PLANNED, STATES
+from longtake.dashboards.visible_folder import Missing
 from longtake.platform.errors import ConfigError
 from longtake.platform.store.sweep import SweepStore
 from longtake.platform.takes import FRAMES_PER_LATENT, Take

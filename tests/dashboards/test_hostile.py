@@ -17,7 +17,7 @@ from urllib.parse import quote, unquote
 import pytest
 from starlette.testclient import TestClient
 
-from longtake.dashboards import live, store_index
+from longtake.dashboards import live, take_states
 from longtake.dashboards.app import json_text, make_app
 from longtake.dashboards.guard import Guard
 from longtake.dashboards.store_index import StoreIndex
@@ -326,11 +326,11 @@ def test_a_video_that_cannot_be_decoded_is_an_error_in_one_line(
 
 
 def test_a_grown_plan_and_a_new_state_are_seen(root: Path, small: SweepStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(store_index, "FRESH_SECONDS", 0.0)
+    monkeypatch.setattr(take_states, "FRESH_SECONDS", 0.0)
     index = StoreIndex(root)
     assert index.counts(small) == {"planned": 0, "made": 0, "scored": 8, "failed": 0}
     small.discard(small.plan()[0], "test")
-    index.scans.clear()
+    index.scanned.scans.clear()
     assert index.counts(small)["planned"] == 1
     takes = small.plan()
     more = Take(takes[0].backbone, takes[0].method, 3, 12, "another prompt", 7)
