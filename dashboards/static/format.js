@@ -32,6 +32,11 @@ export function rank(value) {
   return known(value) ? String(Math.round(value * 100) / 100) : DASH;
 }
 
+/** A number of attended frames: '12', '17.5'. */
+export function framesText(frames) {
+  return String(Math.round(frames * 10) / 10);
+}
+
 export function interval(pair, digits = 4) {
   return pair && known(pair[0]) && known(pair[1])
     ? `${number(pair[0], digits)} to ${number(pair[1], digits)}`

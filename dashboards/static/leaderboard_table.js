@@ -2,8 +2,8 @@
 
 import { compareTakes, rankBar } from "./leaderboard_parts.js";
 import { el, notice } from "./dom.js";
-import { count, DASH, interval, known, number, rank, signed, words } from "./format.js";
-import { DRIFTS, framesText, hasOtherBudget, ordered, sortKey } from "./ranking.js";
+import { count, DASH, framesText, interval, known, number, rank, signed, words } from "./format.js";
+import { DRIFTS, ordered, sortKey } from "./ranking.js";
 
 export function table(shown, sweep, params, app) {
   const groups = shown.groups.filter((group) => group.rows.length);
@@ -131,12 +131,11 @@ function budgets(shown) {
 function attended(row, shown) {
   if (!budgets(shown)) return null;
   if (!known(row.frames)) return el("td", { class: "missing", title: `${row.cell}: not recorded` }, DASH);
-  const other = hasOtherBudget(row, shown);
   return el(
     "td",
     { title: `${row.cell}: a block attends ${number(row.frames, 4)} latent frames`, "data-metric": "frames" },
     el("span", { class: "value" }, framesText(row.frames)),
-    other ? el("span", { class: "bad", "aria-label": "another budget than most cells" }, "+") : null,
+    row.other_budget ? el("span", { class: "bad", "aria-label": "another budget than most cells" }, "+") : null,
   );
 }
 

@@ -43,7 +43,7 @@ export function leaderboard(ranks, history, params) {
     unit,
     field,
     metrics,
-    budget: budgetOf(length.overall),
+    budget: length.budget ?? null,
     driftKey,
     driftOf,
     runs,
@@ -58,23 +58,6 @@ export function leaderboard(ranks, history, params) {
     floors: floorsOf(drifts),
     moves: scope === "overall" && unit === "cell" ? movesOf(length, runs) : null,
   };
-}
-
-/** The attended frames of most cells, the larger one of equals; null if no cell says. */
-function budgetOf(rows) {
-  const frames = rows.map((row) => row.frames).filter(known).map((one) => Math.round(one * 10) / 10);
-  const times = (value) => frames.filter((one) => one === value).length;
-  return frames.sort((a, b) => times(b) - times(a) || b - a)[0] ?? null;
-}
-
-/** Whether a cell attends another number of latent frames than most cells do. */
-export function hasOtherBudget(row, shown) {
-  return known(row.frames) && Math.abs(row.frames - shown.budget) > 0.1;
-}
-
-/** '12', '17.5'. */
-export function framesText(frames) {
-  return String(Math.round(frames * 10) / 10);
 }
 
 /** 'rank', 'cell', a metric or 'drift.<metric>' sorts best first; a leading '-' sorts worst first. */

@@ -1,6 +1,6 @@
 // Clip scores of takes: the metrics with curves, their curves, and the worst clip of a take.
 
-import { DASH, known, number, words } from "./format.js";
+import { DASH, framesText, known, number, words } from "./format.js";
 import { el } from "./dom.js";
 
 /** 'suite/name' -> [suite, name]; a name may contain a slash, the label of a suite may not. */
@@ -40,7 +40,7 @@ export function worst(take, metric, direction) {
   return { clip, clips: y.length, seconds: x[clip], score };
 }
 
-/** A row per metric, a column per take; marks the best of a row. `onPick(metric)`: for rows with curves. */
+/** A row per metric, a column per take, below their attended frames; marks the best of a row. `onPick(metric)`: for rows with curves. */
 export function scoreTable({ takes, heads, ranks, chosen, curves, onPick }) {
   const names = [...new Set(takes.flatMap((take) => Object.entries(take.scores ?? {}).flatMap(([suite, scores]) =>
     [...Object.keys(scores.metrics ?? {}), ...Object.keys(scores.errors ?? {})].map((name) => `${suite}/${name}`))))]
@@ -58,7 +58,16 @@ export function scoreTable({ takes, heads, ranks, chosen, curves, onPick }) {
   });
   return el("table", { id: "scores", class: "sticky" },
     el("thead", {}, el("tr", {}, el("th", { class: "name" }, "Metric"), ...heads.map((head) => el("th", {}, head)))),
-    el("tbody", {}, ...body));
+    el("tbody", {}, attendedRow(takes), ...body));
+}
+
+/** What each take attends, without which its scores cannot be compared; null if no record says. */
+function attendedRow(takes) {
+  const attended = takes.map((take) => take.result?.attended_frames || null);
+  if (!attended.some(known)) return null;
+  const title = "Latent frames that a block attends, its own included";
+  return el("tr", { "data-metric": "frames" }, el("td", { class: "name", title }, "attended frames"),
+    ...attended.map((frames) => el("td", {}, known(frames) ? framesText(frames) : DASH)));
 }
 
 function cell(take, metric, best) {

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -21,7 +22,7 @@ import pandas as pd
 from longtake.evaluators.base import Bounds
 from longtake.evaluators.results.table import WEIGHTS, ScoreGrid, cells_of, grid, statistic
 from longtake.evaluators.results.verdict import Headline, Measured, groups, verdict
-from longtake.platform import stats
+from longtake.platform import budgets, stats
 from longtake.platform.errors import ConfigError
 from longtake.platform.store.json_records import Statistic
 from longtake.platform.store.ranks import LengthRanks, MetricRank, RankRow, SuiteRanks
@@ -36,10 +37,12 @@ def rank_cells(
     value: str = "value",
     headline: Headline | None = None,
     bounds: Mapping[str, Bounds] | None = None,
+    attended: Mapping[Cell, float] | None = None,
 ) -> SuiteRanks:
     """The ranks of a suite. `df`: as table.table makes it; `directions`: metric -> 'higher' or 'lower', the metrics to
     rank; `value`: the column that is ranked ('value', or a drift column such as 'quarter_diff'); `headline`: the metric
-    of the verdicts, without which they are about ranks; `bounds`: the least and greatest value of metrics.
+    of the verdicts, without which they are about ranks; `bounds`: the least and greatest value of metrics; `attended`:
+    latent frames that a block of a cell attends.
     """
     mine = df[(df["suite"] == suite) & df["metric"].isin(list(directions))]
     protocols = sorted(mine["protocol"].unique())
@@ -54,10 +57,17 @@ def rank_cells(
         ranked_column=value,
         directions=dict(directions),
         intervals=stats.interval_settings(),
+        bounds={name: _finite((bounds or {})[name]) for name in directions if name in (bounds or {})},
         lengths=[
-            _length(part, directions, value, headline, bounds or {}) for _, part in mine.groupby("seconds", sort=True)
+            _length(part, directions, value, headline, bounds or {}, attended or {})
+            for _, part in mine.groupby("seconds", sort=True)
         ],
     )
+
+
+def _finite(bounds: Bounds) -> tuple[float | None, float | None]:
+    low, high = (bound if math.isfinite(bound) else None for bound in bounds)
+    return low, high
 
 
 def _made_with(mine: pd.DataFrame, suite: str) -> dict[str, str]:
@@ -79,15 +89,17 @@ def _length(
     value: str,
     headline: Headline | None,
     bounds: Mapping[str, Bounds],
+    attended: Mapping[Cell, float],
 ) -> LengthRanks:
     prompts = sorted(part["prompt"].unique())
     cells = cells_of(part)
     expected = len(part[["prompt", "seed"]].drop_duplicates())
     scores = grid(part, cells, prompts, list(directions), value, bounds)
+    budget = budgets.usual(map(attended.get, cells))
 
     def board(chosen: Sequence[Cell]) -> Board:
         index = [cells.index(cell) for cell in chosen]
-        return Board(list(chosen), scores.of(index), directions, expected)
+        return Board(list(chosen), scores.of(index), directions, expected, attended, budget)
 
     overall = board(cells)
     within = {name: board([c for c in cells if c.backbone == name]) for name in sorted({c.backbone for c in cells})}
@@ -101,17 +113,21 @@ def _length(
         overall=overall.rows,
         within={name: one.rows for name, one in within.items()},
         verdicts=[f"{who}{cells[0].seconds} s: {line}" for who, line in verdicts if line],
+        budget=budget,
     )
 
 
 @dataclass
 class Board:
-    """Cells that are ranked together. `expected`: the number of takes of a cell."""
+    """Cells that are ranked together. `expected`: the number of takes of a cell; `attended`: the frames that a block of
+    a cell attends; `budget`: those of most cells of the length."""
 
     cells: list[Cell]
     scores: ScoreGrid
     directions: Mapping[str, str]
     expected: int
+    attended: Mapping[Cell, float]
+    budget: float | None
 
     @cached_property
     def higher(self) -> list[bool]:
@@ -152,6 +168,8 @@ class Board:
                 _within_ranks(statistic(stats.estimate(self.ranks_PC[:, c])), len(cells)),
                 {name: metric_rank(m, c) for m, name in enumerate(self.directions)},
                 letters.get(c),
+                self.attended.get(self.cells[c]),
+                budgets.are_unequal(self.attended.get(self.cells[c]), self.budget) or None,
             )
             for c in cells
         ]
@@ -171,7 +189,9 @@ class Board:
             sign = 1 if self.higher[m] else -1
             least, most = self.scores.bounds_M[m]
             measured.insert(0, Measured(sign * self.scores.values_MCP[m], headline.words, most - least))
-        return verdict([*map(name, self.cells)], measured, *map(self.cells.index, best))
+        better, worse = best
+        unequal = budgets.difference(self.attended.get(better), self.attended.get(worse))
+        return verdict([*map(name, self.cells)], measured, self.cells.index(better), self.cells.index(worse), unequal)
 
 
 def _rank(value: float, draws_B: stats.Array, prompts: int, cells: int) -> Statistic:

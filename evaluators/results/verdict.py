@@ -91,11 +91,14 @@ def _letter(number: int) -> str:
     return ascii_letters[number] if number < len(ascii_letters) else f"({number + 1})"
 
 
-def verdict(names: Sequence[str], measured: Sequence[Measured], better: int, worse: int) -> str:
-    """The line about two cells: in the first of `measured` in which `better` is ahead.
+def verdict(names: Sequence[str], measured: Sequence[Measured], better: int, worse: int, unequal: str = "") -> str:
+    """The line about two cells: in the first of `measured` in which `better` is ahead. `unequal`: what to say of
+    `better` if the two attend different numbers of frames.
 
     'random-memory beats rag by 6.7 dB [5.9, 7.4] in 3 of 3 prompts; too few to be sure'
+    'rag (attends 12 frames against 21) leads ema-sink by 1.2 dB [-0.3, 2.7] in 2 of 3 prompts; too few to be sure'
     """
+    who = f"{names[better]} ({unequal})" if unequal else names[better]
     for one in measured:
         difference_P = one.difference(better, worse)
         found = stats.estimate(difference_P).within(-one.most, one.most)
@@ -104,10 +107,8 @@ def verdict(names: Sequence[str], measured: Sequence[Measured], better: int, wor
             is_sure, why = _judged(one, found, better, worse)
             verb = "beats" if is_sure or ahead == found.prompts else "leads"
             amount = f"{_amount(found, one.words)} in {ahead} of {counted(found.prompts, 'prompt')}"
-            return f"{names[better]} {verb} {names[worse]} by {amount}{why}"
-    return (
-        f"{names[better]} and {names[worse]} are not separable in {counted(measured[0].values_CP.shape[1], 'prompt')}"
-    )
+            return f"{who} {verb} {names[worse]} by {amount}{why}"
+    return f"{who} and {names[worse]} are not separable in {counted(measured[0].values_CP.shape[1], 'prompt')}"
 
 
 def _amount(found: stats.Estimate, words: str) -> str:

@@ -12,7 +12,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from longtake.jobs.console import say
-from longtake.jobs.results.board import frames_text
+from longtake.platform import budgets
 from longtake.platform.errors import LongtakeError
 from longtake.platform.methods.base import Window, methods
 
@@ -75,7 +75,7 @@ def attended(config: Any, window: Window) -> str:
     from longtake.platform.backbones.pocket_network import NETWORK
 
     frames = config.attended(window, NETWORK)
-    return "all" if frames is None else ("<= " if config.varies else "") + frames_text(frames)
+    return "all" if frames is None else ("<= " if config.varies else "") + budgets.text(frames)
 
 
 def positions(steps: list[Step]) -> str:

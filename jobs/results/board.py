@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from math import comb
 
 from longtake.evaluators.results.verdict import too_few
+from longtake.platform import budgets
 from longtake.platform.errors import ConfigError
 from longtake.platform.names import counted
 from longtake.platform.registry import did_you_mean
@@ -21,7 +22,6 @@ Floors = dict[tuple[Cell, str], float | None]
 """(cell, metric) -> the metric's floor."""
 
 MISSING_CELLS = 6
-OTHER_BUDGET = "+"
 STAR_NOTE = "* some takes have no value for this metric; its mean and rank are over the others"
 
 
@@ -93,15 +93,15 @@ class Board:
         """'12', or '9.5+' for another budget than that of most cells."""
         if row.frames is None:
             return "-"
-        return frames_text(row.frames) + (OTHER_BUDGET if self.length.has_other_budget(row) else "")
+        return budgets.text(row.frames) + (budgets.MARK if row.other_budget else "")
 
     @property
     def budget_note(self) -> str:
         """What the mark of an unequal budget means; empty if budgets are equal."""
         budget = self.length.budget
-        if budget is None or not any(map(self.length.has_other_budget, self.length.overall)):
+        if budget is None or not any(row.other_budget for row in self.length.overall):
             return ""
-        return f"{OTHER_BUDGET} attends another number of frames than the {frames_text(budget)} of most cells"
+        return budgets.note(budget)
 
     def notes(self, metrics: Sequence[str] = ()) -> list[str]:
         """What the letters mean, and the stars of a table with these metrics, or why no difference is marked."""
@@ -188,8 +188,3 @@ def floors_of(ranks: Ranks, suite: str, seconds: int) -> Floors:
         for row in ranks.drift_at(suite, seconds)
         if row.metric.endswith("_floor")
     }
-
-
-def frames_text(frames: float) -> str:
-    """'12', '17.5': frames with at most one decimal."""
-    return f"{frames:.1f}".removesuffix(".0")

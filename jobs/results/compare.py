@@ -1,9 +1,9 @@
 """`longtake compare SWEEP_FOLDER`: compares the scores of every method with a baseline, paired over prompts.
 
 Steps: open, read the scores, compare, write the CSV, print. Two cells of a backbone and length are compared on the
-prompts for which both have a value, which removes the variance between prompts. Means and intervals equal those of
-ranks.json. A difference is marked if an exact sign-flip test finds it, after Holm's correction over the comparisons of
-the measure at the length. Writes nothing to the store.
+prompts for which both have a value, which removes the variance between prompts; a row says if they attend unequal
+numbers of frames. Means and intervals equal those of ranks.json. A difference is marked if an exact sign-flip test
+finds it, after Holm's correction over the comparisons of the measure at the length. Writes nothing to the store.
 
 Shapes: C cells, P prompts.
 """
@@ -25,8 +25,10 @@ from rich.table import Table
 
 from longtake.evaluators.base import UNBOUNDED, Bounds, SuiteEntry, suite_entries
 from longtake.jobs.console import console_for, heading, new_table, print_table, say
+from longtake.jobs.results.ranks import attended_of
 from longtake.jobs.results.traces import open_sweep
 from longtake.jobs.workers.scoring import current_scores
+from longtake.platform import budgets
 from longtake.platform.errors import ConfigError
 from longtake.platform.registry import did_you_mean
 from longtake.platform.settings import config
@@ -39,7 +41,7 @@ WHOLE = "whole"
 PART = ".at_"
 COLUMNS = (
     *("suite", "backbone", "method", "seconds", "metric", "part", "prompts", "mean", "low", "high"),
-    *("base", "pairs", "difference", "difference_low", "difference_high", "difference_p"),
+    *("base", "pairs", "difference", "difference_low", "difference_high", "difference_p", "frames", "base_frames"),
 )
 
 Row = dict[str, Any]
@@ -54,6 +56,7 @@ class Scores:
 
     sums: dict[tuple[Measure, int], dict[Cell, dict[str, tuple[float, int]]]] = field(default_factory=dict)
     bounds: dict[tuple[str, str], Bounds] = field(default_factory=dict)  # of (suite, metric)
+    attended: dict[Cell, float] = field(default_factory=dict)  # frames
 
     def add(self, take: Take, measure: Measure, value: float | None) -> None:
         by_prompt = self.sums.setdefault((measure, take.seconds), {}).setdefault(take.cell, {})
@@ -119,7 +122,7 @@ def read(store: SweepStore, made: list[Take]) -> Scores:
     from longtake.evaluators.base import bounds_of, directions
     from longtake.evaluators.results.table import made_with_of
 
-    scores = Scores()
+    scores = Scores(attended=attended_of(store, made))
     made = sorted(made, key=lambda take: (take.latent_frames, take.seed, take.id))  # ranks sum seeds in this order
     for entry in suites_of(store):
         suite, metrics, made_with = entry.label, directions(entry), set[str]()
@@ -161,7 +164,8 @@ def compare_cells(scores: Scores, measure: Measure, seconds: int, base: str) -> 
             else Estimate(None, None, None, 0)
         )
         if own.prompts:
-            rows[cell, measure] = row_of(cell, measure, own, base, difference, p.get(cell))
+            frames = scores.attended.get(cell), scores.attended.get(Cell(cell.backbone, base, seconds))
+            rows[cell, measure] = row_of(cell, measure, own, base, difference, p.get(cell), frames)
     return rows
 
 
@@ -171,8 +175,16 @@ def baseline(cell: Cell, base: str, known: Container[Cell]) -> Cell | None:
     return other if cell != other and other in known else None
 
 
-def row_of(cell: Cell, measure: Measure, own: Estimate, base: str, difference: Estimate, p: float | None) -> Row:
-    """`p`: of no difference, after Holm's correction."""
+def row_of(
+    cell: Cell,
+    measure: Measure,
+    own: Estimate,
+    base: str,
+    difference: Estimate,
+    p: float | None,
+    frames: tuple[float | None, float | None],
+) -> Row:
+    """`p`: of no difference, after Holm's correction. `frames`: those that the cell and the baseline attend."""
     suite, metric, part = measure
     return {
         **{"suite": suite, "backbone": cell.backbone, "method": cell.method, "seconds": cell.seconds},
@@ -180,6 +192,7 @@ def row_of(cell: Cell, measure: Measure, own: Estimate, base: str, difference: E
         **{"mean": own.mean, "low": own.low, "high": own.high, "base": base, "pairs": difference.prompts},
         **{"difference": difference.mean, "difference_low": difference.low, "difference_high": difference.high},
         "difference_p": None if p is None else float(p),
+        **dict(zip(("frames", "base_frames"), frames, strict=True)),
     }
 
 
@@ -215,9 +228,16 @@ def table_of(title: str, rows: list[Row], key: str) -> Table:
     for name in names:
         table.add_column(heading(name), justify="right", no_wrap=True)
     for backbone, method in dict.fromkeys((row["backbone"], row["method"]) for row in rows):
-        cells = {row[key]: cell_text(row) for row in rows if (row["backbone"], row["method"]) == (backbone, method)}
-        table.add_row(escape(backbone), escape(method), *(cells.get(name, "-") for name in names))
+        mine = [row for row in rows if (row["backbone"], row["method"]) == (backbone, method)]
+        cells = {row[key]: cell_text(row) for row in mine}
+        table.add_row(escape(backbone), method_text(mine[0]), *(cells.get(name, "-") for name in names))
     return table
+
+
+def method_text(row: Row) -> str:
+    """'rag' and, below it, '(attends 12 frames against 21)' if the baseline attends another number."""
+    unequal = budgets.difference(row["frames"], row["base_frames"])
+    return escape(row["method"]) + (f"\n({unequal})" if unequal else "")
 
 
 def cell_text(row: Row) -> str:

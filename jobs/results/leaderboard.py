@@ -5,6 +5,7 @@ A table has one suite, protocol, set of settings, length and rank unit, all name
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Collection
 
 from rich.console import Console
@@ -52,7 +53,8 @@ def show(
 def wrapped(verdict: str, width: int) -> str:
     """The verdict; if it is too long, with the prompts and the conclusion on a line of their own."""
     difference, in_prompts, conclusion = verdict.rpartition(" in ")
-    return verdict if len(verdict) <= width or not in_prompts else f"{difference}\n  in {conclusion}"
+    parts = [verdict] if len(verdict) <= width or not in_prompts else [difference, f"  in {conclusion}"]
+    return "\n".join(textwrap.fill(part, width, subsequent_indent="  ", break_on_hyphens=False) for part in parts)
 
 
 def short_table(board: Board) -> Table:

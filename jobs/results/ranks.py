@@ -56,25 +56,26 @@ def ranks_of(
     attended: Mapping[Cell, float] | None = None,
 ) -> Ranks:
     """The content of ranks.json. `attended`: frames that a block of each cell attended."""
-    ranked = {entry.label: rank_suite(frame, entry, takes) for entry in suites}
-    if attended:
-        ranked = {
-            name: replace(suite, lengths=[length.with_frames(attended) for length in suite.lengths])
-            for name, suite in ranked.items()
-        }
     return Ranks(
         sweep,
         {entry.label: coverage(frame, entry.label, takes) for entry in suites},
-        ranked,
+        {entry.label: rank_suite(frame, entry, takes, attended or {}) for entry in suites},
         drift_means(frame, suites),
     )
 
 
-def rank_suite(frame: pd.DataFrame, entry: SuiteEntry, takes: list[Take]) -> SuiteRanks:
+def rank_suite(frame: pd.DataFrame, entry: SuiteEntry, takes: list[Take], attended: Mapping[Cell, float]) -> SuiteRanks:
     from longtake.evaluators.base import bounds_of, directions
     from longtake.evaluators.results.ranking import rank_cells
 
-    ranked = rank_cells(frame, entry.label, directions(entry), headline=headline_of(entry), bounds=bounds_of(entry))
+    ranked = rank_cells(
+        frame,
+        entry.label,
+        directions(entry),
+        headline=headline_of(entry),
+        bounds=bounds_of(entry),
+        attended=attended,
+    )
     cuts = [events_of(frame, entry.label, name) for name in event_counts(entry)]
     return replace(ranked, cuts=next(iter(cuts), None), precision=precision_of(takes), decode=decode_of(takes))
 

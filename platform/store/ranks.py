@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -13,8 +13,6 @@ from longtake.platform.takes import Cell
 RANK_UNITS = {"cell": "average_rank", "prompt": "average_rank_per_prompt"}
 """Ranked unit -> field: ranks of the cells' means, or ranks within each prompt, averaged over prompts."""
 SCOPES = ("overall", "within")
-BUDGET_TOLERANCE = 0.1
-"""In frames: what counts as an equal budget."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +29,8 @@ class MetricRank:
 class RankRow:
     """The ranks of one cell; rank 1 is best. `group`: letters; two cells of a board that share one are not separable.
     None with too few prompts for a test, and in files of earlier versions. `frames`: the frames' worth of tokens that a
-    block attended, mean over takes; None if the takes do not say."""
+    block attended, mean over takes; None if the takes do not say. `other_budget`: True if that is another number than
+    most cells attend, else None."""
 
     cell: Cell
     average_rank: Statistic
@@ -39,6 +38,7 @@ class RankRow:
     metrics: dict[str, MetricRank] = field(default_factory=dict)
     group: str | None = field(default=None, metadata=OMIT_NONE)
     frames: float | None = field(default=None, metadata=OMIT_NONE)
+    other_budget: bool | None = field(default=None, metadata=OMIT_NONE)
 
     def rank(self, unit: str = "cell") -> Statistic:
         """The average rank for a key of RANK_UNITS."""
@@ -54,7 +54,7 @@ class RankRow:
 @dataclass(frozen=True)
 class LengthRanks:
     """The ranks of videos of one length; `prompt_set` identifies the set of prompts. `verdicts`: lines about the best
-    two methods, one per backbone."""
+    two methods, one per backbone. `budget`: the attended frames of most cells."""
 
     seconds: int
     prompts: int = 0
@@ -62,24 +62,7 @@ class LengthRanks:
     overall: list[RankRow] = field(default_factory=list)
     within: dict[str, list[RankRow]] = field(default_factory=dict)
     verdicts: list[str] = field(default_factory=list)
-
-    def with_frames(self, attended: Mapping[Cell, float]) -> LengthRanks:
-        """These ranks, with the attended frames of the cells."""
-        fill = [replace(row, frames=attended.get(row.cell)) for row in self.overall]
-        within = {
-            name: [replace(row, frames=attended.get(row.cell)) for row in rows] for name, rows in self.within.items()
-        }
-        return replace(self, overall=fill, within=within)
-
-    @property
-    def budget(self) -> float | None:
-        """The attended frames of most cells, the larger one of equals; None if no cell says."""
-        frames = [round(row.frames, 1) for row in self.overall if row.frames is not None]
-        return max(frames, key=lambda one: (frames.count(one), one), default=None)
-
-    def has_other_budget(self, row: RankRow) -> bool:
-        """Whether a cell attends more or fewer frames than most cells."""
-        return row.frames is not None and self.budget is not None and abs(row.frames - self.budget) > BUDGET_TOLERANCE
+    budget: float | None = field(default=None, metadata=OMIT_NONE)
 
     def rows(self, scope: str) -> list[RankRow]:
         """All cells, ranked together (`overall`) or within their backbone (`within`)."""
@@ -107,7 +90,9 @@ class Cuts:
 @dataclass(frozen=True)
 class SuiteRanks:
     """The ranks of a suite with one protocol, settings and weights. `precision` and `decode` are written only if takes
-    have one of their own. `intervals`: how they were computed; {} for the bootstrap intervals of earlier versions."""
+    have one of their own. `intervals`: how they were computed; {} for the bootstrap intervals of earlier versions.
+    `bounds`: of each metric, the least and greatest value, None for infinity; None as a whole in files of earlier
+    versions."""
 
     suite: str = ""
     protocol: str | None = None
@@ -120,6 +105,7 @@ class SuiteRanks:
     cuts: Cuts | None = None
     precision: str | None = field(default=None, metadata=OMIT_NONE)
     decode: str | None = field(default=None, metadata=OMIT_NONE)
+    bounds: dict[str, tuple[float | None, float | None]] | None = field(default=None, metadata=OMIT_NONE)
 
     @property
     def made(self) -> list[str]:

@@ -5,8 +5,8 @@ import { drawMoves } from "../leaderboard_moves.js";
 import { reasonsOf } from "../leaderboard_parts.js";
 import { table } from "../leaderboard_table.js";
 import { choice, el, notice, refill, toggle } from "../dom.js";
-import { ago, count, known } from "../format.js";
-import { DRIFTS, framesText, hasOtherBudget, impossibleWith, leaderboard } from "../ranking.js";
+import { ago, count, framesText, known } from "../format.js";
+import { DRIFTS, impossibleWith, leaderboard } from "../ranking.js";
 
 export const title = "Leaderboard";
 export const help = [
@@ -144,7 +144,7 @@ function notesOf(shown) {
   return [
     "Small numbers are ranks (1 is best, ties share a rank). The bar is the average rank with its 95 % interval.",
     ...testsOf(shown, rows),
-    ...(rows.some((row) => hasOtherBudget(row, shown))
+    ...(rows.some((row) => row.other_budget)
       ? [`+ attends another number of frames than the ${framesText(shown.budget)} of most cells.`]
       : []),
     ...(starred ? ["* some takes have no value; mean and rank use the others."] : []),

@@ -30,6 +30,7 @@ from ..test_embedder_figures import report as embedder_report
 SQUARE_PX, GRID = 32, 4
 NUMBER_BITS, CHECK = 9, 127
 PAINTED_METHODS = ("one", "two", "three", "four")
+PAINTED_FRAMES = {"one": 12.0, "two": 12.0, "three": 12.0, "four": 21.0}
 CLIP_SECONDS = 2
 # Method -> its worst clip of subject_consistency (higher is better) and of chroma_noise (lower is better).
 WORST = {"one": (3, 11), "two": (5, 2), "three": (9, 6), "four": (12, 0)}
@@ -86,7 +87,8 @@ def painted(root: Path) -> list[Take]:
     with store.lock():
         store.write_plan("name: painted\nsuites: [classical]\n", takes)
         for take in takes:
-            commit(store, take, painted_frames(take.num_frames), rows=40)
+            attended = PAINTED_FRAMES[take.method.label]
+            commit(store, take, painted_frames(take.num_frames), rows=40, attended=attended)
             store.write_scores(take.id, scores_of(store, take))
         ranks = rank.refresh(store, takes, [SUITE])
         store.append_history(RankedRun("2026-01-01T00:00:00+00:00"))
@@ -119,7 +121,7 @@ def painted_frames(count: int) -> np.ndarray:
     return np.ascontiguousarray(np.broadcast_to(grey[..., None], (*grey.shape, 3)))
 
 
-def commit(store: SweepStore, take: Take, frames_NHWC: np.ndarray, rows: int = 0) -> TakeResult:
+def commit(store: SweepStore, take: Take, frames_NHWC: np.ndarray, rows: int = 0, attended: float = 0.0) -> TakeResult:
     """A take made as a sampler makes it: video, trace of `rows` blocks, record."""
     with store.open_take(take) as writer:
         height, width = frames_NHWC.shape[1:3]
@@ -130,7 +132,7 @@ def commit(store: SweepStore, take: Take, frames_NHWC: np.ndarray, rows: int = 0
         if rows:
             writer.trace_path.write_bytes(durable.json_lines([block(i) for i in range(rows)]))
         facts = (info.sha256, info.bytes, info.num_frames, info.fps, info.width, info.height)
-        return writer.commit(TakeResult(take.id, *facts, trace_rows=rows))
+        return writer.commit(TakeResult(take.id, *facts, trace_rows=rows, attended_frames=attended))
 
 
 def block(index: int) -> dict[str, object]:

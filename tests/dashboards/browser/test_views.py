@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 
 from longtake.platform.store.sweep import SweepStore
+from longtake.platform.takes import Take
 
 from .conftest import Open
+from .stores import PAINTED_FRAMES
 from .watched import Watched
 
 SIZES = {"wide": (1280, 900), "narrow": (390, 844)}
@@ -121,6 +123,26 @@ def test_a_view(view: str, size: str, demo_store: SweepStore, demo_url: str, ope
     seen.check()
     wide, shown = page.evaluate("[document.documentElement.scrollWidth, window.innerWidth]")
     assert wide <= shown, "the page scrolls sideways"
+
+
+def test_unequal_budgets_are_said_where_methods_are_compared(
+    demo_url: str, painted_takes: list[Take], opened: Open
+) -> None:
+    """Of the painted methods, `four` attends 21 frames and the others 12; all have the same scores."""
+    seen = opened(demo_url)
+    page = seen.open("/leaderboard?sweep=painted")
+    page.wait_for_selector("#view[data-ready=leaderboard]")
+    said = "pocket, 30 s: four (attends 21 frames against 12) and one are not separable in 1 prompt"
+    assert page.inner_text("#verdicts") == said
+    frames = {name: f"#leaderboard tr[data-cell='pocket/{name}/30s'] [data-metric=frames]" for name in PAINTED_FRAMES}
+    shown = {name: page.inner_text(place) for name, place in frames.items()}
+    assert shown == {"one": "12", "two": "12", "three": "12", "four": "21+"}
+    assert "+ attends another number of frames than the 12 of most cells." in page.inner_text(".notes")
+    seen.open(f"/compare?sweep=painted&takes={','.join(take.id for take in painted_takes)}")
+    page.wait_for_selector("#view[data-ready=compare]")
+    row = page.locator("#scores tr[data-metric=frames] td").all_inner_texts()
+    assert row == ["attended frames", "12", "12", "12", "21"]
+    seen.check()
 
 
 def test_the_skip_link_leads_to_the_content_of_this_view(demo_url: str, opened: Open) -> None:

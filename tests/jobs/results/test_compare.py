@@ -13,7 +13,7 @@ import pytest
 from longtake.evaluators.base import SuiteEntry, directions
 from longtake.jobs.cli import execute
 from longtake.jobs.results import ranks as rank
-from longtake.jobs.results.compare import WHOLE, Row, Scores, cell_text, compare_cells, marks_note, read
+from longtake.jobs.results.compare import WHOLE, Row, Scores, cell_text, compare_cells, marks_note, read, tables
 from longtake.platform.prompts import Switch
 from longtake.platform.store.records import TakeResult, VideoScores
 from longtake.platform.store.sweep import SweepStore
@@ -97,6 +97,23 @@ def test_a_difference_is_marked_if_a_test_finds_it_after_holms_correction():
     assert marks_note([*few.values()]).startswith("1 prompt: no difference is marked; an exact test needs 6 prompts")
 
 
+def test_a_difference_between_unequal_budgets_says_so():
+    """rag attends 9.5 frames and random as many as native; nothing is known of oracle."""
+    scores = scores_of({name: {"a": [0.2], "b": [0.3]} for name in ("native", "rag", "random", "oracle")})
+    attended = {"native": 12, "rag": 9.5, "random": 12}
+    scores.attended = {Cell("tiny", name, 30): frames for name, frames in attended.items()}
+    rows = [*compare_cells(scores, HIT, 30, "native").values()]
+    assert {row["method"]: (row["frames"], row["base_frames"]) for row in rows} == {
+        "native": (12, 12),
+        "rag": (9.5, 12),
+        "random": (12, 12),
+        "oracle": (None, 12),
+    }
+    (table,) = tables("small", rows, None)
+    names = table.columns[1].cells
+    assert [*names] == ["native", "oracle", "rag\n(attends 9.5 frames against 12)", "random"]
+
+
 def test_cell_without_a_value_has_no_row():
     scores = scores_of({"native": {"a": [0.2]}, "rag": {"a": [None]}})
     assert list(compare_cells(scores, HIT, 30, "native")) == [(Cell("tiny", "native", 30), HIT)]
@@ -109,8 +126,11 @@ def test_every_value_of_a_cell_counts_the_same():
     assert [row["mean"], row["low"], row["high"]] == pytest.approx([0.5, 0.5 - 3.38832, 0.5 + 3.38832], abs=1e-4)
 
 
-def scored_store(folder: Path, takes: list[Take], entry: SuiteEntry) -> SweepStore:
-    """All takes done, each the same video of one frame, with random scores; the first has none."""
+def scored_store(
+    folder: Path, takes: list[Take], entry: SuiteEntry, attended: dict[str, float] | None = None
+) -> SweepStore:
+    """All takes done, each the same video of one frame, with random scores; the first has none. `attended`: frames by
+    method."""
     store, rng = SweepStore(folder, "small"), np.random.default_rng(0)
     with VideoWriter(folder / "video.mp4", width=16, height=16) as video:
         video.write(np.zeros((1, 16, 16, 3), np.uint8))
@@ -123,7 +143,8 @@ def scored_store(folder: Path, takes: list[Take], entry: SuiteEntry) -> SweepSto
                 shutil.copy(folder / "video.mp4", writer.video_path)
                 writer.trace_path.write_bytes(b"")
                 facts = (info.sha256, info.bytes, info.num_frames, info.fps, info.width, info.height)
-                writer.commit(TakeResult(take.id, *facts))
+                frames = (attended or {}).get(take.method.label, 0.0)
+                writer.commit(TakeResult(take.id, *facts, attended_frames=frames))
             values = {name: None if take is takes[0] else float(rng.random()) for name in directions(entry)}
             versions = dict(entry.stamp)
             store.write_scores(take.id, VideoScores(entry.label, "direct", info.sha256, values, versions=versions))
@@ -150,9 +171,10 @@ def test_mean_and_interval_are_those_of_ranks_to_the_last_bit(tmp_path: Path):
 
 def test_comparing_loads_no_heavy_library(tmp_path: Path):
     takes = [Take("tiny", MethodSpec(name, name), 30, 120, prompt, 0) for name in ("native", "rag") for prompt in "ab"]
-    store = scored_store(tmp_path, takes, SuiteEntry("weightless", "weightless"))
+    store = scored_store(tmp_path, takes, SuiteEntry("weightless", "weightless"), {"native": 12.0, "rag": 21.0})
     text, loaded = run_and_list_modules("compare", str(store.folder))
     assert "difference to native" in text
+    assert "(attends 21 frames against 12)" in text
     assert NOT_FOR_PLAN & loaded == set()
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-from dataclasses import replace
 
 from longtake.dashboards.leaderboard import as_csv
 from longtake.jobs.results import leaderboard
@@ -19,11 +18,8 @@ NOTE = "+ attends another number of frames than the 12 of most cells"
 
 
 def with_frames(native: float = 12.0, rag: float = 12.0) -> Ranks:
-    ranks = swapped()
     attended = {Cell("pocket", name, s): value for name, value in (("native", native), ("rag", rag)) for s in (30, 60)}
-    suite = ranks.suites["vb"]
-    lengths = [length.with_frames(attended) for length in suite.lengths]
-    return replace(ranks, suites={"vb": replace(suite, lengths=lengths)})
+    return swapped(attended)
 
 
 def test_equal_budgets_have_a_column_and_no_mark() -> None:
@@ -51,6 +47,25 @@ def test_unequal_budgets_are_marked() -> None:
     assert NOTE in latex_text(boards)
     page = list(csv.DictReader(io.StringIO(as_csv(ranks, "vb", 30, "overall", "cell"))))
     assert {(row["method"], row["frames"]) for row in page} == {("native", "12.0"), ("rag", "9.54")}
+
+
+def test_a_verdict_between_unequal_budgets_says_so_wherever_it_stands() -> None:
+    """rag is best at 30 s, native at 60 s; 9.54 frames are written 9.5."""
+    ranks = with_frames(rag=9.54)
+    rag_first = "pocket, 30 s: rag (attends 9.5 frames against 12) beats native by 1.0 ranks"
+    native_first = "pocket, 60 s: native (attends 12 frames against 9.5) beats rag by 1.0 ranks"
+    (short, long) = ranks.suites["vb"].lengths
+    assert short.verdicts[0].startswith(rag_first)
+    assert long.verdicts[0].startswith(native_first)
+    boards = boards_of(ranks, RankFilter())
+    for text in (printed(leaderboard.show_full, ranks), markdown_text(boards), latex_text(boards)):
+        assert rag_first in text
+        assert native_first in text
+    narrow = printed(leaderboard.show, ranks, width=80)
+    assert native_first in unwrapped(narrow)
+    assert max(map(len, narrow.splitlines())) <= 80
+    equal = "".join(with_frames(rag=12.05).verdicts()) + "".join(swapped().verdicts())
+    assert "attends" not in equal, "a tenth of a frame is no other budget, and an unknown budget is not called unequal"
 
 
 def test_without_records_there_is_no_column() -> None:

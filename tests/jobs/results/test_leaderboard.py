@@ -41,17 +41,18 @@ def scored(method: str, seconds: int, prompt: str, value: float, slope: float | 
     return take, VideoScores("vb", "direct", "0" * 64, values, drift | still, versions=SUITE.stamp)
 
 
-def ranks_of(*made: Scored) -> Ranks:
-    return rank.ranks_of("demo", table(made), [take for take, _ in made], [SUITE])
+def ranks_of(*made: Scored, attended: dict[Cell, float] | None = None) -> Ranks:
+    return rank.ranks_of("demo", table(made), [take for take, _ in made], [SUITE], attended)
 
 
-def swapped() -> Ranks:
+def swapped(attended: dict[Cell, float] | None = None) -> Ranks:
     """rag is best at 30 s and worst at 60 s, for each of two prompts; native loses .2 and .4 a minute."""
     return ranks_of(
         *[scored("rag", 30, p, 0.9, 0.1) for p in "pq"],
         *[scored("native", 30, p, 0.8, slope) for p, slope in (("p", -0.2), ("q", -0.4))],
         *[scored("rag", 60, p, 0.3, None) for p in "pq"],
         scored("native", 60, "p", 0.8, 0.1, cuts=2), scored("native", 60, "q", 0.8, -0.1),
+        attended=attended,
     )  # fmt: skip
 
 
