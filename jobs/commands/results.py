@@ -19,6 +19,9 @@ def leaderboard(
     ] = "cell",
     suite: Annotated[str | None, typer.Option(help="Show only this suite.")] = None,
     length: Annotated[int | None, typer.Option(metavar="SECONDS", help="Show only videos of this length.")] = None,
+    metric: Annotated[
+        str | None, typer.Option(help="Show only this metric: methods x backbones, mean over the lengths.")
+    ] = None,
     full: Annotated[
         bool, typer.Option("--full", help="Show every length and metric, changes of ranks, and drift.")
     ] = False,
@@ -33,6 +36,8 @@ def leaderboard(
 
     view, formats = RankFilter(rank_unit, suite, length), {"csv": csv, "latex": latex, "md": md}
     wanted = {name: file for name, file in formats.items() if file is not None}
+    if metric is not None:
+        return show.show_metric(runs, sweep, metric, view, wanted, console_for(), full)
     if wanted:
         return show.export_folder(runs, sweep, view, wanted, console_for())
     return show.show_folder(runs, sweep, view, console_for(), full)

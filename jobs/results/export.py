@@ -36,8 +36,13 @@ def write(boards: Sequence[Board], wanted: dict[str, str], say: Callable[[str], 
     """Write the boards in each wanted format: name of FORMATS -> file, or '-' for stdout. Raises ConfigError."""
     if not boards:
         raise ConfigError("no ranks to export yet; run the sweep first")
+    write_texts({name: FORMATS[name](boards) for name in wanted}, wanted, say)
+
+
+def write_texts(texts: dict[str, str], wanted: dict[str, str], say: Callable[[str], None]) -> None:
+    """Write the text of each wanted format to its file, or to stdout for '-'. Raises ConfigError."""
     for name, where in wanted.items():
-        text = FORMATS[name](boards)
+        text = texts[name]
         if where == STDOUT:
             print(text, end="")
             continue
@@ -88,13 +93,26 @@ def latex_table(board: Board) -> str:
         cell = [latex(row.cell.backbone), latex(row.cell.method)]
         lines.append(" & ".join([*cell, rank, *group, *frames, *scores]) + r" \\")
     layout = "ll" + "r" + "l" * len(letters) + "r" * len(budgets) + "r" * len(heads)
-    label = f"tab:{board.sweep}-{board.suite}-{board.length.seconds}s"
+    environment = latex_environment(
+        caption(board),
+        f"tab:{board.sweep}-{board.suite}-{board.length.seconds}s",
+        columns,
+        layout,
+        lines,
+        board.notes(),
+    )
+    return "\n".join([*[f"% {line}" for line in board.length.verdicts], environment])
+
+
+def latex_environment(
+    caption: str, label: str, columns: Sequence[str], layout: str, lines: Sequence[str], notes: Sequence[str]
+) -> str:
+    """A table of `lines` that are LaTeX, as are `columns`; caption and notes are plain text."""
     return "\n".join(
         [
-            *[f"% {line}" for line in board.length.verdicts],
             r"\begin{table}",
             r"\centering",
-            rf"\caption{{{latex(caption(board))}}}",
+            rf"\caption{{{latex(caption)}}}",
             rf"\label{{{label}}}",
             rf"\begin{{tabular}}{{{layout}}}",
             r"\toprule",
@@ -103,7 +121,7 @@ def latex_table(board: Board) -> str:
             *lines,
             r"\bottomrule",
             r"\end{tabular}",
-            *[rf"\par\smallskip{{\footnotesize {latex(note)}\par}}" for note in board.notes()],
+            *[rf"\par\smallskip{{\footnotesize {latex(note)}\par}}" for note in notes],
             r"\end{table}",
             "",
         ]
@@ -151,10 +169,14 @@ def markdown_table(board: Board) -> str:
         frames = [board.frames(row)] if budgets else []
         rows.append([row.cell.backbone, row.cell.method, rank, *group, *frames, *scores])
     rule = ["---", "---", "---:", *["---" for _ in letters], *["---:" for _ in [*budgets, *heads]]]
-    lines = ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in (columns, rule, *rows)]
+    lines = markdown_lines([columns, rule, *rows])
     notes = [f"{note}  " for note in notes_of(board)]
     parts = [f"### {board.title}", "", *[f"{line}  " for line in board.length.verdicts], "", *lines, ""]
     return "\n".join([*parts, *notes, ""] if notes else parts)
+
+
+def markdown_lines(rows: Sequence[Sequence[str]]) -> list[str]:
+    return ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows]
 
 
 def markdown_number(one: Statistic, is_best: bool, digits: int | None = None) -> str:

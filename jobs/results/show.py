@@ -54,6 +54,33 @@ def export_folder(runs: Path, only: str | None, view: RankFilter, wanted: dict[s
     return 0
 
 
+def show_metric(
+    runs: Path, only: str | None, metric: str, view: RankFilter, wanted: dict[str, str], console: Console, full: bool
+) -> int:
+    """Print one metric of every method, or write it in each wanted format: name -> file, or '-' for stdout. Returns 0.
+
+    Raises ConfigError if a sweep has no ranks of the metric, and for options that do not apply.
+    """
+    from longtake.jobs.results import by_method_formats as formats
+    from longtake.jobs.results.by_method import tables_of
+    from longtake.jobs.results.export import write_texts
+
+    if view.unit != "cell":
+        raise ConfigError("--rank-unit: a single metric is ranked by the means of cells; leave it out with --metric")
+    if unknown := wanted.keys() - formats.FORMATS.keys():
+        raise ConfigError(f"--{min(unknown)}: has every metric already; leave out --metric, or take --md or --latex")
+    found = [(store, ranks) for store in stores_of(runs, only, view) if (ranks := store.ranks()) is not None]
+    tables = [table for store, ranks in found for table in tables_of(store, ranks, metric, view, full)]
+    if not tables:
+        raise ConfigError(f"{runs}: no ranks yet; run the sweep first")
+    write_texts({name: formats.FORMATS[name](tables) for name in wanted}, wanted, partial(say, console))
+    for table in tables if not wanted else []:
+        print_table(console, formats.text_table(table))
+        for note in table.notes:
+            say(console, note)
+    return 0
+
+
 def show_all(ranks: Ranks, history: list[RankedRun], console: Console, view: RankFilter) -> None:
     show_full(ranks, console, earlier(ranks, history), view)
     show_lengths(ranks, console, view)
