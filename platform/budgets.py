@@ -6,7 +6,7 @@ The only place that decides when budgets are unequal, which one is usual, and ho
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 TOLERANCE = 0.1
 """In frames. Means over takes differ by less if the method attends the same."""
@@ -27,6 +27,13 @@ def usual(attended: Iterable[float | None]) -> float | None:
 def text(frames: float) -> str:
     """'12', '17.5': frames with at most one decimal."""
     return f"{frames:.1f}".removesuffix(".0")
+
+
+def span(attended: Sequence[float], is_other: bool) -> str:
+    """What several cells of a method attend: '12', '24-60+' with the mark; '-' if that is not known."""
+    if not attended:
+        return "-"
+    return "-".join(dict.fromkeys(map(text, (min(attended), max(attended))))) + (MARK if is_other else "")
 
 
 def note(budget: float) -> str:

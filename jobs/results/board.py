@@ -91,17 +91,7 @@ class Board:
 
     def frames(self, row: RankRow) -> str:
         """'12', or '9.5+' for another budget than that of most cells."""
-        if row.frames is None:
-            return "-"
-        return budgets.text(row.frames) + (budgets.MARK if row.other_budget else "")
-
-    @property
-    def budget_note(self) -> str:
-        """What the mark of an unequal budget means; empty if budgets are equal."""
-        budget = self.length.budget
-        if budget is None or not any(row.other_budget for row in self.length.overall):
-            return ""
-        return budgets.note(budget)
+        return budgets.span([] if row.frames is None else [row.frames], bool(row.other_budget))
 
     def notes(self, metrics: Sequence[str] = ()) -> list[str]:
         """What the letters mean, and the stars of a table with these metrics, or why no difference is marked."""
@@ -112,8 +102,9 @@ class Board:
         )
         untested = self.ranked.intervals and pairs and not self.separates
         few = too_few(self.length.prompts, pairs) if untested else ""
+        budget = budget_note(self.length)
         some_missing = any(row.metrics[name].missing for row in self.length.overall for name in metrics)
-        notes = (letters, self.has_groups), (few, few), (STAR_NOTE, some_missing), (self.budget_note, self.budget_note)
+        notes = (letters, self.has_groups), (few, few), (STAR_NOTE, some_missing), (budget, budget)
         return [note for note, is_needed in notes if is_needed]
 
     def best(self, metric: str) -> set[Cell]:
@@ -132,6 +123,12 @@ def boards_of(ranks: Ranks, view: RankFilter) -> list[Board]:
         for suite, ranked in view.suites(ranks).items()
         for length in view.lengths(ranked)
     ]
+
+
+def budget_note(length: LengthRanks) -> str:
+    """What the mark of an unequal budget means; empty if budgets are equal."""
+    is_marked = any(row.other_budget for row in length.overall)
+    return "" if length.budget is None or not is_marked else budgets.note(length.budget)
 
 
 def title_of(sweep: str, suite: str, ranked: SuiteRanks, length: LengthRanks | None = None) -> str:

@@ -58,11 +58,7 @@ class MethodTable:
 
     def frames(self, row: MethodRow) -> str:
         """'12', '24-60+': of all its cells, marked if one attends another number than most."""
-        if not row.frames:
-            return "-"
-        ends = dict.fromkeys(map(budgets.text, (min(row.frames), max(row.frames))))
-        is_other = any(budgets.are_unequal(frames, self.budget) for frames in row.frames)
-        return "-".join(ends) + (budgets.MARK if is_other else "")
+        return budgets.span(row.frames, any(budgets.are_unequal(frames, self.budget) for frames in row.frames))
 
     @property
     def notes(self) -> list[str]:

@@ -10,8 +10,9 @@ from rich.markup import escape
 from rich.table import Table
 
 from longtake.jobs.console import interval, new_table, number, print_table
-from longtake.jobs.results.board import RankFilter, title_of
+from longtake.jobs.results.board import RankFilter, budget_note, title_of
 from longtake.jobs.results.leaderboard import NO_MOVE
+from longtake.platform import budgets
 from longtake.platform.store.ranks import SCOPES, LengthRanks, RankRow, Ranks
 
 Cells = dict[tuple[str, str], RankRow]
@@ -29,6 +30,8 @@ def show_lengths(ranks: Ranks, console: Console, view: RankFilter) -> None:
             console.print("the lengths have different cells; a rank is relative to the cells of its length")
         if len({length.prompt_set for length in lengths}) > 1:
             console.print("the lengths have different prompts")
+        for note in dict.fromkeys(filter(None, map(budget_note, lengths))):
+            console.print(note)
 
 
 def lengths_table(title: str, lengths: list[LengthRanks], view: RankFilter) -> Table:
@@ -37,6 +40,9 @@ def lengths_table(title: str, lengths: list[LengthRanks], view: RankFilter) -> T
     table = new_table(f"{title}: average rank by length (rank unit: {view.unit}; rank 1 is best; \\[95 % interval])")
     table.add_column("backbone", no_wrap=True)
     table.add_column("method", no_wrap=True)
+    has_frames = any(length.budget is not None for length in lengths)
+    if has_frames:
+        table.add_column("frames", justify="right", no_wrap=True)
     for scope in ("overall", "in backbone"):
         for length in lengths:
             table.add_column(f"{scope}\n{length.seconds} s", no_wrap=True)
@@ -46,8 +52,15 @@ def lengths_table(title: str, lengths: list[LengthRanks], view: RankFilter) -> T
     for cell in in_order(overall, view):
         places = [place_text(rows.get(cell), view) for rows in [*overall, *within]]
         ends = [rows[cell].rank(view.unit).value if cell in rows else None for rows in (within[0], within[-1])]
-        table.add_row(*map(escape, cell), *places, change(*ends))
+        frames = [frames_text([rows[cell] for rows in overall if cell in rows])] if has_frames else []
+        table.add_row(*map(escape, cell), *frames, *places, change(*ends))
     return table
+
+
+def frames_text(rows: list[RankRow]) -> str:
+    """What a cell attends at all lengths, with the mark of another budget."""
+    known = [row.frames for row in rows if row.frames is not None]
+    return budgets.span(known, any(row.other_budget for row in rows))
 
 
 def place_text(row: RankRow | None, view: RankFilter) -> str:

@@ -9,6 +9,7 @@ from longtake.dashboards.leaderboard import as_csv
 from longtake.jobs.results import leaderboard
 from longtake.jobs.results.board import RankFilter, boards_of
 from longtake.jobs.results.export import csv_text, latex_text, markdown_text
+from longtake.jobs.results.lengths import show_lengths
 from longtake.jobs.workers.recording import attended_frames
 from longtake.platform.store.ranks import Ranks
 from longtake.platform.takes import Cell
@@ -66,6 +67,13 @@ def test_a_verdict_between_unequal_budgets_says_so_wherever_it_stands() -> None:
     assert max(map(len, narrow.splitlines())) <= 80
     equal = "".join(with_frames(rag=12.05).verdicts()) + "".join(swapped().verdicts())
     assert "attends" not in equal, "a tenth of a frame is no other budget, and an unknown budget is not called unequal"
+
+
+def test_ranks_length_beside_length_have_the_frames_too() -> None:
+    equal, unequal = printed(show_lengths, with_frames()), printed(show_lengths, with_frames(rag=9.54))
+    assert line_with(equal, "native").split()[:3] == ["pocket", "native", "12"]
+    assert line_with(unequal, "rag ").split()[:3] == ["pocket", "rag", "9.5+"]
+    assert (NOTE in equal, unequal.count(NOTE)) == (False, 1)
 
 
 def test_without_records_there_is_no_column() -> None:
