@@ -11,7 +11,8 @@ import pytest
 from longtake.platform.store.sweep import SweepStore
 from longtake.platform.takes import Take
 
-from .conftest import Open
+from . import stores
+from .conftest import Open, serve
 from .stores import PAINTED_FRAMES
 from .watched import Watched
 
@@ -125,11 +126,16 @@ def test_a_view(view: str, size: str, demo_store: SweepStore, demo_url: str, ope
     assert wide <= shown, "the page scrolls sideways"
 
 
-def test_unequal_budgets_are_said_where_methods_are_compared(
-    demo_url: str, painted_takes: list[Take], opened: Open
-) -> None:
+def test_unequal_budgets_are_said_where_methods_are_compared(tmp_path: Path, opened: Open) -> None:
     """Of the painted methods, `four` attends 21 frames and the others 12; all have the same scores."""
-    seen = opened(demo_url)
+    takes = stores.painted(tmp_path)
+    with serve(tmp_path) as url:
+        seen = opened(url)
+        check_budgets(seen, takes)
+        seen.check()
+
+
+def check_budgets(seen: Watched, takes: list[Take]) -> None:
     page = seen.open("/leaderboard?sweep=painted")
     page.wait_for_selector("#view[data-ready=leaderboard]")
     said = "pocket, 30 s: four (attends 21 frames against 12) and one are not separable in 1 prompt"
@@ -138,11 +144,10 @@ def test_unequal_budgets_are_said_where_methods_are_compared(
     shown = {name: page.inner_text(place) for name, place in frames.items()}
     assert shown == {"one": "12", "two": "12", "three": "12", "four": "21+"}
     assert "+ attends another number of frames than the 12 of most cells." in page.inner_text(".notes")
-    seen.open(f"/compare?sweep=painted&takes={','.join(take.id for take in painted_takes)}")
+    seen.open(f"/compare?sweep=painted&takes={','.join(take.id for take in takes)}")
     page.wait_for_selector("#view[data-ready=compare]")
     row = page.locator("#scores tr[data-metric=frames] td").all_inner_texts()
     assert row == ["attended frames", "12", "12", "12", "21"]
-    seen.check()
 
 
 def test_the_skip_link_leads_to_the_content_of_this_view(demo_url: str, opened: Open) -> None:
