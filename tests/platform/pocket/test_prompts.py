@@ -122,7 +122,7 @@ def test_a_change_just_out_of_view_is_accepted() -> None:
 def test_the_given_start_of_the_change_prompts_shows_houses_before_and_after() -> None:
     lines = resources.files("longtake.jobs").joinpath("sweeps/prompts/pocket-change.txt").read_text("utf-8")
     prompts = [line for line in lines.splitlines() if not line.startswith("#")]
-    assert len(set(prompts)) == 8
+    assert len(set(prompts)) == 16
     for line in prompts:
         truth = truth_of(line, (), 0, 240)
         before, after = truth.versions

@@ -164,5 +164,5 @@ def test_no_prompt_is_in_two_of_the_shipped_files() -> None:
     folder = resources.files("longtake.jobs").joinpath("sweeps/prompts")
     names = ["pocket.txt", "pocket-test.txt", "pocket-long.txt", "pocket-change.txt", "pocket-timed.jsonl"]
     files = [read_prompts({"file": str(folder.joinpath(name))}, Path("sweep.yaml")) for name in names]
-    assert [len(prompts) for prompts in files] == [32, 32, 16, 8, 8]
-    assert len({str(prompt) for prompts in files for prompt in prompts}) == 96
+    assert [len(prompts) for prompts in files] == [32, 32, 16, 16, 8]
+    assert len({str(prompt) for prompts in files for prompt in prompts}) == 104
