@@ -17,7 +17,6 @@ from longtake.jobs.results.board import STAR_NOTE, RankFilter, title_of
 from longtake.platform import budgets
 from longtake.platform.errors import ConfigError
 from longtake.platform.names import counted
-from longtake.platform.registry import did_you_mean
 from longtake.platform.store.ranks import LengthRanks, RankRow, Ranks, SuiteRanks
 
 if TYPE_CHECKING:
@@ -72,32 +71,27 @@ class MethodTable:
 
 
 def tables_of(store: SweepStore, ranks: Ranks, metric: str, view: RankFilter, full: bool) -> list[MethodTable]:
-    """A table per suite that ranks the metric, over all lengths of the view; with `full` also one per length.
+    """A table per suite that has values of the metric, over all lengths of the view; with `full` also one per length.
 
-    Raises ConfigError if no suite of the view ranks the metric, or no take has a value of it.
+    Raises ConfigError for ranks of an earlier version.
     """
-    suites = {name: ranked for name, ranked in view.suites(ranks).items() if metric in ranked.directions}
-    if not suites:
-        known = list(dict.fromkeys(name for ranked in view.suites(ranks).values() for name in ranked.directions))
-        raise ConfigError(f"--metric: {ranks.sweep} has no ranks of {metric!r}; {did_you_mean(metric, known)}")
-    df, tables = store.table(), list[MethodTable]()
-    for suite, ranked in suites.items():
+    tables = list[MethodTable]()
+    for suite, ranked in view.suites(ranks).items():
         lengths = [length for length in view.lengths(ranked) if has_values(length, metric)]
-        if df is None or ranked.bounds is None:
+        if not lengths:
+            continue
+        if ranked.bounds is None or (df := store.table()) is None:
             raise ConfigError(
-                f"{store.folder}: ranks of an earlier version; run the sweep again, which keeps its takes"
+                f"{store.folder}: ranks of an earlier version; run the sweep again, which keeps its takes, or show "
+                "another with --sweep"
             )
         shown = [lengths] + ([[length] for length in lengths] if full and len(lengths) > 1 else [])
-        tables += [table_of(df, ranks.sweep, suite, ranked, metric, some) for some in shown if some]
-    if not tables:
-        raise ConfigError(
-            f"--metric: no take of {ranks.sweep} has a value of {metric!r}; `longtake leaderboard` says why"
-        )
+        tables += [table_of(df, ranks.sweep, suite, ranked, metric, some) for some in shown]
     return tables
 
 
 def has_values(length: LengthRanks, metric: str) -> bool:
-    return any(row.metrics[metric].score.value is not None for row in length.overall)
+    return any(metric in row.metrics and row.metrics[metric].score.value is not None for row in length.overall)
 
 
 def table_of(

@@ -19,7 +19,7 @@ from longtake.jobs.results.leaderboard import show, show_full
 from longtake.jobs.results.lengths import show_lengths
 from longtake.platform.errors import ConfigError
 from longtake.platform.registry import did_you_mean
-from longtake.platform.store.ranks import RankedRun, Ranks, rank_key
+from longtake.platform.store.ranks import RankedRun, Ranks, SuiteRanks, rank_key
 from longtake.platform.store.sweep import SweepStore, sweep_names
 
 MAX_RUNS = 6
@@ -59,7 +59,7 @@ def show_metric(
 ) -> int:
     """Print one metric of every method, or write it in each wanted format: name -> file, or '-' for stdout. Returns 0.
 
-    Raises ConfigError if a sweep has no ranks of the metric, and for options that do not apply.
+    Raises ConfigError if no take has a value of the metric, and for options that do not apply.
     """
     from longtake.jobs.results import by_method_formats as formats
     from longtake.jobs.results.by_method import tables_of
@@ -70,9 +70,10 @@ def show_metric(
     if unknown := wanted.keys() - formats.FORMATS.keys():
         raise ConfigError(f"--{min(unknown)}: has every metric already; leave out --metric, or take --md or --latex")
     found = [(store, ranks) for store in stores_of(runs, only, view) if (ranks := store.ranks()) is not None]
+    check_metric(metric, [ranked for _, ranks in found for ranked in view.suites(ranks).values()])
     tables = [table for store, ranks in found for table in tables_of(store, ranks, metric, view, full)]
     if not tables:
-        raise ConfigError(f"{runs}: no ranks yet; run the sweep first")
+        raise ConfigError(f"--metric: no take has a value of {metric!r} yet; wait for the run, or run the sweep again")
     write_texts({name: formats.FORMATS[name](tables) for name in wanted}, wanted, partial(say, console))
     for table in tables if not wanted else []:
         print_table(console, formats.text_table(table))
@@ -110,6 +111,14 @@ def check_view(view: RankFilter, sweeps: list[Ranks]) -> None:
     if view.seconds is not None and view.seconds not in lengths:
         known = ", ".join(map(str, lengths)) or "none"
         raise ConfigError(f"--length: no ranks at {view.seconds} s; known lengths in seconds: {known}")
+
+
+def check_metric(metric: str, suites: list[SuiteRanks]) -> None:
+    """Raises ConfigError for a metric that no suite ranks."""
+    known = list(dict.fromkeys(name for ranked in suites for name in ranked.directions))
+    if metric not in known:
+        hint = did_you_mean(metric, known) if known else "run the sweep first"
+        raise ConfigError(f"--metric: no ranks of {metric!r}; {hint}")
 
 
 def earlier(ranks: Ranks, history: list[RankedRun]) -> dict[str, float]:

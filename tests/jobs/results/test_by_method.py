@@ -134,7 +134,7 @@ def test_the_command_prints_and_writes(runs: Path, capfd: pytest.CaptureFixture[
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["--metric", "imaging"], "--metric: demo has no ranks of 'imaging'; did you mean 'imaging_quality'"),
+        (["--metric", "imaging"], "--metric: no ranks of 'imaging'; did you mean 'imaging_quality'"),
         (["--metric", METRIC, "--csv"], "--csv: has every metric already; leave out --metric, or take --md or --latex"),
         (["--metric", METRIC, "--rank-unit", "prompt"], "--rank-unit: a single metric is ranked by the means of cells"),
     ],
