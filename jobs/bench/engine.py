@@ -17,11 +17,21 @@ from rich.table import Table
 from rich.text import Text
 
 from longtake.jobs.bench.apart import check_out
-from longtake.jobs.bench.engine_cases import REFERENCE, WINDOW, Case, cases_of, random_network, without_camera
-from longtake.jobs.bench.engine_clock import Round, Timing, block_flops, take_turns
+from longtake.jobs.bench.engine_cases import (
+    REFERENCE,
+    SMALL,
+    SPEC,
+    WINDOW,
+    Case,
+    cases_of,
+    random_network,
+    without_camera,
+)
+from longtake.jobs.bench.engine_clock import Round, Timing, take_turns
 from longtake.jobs.bench.engine_memory import Memory, memory_of
 from longtake.jobs.console import LiveDisplay, console_for, new_table, print_table, say
 from longtake.platform.machine.process import set_up_computing
+from longtake.platform.models.spec import DiTSpec
 
 MEMORY_FRAMES = 120
 """The most latent frames for which memory is measured."""
@@ -46,27 +56,27 @@ NOTES = (
 )
 
 
-def engine(frames: int = 240, methods: list[str] | None = None, out: Path | None = None) -> int:
+def engine(frames: int = 240, methods: list[str] | None = None, small: bool = False, out: Path | None = None) -> int:
     """Prints the figures of each method and writes every block to `out`; returns 0."""
     check_out(out)
-    cases, console = cases_of(methods), console_for()
+    cases, console, spec = cases_of(methods), console_for(), SMALL if small else SPEC
     set_up_computing()
     if methods is None:
         for name in without_camera():
             say(console, f"not timed: {name} needs a known camera, and random weights have none")
     with Progress(console) as progress:
-        timing = timed(cases, frames, out, progress)
+        timing = timed(cases, spec, frames, out, progress)
         memory = {}
         for case in cases:
             progress.update(f"memory: {case.label}, in its own process")
-            memory[case.label] = memory_of(case, min(frames, MEMORY_FRAMES))
+            memory[case.label] = memory_of(case, min(frames, MEMORY_FRAMES), spec)
     print_table(console, report(cases, timing, memory, frames))
     for note in NOTES:
         say(console, note)
     return 0
 
 
-def timed(cases: list[Case], frames: int, out: Path | None, progress: "Progress") -> Timing:
+def timed(cases: list[Case], spec: DiTSpec, frames: int, out: Path | None, progress: "Progress") -> Timing:
     """Times all blocks. What is done is in the file if the run is stopped."""
     rounds = list[Round]()
     with ExitStack() as stack:
@@ -74,14 +84,14 @@ def timed(cases: list[Case], frames: int, out: Path | None, progress: "Progress"
         writer = None if file is None else csv.writer(file, lineterminator="\n")
         if writer is not None:
             writer.writerow(COLUMNS)
-        for index, one in enumerate(take_turns(cases, random_network(), frames)):
+        for index, one in enumerate(take_turns(cases, random_network(spec), frames)):
             rounds.append(one)
             if file is not None and writer is not None:
                 writer.writerows(csv_rows(index, one))
                 file.flush()
             spent = ", ".join(f"{label} {seconds:.3f}" for label, seconds in one.seconds.items())
             progress.update(f"block {index + 1}/{frames // WINDOW.block}, CPU-s: {spent}")
-    return Timing(rounds)
+    return Timing(spec, rounds)
 
 
 def csv_rows(index: int, one: Round) -> list[tuple[Any, ...]]:
@@ -114,10 +124,10 @@ class Progress(LiveDisplay):
 
 def report(cases: list[Case], timing: Timing, memory: dict[str, Memory], frames: int) -> Table:
     """A row per case."""
-    flops, rate = block_flops(timing.attended(REFERENCE)), timing.rate
+    flops, rate, spec = timing.flops(REFERENCE), timing.rate, timing.spec
     table = new_table(
-        f"{frames} frames; native {flops / 1e9:.1f} GFLOP per block; GEMM {rate / 1e9:.0f} GFLOP/s; "
-        f"torch {torch.__version__}"
+        f"{frames} frames; dim {spec.dim}, {spec.layers} layers, {spec.frame_tokens} tokens per frame; "
+        f"native {flops / 1e9:.4g} GFLOP per block; GEMM {rate / 1e9:.0f} GFLOP/s; torch {torch.__version__}"
     )
     for heading in HEADINGS:
         table.add_column(heading, justify="left" if heading == HEADINGS[0] else "right")

@@ -11,9 +11,10 @@ from dataclasses import dataclass
 
 import torch
 
-from longtake.jobs.bench.engine_cases import REFERENCE, SPEC, WINDOW, Case, start
+from longtake.jobs.bench.engine_cases import REFERENCE, WINDOW, Case, start
 from longtake.platform.models.causal_dit import CausalDiT
 from longtake.platform.models.schedule import FlowSchedule
+from longtake.platform.models.spec import DiTSpec
 
 STEADY_FROM = 10
 """The first block in which every method with a published window attends all that it may."""
@@ -57,9 +58,9 @@ def gemm_flops_per_second() -> float:
     return 2 * GEMM**3 / min(times)
 
 
-def block_flops(attended: float) -> float:
+def block_flops(spec: DiTSpec, attended: float) -> float:
     """FLOPs of a block that attends so many frames' worth of tokens, in the mean over layers and heads."""
-    none, one = (SPEC.block_flops(len(FlowSchedule().steps), WINDOW.block, frames) for frames in (0, 1))
+    none, one = (spec.block_flops(len(FlowSchedule().steps), WINDOW.block, frames) for frames in (0, 1))
     return none + attended * (one - none)
 
 
@@ -77,8 +78,9 @@ def late_over_early(values: Sequence[float]) -> float:
 
 @dataclass(frozen=True)
 class Timing:
-    """The figures of a run, over its blocks from STEADY_FROM on."""
+    """The figures of a run with a network, over the blocks from STEADY_FROM on."""
 
+    spec: DiTSpec
     rounds: Sequence[Round]
 
     @property
@@ -100,9 +102,12 @@ class Timing:
     def block_seconds(self, label: str) -> float:
         return middle(self.seconds(label))
 
+    def flops(self, label: str) -> float:
+        return block_flops(self.spec, self.attended(label))
+
     def of_limit(self, label: str) -> float:
         """The share of the product's rate that the method's own FLOPs reach."""
-        return block_flops(self.attended(label)) / self.block_seconds(label) / self.rate
+        return self.flops(label) / self.block_seconds(label) / self.rate
 
     def beside_reference(self, label: str) -> list[float]:
         """The time of every block over that of the same block of `native`."""

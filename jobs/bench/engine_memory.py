@@ -11,7 +11,7 @@ import psutil
 from torch import Tensor, nn
 
 from longtake.jobs.bench.apart import in_new_process
-from longtake.jobs.bench.engine_cases import SPEC, WINDOW, Case, random_network, start
+from longtake.jobs.bench.engine_cases import WINDOW, Case, random_network, start
 from longtake.platform.generation.bank.bank import Bank
 from longtake.platform.machine.process import set_up_computing
 from longtake.platform.models.spec import DiTSpec
@@ -30,12 +30,12 @@ class Memory:
     state: int
 
 
-def memory_of(case: Case, frames: int) -> Memory:
+def memory_of(case: Case, frames: int, spec: DiTSpec) -> Memory:
     """Measures the case in a new process, which cannot reuse the memory of another run."""
-    return in_new_process(measure_memory, case, frames)
+    return in_new_process(measure_memory, case, frames, spec)
 
 
-def measure_memory(case: Case, frames: int, spec: DiTSpec = SPEC) -> Memory:
+def measure_memory(case: Case, frames: int, spec: DiTSpec) -> Memory:
     """Measures memory growth over the second half of the run, when allocation is stable."""
     set_up_computing()
     rollout, process, resident = start(case, random_network(spec), frames), psutil.Process(), []

@@ -19,14 +19,18 @@ def engine(
         str | None,
         typer.Option(help="Methods to time, separated by commas; by default all. native is always timed."),
     ] = None,
+    small: Annotated[
+        bool, typer.Option("--small", help="A very small network, so that what a method itself costs shows.")
+    ] = False,
     out: Annotated[Path | None, typer.Option(help="Write the measurement of every block to this CSV file.")] = None,
 ) -> int:
     """Measure CPU time per block of every context method, relative to the matrix multiplication rate of this machine.
 
-    All 320 blocks of 240 s (--frames 960) take about half an hour of one core; fewer methods take less."""
+    All 320 blocks of 240 s (--frames 960) take about 40 minutes of one core; fewer methods, or --small, take less."""
     from longtake.jobs.bench.engine import engine as measure
 
-    return measure(frames, None if methods is None else [name.strip() for name in methods.split(",")], out)
+    names = None if methods is None else [name.strip() for name in methods.split(",")]
+    return measure(frames, names, small, out)
 
 
 @options_of(BenchOptions)

@@ -2,7 +2,6 @@
 is tested for how fast it ran."""
 
 import csv
-import dataclasses
 
 import numpy as np
 import pytest
@@ -10,7 +9,7 @@ import torch
 
 from longtake.jobs.bench import engine as job
 from longtake.jobs.bench.engine import COLUMNS, csv_rows, report, timed
-from longtake.jobs.bench.engine_cases import SPEC, cases_of, random_network
+from longtake.jobs.bench.engine_cases import SMALL, SPEC, cases_of, random_network
 from longtake.jobs.bench.engine_clock import (
     STEADY_FROM,
     Round,
@@ -26,17 +25,14 @@ from longtake.jobs.console import console_for
 from longtake.platform.errors import ConfigError
 from longtake.platform.methods.base import Window, methods
 
-TINY = dataclasses.replace(
-    SPEC, dim=32, ffn_dim=32, heads=2, layers=2, channels=4, latent_height=4, latent_width=8, text_len=2, text_dim=4
-)
 FRAME_BYTES = 2 * 2 * 8 * 32 * 4
-"""Of TINY: keys and values, 2 layers, 2 x 4 patches, dim 32, float32."""
+"""Keys and values, 2 layers, 2 x 4 patches, dim 32, float32."""
 FRAMES = 60
 
 
 @pytest.fixture(scope="module")
 def rounds():
-    return list(take_turns(cases_of(), random_network(TINY), FRAMES))
+    return list(take_turns(cases_of(), random_network(SMALL), FRAMES))
 
 
 def case(name):
@@ -85,7 +81,7 @@ def test_a_round_says_how_many_frames_each_method_attended(rounds):
         if one.grows:
             assert seen == list(range(3, FRAMES + 1, 3))
             continue
-        declared = one.config.attended(one.config.window_in(Window()), TINY)
+        declared = one.config.attended(one.config.window_in(Window()), SMALL)
         late = seen[STEADY_FROM:]
         if one.config.varies:
             assert sum(late) / len(late) <= declared + 1e-6
@@ -99,7 +95,7 @@ def test_a_round_says_how_many_frames_each_method_attended(rounds):
 def made_up(native, rag, attended=12.0, gemm=1e9):
     """Rounds whose first STEADY_FROM blocks took 100 s, which no figure may count."""
     spent = [*[(100.0, 100.0)] * STEADY_FROM, *zip(native, rag, strict=True)]
-    return Timing([Round(gemm, {"native": n, "rag": r}, {"native": attended, "rag": attended}) for n, r in spent])
+    return Timing(SPEC, [Round(gemm, {"native": n, "rag": r}, {"native": attended, "rag": attended}) for n, r in spent])
 
 
 def test_a_tenth_of_the_values_is_left_out_at_either_end():
@@ -126,20 +122,20 @@ def test_the_share_of_the_limit_counts_the_frames_attended():
     # 2 * 72 * 384 = 55,296 for each key of 24 a frame and of the text's 64. Times 2 a multiply-add, times 6 layers; the
     # commit ends with the last layer's queries, keys and values, 72 * 3 * 384^2 = 31,850,496
     layer = 148_635_648 + 55_296 * (64 + 24 * 12)
-    assert block_flops(12) == 2 * (5 * 6 * layer - layer + 31_850_496)
-    assert block_flops(12.5) == pytest.approx((block_flops(12) + block_flops(13)) / 2)
-    run = made_up([2.0] * 4, [4.0] * 4, gemm=block_flops(12))
+    assert block_flops(SPEC, 12) == 2 * (5 * 6 * layer - layer + 31_850_496)
+    assert block_flops(SPEC, 12.5) == pytest.approx((block_flops(SPEC, 12) + block_flops(SPEC, 13)) / 2)
+    run = made_up([2.0] * 4, [4.0] * 4, gemm=block_flops(SPEC, 12))
     assert run.of_limit("native") == pytest.approx(0.5)
     assert run.of_limit("rag") == pytest.approx(0.25)
 
 
 def test_memory_of_a_window_and_of_a_bank():
-    native, rag = (measure_memory(case(name), FRAMES, TINY) for name in ("native", "rag"))
+    native, rag = (measure_memory(case(name), FRAMES, SMALL) for name in ("native", "rag"))
     # 12 frames in the cache, 12 rotated in the context's buffer, and the rotations of 3 new frames, less than a frame
     assert 24 * FRAME_BYTES <= native.state < 25 * FRAME_BYTES
     assert native.bank_per_frame == 0
     assert rag.bank_per_frame == FRAME_BYTES
-    half = measure_memory(cases_of(["rag"])[2], FRAMES, TINY)
+    half = measure_memory(cases_of(["rag"])[2], FRAMES, SMALL)
     assert half.bank_per_frame == FRAME_BYTES / 2
 
 
@@ -154,8 +150,7 @@ def test_held_bytes_count_a_storage_once_and_enter_no_network():
     assert held_bytes([held]) == 400 + 400
 
 
-def test_every_block_is_in_the_file_as_soon_as_it_is_made(tmp_path, monkeypatch):
-    monkeypatch.setattr(job, "random_network", lambda: random_network(TINY))
+def test_every_block_is_in_the_file_as_soon_as_it_is_made(tmp_path):
     path, lines = tmp_path / "blocks.csv", []
 
     class Watch(job.Progress):
@@ -163,7 +158,7 @@ def test_every_block_is_in_the_file_as_soon_as_it_is_made(tmp_path, monkeypatch)
             lines.append((what, len(path.read_text().splitlines())))
 
     chosen = cases_of(["native-relative"])
-    made = timed(chosen, FRAMES, path, Watch(console_for()))
+    made = timed(chosen, SMALL, FRAMES, path, Watch(console_for()))
     assert [count for _, count in lines] == list(range(3, 2 * 20 + 2, 2))
     assert lines[4][0].startswith("block 5/20, CPU-s: native ")
     rows = list(csv.reader(path.open()))
@@ -181,7 +176,7 @@ def test_a_label_with_a_comma_is_one_field():
 def test_the_report_has_a_row_per_case_and_marks_what_must_grow(rounds):
     cases = cases_of()
     memory = {one.label: Memory(0.0, 0.0, 2**20 * (2 if one.label == "rag" else 1)) for one in cases}
-    table = report(cases, Timing(rounds), memory, FRAMES)
+    table = report(cases, Timing(SMALL, rounds), memory, FRAMES)
     columns = [list(column.cells) for column in table.columns]
     at = [one.label for one in cases].index
     assert columns[0] == [one.label for one in cases]
