@@ -17,7 +17,6 @@ from longtake.jobs.results.export import (
     markdown_lines,
     markdown_number,
 )
-from longtake.platform.store.json_records import Statistic
 
 HEADS = ("method", "mean rank", "frames")
 
@@ -34,7 +33,7 @@ def text_table(table: MethodTable) -> Table:
 
 def rows_of(table: MethodTable) -> list[list[str]]:
     return [
-        [row.method, mean_rank(row), table.frames(row), *(score(row, backbone) for backbone in table.backbones)]
+        [row.method, mean_rank(row), table.frames(row), *(score(row, name, places(table)) for name in table.backbones)]
         for row in table.rows
     ]
 
@@ -43,17 +42,18 @@ def mean_rank(row: MethodRow) -> str:
     return "-" if row.rank is None else f"{row.rank:.2f}"
 
 
-def score(row: MethodRow, backbone: str) -> str:
+def score(row: MethodRow, backbone: str, digits: int) -> str:
     """'0.861 [0.801, 0.919]', with a star if takes are missing."""
     one = row.scores.get(backbone)
     if one is None or one.score.value is None:
         return "-"
-    return markdown_number(one.score, False, places(one.score)) + ("*" if one.missing else "")
+    return markdown_number(one.score, False, digits) + ("*" if one.missing else "")
 
 
-def places(one: Statistic) -> int:
-    """Decimal places for three significant digits of the value."""
-    return max(decimals(one) - 1, 0)
+def places(table: MethodTable) -> int:
+    """Decimal places that give the largest value of the table three significant digits."""
+    scores = [one.score for row in table.rows for one in row.scores.values()]
+    return max(decimals(max(scores, key=lambda one: abs(one.value or 0.0))) - 1, 0)
 
 
 def markdown_text(tables: Sequence[MethodTable]) -> str:
@@ -76,7 +76,7 @@ def latex_table(table: MethodTable) -> str:
     lines = []
     for row in table.rows:
         known = [(one.score, one.missing) if (one := row.scores.get(name)) else None for name in table.backbones]
-        scores = [latex_number(one[0], False, places(one[0])) + "*" * bool(one[1]) if one else "--" for one in known]
+        scores = [latex_number(one[0], False, places(table)) + "*" * bool(one[1]) if one else "--" for one in known]
         lines.append(" & ".join([latex(row.method), mean_rank(row), latex(table.frames(row)), *scores]) + r" \\")
     return latex_environment(
         caption=f"{table.title}, with 95 % intervals over prompts.",

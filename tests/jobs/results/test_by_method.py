@@ -7,12 +7,14 @@ from pathlib import Path
 
 import pytest
 
+from longtake.evaluators.results.pooled import Pooled
 from longtake.evaluators.results.table import table
 from longtake.jobs.cli import execute
 from longtake.jobs.results import ranks as rank
 from longtake.jobs.results.board import RankFilter
-from longtake.jobs.results.by_method import MethodTable, tables_of
-from longtake.jobs.results.by_method_formats import latex_text, markdown_text, score
+from longtake.jobs.results.by_method import MethodRow, MethodTable, tables_of
+from longtake.jobs.results.by_method_formats import latex_text, markdown_text, rows_of, score
+from longtake.platform.store.json_records import Statistic
 from longtake.platform.store.ranks import Ranks
 from longtake.platform.store.sweep import SweepStore
 from longtake.platform.takes import Cell
@@ -91,7 +93,14 @@ def test_means_over_lengths_with_intervals_in_the_order_of_the_mean_rank(runs: P
 
 def test_intervals_end_at_the_bounds_of_the_metric(runs: Path) -> None:
     (one,) = tables(runs, "temporal_flickering")
-    assert score(one.rows[1], "pocket") == "0.600 [0.000, 1.000]"
+    assert score(one.rows[1], "pocket", 3) == "0.600 [0.000, 1.000]"
+
+
+def test_all_numbers_of_a_table_have_the_decimals_of_the_largest() -> None:
+    """Three significant digits of 31.5: one decimal; of .932: three, also for .0454 and 0."""
+    for values, shown in (((31.5, 4.24), ["31.5", "4.2"]), ((0.932, 0.0454, 0.0), ["0.932", "0.045", "0.000"])):
+        rows = [MethodRow(str(i), None, [], {"p": Pooled(Statistic(v), 0)}) for i, v in enumerate(values)]
+        assert [cells[-1] for cells in rows_of(MethodTable("", "", ["p"], rows, ""))] == shown
 
 
 def test_over_one_length_means_and_intervals_are_those_of_the_ranks(runs: Path) -> None:
