@@ -3,7 +3,7 @@
 It reads the camera's true columns, and when they look as they did before, which a retrieval method must not. Only
 backbones with a known camera can run it. Greedy cover: select the frame that shows the most columns of the block that
 are not yet covered (the earliest of equals) and repeat; the rest of the budget goes to the earliest frames that show
-any of the columns.
+any of the columns. A frame that shows one of them in another look than it has now is not selected.
 """
 
 from dataclasses import dataclass
@@ -27,11 +27,18 @@ class OracleMethod(MemoryMethod):
         columns = (info.columns[:, :, None] + np.arange(info.view_columns)) % worlds
         places = columns if info.places is None else info.places
         found, numbers = np.unique(places, return_inverse=True)
+        numbers = numbers.reshape(places.shape)
         self.shows = np.zeros((*info.columns.shape, len(found)), dtype=bool)
-        np.put_along_axis(self.shows, numbers.reshape(places.shape), True, axis=2)
+        np.put_along_axis(self.shows, numbers, True, axis=2)
+        self.column_of = np.full((len(places), len(found)), -1)
+        np.put_along_axis(self.column_of, numbers.reshape(len(places), -1), columns.reshape(len(places), -1), axis=1)
 
     def choose(self, row: int, first: int, eligible: list[int], count: int) -> list[Choice]:
         needed = self.shows[row, first : first + self.window.block].any(axis=0)
+        other_looks = np.isin(self.column_of[row], self.column_of[row, needed]) & ~needed
+        eligible = [frame for frame in eligible if not (self.shows[row, frame] & other_looks).any()]
+        if not eligible:
+            return []
         shows = self.shows[row, eligible] & needed
         uncovered, order = needed.copy(), list[int]()
         while len(order) < count and (gain := (shows & uncovered).sum(axis=1)).max() > 0:
@@ -46,6 +53,7 @@ class OracleMethod(MemoryMethod):
 class Oracle(MemoryConfig):
     """Past frames that show the same place, by the true camera of the pocket world: an upper bound."""
 
+    version: ClassVar[int] = 2
     needs_camera: ClassVar[bool] = True
 
     def build(self, info: RolloutInfo) -> Method:

@@ -237,6 +237,18 @@ def test_oracle_covers_what_comes_next():
     assert chosen[0] == 8, "frame 8 shows columns 8..15, the most of any; the earliest of equals"
 
 
+def test_oracle_leaves_out_what_looks_otherwise_now():
+    """The camera looks at column 0 alone, which is place 0 in frames 0 to 11 and place 1 since then."""
+    camera = np.zeros((1, 60), dtype=np.int64)
+    places = np.where(np.arange(60) < 12, 0, 1)[None, :, None]
+    method = Oracle(recency_guard=0).build(RolloutInfo(Window(), 1, (0,), camera, 1, (96,), places=places))
+    for first in range(0, 36, 3):
+        method.observe(first, torch.zeros(1, 3, 1, 1, 1))
+    retrieved = [at.frame for at in method.plan(36).rows[0] if at.reason == "retrieved"]
+    assert retrieved == [12, 13, 14, 15, 16, 17]
+    assert "retrieved" not in {at.reason for at in method.plan(18).rows[0]}
+
+
 def test_oracle_needs_a_camera():
     with pytest.raises(ConfigError, match="known camera"):
         Oracle().build(RolloutInfo(Window(), 1, (0,)))
