@@ -100,6 +100,30 @@ def test_triton_is_imported_by_kernels_alone_and_kernels_when_used() -> None:
                 assert in_kernels, f"{name} imports {node.module} when it is loaded; import it inside the function"
 
 
+METHOD_LINES = 120
+
+
+def registers_a_method(tree: ast.AST) -> bool:
+    calls = [node.func for node in ast.walk(tree) if isinstance(node, ast.Call)]
+    return "methods.register" in {ast.unparse(function) for function in calls}
+
+
+def test_a_newcomer_sees_methods() -> None:
+    """In platform/methods every file but base.py registers a method and is short; no file below it registers one."""
+    assert registers_a_method(ast.parse("@methods.register('x')\nclass X: pass"))
+    for name, tree in sources().items():
+        folder, _, file = name.rpartition("/")
+        if not name.startswith("platform/methods/") or file == "__init__.py":
+            continue
+        here = folder == "platform/methods" and file != "base.py"
+        where = "a file of platform/methods must, and one of its parts must not"
+        assert registers_a_method(tree) == here, f"{name}: registers a method, or not: {where}"
+        lines = len((ROOT / name).read_text(encoding="utf-8").splitlines())
+        assert not here or lines <= METHOD_LINES, (
+            f"{name}: {lines} lines; at most {METHOD_LINES}: move a rule to parts/"
+        )
+
+
 STORE = ("platform/store/", "platform/corpus/")
 STORED_FILES = {
     *("sweep.yaml", "plan.jsonl", "table.parquet", "ranks.json", "history.jsonl", "progress.json", "contact_sheet.png"),

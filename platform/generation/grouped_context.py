@@ -78,7 +78,7 @@ class GroupedContext:
         grid = (spec.token_rows, spec.token_columns)
         return rope.frame_rotation(time, *grid, self.camera.column(b, frame), spec.split, spec.rope_theta, device)
 
-    def loaded(self, b: int, layer: int, group: Group, edited: Mapping[Source, Pair]) -> HeadContext:
+    def loaded(self, b: int, layer: int, group: Group, edited: Mapping[Source, Tensor]) -> HeadContext:
         """The context of a group, out of `edited`, what the layer attends now, and the cache. The new frames are yet to
         be put."""
         heads, held = heads_of(group, self.cache.device), self.held(b, layer, group)
@@ -127,11 +127,12 @@ class GroupedContext:
         return np.arange(source * self.tokens, source * self.tokens + size)
 
     def entry(
-        self, b: int, layer: int, source: Source, heads: Heads, held: list[HeadContext], edited: Mapping[Source, Pair]
+        self, b: int, layer: int, source: Source, heads: Heads, held: list[HeadContext], edited: Mapping[Source, Tensor]
     ) -> Pair:
         """Key and value [g, T, d] of an entry."""
         if source in edited:
-            return edited[source]
+            key, value = edited[source]
+            return key, value
         for state in () if source in self.cache.made else held:
             if source in state.spans:
                 return state.keys[:, state.spans[source]], state.values[:, state.spans[source]]
@@ -199,16 +200,17 @@ class GroupedContext:
         """Show a group to the method. Returns what it attends from now on."""
         group, heads = state.group, state.heads
         past = tuple(entry.source for entry in group.row[: -self.new])
+        new = range(group.row[-self.new].frame, group.row[-1].frame + 1)
         parts = (query[heads], rotated_query[heads], state.keys, state.rotated, state.values, past, group.tokens)
 
-        def fetch(source: Source) -> Pair:
-            return self.entry(b, layer, source, heads, [state], {})
+        def fetch(source: Source) -> Tensor:
+            return torch.stack(self.entry(b, layer, source, heads, [state], {}))
 
         def rotate(x: Tensor, frame: int, time: int) -> Tensor:
             return rope.rotate(x.unsqueeze(2), self.turn(b, frame, time)).squeeze(2)
 
         first = self.camera.first
-        answer = self.method.watch(Seen(first, b, layer, group.heads, self.passes, *parts, fetch, rotate))
+        answer = self.method.watch(Seen(first, new, b, layer, group.heads, self.passes, *parts, fetch, rotate))
         if answer is None:
             return state
         return self.loaded(b, layer, replace(answer.group, layers=(layer,), heads=group.heads), answer.edited)

@@ -167,7 +167,7 @@ class Rollout:
         kept = torch.cat([*self.recent], dim=1)
         latents = kept[:, again.frames.start - camera.first :][:, : len(again.frames)]
         self.context.load(again.plan, self.cache, camera)
-        self.commit(latents, self.cache.open_frames(again.frames), COMMIT[True])
+        self.commit(latents, self.cache.open_frames(again.frames), COMMIT[True] if again.watched else NEITHER)
 
     def draw(self, index: int) -> list[Tensor]:
         """All noise of a block, on the device."""

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, ClassVar, Self
 
 from longtake.platform.errors import ConfigError
 from longtake.platform.machine.dtypes import BYTES
-from longtake.platform.methods.interface.groups import every_head, recached, summed_up
+from longtake.platform.methods.interface.groups import summed_up
 from longtake.platform.methods.interface.hooks import Cache, Pass, Replacement, Rerun, Seen
 from longtake.platform.methods.interface.plan import (
     LONGEST_WINDOW,
@@ -40,7 +40,7 @@ from longtake.platform.methods.interface.plan import (
 from longtake.platform.registry import Registry
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Sequence
 
     import numpy as np
     from torch import Tensor
@@ -69,9 +69,7 @@ __all__ = [
     "Source",
     "Tokens",
     "Window",
-    "every_head",
     "methods",
-    "recached",
     "summed_up",
 ]
 
@@ -149,9 +147,17 @@ class Method(ABC):
         return [[] for _ in range(self.info.rows)]
 
     def local_reason(self, frame: int, first: int) -> Reason:
+        """Why block `first` attends a frame that no rule of the method's own has chosen."""
         if frame >= first:
             return "block"
-        return "sink" if frame < self.window.sink else "window"
+        if frame < self.window.sink:
+            return "sink"
+        return "retrieved" if frame in self.window.evicted(first + self.window.block) else "window"
+
+    def local_row(self, first: int, frames: Sequence[int], times: Sequence[int] | None = None) -> Row:
+        """These frames at these time indices, by default their own."""
+        at = zip(frames, frames if times is None else times, strict=True)
+        return tuple(Attended(frame, time, self.local_reason(frame, first)) for frame, time in at)
 
 
 class MethodConfig(ABC):
@@ -160,7 +166,8 @@ class MethodConfig(ABC):
     `version`: raised when the same parameters give other pixels, so that takes get new ids; no parameter has this name.
     `keeps_evicted`: the method can attend frames that have left the window, so the rollout keeps them in a bank;
     `needs_camera`: the method runs only in a world with a known camera; `in_order`: no older frame ever gets a later
-    time index than a newer one; `varies`: how much is attended depends on the video, and `attended` is the most.
+    time index than a newer one; `varies`: how much is attended depends on the video, and `attended` is the most;
+    `budgeted`: there are parameters with which a block attends a given number of frames.
     """
 
     version: ClassVar[int] = 1
@@ -168,6 +175,7 @@ class MethodConfig(ABC):
     needs_camera: ClassVar[bool] = False
     in_order: ClassVar[bool] = True
     varies: ClassVar[bool] = False
+    budgeted: ClassVar[bool] = True
 
     window: int | None
     sink: int | None
@@ -197,8 +205,9 @@ class MethodConfig(ABC):
         return window.size
 
     def at_budget(self, frames: int) -> Self:
-        """The same method with a block that attends `frames` in all. Raises ConfigError if its rules know no such
-        settings."""
+        """The same method with a block that attends `frames` in all. Raises ConfigError if it is not `budgeted`."""
+        if not self.budgeted:
+            raise ConfigError("no parameter sets how much it attends")
         return replace(self, window=frames)  # type: ignore[type-var]
 
     def mean_attended(self, latent_frames: int, window: Window, network: DiTSpec) -> float:

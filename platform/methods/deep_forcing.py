@@ -15,20 +15,18 @@ frames' worth of tokens left.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, ClassVar, Self
+from typing import ClassVar, NamedTuple, Self
 
 import numpy as np
 
 from longtake.platform.errors import ConfigError
-from longtake.platform.methods.base import Attended, Latent, Method, MethodConfig, Plan, RolloutInfo, Window, methods
-from longtake.platform.methods.interface.groups import summed_up
-from longtake.platform.methods.interface.hooks import Pass, Replacement, Seen
-from longtake.platform.methods.interface.plan import Group, Tokens
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from longtake.platform.models.spec import DiTSpec
+from longtake.platform.methods.base import Latent, Method, MethodConfig, Replacement, RolloutInfo, Seen, methods
+from longtake.platform.methods.interface.plan import Group, Tokens, Window
+from longtake.platform.methods.parts.candidates import candidates
+from longtake.platform.methods.parts.grouped import GroupedMethod
+from longtake.platform.methods.parts.ranges import at_least
+from longtake.platform.methods.parts.recent_queries import RecentQueries
+from longtake.platform.models.spec import DiTSpec
 
 
 @methods.register("deep-forcing")
@@ -49,8 +47,7 @@ class DeepForcing(MethodConfig):
     contiguous: bool = True
 
     def __post_init__(self) -> None:
-        if self.reuse < 1:
-            raise ConfigError(f"reuse = {self.reuse}: must be 1 or more")
+        at_least(self, reuse=1)
 
     def check(self, window: Window, latent: Latent) -> None:
         super().check(window, latent)
@@ -66,81 +63,58 @@ class DeepForcing(MethodConfig):
 
     def at_budget(self, frames: int) -> Self:
         """A smaller window than the published one has a sink of one frame."""
-        sink = self.sink if frames >= (self.window or 0) else 1
-        return replace(self, window=frames, keep_frames=frames, sink=sink)
+        return replace(self, window=frames, keep_frames=frames, sink=self.sink if frames >= (self.window or 0) else 1)
 
     def build(self, info: RolloutInfo) -> Method:
         return DeepForcingMethod(info, self)
 
 
-@dataclass(frozen=True)
-class Held:
-    """What a layer attends: the sink from time index `sink` on, tokens (`ids` = frame * T + token) at `times`, each
-    chosen `uses` times, and the frames from `whole` on."""
+class Held(NamedTuple):
+    """A layer attends the sink from time index `sink` on, frames from `whole` on, and `tokens`, chosen `uses` times."""
 
     sink: int
-    ids: np.ndarray
-    times: np.ndarray
-    uses: np.ndarray
     whole: int
+    tokens: Tokens | None = None
+    uses: np.ndarray = np.empty(0, np.int64)
 
 
-class DeepForcingMethod(Method):
-    """`held`, and `queries` [h, (R - block) T, d] of the newest committed frames: per row and layer."""
+class DeepForcingMethod(GroupedMethod):
+    """`held`: per row and layer."""
 
-    grouped = True
-    watched: frozenset[Pass] = frozenset({"first", "commit"})
+    watched = frozenset({"first", "commit"})
 
     def __init__(self, info: RolloutInfo, config: DeepForcing):
         super().__init__(info)
-        assert info.network is not None
-        self.config, self.network, self.size = config, info.network, info.network.frame_tokens
-        none = np.empty(0, np.int64)
-        self.held = [[Held(0, none, none, none, self.window.sink)] * info.network.layers for _ in range(info.rows)]
-        self.queries: list[dict[int, Tensor]] = [{} for _ in range(info.rows)]
+        self.config, self.size = config, self.spec.frame_tokens
+        self.room = (config.keep_frames - self.window.sink - config.recent) * self.size
+        self.held = [[Held(0, self.window.sink)] * self.spec.layers for _ in range(info.rows)]
+        self.queries = RecentQueries(self.size)
 
-    def plan(self, first: int) -> Plan:
-        groups = [tuple(self.group(first, layer, held) for layer, held in enumerate(row)) for row in self.held]
-        return summed_up(groups, tuple(range(first, first + self.window.block)), self.network)
+    def groups(self, row: int, first: int) -> tuple[Group, ...]:
+        return tuple(self.group(first, layer, held) for layer, held in enumerate(self.held[row]))
 
     def group(self, first: int, layer: int, held: Held) -> Group:
-        end, sink = first + self.window.block, self.window.sink
-        row = tuple(
-            Attended(frame, frame + held.sink if frame < sink else frame, self.local_reason(frame, first))
-            for frame in (*range(min(sink, end)), *range(held.whole, end))
-        )
-        tokens = Tokens(held.ids // self.size, held.ids % self.size, held.times) if len(held.ids) else None
-        return Group((layer,), tuple(range(self.network.heads)), row, tokens)
+        end, sink = first + self.window.block, min(self.window.sink, first + self.window.block)
+        moved = self.local_row(first, range(sink), range(held.sink, held.sink + sink))
+        return self.layer(layer, moved + self.local_row(first, range(held.whole, end)), held.tokens)
 
     def watch(self, seen: Seen) -> Replacement | None:
-        held, answer = self.held[seen.row], None
-        if "first" in seen.passes and seen.keys.shape[1] > self.window.size * self.size:
+        held, full = self.held[seen.row], seen.keys.shape[1] > self.window.size * self.size
+        if full:
             held[seen.layer] = self.compressed(seen, held[seen.layer])
-            answer = Replacement(self.group(seen.first, seen.layer, held[seen.layer]))
-        if "commit" in seen.passes:
-            others = (2 * self.window.block - self.config.recent) * self.size
-            self.queries[seen.row][seen.layer] = seen.query[:, others:].clone()
-        return answer
+        self.queries.keep(seen, self.config.recent - self.window.block)
+        return Replacement(self.group(seen.first, seen.layer, held[seen.layer])) if full else None
 
     def compressed(self, seen: Seen, held: Held) -> Held:
-        size, sink, recent, new = self.size, self.window.sink, self.config.recent, seen.query.shape[1]
-        oldest = seen.first + self.window.block - recent
-        joining, scores = np.arange(held.whole * size, oldest * size), self.scores(seen, range(oldest, seen.first))
-        ids, uses = np.concatenate([held.ids, joining]), np.concatenate([held.uses, np.zeros_like(joining)])
-        tokens, whole = scores[len(scores) - new - len(held.ids) : -new], scores[sink * size :][: len(joining)]
-        scores, free = np.concatenate([tokens, whole]), np.flatnonzero(uses < self.config.reuse)
-        best = free[np.argsort(-scores[free], kind="stable")][: (self.config.keep_frames - sink - recent) * size]
-        kept, left = np.sort(best), len(best)
-        times, moved = ids[kept] // size, seen.first - sink - recent - left // size
+        sink, oldest = self.window.sink, seen.new.stop - self.config.recent
+        found = candidates(replace(seen, keys=seen.rotated_keys), range(held.whole, oldest), self.size)
+        scores = self.queries.products(seen, found, range(oldest, seen.first))
+        uses = np.pad(held.uses, (0, len(scores) - len(held.uses)))
+        free = np.flatnonzero(uses < self.config.reuse)
+        kept = np.sort(free[np.argsort(-scores[free], kind="stable")][: self.room])
+        left = len(kept)
+        frames, places = np.divmod(found.ids[0].cpu().numpy()[kept], self.size)
+        times, moved = frames, oldest - self.window.block - left // self.size - sink
         if self.config.contiguous:
-            times, moved = (oldest * size - left + np.arange(left)) // size, oldest + -left // size - sink
-        return Held(moved, ids[kept], times, uses[kept] + 1, oldest)
-
-    def scores(self, seen: Seen, before: range) -> np.ndarray:
-        """A score for each token that the layer attends, by the queries of the frames `before` and of the new ones."""
-        asked = seen.rotated_query.float().sum(1)
-        for i, frame in enumerate(before):
-            query = self.queries[seen.row][seen.layer][:, i * self.size : (i + 1) * self.size]
-            asked = asked + seen.rotate(query, frame, frame).float().sum(1)
-        scores: np.ndarray = (seen.rotated_keys.float() * asked[:, None]).sum((0, 2)).cpu().numpy()
-        return scores
+            times, moved = oldest + np.arange(-left, 0) // self.size, oldest + -left // self.size - sink
+        return Held(moved, oldest, Tokens(frames, places, times), uses[kept] + 1)

@@ -14,57 +14,48 @@ text, its first frame becomes the first frame, and the choice stays (the release
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Self
+from typing import ClassVar
 
 import numpy as np
 
 from longtake.platform.errors import ConfigError
-from longtake.platform.methods.base import Latent, Method, MethodConfig, RolloutInfo, methods
-from longtake.platform.methods.interface.groups import every_head, recached, summed_up
-from longtake.platform.methods.interface.hooks import Cache, Rerun, Seen
-from longtake.platform.methods.interface.plan import LONGEST_WINDOW, Attended, Group, Plan, Row, Window
+from longtake.platform.methods.base import Cache, Latent, Method, MethodConfig, Rerun, RolloutInfo, Seen, methods
+from longtake.platform.methods.interface.plan import LONGEST_WINDOW, Group, Plan, Reason, Window
+from longtake.platform.methods.parts.grouped import GroupedMethod
 from longtake.platform.methods.parts.head_mass import DUMMY, FIRST, MIDDLE, head_mass, kinds_by_mass
+from longtake.platform.methods.parts.ranges import at_least
+from longtake.platform.models.spec import DiTSpec
 
-if TYPE_CHECKING:
-    from longtake.platform.models.spec import DiTSpec
 
-
-class DummyForcingMethod(Method):
+class DummyForcingMethod(GroupedMethod):
     """`kinds`: per row, the kind of every head [layers, heads]. `oldest`: what counts as the first frame."""
-
-    grouped = True
 
     def __init__(self, info: RolloutInfo, config: DummyForcing):
         super().__init__(info)
-        assert info.network is not None
-        self.config, self.spec, self.oldest = config, info.network, 0
+        self.config, self.oldest = config, 0
         self.measured_at = config.ar_start * self.window.block
         self.mass = np.zeros((info.rows, self.spec.layers, self.spec.heads, 2))
         self.kinds: list[np.ndarray] = []
 
     def plan(self, first: int) -> Plan:
         self.watched = frozenset({"commit"} if first == self.measured_at else ())
-        new = range(first, first + self.window.block)
-        return summed_up([self.groups(b, first, new) for b in range(self.info.rows)], tuple(new), self.spec)
+        return super().plan(first)
 
-    def groups(self, row: int, first: int, new: range) -> tuple[Group, ...]:
+    def groups(self, row: int, first: int) -> tuple[Group, ...]:
+        new, local = self.window.new(first), self.config.local_blocks * self.window.block
         if not self.kinds:
-            return every_head(self.row(self.window.live(new.stop), first), self.spec)
-        local = self.config.local_blocks * self.window.block
+            return self.around(row, first, self.local_row(first, self.window.live(new.stop)))
         past = {FIRST: [self.oldest], MIDDLE: range(first - local, first), DUMMY: [first - 1]}
-        rows = {kind: self.row([*frames, *new], first) for kind, frames in past.items()}
+        rows = {kind: self.local_row(first, [*frames, *new]) for kind, frames in past.items()}
         return tuple(
             Group((layer,), tuple(np.flatnonzero(kinds == kind).tolist()), rows[kind])
             for layer, kinds in enumerate(self.kinds[row])
             for kind in np.unique(kinds).tolist()
         )
 
-    def row(self, frames: Collection[int], first: int) -> Row:
-        return tuple(
-            Attended(f, f, "sink" if f == self.oldest < first else self.local_reason(f, first)) for f in frames
-        )
+    def local_reason(self, frame: int, first: int) -> Reason:
+        return "sink" if frame == self.oldest < first else super().local_reason(frame, first)
 
     def watch(self, seen: Seen) -> None:
         tokens = self.spec.frame_tokens
@@ -84,13 +75,13 @@ class DummyForcingMethod(Method):
         if first == self.measured_at:
             self.kinds = [kinds_by_mass(mass, self.config.num_dummy) for mass in self.mass]
 
-    def pinned(self, first: int) -> Collection[int]:
+    def pinned(self, first: int) -> tuple[int, ...]:
         return (self.oldest,)
 
     def switch(self, first: int, cut: bool) -> Rerun:
         again = range(max(0, first - self.window.size), first)
-        self.oldest, self.watched = again.start, frozenset()
-        return recached((), again, self.info.rows, self.spec)
+        self.oldest = again.start
+        return self.recached(first, again, keep_sink=False)
 
 
 @methods.register("dummy-forcing")
@@ -102,6 +93,7 @@ class DummyForcing(MethodConfig):
     `num_dummy`: how many heads attend almost nothing, half of all by default."""
 
     varies: ClassVar[bool] = True
+    budgeted: ClassVar[bool] = False
 
     ar_start: int = 1
     local_blocks: int = 1
@@ -110,10 +102,7 @@ class DummyForcing(MethodConfig):
     sink: int | None = 1
 
     def __post_init__(self) -> None:
-        for name, least in (("ar_start", 1), ("local_blocks", 1), ("num_dummy", 0)):
-            value = getattr(self, name)
-            if value is not None and value < least:
-                raise ConfigError(f"{name} = {value}: must be {least} or more")
+        at_least(self, ar_start=1, local_blocks=1, num_dummy=0)
 
     def check(self, window: Window, latent: Latent) -> None:
         super().check(window, latent)
@@ -126,9 +115,6 @@ class DummyForcing(MethodConfig):
         heads = network.layers * network.heads
         dummies = heads // 2 if self.num_dummy is None else min(self.num_dummy, heads)
         return window.block + (dummies + (heads - dummies) * self.local_blocks * window.block) / heads
-
-    def at_budget(self, frames: int) -> Self:
-        raise ConfigError("dummy-forcing has no settings for a budget")
 
     def build(self, info: RolloutInfo) -> Method:
         return DummyForcingMethod(info, self)

@@ -22,6 +22,7 @@ from longtake.platform.methods.base import (
     Window,
     methods,
 )
+from longtake.platform.methods.parts.ranges import within
 
 NAME = "ema"
 
@@ -44,8 +45,7 @@ class EmaSinkMethod(Method):
         return Attended(frame, slot, self.local_reason(frame, first))
 
     def committed(self, first: int, cache: Cache) -> None:
-        end = first + self.window.block
-        leaving = self.window.evicted(end + self.window.block)[len(self.window.evicted(end)) :]
+        leaving = self.window.leaving(first + self.window.block)
         for i, frame in enumerate(leaving):
             sink = cache.derived((f"{NAME}{i}", i)) if self.updated else cache.frame(i)
             cache.derive((f"{NAME}{i}", i), sink * self.alpha + cache.frame(frame) * (1 - self.alpha))
@@ -64,8 +64,7 @@ class EmaSink(MethodConfig):
     sink: int | None = 3
 
     def __post_init__(self) -> None:
-        if not 0 <= self.alpha <= 1:
-            raise ConfigError(f"alpha = {self.alpha}: must be from 0 to 1")
+        within(self, alpha=(0, 1))
 
     def build(self, info: RolloutInfo) -> Method:
         return EmaSinkMethod(info, self)

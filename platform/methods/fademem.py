@@ -19,9 +19,9 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple, Self
 
 from longtake.platform.errors import ConfigError
-from longtake.platform.methods.base import Latent, Method, MethodConfig, RolloutInfo, methods
-from longtake.platform.methods.interface.hooks import Cache
+from longtake.platform.methods.base import Cache, Latent, Method, MethodConfig, RolloutInfo, methods
 from longtake.platform.methods.interface.plan import Attended, Plan, Window
+from longtake.platform.methods.parts.ranges import within
 from longtake.platform.models.spec import DiTSpec
 
 QUERY, NEWEST = 18, 3  # the block's first index once the memory is full; how many slots lie right before it
@@ -44,21 +44,19 @@ class FadeMemMethod(Method):
         self.config, self.slots = config, list[Slot]()
 
     def plan(self, first: int) -> Plan:
-        block = range(first, first + self.window.block)
         full, centres = first >= QUERY and len(self.slots) == self.config.slots, [slot.centre for slot in self.slots]
         times = relative(centres, first) if full else centres
-        query = tuple(range(QUERY, QUERY + self.window.block)) if full else tuple(block)
+        query = self.window.new(QUERY if full else first)
         past = [Attended(s.centre, t, "summary", entry=s.source[0]) for s, t in zip(self.slots, times, strict=True)]
-        new = [Attended(frame, time, "block") for frame, time in zip(block, query, strict=True)]
-        return Plan(((*past, *new),) * self.info.rows, query)
+        new = [Attended(frame, time, "block") for frame, time in zip(self.window.new(first), query, strict=True)]
+        return Plan(((*past, *new),) * self.info.rows, tuple(query))
 
     def committed(self, first: int, cache: Cache) -> None:
-        following = first + self.window.block
-        for frame in range(first, following):
+        for frame in self.window.new(first):
             self.slots.append(Slot(frame))
             cache.derive(self.slots[-1].source, cache.frame(frame).clone())
             if len(self.slots) > self.config.slots:
-                self.merge(self.closest(following), cache)
+                self.merge(self.closest(first + self.window.block), cache)
 
     def closest(self, first: int) -> int:
         """The older one of the pair to merge when block `first` is next."""
@@ -102,8 +100,7 @@ class FadeMem(MethodConfig):
     sink: int | None = 0
 
     def __post_init__(self) -> None:
-        if not NEWEST < self.slots <= QUERY:
-            raise ConfigError(f"slots = {self.slots}: must be from {NEWEST + 1} to {QUERY}")
+        within(self, slots=(NEWEST + 1, QUERY))
         if not (0 < self.warp_beta <= 1 and 0 < self.span_gamma <= 1):
             given = f"warp_beta = {self.warp_beta}, span_gamma = {self.span_gamma}"
             raise ConfigError(f"{given}: must be more than 0 and at most 1")

@@ -16,101 +16,70 @@ frames but the first block's.
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Self
-
-import numpy as np
+from typing import ClassVar
 
 from longtake.platform.errors import ConfigError
-from longtake.platform.methods.base import Method, MethodConfig, RolloutInfo, methods
-from longtake.platform.methods.interface.groups import every_head, summed_up
-from longtake.platform.methods.interface.hooks import Cache, Rerun, Seen
-from longtake.platform.methods.interface.plan import RETRIEVED, Attended, Group, Plan, Row, Tokens, Window
-from longtake.platform.methods.parts.head_mass import head_mass
-from longtake.platform.methods.parts.head_table import (
-    MEASURED,
-    StaticHeads,
-    kinds,
-    read_table,
-    static_heads,
-    table_sha256,
-)
+from longtake.platform.methods.base import Cache, Method, MethodConfig, Rerun, RolloutInfo, Seen, methods
+from longtake.platform.methods.interface.plan import Group, Row, Tokens, Window
+from longtake.platform.methods.parts.grouped import GroupedMethod
+from longtake.platform.methods.parts.head_mass import local_heads
+from longtake.platform.methods.parts.head_table import StaticHeads, kinds, read_table
+from longtake.platform.methods.parts.measured import MEASURED, file_fingerprint
+from longtake.platform.methods.parts.ranges import at_least, within
 from longtake.platform.methods.parts.token_runs import changed_runs
+from longtake.platform.models.spec import DiTSpec
 from longtake.platform.settings.paths import FilePath
 
-if TYPE_CHECKING:
-    from longtake.platform.models.spec import DiTSpec
 
-
-class ForcingKVMethod(Method):
+class ForcingKVMethod(GroupedMethod):
     """`static`: per row, the static heads of each layer, once known. `chunks`: per row, the runs that are kept."""
 
-    grouped = True
+    watched = frozenset({"commit"})
 
     def __init__(self, info: RolloutInfo, config: ForcingKV, static: StaticHeads | None):
         super().__init__(info)
-        assert info.network is not None
-        self.config, self.spec = config, info.network
+        self.config = config
         self.first_grouped = (config.ar_start + 1) * self.window.block
         self.measured_at = config.measure_block * self.window.block
-        self.static = [] if static is None else [static] * info.rows
-        self.share = np.zeros((info.rows, self.spec.layers, self.spec.heads))
+        self.static: list[StaticHeads] = [] if static is None else [static] * info.rows
+        self.measured: list[list[frozenset[int]]] = [[] for _ in range(info.rows)]
         self.chunks: list[Tokens | None] = [None] * info.rows
 
-    def plan(self, first: int) -> Plan:
-        self.watched = frozenset({"commit"})
-        return self.over(first, self.row(first), range(first, first + self.window.block))
-
-    def row(self, first: int) -> Row:
-        """What static heads attend."""
+    def groups(self, row: int, first: int) -> tuple[Group, ...]:
         end = first + self.window.block
-        live = self.window.live(end)
-        reason = {frame: self.local_reason(frame, first) for frame in live}
-        frames = live if self.static else range(end)
-        return tuple(Attended(frame, frame, reason.get(frame, RETRIEVED)) for frame in frames)
+        return self.around(row, first, self.local_row(first, self.window.live(end) if self.static else range(end)))
 
-    def over(self, first: int, row: Row, new: range) -> Plan:
-        return summed_up([self.groups(b, first, row) for b in range(self.info.rows)], tuple(new), self.spec)
-
-    def groups(self, b: int, first: int, row: Row) -> tuple[Group, ...]:
+    def around(self, row: int, first: int, whole: Row) -> tuple[Group, ...]:
         if not self.static or first < self.first_grouped:
-            return every_head(row, self.spec)
-        return tuple(
-            Group((layer,), heads, row, self.chunks[b] if dynamic else None)
-            for layer, dynamic, heads in kinds(self.static[b], self.spec)
-        )
+            return super().around(row, first, whole)
+        runs = {False: None, True: self.chunks[row]}
+        heads_of = kinds(self.static[row], self.spec)
+        return tuple(Group((layer,), heads, whole, runs[dynamic]) for layer, dynamic, heads in heads_of)
 
-    def pinned(self, first: int) -> Collection[int]:
-        return () if self.static else range(first)
+    def pinned(self, first: int) -> range:
+        return range(0 if self.static else first)
 
     def watch(self, seen: Seen) -> None:
         if not self.static and seen.first == self.measured_at:
-            tokens = self.spec.frame_tokens
-            near = max(0, seen.keys.shape[1] - (self.window.size - self.window.sink) * tokens)
-            parts = slice(near, None), slice(self.window.block * tokens, None)
-            local, beyond_first = head_mass(seen.rotated_query, seen.rotated_keys, parts).T
-            self.share[seen.row, seen.layer] = local / beyond_first
+            near, tokens = self.window.size - self.window.sink, self.spec.frame_tokens
+            early, share = self.window.block * tokens, self.config.local_share
+            self.measured[seen.row].append(local_heads(seen, near * tokens, early, share))
         elif self.static and seen.first >= self.first_grouped:
-            groups = kinds(self.static[seen.row], self.spec)
-            end, runs = seen.first + self.window.block, self.config.runs
-            left = self.window.evicted(end + self.window.block)[len(self.window.evicted(end)) :]
-            first_dynamic = next(((layer, heads) for layer, dynamic, heads in groups if dynamic), None)
-            if left and (seen.layer, seen.heads) == first_dynamic:
-                count = runs * self.config.dynamic_frames
-                self.chunks[seen.row] = changed_runs(seen, [*left], self.spec.frame_tokens, runs, count)
+            dynamic = ((layer, heads) for layer, its, heads in kinds(self.static[seen.row], self.spec) if its)
+            leaving = self.window.leaving(seen.first + self.window.block)
+            if leaving and (seen.layer, seen.heads) == next(dynamic, None):
+                runs, count = self.config.runs, self.config.runs * self.config.dynamic_frames
+                self.chunks[seen.row] = changed_runs(seen, [*leaving], self.spec.frame_tokens, runs, count)
 
     def committed(self, first: int, cache: Cache) -> None:
         if not self.static and first == self.measured_at:
-            self.static = [static_heads(share >= self.config.local_share) for share in self.share]
+            self.static = [*self.measured]
 
     def switch(self, first: int, cut: bool) -> Rerun | None:
-        self.watched = frozenset()
-        past = [at.frame for at in self.row(first) if at.reason != "block"]
-        again = [frame for frame in past if frame >= self.window.sink]
-        row = tuple(Attended(f, f, "sink" if f < self.window.sink else "block") for f in past)
-        new = range(again[0], first) if again else range(0)
-        return Rerun(new, self.over(first, row, new)) if again else None
+        left = self.window.evicted(first + self.window.block if self.static else 0)
+        again = range(left.stop, first)
+        return self.recached(first, again) if again else None
 
 
 @methods.register("forcing-kv")
@@ -123,6 +92,7 @@ class ForcingKV(MethodConfig):
     which share of attention `measured` calls a head static."""
 
     varies: ClassVar[bool] = True
+    budgeted: ClassVar[bool] = False
 
     table: FilePath = MEASURED
     ar_start: int = 1
@@ -134,20 +104,14 @@ class ForcingKV(MethodConfig):
     sink: int | None = 1
 
     def __post_init__(self) -> None:
-        for name, least in (("ar_start", 0), ("runs", 1), ("dynamic_frames", 1), ("measure_block", 2)):
-            if getattr(self, name) < least:
-                raise ConfigError(f"{name} = {getattr(self, name)}: must be {least} or more")
-        if not 0 <= self.local_share <= 1:
-            raise ConfigError(f"local_share = {self.local_share}: must be from 0 to 1")
+        at_least(self, ar_start=0, runs=1, dynamic_frames=1, measure_block=2)
+        within(self, local_share=(0, 1))
 
     def attended(self, window: Window, network: DiTSpec) -> float:
         return window.size + self.dynamic_frames * (network.layers - 1) / network.layers
 
     def fingerprint(self) -> dict[str, str]:
-        return {} if self.table == MEASURED else {"method.table": table_sha256(self.table)}
-
-    def at_budget(self, frames: int) -> Self:
-        raise ConfigError("forcing-kv has no settings for a budget")
+        return file_fingerprint("table", self.table, "a JSON file of heads")
 
     def build(self, info: RolloutInfo) -> Method:
         assert info.network is not None

@@ -13,8 +13,8 @@ keys of the same frames stand right behind the kept ones (`late_query`).
 
 from dataclasses import dataclass
 
-from longtake.platform.errors import ConfigError
-from longtake.platform.methods.base import Attended, Method, MethodConfig, Plan, Rerun, RolloutInfo, methods
+from longtake.platform.methods.base import Method, MethodConfig, Plan, Rerun, RolloutInfo, methods
+from longtake.platform.methods.parts.ranges import at_least
 
 HORIZON = 21
 """D: the latent frames of the videos that the generators were trained on."""
@@ -38,7 +38,7 @@ class InfinityRopeMethod(Method):
         times = list(range(len(frames)))
         if first == self.cut:
             times[-block:] = self.cut_times(times[-block])
-        row = tuple(Attended(f, t, self.local_reason(f, first)) for f, t in zip(frames, times, strict=True))
+        row = self.local_row(first, frames, times)
         query = tuple(times[-block:])
         if self.config.late_query and self.kept > self.window.sink and len(frames) < size and first != self.cut:
             query = tuple(range(size - block, size))
@@ -67,9 +67,7 @@ class InfinityRope(MethodConfig):
     sink: int | None = 1
 
     def __post_init__(self) -> None:
-        for name in ("keep", "cut_to"):
-            if (getattr(self, name) or 0) < 0:
-                raise ConfigError(f"{name} = {getattr(self, name)}: must be 0 or more")
+        at_least(self, keep=0, cut_to=0)
 
     def build(self, info: RolloutInfo) -> Method:
         return InfinityRopeMethod(info, self)

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 
 from longtake.platform.errors import ConfigError
 from longtake.platform.methods.base import Attended, Latent, Method, MethodConfig, Plan, RolloutInfo, Window, methods
+from longtake.platform.methods.parts.ranges import within
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -46,12 +47,12 @@ class MemRopeMethod(Method):
     def plan(self, first: int) -> Plan:
         end, sink = first + self.window.block, self.window.sink
         if end <= self.window.size:
-            frames = [Attended(f, f, self.local_reason(f, first)) for f in range(end)]
+            frames = [*self.local_row(first, range(end))]
         else:
             averages = [Attended(self.stood, sink + i, "summary", entry=n) for i, n in enumerate(("long", "short"))]
             newest = range(end - self.local, end)
-            local = [Attended(f, sink + 2 + i, self.local_reason(f, first)) for i, f in enumerate(newest)]
-            frames = [*(Attended(f, f, "sink") for f in range(sink)), *averages, *local]
+            local = self.local_row(first, newest, range(sink + 2, self.window.size))
+            frames = [*self.local_row(first, range(sink)), *averages, *local]
         return Plan((tuple(frames),) * self.info.rows, tuple(at.time for at in frames[-self.window.block :]))
 
     def committed(self, first: int, cache: Cache) -> None:
@@ -102,9 +103,7 @@ class MemRope(MethodConfig):
     sink: int | None = 3
 
     def __post_init__(self) -> None:
-        for name in ("alpha_long", "alpha_short"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ConfigError(f"{name} = {getattr(self, name)}: must be from 0 to 1")
+        within(self, alpha_long=(0, 1), alpha_short=(0, 1))
 
     def build(self, info: RolloutInfo) -> Method:
         return MemRopeMethod(info, self)

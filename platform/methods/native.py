@@ -14,7 +14,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from longtake.platform.errors import ConfigError
-from longtake.platform.methods.base import Attended, Method, MethodConfig, Plan, Reason, Rerun, RolloutInfo, methods
+from longtake.platform.methods.base import Method, MethodConfig, Plan, Reason, Rerun, RolloutInfo, methods
 
 KEEP_SINK, NEW_SINK, NONE = "keep-sink", "new-sink", "none"
 
@@ -36,12 +36,11 @@ class SlidingWindow(Method):
         sink = min(self.window.sink, len(live))
         frames = [*range(self.sink_from, self.sink_from + sink), *live[sink:]]
         times = list(range(len(frames))) if self.relative else frames
-        row = tuple(Attended(f, t, self.reason(f, first)) for f, t in zip(frames, times, strict=True))
-        return Plan((row,) * self.info.rows, tuple(times[-new:]))
+        return Plan((self.local_row(first, frames, times),) * self.info.rows, tuple(times[-new:]))
 
-    def reason(self, frame: int, first: int) -> Reason:
+    def local_reason(self, frame: int, first: int) -> Reason:
         moved = self.sink_from <= frame < self.sink_from + self.window.sink and frame < first
-        return "sink" if moved else self.local_reason(frame, first)
+        return "sink" if moved else super().local_reason(frame, first)
 
     def pinned(self, first: int) -> Collection[int]:
         return range(self.sink_from, self.sink_from + self.window.sink) if self.sink_from else ()
@@ -49,14 +48,12 @@ class SlidingWindow(Method):
     def switch(self, first: int, cut: bool) -> Rerun | None:
         if self.recache == NONE:
             return None
-        size, sink = self.window.size, self.window.sink
-        if first <= size:
-            again = range(first)
-        elif self.recache == NEW_SINK:
-            again, self.sink_from = range(first - size, first), first - size
-        else:
-            again = range(first - (size - sink), first)
-        kept = [] if first <= size or self.recache == NEW_SINK else list(range(self.sink_from, self.sink_from + sink))
+        again, kept = self.window.recached(first), range(0)
+        if self.recache == NEW_SINK:
+            self.sink_from = max(0, first - self.window.size)
+            again = range(self.sink_from, first)
+        elif again.start:
+            kept = range(self.window.sink)
         return Rerun(again, self.ending(first, [*kept, *again], len(again)))
 
 

@@ -15,15 +15,14 @@ video chooses for all; here each chooses for itself.
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from dataclasses import dataclass, replace
 from typing import ClassVar, Self
 
 from longtake.platform.errors import ConfigError
-from longtake.platform.methods.base import RETRIEVED, Latent, Method, MethodConfig, RolloutInfo, methods
-from longtake.platform.methods.interface.hooks import Cache
-from longtake.platform.methods.interface.plan import Attended, Plan, Row, Window
+from longtake.platform.methods.base import Cache, Latent, Method, MethodConfig, RolloutInfo, methods
+from longtake.platform.methods.interface.plan import RETRIEVED, Attended, Plan, Row, Window
 from longtake.platform.methods.parts.descriptors import DescriptorTable, unit_length
+from longtake.platform.methods.parts.ranges import at_least
 
 
 class RelaxMethod(Method):
@@ -41,7 +40,7 @@ class RelaxMethod(Method):
     def row(self, row: int, first: int) -> Row:
         sink, tail, end = self.window.sink, self.config.tail, first + self.window.block
         if first <= sink + 1 + tail:
-            return tuple(Attended(frame, frame, self.local_reason(frame, first)) for frame in range(end))
+            return self.local_row(first, range(end))
         history = self.chosen(row, first)
         frames = [*range(sink), *history, *range(first - tail, end)]
         start = first - sink - len(history) - tail
@@ -67,10 +66,10 @@ class RelaxMethod(Method):
         best = scores.sort(descending=True, stable=True).indices[: self.config.history].sort().values
         return dict(zip(candidates[best].tolist(), scores[best].tolist(), strict=True))
 
-    def pinned(self, first: int) -> Collection[int]:
+    def pinned(self, first: int) -> set[int]:
         """Chosen frames that are in the cache and would leave it now, before the bank has them."""
         if first <= self.window.sink + 1 + self.config.tail:
-            return ()
+            return set()
         chosen = {frame for row in range(self.info.rows) for frame in self.chosen(row, first)}
         return chosen & (self.held | {*self.window.live(first)})
 
@@ -102,8 +101,7 @@ class RelaxForcing(MethodConfig):
     sink: int | None = 2
 
     def __post_init__(self) -> None:
-        if min(self.history, self.tail) < 1:
-            raise ConfigError(f"history = {self.history}, tail = {self.tail}: must be 1 or more")
+        at_least(self, history=1, tail=1)
         if self.candidates < self.history:
             raise ConfigError(f"candidates = {self.candidates}: must be at least history = {self.history}")
 

@@ -15,15 +15,14 @@ and sd are over tokens, per head and channel. The released code averages over th
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Self
 
 from longtake.platform.errors import ConfigError
-from longtake.platform.methods.base import Attended, Latent, Method, MethodConfig, Plan, RolloutInfo, Window, methods
-from longtake.platform.methods.interface.groups import summed_up
-from longtake.platform.methods.interface.hooks import Pass, Replacement, Seen
-from longtake.platform.methods.interface.plan import RETRIEVED, Group, Row, Source
+from longtake.platform.methods.base import Latent, Method, MethodConfig, Replacement, RolloutInfo, Seen, methods
+from longtake.platform.methods.interface.plan import RETRIEVED, Attended, Group, Row, Source, Window
+from longtake.platform.methods.parts.grouped import GroupedMethod
+from longtake.platform.methods.parts.ranges import at_least, within
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -44,8 +43,8 @@ class TetherCache(MethodConfig):
     tau: float = 0.35
 
     def __post_init__(self) -> None:
-        if self.alpha < 0 or not 0 <= self.tau <= 1:
-            raise ConfigError(f"alpha = {self.alpha}, tau = {self.tau}: alpha must be 0 or more, tau from 0 to 1")
+        at_least(self, alpha=0)
+        within(self, tau=(0, 1))
 
     def at_budget(self, frames: int) -> Self:
         return replace(self, window=frames, recent=max(3, min(self.recent, frames // 5)))
@@ -60,29 +59,21 @@ class TetherCache(MethodConfig):
         return TetherCacheMethod(info, self)
 
 
-class TetherCacheMethod(Method):
-    """`memory`: per row and layer, the frames that were kept; some may not exist yet."""
+class TetherCacheMethod(GroupedMethod):
+    """`memory`: per row and layer, the frames that were kept; some may not exist yet. `full`: the slot after them."""
 
-    grouped = True
-    watched: frozenset[Pass] = frozenset({"commit"})
+    watched = frozenset({"commit"})
 
     def __init__(self, info: RolloutInfo, config: TetherCache):
         super().__init__(info)
-        assert info.network is not None
-        self.config, self.network = config, info.network
-        self.full = self.window.size - config.recent
-        start: Sequence[int] = range(self.window.sink, self.full)
-        self.memory = [[start] * info.network.layers for _ in range(info.rows)]
+        self.config, self.full = config, self.window.size - config.recent
+        start = list(range(self.window.sink, self.full))
+        self.memory = [[start] * self.spec.layers for _ in range(info.rows)]
 
-    def plan(self, first: int) -> Plan:
-        heads, end = tuple(range(self.network.heads)), min(first + self.window.block, self.window.size)
-        groups = [
-            tuple(Group((layer,), heads, self.row(first, memory)) for layer, memory in enumerate(layers))
-            for layers in self.memory
-        ]
-        return summed_up(groups, tuple(range(end - self.window.block, end)), self.network)
+    def groups(self, row: int, first: int) -> tuple[Group, ...]:
+        return tuple(self.layer(layer, self.row(first, memory)) for layer, memory in enumerate(self.memory[row]))
 
-    def row(self, first: int, memory: Sequence[int]) -> Row:
+    def row(self, first: int, memory: list[int]) -> Row:
         end = first + self.window.block
         recent = range(max(self.full, end - self.config.recent), end)
         frames = [frame for frame in (*range(self.window.sink), *memory, *recent) if frame < end]
@@ -99,17 +90,15 @@ class TetherCacheMethod(Method):
         leaving = range(max(self.full, seen.first - recent), seen.first + self.window.block - recent)
         if not leaving:
             return None
-        candidates, entries = [*memory, *leaving], {frame: seen.fetch(frame) for frame in (*sink, *memory, *leaving)}
+        candidates = [*memory, *leaving]
+        entries = {frame: seen.fetch(frame) for frame in (*sink, *candidates)}
         scores = self.scores(candidates, seen.query, [entries[frame][0] for frame in candidates])
         order = scores.argsort(descending=True, stable=True)[: len(memory)]
         kept = sorted(candidates[i] for i in order.tolist())
-        keys, values = (torch.cat([entries[frame][part] for frame in (*sink, *memory)], dim=1) for part in (0, 1))
-        edited: dict[Source, tuple[Tensor, Tensor]] = {}
-        for frame in (frame for frame in leaving if frame in kept):
-            key, value = entries[frame]
-            edited[frame] = pulled(key, keys, self.config.tau), pulled(value, values, self.config.tau)
+        past = torch.cat([entries[frame] for frame in (*sink, *memory)], dim=2)
+        edited: dict[Source, Tensor] = {f: pulled(entries[f], past, self.config.tau) for f in leaving if f in kept}
         self.memory[seen.row][seen.layer] = kept
-        return Replacement(Group((), (), self.row(seen.first, kept)), edited)
+        return Replacement(self.layer(seen.layer, self.row(seen.first, kept)), edited)
 
     def scores(self, frames: list[int], query: Tensor, keys: list[Tensor]) -> Tensor:
         """[n], by queries [h, N, d] and keys [h, T, d] of n frames; the mean of products is the product of means."""
@@ -124,8 +113,8 @@ class TetherCacheMethod(Method):
 
 
 def pulled(x: Tensor, past: Tensor, tau: float) -> Tensor:
-    """x [h, T, d] towards the mean and the population standard deviation of `past` [h, M, d] over tokens."""
+    """x [.., T, d] towards the mean and the population standard deviation of `past` [.., M, d] over tokens."""
     own, others = x.float(), past.float()
-    mean, past_mean = (y.mean(1, keepdim=True) for y in (own, others))
-    spread, past_spread = (y.std(1, correction=0, keepdim=True).clamp(min=1e-6) for y in (own, others))
+    mean, past_mean = (y.mean(-2, keepdim=True) for y in (own, others))
+    spread, past_spread = (y.std(-2, correction=0, keepdim=True).clamp(min=1e-6) for y in (own, others))
     return ((1 - tau) * own + tau * ((own - mean) / spread * past_spread + past_mean)).to(x.dtype)

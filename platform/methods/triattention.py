@@ -20,82 +20,60 @@ rows and columns stay rotated by the difference. Where the prompt changes, the w
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
 from longtake.platform.errors import ConfigError
-from longtake.platform.methods.base import Latent, Method, MethodConfig, RolloutInfo, methods
-from longtake.platform.methods.interface.groups import recached, summed_up
-from longtake.platform.methods.interface.hooks import Cache, Rerun, Seen
-from longtake.platform.methods.interface.plan import LONGEST_WINDOW, Attended, Group, Plan, Tokens, Window
+from longtake.platform.methods.base import Cache, Latent, Method, MethodConfig, Rerun, RolloutInfo, Seen, methods
+from longtake.platform.methods.interface.plan import LONGEST_WINDOW, Group, Tokens, Window
 from longtake.platform.methods.parts.candidates import candidates
-from longtake.platform.methods.parts.key_scores import MEASURED, KeyScores, statistics_sha256
+from longtake.platform.methods.parts.grouped import GroupedMethod
+from longtake.platform.methods.parts.key_scores import KeyScores
+from longtake.platform.methods.parts.measured import MEASURED, file_fingerprint
+from longtake.platform.methods.parts.ranges import at_least
+from longtake.platform.models.spec import DiTSpec
 from longtake.platform.settings.paths import FilePath
 
-if TYPE_CHECKING:
-    from torch import Tensor
 
-    from longtake.platform.models.spec import DiTSpec
+class TriAttentionMethod(GroupedMethod):
+    """`whole`: frames that are held whole. `tokens`: single tokens that are held besides, per row and layer, `room`
+    frames' worth once there are any."""
 
-
-class TriAttentionMethod(Method):
-    """`whole`: frames that are held whole. `tokens`: single tokens that are held besides, per row and layer, `picked`
-    frames' worth. `end`: the frame after those that a pass computes."""
-
-    grouped = True
     watched = frozenset({"commit"})
 
     def __init__(self, info: RolloutInfo, config: TriAttention):
         super().__init__(info)
-        assert info.network is not None
-        self.config, self.spec = config, info.network
-        self.scores = KeyScores(self.spec, config.statistics, config.furthest)
+        self.config, slots, shared = config, config.slot_places, config.shared_by_layers
+        self.scores = KeyScores(self.spec, config.statistics, config.furthest, by_slot=slots, shared=shared)
         self.room = config.budget_frames - config.keep_last - self.window.sink
-        self.whole, self.picked, self.end = list[int](), 0, 0
+        self.whole = list[int]()
         self.tokens: list[list[Tokens | None]] = [[None] * self.spec.layers for _ in range(info.rows)]
-        self.standard: dict[int, Tensor] = {}
 
-    def plan(self, first: int) -> Plan:
-        self.end, heads = first + self.window.block, tuple(range(self.spec.heads))
-        new = range(first, self.end)
-        row = tuple(Attended(f, f, self.local_reason(f, first)) for f in (*self.whole, *new))
-        groups = [tuple(Group((i,), heads, row, kept) for i, kept in enumerate(layers)) for layers in self.tokens]
-        return summed_up(groups, tuple(new), self.spec)
+    def groups(self, row: int, first: int) -> tuple[Group, ...]:
+        whole = self.local_row(first, [*self.whole, *self.window.new(first)])
+        return tuple(self.layer(layer, whole, kept) for layer, kept in enumerate(self.tokens[row]))
 
     def watch(self, seen: Seen) -> None:
         self.scores.add(seen)
-        size, held, row, layer = self.spec.frame_tokens, seen.keys.shape[1], seen.row, seen.layer
-        if held <= self.config.budget_frames * size or not self.room:
-            return
-        new = self.end - seen.query.shape[1] // size
-        free = [frame for frame in (*seen.sources, *range(new, self.end)) if self.may_leave(frame)]
-        found, count = candidates(seen, free, new, size), self.room * size
-        scores = self.scores.score(row, layer, found, self.end, self.config.slot_places)
-        if not self.config.shared_by_layers:
-            self.tokens[row][layer] = found.best(scores, count)
-            return
-        standard = (scores - scores.mean(dim=1, keepdim=True)) / scores.std(dim=1, keepdim=True)
-        self.standard[row] = standard + (self.standard[row] if layer else 0)
-        if layer == self.spec.layers - 1:
-            self.tokens[row] = [found.best(self.standard[row], count)] * self.spec.layers
-
-    def may_leave(self, frame: int) -> bool:
-        return self.window.sink <= frame < self.end - self.config.keep_last
+        size, end = self.spec.frame_tokens, seen.new.stop
+        if seen.keys.shape[1] > self.config.budget_frames * size and self.room:
+            found = candidates(seen, range(self.window.sink, end - self.config.keep_last), size)
+            best = found.best(self.scores.score(seen.row, seen.layer, found, end), self.room * size)
+            for layer in range(self.spec.layers) if self.config.shared_by_layers else (seen.layer,):
+                self.tokens[seen.row][layer] = best
 
     def committed(self, first: int, cache: Cache) -> None:
-        self.hold([*self.whole, *range(first, self.end)], self.picked)
+        self.hold([*self.whole, *self.window.new(first)])
 
-    def hold(self, whole: list[int], picked: int) -> None:
-        """These frames are held whole, and so many frames' worth of tokens, less what leaves if that is too much."""
-        full = len(whole) + picked > self.config.budget_frames
-        self.whole = [frame for frame in whole if not (full and self.may_leave(frame))]
-        self.picked = self.room if full else picked
+    def hold(self, whole: list[int]) -> None:
+        """Hold these frames whole; if that is too much, only the sink and the newest."""
+        full = len(whole) + (self.room if self.tokens[0][0] else 0) > self.config.budget_frames
+        self.whole = [*whole[: self.window.sink], *whole[-self.config.keep_last :]] if full else whole
 
     def switch(self, first: int, cut: bool) -> Rerun:
-        size, sink = self.window.size, self.window.sink
-        kept, again = (range(0), range(first)) if first <= size else (range(sink), range(first - size + sink, first))
-        self.end, self.tokens = first, [[None] * self.spec.layers for _ in self.tokens]
-        self.hold([*kept, *again], 0)
-        return recached(kept, again, self.info.rows, self.spec)
+        again = self.window.recached(first)
+        self.tokens = [[None] * self.spec.layers for _ in self.tokens]
+        self.hold([*range(min(self.window.sink, again.start)), *again])
+        return self.recached(first, again, watched=True)
 
 
 @methods.register("triattention")
@@ -117,9 +95,7 @@ class TriAttention(MethodConfig):
     sink: int | None = 1
 
     def __post_init__(self) -> None:
-        for name in ("keep_last", "furthest"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name} = {getattr(self, name)}: must be 1 or more")
+        at_least(self, keep_last=1, furthest=1)
 
     def check(self, window: Window, latent: Latent) -> None:
         super().check(window, latent)
@@ -137,7 +113,7 @@ class TriAttention(MethodConfig):
         return replace(self, window=frames, budget_frames=frames - 3)
 
     def fingerprint(self) -> dict[str, str]:
-        return {} if self.statistics == MEASURED else {"method.statistics": statistics_sha256(self.statistics)}
+        return file_fingerprint("statistics", self.statistics, "a safetensors file of query statistics")
 
     def build(self, info: RolloutInfo) -> Method:
         return TriAttentionMethod(info, self)

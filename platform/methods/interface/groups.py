@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from longtake.platform.methods.interface.hooks import Rerun
 from longtake.platform.methods.interface.plan import RETRIEVED, Attended, Group, Plan, Row
 
 if TYPE_CHECKING:
@@ -16,17 +15,6 @@ if TYPE_CHECKING:
 
 TIMES = 2**31
 """More than any time index, so that frame * TIMES + time is one number: unique numbers are found faster than pairs."""
-
-
-def every_head(row: Row, spec: DiTSpec) -> tuple[Group, ...]:
-    """One group per layer, of all its heads, that attends `row`."""
-    return tuple(Group((layer,), tuple(range(spec.heads)), row) for layer in range(spec.layers))
-
-
-def recached(kept: Sequence[int], again: range, rows: int, spec: DiTSpec) -> Rerun:
-    """The frames `again`, computed anew by all heads at their own time indices: they see `kept` and each other."""
-    row = (*(Attended(f, f, "sink") for f in kept), *(Attended(f, f, "block") for f in again))
-    return Rerun(again, summed_up([every_head(row, spec)] * rows, tuple(again), spec))
 
 
 def summed_up(groups: Sequence[tuple[Group, ...]], query_times: tuple[int, ...], spec: DiTSpec) -> Plan:

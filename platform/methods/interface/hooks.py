@@ -17,10 +17,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Rerun:
-    """Frames whose keys and values are computed again, in one pass at timestep 0: `frames` end the rows of `plan`."""
+    """Frames whose keys and values are computed again, in one pass at timestep 0: `frames` end the rows of `plan`.
+    `watched`: the method watches this pass too, as both the first and the commit pass of the block to come."""
 
     frames: range
     plan: Plan
+    watched: bool = False
 
 
 class Cache(Protocol):
@@ -49,16 +51,19 @@ of the prefix has the latter alone, which is then both."""
 
 @dataclass(frozen=True)
 class Seen:
-    """One group of heads of one layer and batch row inside a pass, before it attends; h are its `heads`. `passes`:
-    which passes this one is. Tensors are not to be changed.
+    """One group of heads of one layer and batch row inside a pass, before it attends; h are its `heads`. `first`: the
+    block, or the one to come if frames are computed again; `new`: the frames that the pass computes; `passes`: which
+    passes this one is. Tensors are not to be changed.
 
     `query`, `rotated_query` [h, N, d]: of the new frames. `keys`, `rotated_keys`, `values` [h, M, d]: of all that the
     layer attends, the new frames last; `sources`: the source of each whole entry, in that order, before the tokens of
-    `picked` and the new frames. `fetch`: key and value [h, T, d] of an entry that is in the cache or attended.
+    `picked` and the new frames. `fetch`: an entry that is in the cache or attended,
+    [2 (key, value), h, T, d].
     `rotate`: x [h, T, d] of a frame, rotated to a time index.
     """
 
     first: int
+    new: range
     row: int
     layer: int
     heads: tuple[int, ...]
@@ -70,20 +75,20 @@ class Seen:
     values: Tensor
     sources: tuple[Source, ...]
     picked: Tokens | None
-    fetch: Callable[[Source], tuple[Tensor, Tensor]]
+    fetch: Callable[[Source], Tensor]
     rotate: Callable[[Tensor, int, int], Tensor]
 
-    def start(self, frame: int, new: int, tokens: int) -> int:
-        """Where a frame's keys begin, if all entries are frames of so many tokens and the new frames begin at `new`."""
-        if frame < new:
+    def start(self, frame: int, tokens: int) -> int:
+        """Where a frame's keys begin, if all entries are frames of so many tokens."""
+        if frame not in self.new:
             return self.sources.index(frame) * tokens
-        return self.keys.shape[1] - self.query.shape[1] + (frame - new) * tokens
+        return self.keys.shape[1] - self.query.shape[1] + self.new.index(frame) * tokens
 
 
 @dataclass(frozen=True)
 class Replacement:
     """What a watched group attends from now on: `group` (its `layers` and `heads` are not read), of what it attended
-    until now and of `edited`: new entries, key and value [h, T, d] each."""
+    until now and of `edited`: new entries, [2 (key, value), h, T, d] each."""
 
     group: Group
-    edited: Mapping[Source, tuple[Tensor, Tensor]] = field(default_factory=dict)
+    edited: Mapping[Source, Tensor] = field(default_factory=dict)

@@ -103,6 +103,10 @@ class Window:
     sink: int = 1
     block: int = 3
 
+    def new(self, first: int) -> range:
+        """The frames of block `first`."""
+        return range(first, first + self.block)
+
     def live(self, end: int) -> list[int]:
         """Frames in the window when `end` frames exist, including the current block: sink, then the newest."""
         oldest = max(self.sink, end - (self.size - self.sink))
@@ -111,3 +115,12 @@ class Window:
     def evicted(self, end: int) -> range:
         """Frames that have left the window when `end` frames exist."""
         return range(self.sink, max(self.sink, end - (self.size - self.sink)))
+
+    def leaving(self, first: int) -> range:
+        """Frames that leave the window when block `first` begins."""
+        return self.evicted(first + self.block)[len(self.evicted(first)) :]
+
+    def recached(self, first: int) -> range:
+        """Frames that LongLive computes again where the prompt changes at block `first`: those of the window beside the
+        sink, or all, if it still begins with the first."""
+        return range(0 if first <= self.size else first - (self.size - self.sink), first)

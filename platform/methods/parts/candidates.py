@@ -33,17 +33,18 @@ class Candidates:
         return Tokens(frames, tokens, frames)
 
 
-def candidates(seen: Seen, frames: list[int], new: int, size: int) -> Candidates:
-    """All tokens of `frames`, which `seen` attends whole, and the single tokens that it attends. `new`: the first frame
-    that the pass computes."""
+def candidates(seen: Seen, frames: range, size: int) -> Candidates:
+    """The tokens of those of `frames` that `seen` attends whole, and all single tokens that it attends; `size`: tokens
+    a frame."""
     import torch
 
     heads, at = len(seen.heads), len(seen.sources) * size
-    ids = [torch.arange(frame * size, (frame + 1) * size).expand(heads, -1) for frame in frames]
-    starts = [seen.start(frame, new, size) for frame in frames]
+    whole = [frame for frame in (*seen.sources, *seen.new) if isinstance(frame, int) and frame in frames]
+    ids = [torch.arange(frame * size, (frame + 1) * size).expand(heads, -1) for frame in whole]
+    starts = [seen.start(frame, size) for frame in whole]
     keys = [seen.keys[:, start : start + size] for start in starts]
     if seen.picked is not None:
-        ids.append(torch.from_numpy(seen.picked.frames * size + seen.picked.tokens))
+        ids.append(torch.from_numpy(seen.picked.frames * size + seen.picked.tokens).expand(heads, -1))
         keys.append(seen.keys[:, at : at + ids[-1].shape[1]])
     ordered, order = torch.cat(ids, dim=1).to(seen.keys.device).sort(dim=1)
     joined = torch.cat(keys, dim=1)

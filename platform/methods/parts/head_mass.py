@@ -13,6 +13,8 @@ import numpy as np
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from longtake.platform.methods.interface.hooks import Seen
+
 QUERIES_AT_ONCE = 512
 FIRST, MIDDLE, DUMMY = range(3)
 """Kinds of heads of Dummy Forcing: for the first frame, for the newest blocks, for almost nothing."""
@@ -29,6 +31,14 @@ def head_mass(query: Tensor, keys: Tensor, parts: Sequence[slice]) -> np.ndarray
             attention = (some @ key.T * key.shape[1] ** -0.5).softmax(dim=1)
             mass[head] += [float(attention[:, part].sum()) for part in parts]
     return mass / query.shape[1]
+
+
+def local_heads(seen: Seen, near: int, early: int, share: float) -> frozenset[int]:
+    """Heads with at least this share of their attention on the newest `near` keys, of that on all but the first
+    `early` ones."""
+    parts = slice(max(0, seen.keys.shape[1] - near), None), slice(early, None)
+    local, beyond = head_mass(seen.rotated_query, seen.rotated_keys, parts).T
+    return frozenset(np.flatnonzero(local / beyond >= share).tolist())
 
 
 def kinds_by_mass(mass: np.ndarray, num_dummy: int | None) -> np.ndarray:

@@ -7,31 +7,18 @@ names every head of every layer once.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from longtake.platform.digest import remembered_sha256
 from longtake.platform.errors import ConfigError
 
 if TYPE_CHECKING:
     from longtake.platform.models.spec import DiTSpec
 
-MEASURED = "measured"
-"""In place of a file: a take measures its own heads."""
-StaticHeads = tuple[frozenset[int], ...]
+StaticHeads = Sequence[frozenset[int]]
 """Per layer, its static heads."""
 FORMAT = "num_layers, num_heads and layers [{layer_idx, static_head, dynamic_head}]"
-
-
-def table_sha256(path: str) -> str:
-    """The hash of a table's bytes. Raises ConfigError."""
-    try:
-        return remembered_sha256(Path(path))
-    except OSError as error:
-        raise ConfigError(f"table {path}: {error.strerror}; name a JSON file of heads, or set measured") from error
 
 
 def read_table(path: str, spec: DiTSpec) -> StaticHeads:
@@ -51,11 +38,6 @@ def read_table(path: str, spec: DiTSpec) -> StaticHeads:
     if named != {layer: list(range(spec.heads)) for layer in range(spec.layers)}:
         raise ConfigError(f"table {path}: must name every head of every layer once, as static or as dynamic")
     return tuple(frozenset(kinds[layer][0]) for layer in range(spec.layers))
-
-
-def static_heads(is_static: np.ndarray) -> StaticHeads:
-    """From [layers, heads], booleans."""
-    return tuple(frozenset(np.flatnonzero(layer).tolist()) for layer in is_static)
 
 
 def kinds(static: StaticHeads, spec: DiTSpec) -> Iterator[tuple[int, bool, tuple[int, ...]]]:

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from longtake.platform.digest import remembered_sha256
 from longtake.platform.errors import ConfigError
+from longtake.platform.methods.parts.measured import MEASURED
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from longtake.platform.methods.parts.candidates import Candidates
     from longtake.platform.models.spec import DiTSpec
 
-MEASURED = "measured"
-"""In place of a file: a take measures its own queries."""
 NAMES = ("q_mean_real", "q_mean_imag", "q_abs_mean")
 """Tensors [L, h, c] of a file of statistics."""
 
@@ -41,10 +39,16 @@ class QueryStatistics:
 
 
 class KeyScores:
-    """Scores by the statistics of a file, or by those of the queries that it has seen before its first score."""
+    """Scores by the statistics of a file, or by those of the queries that it has seen before its first score.
 
-    def __init__(self, spec: DiTSpec, statistics: str, furthest: int):
+    `by_slot`: keys stay rotated by as many rows and columns as lie between a token's place and that of its slot.
+    `shared`: a layer's scores are standardised per head and added to those of the layers before.
+    """
+
+    def __init__(self, spec: DiTSpec, statistics: str, furthest: int, by_slot: bool = False, shared: bool = False):
         self.spec, self.offsets = spec, [2**i for i in range(furthest.bit_length())]
+        self.by_slot, self.shared = by_slot, shared
+        self.total: dict[int, Tensor] = {}
         self.known = None if statistics == MEASURED else read_statistics(statistics, spec)
         self.measured: dict[tuple[int, int], QueryStatistics] = {}
         self.used: set[tuple[int, int]] = set()
@@ -58,11 +62,18 @@ class KeyScores:
             zero = torch.zeros(seen.query.shape[0], seen.query.shape[2] // 2, device=seen.query.device)
             self.measured[key] = self.measured.get(key, QueryStatistics(zero, zero, 0)).plus(seen.query)
 
-    def score(self, row: int, layer: int, found: Candidates, end: int, by_slot: bool = False) -> Tensor:
-        """[h, C], of a layer's and row's candidates, which are held in this order behind whole frames and before `end`.
+    def score(self, row: int, layer: int, found: Candidates, end: int) -> Tensor:
+        """[h, C], of a layer's and row's candidates, which are held in this order behind whole frames and before
+        `end`."""
+        scores = self.own(row, layer, found, end)
+        if not self.shared:
+            return scores
+        standard = (scores - scores.mean(dim=1, keepdim=True)) / scores.std(dim=1, keepdim=True)
+        self.total[row] = standard + (self.total[row] if layer else 0)
+        return self.total[row]
 
-        `by_slot`: their keys stay rotated by as many rows and columns as lie between a token's place and its slot's.
-        """
+    def own(self, row: int, layer: int, found: Candidates, end: int) -> Tensor:
+        """The scores of a layer alone."""
         import torch
 
         from longtake.platform.models.rope import axis_angles
@@ -72,7 +83,7 @@ class KeyScores:
         statistics = self.measured[row, layer] if self.known is None else self.known[layer]
         mean, length = (x.to(device)[:, None] / statistics.count for x in (statistics.total, statistics.lengths))
         token = slot = found.ids % size
-        if by_slot:
+        if self.by_slot:
             slot = (torch.arange(found.ids.shape[1], device=device) % size).expand_as(token)
         away = end - found.ids // size, slot // columns - token // columns, slot % columns - token % columns
         axes = zip(away, spec.split, strict=True)
@@ -95,15 +106,6 @@ def unit(angles: Tensor) -> Tensor:
     import torch
 
     return torch.polar(torch.ones_like(angles), angles)
-
-
-def statistics_sha256(path: str) -> str:
-    """The hash of a file's bytes. Raises ConfigError."""
-    try:
-        return remembered_sha256(Path(path))
-    except OSError as error:
-        hint = "name a safetensors file of query statistics, or set measured"
-        raise ConfigError(f"statistics {path}: {error.strerror}; {hint}") from error
 
 
 def read_statistics(path: str, spec: DiTSpec) -> list[QueryStatistics]:

@@ -35,6 +35,7 @@ from longtake.platform.methods.parts.descriptors import (
     described,
     most_redundant,
 )
+from longtake.platform.methods.parts.ranges import at_least
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -62,9 +63,7 @@ class MemoryConfig(MethodConfig):
     bank_dtype: str | None = None
 
     def __post_init__(self) -> None:
-        for name in ("top_k", "recency_guard"):
-            if getattr(self, name) < 0:
-                raise ConfigError(f"{name} = {getattr(self, name)}: must be 0 or more")
+        at_least(self, top_k=0, recency_guard=0)
         if self.bank_frames is not None and self.bank_gib is not None:
             raise ConfigError("bank_frames and bank_gib are both set; set one of them")
         if self.bank_gib is not None and not 0 < self.bank_gib < 1e6:

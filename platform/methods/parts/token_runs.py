@@ -25,7 +25,7 @@ def changed_runs(seen: Seen, frames: list[int], size: int, runs: int, count: int
     """
     import torch
 
-    starts = [seen.start(frame, seen.first, size) for frame in (*frames, frames[-1] + 1)]
+    starts = [seen.start(frame, size) for frame in (*frames, frames[-1] + 1)]
     keys = torch.stack([seen.rotated_keys[:, start : start + size] for start in starts])
     bounds = [at * size // runs for at in range(runs + 1)]
     least = similarity(keys, bounds).flatten().argsort(stable=True)[:count].tolist()

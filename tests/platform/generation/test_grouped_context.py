@@ -177,7 +177,7 @@ def test_a_derived_entry_is_always_the_newest():
 def test_an_edited_entry_is_attended_until_it_is_dropped():
     """The watching method replaces frame 0 in layer 1 of row 0; the cache still has the true one."""
     hand, seen_by = Hand(), []
-    edited = (torch.full((4, 4, 12), 0.5), torch.full((4, 4, 12), 2.0))
+    edited = torch.stack([torch.full((4, 4, 12), 0.5), torch.full((4, 4, 12), 2.0)])
     twice = {first: summed_up((alike(at((0, 1), end=first)),) * 2, (7, 8, 9), GRID) for first in (3, 6)}
 
     def answer(seen):
@@ -194,7 +194,7 @@ def test_an_edited_entry_is_attended_until_it_is_dropped():
     assert off.tolist() == [[False, False], [True, False]]
     hand.method.watched = frozenset()
     hand.record[0] = hand.record[0].clone()
-    hand.record[0][:, 1, 0] = torch.stack(edited).transpose(1, 2)
+    hand.record[0][:, 1, 0] = edited.transpose(1, 2)
     made, expected = hand.run(6, twice[6])
     assert (made - expected).abs().max() < 1e-5, "the edit lasts while the layer attends it"
 

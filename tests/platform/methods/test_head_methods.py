@@ -33,21 +33,19 @@ OTHER = torch.randn(1, 4, 5, generator=torch.Generator().manual_seed(99))
 class BlockOnly(GivenRowsMethod):
     """Dummy heads see nothing past."""
 
-    def groups(self, row, first, new):
-        dummy = [at.frame for at in super().groups(row, first, new)[0].row] if not self.kinds else [first - 1, *new]
+    def groups(self, row, first):
         cut = {True: slice(-3, None), False: slice(None)}
         return tuple(
-            replace(group, row=group.row[cut[bool(self.kinds) and [at.frame for at in group.row] == dummy]])
-            for group in super().groups(row, first, new)
+            replace(group, row=group.row[cut[bool(self.kinds) and group.row[0].frame == first - 1]])
+            for group in super().groups(row, first)
         )
 
 
 class SinkOfThree(GivenRowsMethod):
     """Heads for the first frame see the first three."""
 
-    def row(self, frames, first):
-        frames = [*frames]
-        return super().row([0, 1, 2, *frames[1:]] if self.kinds and frames[0] == 0 else frames, first)
+    def local_row(self, first, frames, times=None):
+        return super().local_row(first, [0, 1, 2, *frames[1:]] if self.kinds and frames[0] == 0 else frames)
 
 
 def test_wrong_dummy_forcing():
@@ -74,8 +72,8 @@ class EachLayer(ForcingKVMethod):
     def own(self):
         return {}
 
-    def groups(self, b, first, row):
-        groups = super().groups(b, first, row)
+    def groups(self, row, first):
+        groups = super().groups(row, first)
         return tuple(replace(g, tokens=self.own[g.layers[0]]) if g.tokens is not None else g for g in groups)
 
 

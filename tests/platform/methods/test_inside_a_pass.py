@@ -11,6 +11,7 @@ from longtake.platform.checkpoints.files import load_safetensors, read_json
 from longtake.platform.errors import ConfigError
 from longtake.platform.methods.base import Window
 from longtake.platform.methods.deep_forcing import DeepForcing, DeepForcingMethod
+from longtake.platform.methods.parts.recent_queries import RecentQueries
 from longtake.platform.methods.tethercache import TetherCache, TetherCacheMethod, pulled
 from tests.platform.methods.test_golden_methods import GOLDEN, off
 from tests.platform.rollouts import latents, new_network, start
@@ -60,20 +61,26 @@ class OwnMass(TetherCacheMethod):
         return mass + alpha * (1 - (near * mass).amax(1)).clamp(min=0)
 
 
+class NewQueries(RecentQueries):
+    def products(self, seen, found, before):
+        return super().products(seen, found, range(0))
+
+
 class NewQueriesAlone(DeepForcingMethod):
-    def scores(self, seen, before):
-        return super().scores(seen, range(0))
+    def __init__(self, info, config):
+        super().__init__(info, config)
+        self.queries = NewQueries(self.size)
 
 
 class BeforeRotation(DeepForcingMethod):
-    def scores(self, seen, before):
+    def compressed(self, seen, held):
         plain = replace(seen, rotated_query=seen.query, rotated_keys=seen.keys, rotate=lambda x, *_: x)
-        return super().scores(plain, before)
+        return super().compressed(plain, held)
 
 
 class SinkStays(DeepForcingMethod):
     def group(self, first, layer, held):
-        return super().group(first, layer, replace(held, sink=0))
+        return super().group(first, layer, held._replace(sink=0))
 
 
 class SinkLater(DeepForcingMethod):
@@ -81,7 +88,7 @@ class SinkLater(DeepForcingMethod):
 
     def compressed(self, seen, held):
         held = super().compressed(seen, held)
-        return replace(held, sink=held.sink + 3)
+        return held._replace(sink=held.sink + 3)
 
 
 @pytest.mark.parametrize(

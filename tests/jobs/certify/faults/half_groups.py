@@ -3,22 +3,18 @@
 from dataclasses import dataclass, replace
 
 from longtake.platform.methods.base import Method, RolloutInfo, methods
-from longtake.platform.methods.interface.groups import every_head, summed_up
-from longtake.platform.methods.native import Native, SlidingWindow
+from longtake.platform.methods.native import Native
+from longtake.platform.methods.parts.grouped import GroupedMethod
 
 
-class Half(SlidingWindow):
-    grouped = True
-
-    def plan(self, first):
-        plan, spec = super().plan(first), self.info.network
-        groups = [every_head(row, spec) for row in plan.rows]
-        groups = [(*row[:-1], replace(row[-1], heads=row[-1].heads[1:])) for row in groups]
-        return summed_up(groups, plan.query_times, spec)
+class Half(GroupedMethod):
+    def groups(self, row, first):
+        *others, last = self.around(row, first, self.local_row(first, self.window.live(first + self.window.block)))
+        return (*others, replace(last, heads=last.heads[1:]))
 
 
 @methods.register("half-groups")
 @dataclass(frozen=True)
 class HalfGroups(Native):
     def build(self, info: RolloutInfo) -> Method:
-        return Half(info, relative=False, recache=None)
+        return Half(info)
