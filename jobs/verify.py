@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
-from longtake.jobs.golden.recorded import method_of
+from longtake.jobs.golden.recorded import check_keys, method_of
 from longtake.jobs.golden.tables import same_choice
 from longtake.platform.checkpoints.files import load_safetensors, load_strict, read_json
 from longtake.platform.errors import ConfigError, LongtakeError, WeightsError
@@ -112,6 +112,7 @@ def cells(verdict: Verdict) -> list[str]:
 def verify_case(path: Path) -> Verdict:
     """Run one case and compare."""
     facts, tensors = read_json(path), load_safetensors(path.with_suffix(".safetensors"))
+    check_keys(path, facts["config"])
     rollout = build_rollout(path.parent, facts, tensors)
     blocks = list(rollout.blocks(len(facts["blocks"])))
     output = torch.cat([block.latents for block in blocks], dim=1)

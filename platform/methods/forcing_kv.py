@@ -33,7 +33,7 @@ from longtake.platform.settings.paths import FilePath
 
 
 class ForcingKVMethod(GroupedMethod):
-    """`static`: per row, the static heads of each layer, once known. `chunks`: per row, the runs that are kept."""
+    """Per row: `static`, each layer's static heads, once known; `measured`, until then; `chunks`, the kept runs."""
 
     watched = frozenset({"commit"})
 

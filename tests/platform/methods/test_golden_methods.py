@@ -3,6 +3,8 @@
 A wrong reading is the method with one rule changed. The least effect measured is 7 times the tolerance.
 """
 
+import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +14,7 @@ import torch
 from longtake.jobs.golden import recorded
 from longtake.jobs.verify import build_rollout, case_files, verify_case
 from longtake.platform.checkpoints.files import load_safetensors, read_json
+from longtake.platform.errors import ConfigError
 from longtake.platform.methods.base import Attended, Plan
 from longtake.platform.methods.ema_sink import EmaSinkMethod
 from longtake.platform.methods.fademem import FadeMemMethod
@@ -28,6 +31,33 @@ CASES = [path for path in case_files(GOLDEN) if read_json(path)["config"]["metho
 def test_golden(case):
     verdict = verify_case(case)
     assert verdict.passed, verdict
+
+
+@pytest.mark.parametrize(
+    ("case", "setting", "reason"),
+    [
+        ("memrope", {"alpha_longer": 0.5}, r"alpha_longer: no such setting of memrope; did you mean 'alpha_long'\?"),
+        ("memrope", {"budget": 16}, "budget: no such setting of memrope; known: adaptive, alpha_long"),
+        ("triattention", {"pruning_mode": "global"}, "pruning_mode = 'global': must be 'layer_perhead', the one value"),
+        ("memrope", {"method": "memoir"}, "method 'memoir': must be one of deep-forcing"),
+    ],
+)
+def test_a_recorded_setting_that_nothing_reads_is_an_error(tmp_path, case, setting, reason):
+    facts = read_json(GOLDEN / f"{case}.json")
+    shutil.copy(GOLDEN / f"{case}.safetensors", tmp_path)
+    (tmp_path / f"{case}.json").write_text(json.dumps({**facts, "config": {**facts["config"], **setting}}))
+    where = "" if "method" in setting else rf"{case}\.json: config\."
+    with pytest.raises(ConfigError, match=where + reason) as raised:
+        verify_case(tmp_path / f"{case}.json")
+    assert "\n" not in str(raised.value)
+
+
+def test_a_case_without_a_method_has_the_settings_of_longlive_rag():
+    recorded.check_keys(GOLDEN / "case.json", {"use_latentmem": True, "memory_size": 4, "sink_size": 1})
+    with pytest.raises(
+        ConfigError, match=r"case\.json: config\.budget: no such setting of a case that names no method"
+    ):
+        recorded.check_keys(GOLDEN / "case.json", {"use_latentmem": True, "budget": 4})
 
 
 def off(case, wrong=None, blocks=None, **params):

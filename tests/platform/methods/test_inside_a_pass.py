@@ -11,7 +11,6 @@ from longtake.platform.checkpoints.files import load_safetensors, read_json
 from longtake.platform.errors import ConfigError
 from longtake.platform.methods.base import Window
 from longtake.platform.methods.deep_forcing import DeepForcing, DeepForcingMethod
-from longtake.platform.methods.parts.recent_queries import RecentQueries
 from longtake.platform.methods.tethercache import TetherCache, TetherCacheMethod, pulled
 from tests.platform.methods.test_golden_methods import GOLDEN, off
 from tests.platform.rollouts import latents, new_network, start
@@ -61,15 +60,10 @@ class OwnMass(TetherCacheMethod):
         return mass + alpha * (1 - (near * mass).amax(1)).clamp(min=0)
 
 
-class NewQueries(RecentQueries):
-    def products(self, seen, found, before):
-        return super().products(seen, found, range(0))
-
-
 class NewQueriesAlone(DeepForcingMethod):
-    def __init__(self, info, config):
-        super().__init__(info, config)
-        self.queries = NewQueries(self.size)
+    def compressed(self, seen, held):
+        self.queries.kept = {at: torch.zeros_like(query) for at, query in self.queries.kept.items()}
+        return super().compressed(seen, held)
 
 
 class BeforeRotation(DeepForcingMethod):

@@ -88,7 +88,7 @@ def test_a_chosen_frame_that_is_about_to_leave_stays_one_block():
     [
         ({"history": 2}, r"window = 7, sink = 2: must be sink \(1 or more\) \+ history \+ tail \+ block = 8"),
         ({"sink": 0}, "window = 7, sink = 0: must be sink"),
-        ({"history": 0}, "history = 0, tail = 1: must be 1 or more"),
+        ({"history": 0}, "history = 0: must be 1 or more"),
         ({"history": 5}, "candidates = 4: must be at least history = 5"),
     ],
 )
