@@ -181,7 +181,7 @@ def test_nothing_grows_with_the_video(config):
         assert len(rollout.context.layouts) <= 10
     if isinstance(config, DeepForcing):
         kept = [held for row in rollout.method.held for held in row]
-        assert all(len(held.ids) == len(held.uses) <= 4 for held in kept)
+        assert all(len(held.tokens.frames) == len(held.uses) <= 4 for held in kept)
 
 
 @pytest.mark.parametrize(
