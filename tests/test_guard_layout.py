@@ -174,7 +174,7 @@ def test_help_is_light() -> None:
 
 def test_plan_is_light(tmp_path: Path) -> None:
     text, loaded = run_and_list_modules("plan", str(ROOT / "jobs/sweeps/demo.yaml"), f"output={tmp_path}")
-    assert "to do: make 48 takes" in text
+    assert "to do: make 128 takes" in text
     assert NOT_FOR_PLAN & loaded == set()
 
 

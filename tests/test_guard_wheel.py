@@ -76,4 +76,4 @@ def test_a_shipped_sweep_is_found_by_name_in_the_wheel(wheel: Path, tmp_path: Pa
     command = [sys.executable, "-c", PLAN_DEMO, str(wheel)]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
-    assert "to do: make 48 takes" in done.stdout
+    assert "to do: make 128 takes" in done.stdout

@@ -47,7 +47,7 @@ def test_plan_finds_a_sweep_and_its_prompts_outside_a_checkout(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     assert execute(["plan", "demo"]) == 0
-    assert "= 48 takes" in capfd.readouterr().out
+    assert "= 128 takes" in capfd.readouterr().out
 
 
 def test_the_grid_of_the_paper_is_planned_before_anything_is_pulled(
