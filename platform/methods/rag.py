@@ -42,11 +42,12 @@ class Rag(RetrievalConfig):
     def pick(self, frames: list[int], vectors_FE: Tensor, similarity_F: Tensor, count: int) -> list[int]:
         tolerance = self.tolerance or 0.0
         order = most_similar(similarity_F, tolerance)
-        if self.unchanged is not None:
-            reach = self.top_k
-            order = [earliest_unchanged(frames, vectors_FE, similarity_F, tolerance, self.unchanged, reach)]
         if self.select == "neighbours":
-            order = nearest_in_time(order[0], frames)
+            anchor = order[0]
+            if self.unchanged is not None:
+                reach = self.top_k
+                anchor = earliest_unchanged(frames, vectors_FE, similarity_F, tolerance, self.unchanged, reach)
+            order = nearest_in_time(anchor, frames)
         return order[:count] if self.duplicate is None else without_duplicates(order, vectors_FE, self.duplicate, count)
 
     def __post_init__(self) -> None:

@@ -28,11 +28,12 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor, nn
 
+from longtake.jobs.bench.engine_cases import WINDOW, SeededNoise
 from longtake.platform.checkpoints.lora import merge_lora
 from longtake.platform.generation.kv_cache import KVCache, write_entries
 from longtake.platform.generation.rollout import Rollout
 from longtake.platform.machine.process import set_up_computing
-from longtake.platform.methods.base import Attended, MethodConfig, Plan, RolloutInfo, Window
+from longtake.platform.methods.base import Attended, MethodConfig, Plan, RolloutInfo
 from longtake.platform.methods.native import Native
 from longtake.platform.methods.rag import Rag
 from longtake.platform.models.attention import attention
@@ -41,7 +42,6 @@ from longtake.platform.models.rope import frame_rotation
 from longtake.platform.models.schedule import FlowSchedule
 from longtake.platform.models.spec import DiTSpec
 
-WINDOW = Window(12, 1, 3)
 SIZES = {
     "small": DiTSpec(384, 1536, 6, 6, 16, 8, 12, 64, 256),
     "wide": DiTSpec(256, 1493, 2, 4, 16, 32, 32, 85, 256),
@@ -163,19 +163,6 @@ def leave_unmerged(network: CausalDiT, lora: dict[str, Tensor]) -> None:
             setattr(network.blocks.get_submodule(parent), child, Unmerged(module, a, b))
 
 
-class Noise:
-    """Standard normal numbers, a fresh generator per call."""
-
-    def __init__(self, spec: DiTSpec):
-        self.shape = (1, WINDOW.block, spec.channels, spec.latent_height, spec.latent_width)
-
-    def initial(self, block: int) -> Tensor:
-        return torch.randn(self.shape, generator=torch.Generator().manual_seed(block))
-
-    def renoise(self, block: int, step: int) -> Tensor:
-        return torch.randn(self.shape, generator=torch.Generator().manual_seed(1_000_000 * (step + 1) + block))
-
-
 @torch.no_grad()
 def start(spec: DiTSpec, config: MethodConfig, habits: bool, lora: bool) -> Rollout:
     """A rollout over the same random weights, ours or with the habits; `lora`: merged in ours, unmerged in theirs."""
@@ -196,7 +183,7 @@ def start(spec: DiTSpec, config: MethodConfig, habits: bool, lora: bool) -> Roll
         FlowSchedule(),
         method,
         text,
-        Noise(spec),
+        SeededNoise(spec),
         keep_evicted=config.keeps_evicted,
         keep_flow=habits,  # the published commit pass runs the last layer and the head
     )
