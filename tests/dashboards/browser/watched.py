@@ -16,15 +16,18 @@ VIOLATIONS = """
 
 
 class Watched:
-    """`problems`: what the console, the network and the content security policy complained about."""
+    """`problems`: what the console, the network and the content security policy complained about; `earlier`: requests
+    of the pages that were left."""
 
     def __init__(self, context: BrowserContext, url: str) -> None:
         self.url, self.problems = url, list[str]()
+        self.leaving, self.started, self.earlier = False, set[Request](), set[Request]()
         self.page: Page = context.new_page()
         self.page.set_default_timeout(WAIT_MS)
         self.page.add_init_script(VIOLATIONS)
         self.page.on("console", self._on_console)
         self.page.on("pageerror", lambda error: self.problems.append(f"uncaught: {error}"))
+        self.page.on("request", lambda request: self.started.add(request))
         self.page.on("requestfailed", self._on_failure)
         self.page.on("response", self._on_response)
         self.page.on("dialog", self._on_dialog)
@@ -34,8 +37,10 @@ class Watched:
             self.problems.append(f"console {message.type}: {message.text}")
 
     def _on_failure(self, request: Request) -> None:
-        # A video that seeks drops the range it was loading, and a page that is left drops its stream of events.
-        if not (request.failure == "net::ERR_ABORTED" and request.resource_type in ("media", "eventsource")):
+        # A video that seeks drops the range it was loading, and a page that is left drops all that it was loading.
+        left = self.leaving or request in self.earlier
+        dropped = request.failure == "net::ERR_ABORTED"
+        if not (dropped and (left or request.resource_type in ("media", "eventsource"))):
             self.problems.append(f"request failed: {request.method} {request.url} {request.failure}")
 
     def _on_response(self, response: Response) -> None:
@@ -48,7 +53,9 @@ class Watched:
 
     def open(self, hash_: str) -> Page:
         """The page at a deep link, loaded anew."""
+        self.leaving = True
         self.page.goto("about:blank")
+        self.leaving, self.earlier = False, self.earlier | self.started
         self.page.goto(f"{self.url}/#{hash_}")
         return self.page
 
