@@ -24,6 +24,7 @@ from torch import Tensor, nn
 
 from longtake.platform.backbones.pocket import pocket_network
 from longtake.platform.backbones.pocket_network import NETWORK, SCHEDULE
+from longtake.platform.checkpoints.int8_rows import pack, unpack
 from longtake.platform.errors import ConfigError, LongtakeError
 from longtake.platform.models.causal_dit import CausalDiT
 from longtake.platform.names import check_name
@@ -135,9 +136,9 @@ class PocketTraining:
         self.cpu_start = time.process_time()
 
     def averaged(self) -> CausalDiT:
-        """A network with the averaged weights."""
+        """A network with the averaged weights as `export` writes them."""
         network = CausalDiT(NETWORK)
-        network.load_state_dict(self.average)
+        network.load_state_dict(unpack(pack(self.average)))
         return network
 
     @property
@@ -193,11 +194,10 @@ class PocketTraining:
         self.folder.record_checkpoint({"step": self.step})
 
     def export(self) -> Path:
-        """Write the averaged weights as float16, with the config as metadata; returns the file."""
+        """Write the averaged weights as int8 rows, with the config as metadata; returns the file."""
         facts = {"config": json.dumps(asdict(self.config)), "cpu_seconds": f"{self.cpu_seconds:.0f}"}
-        weights = {key: value.half().contiguous() for key, value in self.average.items()}
         with durable.replacing(self.folder.weights) as temp:
-            save_file(weights, temp, facts)
+            save_file(pack(self.average), temp, facts)
         return self.folder.weights
 
     def resume(self) -> None:

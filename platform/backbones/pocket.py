@@ -27,6 +27,7 @@ from longtake.platform.backbones.base import (
 )
 from longtake.platform.backbones.pocket_network import NETWORK, SCHEDULE, WINDOW
 from longtake.platform.checkpoints.files import load_safetensors, load_strict, sha256
+from longtake.platform.checkpoints.int8_rows import unpack
 from longtake.platform.errors import ConfigError
 from longtake.platform.machine.resources import Resources
 from longtake.platform.pocket import script
@@ -73,7 +74,7 @@ def pocket_network(name: str) -> CausalDiT:
     from longtake.platform.models.causal_dit import CausalDiT
 
     network, path = CausalDiT(NETWORK), weights_file(name)
-    load_strict(network, {key: value.float() for key, value in load_safetensors(path).items()}, path)
+    load_strict(network, unpack(load_safetensors(path)), path)
     return network
 
 

@@ -10,7 +10,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 
 from longtake.jobs.pocket import config_text
-from longtake.platform.backbones.pocket import Pocket
+from longtake.platform.backbones.pocket import Pocket, pocket_network
 from longtake.platform.errors import ConfigError, StorageError
 from longtake.platform.settings.config import dump
 from longtake.platform.store.training import TrainingFolder
@@ -73,7 +73,7 @@ def test_seeds_differ_in_weights_and_in_data(streets, tmp_path):
 
 
 def test_training_with_its_own_context_starts_from_the_shipped_weights(streets, folder):
-    network = PocketTraining(OWN, streets, folder).averaged()
+    network = PocketTraining(OWN, streets, folder).network
     shipped = load_file(Pocket.weights_file())
     assert all(torch.equal(value, shipped[key].float()) for key, value in network.state_dict().items())
 
@@ -127,13 +127,17 @@ def test_a_training_that_outlived_its_run_saves_nothing(streets, tmp_path):
         assert first.recorded() == []
 
 
-def test_export_fits_and_tells_its_origin(streets, folder):
-    path = PocketTraining(TINY, streets, folder).export()
+def test_export_is_small_tells_its_origin_and_is_what_was_measured(streets, folder, monkeypatch):
+    training = PocketTraining(TINY, streets, folder)
+    path = training.export()
     assert path == folder.weights
-    assert path.stat().st_size <= 4_000_000
+    assert path.stat().st_size <= 1_500_000
     with safe_open(path, "pt") as file:
         assert '"seed": 0' in file.metadata()["config"]
-        assert file.get_tensor("head.head.weight").dtype == torch.float16
+        assert file.get_tensor("head.head.weight").dtype == torch.int8
+    monkeypatch.setattr("longtake.platform.backbones.pocket.WEIGHTS", path.parent)
+    loaded, measured = pocket_network(path.stem).state_dict(), training.averaged().state_dict()
+    assert all(torch.equal(value, loaded[key]) for key, value in measured.items())
 
 
 @pytest.mark.parametrize(("field", "value"), [("steps", 0), ("clips", 0), ("frames", 10), ("frames", 3)])

@@ -116,11 +116,17 @@ class TestEveryBackbone:
 
 @pytest.mark.parametrize("name", SHIPPED)
 def test_weights_are_small_load_and_have_a_card(name):
-    assert backbones.get(name).weights_file().stat().st_size <= 4_000_000
+    assert backbones.get(name).weights_file().stat().st_size <= 2_700_000
     pocket_network(name)  # raises if a name, a shape or a number is wrong
     card = (WEIGHTS / f"{name}.md").read_text()
     for fact in ("Data", "Steps", "CPU time", "loss", "Limits", backbones.get(name).fingerprint()["weights"][:16]):
         assert fact in card
+
+
+def test_all_weights_together_are_small():
+    """The wheel and a clone hold them all."""
+    files = WEIGHTS.parents[1].rglob("*.safetensors")
+    assert sum(path.stat().st_size for path in files) <= 24_000_000
 
 
 def test_trainings_of_a_recipe_differ_in_their_weights():
