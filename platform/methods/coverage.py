@@ -29,8 +29,8 @@ class Coverage(RetrievalConfig):
 
     focus: float = 4.0
 
-    def pick(self, frames: list[int], vectors_FE: Tensor, similarity_F: Tensor, count: int) -> list[int]:
-        return greedy_coverage(vectors_FE, similarity_F.clamp(min=0) ** self.focus, count)
+    def pick(self, frames_F: Tensor, unit_FE: Tensor, similarity_F: Tensor, count: int) -> Tensor:
+        return greedy_coverage(unit_FE, similarity_F.clamp(min=0) ** self.focus, count)
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -39,16 +39,16 @@ class Rag(RetrievalConfig):
     unchanged: float | None = None
     duplicate: float | None = None
 
-    def pick(self, frames: list[int], vectors_FE: Tensor, similarity_F: Tensor, count: int) -> list[int]:
+    def pick(self, frames_F: Tensor, unit_FE: Tensor, similarity_F: Tensor, count: int) -> Tensor:
         tolerance = self.tolerance or 0.0
         order = most_similar(similarity_F, tolerance)
         if self.select == "neighbours":
-            anchor = order[0]
+            anchor = int(order[0])
             if self.unchanged is not None:
                 reach = self.top_k
-                anchor = earliest_unchanged(frames, vectors_FE, similarity_F, tolerance, self.unchanged, reach)
-            order = nearest_in_time(anchor, frames)
-        return order[:count] if self.duplicate is None else without_duplicates(order, vectors_FE, self.duplicate, count)
+                anchor = earliest_unchanged(frames_F, unit_FE, similarity_F, tolerance, self.unchanged, reach)
+            order = nearest_in_time(anchor, frames_F)
+        return order[:count] if self.duplicate is None else without_duplicates(order, unit_FE, self.duplicate, count)
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -57,26 +57,22 @@ def unit_length(vectors: Tensor) -> Tensor:
     return vectors / (vectors.norm(dim=-1, keepdim=True) + 1e-8)
 
 
-def cosine(query: Tensor, keys: Tensor) -> Tensor:
-    """Cosine similarity of [..., E] and [..., F, E] -> [..., F], float32."""
-    return (unit_length(keys) @ unit_length(query).unsqueeze(-1)).squeeze(-1)
-
-
-def most_redundant(descriptors: Tensor) -> int:
-    """Index of the vector [F, E] most similar on average to the one before and the one after it (at an end, to its only
-    neighbour); the first of equals."""
+def most_redundant(unit_FE: Tensor) -> int:
+    """Index of the vector of length 1 most similar on average to the one before and the one after it (at an end, to its
+    only neighbour); the first of equals."""
     import torch
 
-    unit = unit_length(descriptors)
-    after = (unit[:-1] * unit[1:]).sum(-1)
+    after = (unit_FE[:-1] * unit_FE[1:]).sum(-1)
     both = torch.cat([after[:1], (after[:-1] + after[1:]) / 2, after[-1:]])
     return int(both.argmax())
 
 
 class DescriptorTable:
-    """Descriptors [B, F, E] of all finished frames, in one tensor that doubles when it is full."""
+    """Descriptors [B, F, E] of all finished frames, as they are and scaled to length 1, each in one tensor that doubles
+    when it is full."""
 
     rows: Tensor
+    scaled: Tensor
 
     def __init__(self) -> None:
         self.count = 0
@@ -105,10 +101,12 @@ class DescriptorTable:
     def keep(self, vectors: Tensor) -> None:
         end = self.count + vectors.shape[1]
         if self.count == 0:
-            self.rows = vectors.clone()
+            self.rows, self.scaled = vectors.clone(), vectors.clone()
         elif end > self.rows.shape[1]:
-            self.rows = self.rows.repeat(1, 2, 1)
+            times = max(2, -(-end // self.rows.shape[1]))
+            self.rows, self.scaled = self.rows.repeat(1, times, 1), self.scaled.repeat(1, times, 1)
         self.rows[:, self.count : end] = vectors
+        self.scaled[:, self.count : end] = unit_length(vectors)
         self.count = end
 
     @property
@@ -116,3 +114,9 @@ class DescriptorTable:
         """[B, F, E]."""
         self.receive()
         return self.rows[:, : self.count]
+
+    @property
+    def unit(self) -> Tensor:
+        """[B, F, E], each of length 1."""
+        self.receive()
+        return self.scaled[:, : self.count]

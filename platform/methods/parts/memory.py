@@ -153,7 +153,7 @@ class MemoryMethod(Method):
         assert self.budget is not None
         dropped = []
         while len(frames) > self.budget:
-            dropped.append(frames.pop(most_redundant(self.descriptors.all[row, frames])))
+            dropped.append(frames.pop(most_redundant(self.descriptors.unit[row, frames])))
         self.dropped[row] |= set(dropped)
         return dropped
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from longtake.platform.errors import ConfigError
 from longtake.platform.methods.base import Latent, Method, RolloutInfo, Window
-from longtake.platform.methods.parts.descriptors import AVG_POOL, POOLS, Descriptor, cosine
+from longtake.platform.methods.parts.descriptors import AVG_POOL, POOLS, Descriptor
 from longtake.platform.methods.parts.memory import Choice, MemoryConfig, MemoryMethod
 from longtake.platform.methods.parts.selection import sequence_similarity
 from longtake.platform.settings.paths import FilePath
@@ -31,16 +31,20 @@ class RetrievalMemory(MemoryMethod):
         self.config = config
 
     def choose(self, row: int, first: int, eligible: list[int], count: int) -> list[Choice]:
-        vectors = self.descriptors.all[row]
-        keys = vectors[eligible]
+        import numpy as np
+        import torch
+
+        unit = self.descriptors.unit[row].clone()  # products of numbers at another alignment may differ in the last bit
+        frames = torch.from_numpy(np.array(eligible))
+        keys = unit[frames]
         if self.config.sequence is None:
-            similarity = cosine(vectors[first - 1], keys)
+            similarity = (keys @ unit[first - 1, :, None])[:, 0]
         else:
-            similarity = sequence_similarity(vectors[:first], eligible, self.config.sequence)
+            similarity = sequence_similarity(unit[:first], frames, self.config.sequence)
         if self.config.gate is not None and similarity.max() < self.config.gate:
             return []
-        scores = similarity.tolist()
-        return [(eligible[i], scores[i]) for i in self.config.pick(eligible, keys, similarity, count)]
+        chosen = self.config.pick(frames, keys, similarity, count)
+        return list(zip(frames[chosen].tolist(), similarity[chosen].tolist(), strict=True))
 
 
 @dataclass(frozen=True)
@@ -56,8 +60,10 @@ class RetrievalConfig(MemoryConfig):
     sequence: int | None = None
 
     @abstractmethod
-    def pick(self, frames: list[int], vectors_FE: Tensor, similarity_F: Tensor, count: int) -> list[int]:
-        """`count` positions in the eligible `frames`, in the order in which they are attended."""
+    def pick(self, frames_F: Tensor, unit_FE: Tensor, similarity_F: Tensor, count: int) -> Tensor:
+        """`count` positions in the eligible frames, in the order in which they are attended. `frames_F`: the numbers of
+        the frames. `unit_FE`: their descriptors, each of length 1. `similarity_F`: how much each looks like the newest
+        frames."""
 
     def build(self, info: RolloutInfo) -> Method:
         return RetrievalMemory(info, self)

@@ -2,14 +2,12 @@
 
 Every rule returns positions in a list of frames, the oldest frame at position 0. Equal scores go to the older frame.
 
-Legend: F eligible frames, E numbers of a descriptor.
+Legend: F eligible frames, N all frames, E numbers of a descriptor. Descriptors called unit have length 1.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
-
-from longtake.platform.methods.parts.descriptors import unit_length
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -18,42 +16,39 @@ FEWER = 50
 """A step over F x F numbers, which waits for memory, takes as long as this many multiply-adds for each of them."""
 
 
-def sequence_similarity(vectors_NE: Tensor, frames: list[int], length: int) -> Tensor:
-    """[F]: how much the newest `length` frames look like those around each of `frames`, walked in either direction.
+def sequence_similarity(unit_NE: Tensor, frames_F: Tensor, length: int) -> Tensor:
+    """[F]: how much the newest `length` frames look like those around each frame, walked in either direction.
 
     With v_N-1 the newest descriptor, the score of frame i is the larger of the means over j < length of
     cos(v_N-1-j, v_i+j), the way back, and cos(v_N-1-j, v_i-j), the same way again; what does not exist counts as 0.
     """
     import torch
 
-    count, length = len(vectors_NE), min(length, len(vectors_NE))
-    unit = unit_length(vectors_NE)
+    count, length = len(unit_NE), min(length, len(unit_NE))
     steps = torch.arange(length)
-    cosines = unit @ unit[count - 1 - steps].T
+    cosines = unit_NE @ unit_NE[count - 1 - steps].T
     scores = []
     for direction in (1, -1):
-        places = torch.tensor(frames)[:, None] + direction * steps
+        places = frames_F[:, None] + direction * steps
         exists = (places >= 0) & (places < count)
         scores.append((cosines[places.clamp(0, count - 1), steps] * exists).mean(1))
     return torch.maximum(*scores)
 
 
-def most_similar(similarity_F: Tensor, tolerance: float = 0.0) -> list[int]:
+def most_similar(similarity_F: Tensor, tolerance: float = 0.0) -> Tensor:
     """All positions, the most similar first. Frames within `tolerance` of the best count as equal to each other."""
     best = similarity_F.max() - tolerance
-    order: list[int] = similarity_F.clamp(max=best).sort(descending=True, stable=True).indices.tolist()
-    return order
+    return similarity_F.clamp(max=best).sort(descending=True, stable=True).indices
 
 
-def nearest_in_time(anchor: int, frames: list[int]) -> list[int]:
+def nearest_in_time(anchor: int, frames_F: Tensor) -> Tensor:
     """All positions by the distance of their frame to the frame at position `anchor`; the anchor itself comes last."""
-    others = [i for i in range(len(frames)) if i != anchor]
-    return [*sorted(others, key=lambda i: abs(frames[i] - frames[anchor])), anchor]
+    return (frames_F - frames_F[anchor]).abs().sort(stable=True).indices.roll(-1)
 
 
 def earliest_unchanged(
-    frames: list[int],
-    vectors_FE: Tensor,
+    frames_F: Tensor,
+    unit_FE: Tensor,
     similarity_F: Tensor,
     tolerance: float,
     unchanged: float,
@@ -65,32 +60,32 @@ def earliest_unchanged(
     most `reach` frames from the newest one looks like some frame at most `reach` + 2 frames from the earlier one (the
     camera may have passed in other steps), with a cosine of at least `unchanged`.
     """
-    import torch
-
-    times, unit = torch.tensor(frames), unit_length(vectors_FE)
     near: list[int] = (similarity_F >= similarity_F.max() - tolerance).nonzero().flatten().tolist()
-    last = unit[(times - frames[near[-1]]).abs() <= reach]
+    last = unit_FE[(frames_F - frames_F[near[-1]]).abs() <= reach]
     for position in near[:-1]:
-        then = unit[(times - frames[position]).abs() <= reach + 2]
+        then = unit_FE[(frames_F - frames_F[position]).abs() <= reach + 2]
         if (last @ then.T).amax(1).amin() >= unchanged:
             return position
     return near[-1]
 
 
-def without_duplicates(order: list[int], vectors_FE: Tensor, duplicate: float, count: int) -> list[int]:
+def without_duplicates(order_F: Tensor, unit_FE: Tensor, duplicate: float, count: int) -> Tensor:
     """`count` positions in this order. A frame whose cosine to a chosen one is at least `duplicate` is taken only when
     all others are used up."""
-    unit = unit_length(vectors_FE[order])
-    free, chosen = unit.new_ones(len(order)) > 0, list[int]()
+    import torch
+
+    chosen = list[int]()
+    free = torch.ones(len(order_F), dtype=torch.bool)
     while len(chosen) < count and free.any():
-        chosen.append(int(free.nonzero()[0]))
-        free &= unit @ unit[chosen[-1]] < duplicate
+        chosen.append(int(order_F[free[order_F]][0]))
+        free &= unit_FE @ unit_FE[chosen[-1]] < duplicate
         free[chosen[-1]] = False
-    rest = [i for i in range(len(order)) if i not in chosen]
-    return [order[i] for i in [*chosen, *rest[: count - len(chosen)]]]
+    taken = torch.tensor(chosen)
+    rest = order_F[~torch.isin(order_F, taken)]
+    return torch.cat([taken, rest[: count - len(chosen)]])
 
 
-def greedy_coverage(vectors_FE: Tensor, weights_F: Tensor, count: int) -> list[int]:
+def greedy_coverage(unit_FE: Tensor, weights_F: Tensor, count: int) -> Tensor:
     """`count` positions that together explain the most of all descriptors: greedy column subset selection.
 
     With d_j of length 1 and r_j its part that the chosen frames do not span (at first all of d_j), the next frame is
@@ -103,9 +98,9 @@ def greedy_coverage(vectors_FE: Tensor, weights_F: Tensor, count: int) -> list[i
     """
     import torch
 
-    unit, chosen = unit_length(vectors_FE), list[int]()
-    products = unit.shape[1] ** 2 > FEWER * len(unit)
-    left = unit @ unit.T if products else unit
+    chosen = list[int]()
+    products = unit_FE.shape[1] ** 2 > FEWER * len(unit_FE)
+    left = unit_FE @ unit_FE.T if products else unit_FE
     for _ in range(count):
         if products:
             norms, explained = left.diagonal(), left.square() @ weights_F
@@ -119,4 +114,4 @@ def greedy_coverage(vectors_FE: Tensor, weights_F: Tensor, count: int) -> list[i
         if gains[best] >= 0:
             along = left[:, best] if products else left @ left[best]
             left = left - torch.outer(along / norms[best], left[best])
-    return chosen
+    return torch.tensor(chosen)

@@ -13,7 +13,7 @@ from longtake.platform.methods.base import FrameSize, RolloutInfo, Window, metho
 from longtake.platform.methods.coverage import Coverage
 from longtake.platform.methods.native import Native, NativeRelative
 from longtake.platform.methods.oracle import Oracle
-from longtake.platform.methods.parts.descriptors import cosine, most_redundant
+from longtake.platform.methods.parts.descriptors import DescriptorTable, most_redundant, unit_length
 from longtake.platform.methods.rag import Rag
 from longtake.platform.methods.random_memory import RandomMemory
 from longtake.platform.settings.config import build
@@ -139,8 +139,8 @@ def test_which_frame_is_forgotten_by_hand():
     [([[1, 0], [1, 0]], 0), ([[1, 0], [0, 1], [0, 2]], 2), ([[0, 0], [1, 0], [3, 0], [0, 1]], 1), ([[1, 0]] * 3, 0)],
 )
 def test_most_redundant(vectors, index):
-    """Both of two are equals; at an end the only neighbour counts; length does not, and nothing is similar to zero."""
-    assert most_redundant(torch.tensor(vectors, dtype=torch.float32)) == index
+    """Both of two are equals; at an end the only neighbour counts, and nothing is similar to zero."""
+    assert most_redundant(unit_length(torch.tensor(vectors, dtype=torch.float32))) == index
 
 
 @pytest.mark.parametrize(
@@ -216,8 +216,15 @@ def test_rag_takes_the_most_similar_first_and_the_older_of_equals():
     assert [at.similarity for at in chosen] == pytest.approx([1, 1, 1, 1])
 
 
-def test_cosine_guards_zero():
-    assert cosine(torch.zeros(1, 3), torch.ones(1, 2, 3)).tolist() == [[0.0, 0.0]]
+def test_a_table_keeps_descriptors_as_they_are_and_at_length_1():
+    """In parts of any size, also when the table grows; zeros stay zeros."""
+    vectors, table = torch.randn(2, 50, 7), DescriptorTable()
+    vectors[1, 20] = 0
+    for part in vectors.split([1, 3, 3, 20, 23], dim=1):
+        table.append(part)
+    assert torch.equal(table.all, vectors)
+    assert torch.equal(table.unit, unit_length(vectors))
+    assert table.unit[1, 20].tolist() == [0.0] * 7
 
 
 def test_random_memory_depends_on_seed_and_block_alone():

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from longtake.platform.methods.parts.descriptors import unit_length
 from longtake.platform.methods.parts.selection import (
     earliest_unchanged,
     greedy_coverage,
@@ -22,17 +23,17 @@ A, B, C = [1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.6, 0.0, 0.8]
 )
 def test_most_similar(tolerance, order):
     """The best is .9. Within .05 of it are .9 and .875, within .15 also .8."""
-    assert most_similar(torch.tensor([0.8, 0.875, 0.25, 0.9]), tolerance) == order
+    assert most_similar(torch.tensor([0.8, 0.875, 0.25, 0.9]), tolerance).tolist() == order
 
 
 def test_the_older_of_equals_is_more_similar():
-    assert most_similar(torch.tensor([0.5, 0.75, 0.75, 0.5])) == [1, 2, 0, 3]
+    assert most_similar(torch.tensor([0.5, 0.75, 0.75, 0.5])).tolist() == [1, 2, 0, 3]
 
 
 def test_nearest_in_time():
     """Frames 3, 5, 6, 7, 11 around 6: 5 and 7 are one away (the older first), 3 three, 11 five; 6 itself is last."""
-    assert nearest_in_time(2, [3, 5, 6, 7, 11]) == [1, 3, 0, 4, 2]
-    assert nearest_in_time(0, [4]) == [0]
+    assert nearest_in_time(2, torch.tensor([3, 5, 6, 7, 11])).tolist() == [1, 3, 0, 4, 2]
+    assert nearest_in_time(0, torch.tensor([4])).tolist() == [0]
 
 
 @pytest.mark.parametrize(
@@ -51,7 +52,7 @@ def test_earliest_unchanged(views, reach, unchanged, position):
     """Frames 1, 2, .. show these views; the query shows b."""
     of = dict(zip("abcdex", torch.eye(6).tolist(), strict=True)) | {"C": [0.0, 0.0, 0.96, 0.28, 0.0, 0.0]}
     vectors = torch.tensor([of[view] for view in views])
-    frames = list(range(1, len(views) + 1))
+    frames = torch.arange(1, len(views) + 1)
     found = earliest_unchanged(frames, vectors, vectors @ torch.tensor(of["b"]), 0.05, unchanged, reach)
     assert found == position
 
@@ -66,9 +67,9 @@ def test_earliest_unchanged(views, reach, unchanged, position):
     ],
 )
 def test_without_duplicates(duplicate, count, chosen):
-    """Frames B, A, A (twice as long), C, in the order 2, 1, 3, 0. Cosines: A.C = .6, A.B = B.C = 0."""
-    vectors = torch.tensor([B, A, [2.0, 0.0, 0.0], C])
-    assert without_duplicates([2, 1, 3, 0], vectors, duplicate, count) == chosen
+    """Frames B, A, A, C, in the order 2, 1, 3, 0. Cosines: A.C = .6, A.B = B.C = 0."""
+    vectors = torch.tensor([B, A, A, C])
+    assert without_duplicates(torch.tensor([2, 1, 3, 0]), vectors, duplicate, count).tolist() == chosen
 
 
 def test_greedy_coverage():
@@ -77,8 +78,7 @@ def test_greedy_coverage():
     What A leaves of C is (0, 0, .8): it explains .64, B still 1. So B, then C; the other A explains nothing: last.
     """
     vectors = torch.tensor([A, A, B, C])
-    assert greedy_coverage(vectors, torch.ones(4), 4) == [0, 2, 3, 1]
-    assert greedy_coverage(3 * vectors, torch.ones(4), 2) == [0, 2], "length does not count"
+    assert greedy_coverage(vectors, torch.ones(4), 4).tolist() == [0, 2, 3, 1]
 
 
 @pytest.mark.parametrize("count", [40, 300])
@@ -87,9 +87,10 @@ def test_greedy_coverage_is_the_same_by_vectors_and_by_products(count):
     their vectors (16^2 < 50 F), 128 by their products (128^2 > 50 * 300)."""
     generator = torch.Generator().manual_seed(0)
     walk = torch.randn(count, 16, generator=generator).cumsum(0) * 0.1 + torch.randn(16, generator=generator)
-    weights = torch.rand(count, generator=generator)
+    walk, weights = unit_length(walk), torch.rand(count, generator=generator)
     padded = torch.nn.functional.pad(walk, (0, 112))
-    assert greedy_coverage(walk, weights, 6) == greedy_coverage(padded, weights, 6) == by_definition(walk, weights, 6)
+    expected = by_definition(walk, weights, 6)
+    assert [greedy_coverage(vectors, weights, 6).tolist() for vectors in (walk, padded)] == [expected, expected]
 
 
 def by_definition(vectors, weights, count):
@@ -108,8 +109,10 @@ def by_definition(vectors, weights, count):
 
 def test_greedy_coverage_by_weight():
     """Weights 1, 1, 0, .6 (cosines to A): A 2.216, then C .6 * .64 = .384 before B, whose weight is 0."""
-    assert greedy_coverage(torch.tensor([A, A, B, C]), torch.tensor([1.0, 1.0, 0.0, 0.6]), 3) == [0, 3, 2]
-    assert greedy_coverage(torch.tensor([B, C]), torch.zeros(2), 2) == [0, 1], "no weight at all: the oldest first"
+    assert greedy_coverage(torch.tensor([A, A, B, C]), torch.tensor([1.0, 1.0, 0.0, 0.6]), 3).tolist() == [0, 3, 2]
+    assert greedy_coverage(torch.tensor([B, C]), torch.zeros(2), 2).tolist() == [0, 1], (
+        "no weight at all: the oldest first"
+    )
 
 
 def test_sequence_similarity_by_hand():
@@ -117,11 +120,15 @@ def test_sequence_similarity_by_hand():
     1 and 2: from there on in the direction of the way back. One frame alone does not tell 1 from a copy at 8."""
     a, b, c, d, e = torch.eye(5)
     walk = torch.stack([a, b, c, d, e, d, c, b])
-    assert sequence_similarity(walk, [0, 1, 2, 3], 1).tolist() == pytest.approx([0, 1, 0, 0])
-    assert sequence_similarity(walk, [0, 1, 2, 3], 2).tolist() == pytest.approx([0, 1, 0, 0.5])
+    assert sequence_similarity(walk, torch.tensor([0, 1, 2, 3]), 1).tolist() == pytest.approx([0, 1, 0, 0])
+    assert sequence_similarity(walk, torch.tensor([0, 1, 2, 3]), 2).tolist() == pytest.approx([0, 1, 0, 0.5])
     lookalike = torch.stack([b, a, b, c, d, d, c, b])
-    assert sequence_similarity(lookalike, [0, 2], 1).tolist() == pytest.approx([1, 1])
-    assert sequence_similarity(lookalike, [0, 2], 3).tolist() == pytest.approx([1 / 3, 1]), "0: b, then a where c was"
+    assert sequence_similarity(lookalike, torch.tensor([0, 2]), 1).tolist() == pytest.approx([1, 1])
+    assert sequence_similarity(lookalike, torch.tensor([0, 2]), 3).tolist() == pytest.approx([1 / 3, 1]), (
+        "0: b, then a where c was"
+    )
     loop = torch.stack([a, b, c, d, a, b, c])
-    assert sequence_similarity(loop, [1, 2], 3).tolist() == pytest.approx([0, 1]), "the same way again"
-    assert sequence_similarity(loop, [0, 2], 9).tolist() == pytest.approx([3 / 7, 3 / 7]), "what is missing counts as 0"
+    assert sequence_similarity(loop, torch.tensor([1, 2]), 3).tolist() == pytest.approx([0, 1]), "the same way again"
+    assert sequence_similarity(loop, torch.tensor([0, 2]), 9).tolist() == pytest.approx([3 / 7, 3 / 7]), (
+        "what is missing counts as 0"
+    )
