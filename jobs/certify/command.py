@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
 
-from longtake.jobs.certify.check import Checks, verdicts
-from longtake.jobs.console import console_for, new_table, say
+from longtake.jobs.certify.check import Checks, Verdict, verdicts
+from longtake.jobs.console import bar, console_for, new_table, say
 from longtake.platform import plugins
 from longtake.platform.errors import ConfigError
 
@@ -32,7 +33,7 @@ def certify(file: Path, console: Console | None = None) -> int:
         table = new_table(f"{noun} {name}")
         for heading in ("check", "verdict", "detail"):
             table.add_column(heading, overflow="fold")
-        for one in verdicts(checks, subject, plugin.file):
+        for one in shown(verdicts(checks, subject, plugin.file), f"{noun} {name}", list(checks), console):
             failed += one.passed is False
             table.add_row(one.check, VERDICTS[one.passed], escape(one.detail))
         if "steps" in vars(subject):
@@ -41,6 +42,15 @@ def certify(file: Path, console: Console | None = None) -> int:
     passed = f"every check passed; next: longtake new sweep NAME --dir {file.parent}"
     say(console, f"failed checks: {failed}" if failed else passed)
     return int(failed > 0)
+
+
+def shown(made: Iterator[Verdict], part: str, checks: list[str], console: Console) -> Iterator[Verdict]:
+    """The verdicts, with a bar that names the check in progress."""
+    with bar(console) as progress:
+        task = progress.add_task(part, total=len(checks), note=checks[0])
+        for count, (verdict, following) in enumerate(zip(made, [*checks[1:], ""], strict=True), 1):
+            progress.update(task, completed=count, note=following)
+            yield verdict
 
 
 def check_file(file: Path) -> None:

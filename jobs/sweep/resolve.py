@@ -125,16 +125,17 @@ def budgeted(
     published = config.build(kind, {}, where)
     try:
         asked = published.at_budget(frames)
-        window = asked.window_in(spec.window)
-        asked.check(window, spec.latent)
-        check_budget(asked.attended(window, spec.network), frames, as_published=False)
+        check_budget(asked.attended(asked.window_in(spec.window), spec.network), frames, as_published=False)
+        changed = {one.name: getattr(asked, one.name) for one in fields(asked)}
+        changed = {name: value for name, value in changed.items() if value != getattr(published, name)}
+        merged = config.build(kind, changed | entry.params, where)
+        merged.check(merged.window_in(spec.window), spec.latent)
     except ConfigError as error:
-        note = f"methods.{entry.label}: budget: {frames} does not apply, it attends as published: {error}"
+        as_is = "given" if entry.params else "published"
+        note = f"methods.{entry.label}: budget: {frames} does not apply, it attends as {as_is}: {error}"
         if notes is not None and note not in notes:
             notes.append(note)
         return entry.params
-    changed = {one.name: getattr(asked, one.name) for one in fields(asked)}
-    changed = {name: value for name, value in changed.items() if value != getattr(published, name)}
     return changed | entry.params
 
 

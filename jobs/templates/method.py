@@ -1,7 +1,8 @@
 """my-method: the sliding window, and one frame of the past.
 
 A method says what a block attends: a row of frames per take, each with its time index and the reason it is there.
-The reason is "sink", "retrieved", "window" or "block": traces count frames by these four words.
+The reason is one of five words, here "sink", "retrieved", "window" or "block" ("summary" is for averages): traces count
+frames by them.
 
 The retrieved frame has time index 0, like the first sink frame. This is LongLive-RAG's layout: frames of the past share
 index 0, before the window's newest frames, so that no index exceeds the window (platform/methods/parts/memory.py).

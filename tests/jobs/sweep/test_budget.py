@@ -33,6 +33,17 @@ def test_a_method_without_such_settings_stays_as_published_with_a_note(tmp_path:
     assert {take.id for take in without.takes} <= {take.id for take in grid.takes}
 
 
+def test_a_note_is_about_the_parameters_that_are_given(tmp_path: Path) -> None:
+    """In 6 frames there is space for 2 of the past: not for the 3 that half the budget makes, nor for 4."""
+    methods = "methods=[{rag: {top_k: 2}, as: two}, {rag: {top_k: 4}, as: four}, rag]"
+    grid = expand(tiny.write_sweep(tmp_path), [methods, "budget=6"])
+    said = [line.partition(": must be")[0] for line in grid.notes if "budget: 6" in line]
+    assert said == [
+        "methods.four: budget: 6 does not apply, it attends as given: top_k = 4",
+        "methods.rag: budget: 6 does not apply, it attends as published: top_k = 3",
+    ]
+
+
 def test_the_budget_of_the_window_changes_no_take(tmp_path: Path) -> None:
     """The tiny backbone has a window of its own; native at that budget is native."""
     own = params(tmp_path, "methods=[native]")["native"]["window"]
