@@ -114,6 +114,12 @@ class Take:
         return Cell(self.backbone, self.method.label, self.seconds)
 
     @cached_property
+    def family(self) -> tuple[Any, ...]:
+        """Equal for takes that differ only in their length: the shorter one is the beginning of the longer one."""
+        rest = (self.prompt, self.seed, self.prefix_frames, self.fingerprint, self.switches)
+        return (self.backbone, self.method.label, *rest)
+
+    @cached_property
     def full_prompt(self) -> str:
         """The prompt with its switches, on one line: what readers see, and what takes are paired by."""
         return on_one_line(self.prompt, self.switches)

@@ -90,7 +90,7 @@ def reserve(nodes: list[Node], count: int, gpus: float) -> list[Node]:
 
 
 def batch_of(grid: Grid, takes: int, samplers: int) -> int:
-    """Number of takes per item: the sweep's batch, reduced so that every sampler has an item."""
+    """Number of families, or takes, per item: the sweep's batch, reduced so that every sampler has an item."""
     return max(1, min(grid.batch, takes // samplers))
 
 

@@ -15,6 +15,7 @@ from longtake.jobs.sweep.capacity import Need, allocate, check_context, check_ma
 from longtake.jobs.sweep.estimates.busy_time import seconds_together
 from longtake.jobs.sweep.estimates.cost import TakeCost, cost_of, costs_of
 from longtake.jobs.sweep.estimates.time_left import START_SECONDS, closing_seconds, stage_times, work_of
+from longtake.jobs.sweep.families import families_of, shared_costs
 from longtake.jobs.sweep.grid import HERE, Grid
 from longtake.jobs.sweep.placement import stages_on
 from longtake.jobs.sweep.scheduler import Scheduler
@@ -111,7 +112,8 @@ def show(grid: Grid, console: Console) -> None:
     """Print why the sweep cannot run here, if so, then the grid, what is left to do, and its cost."""
     if problem := problem_of(grid):
         console.print(f"cannot run here: {problem}", markup=False, soft_wrap=True)
-    tally, costs = tally_of(grid), costs_of(grid)
+    tally = tally_of(grid)
+    costs = added_costs(grid, tally)
     print_table(console, table(grid, tally, costs), keys=3)
     for note in grid.notes:
         console.print(f"note: {note}", markup=False, soft_wrap=True)
@@ -131,6 +133,13 @@ def tally_of(grid: Grid) -> Tally:
     if grid.ids_are_final:
         scheduler.read()
     return scheduler.tally
+
+
+def added_costs(grid: Grid, tally: Tally) -> dict[Cell, TakeCost]:
+    """The cost of a take of each cell: of making it, what it adds to the rollout of its family."""
+    ended = tally.made | tally.failed
+    missing = (take for take in grid.takes if take.id not in ended)
+    return shared_costs(costs_of(grid), families_of(missing, grid.sweep.workers.families))
 
 
 def done_is_unknown(grid: Grid) -> str:

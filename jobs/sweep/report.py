@@ -7,6 +7,7 @@ from collections import Counter
 from rich.console import Console
 
 from longtake.jobs.console import say
+from longtake.jobs.sweep.families import families_of
 from longtake.jobs.sweep.grid import Grid
 from longtake.jobs.sweep.scheduler import Scheduler, name_of
 from longtake.platform.names import counted
@@ -62,16 +63,30 @@ def report_failures(scheduler: Scheduler, console: Console) -> None:
 
 
 def report_times(scheduler: Scheduler, clocks: dict[str, float], total: float, console: Console) -> None:
-    """Wall seconds by stage; the samplers' seconds are summed over workers."""
-    stages: dict[str, float] = {}
-    for result in scheduler.results:
-        for stage, seconds in result.timings.items():
-            stages[stage] = stages.get(stage, 0.0) + seconds
+    """Wall seconds by stage; the samplers' seconds are summed over workers. Of what a family shares, its longest take
+    counts."""
     parts = ", ".join(f"{name} {seconds:.0f} s" for name, seconds in clocks.items())
     say(console, f"time: {total:.0f} s ({parts})")
-    if stages:
-        inner = ", ".join(f"{name} {seconds:.0f} s" for name, seconds in stages.items())
-        say(console, f"samplers, summed over {counted(len(scheduler.results), 'take')}: {inner}")
+    if not scheduler.results:
+        return
+    results = {result.take_id: result for result in scheduler.results}
+    takes = [scheduler.takes[take_id] for take_id in results]
+    families = families_of(takes, scheduler.families)
+    longest = [results[family[0].id] for family in families]
+    names = dict.fromkeys(name for result in longest for name in result.timings)
+    stages = {
+        name: sum(one.timings.get(name, 0.0) for one in (results.values() if name == "encode" else longest))
+        for name in names
+    }
+    inner = ", ".join(f"{name} {seconds:.0f} s" for name, seconds in stages.items())
+    say(console, f"samplers, summed over {counted(len(results), 'take')}: {inner}")
+    if len(families) < len(results):
+        rolled, alone = sum(family[0].latent_frames for family in families), sum(take.latent_frames for take in takes)
+        saved = f"{1 - rolled / alone:.0%}"
+        say(
+            console,
+            f"families: {len(results)} takes from {counted(len(families), 'rollout')}, {saved} less to generate",
+        )
 
 
 def report_memory(scheduler: Scheduler, console: Console) -> None:

@@ -27,6 +27,7 @@ from longtake.jobs.results.show import full_command
 from longtake.jobs.sweep.estimates.busy_time import BusyClocks
 from longtake.jobs.sweep.estimates.cost import costs_of
 from longtake.jobs.sweep.estimates.time_left import TimeLeft, closing_seconds, stage_times
+from longtake.jobs.sweep.families import Family, families_of, shared_costs
 from longtake.jobs.sweep.grid import Grid, expand
 from longtake.jobs.sweep.placement import batch_of, groups, stages_on
 from longtake.jobs.sweep.plan import bank_line, capacity_of, check_capacity
@@ -41,6 +42,7 @@ from longtake.jobs.workers.text import encode_prompts
 from longtake.platform.names import counted
 from longtake.platform.store.ranks import RankedRun, Ranks
 from longtake.platform.store.sweep import SweepStore, is_sweep
+from longtake.platform.takes import Take
 from longtake.platform.tracking.addresses import OFF, default_uri
 from longtake.platform.workers.fleet import Fleet, Running
 from longtake.platform.workers.ray_cluster import INLINE, LOCAL, Cluster, connect
@@ -131,7 +133,7 @@ def work(grid: Grid, scheduler: Scheduler, steps: list[Step], publisher: Publish
         encode_prompts(missing, store.root.texts, cluster, view.say, workers.device, workers.drain_seconds)
         with Ranker(RankTarget(grid.plugins, store, grid.suites)) as ranker:
             monitor = SweepMonitor(scheduler, view, publisher, ranker)
-            run_fleet(grid, steps, len(missing), cluster, monitor)
+            run_fleet(grid, steps, missing, cluster, monitor)
 
 
 def changes_since_the_last_run(scheduler: Scheduler) -> str:
@@ -141,7 +143,7 @@ def changes_since_the_last_run(scheduler: Scheduler) -> str:
     return changes_since(result.versions) if result else ""
 
 
-def run_fleet(grid: Grid, steps: list[Step], missing: int, cluster: Cluster, monitor: SweepMonitor) -> None:
+def run_fleet(grid: Grid, steps: list[Step], missing: list[Take], cluster: Cluster, monitor: SweepMonitor) -> None:
     """Run the steps, and those that follow from them, on samplers and evaluators."""
     scheduler, store = monitor.scheduler, monitor.store
     resources = grid.resources(store.root.texts)
@@ -150,22 +152,24 @@ def run_fleet(grid: Grid, steps: list[Step], missing: int, cluster: Cluster, mon
     monitor.view.say(f"{store.name}: starting workers, which load libraries and models ({counts})")
     fleet = cluster.fleet(workers, scheduler.on_start, lambda: monitor.show(fleet.running()))
     samplers = 1 if cluster.address == INLINE else workers[0].count
-    scheduler.time_left = time_left_of(grid, scheduler.tally, cluster)
-    items = scheduler.start(steps, batch_of(grid, missing, samplers))
+    families = families_of(missing, grid.sweep.workers.families)
+    scheduler.time_left = time_left_of(grid, scheduler.tally, families, cluster)
+    items = scheduler.start(steps, batch_of(grid, len(families), samplers), grid.sweep.workers.families)
     try:
         on_poll = partial(monitor.on_poll, fleet)
         drain = grid.sweep.workers.drain_seconds
-        run_until_done(scheduler, items, fleet, cluster.stop, on_poll, monitor.view.say, drain)
+        say_line, reports = monitor.view.say, scheduler.record_reports
+        run_until_done(scheduler, items, fleet, cluster.stop, on_poll, say_line, drain, reports)
     finally:
         monitor.show([], force=True)
 
 
-def time_left_of(grid: Grid, tally: Tally, cluster: Cluster) -> TimeLeft:
-    """An estimate of the rest that begins with the plan's."""
+def time_left_of(grid: Grid, tally: Tally, families: list[Family], cluster: Cluster) -> TimeLeft:
+    """An estimate of the rest that begins with the plan's. `families`: those of the takes to make."""
     stages, cores = stages_on(grid, cluster.nodes)
     costs, publishes = costs_of(grid), grid.sweep.tracking.uri != OFF
     closing = closing_seconds(len(grid.planned), len(grid.suites), costs.values(), publishes)
-    return TimeLeft(tally, stage_times(costs), stages, BusyClocks(stages, cores), closing)
+    return TimeLeft(tally, stage_times(shared_costs(costs, families)), stages, BusyClocks(stages, cores), closing)
 
 
 class SweepMonitor:

@@ -8,13 +8,13 @@ that are not caused by a take (a full disk, missing weights) end the run.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 from longtake.evaluators.base import SuiteEntry
 from longtake.jobs.sweep.estimates.busy_time import EVALUATORS, SAMPLERS
 from longtake.jobs.sweep.estimates.time_left import Range, TimeLeft
+from longtake.jobs.sweep.families import make_item, make_items
 from longtake.jobs.sweep.tally import Tally
 from longtake.jobs.workers.attempts import Attempts, reason_of
 from longtake.jobs.workers.run_loop import FINAL_ERRORS, Step
@@ -73,7 +73,7 @@ class Scheduler:
         self.attempts: Attempts[str] = Attempts(store.failures())
         self.results: list[TakeResult] = []
         self.unscored: list[dict[str, dict[str, str]]] = []
-        self.started = time.monotonic()
+        self.started, self.families = time.monotonic(), True
         self.time_left: TimeLeft | None = None
 
     @property
@@ -131,16 +131,13 @@ class Scheduler:
             self.attempts.forget(take.id)
         self.say(f"trying {counted(len(aside), 'take')} again, set aside before")
 
-    def start(self, steps: list[Step], batch: int) -> list[Step]:
-        """Start the clock and return the same work in items of up to `batch` takes to generate: those of one cell whose
-        prompts change at the same blocks. A take that failed before has an item of its own."""
-        self.started = time.monotonic()
-        parts: dict[tuple[Any, ...], list[Take]] = {}
-        for take in [take for group, item in steps if group == SAMPLERS for take in item.payload.takes]:
-            alone = take.id if self.attempts.runs_alone(MAKING, take.id) else ""
-            parts.setdefault((take.cell, take.switch_frames, alone), []).append(take)
-        make_items = [make_item(part) for takes in parts.values() for part in batched(takes, batch)]
-        return [(SAMPLERS, item) for item in make_items] + [step for step in steps if step[0] != SAMPLERS]
+    def start(self, steps: list[Step], batch: int, families: bool = True) -> list[Step]:
+        """Start the clock and return the same work in items of up to `batch` families, or takes, to generate. A take
+        that failed before has an item of its own."""
+        self.started, self.families = time.monotonic(), families
+        takes = [take for group, item in steps if group == SAMPLERS for take in item.payload.takes]
+        items = make_items(takes, batch, families, lambda take: self.attempts.runs_alone(MAKING, take.id))
+        return [(SAMPLERS, item) for item in items] + [step for step in steps if step[0] != SAMPLERS]
 
     def next_steps(self, takes: Iterable[Take]) -> list[Step]:
         """The next step of each take; several if it is scored in parts, none if it is scored or set aside."""
@@ -148,7 +145,7 @@ class Scheduler:
 
     def next_of(self, take: Take, facts: TakeFacts | None = None) -> list[Step]:
         if take.id not in self.made:
-            item = replace(make_item([take]), last=self.attempts.goes_last(MAKING, take.id))
+            item = replace(make_item([[take]]), last=self.attempts.goes_last(MAKING, take.id))
             return [] if self.set_aside(take, MAKING) else [(SAMPLERS, item)]
         missing = self.missing_scores.of(take, facts or self.index.facts(take.id, self.missing_scores.labels))
         if not missing:
@@ -171,6 +168,19 @@ class Scheduler:
         if self.time_left:
             self.time_left.begin(group, item)
 
+    def record_reports(self, running: Iterable[Running]) -> list[Step]:
+        """Record the takes that running items have committed so far, and return their next steps."""
+        told = (take_id for one in running if one.group == SAMPLERS for take_id in one.report.get("made", ()))
+        new = [self.takes[take_id] for take_id in told if take_id not in self.made]
+        made = [take for take in new if self.store.is_done(take)]
+        self.set_made((take, self.store.result(take.id)) for take in made)
+        return self.next_steps(made)
+
+    def set_made(self, made: Iterable[tuple[Take, TakeResult | None]]) -> None:
+        for take, result in made:
+            self.results += [result] if result else []
+            self.tally.set_made(take)
+
     def record_outcome(self, outcome: Outcome) -> list[Step]:
         """Record the outcome of an attempt and return the next steps. Raises errors that are not caused by a take."""
         self.measure(outcome)
@@ -189,31 +199,32 @@ class Scheduler:
         work = outcome.item.payload
         parts = 1 if isinstance(work, MakeItem) else self.rounds[work.take.id].parts
         if self.time_left:
-            takes = len(work.takes) / parts if outcome.error is None else 0.0
-            self.time_left.end(outcome.group, outcome.item, takes)
+            self.time_left.end(outcome.group, outcome.item, 1 / parts if outcome.error is None else 0.0)
 
     def record_making(self, work: MakeItem, outcome: Outcome) -> list[Step]:
-        """Takes that failed in a batch are retried one at a time; those whose worker died, together."""
+        """Takes that failed in a batch are retried one at a time; those whose worker died, together. Takes that were
+        recorded before, by a report, keep their steps."""
+        rest = [take for take in work.takes if take.id not in self.made]
         if outcome.error is None:
-            self.results += outcome.value
-            for take in work.takes:
-                self.tally.set_made(take)
+            results = {result.take_id: result for result in outcome.value}
+            self.set_made((take, results[take.id]) for take in rest)
         elif len(work.takes) > 1:
-            return self.record_broken_batch(work, outcome)
-        else:
-            self.record_failure(work.takes[0], MAKING, outcome)
-        return self.next_steps(work.takes)
+            return self.record_broken_batch(work, rest, outcome) if rest else []
+        elif rest:
+            self.record_failure(rest[0], MAKING, outcome)
+        return self.next_steps(rest)
 
-    def record_broken_batch(self, work: MakeItem, outcome: Outcome) -> list[Step]:
-        """Nothing is counted as the failure of a take, since its part in the failure is not known."""
+    def record_broken_batch(self, work: MakeItem, rest: list[Take], outcome: Outcome) -> list[Step]:
+        """Nothing is counted as the failure of a take, since its part in the failure is not known. `rest`: the takes
+        that are not made."""
         assert outcome.error is not None
         failure = Failure(MAKING, reason_of(outcome.error), outcome.died)
-        for take in work.takes if outcome.died else ():
+        for take in rest if outcome.died else ():
             self.store.record_event(take, f"the worker died with {counted(len(work.takes), 'take')}: {failure.reason}")
-        together = outcome.died and not any(self.attempts.runs_alone(MAKING, take.id) for take in work.takes)
+        together = outcome.died and not any(self.attempts.runs_alone(MAKING, take.id) for take in rest)
         how = "together" if together else "one at a time"
-        self.say(f"{work.takes[0].cell}: retrying {counted(len(work.takes), 'take')} {how} after {failure.brief}")
-        return [(SAMPLERS, outcome.item)] if together else self.next_steps(work.takes)
+        self.say(f"{work.takes[0].cell}: retrying {counted(len(rest), 'take')} {how} after {failure.brief}")
+        return [(SAMPLERS, replace(outcome.item, payload=MakeItem(tuple(rest))))] if together else self.next_steps(rest)
 
     def record_scoring(self, work: ScoreItem, outcome: Outcome) -> list[Step]:
         """Retry only the failed part if the video is intact; otherwise generate the video and score all parts again."""
@@ -272,20 +283,6 @@ class Scheduler:
             seconds_left_range=left,
             running=running,
         )
-
-
-def make_item(takes: Sequence[Take]) -> Item:
-    """One item that generates takes of one cell in a batch."""
-    first, many = takes[0], f" x {len(takes)}" if len(takes) > 1 else ""
-    size = float(sum(take.latent_frames for take in takes))
-    return Item(MakeItem(tuple(takes)), size, first.backbone, f"{first.cell}{many}")
-
-
-def batched(takes: list[Take], most: int) -> Iterator[list[Take]]:
-    """Split takes into parts of at most `most` takes, as equal as possible."""
-    parts = -(-len(takes) // most)
-    for i in range(parts):
-        yield takes[i * len(takes) // parts : (i + 1) * len(takes) // parts]
 
 
 def name_of(take: Take) -> str:

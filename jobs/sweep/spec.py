@@ -59,6 +59,7 @@ class WorkersConfig:
     gpus_per_sampler: Any = "auto"
     cluster: str = "local"  # local, inline, or the address of a running Ray cluster
     batch: Any = "auto"
+    families: bool = True
     device: str = "auto"
     decode_device: str | None = None
     compile: bool = False

@@ -1,17 +1,18 @@
-"""Records a take while it is generated: every block is written to its video and its trace.
+"""Records the takes of a family while they are generated: every block is written to their videos and traces.
 
-Only a few blocks are in memory at a time. Each take has a decode thread and an encode thread.
+A shorter take is the beginning of a longer one, so one rollout and one decode thread serve all of them; each has an
+encode thread of its own, and is complete as soon as its last block is. Only a few blocks are in memory at a time.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from longtake.jobs.workers.video_pipeline import VideoPipeline
+from longtake.jobs.workers.video_pipeline import Stopwatch, VideoPipeline
 from longtake.platform.errors import LongtakeError
 from longtake.platform.machine.process import rss_bytes
 from longtake.platform.takes import Take, canonical_json
@@ -36,55 +37,81 @@ class Recording:
 
 
 class TakeRecorder:
-    """Call `add` for every block inside the `with` statement, which sets `recording` if it ends without an error."""
+    """The video and the trace of one take, while they are written."""
 
-    recording: Recording
-
-    def __init__(self, take: Take, writer: TakeWriter, decoder: Decoder, spec: BackboneSpec):
+    def __init__(self, take: Take, writer: TakeWriter, spec: BackboneSpec):
         from longtake.platform.video.writing import VideoWriter
 
         self.take, self.writer = take, writer
+        self.blocks = take.latent_frames // spec.frames_per_block
         self.video = VideoWriter(writer.video_path, fps=spec.fps, width=spec.width, height=spec.height)
-        self.pipeline = VideoPipeline(decoder, self.video)
         self.attended = list[float]()
         self.peak = rss_bytes()
 
-    def __enter__(self) -> TakeRecorder:
-        with ExitStack() as cleanup:
-            cleanup.callback(self.video.abort)
-            self.trace = cleanup.enter_context(self.writer.trace_path.open("w", encoding="utf-8"))
-            self.pipeline.__enter__()
-            cleanup.pop_all()
-        return self
-
-    def add(self, block: BlockOutput) -> None:
-        """Add the next block. Raises the error of an earlier block that could not be decoded or encoded."""
-        self.pipeline.put(block.latents)
-        self.trace.write(canonical_json(block.trace) + "\n")
-        self.attended.append(attended_frames(block.trace))
+    def add(self, trace: Mapping[str, Any], line: str) -> None:
+        """Add the trace of a block; `line`: the same as text."""
+        self.trace.write(line)
+        self.attended.append(attended_frames(trace))
         self.peak = max(self.peak, rss_bytes())
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        with ExitStack() as cleanup:
-            cleanup.callback(self.video.abort)
-            with self.trace:
-                self.pipeline.__exit__(kind, error, trace)
-            if kind is not None:
-                return
-            self.recording = self.close()
-            cleanup.pop_all()
-
-    def close(self) -> Recording:
-        with self.pipeline.encode.running():
+    def close(self, encode: Stopwatch) -> VideoInfo:
+        self.trace.close()
+        with encode.running():
             info = self.video.close()
         expected = self.take.num_frames
         if info.num_frames != expected:
             raise LongtakeError(f"take {self.take.id}: {info.num_frames} frames were decoded instead of {expected}")
-        rows = len(self.attended)
-        mean = sum(self.attended[rows // 2 :]) / (rows - rows // 2)
-        return Recording(info, rows, mean, self.peak, self.pipeline.timings)
+        return info
+
+    def __enter__(self) -> TakeRecorder:
+        self.trace = self.writer.trace_path.open("w", encoding="utf-8")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Deletes what is not closed."""
+        self.trace.close()
+        self.video.abort()
+
+
+class FamilyRecorder:
+    """Writes one rollout into the videos and traces of takes of a family. Call `add` for every block inside the `with`
+    statement."""
+
+    def __init__(self, takes: Sequence[Take], writers: Sequence[TakeWriter], decoder: Decoder, spec: BackboneSpec):
+        self.takes = [TakeRecorder(take, writer, spec) for take, writer in zip(takes, writers, strict=True)]
+        self.pipeline = VideoPipeline(decoder, *(one.video for one in self.takes))
+
+    def __enter__(self) -> FamilyRecorder:
+        with ExitStack() as cleanup:
+            for one in self.takes:
+                cleanup.enter_context(one)
+            cleanup.enter_context(self.pipeline)
+            self.cleanup = cleanup.pop_all()
+        return self
+
+    def add(self, block: BlockOutput) -> list[tuple[Take, TakeWriter, Recording]]:
+        """Add the next block; returns the takes that end with it, whose files are complete. Raises the error of an
+        earlier block that could not be decoded or encoded."""
+        self.pipeline.put(block.latents)
+        line = canonical_json(block.trace) + "\n"
+        open_takes = [(number, one) for number, one in enumerate(self.takes) if block.index < one.blocks]
+        for _, one in open_takes:
+            one.add(block.trace, line)
+        return [
+            (one.take, one.writer, self.finish(number)) for number, one in open_takes if block.index + 1 == one.blocks
+        ]
+
+    def finish(self, number: int) -> Recording:
+        one = self.takes[number]
+        self.pipeline.finish(number)
+        info, rows = one.close(self.pipeline.encode[number]), len(one.attended)
+        mean = sum(one.attended[rows // 2 :]) / (rows - rows // 2)
+        return Recording(info, rows, mean, one.peak, self.pipeline.timings(number))
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.cleanup.__exit__(kind, error, trace)
 
 
 def attended_frames(trace: Mapping[str, Any]) -> float:

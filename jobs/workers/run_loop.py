@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from longtake.platform.errors import ConfigError, Interrupted, SetupError, StorageError, WeightsError
-from longtake.platform.workers.fleet import DRAIN_SECONDS, Fleet, Item, Outcome
+from longtake.platform.workers.fleet import DRAIN_SECONDS, Fleet, Item, Outcome, Running
 from longtake.platform.workers.signals import StopFlag
 
 POLL_SECONDS = 0.25
@@ -44,8 +44,11 @@ def run_until_done(
     on_poll: Callable[[], None],
     say: Callable[[str], None],
     drain_seconds: float = DRAIN_SECONDS,
+    record_reports: Callable[[list[Running]], list[Step]] = lambda running: [],
 ) -> None:
     """Run `steps` and the steps that follow from them, then close the fleet. Calls `on_poll` after every poll.
+
+    `record_reports` records what running items have finished so far and returns the next steps.
 
     Raises Interrupted if a signal ended the loop before all work was done.
     """
@@ -54,6 +57,7 @@ def run_until_done(
         while work.unfinished and not stop.is_set:
             for outcome in fleet.poll(POLL_SECONDS):
                 submit(fleet, work.record_outcome(outcome))
+            submit(fleet, record_reports(fleet.running()))
             on_poll()
         if stop.is_set:
             say(f"{stop.signal_name}: waiting up to {drain_seconds:g} s for running items")

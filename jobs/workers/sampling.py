@@ -1,4 +1,4 @@
-"""Generates and records takes, one or a few of a cell at a time: a plain class with its backbone loaded.
+"""Generates and records takes, one or a few families at a time: a plain class with its backbone loaded.
 
 Commits through the store only, and reads it first, so a take that is done is not generated again.
 Deterministic on a CPU: one thread computes every sum, so pixels do not depend on the machine.
@@ -10,6 +10,7 @@ import os
 import platform
 import socket
 import time
+from collections.abc import Hashable, Iterable
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -17,7 +18,7 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 from longtake.jobs.workers.loaded import LoadedSampler, LoadSampler, load_sampler
-from longtake.jobs.workers.recording import Recording, TakeRecorder
+from longtake.jobs.workers.recording import FamilyRecorder, Recording
 from longtake.platform.build_info import code_version
 from longtake.platform.machine.resources import Resources
 from longtake.platform.store.records import TakeResult
@@ -25,7 +26,7 @@ from longtake.platform.takes import Take
 from longtake.platform.workers.fleet import Report
 
 if TYPE_CHECKING:
-    from longtake.platform.store.commit import TakeWriter
+    from longtake.platform.backbones.base import BackboneSpec
     from longtake.platform.store.sweep import SweepStore
 
 VERSIONS_OF = ("longtake", "torch", "numpy", "av")
@@ -33,7 +34,7 @@ VERSIONS_OF = ("longtake", "torch", "numpy", "av")
 
 @dataclass(frozen=True)
 class MakeItem:
-    """Takes of one cell to generate in one batch."""
+    """Takes to generate in one batch: of one or a few families, whose longest takes are of one cell."""
 
     takes: tuple[Take, ...]
 
@@ -51,7 +52,8 @@ class SamplerWorker:
     def run(self, payload: MakeItem, report: Report) -> list[TakeResult]:
         """Generate the takes in one batch; returns their records in the same order.
 
-        If one fails, none is committed; only the attempt counters remain.
+        Takes are committed as soon as their last block is done, those of equal length together: if one of these fails,
+        none is. Reports tell the ids of those `made`.
         """
         done = {take.id: self.store.result(take.id) for take in payload.takes if self.store.is_done(take)}
         results = {take_id: result for take_id, result in done.items() if result is not None}
@@ -61,37 +63,41 @@ class SamplerWorker:
         return [results[take.id] for take in payload.takes]
 
     def make(self, takes: list[Take], report: Report) -> dict[str, TakeResult]:
-        started = time.perf_counter()
-        load_seconds, loaded = self.loaded.prepare(self.store, takes)
-        report({"done": 0, "unit": "block"})  # loading has ended; from now on the pace of blocks counts
-        with ExitStack() as stack:
-            writers = [stack.enter_context(self.store.open_take(take)) for take in takes]
-            recordings = self.record(takes, writers, report)
-            share = {"load": load_seconds / len(takes), "wall": (time.perf_counter() - started) / len(takes)}
-            stats = self.sampler.stats | {"computed_on": self.sampler.computed_on}
-            return {
-                take.id: writer.commit(make_result(take, recording, stats, recording.timings | share, loaded))
-                for take, writer, recording in zip(takes, writers, recordings, strict=True)
-            }
-
-    def record(self, takes: list[Take], writers: list[TakeWriter], report: Report) -> list[Recording]:
-        """Generate block by block; finished blocks are written to the videos meanwhile."""
         from longtake.platform.backbones.base import backbones
 
+        started, families = time.perf_counter(), list(by_family(takes).values())
+        load_seconds, loaded = self.loaded.prepare(self.store, takes)
+        report({"done": 0, "unit": "block"})  # loading has ended; from now on the pace of blocks counts
+        longest, made = [family[0] for family in families], dict[str, TakeResult]()
         spec = backbones.get(takes[0].backbone).spec
         with ExitStack() as stack:
-            blocks = stack.enter_context(closing(self.sampler.generate_together(takes)))
-            recorders = [
-                stack.enter_context(TakeRecorder(take, writer, self.sampler.decoder(take), spec))
-                for take, writer in zip(takes, writers, strict=True)
-            ]
+            blocks = stack.enter_context(closing(self.sampler.generate_together(longest)))
+            recorders = [stack.enter_context(self.recorder(family, stack, spec)) for family in families]
             for rows in blocks:
                 if rows[0].index == 0:
                     self.loaded.check(takes)  # the first block has loaded what the method needs
-                for recorder, block in zip(recorders, rows, strict=True):
-                    recorder.add(block)
-                report({"done": rows[0].index + 1, "total": rows[0].total, "unit": "block"})
-        return [recorder.recording for recorder in recorders]
+                ended = [one for recorder, block in zip(recorders, rows, strict=True) for one in recorder.add(block)]
+                wall = time.perf_counter() - started
+                share = {"load": load_seconds / len(families), "wall": wall / len(families)}
+                stats = self.sampler.stats | {"computed_on": self.sampler.computed_on}
+                for take, writer, recording in ended:
+                    timings = recording.timings | share
+                    made[take.id] = writer.commit(make_result(take, recording, stats, timings, loaded))
+                told = {"made": list(made)} if made else {}
+                report({"done": rows[0].index + 1, "total": rows[0].total, "unit": "block"} | told)
+        return made
+
+    def recorder(self, family: list[Take], stack: ExitStack, spec: BackboneSpec) -> FamilyRecorder:
+        writers = [stack.enter_context(self.store.open_take(take)) for take in family]
+        return FamilyRecorder(family, writers, self.sampler.decoder(family[0]), spec)
+
+
+def by_family(takes: Iterable[Take]) -> dict[Hashable, list[Take]]:
+    """The takes of each family, the longest first."""
+    families: dict[Hashable, list[Take]] = {}
+    for take in sorted(takes, key=lambda take: -take.latent_frames):
+        families.setdefault(take.family, []).append(take)
+    return families
 
 
 def make_result(

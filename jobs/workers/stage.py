@@ -20,8 +20,9 @@ from longtake.platform.machine.process import set_up_computing
 
 T = TypeVar("T")
 MAX_WAITING = 2
-MAX_THREADS = 64
-"""Maximum per name and process: one thread for each take of a batch."""
+MAX_THREADS = 1024
+"""Maximum per name and process: one thread for each take of a batch and its families. A stage without one would wait
+forever."""
 
 
 @cache
@@ -37,7 +38,7 @@ class Stage(Generic[T]):
         self.name, self.work = name, work
         self.waiting: deque[T] = deque()
         self.changed = Condition()
-        self.ended = self.stopped = False
+        self.ended = self.stopped = self.busy = False
         self.error: BaseException | None = None
 
     def __enter__(self) -> Stage[T]:
@@ -57,6 +58,12 @@ class Stage(Generic[T]):
             self.raise_error()
             self.waiting.append(item)
             self.changed.notify_all()
+
+    def flush(self) -> None:
+        """Wait until all items so far are done. If the thread has failed, raises its error."""
+        with self.changed:
+            self.changed.wait_for(lambda: self.stopped or not (self.waiting or self.busy))
+            self.raise_error()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -98,11 +105,13 @@ class Stage(Generic[T]):
     def has_next(self) -> bool:
         """Wait for an item. Returns False if there will be no more."""
         with self.changed:
+            self.busy = False
+            self.changed.notify_all()
             self.changed.wait_for(lambda: bool(self.waiting) or self.ended)
             return bool(self.waiting)
 
     def next(self) -> T:
         with self.changed:
-            item = self.waiting.popleft()
+            item, self.busy = self.waiting.popleft(), True
             self.changed.notify_all()
         return item

@@ -173,9 +173,9 @@ class Backbone(ABC):
     def cost(
         cls, take: Take, method: MethodConfig, on_gpu: bool = False, decodes_on_gpu: bool | None = None
     ) -> dict[str, float]:
-        """An estimate of making a take: cpu_seconds of one core and gpu_seconds of one GPU, and bytes of the bank, of
-        one of its entries, of a context that grows with the video, and of the video file. Decoding on a GPU overlaps
-        with sampling and is not in it."""
+        """An estimate of making a take: cpu_seconds of one core, encode_seconds of which are encoding, and gpu_seconds
+        of one GPU; bytes of the bank, of one of its entries, of a context that grows with the video, and of the video
+        file. Decoding on a GPU overlaps with sampling and is not in it."""
         spec, window = cls.spec, method.window_in(cls.spec.window)
         seconds = take.latent_frames / spec.latent_fps
         frames = method.banked_frames(take.latent_frames, window, spec.frame)
@@ -186,6 +186,7 @@ class Backbone(ABC):
         return {
             "cpu_seconds": costs.get("cpu_seconds", 0.0) + seconds * (decode + spec.encode_seconds),
             "gpu_seconds": costs.get("gpu_seconds", 0.0),
+            "encode_seconds": seconds * spec.encode_seconds,
             "bank_bytes": frames * entry,
             "entry_bytes": entry,
             "context_bytes": method.growing_bytes(take.latent_frames, window, spec.network, spec.frame),

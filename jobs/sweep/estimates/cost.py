@@ -18,14 +18,15 @@ if TYPE_CHECKING:
 @dataclass(frozen=True)
 class TakeCost:
     """The estimated cost of one take. `make_seconds` and `score_seconds`: of a worker with a core, or GPUs, of its own;
-    `read_seconds`: of reading its video; `cpu_seconds` and `gpu_seconds`: of making it. `not_estimated`: metrics whose
-    time is not known."""
+    `read_seconds`: of reading its video; `cpu_seconds` and `gpu_seconds`: of making it; `encode_seconds`: the part of
+    `cpu_seconds` that is encoding. `not_estimated`: metrics whose time is not known."""
 
     make_seconds: float
     score_seconds: float
     read_seconds: float
     cpu_seconds: float
     gpu_seconds: float
+    encode_seconds: float
     video_bytes: float
     bank_bytes: float
     entry_bytes: float

@@ -6,7 +6,8 @@ said before one take has passed each stage that has work left.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass
 
 from longtake.jobs.sweep.estimates.busy_time import (
@@ -70,11 +71,17 @@ class TimeLeft:
     def begin(self, stage: str, item: Item) -> None:
         self.clocks.begin(stage, id(item))
 
-    def end(self, stage: str, item: Item, takes: float) -> None:
-        """An item has ended; `takes`: the number of takes that it finished, 0 after a failure."""
-        seconds = self.clocks.end(stage, id(item))
-        if seconds is not None and takes:
-            self.times[stage].add(item.payload.takes[0].cell, takes, seconds, id(item) in self.clocks.first)
+    def end(self, stage: str, item: Item, share: float) -> None:
+        """An item has ended; `share`: the part of each of its takes that it finished, 0 after a failure. Its time is
+        shared between the lengths of a family as expected."""
+        seconds, times = self.clocks.end(stage, id(item)), self.times[stage]
+        if seconds is None or not share:
+            return
+        counts = Counter(take.cell for take in item.payload.takes)
+        expected = {cell: count * times.per_take(cell) for cell, count in counts.items()}
+        for cell, count in counts.items():
+            part = seconds * expected[cell] / sum(expected.values())
+            times.add(cell, count * share, part, id(item) in self.clocks.first)
 
     def estimate(self, running: Iterable[Running]) -> Range | None:
         """Seconds left, lowest and highest; None before a take has passed each stage that has work."""
@@ -106,20 +113,27 @@ class TimeLeft:
         return self.times[EVALUATORS].correction if self.times[EVALUATORS].items else 1.0
 
     def done_of(self, running: Running) -> float:
-        """Busy seconds that a running item is ahead by: the part that it reports, or else the time that it has had."""
-        takes = running.item.payload.takes
-        expected = len(takes) * self.times[running.group].per_take(takes[0].cell)
-        if running.report.get("total"):
-            return expected * share_of(running)
-        return min(expected, self.clocks.so_far(running.group, id(running.item)))
+        """Busy seconds that a running item is ahead by: the part that it reports, or else the time that it has had,
+        less those of its takes that are made, which are no longer part of the rest."""
+        whole = self.expected(running)
+        recorded = self.expected(running, self.tally.made) if running.group == SAMPLERS else 0.0
+        so_far = self.clocks.so_far(running.group, id(running.item))
+        done = whole * share_of(running) if running.report.get("total") else min(whole, so_far)
+        return max(0.0, done - recorded)
+
+    def expected(self, running: Running, among: Set[str] | None = None) -> float:
+        """Busy seconds of a running item, or of those of its takes that are `among` these."""
+        takes = [take for take in running.item.payload.takes if among is None or take.id in among]
+        return sum(self.times[running.group].per_take(take.cell) for take in takes)
 
     def part_of(self, running: Running) -> Part:
         """What is done of a running item: by its report, or all of it if it has had more time than expected. Nothing
         is known of the first item of a worker, which also loads networks."""
-        takes, seconds = running.item.payload.takes, self.clocks.so_far(running.group, id(running.item))
-        cell, count = takes[0].cell, len(takes)
-        share = share_of(running) or float(seconds > count * self.times[running.group].per_take(cell))
-        return Part(cell, 0.0 if id(running.item) in self.clocks.first else count * share, seconds)
+        cell, seconds = running.item.payload.takes[0].cell, self.clocks.so_far(running.group, id(running.item))
+        whole = self.expected(running)
+        share = share_of(running) or float(seconds > whole)
+        takes = share * whole / self.times[running.group].per_take(cell)
+        return Part(cell, 0.0 if id(running.item) in self.clocks.first else takes, seconds)
 
 
 def running_at(stage: str, running: Iterable[Running]) -> list[Running]:

@@ -300,7 +300,7 @@ def test_an_item_counts_for_the_part_that_it_reports() -> None:
 
 def test_the_closing_steps_are_ranks_sheet_and_publication() -> None:
     """1,000 takes of 4 cells under 2 suites; reading one video takes 0.5 s: 0.5 + 1 s, 1.7 x 2 s, 1 + 0.5 s."""
-    costs = [TakeCost(1.0, 1.0, 0.5, 1.0, 0.0, 0.0, 0.0, 0.0)] * 4
+    costs = [TakeCost(1.0, 1.0, 0.5, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0)] * 4
     assert closing_seconds(1000, 2, costs, publishes=False) == pytest.approx(1.5 + 3.4)
     assert closing_seconds(1000, 2, costs, publishes=True) == pytest.approx(1.5 + 3.4 + 1.5)
 
