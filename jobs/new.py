@@ -31,9 +31,12 @@ def new(kind: str, name: str, folder: Path) -> int:
     path = folder / (f"{name}.yaml" if kind == SWEEP else f"{module}.py")
     text = sweep(name, folder) if kind == SWEEP else part(kind, name)
     try:
+        folder.mkdir(parents=True, exist_ok=True)
         with path.open("x", encoding="utf-8") as file:
             file.write(text)
     except FileExistsError as error:
+        if not folder.is_dir():
+            raise StorageError(f"{folder}: is not a folder; choose another one with --dir") from error
         raise StorageError(f"{path}: already exists; choose another name or remove the file") from error
     except OSError as error:
         raise StorageError(f"{path}: cannot be written: {error.strerror}; choose another folder with --dir") from error

@@ -29,20 +29,20 @@ def clean() -> Iterator[None]:
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["method", "metric", "backbone"])
 def test_what_new_writes_passes(kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert execute(["new", kind, "try-2", "--dir", str(tmp_path)]) == 0
-    path = tmp_path / "try_2.py"
+    assert execute(["new", kind, "try-2", "--dir", str(tmp_path / "new")]) == 0
+    path = tmp_path / "new" / "try_2.py"
     assert capsys.readouterr().out == f"wrote {path}; next: longtake certify {path}\n"
     assert "class Try2(" in path.read_text()
     assert execute(["certify", str(path)]) == 0
     out = capsys.readouterr().out
     assert f"{kind} try-2" in out
-    assert out.endswith(f"every check passed; next: longtake new sweep NAME --dir {tmp_path}\n")
+    assert out.endswith(f"every check passed; next: longtake new sweep NAME --dir {path.parent}\n")
     if kind == "method":
         # Window 12, sink 1: block 20 makes 60, 61, 62; the 11 newest are 52..62, of which 52 gives way to 60 - 24 = 36.
         row = "sink 0@0  retrieved 36@0  window 53@2 54@3 55@4 56@5 57@6 58@7 59@8  block 60@9 61@10 62@11"
         assert f"block 20: {row}\n" in out
     text = path.read_text()
-    assert execute(["new", kind, "try-2", "--dir", str(tmp_path)]) == 5
+    assert execute(["new", kind, "try-2", "--dir", str(path.parent)]) == 5
     assert "try_2.py: already exists; choose another name or remove the file" in capsys.readouterr().err
     assert path.read_text() == text
 
@@ -66,7 +66,8 @@ def test_a_faulty_plugin_ends_with_1(capsys: pytest.CaptureFixture[str]) -> None
         (["new", "metric", "chroma_noise"], "name: 'chroma_noise' is a shipped metric; choose another name"),
         (["new", "backbone", "pocket"], "name: 'pocket' is a shipped backbone; choose another name"),
         (["new", "method", "Mine"], "name: 'Mine' is not a name"),
-        (["new", "sweep", "a", "--dir", "/no/such/folder"], "/no/such/folder/a.yaml: cannot be written: No such file"),
+        (["new", "sweep", "a", "--dir", "/proc/none"], "/proc/none/a.yaml: cannot be written: No such file"),
+        (["new", "sweep", "a", "--dir", __file__], f"{__file__}: is not a folder; choose another one with --dir"),
         (["certify", "nofile.py"], "longtake: certify: nofile.py: no such file; write one with: longtake new"),
         (["certify", "/"], "certify: /: is not a Python file; give the .py file of a plug-in"),
         (["certify", str(TEMPLATES / "sweep.yaml")], "sweep.yaml: is not a Python file"),
