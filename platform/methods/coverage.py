@@ -2,6 +2,9 @@
 
 Top-K scores every frame alone, so K copies of one view win. Here a frame counts by what the frames chosen before it
 leave unexplained, so that a copy adds nothing and the views around the newest one follow.
+
+The greedy rule is that of CovRAG (2026), here on descriptors. There, what the current context covers is taken off too;
+here what the window shows is not, so the first choice may resemble it.
 """
 
 from __future__ import annotations
