@@ -2,8 +2,9 @@
 
 Relative positions: sink at 0..S-1, then the newest W - S frames; the query at the last three indices. Whenever a block
 leaves the window, sink frame i becomes alpha * sink_i + (1 - alpha) * left_i, keys (before rotation) and values alike,
-element by element, once per block and before its first pass. So the sink must be as long as a block: with another
-length, the released code puts what left in the place of the sink, and this method refuses.
+element by element, once per block and before its first pass. So the sink must be as long as a block, and the window
+must hold whole blocks, for what leaves to have as many frames as the sink: otherwise the released code puts what left
+in the place of the sink, and this method refuses.
 """
 
 from __future__ import annotations
@@ -73,3 +74,6 @@ class EmaSink(MethodConfig):
         super().check(window, latent)
         if window.sink != window.block:
             raise ConfigError(f"sink = {window.sink}: must be {window.block}, as many frames as a block has")
+        if window.size % window.block:
+            rule = f"must be a multiple of block {window.block}, so that whole blocks leave"
+            raise ConfigError(f"window = {window.size}: {rule}; set {window.size // window.block * window.block}")

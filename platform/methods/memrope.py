@@ -7,11 +7,11 @@ frames that leave:
     long  <- (1 - alpha_long)  * long  + alpha_long  * m
     short <- (1 - alpha_short) * short + alpha_short * m
 
-The first m is of the block that leaves when the averages are first attended; two frames before it, which made room for
-the averages, leave no trace. Both averages begin as zeros in the paper, as the first m in the released code
-(`from_zero: false`); the videos differ much. One m serves every token of a frame, unless `adaptive`: then m keeps its
-place in the frame, and the rate of `short` at place p is a (.1 + 4.9 d(p) / max d), with a = alpha_short and d(p) the
-mean over heads of |m - short| of the keys.
+The first m is of the frames that leave when the averages are first attended, from frame sink + 2 on: the two before,
+whose places the averages take, leave no trace. Both averages begin as zeros in the paper, as the first m in the
+released code (`from_zero: false`); the videos differ much. One m serves every token of a frame, unless `adaptive`: then
+m keeps its place in the frame, and the rate of `short` at place p is a (.1 + 4.9 d(p) / max d), with a = alpha_short
+and d(p) the mean over heads of |m - short| of the keys.
 """
 
 from __future__ import annotations
@@ -59,7 +59,8 @@ class MemRopeMethod(Method):
         following = first + 2 * self.window.block
         if following <= self.window.size:
             return
-        leaving = range(following - self.local - self.window.block, following - self.local)
+        left = following - self.local
+        leaving = range(max(self.window.sink + 2, left - self.window.block), left)
         mean = self.mean(cache, leaving)
         for name, alpha in (("long", self.config.alpha_long), ("short", self.config.alpha_short)):
             old = mean * 0 if self.config.from_zero else mean
@@ -110,6 +111,6 @@ class MemRope(MethodConfig):
 
     def check(self, window: Window, latent: Latent) -> None:
         super().check(window, latent)
-        least = window.sink + 2 + 2 * window.block
+        least = window.sink + 2 + window.block
         if window.size < least:
-            raise ConfigError(f"window = {window.size}: must be at least {least} (sink, two averages, two blocks)")
+            raise ConfigError(f"window = {window.size}: must be at least {least} (sink, two averages, a block)")
