@@ -43,5 +43,5 @@ def test_the_table_of_budgets():
 
 
 def test_a_budget_beyond_the_rules_is_refused():
-    with pytest.raises(ConfigError, match="slots = 19: must be from 4 to 18"):
+    with pytest.raises(ConfigError, match="slots = 19: must be from 1 to 18"):
         FadeMem().at_budget(22)
