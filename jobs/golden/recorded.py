@@ -33,7 +33,8 @@ PARAMETERS: Mapping[str, Mapping[str, str]] = {
     "memrope": WINDOW | {"alpha_long": "alpha_long", "alpha_short": "alpha_short", "adaptive": "adaptive"},
     "native": WINDOW,
     "rolling-sink": {"local_attn_size": "window"},
-    "tethercache": WINDOW | {"recent_size": "recent", "alpha": "alpha", "tau": "tau"},
+    "tethercache": WINDOW
+    | {"recent_size": "recent", "alpha": "alpha", "tau": "tau", "score_temperature": "temperature"},
     "triattention": WINDOW
     | {"budget_frames": "budget_frames", "keep_last_frames": "keep_last", "offset_max_frames": "furthest"},
 }
@@ -54,7 +55,6 @@ OTHERS: Mapping[str, set[str]] = {
 FIXED: Mapping[str, Mapping[str, Any]] = {
     "forcing-kv": {"spatial_frames": 1, "temporal_frames": 1, "retention_ratio": 0.33},
     "native": {"prompt_switch": "kv-recache"},
-    "tethercache": {"score_temperature": 1.0},
     "triattention": {"compress_every_n_frames": 3, "pruning_mode": "layer_perhead"},
 }
 """Recorded keys without a parameter of ours, and the one value that our method has."""

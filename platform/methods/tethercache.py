@@ -4,7 +4,7 @@ The window of W frames is [sink S | memory M = W - S - R | recent R], at time in
 Then, in every block, the frames that leave `recent` become candidates beside the memory's own. They are attended by no
 pass before the commit pass, in which each layer decides before it attends, by its clean queries:
 
-    mass  = softmax over candidates of mean over queries, heads and tokens of q.k / sqrt(d), before rotation
+    mass  = softmax over candidates of mean over queries, heads and tokens of q.k / sqrt(d) / T, before rotation
     red_i = max over j != i of mass_j * exp(-|t_i - t_j| / s),   s = max(1, (t_max - t_min + 1) / 2),  t: frame indices
     score = mass + alpha * max(0, 1 - red)
 
@@ -22,6 +22,7 @@ from longtake.platform.errors import ConfigError
 from longtake.platform.methods.base import Latent, Method, MethodConfig, Replacement, RolloutInfo, Seen, methods
 from longtake.platform.methods.interface.plan import RETRIEVED, Attended, Group, Row, Source, Window
 from longtake.platform.methods.parts.grouped import GroupedMethod
+from longtake.platform.methods.parts.pulled import pulled
 from longtake.platform.methods.parts.ranges import at_least, within
 
 if TYPE_CHECKING:
@@ -34,16 +35,18 @@ class TetherCache(MethodConfig):
     """Frames that each layer admits to its memory (TetherCache, 2026).
 
     `recent` R: newest frames, the block's included; the memory has W - S - R frames. `alpha`: weight of not being
-    redundant; `tau`: how far frames that join are pulled. A frame has different indices in different layers."""
+    redundant; `tau`: how far frames that join are pulled; `temperature` T: above 1, masses are more alike. A frame has
+    different indices in different layers."""
 
     window: int | None = 21
     sink: int | None = 3
     recent: int = 4
     alpha: float = 0.35
     tau: float = 0.35
+    temperature: float = 1.0
 
     def __post_init__(self) -> None:
-        at_least(self, alpha=0)
+        at_least(self, alpha=0, temperature=1e-6)
         within(self, tau=(0, 1))
 
     def at_budget(self, frames: int) -> Self:
@@ -83,11 +86,15 @@ class TetherCacheMethod(GroupedMethod):
             for slot, frame in enumerate(frames)
         )
 
+    def pinned(self, first: int) -> range:
+        """The frames that leave `recent`: not in the window if the memory is shorter than a block."""
+        recent = self.config.recent
+        return range(max(self.full, first - recent), first + self.window.block - recent)
+
     def watch(self, seen: Seen) -> Replacement | None:
         import torch
 
-        memory, recent, sink = self.memory[seen.row][seen.layer], self.config.recent, range(self.window.sink)
-        leaving = range(max(self.full, seen.first - recent), seen.first + self.window.block - recent)
+        memory, sink, leaving = self.memory[seen.row][seen.layer], range(self.window.sink), self.pinned(seen.first)
         if not leaving:
             return None
         candidates = [*memory, *leaving]
@@ -106,15 +113,8 @@ class TetherCacheMethod(GroupedMethod):
 
         means = torch.stack([key.float().mean(1) for key in keys])
         per_head = (means * query.float().mean(1)).sum(-1) / query.shape[-1] ** 0.5
-        mass, times = per_head.mean(1).softmax(0), torch.tensor(frames, device=query.device)
+        mass = (per_head.mean(1) / self.config.temperature).softmax(0)
+        times = torch.tensor(frames, device=query.device)
         near = torch.exp(-(times[:, None] - times).abs() / max(1.0, (max(frames) - min(frames) + 1) / 2))
         redundancy = (near * mass).fill_diagonal_(0.0).amax(1)
         return mass + self.config.alpha * (1 - redundancy).clamp(min=0)
-
-
-def pulled(x: Tensor, past: Tensor, tau: float) -> Tensor:
-    """x [.., T, d] towards the mean and the population standard deviation of `past` [.., M, d] over tokens."""
-    own, others = x.float(), past.float()
-    mean, past_mean = (y.mean(-2, keepdim=True) for y in (own, others))
-    spread, past_spread = (y.std(-2, correction=0, keepdim=True).clamp(min=1e-6) for y in (own, others))
-    return ((1 - tau) * own + tau * ((own - mean) / spread * past_spread + past_mean)).to(x.dtype)

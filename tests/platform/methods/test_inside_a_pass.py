@@ -1,5 +1,6 @@
 """TetherCache and Deep Forcing, which choose inside a pass: wrong readings, indices by hand, rows and memory."""
 
+import math
 from dataclasses import replace
 
 import pytest
@@ -11,7 +12,8 @@ from longtake.platform.checkpoints.files import load_safetensors, read_json
 from longtake.platform.errors import ConfigError
 from longtake.platform.methods.base import Window
 from longtake.platform.methods.deep_forcing import DeepForcing, DeepForcingMethod
-from longtake.platform.methods.tethercache import TetherCache, TetherCacheMethod, pulled
+from longtake.platform.methods.parts.pulled import pulled
+from longtake.platform.methods.tethercache import TetherCache, TetherCacheMethod
 from tests.platform.methods.test_golden_methods import GOLDEN, off
 from tests.platform.rollouts import latents, new_network, start
 
@@ -164,6 +166,36 @@ def test_rows_are_single_takes_bit_by_bit(config):
         assert all(torch.equal(one.latents[row], two.latents[0]) for one, two in zip(together, alone, strict=True))
 
 
+@pytest.mark.parametrize(("window", "recent", "memory"), [(9, 4, 2), (9, 5, 1), (8, 3, 2), (7, 3, 1)])
+def test_a_memory_that_is_shorter_than_a_block(window, recent, memory):
+    """S 3: a block attends the sink, the memory and `recent`, at 0..W-1, also when frames leave both at once. The
+    frames of a memory are older than those of `recent`, and some are newer than its first ones, 3 and 4."""
+    rollout, kept = start(new_network(), TetherCache(window=window, recent=recent)), set()
+    for block in rollout.blocks(12):
+        first = 3 * block.index
+        for group in block.plan.groups[0]:
+            frames = [at.frame for at in group.row]
+            assert [at.time for at in group.row] == [*range(min(window, first + 3))]
+            if first + 3 > window:
+                assert frames[:3] == [0, 1, 2]
+                assert frames[-recent:] == [*range(first + 3 - recent, first + 3)]
+                assert frames[3:-recent] == sorted({*frames[3:-recent]})
+                assert len(frames[3:-recent]) == memory
+                assert all(3 <= frame < first + 3 - recent for frame in frames[3:-recent])
+                kept.update(frames[3:-recent])
+    assert max(kept) > 5
+
+
+def test_the_scores_of_tethercache_by_hand():
+    """Two frames of one token, d = 1, query 1, keys 0 and 2 ln 3: masses 1/10 and 9/10; at a temperature of 2, 1/4 and
+    3/4. Frames 4 and 5: s = max(1, 2 / 2), so a frame's redundancy is the other's mass / e."""
+    query, keys = torch.ones(1, 1, 1), [torch.zeros(1, 1, 1), torch.full((1, 1, 1), 2 * math.log(3))]
+    for temperature, (one, two) in ((1.0, (0.1, 0.9)), (2.0, (0.25, 0.75))):
+        method = start(new_network(), TetherCache(alpha=0.5, temperature=temperature)).method
+        due = [one + 0.5 * (1 - two / math.e), two + 0.5 * (1 - one / math.e)]
+        assert method.scores([4, 5], query, keys).tolist() == pytest.approx(due)
+
+
 def test_given_frames_are_chosen_from_as_if_they_had_been_made():
     """TetherCache chooses in the commit pass, which given blocks have too."""
     network = new_network()
@@ -200,7 +232,13 @@ def test_settings_that_do_not_fit_are_refused(config, message):
 
 
 @pytest.mark.parametrize(
-    ("config", "params"), [(TetherCache, {"tau": 1.5}), (TetherCache, {"alpha": -1.0}), (DeepForcing, {"reuse": 0})]
+    ("config", "params"),
+    [
+        (TetherCache, {"tau": 1.5}),
+        (TetherCache, {"alpha": -1.0}),
+        (TetherCache, {"temperature": 0.0}),
+        (DeepForcing, {"reuse": 0}),
+    ],
 )
 def test_ranges(config, params):
     name, value = next(iter(params.items()))
