@@ -8,8 +8,8 @@ that was chosen `reuse` times is no longer a candidate, so fewer may remain.
 
 In the paper all that is attended is `contiguous`: the last R frames keep their index, kept tokens get the indices just
 before, T each, and the sink those before the tokens. In the released code (`contiguous: false`) keys have their frame's
-own index, but with each compression the sink moves to f - n .. f - n + S - 1, for a block that begins at f and n whole
-frames' worth of tokens left.
+own index, but with each compression the sink moves to begin at f - n + W mod B, for a block of B frames that begins at
+f and n whole frames' worth of tokens left.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ from longtake.platform.models.spec import DiTSpec
 class DeepForcing(MethodConfig):
     """A deep sink, and the tokens that each layer attends most (Deep Forcing, 2025).
 
-    `keep_frames` N: frames' worth of tokens after a compression; `recent` R: newest frames, the
-    block's included, that stay whole; `reuse`: how often a token can be chosen; `contiguous`: the paper's indices."""
+    `keep_frames` N: frames' worth of tokens after a compression; `recent` R: newest frames, the block's included, that
+    stay whole; `reuse`: how often a token can be chosen (0: always); `contiguous`: the paper's indices."""
 
     varies: ClassVar[bool] = True
 
@@ -47,15 +47,15 @@ class DeepForcing(MethodConfig):
     contiguous: bool = True
 
     def __post_init__(self) -> None:
-        at_least(self, reuse=1)
+        at_least(self, reuse=0)
 
     def check(self, window: Window, latent: Latent) -> None:
         super().check(window, latent)
-        block, most = window.block, window.size // window.block * window.block
-        if not block <= self.recent <= 2 * block or not window.sink + self.recent < self.keep_frames <= most:
+        block = window.block
+        if not block <= self.recent <= 2 * block or not window.sink + self.recent < self.keep_frames <= window.size:
             rule = f"recent must be from {block} to {2 * block}, keep_frames more than sink {window.sink} + recent and"
             given = f"recent = {self.recent}, keep_frames = {self.keep_frames}"
-            raise ConfigError(f"{given}: {rule} at most {most}, the window in whole blocks")
+            raise ConfigError(f"{given}: {rule} at most window {window.size}")
 
     def attended(self, window: Window, network: DiTSpec) -> float:
         """A block is added until it would exceed the window."""
@@ -110,11 +110,11 @@ class DeepForcingMethod(GroupedMethod):
         found = candidates(replace(seen, keys=seen.rotated_keys), range(held.whole, oldest), self.size)
         scores = self.queries.products(seen, found, range(oldest, seen.first))
         uses = np.pad(held.uses, (0, len(scores) - len(held.uses)))
-        free = np.flatnonzero(uses < self.config.reuse)
+        free = np.flatnonzero(uses < (self.config.reuse or np.inf))
         kept = np.sort(free[np.argsort(-scores[free], kind="stable")][: self.room])
-        left = len(kept)
+        left, block = len(kept), self.window.block
         frames, places = np.divmod(found.ids[0].cpu().numpy()[kept], self.size)
-        times, moved = frames, oldest - self.window.block - left // self.size - sink
+        times, moved = frames, oldest - block - left // self.size - sink + self.window.size % block
         if self.config.contiguous:
             times, moved = oldest + np.arange(-left, 0) // self.size, oldest + -left // self.size - sink
         return Held(moved, oldest, Tokens(frames, places, times), uses[kept] + 1)

@@ -7,6 +7,7 @@ from longtake.jobs.certify.walks import BLOCKS, LATENT, frames_worth
 from longtake.platform.backbones.pocket_network import NETWORK
 from longtake.platform.errors import ConfigError
 from longtake.platform.methods.base import Window, methods
+from longtake.platform.methods.deep_forcing import DeepForcing
 from longtake.platform.methods.fademem import FadeMem
 from longtake.platform.methods.rag import Rag
 from longtake.platform.methods.relax_forcing import RelaxForcing
@@ -39,6 +40,10 @@ def test_the_table_of_budgets():
     """1 + 6 + 5 and 1 + 10 + 10 of retrieval; 9 + 3 and 18 + 3 slots; 2 + 6 + 1 + 3 and 2 + 15 + 1 + 3."""
     assert [(c.window, c.top_k) for c in (Rag().at_budget(12), Rag().at_budget(21))] == [(12, 6), (21, 10)]
     assert [FadeMem().at_budget(frames).slots for frames in (12, 21)] == [9, 18]
+    deep = [DeepForcing().at_budget(frames) for frames in (13, 21)]
+    assert [(c.sink, c.keep_frames) for c in deep] == [(1, 13), (10, 21)]
+    for config in deep:
+        config.check(config.window_in(Window()), LATENT)
     assert TetherCache().at_budget(8) == TetherCache(window=8, recent=3), "3 + 2 + 3"
     relax = [RelaxForcing().at_budget(frames) for frames in (7, 12, 21)]
     assert [(c.history, c.candidates) for c in relax] == [(1, 4), (6, 6), (15, 15)]

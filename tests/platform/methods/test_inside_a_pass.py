@@ -135,6 +135,41 @@ def test_indices_of_a_compression_by_hand(contiguous, sink, next_sink):
             assert ids == sorted({*ids}), "in the order of the video, none twice"
 
 
+def sinks(config, blocks):
+    """(block, time indices of the sink, tokens kept) of every block whose sink is not where it was."""
+    moves, last = [], [*range(config.sink)]
+    for block in start(new_network(), config).blocks(blocks):
+        group = block.plan.groups[0][0]
+        times = [at.time for at in group.row[: config.sink]]
+        if times != last:
+            moves.append((3 * block.index, times, len(group.tokens.frames)))
+        last = times
+    return moves
+
+
+@pytest.mark.parametrize(
+    ("window", "sink", "keep", "moves"),
+    [
+        # 12 + 3 > 13 at f = 12; then 10 + 3 fits, 13 + 3 does not: f = 18, 24. First by W - N = 3, then as f does.
+        (13, 2, 10, [(12, [3, 4]), (18, [9, 10]), (24, [15, 16])]),
+        # Every block: from W - N = 0 on, so the first leaves the sink where it is.
+        (13, 1, 13, [(15, [3]), (18, [6]), (21, [9]), (24, [12])]),
+        (12, 1, 12, [(15, [3]), (18, [6]), (21, [9]), (24, [12])]),
+        (14, 1, 10, [(12, [4]), (18, [10]), (24, [16])]),
+    ],
+)
+def test_where_the_sink_is_in_the_released_code(window, sink, keep, moves):
+    """Two tokens a frame; N - S - R frames' worth are kept."""
+    found = sinks(DeepForcing(window=window, sink=sink, keep_frames=keep, contiguous=False, reuse=0), 9)
+    assert found == [(first, times, 2 * (keep - sink - 4)) for first, times in moves]
+
+
+def test_a_reuse_of_zero_is_no_limit():
+    """Like one that is never reached, and unlike a limit of 1, which leaves fewer tokens than there is room for."""
+    found = [[block.plan.groups for block in deep_forcing_case(reuse=reuse).blocks(12)] for reuse in (0, 1000, 1)]
+    assert found[0] == found[1] != found[2]
+
+
 def test_fewer_tokens_than_a_frame_end_right_before_the_last_frames():
     """With a reuse of 1 all candidates of block 9 that were kept in block 7 are gone: of frames 20..25 12 are kept. In
     block 11 frames 26..31 are left. All have indices below the recent frames', the newest the last."""
@@ -222,7 +257,7 @@ def test_nothing_grows_with_the_video(config):
         (TetherCache(recent=2), "recent = 2: must be at least block 3, and less than window 21 - sink 3"),
         (TetherCache(recent=18), "recent = 18: must be at least block 3"),
         (DeepForcing(recent=7), "recent = 7, keep_frames = 16: recent must be from 3 to 6"),
-        (DeepForcing(keep_frames=14), "keep_frames = 14: .* more than sink 10 .* and at most 21"),
+        (DeepForcing(keep_frames=14), "keep_frames = 14: .* more than sink 10 .* and at most window 21"),
         (DeepForcing(keep_frames=22), "keep_frames = 22"),
     ],
 )
@@ -237,7 +272,7 @@ def test_settings_that_do_not_fit_are_refused(config, message):
         (TetherCache, {"tau": 1.5}),
         (TetherCache, {"alpha": -1.0}),
         (TetherCache, {"temperature": 0.0}),
-        (DeepForcing, {"reuse": 0}),
+        (DeepForcing, {"reuse": -1}),
     ],
 )
 def test_ranges(config, params):
