@@ -1,201 +1,123 @@
-"""`longtake verify FOLDER`: runs golden cases through the engine and compares every number.
+"""`longtake verify FOLDER`: runs golden cases through the engine and compares everything that they record.
 
-A case is NAME.safetensors with NAME.json (format: tests/golden/README.md). A case passes if output,
-flow and descriptors are within 5e-5, and every block chooses and attends the same frames.
+A case passes if every array is within the tolerance, every block attends the same entries in every row, and every
+choice is the same. What a case records but ours cannot be compared with is named, as is what it should record.
 """
 
-import os
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 from rich.console import Console
 from rich.table import Table
-from torch import Tensor
 
-from longtake.jobs.golden.recorded import check_keys, method_of
-from longtake.jobs.golden.tables import same_choice
-from longtake.platform.checkpoints.files import load_safetensors, load_strict, read_json
-from longtake.platform.errors import ConfigError, LongtakeError, WeightsError
-from longtake.platform.generation.rollout import Rollout, TextSwitch
-from longtake.platform.methods.base import RolloutInfo, Window
-from longtake.platform.methods.parts.descriptors import avg_pool
-from longtake.platform.methods.parts.retrieval import RetrievalMemory
-from longtake.platform.models.causal_dit import CausalDiT
-from longtake.platform.models.schedule import FlowSchedule
-from longtake.platform.models.spec import DiTSpec
+from longtake.jobs.golden.arrays import TOLERANCE, Difference, differences
+from longtake.jobs.golden.case import Case, case_files, read_case
+from longtake.jobs.golden.choices import Log, logs
+from longtake.jobs.golden.engine import build_rollout, run
+from longtake.jobs.golden.recorded import check_keys
+from longtake.jobs.golden.tables import KEYS, same_choice
+from longtake.platform.errors import LongtakeError
 
-TOLERANCE = 5e-5
-"""Largest absolute difference allowed; a float64 run of the recorded cases differs by at most 4.4e-6."""
-
-
-@dataclass(frozen=True)
-class GoldenNoise:
-    """The recorded noise: `noise` [B, F, C, H, W] and `renoise` [blocks, passes - 1, B, n, C, H, W]."""
-
-    noise: Tensor
-    again: Tensor
-    size: int
-
-    def initial(self, block: int) -> Tensor:
-        return self.noise[:, block * self.size : (block + 1) * self.size]
-
-    def renoise(self, block: int, step: int) -> Tensor:
-        return self.again[block, step]
+FACTS = {
+    *("case", "weights", "arch", "batch", "num_frames", "dtype", "config", "blocks", "prompts"),
+    *("prompt_string", "recorded_from", "recorded_with", "seed", "layout_of_attended", "smallest_topk_gap", "tensors"),
+    "sampled_query_rows",
+}
+"""Keys of a case that are read, or describe the recording."""
+USUAL = ("flow_ctx", "x0_steps", "step_timesteps")
+"""Arrays that the format asks of every case."""
+SHOWN = ("output", "flow_ctx")
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """Largest differences of one case; None if it does not record that output. `problem`: why it could not run."""
+    """`arrays`, `logs`: by name, what was compared; `frames_agree`: every block attended the same. `unread`: what is
+    recorded and not compared; `missing`: what is not recorded. `problem`: why the case could not run."""
 
     case: str
-    output: float | None = None
-    flow: float | None = None
-    descriptors: float | None = None
+    arrays: Mapping[str, Difference] = field(default_factory=dict)
+    logs: Mapping[str, Log] = field(default_factory=dict)
     frames_agree: bool = False
+    unread: tuple[str, ...] = ()
+    missing: tuple[str, ...] = ()
     problem: str = ""
 
     @property
     def passed(self) -> bool:
-        differences = [d for d in (self.output, self.flow, self.descriptors) if d is not None]
-        return not self.problem and self.frames_agree and all(d <= TOLERANCE for d in differences)
+        alike = all(array.size <= TOLERANCE for array in self.arrays.values())
+        return not self.problem and self.frames_agree and alike and all(log.agrees for log in self.logs.values())
 
 
 def verify(folder: Path) -> int:
     """Prints a verdict per case of `folder`; returns 0 if all pass, else 1. ConfigError if there is none."""
     torch.set_num_threads(1)
-    table = Table("case", "output", "flow", "descriptors", "frames", "verdict", title=f"tolerance {TOLERANCE:g}")
+    table = Table("case", "output", "flow", "arrays", "frames", "choices", "verdict", title=f"tolerance {TOLERANCE:g}")
     verdicts = [verdict_of(path) for path in case_files(folder)]
     for verdict in verdicts:
         table.add_row(*cells(verdict))
     console = Console()
     console.print(table)
-    for verdict in [verdict for verdict in verdicts if verdict.problem]:
-        console.print(f"{verdict.case}: {verdict.problem}", markup=False, soft_wrap=True)
+    for verdict in verdicts:
+        if verdict.problem or detail(verdict):
+            console.print(f"{verdict.case}: {verdict.problem or detail(verdict)}", markup=False, soft_wrap=True)
     return 0 if all(verdict.passed for verdict in verdicts) else 1
 
 
 def verdict_of(path: Path) -> Verdict:
-    """A case that cannot run counts as failed, with its reason; the other cases still run."""
+    """A case that cannot run counts as failed, with its reason, whatever is in its files; the other cases still run."""
     try:
         return verify_case(path)
-    except (LongtakeError, LookupError, RuntimeError, TypeError, ValueError, OSError) as error:
-        reason = str(error) if isinstance(error, LongtakeError) else f"{type(error).__name__}: {error}"
+    except Exception as error:
+        reason = str(error) if isinstance(error, LongtakeError) else f"{path}: {type(error).__name__}: {error}"
         return Verdict(path.stem, problem=" ".join(reason.split()))
 
 
-def case_files(folder: Path) -> list[Path]:
-    if not os.path.isdir(folder):
-        raise ConfigError(f"{folder}: is not a folder; give a folder of golden cases (NAME.json with NAME.safetensors)")
-    cases = [path for path in sorted(folder.glob("*.json")) if is_case(path)]
-    if not cases:
-        raise ConfigError(f"{folder}: contains no golden case (.json with `blocks` beside its .safetensors)")
-    return cases
-
-
-def is_case(path: Path) -> bool:
-    """Whether the file is JSON with a list of blocks."""
-    try:
-        facts = read_json(path)
-    except WeightsError:
-        return False
-    return isinstance(facts, dict) and isinstance(facts.get("blocks"), list)
-
-
 def cells(verdict: Verdict) -> list[str]:
-    numbers = ["-" if d is None else f"{d:.1e}" for d in (verdict.output, verdict.flow, verdict.descriptors)]
-    agree, passed = "agree" if verdict.frames_agree else "DIFFER", "pass" if verdict.passed else "FAIL"
-    return [verdict.case, *numbers, agree, passed]
+    shown = [verdict.arrays[name].size if name in verdict.arrays else None for name in SHOWN]
+    others = [array.size for name, array in verdict.arrays.items() if name not in SHOWN]
+    numbers = ["-" if size is None else f"{size:.1e}" for size in (*shown, max(others, default=None))]
+    agree = ["DIFFER", "agree"]
+    choices = agree[all(log.agrees for log in verdict.logs.values())] if verdict.logs else "-"
+    return [verdict.case, *numbers, agree[verdict.frames_agree], choices, "pass" if verdict.passed else "FAIL"]
+
+
+def detail(verdict: Verdict) -> str:
+    """What the table does not show: what differs, and what was not compared."""
+    off = [f"{name} {array.size:.1e}" for name, array in verdict.arrays.items() if array.size > TOLERANCE]
+    off += [name for name, log in verdict.logs.items() if not log.agrees]
+    partly = [f"{name}: {array.part}" for name, array in verdict.arrays.items() if array.part]
+    said = {"differ": off, "in part": partly, "not compared": verdict.unread, "not recorded": verdict.missing}
+    return "; ".join(f"{what}: {', '.join(names)}" for what, names in said.items() if names)
 
 
 def verify_case(path: Path) -> Verdict:
     """Run one case and compare."""
-    facts, tensors = read_json(path), load_safetensors(path.with_suffix(".safetensors"))
-    check_keys(path, facts["config"])
-    rollout = build_rollout(path.parent, facts, tensors)
-    blocks = list(rollout.blocks(len(facts["blocks"])))
-    output = torch.cat([block.latents for block in blocks], dim=1)
-    flow = torch.stack([block.commit_flow for block in blocks if block.commit_flow is not None])
+    case = read_case(path)
+    check_keys(path, case.facts["config"])
+    blocks = case.facts["blocks"]
+    made = run(build_rollout(path, case.facts, case.tensors), len(blocks))
+    arrays = dict(differences(made, case.tensors))
+    compared, spec = logs(made, case.facts), made.rollout.network.spec
     return Verdict(
         path.stem,
-        largest(output, tensors["output"]),
-        largest(flow, tensors["flow_ctx"]) if "flow_ctx" in tensors else None,
-        descriptor_difference(rollout, output, tensors),
-        all(same_choice(*pair, facts, rollout.network.spec) for pair in zip(blocks, facts["blocks"], strict=True)),
+        {name: array for name, array in arrays.items() if array is not None},
+        compared,
+        all(same_choice(*pair, case.facts, spec) for pair in zip(made.blocks, blocks, strict=True)),
+        (*(name for name, array in arrays.items() if array is None), *unread(case, compared)),
+        tuple(name for name in usual(case.facts) if name not in case.tensors),
     )
 
 
-def largest(ours: Tensor, golden: Tensor) -> float:
-    if ours.shape != golden.shape:
-        return float("inf")
-    difference = (ours - golden.float()).abs()
-    return float(difference.max()) if bool(difference.isfinite().all()) else float("inf")
+def unread(case: Case, compared: Mapping[str, Log]) -> list[str]:
+    """Keys of the JSON that were not compared, nor read."""
+    own = [key for key in case.facts if key not in FACTS | compared.keys()]
+    of_blocks = {key for block in case.facts["blocks"] for key in block} - KEYS - compared.keys()
+    of_logs = [f"{name}.{key}" for name, log in compared.items() for key in log.unread]
+    return [*own, *(f"blocks.{key}" for key in sorted(of_blocks)), *of_logs]
 
 
-def descriptor_difference(rollout: Rollout, output: Tensor, tensors: dict[str, Tensor]) -> float | None:
-    """Compares the descriptors that the method kept, or the average pool of the output if it keeps none."""
-    if "descriptors" not in tensors:
-        return None
-    keeps = isinstance(rollout.method, RetrievalMemory)
-    ours = rollout.method.descriptors.all if isinstance(rollout.method, RetrievalMemory) else avg_pool(output)
-    if not keeps and ours.shape != tensors["descriptors"].shape:
-        return None
-    return largest(ours, tensors["descriptors"])
-
-
-def build_rollout(folder: Path, facts: dict[str, Any], tensors: dict[str, Tensor]) -> Rollout:
-    """Sets up the engine as in the recording, in float32."""
-    config, spec = facts["config"], spec_of(facts["arch"])
-    weights = folder / facts["weights"]
-    network = CausalDiT(spec)
-    load_strict(network, {key: value.float() for key, value in load_safetensors(weights).items()}, weights)
-    chosen = method_of(folder, facts)
-    recorded = Window(config.get("local_attn_size", 12), config.get("sink_size", 1), config["num_frame_per_block"])
-    window = chosen.window_in(recorded)
-    info = RolloutInfo(window, facts["batch"], seeds=(0,) * facts["batch"], network=spec)
-    schedule = FlowSchedule(
-        tuple(config["denoising_step_list"]), config["timestep_shift"], config["warp_denoising_step"]
-    )
-    chosen.check(window, (spec.channels, spec.latent_height, spec.latent_width))
-    text, commit = tensors["prompt_embeds"].float(), float(config["context_noise"])
-    return Rollout(
-        network.eval(),
-        schedule,
-        chosen.build(info),
-        text,
-        golden_noise(tensors, window.block, len(schedule.steps)),
-        commit_timestep=commit,
-        keep_evicted=chosen.keeps_evicted,
-        keep_flow=True,
-        switches={
-            prompt["block"]: TextSwitch(tensors[prompt["prompt_embeds"]].float(), prompt.get("cut", False))
-            for prompt in facts.get("prompts", [])[1:]
-        },
-    )
-
-
-def golden_noise(tensors: dict[str, Tensor], size: int, passes: int) -> GoldenNoise:
-    """The recorded noise; a case with a single pass has no `renoise`."""
-    again = tensors["renoise"].float() if passes > 1 else torch.empty(0)
-    return GoldenNoise(tensors["noise"].float(), again, size)
-
-
-def spec_of(arch: dict[str, Any]) -> DiTSpec:
-    """A recorded `arch` as this engine's spec; ConfigError for a patch that spans frames."""
-    if arch["patch_size"][0] != 1:
-        raise ConfigError(f"patch_size {arch['patch_size']}: a patch must be one frame deep; use another case")
-    return DiTSpec(
-        dim=arch["dim"],
-        ffn_dim=arch["ffn_dim"],
-        heads=arch["num_heads"],
-        layers=arch["num_layers"],
-        channels=arch["in_dim"],
-        latent_height=arch["latent_height"],
-        latent_width=arch["latent_width"],
-        text_len=arch["text_len"],
-        text_dim=arch["text_dim"],
-        freq_dim=arch["freq_dim"],
-        patch=tuple(arch["patch_size"][1:]),
-        eps=arch["eps"],
-    )
+def usual(facts: Mapping[str, Any]) -> tuple[str, ...]:
+    return USUAL if "method" in facts["config"] else (*USUAL, "descriptors")

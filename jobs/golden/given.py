@@ -1,28 +1,34 @@
-"""Methods with what a case records of their making: random rows that were drawn, and a table of heads."""
+"""Methods with what a case records of their making: random rows that were drawn, and a table of heads; and methods that
+keep the scores by which they choose, to be compared."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from longtake.jobs.golden.rows import by_row
 from longtake.platform.methods.base import Method, MethodConfig, RolloutInfo
 from longtake.platform.methods.dummy_forcing import DummyForcing, DummyForcingMethod
 from longtake.platform.methods.forcing_kv import ForcingKV, ForcingKVMethod
+from longtake.platform.methods.tethercache import TetherCache, TetherCacheMethod
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 class GivenRowsMethod(DummyForcingMethod):
-    given: tuple[list[int], ...]
+    given: tuple[list[list[int]], ...]
 
     def query_rows(self, row: int, layer: int, queries: int) -> list[int]:
-        return self.given[layer]
+        return self.given[row][layer]
 
 
 @dataclass(frozen=True)
 class GivenRows(DummyForcing):
-    """`rows`: the query rows that were drawn in each layer."""
+    """`rows`: per batch row, the query rows that were drawn in each layer."""
 
-    rows: tuple[list[int], ...] = ()
+    rows: tuple[list[list[int]], ...] = ()
 
     def build(self, info: RolloutInfo) -> Method:
         method = GivenRowsMethod(info, self)
@@ -40,10 +46,31 @@ class GivenHeads(ForcingKV):
         return ForcingKVMethod(info, self, tuple(map(frozenset, self.heads)))
 
 
+class ScoredTetherCacheMethod(TetherCacheMethod):
+    """`scored`: candidates and their scores, of each choice: block by block, layer by layer, row by row."""
+
+    def __init__(self, info: RolloutInfo, config: TetherCache):
+        super().__init__(info, config)
+        self.scored: list[tuple[list[int], list[float]]] = []
+
+    def scores(self, frames: list[int], query: Tensor, keys: list[Tensor]) -> Tensor:
+        found = super().scores(frames, query, keys)
+        self.scored.append((frames, found.tolist()))
+        return found
+
+
+@dataclass(frozen=True)
+class ScoredTetherCache(TetherCache):
+    def build(self, info: RolloutInfo) -> Method:
+        return ScoredTetherCacheMethod(info, self)
+
+
 def given(config: MethodConfig, facts: Mapping[str, Any]) -> MethodConfig:
     """The config with what its case records."""
     if isinstance(config, DummyForcing):
-        return GivenRows(**asdict(config), rows=tuple(facts["sampled_query_rows"]))
+        return GivenRows(**asdict(config), rows=tuple(by_row(facts["sampled_query_rows"], 2, facts["batch"])))
     if isinstance(config, ForcingKV):
         return GivenHeads(**asdict(config), heads=tuple(facts["config"]["static_heads"]))
+    if isinstance(config, TetherCache):
+        return ScoredTetherCache(**asdict(config))
     return config

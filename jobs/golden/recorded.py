@@ -20,48 +20,61 @@ WINDOW = {"local_attn_size": "window", "sink_size": "sink"}
 PARAMETERS: Mapping[str, Mapping[str, str]] = {
     "deep-forcing": WINDOW
     | {"budget": "keep_frames", "recent": "recent", "topc_max_reuse": "reuse", "relocate_topc": "contiguous"},
-    "dummy-forcing": {"ar_start": "ar_start", "local_context_blocks": "local_blocks", "num_dummy": "num_dummy"},
+    "dummy-forcing": WINDOW
+    | {"ar_start": "ar_start", "local_context_blocks": "local_blocks", "num_dummy": "num_dummy"},
     "ema-sink": WINDOW | {"alpha": "alpha"},
     "fademem": WINDOW | {"slots": "slots", "warp_beta": "warp_beta", "span_gamma": "span_gamma"},
-    "forcing-kv": {
-        "ar_start": "ar_start",
-        "dynamic_frames": "dynamic_frames",
-        "patches_per_frame": "runs",
-        "sink_size": "sink",
-    },
+    "forcing-kv": WINDOW | {"ar_start": "ar_start", "dynamic_frames": "dynamic_frames", "patches_per_frame": "runs"},
     "infinity-rope": WINDOW | {"rope_cut_from": "cut_to", "flush_keep_recent": "keep"},
     "memrope": WINDOW | {"alpha_long": "alpha_long", "alpha_short": "alpha_short", "adaptive": "adaptive"},
     "native": WINDOW,
-    "rolling-sink": {"local_attn_size": "window"},
+    "rolling-sink": WINDOW,
     "tethercache": WINDOW
     | {"recent_size": "recent", "alpha": "alpha", "tau": "tau", "score_temperature": "temperature"},
     "triattention": WINDOW
-    | {"budget_frames": "budget_frames", "keep_last_frames": "keep_last", "offset_max_frames": "furthest"},
+    | {"budget_frames": "budget_frames", "keep_last_frames": "keep_last", "offset_max_frames": "furthest"}
+    | {"pruning_mode": "shared_by_layers"},
 }
-"""Recorded key -> our parameter, by method. What a case does not record keeps its default."""
+"""Recorded key -> our parameter, by method. What a case does not record is as in CODE, or keeps its default."""
+VALUES: Mapping[str, Mapping[str, bool]] = {"pruning_mode": {"layer_perhead": False, "perhead": True}}
+"""Recorded words -> values of our parameter, by recorded key."""
 ENGINE = {
-    *("method", "num_frame_per_block", "local_attn_size", "sink_size", "context_noise"),
+    *("method", "num_frame_per_block", "context_noise"),
     *("denoising_step_list", "timestep_shift", "warp_denoising_step"),
 }
-"""Recorded keys that set up the engine (`longtake.jobs.verify`)."""
-LONGLIVE_RAG = {"use_latentmem", "memory_size", "recent_exclude", "compression_method", "ae_weights"}
+"""Recorded keys that set up the engine (`longtake.jobs.golden.engine`)."""
+LONGLIVE_RAG = {
+    *("use_latentmem", "memory_size", "recent_exclude", "compression_method", "ae_weights"),
+    *WINDOW,
+}
 """Recorded keys of cases that name no method."""
 OTHERS: Mapping[str, set[str]] = {
     "forcing-kv": {"static_heads"},  # read by longtake.jobs.golden.given
-    "native": {"global_sink"},  # read with prompt_switch
-    "tethercache": {"memory_size"},  # window - sink - recent
+    "tethercache": {"memory_size"},  # must be window - sink - recent
 }
 """Recorded keys that are read elsewhere, or follow from others."""
+SWITCH = {"prompt_switch", "global_sink"}
+"""Recorded keys that say what a change of the prompt does."""
+RECACHE, KEPT = "kv-recache", (None, "none")
+RECACHES: Mapping[str, Mapping[bool, Mapping[str, Any]]] = {
+    "native": {True: {"recache": "keep-sink"}, False: {"recache": "new-sink"}},
+    "dummy-forcing": {False: {}},
+    "forcing-kv": {True: {}},
+    "triattention": {True: {}},
+}
+"""Method -> `global_sink` -> our parameters, for methods that compute their window again where the prompt changes."""
+FLUSHES = ("infinity-rope",)
+"""Methods with another answer to a change of the prompt, for which nothing is recorded."""
 FIXED: Mapping[str, Mapping[str, Any]] = {
     "forcing-kv": {"spatial_frames": 1, "temporal_frames": 1, "retention_ratio": 0.33},
-    "native": {"prompt_switch": "kv-recache"},
-    "triattention": {"compress_every_n_frames": 3, "pruning_mode": "layer_perhead"},
+    "triattention": {"compress_every_n_frames": 3},
 }
 """Recorded keys without a parameter of ours, and the one value that our method has."""
 PUBLISHED = ("rag",)
 """Methods of cases that name none."""
 CODE: Mapping[str, Mapping[str, Any]] = {
-    "infinity-rope": {"late_query": True},
+    "deep-forcing": {"contiguous": False},
+    "infinity-rope": {"late_query": True, "cut_to": 45},
     "memrope": {"from_zero": False},
     "triattention": {"slot_places": True},
 }
@@ -73,14 +86,31 @@ def check_keys(path: Path, recorded: Mapping[str, Any]) -> None:
     name = recorded.get("method")
     fixed: Mapping[str, Any] = FIXED.get(name, {}) if name else {}
     own = {*parameters(name), *OTHERS.get(name, ()), *fixed} if name else LONGLIVE_RAG
+    own = own | ENGINE | (SWITCH if name not in FLUSHES else set())
     label = name or "a case that names no method"
     for key, value in recorded.items():
-        if key not in own | ENGINE:
-            known = did_you_mean(key, sorted(own | ENGINE))
-            raise ConfigError(f"{path}: config.{key}: no such setting of {label}; {known}")
+        if key not in own:
+            raise ConfigError(f"{path}: config.{key}: no such setting of {label}; {did_you_mean(key, sorted(own))}")
         if key in fixed and value != fixed[key]:
             raise ConfigError(
                 f"{path}: config.{key} = {value!r}: must be {fixed[key]!r}, the one value that our {name} has"
+            )
+        if key in VALUES and value not in VALUES[key]:
+            raise ConfigError(f"{path}: config.{key} = {value!r}: must be {' or '.join(VALUES[key])}")
+    check_memory(path, recorded)
+
+
+def check_memory(path: Path, recorded: Mapping[str, Any]) -> None:
+    """Raise ConfigError for a `memory_size` that other recorded settings contradict."""
+    size = recorded.get("memory_size")
+    if size and "method" not in recorded and not recorded.get("use_latentmem"):
+        raise ConfigError(f"{path}: config.memory_size = {size}: must be 0 where use_latentmem is false")
+    others = ("local_attn_size", "sink_size", "recent_size")
+    if size is not None and recorded.get("method") == "tethercache" and recorded.keys() >= {*others}:
+        whole, sink, recent = (recorded[key] for key in others)
+        if size != whole - sink - recent:
+            raise ConfigError(
+                f"{path}: config.memory_size = {size}: must be {whole - sink - recent}, {' - '.join(others)}"
             )
 
 
@@ -91,26 +121,46 @@ def parameters(name: str) -> Mapping[str, str]:
     return PARAMETERS[name]
 
 
-def method_of(folder: Path, facts: Mapping[str, Any]) -> MethodConfig:
-    """The method of a case in `folder`. Raises ConfigError for one that no parameters are known of."""
+def method_of(path: Path, facts: Mapping[str, Any]) -> MethodConfig:
+    """The method of the case whose .json is `path`. Raises ConfigError for one that no parameters are known of."""
     recorded = facts["config"]
+    params = dict(answer_to_a_switch(path, facts))
     if "method" not in recorded:
-        return published(folder, recorded)
+        return published(path, recorded, params)
     name = recorded["method"]
-    params = {ours: recorded[theirs] for theirs, ours in parameters(name).items() if theirs in recorded}
-    if recorded.get("prompt_switch") == "kv-recache":
-        params["recache"] = "keep-sink" if recorded["global_sink"] else "new-sink"
+    for theirs, ours in parameters(name).items():
+        if theirs in recorded:
+            params[ours] = VALUES[theirs][recorded[theirs]] if theirs in VALUES else recorded[theirs]
     if name == "triattention":
-        params["statistics"] = str(folder / f"{facts['case']}.safetensors")
+        params["statistics"] = str(path.with_suffix(".safetensors"))
     config = settings.build(methods.get(name), {**CODE.get(name, {}), **params}, f"method {name}")
     return given(config, facts)
 
 
-def published(folder: Path, recorded: Mapping[str, Any]) -> MethodConfig:
+def answer_to_a_switch(path: Path, facts: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Our parameters for what a change of the prompt does. Without `prompt_switch`, native changes the text alone.
+    Raises ConfigError for an answer that our method does not have."""
+    recorded = facts["config"]
+    name = recorded.get("method") or ("rag" if recorded.get("use_latentmem") else "native")
+    how, sink, changes = recorded.get("prompt_switch"), recorded.get("global_sink"), RECACHES.get(name, {})
+    if how in KEPT:
+        if changes and name != "native" and "prompt_switch" in recorded and len(facts.get("prompts", [])) > 1:
+            raise ConfigError(f"{path}: config.prompt_switch = {how!r}: must be {RECACHE}, as our {name} does")
+        return {"recache": "none"} if name == "native" else {}
+    if how != RECACHE or not changes:
+        known = f"{RECACHE} or none" if changes else "none"
+        raise ConfigError(f"{path}: config.prompt_switch = {how!r}: must be {known} for {name}")
+    if sink not in changes:
+        known = " or ".join(str(value).lower() for value in changes)
+        raise ConfigError(f"{path}: config.global_sink = {sink!r}: must be {known} for {name}")
+    return changes[sink]
+
+
+def published(path: Path, recorded: Mapping[str, Any], params: Mapping[str, Any]) -> MethodConfig:
     """LongLive-RAG's two: the window alone, or retrieval."""
     if not recorded["use_latentmem"]:
-        return Native()
-    return Rag(recorded["memory_size"], recorded["recent_exclude"], descriptor=descriptor_of(folder, recorded))
+        return Native(**params)
+    return Rag(recorded["memory_size"], recorded["recent_exclude"], descriptor=descriptor_of(path.parent, recorded))
 
 
 def descriptor_of(folder: Path, recorded: Mapping[str, Any]) -> str:

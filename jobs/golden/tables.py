@@ -1,7 +1,8 @@
 """What a recorded block attended, against what ours did.
 
-A case tells it for all heads alike (`attended`), by layer, by named groups of heads, or by layer and head. Everything
-but the first is compared token by token, for each layer and head.
+A case tells it for all heads alike (`attended`, of each row), by layer, by named groups of heads, or by layer and head.
+Everything but the first is compared token by token, for each layer and head. A case of several rows has one such table
+for all, or one for each.
 """
 
 from collections.abc import Iterable, Mapping
@@ -9,28 +10,73 @@ from typing import Any
 
 import numpy as np
 
+from longtake.jobs.golden.rows import by_row
+from longtake.platform.errors import ConfigError
 from longtake.platform.generation.rollout import Block
-from longtake.platform.methods.base import Attended, Group
+from longtake.platform.methods.base import Attended, Group, Plan
 from longtake.platform.models.spec import DiTSpec
 
 Token = tuple[str, int, int]
 """The frame or the name of a derived entry, the token in it, the time index."""
+LISTS = {"attended": 2, "attended_by_layer": 1, "attended_by_layer_and_head": 2, "attended_by_group": 0}
+"""Tables of a row, and how many lists lie in each other in one, down to an object or an entry."""
+KEYS = {"block", "start_frame", "query_positions", "dynamic_chunks", *LISTS}
+"""Keys of a recorded block that are compared here."""
 
 
 def same_choice(block: Block, golden: Mapping[str, Any], facts: Mapping[str, Any], spec: DiTSpec) -> bool:
-    """Whether a block attended the same entries at the same time indices, also as a query."""
-    if list(block.plan.query_times) != golden["query_positions"]:
+    """Whether a block attended the same entries at the same time indices, also as a query, in every row. Raises
+    ConfigError if that is not recorded."""
+    if golden.get("block", block.index) != block.index or golden.get("start_frame", block.first) != block.first:
         return False
-    if "attended" in golden:
-        return [[[label(at), at.time] for at in row] for row in block.plan.rows] == golden["attended"]
-    recorded = by_head(golden, facts, spec)
-    ours = {
+    name = next((name for name in LISTS if name in golden), None)
+    if name is None or "query_positions" not in golden:
+        missing = "query_positions" if name else "attended"
+        raise ConfigError(f"blocks: block {block.index} has no {missing}; record the case again")
+    batch = len(block.plan.rows)
+    if any(at != list(block.plan.query_times) for at in by_row(golden["query_positions"], 1, batch)):
+        return False
+    if name == "attended" and not block.plan.groups:
+        return [[[label(at), at.time] for at in row if at.part == 1] for row in block.plan.rows] == golden[name]
+    tables, chunks = rows_of(name, golden, batch), by_row(golden.get("dynamic_chunks", []), 2, batch)
+    for row, (table, runs) in enumerate(zip(tables, chunks, strict=True)):
+        told = {name: table, "dynamic_chunks": runs}
+        if attended(block.plan, row, spec) != by_head(told, of_row(facts, row), spec):
+            return False
+    return True
+
+
+def rows_of(name: str, golden: Mapping[str, Any], batch: int) -> list[Any]:
+    """The table of each row."""
+    table = golden[name]
+    if name == "attended":
+        return list(table)
+    whole = name == "attended_by_layer" and table and not isinstance(innermost(table), dict)
+    return by_row(table, LISTS[name] + (2 if whole else 0), batch)
+
+
+def innermost(value: Any) -> Any:
+    """What lies in the first lists of lists."""
+    return innermost(value[0]) if isinstance(value, list) and value else value
+
+
+def of_row(facts: Mapping[str, Any], row: int) -> Mapping[str, Any]:
+    """The facts of a case with the groups of heads of one row."""
+    if "head_groups" not in facts:
+        return facts
+    return {**facts, "head_groups": by_row(facts["head_groups"], 1, facts["batch"])[row]}
+
+
+def attended(plan: Plan, row: int, spec: DiTSpec) -> dict[tuple[int, int], list[Token]]:
+    """(layer, head) -> what ours attended in a row of the batch."""
+    layers, heads = tuple(range(spec.layers)), tuple(range(spec.heads))
+    groups = plan.groups[row] if plan.groups else (Group(layers, heads, plan.rows[row]),)
+    return {
         (layer, head): tokens
-        for group in block.plan.groups[0]
+        for group in groups
         for layer in group.layers
         for head, tokens in zip(group.heads, group_tokens(group, spec), strict=True)
     }
-    return ours == recorded
 
 
 def label(at: Attended) -> int | str:
@@ -39,7 +85,9 @@ def label(at: Attended) -> int | str:
 
 def group_tokens(group: Group, spec: DiTSpec) -> list[list[Token]]:
     """What each head of a group attends."""
-    whole = entries([[label(at), at.time] for at in group.row], spec)
+    whole = [
+        (str(label(at)), token, at.time) for at in group.row for token in range(round(at.part * spec.frame_tokens))
+    ]
     single: list[list[Token]] = [[] for _ in group.heads]
     if group.tokens is not None:
         frames, tokens, times = (
@@ -62,10 +110,13 @@ def by_head(golden: Mapping[str, Any], facts: Mapping[str, Any], spec: DiTSpec) 
     found: dict[tuple[int, int], list[Token]] = {}
     for layer in range(spec.layers):
         for head in range(spec.heads):
-            if "attended_by_layer" in golden:
+            if "attended" in golden:
+                tokens = entries(golden["attended"], spec)
+            elif "attended_by_layer" in golden:
                 tokens = layer_tokens(golden["attended_by_layer"][layer], spec)
             elif "attended_by_layer_and_head" in golden:
-                mine = golden["attended_by_layer_and_head"][layer][head]
+                layers = golden["attended_by_layer_and_head"]
+                mine = layers[layer if len(layers) > 1 else 0][head]
                 tokens = own_index(mine["whole"], mine["tokens"], spec)
             else:
                 tokens = named_tokens(golden, facts, spec, layer, head)

@@ -17,7 +17,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from longtake.jobs.verify import TOLERANCE, build_rollout, spec_of
+from longtake.jobs.golden.arrays import TOLERANCE
+from longtake.jobs.golden.engine import build_rollout, spec_of
 from longtake.platform.checkpoints.files import load_into
 from longtake.platform.models.causal_dit import CausalDiT, empty_dit
 from longtake.platform.models.text.encoder import load_network
@@ -86,7 +87,7 @@ def adapter(folder: Path, pickles: Path) -> float:
     )
     load_into(network, base, torch.float32, lora=lora)
     save_file(network.state_dict(), pickles / "merged.safetensors")
-    rollout = build_rollout(pickles, facts | {"batch": 1, "weights": "merged.safetensors"}, tensors)
+    rollout = build_rollout(pickles / "expected.json", facts | {"batch": 1, "weights": "merged.safetensors"}, tensors)
     blocks = list(rollout.blocks(tensors["noise"].shape[1] // facts["config"]["num_frame_per_block"]))
     return largest(torch.cat([block.latents for block in blocks], dim=1), tensors["output"])
 

@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from longtake.jobs.verify import build_rollout, case_files, verify, verify_case
+from longtake.jobs.golden.case import case_files
+from longtake.jobs.golden.engine import build_rollout
+from longtake.jobs.verify import verify, verify_case
 from longtake.platform.checkpoints.files import load_safetensors, read_json
 from longtake.platform.errors import ConfigError
 from longtake.platform.generation.bank.disk import StagedDiskTier
@@ -46,7 +48,7 @@ def test_golden_rows_run_alone():
         one = slice(row, row + 1)
         alone = {**tensors, "noise": tensors["noise"][one], "renoise": tensors["renoise"][:, :, one]}
         alone["prompt_embeds"] = tensors["prompt_embeds"][one]
-        rollout = build_rollout(GOLDEN, {**facts, "batch": 1}, alone)
+        rollout = build_rollout(path, {**facts, "batch": 1}, alone)
         blocks = list(rollout.blocks(len(facts["blocks"])))
         out = torch.cat([block.latents for block in blocks], dim=1)
         assert (out - tensors["output"][one]).abs().max() < 5e-5

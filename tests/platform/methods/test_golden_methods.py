@@ -12,7 +12,9 @@ import pytest
 import torch
 
 from longtake.jobs.golden import recorded
-from longtake.jobs.verify import build_rollout, case_files, verify_case
+from longtake.jobs.golden.case import case_files
+from longtake.jobs.golden.engine import build_rollout
+from longtake.jobs.verify import verify_case
 from longtake.platform.checkpoints.files import load_safetensors, read_json
 from longtake.platform.errors import ConfigError
 from longtake.platform.methods.base import Attended, Plan
@@ -38,7 +40,7 @@ def test_golden(case):
     [
         ("memrope", {"alpha_longer": 0.5}, r"alpha_longer: no such setting of memrope; did you mean 'alpha_long'\?"),
         ("memrope", {"budget": 16}, "budget: no such setting of memrope; known: adaptive, alpha_long"),
-        ("triattention", {"pruning_mode": "global"}, "pruning_mode = 'global': must be 'layer_perhead', the one value"),
+        ("triattention", {"pruning_mode": "global"}, "pruning_mode = 'global': must be layer_perhead or perhead"),
         ("memrope", {"method": "memoir"}, "method 'memoir': must be one of deep-forcing"),
     ],
 )
@@ -64,8 +66,8 @@ def off(case, wrong=None, blocks=None, **params):
     """The largest difference of the latents with a rule changed: another class of the method, or other parameters."""
     path = GOLDEN / f"{case}.json"
     facts, tensors = read_json(path), load_safetensors(path.with_suffix(".safetensors"))
-    rollout = build_rollout(GOLDEN, facts, tensors)
-    config = replace(recorded.method_of(GOLDEN, facts), **params)
+    rollout = build_rollout(path, facts, tensors)
+    config = replace(recorded.method_of(path, facts), **params)
     method = config.build(rollout.method.info)
     if wrong is not None:
         method.__class__ = wrong

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from longtake.jobs.golden import recorded
-from longtake.jobs.verify import build_rollout
+from longtake.jobs.golden.engine import build_rollout
 from longtake.platform.checkpoints.files import load_safetensors, read_json
 from longtake.platform.errors import ConfigError
 from longtake.platform.methods.base import Window
@@ -109,9 +109,10 @@ def test_a_wrong_reading_fails(case, wrong, params, effect):
 
 
 def deep_forcing_case(**params):
-    facts, tensors = (read_json(GOLDEN / "deep_forcing.json"), load_safetensors(GOLDEN / "deep_forcing.safetensors"))
-    rollout = build_rollout(GOLDEN, facts, tensors)
-    method = replace(recorded.method_of(GOLDEN, facts), **params).build(rollout.method.info)
+    path = GOLDEN / "deep_forcing.json"
+    facts, tensors = read_json(path), load_safetensors(path.with_suffix(".safetensors"))
+    rollout = build_rollout(path, facts, tensors)
+    method = replace(recorded.method_of(path, facts), **params).build(rollout.method.info)
     rollout.method = rollout.context.method = method
     return rollout
 
