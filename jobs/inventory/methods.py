@@ -84,11 +84,13 @@ def positions(steps: list[Step]) -> str:
 
 
 def held(subject: Any, steps: list[Step]) -> str:
-    """What the method keeps beside the window's frames."""
+    """What the method keeps beside the window's frames, in a few words."""
     last = steps[-1]
     derived = sum(not isinstance(source, int) for source in last.cached)
     live = subject.window.live(last.first + 3)
     pinned = sum(isinstance(source, int) and source not in live for source in last.cached)
+    if derived and pinned:
+        return f"{derived + pinned} entries"
     parts = ["bank"] if subject.config.keeps_evicted else []
     parts += [f"{derived} derived"] if derived else []
     parts += [f"{pinned} pinned"] if pinned and not subject.config.keeps_evicted else []

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from longtake.platform.methods.base import Attended, Group, Method, Plan, Rerun, RolloutInfo, Row, Tokens, summed_up
+
+if TYPE_CHECKING:
+    import numpy as np
 
 
 class GroupedMethod(Method):
@@ -30,6 +35,14 @@ class GroupedMethod(Method):
     def layer(self, layer: int, whole: Row, tokens: Tokens | None = None) -> Group:
         """A group of all heads of one layer."""
         return Group((layer,), tuple(range(self.spec.heads)), whole, tokens)
+
+    def by_kind(self, kinds: np.ndarray, rows: Mapping[int, Row]) -> tuple[Group, ...]:
+        """Groups of heads that attend the row of their kind [layers, heads]."""
+        return tuple(
+            Group((layer,), tuple((its == kind).nonzero()[0].tolist()), rows[kind])
+            for layer, its in enumerate(kinds)
+            for kind in sorted({*its.tolist()})
+        )
 
     def around(self, row: int, first: int, whole: Row) -> tuple[Group, ...]:
         """Groups that all attend `whole`, in one batch row. Subclasses add what some heads attend besides."""

@@ -19,6 +19,7 @@ def test_every_method_has_a_line(capsys: pytest.CaptureFixture[str]) -> None:
     assert rows["fademem"].split() == ["fademem", "15", "relative", "12", "derived", "FadeMem,", "2026", "golden"]
     assert rows["full-attention"].split() == ["full-attention", "all", "absolute", "-", "-", "by", "hand"]
     assert rows["rolling-sink"].split()[:5] == ["rolling-sink", "21", "absolute", "21", "pinned"]
+    assert rows["pyramid-forcing"].split()[:5] == ["pyramid-forcing", "9.9", "absolute", "16", "entries"]
 
 
 def test_one_method_in_full(capsys: pytest.CaptureFixture[str]) -> None:
