@@ -17,6 +17,16 @@ from longtake.platform.registry import did_you_mean
 from longtake.platform.settings import config as settings
 
 WINDOW = {"local_attn_size": "window", "sink_size": "sink"}
+RELAX = {
+    **{"local_attn_size": "cached", "kv_cache_size": "cached", "sink_size": "sink"},
+    **{"sink_frames": "sink", "hist_frames": "history", "tail_frames": "tail", "num_hist_candidates": "candidates"},
+    **{"lambda_redundancy": "redundancy", "contiguous_rope": "contiguous_rope"},
+}
+"""What `sink_frames` says counts, if both it and `sink_size` are recorded."""
+UNRECORDED = {"relax", "relax-forcing"}
+"""Methods whose cases could be read, but of which none is recorded."""
+NAMES = {"relax": "relax-forcing"}
+"""Recorded names of methods that have another one here."""
 PARAMETERS: Mapping[str, Mapping[str, str]] = {
     "deep-forcing": WINDOW
     | {"budget": "keep_frames", "recent": "recent", "topc_max_reuse": "reuse", "relocate_topc": "contiguous"},
@@ -28,6 +38,8 @@ PARAMETERS: Mapping[str, Mapping[str, str]] = {
     "infinity-rope": WINDOW | {"rope_cut_from": "cut_to", "flush_keep_recent": "keep"},
     "memrope": WINDOW | {"alpha_long": "alpha_long", "alpha_short": "alpha_short", "adaptive": "adaptive"},
     "native": WINDOW,
+    "relax": RELAX,
+    "relax-forcing": RELAX,
     "rolling-sink": WINDOW,
     "tethercache": WINDOW
     | {"recent_size": "recent", "alpha": "alpha", "tau": "tau", "score_temperature": "temperature"},
@@ -67,6 +79,8 @@ FLUSHES = ("infinity-rope",)
 """Methods with another answer to a change of the prompt, for which nothing is recorded."""
 FIXED: Mapping[str, Mapping[str, Any]] = {
     "forcing-kv": {"spatial_frames": 1, "temporal_frames": 1, "retention_ratio": 0.33},
+    "relax": {"hist_position_idx": -2},
+    "relax-forcing": {"hist_position_idx": -2},
     "triattention": {"compress_every_n_frames": 3},
 }
 """Recorded keys without a parameter of ours, and the one value that our method has."""
@@ -76,6 +90,8 @@ CODE: Mapping[str, Mapping[str, Any]] = {
     "deep-forcing": {"contiguous": False},
     "infinity-rope": {"late_query": True, "cut_to": 45},
     "memrope": {"from_zero": False},
+    "relax": {"window": None},  # as long as its parts
+    "relax-forcing": {"window": None},
     "triattention": {"slot_places": True},
 }
 """What the authors' code does where it differs from the default."""
@@ -133,7 +149,7 @@ def method_of(path: Path, facts: Mapping[str, Any]) -> MethodConfig:
             params[ours] = VALUES[theirs][recorded[theirs]] if theirs in VALUES else recorded[theirs]
     if name == "triattention":
         params["statistics"] = str(path.with_suffix(".safetensors"))
-    config = settings.build(methods.get(name), {**CODE.get(name, {}), **params}, f"method {name}")
+    config = settings.build(methods.get(NAMES.get(name, name)), {**CODE.get(name, {}), **params}, f"method {name}")
     return given(config, facts)
 
 

@@ -59,7 +59,7 @@ def show(name: str | None, console: Console) -> int:
 
 def facts_of(name: str) -> Facts:
     from longtake.jobs.certify.methods import MethodSubject
-    from longtake.jobs.golden.recorded import PARAMETERS, PUBLISHED
+    from longtake.jobs.golden.recorded import PARAMETERS, PUBLISHED, UNRECORDED
 
     subject = MethodSubject(name)
     frames = attended(subject.config, subject.window)
@@ -67,7 +67,7 @@ def facts_of(name: str) -> Facts:
         steps = list(islice(subject.walk([0]), BLOCKS))
     except LongtakeError:
         return Facts(name, frames, OWN, "cannot run here", source(name), OWN)
-    checked = "golden" if name in (*PARAMETERS, *PUBLISHED) else "by hand"
+    checked = "golden" if name in {*PARAMETERS, *PUBLISHED} - UNRECORDED else "by hand"
     return Facts(name, frames, positions(steps), held(subject, steps), source(name), checked)
 
 

@@ -5,12 +5,12 @@ the m = f - S - T frames between sink and tail. With c = min(C, m - m // 2), the
 divide m // 2 .. m - 1 evenly, rounded down, without repetitions and without the last, counted from frame S. A frame is
 compared by its prototype: the mean of its keys (layer 0, before rotation) over tokens and heads, scaled to length 1;
 sink and tail by that of all their tokens. The H candidates with the highest cos(c, sink) - r * cos(c, tail) are
-attended in all layers, oldest first; the older of equals.
+attended in all layers, oldest first; the older of equals. Without a sink, or a tail, its cosine is 0.
 
 Time indices: the block at its own, the others right before it, without gaps; with `contiguous_rope` at their own.
 
-The released code keeps the last 120 frames and counts m among them; here the bank keeps all. In its batches the first
-video chooses for all; here each chooses for itself.
+The released code has a cache of 120 frames, and m is what lies between sink and tail in it (`cached: 120`); here the
+bank keeps all. In its batches the first video chooses for all; here each chooses for itself.
 """
 
 from __future__ import annotations
@@ -20,8 +20,9 @@ from typing import ClassVar, Self
 
 from longtake.platform.errors import ConfigError
 from longtake.platform.methods.base import Cache, Latent, Method, MethodConfig, RolloutInfo, methods
-from longtake.platform.methods.interface.plan import RETRIEVED, Attended, Plan, Row, Window
-from longtake.platform.methods.parts.descriptors import DescriptorTable, unit_length
+from longtake.platform.methods.interface.plan import RETRIEVED, Plan, Row, Window
+from longtake.platform.methods.parts.descriptors import DescriptorTable
+from longtake.platform.methods.parts.history import scores, spread_out
 from longtake.platform.methods.parts.ranges import at_least
 
 
@@ -37,34 +38,25 @@ class RelaxMethod(Method):
         rows = tuple(self.row(row, first) for row in range(self.info.rows))
         return Plan(rows, tuple(range(first, first + self.window.block)))
 
-    def row(self, row: int, first: int) -> Row:
+    def row(self, index: int, first: int) -> Row:
         sink, tail, end = self.window.sink, self.config.tail, first + self.window.block
         if first <= sink + 1 + tail:
             return self.local_row(first, range(end))
-        history = self.chosen(row, first)
-        frames = [*range(sink), *history, *range(first - tail, end)]
-        start = first - sink - len(history) - tail
-        times = frames if self.config.contiguous_rope else range(start, end)
-        reasons = dict.fromkeys(history, RETRIEVED)
-        return tuple(
-            Attended(frame, time, reasons.get(frame) or self.local_reason(frame, first), history.get(frame))
-            for frame, time in zip(frames, times, strict=True)
-        )
+        kept = self.chosen(index, first)
+        frames = [*range(sink), *kept, *range(first - tail, end)]
+        times = frames if self.config.contiguous_rope else range(end - len(frames), end)
+        row = self.local_row(first, frames, times)
+        return tuple(replace(at, reason=RETRIEVED, similarity=kept[at.frame]) if at.frame in kept else at for at in row)
 
     def chosen(self, row: int, first: int) -> dict[int, float]:
         """The frames of history, oldest first, with their scores."""
-        import torch
-
-        sink, tail, middle = self.window.sink, self.config.tail, first - self.window.sink - self.config.tail
-        count = min(self.config.candidates, middle - middle // 2)
-        steps = torch.linspace(middle // 2, middle - 1, count + 1).long().unique()
-        candidates = sink + (steps[:-1] if count > 1 else steps[:1])
-        keys = self.keys.all[row]
-        ends = unit_length(torch.stack([keys[:sink].mean(0), keys[first - tail : first].mean(0)]))
-        similarity = unit_length(keys[candidates]) @ ends.T
-        scores = similarity[:, 0] - self.config.redundancy * similarity[:, 1]
-        best = scores.sort(descending=True, stable=True).indices[: self.config.history].sort().values
-        return dict(zip(candidates[best].tolist(), scores[best].tolist(), strict=True))
+        sink, tail, config = self.window.sink, self.config.tail, self.config
+        past = first if config.cached is None else min(first, config.cached - self.window.block)
+        middle, keys = past - sink - tail, self.keys.all[row]
+        found = first - tail - middle + spread_out(middle, config.candidates)
+        values = scores(keys[found], keys[:sink], keys[first - tail : first], config.redundancy)
+        best = values.sort(descending=True, stable=True).indices[: config.history].sort().values
+        return dict(zip(found[best].tolist(), values[best].tolist(), strict=True))
 
     def pinned(self, first: int) -> set[int]:
         """Chosen frames that are in the cache and would leave it now, before the bank has them."""
@@ -88,7 +80,8 @@ class RelaxForcing(MethodConfig):
     """Sink, a frame of history that is like the sink and unlike the newest, and the newest (Relax Forcing, 2026).
 
     `history`, `tail`: how many frames; `candidates` C, of which history is chosen; `redundancy` r: the weight against
-    similarity to the tail. The window is sink + history + tail + block."""
+    similarity to the tail; `cached`: frames of the cache that history comes from, the block's included; null: all. The
+    window is sink + history + tail + block, and that if null."""
 
     keeps_evicted: ClassVar[bool] = True
 
@@ -97,24 +90,31 @@ class RelaxForcing(MethodConfig):
     candidates: int = 4
     redundancy: float = 2.0
     contiguous_rope: bool = False
+    cached: int | None = None
     window: int | None = 7
     sink: int | None = 2
 
     def __post_init__(self) -> None:
-        at_least(self, history=1, tail=1)
+        at_least(self, history=1, tail=0)
         if self.candidates < self.history:
             raise ConfigError(f"candidates = {self.candidates}: must be at least history = {self.history}")
 
     def build(self, info: RolloutInfo) -> Method:
         return RelaxMethod(info, self)
 
+    def window_in(self, default: Window) -> Window:
+        sink = default.sink if self.sink is None else self.sink
+        due = sink + self.history + self.tail + default.block
+        return Window(due if self.window is None else self.window, sink, default.block)
+
     def at_budget(self, frames: int) -> Self:
-        history = self.history + frames - (self.window or 0)
+        history = self.history + frames - self.window_in(Window()).size
         return replace(self, window=frames, history=history, candidates=max(history, self.candidates))
 
     def check(self, window: Window, latent: Latent) -> None:
         super().check(window, latent)
         due = window.sink + self.history + self.tail + window.block
-        if window.sink < 1 or window.size != due:
-            rule = f"must be sink (1 or more) + history + tail + block = {due}"
-            raise ConfigError(f"window = {window.size}, sink = {window.sink}: {rule}")
+        if window.size != due:
+            raise ConfigError(f"window = {window.size}: must be sink + history + tail + block = {due}; set it, or null")
+        if self.cached is not None and self.cached < (least := due - self.history + 2):
+            raise ConfigError(f"cached = {self.cached}: must be at least sink + tail + block + 2 = {least}, or null")

@@ -16,6 +16,7 @@ def test_every_method_has_a_line(capsys: pytest.CaptureFixture[str]) -> None:
     assert max(map(len, rows.values())) <= 80
     assert rows["native"].split() == ["native", "12", "absolute", "-", "-", "golden"]
     assert rows["rag"].split() == ["rag", "12", "relative", "bank", "LongLive-RAG,", "2026", "golden"]
+    assert rows["relax-forcing"].endswith("by hand")
     assert rows["fademem"].split() == ["fademem", "15", "relative", "12", "derived", "FadeMem,", "2026", "golden"]
     assert rows["full-attention"].split() == ["full-attention", "all", "absolute", "-", "-", "by", "hand"]
     assert rows["rolling-sink"].split()[:5] == ["rolling-sink", "21", "absolute", "21", "pinned"]
