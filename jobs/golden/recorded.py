@@ -95,6 +95,17 @@ CODE: Mapping[str, Mapping[str, Any]] = {
     "triattention": {"slot_places": True},
 }
 """What the authors' code does where it differs from the default."""
+RECORDED: Mapping[str, str] = {"forcing-kv": "table", "triattention": "statistics"}
+"""Our parameter that a case has a file or a table for."""
+
+
+def variant(name: str) -> dict[str, Any] | None:
+    """Our parameters, where they are not the defaults, with which golden cases check a method; None: there are none."""
+    if name not in {*PARAMETERS, *PUBLISHED} - UNRECORDED:
+        return None
+    given = {RECORDED[name]: "as recorded"} if name in RECORDED else {}
+    default = methods.get(name)()
+    return {key: value for key, value in CODE.get(name, {}).items() if getattr(default, key) != value} | given
 
 
 def check_keys(path: Path, recorded: Mapping[str, Any]) -> None:

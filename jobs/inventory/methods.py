@@ -1,12 +1,14 @@
 """`longtake methods`: what each context method attends, where, and what it holds; or everything about one method.
 
-Positions and what is held are observed: every method runs a few blocks, with its default parameters.
+Positions and what is held are observed: every method runs a few blocks, with its default parameters. What a method with
+groups keeps inside its layers cannot be observed there; KEPT says it.
 """
 
 from __future__ import annotations
 
 import inspect
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -24,7 +26,19 @@ if TYPE_CHECKING:
 BLOCKS = 14
 """Enough for every published window of 21 frames to slide."""
 HEADS = ("method", "frames", "indices", "holds", "source", "checked")
-OWN = "-"
+OWN, ALL = "-", "all"
+KEPT: Mapping[str, tuple[str, str]] = {
+    "deep-forcing": ("tokens+query", "single tokens of every layer, and its queries of the newest frames"),
+    "dummy-forcing": ("frames", "whole frames of every kind of heads: the first, and the newest blocks"),
+    "forcing-kv": ("tokens", "runs of tokens of the dynamic heads"),
+    "tethercache": ("edited frames", "frames of every layer, edited when they joined"),
+    "triattention": ("tokens+means", "single tokens of every head, and statistics of its queries"),
+}
+"""What a method with groups keeps beside its window: in the table, and in full."""
+LEGEND = """frames: latent frames that a block attends; holds: what is kept besides
+absolute: queries and keys at their own frames; moved: queries, but not all keys
+golden: checked by recorded cases; golden*: by those of a variant, named below
+NAME: one in full"""
 SOURCE = re.compile(r"\(([^()]+?, 20\d\d)\b")
 """In a config's docstring: the authors' name of the method, and the year."""
 
@@ -53,13 +67,16 @@ def show(name: str | None, console: Console) -> int:
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         say(console, "  ".join(f"{cell:{width}}" for cell, width in zip(row, widths, strict=True)).rstrip())
-    say(console, "frames: latent frames that a block attends; holds: memory besides; NAME: one in full")
+    for line in LEGEND.splitlines():
+        say(console, line)
+    for one in methods.names():
+        if checked(one).startswith("golden with"):
+            say(console, f"* {one}: {checked(one)}")
     return 0
 
 
 def facts_of(name: str) -> Facts:
     from longtake.jobs.certify.methods import MethodSubject
-    from longtake.jobs.golden.recorded import PARAMETERS, PUBLISHED, UNRECORDED
 
     subject = MethodSubject(name)
     frames = attended(subject.config, subject.window)
@@ -67,35 +84,61 @@ def facts_of(name: str) -> Facts:
         steps = list(islice(subject.walk([0]), BLOCKS))
     except LongtakeError:
         return Facts(name, frames, OWN, "cannot run here", source(name), OWN)
-    checked = "golden" if name in {*PARAMETERS, *PUBLISHED} - UNRECORDED else "by hand"
-    return Facts(name, frames, positions(steps), held(subject, steps), source(name), checked)
+    how = checked(name)
+    how = "golden*" if how.startswith("golden with") else how
+    return Facts(name, frames, positions(steps), held(subject, steps)[0], source(name), how)
+
+
+def checked(name: str) -> str:
+    """How the method is held to its source, and with which parameters if these are not the defaults."""
+    from longtake.jobs.golden.recorded import variant
+
+    params = variant(name)
+    if params is None:
+        return "by hand"
+    said = [f"{key}: {str(value).lower() if isinstance(value, bool) else value}" for key, value in params.items()]
+    return f"golden with {', '.join(said)}" if said else "golden"
 
 
 def attended(config: Any, window: Window) -> str:
     from longtake.platform.backbones.pocket_network import NETWORK
 
     frames = config.attended(window, NETWORK)
-    return "all" if frames is None else ("<= " if config.varies else "") + budgets.text(frames)
+    return ALL if frames is None else ("<=" if config.varies else "") + budgets.text(frames)
 
 
 def positions(steps: list[Step]) -> str:
-    """Whether the last block's queries are at their own frames, or at places in a window."""
-    return "absolute" if steps[-1].plan.query_times[0] == steps[-1].first else "relative"
+    """Whether the queries of the last block, and the keys that it attends, are at their own frames."""
+    step = steps[-1]
+    if step.plan.query_times[0] != step.first:
+        return "relative"
+    moved = any(at.time != at.frame for row in step.plan.rows for at in row)
+    return "moved" if moved else "absolute"
 
 
-def held(subject: Any, steps: list[Step]) -> str:
-    """What the method keeps beside the window's frames, in a few words."""
-    last = steps[-1]
+def held(subject: Any, steps: list[Step]) -> tuple[str, str]:
+    """What the method keeps beside the window's frames: in short, and in words."""
+    from longtake.platform.methods.parts.retrieval import RetrievalConfig
+
+    last, config = steps[-1], subject.config
+    if attended(config, subject.window) == ALL:
+        return "all frames", "every frame so far: what it holds grows with the video"
+    if config.keeps_evicted:
+        vectors = isinstance(config, RetrievalConfig)
+        bank = "the bank: keys and values of all frames that have left the window"
+        return ("bank+vectors", f"{bank}, and a vector for every frame") if vectors else ("bank", bank)
     derived = sum(not isinstance(source, int) for source in last.cached)
     live = subject.window.live(last.first + 3)
     pinned = sum(isinstance(source, int) and source not in live for source in last.cached)
     if derived and pinned:
-        return f"{derived + pinned} entries"
-    parts = ["bank"] if subject.config.keeps_evicted else []
-    parts += [f"{derived} derived"] if derived else []
-    parts += [f"{pinned} pinned"] if pinned and not subject.config.keeps_evicted else []
-    parts += ["picked keys"] if subject.grouped else []
-    return ", ".join(parts) or OWN
+        return f"{derived + pinned} entries", f"{pinned} frames that stay, and {derived} entries computed from frames"
+    if derived:
+        return f"{derived} derived", f"{derived} entries computed from frames"
+    if subject.name in KEPT or subject.grouped:
+        return KEPT.get(subject.name, ("picked keys", "what its heads attended in the block before"))
+    if pinned:
+        return f"{pinned} pinned", f"{pinned} frames that stay beside the window"
+    return OWN, "nothing beside the window"
 
 
 def source(name: str) -> str:
@@ -115,8 +158,10 @@ def show_one(name: str, console: Console) -> int:
     say(console, "parameters")
     for one in fields(subject.config):
         say(console, f"  {one.name}: {getattr(subject.config, one.name)}")
-    say(console, f"\nattends {attended(subject.config, subject.window)} latent frames; entry@time index, by block")
     steps = list(islice(subject.walk([0]), SHOWN[-1] + 1))
+    say(console, f"\nholds {held(subject, steps[:BLOCKS])[1]}")
+    say(console, f"source: {source(name)}; checked: {checked(name)}")
+    say(console, f"attends {attended(subject.config, subject.window)} latent frames; entry@time index, by block")
     for block in SHOWN:
         say(console, f"  block {block:2}: {listed(steps[block])}")
     return 0
