@@ -1,13 +1,14 @@
-"""Methods with what a case records of their making: random rows that were drawn, and a table of heads; and methods that
-keep the scores by which they choose, to be compared."""
+"""Methods with what a case records of their making: random rows that were drawn, and a table of heads with its window;
+and methods that keep the scores by which they choose, to be compared."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from longtake.jobs.golden.rows import by_row
+from longtake.platform.errors import ConfigError
 from longtake.platform.methods.base import Method, MethodConfig, RolloutInfo
 from longtake.platform.methods.dummy_forcing import DummyForcing, DummyForcingMethod
 from longtake.platform.methods.forcing_kv import ForcingKV, ForcingKVMethod
@@ -70,7 +71,22 @@ def given(config: MethodConfig, facts: Mapping[str, Any]) -> MethodConfig:
     if isinstance(config, DummyForcing):
         return GivenRows(**asdict(config), rows=tuple(by_row(facts["sampled_query_rows"], 2, facts["batch"])))
     if isinstance(config, ForcingKV):
-        return GivenHeads(**asdict(config), heads=tuple(facts["config"]["static_heads"]))
+        return given_heads(config, facts)
     if isinstance(config, TetherCache):
         return ScoredTetherCache(**asdict(config))
     return config
+
+
+def given_heads(config: ForcingKV, facts: Mapping[str, Any]) -> GivenHeads:
+    """With the recorded table, in the window of the recorded numbers of frames. Raises ConfigError if the share of the
+    runs of three frames is not `dynamic_frames` frames' worth, which the authors' code refuses too, and if all frames
+    would be computed again where the prompt changes."""
+    recorded: Mapping[str, Any] = facts["config"]
+    if recorded.get("local_attn_size") == -1 and len(facts.get("prompts", [])) > 1:
+        raise ConfigError("config.local_attn_size = -1: must be a number of frames where the prompt changes")
+    ratio, kept = recorded.get("retention_ratio"), config.dynamic_frames
+    if ratio is not None and round(3 * config.runs * ratio) != config.runs * kept:
+        raise ConfigError(f"config.retention_ratio = {ratio}: must be {kept / 3:.2f} with dynamic_frames {kept}")
+    past, block = max(config.spatial_frames, config.temporal_frames), recorded["num_frame_per_block"]
+    sized = replace(config, window=(1 if config.sink is None else config.sink) + past + block)
+    return GivenHeads(**asdict(sized), heads=tuple(recorded["static_heads"]))

@@ -34,7 +34,10 @@ PARAMETERS: Mapping[str, Mapping[str, str]] = {
     | {"ar_start": "ar_start", "local_context_blocks": "local_blocks", "num_dummy": "num_dummy"},
     "ema-sink": WINDOW | {"alpha": "alpha"},
     "fademem": WINDOW | {"slots": "slots", "warp_beta": "warp_beta", "span_gamma": "span_gamma"},
-    "forcing-kv": WINDOW | {"ar_start": "ar_start", "dynamic_frames": "dynamic_frames", "patches_per_frame": "runs"},
+    "forcing-kv": {
+        **{"ar_start": "ar_start", "dynamic_frames": "dynamic_frames", "patches_per_frame": "runs"},
+        **{"sink_size": "sink", "spatial_frames": "spatial_frames", "temporal_frames": "temporal_frames"},
+    },
     "infinity-rope": WINDOW | {"rope_cut_from": "cut_to", "flush_keep_recent": "keep"},
     "memrope": WINDOW | {"alpha_long": "alpha_long", "alpha_short": "alpha_short", "adaptive": "adaptive"},
     "native": WINDOW,
@@ -61,7 +64,7 @@ LONGLIVE_RAG = {
 }
 """Recorded keys of cases that name no method."""
 OTHERS: Mapping[str, set[str]] = {
-    "forcing-kv": {"static_heads"},  # read by longtake.jobs.golden.given
+    "forcing-kv": {"local_attn_size", "retention_ratio", "static_heads"},  # read by longtake.jobs.golden.given
     "tethercache": {"memory_size"},  # must be window - sink - recent
 }
 """Recorded keys that are read elsewhere, or follow from others."""
@@ -78,7 +81,6 @@ RECACHES: Mapping[str, Mapping[bool, Mapping[str, Any]]] = {
 FLUSHES = ("infinity-rope",)
 """Methods with another answer to a change of the prompt, for which nothing is recorded."""
 FIXED: Mapping[str, Mapping[str, Any]] = {
-    "forcing-kv": {"spatial_frames": 1, "temporal_frames": 1, "retention_ratio": 0.33},
     "relax": {"hist_position_idx": -2},
     "relax-forcing": {"hist_position_idx": -2},
     "triattention": {"compress_every_n_frames": 3},

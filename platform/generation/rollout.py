@@ -159,9 +159,10 @@ class Rollout:
         return Prepared(plan, camera, noise)
 
     def switch(self, to: TextSwitch, camera: Camera) -> None:
-        """Continue with another text. Frames that the method names get their keys and values anew, in one pass."""
+        """Continue with another text. Frames that the method names get their keys and values anew, in one pass. Before
+        block 0 there are none: it only has another text."""
         self.text = self.network.text_kv(to.text)
-        again = self.method.switch(camera.first, to.cut)
+        again = self.method.switch(camera.first, to.cut) if camera.first else None
         if again is None:
             return
         kept = torch.cat([*self.recent], dim=1)

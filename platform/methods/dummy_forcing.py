@@ -1,15 +1,16 @@
 """Dummy Forcing: after a few blocks, each head attends only what it was seen to need (2026; training-free).
 
-Absolute positions. Up to block `ar_start`, every head attends all frames of the window. The commit pass of that block
-measures each head's attention mass on the first frame (F) and on what lies between it and the new block (M), in the
-mean over T // 3 random query rows (T: tokens of a frame); with `ar_start` above 1, over T rows, and F is of a block.
-Shares are relative to all heads of all layers: f = F / sum of F, m = M / sum of M. The `num_dummy` heads of the least
-max(f, m) are dummies, and attend the newest past frame and the new block. Of the others, a head with f >= m attends the
-first frame and the new block, one with f < m the newest `local_blocks` blocks and the new one.
+Absolute positions. Up to block `ar_start`, all heads attend frame 0, the newest `local_blocks` past blocks and the new
+one. That block's commit pass measures each head's attention mass on the first frame (F) and on the others before the
+new block (M): the mean over T // 3 random query rows (T: tokens of a frame); with `ar_start` above 1, over T rows, and
+F is of the first three frames attended. Shares are relative to all heads of all layers: f = F / sum of F, m = M / sum
+of M. The `num_dummy` heads of the least max(f, m) are dummies, and attend the newest past frame and the new block. Of
+the others, a head with f >= m attends frame 0 and the new block, one with f < m those past blocks without frame 0.
 
-The released code draws the rows from the global generator; here they depend on the take's seed and the layer. It
-chooses for a whole batch; here each row chooses. Where the prompt changes, the window is computed again under the new
-text, its first frame becomes the first frame, and the choice stays (the released code fails if told to keep the sink).
+The released code draws the rows from the global generator, and chooses for a whole batch; here the rows depend on the
+take's seed and the layer, and each row of a batch chooses. Where the prompt changes, the last `window` frames are
+computed again, the first of them replaces frame 0, and the choice stays. The released code fails if told to keep the
+sink; soon after the start it lets middle heads attend all those frames once, which is not done here.
 """
 
 from __future__ import annotations
@@ -24,16 +25,16 @@ from longtake.platform.methods.base import Cache, Latent, Method, MethodConfig, 
 from longtake.platform.methods.interface.plan import LONGEST_WINDOW, Group, Plan, Reason, Window
 from longtake.platform.methods.parts.grouped import GroupedMethod
 from longtake.platform.methods.parts.head_mass import DUMMY, FIRST, MIDDLE, head_mass, kinds_by_mass
-from longtake.platform.methods.parts.ranges import at_least
+from longtake.platform.methods.parts.ranges import at_least, within
 from longtake.platform.models.spec import DiTSpec
 
 
 class DummyForcingMethod(GroupedMethod):
-    """`kinds`: per row, the kind of every head [layers, heads]. `oldest`: what counts as the first frame."""
+    """`kinds`: per row, the kind of every head [layers, heads]. `oldest`: the first frame; `least`: of past blocks."""
 
     def __init__(self, info: RolloutInfo, config: DummyForcing):
         super().__init__(info)
-        self.config, self.oldest = config, 0
+        self.config, self.oldest, self.least = config, 0, 1
         self.measured_at = config.ar_start * self.window.block
         self.mass = np.zeros((info.rows, self.spec.layers, self.spec.heads, 2))
         self.kinds: list[np.ndarray] = []
@@ -43,10 +44,11 @@ class DummyForcingMethod(GroupedMethod):
         return super().plan(first)
 
     def groups(self, row: int, first: int) -> tuple[Group, ...]:
-        new, local = self.window.new(first), self.config.local_blocks * self.window.block
+        new = self.window.new(first)
+        local = range(max(self.least, first - self.config.local_blocks * self.window.block), first)
         if not self.kinds:
-            return self.around(row, first, self.local_row(first, self.window.live(new.stop)))
-        past = {FIRST: [self.oldest], MIDDLE: range(first - local, first), DUMMY: [first - 1]}
+            return self.around(row, first, self.local_row(first, sorted({self.oldest, *local, *new})))
+        past = {FIRST: [self.oldest], MIDDLE: local, DUMMY: [first - 1]}
         rows = {kind: self.local_row(first, [*frames, *new]) for kind, frames in past.items()}
         return tuple(
             Group((layer,), tuple(np.flatnonzero(kinds == kind).tolist()), rows[kind])
@@ -58,9 +60,8 @@ class DummyForcingMethod(GroupedMethod):
         return "sink" if frame == self.oldest < first else super().local_reason(frame, first)
 
     def watch(self, seen: Seen) -> None:
-        tokens = self.spec.frame_tokens
-        first = tokens * (1 if self.config.ar_start == 1 else self.window.block)
-        parts = slice(0, first), slice(first, len(seen.sources) * tokens)
+        tokens, first = self.spec.frame_tokens, 1 if self.config.ar_start == 1 else self.window.block
+        parts = slice(0, first * tokens), slice(first * tokens, len(seen.sources) * tokens)
         query = seen.rotated_query[:, self.query_rows(seen.row, seen.layer, seen.query.shape[1])]
         self.mass[seen.row, seen.layer] = head_mass(query, seen.rotated_keys, parts)
 
@@ -68,8 +69,7 @@ class DummyForcingMethod(GroupedMethod):
         """Which of the new block's tokens are asked for their attention."""
         count = max(1, self.spec.frame_tokens // (3 if self.config.ar_start == 1 else 1))
         key = np.array([self.info.seeds[row], layer], np.uint64)
-        rows = np.random.Generator(np.random.Philox(key=key)).choice(queries, count, replace=False)
-        return list(map(int, rows))
+        return np.random.Generator(np.random.Philox(key=key)).choice(queries, count, replace=False).tolist()
 
     def committed(self, first: int, cache: Cache) -> None:
         if first == self.measured_at:
@@ -81,6 +81,7 @@ class DummyForcingMethod(GroupedMethod):
     def switch(self, first: int, cut: bool) -> Rerun:
         again = range(max(0, first - self.window.size), first)
         self.oldest = again.start
+        self.least = again.start + (again.start < self.config.local_blocks * self.window.block)
         return self.recached(first, again, keep_sink=False)
 
 
@@ -89,8 +90,8 @@ class DummyForcingMethod(GroupedMethod):
 class DummyForcing(MethodConfig):
     """Each head attends the first frame, the newest blocks, or next to nothing, as it needs (Dummy Forcing, 2026).
 
-    `ar_start`: the block in which heads are measured; `local_blocks`: past blocks that middle heads attend;
-    `num_dummy`: how many heads attend almost nothing, half of all by default."""
+    `ar_start`: the block in which heads are measured; `local_blocks`: past blocks of middle heads; `num_dummy`: heads
+    that attend almost nothing, half by default; `window`: frames computed again where the prompt changes."""
 
     varies: ClassVar[bool] = True
     budgeted: ClassVar[bool] = False
@@ -102,14 +103,13 @@ class DummyForcing(MethodConfig):
     sink: int | None = 1
 
     def __post_init__(self) -> None:
-        at_least(self, ar_start=1, local_blocks=1, num_dummy=0)
+        at_least(self, ar_start=1, num_dummy=0)
+        within(self, local_blocks=(1, 6))
 
     def check(self, window: Window, latent: Latent) -> None:
         super().check(window, latent)
-        least = (1 + max(self.ar_start, self.local_blocks)) * window.block
-        if not least <= window.size <= LONGEST_WINDOW:
-            held = f"ar_start {self.ar_start}, local_blocks {self.local_blocks}"
-            raise ConfigError(f"window = {window.size}: must be {least} ({held}) to {LONGEST_WINDOW}")
+        if window.size > LONGEST_WINDOW:
+            raise ConfigError(f"window = {window.size}: must be at most {LONGEST_WINDOW}")
 
     def attended(self, window: Window, network: DiTSpec) -> float:
         heads = network.layers * network.heads

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from longtake.platform.methods.interface.hooks import Seen
+    from longtake.platform.methods.interface.plan import Window
 
 QUERIES_AT_ONCE = 512
 FIRST, MIDDLE, DUMMY = range(3)
@@ -33,10 +34,11 @@ def head_mass(query: Tensor, keys: Tensor, parts: Sequence[slice]) -> np.ndarray
     return mass / query.shape[1]
 
 
-def local_heads(seen: Seen, near: int, early: int, share: float) -> frozenset[int]:
-    """Heads with at least this share of their attention on the newest `near` keys, of that on all but the first
-    `early` ones."""
-    parts = slice(max(0, seen.keys.shape[1] - near), None), slice(early, None)
+def local_heads(seen: Seen, window: Window, tokens: int, share: float) -> frozenset[int]:
+    """Heads with at least this share of their attention on the window without its sink, of that on all frames but those
+    of the first block; they attend all frames, of `tokens` tokens each."""
+    near = (window.size - window.sink) * tokens
+    parts = slice(max(0, seen.keys.shape[1] - near), None), slice(window.block * tokens, None)
     local, beyond = head_mass(seen.rotated_query, seen.rotated_keys, parts).T
     return frozenset(np.flatnonzero(local / beyond >= share).tolist())
 

@@ -46,3 +46,8 @@ def kinds(static: StaticHeads, spec: DiTSpec) -> Iterator[tuple[int, bool, tuple
         dynamic = [layer > 0 and head not in static[layer] for head in range(spec.heads)]
         for kind in sorted({*dynamic}):
             yield layer, kind, tuple(head for head, its in enumerate(dynamic) if its == kind)
+
+
+def first_dynamic(static: StaticHeads, spec: DiTSpec) -> tuple[int, tuple[int, ...]] | None:
+    """The first layer that has dynamic heads, and these; None if all heads are static."""
+    return next(((layer, heads) for layer, dynamic, heads in kinds(static, spec) if dynamic), None)

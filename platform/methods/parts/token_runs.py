@@ -10,21 +10,31 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from longtake.platform.errors import ConfigError
 from longtake.platform.methods.interface.plan import Tokens
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from longtake.platform.methods.interface.hooks import Seen
+    from longtake.platform.models.spec import DiTSpec
 
 
-def changed_runs(seen: Seen, frames: list[int], size: int, runs: int, count: int) -> Tokens:
-    """The `count` runs of `frames` that resemble the next frame least, at their own time indices, oldest first.
+def check_runs(runs: int, spec: DiTSpec) -> None:
+    """Raise ConfigError if a frame has too few tokens for so many runs."""
+    if runs > spec.frame_tokens:
+        raise ConfigError(f"runs = {runs}: must be at most {spec.frame_tokens}, the tokens of a frame")
 
-    `frames` follow each other; `seen` attends them and the next one, each as a whole, of `size` tokens.
+
+def changed_runs(seen: Seen, oldest: int, size: int, runs: int, keep: int) -> Tokens:
+    """Of as many frames as are new, from `oldest` on, `keep` frames' worth of the runs that resemble the next frame
+    least, at their own time indices, oldest first.
+
+    `seen` attends these frames and the next one, each as a whole, of `size` tokens.
     """
     import torch
 
+    frames, count = range(oldest, oldest + len(seen.new)), runs * keep
     starts = [seen.start(frame, size) for frame in (*frames, frames[-1] + 1)]
     keys = torch.stack([seen.rotated_keys[:, start : start + size] for start in starts])
     bounds = [at * size // runs for at in range(runs + 1)]

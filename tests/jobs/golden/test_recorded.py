@@ -35,7 +35,7 @@ def chosen_window(config):
     ("case", "settings", "parameters"),
     [
         ("dummy_forcing", {"local_attn_size": 15, "sink_size": 3}, {"window": 15, "sink": 3}),
-        ("forcing_kv", {"local_attn_size": 6}, {"window": 6}),
+        ("forcing_kv", {"local_attn_size": 12}, {"window": 5}),
         ("triattention", {"pruning_mode": "perhead"}, {"shared_by_layers": True}),
         ("triattention", {"pruning_mode": "layer_perhead"}, {"shared_by_layers": False}),
         ("deep_forcing", {"relocate_topc": True}, {"contiguous": True}),
@@ -53,7 +53,7 @@ def test_a_recorded_setting_is_a_parameter(case, settings, parameters):
         ("methods/tethercache", {"memory_size": 13}, r"config\.memory_size = 13: must be 14, local_attn_size - sink"),
         ("case1_native", {"memory_size": 6}, r"config\.memory_size = 6: must be 0 where use_latentmem is false"),
         ("methods/dummy_forcing", {"local_attn_size": -1}, "window = -1"),
-        ("methods/forcing_kv", {"local_attn_size": 3}, "window = 3"),
+        ("methods/forcing_kv", {"local_attn_size": -1}, r"config\.local_attn_size = -1: must be a number of frames"),
         ("methods/infinity_cut", {"prompt_switch": "none"}, r"config\.prompt_switch: no such setting of infinity-rope"),
         ("methods/memrope", {"prompt_switch": "kv-recache"}, "must be none for memrope"),
         ("methods/recache_new_sink", {"prompt_switch": "flush"}, "'flush': must be kv-recache or none for native"),

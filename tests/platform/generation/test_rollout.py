@@ -17,6 +17,7 @@ from longtake.platform.generation.bank.pages import NoPinning
 from longtake.platform.generation.bank.pinned import PinnedTier
 from longtake.platform.generation.bank.tiers import build_tiers
 from longtake.platform.generation.context import ContextBuffer
+from longtake.platform.generation.rollout import TextSwitch
 from longtake.platform.machine.dtypes import torch_dtype
 from longtake.platform.machine.resources import GIB, BankCapacity
 from longtake.platform.methods.base import Window, methods
@@ -72,6 +73,17 @@ def test_batch_changes_nothing(network, name):
 @pytest.mark.parametrize("name", [n for n in methods.names() if n != "oracle-memory"])
 def test_same_inputs_same_bits(network, name):
     assert torch.equal(*(latents(start(network, config_of(name)), 8) for _ in range(2)))
+
+
+@pytest.mark.parametrize("name", [n for n in methods.names() if n != "oracle-memory"])
+def test_a_prompt_that_changes_at_block_0_is_the_prompt(network, name):
+    """No method computes anything again: there are no frames."""
+    other = torch.randn(1, 4, 5, generator=torch.Generator().manual_seed(99))
+    rollout = start(network, config_of(name))
+    with torch.inference_mode():
+        rollout.text = network.text_kv(other)
+    switched = start(network, config_of(name), switches={0: TextSwitch(other, cut=True)})
+    assert torch.equal(latents(switched, 3), latents(rollout, 3))
 
 
 def test_longer_begins_like_shorter(network):

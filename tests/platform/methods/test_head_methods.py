@@ -65,8 +65,7 @@ class EachLayer(ForcingKVMethod):
         super().watch(seen)
         dynamic = [(layer, heads) for layer, its, heads in kinds(self.static[seen.row], self.spec) if its]
         if seen.first >= self.first_grouped and (seen.layer, seen.heads) in dynamic:
-            left = [*range(seen.first - 1, seen.first + 2)]
-            self.own[seen.layer] = changed_runs(seen, left, self.spec.frame_tokens, 3, 3)
+            self.own[seen.layer] = changed_runs(seen, seen.first - 1, self.spec.frame_tokens, 3, 1)
 
     @cached_property
     def own(self):
@@ -186,8 +185,12 @@ def test_statistics_of_another_network_are_refused(tmp_path):
 @pytest.mark.parametrize(
     ("config", "reason"),
     [
-        (DummyForcing(ar_start=4), r"window = 12: must be 15 \(ar_start 4, local_blocks 1\) to 21"),
-        (DummyForcing(window=24), "window = 24: must be 6"),
+        (DummyForcing(window=24), "window = 24: must be at most 21"),
+        (
+            ForcingKV(sink=2),
+            r"window = 5: must be 6, the sum of sink 2, 1 \(the larger of spatial_ and temporal_frames\)",
+        ),
+        (ForcingKV(temporal_frames=3), r"window = 5: must be 7, the sum of sink 1, 3 "),
         (TriAttention(budget_frames=3), r"budget_frames = 3: must be at least sink 1 \+ keep_last 3"),
         (TriAttention(budget_frames=10), r"window = 12: must be at least budget_frames 10 \+ block 3 and at most 21"),
     ],
@@ -247,18 +250,6 @@ def test_the_first_frame_of_dummy_forcing_moves():
     assert (plan.rows[0][0].frame, plan.rows[0][0].reason) == (6, "sink")
     later = [rollout.block(index).plan.rows[0] for index in (6, 7)]
     assert [row[0].frame for row in later] == [6, 6]
-
-
-def test_forcing_kv_computes_the_one_past_frame_again():
-    network = new_network()
-    rollout, _, before, plan = until(network, ForcingKV(runs=2, local_share=0.99), 6)
-    assert [f for f, entry in before.items() if not entry.equal(rollout.cache.live[f])] == [17]
-    plain = start(network, ForcingKV(runs=2, local_share=0.99))
-    for index in range(6):
-        plain.block(index)
-    assert plan == plain.method.plan(18), "runs of tokens that were kept stay"
-    assert any(group.tokens is not None for group in plan.groups[0])
-    rollout.block(6)
 
 
 def test_triattention_chooses_from_the_window_that_was_computed_again():
