@@ -99,7 +99,7 @@ def verify_case(path: Path) -> Verdict:
     check_keys(path, case.facts["config"])
     blocks = case.facts["blocks"]
     made = run(build_rollout(path, case.facts, case.tensors), len(blocks))
-    arrays = dict(differences(made, case.tensors))
+    arrays = dict(differences(made, case))
     compared, spec = logs(made, case.facts), made.rollout.network.spec
     return Verdict(
         path.stem,

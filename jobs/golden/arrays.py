@@ -12,19 +12,22 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from longtake.jobs.golden.case import Case
 from longtake.jobs.golden.engine import Run
 from longtake.platform.generation.grouped_context import GroupedContext
 from longtake.platform.methods.base import Attended, Row
 from longtake.platform.methods.fademem import FadeMemMethod
 from longtake.platform.methods.native import SlidingWindow
 from longtake.platform.methods.parts.descriptors import avg_pool
+from longtake.platform.methods.parts.key_scores import NAMES
 from longtake.platform.methods.parts.memory import MemoryMethod
+from longtake.platform.methods.triattention import TriAttentionMethod
 from longtake.platform.models import rope
 
 TOLERANCE = 5e-5
 """Largest absolute difference allowed; a float64 run of the recorded cases differs by at most 4.4e-6."""
-INPUTS = ("noise", "renoise", "prompt_embeds", "q_mean_real", "q_mean_imag", "q_abs_mean")
-"""Arrays that the engine is given."""
+INPUTS = {"noise", "renoise", "prompt_embeds"}
+"""Arrays that the engine is always given."""
 STATE = re.compile(r"(\w+)_([kv])_last_layer(?:_first\d+)?")
 
 
@@ -36,11 +39,13 @@ class Difference:
     part: str = ""
 
 
-def differences(run: Run, tensors: dict[str, Tensor]) -> Iterator[tuple[str, Difference | None]]:
+def differences(run: Run, case: Case) -> Iterator[tuple[str, Difference | None]]:
     """By name, for every recorded array that is not an input; None: ours has nothing to compare it with."""
-    for name in sorted(tensors):
-        if not name.startswith(INPUTS):
-            yield name, difference(run, name, tensors[name])
+    given = INPUTS | {prompt["prompt_embeds"] for prompt in case.facts.get("prompts", [])}
+    if isinstance(run.rollout.method, TriAttentionMethod):
+        given |= {*NAMES}
+    for name in sorted(case.tensors.keys() - given):
+        yield name, difference(run, name, case.tensors[name])
 
 
 def difference(run: Run, name: str, golden: Tensor) -> Difference | None:
@@ -74,8 +79,8 @@ def counterpart(run: Run, name: str, golden: Tensor) -> Tensor | None:
         return descriptors(run, golden)
     if name.startswith("recache_flow_"):
         which = name.removeprefix("recache_flow_")
-        recached = run.rollout.recached
-        return recached[int(which)] if which.isdigit() and int(which) < len(recached) else None
+        made = dict(enumerate(run.rollout.recached))
+        return made.get(int(which), torch.empty(0, 0)) if which.isdigit() else None
     found = STATE.fullmatch(name)
     return kept(run, found[1], "kv".index(found[2]), golden) if found else None
 

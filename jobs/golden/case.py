@@ -87,10 +87,14 @@ def read_case(path: Path) -> Case:
 
 
 def check_length(path: Path, facts: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
-    """Raises ConfigError unless blocks, `num_frames` and tensors tell of as many frames."""
-    frames = len(facts["blocks"]) * facts["config"].get("num_frame_per_block", 0)
+    """Raises ConfigError unless blocks, `num_frames` and tensors tell of as many frames, and prompts of the blocks'."""
+    size = facts["config"].get("num_frame_per_block", 0)
+    frames = len(facts["blocks"]) * size
     lengths = {name: tensors[name].shape[1] if tensors[name].ndim > 1 else 0 for name in ("noise", "output")}
     lengths["num_frames"] = facts.get("num_frames", frames)
+    for prompt in facts.get("prompts", []):
+        if prompt.get("frame", prompt["block"] * size) != prompt["block"] * size:
+            raise ConfigError(f"{path}: prompts: block {prompt['block']} begins at frame {prompt['block'] * size}")
     for name, length in lengths.items():
         if length != frames:
             raise ConfigError(f"{path}: blocks are of {frames} frames in all, {name} of {length}; record it again")

@@ -13,14 +13,13 @@ import numpy as np
 
 from longtake.jobs.golden.arrays import TOLERANCE
 from longtake.jobs.golden.engine import Run
-from longtake.jobs.golden.given import ScoredTetherCacheMethod
+from longtake.jobs.golden.given import ScoredForcingKVMethod, ScoredTetherCacheMethod
 from longtake.jobs.golden.rows import by_row
 from longtake.jobs.golden.tables import rows_of
 from longtake.platform.methods.base import RETRIEVED
 from longtake.platform.methods.deep_forcing import DeepForcingMethod, Held
 from longtake.platform.methods.dummy_forcing import DummyForcingMethod
 from longtake.platform.methods.fademem import FadeMemMethod
-from longtake.platform.methods.forcing_kv import ForcingKVMethod
 from longtake.platform.methods.parts.head_mass import DUMMY, FIRST, MIDDLE
 from longtake.platform.methods.parts.memory import MemoryMethod
 from longtake.platform.methods.parts.retrieval import RetrievalMemory
@@ -94,7 +93,7 @@ def ours(run: Run, key: str, block: int) -> Any:
         return scores
     count = len(chosen[0])
     ranked = [sorted(row, reverse=True) for row in scores]
-    return [row[count - 1] - row[count] if len(row) > count else None for row in ranked]
+    return [gap_at(row, count) for row in ranked]
 
 
 def similarities(method: RetrievalMemory, eligible: list[int], first: int) -> list[list[float]]:
@@ -119,10 +118,16 @@ def admissions(run: Run, log: list[dict[str, Any]]) -> Log:
             for row in range(rows):
                 candidates, scores = next(chosen)
                 kept = run.states[item["block"] + 1]["memory"][row][layer]
-                made = {"candidates": candidates, "kept": kept, "scores": scores}
+                gap = gap_at(sorted(scores, reverse=True), len(kept))
+                made = {"candidates": candidates, "kept": kept, "scores": scores, "gap": gap}
                 told = golden[layer][row]
                 agrees &= all(same(value, told[key]) for key, value in made.items() if key in told)
-    return Log(agrees, unread([at for item in log for at in item["layers"]], "candidates", "kept", "scores"))
+    return Log(agrees, unread([at for item in log for at in item["layers"]], "candidates", "kept", "scores", "gap"))
+
+
+def gap_at(ranked: list[float], count: int) -> float | None:
+    """Between the last of the best `count` scores and the next one; None if all are among them."""
+    return abs(ranked[count - 1] - ranked[count]) if 0 < count < len(ranked) else None
 
 
 def compressions(run: Run, log: list[dict[str, Any]]) -> Log:
@@ -167,17 +172,26 @@ def held_anew(run: Run) -> list[list[list[tuple[Held, Held] | None]]]:
 def chunk_selections(run: Run, log: list[dict[str, Any]]) -> Log:
     """Forcing-KV: the runs that a commit pass kept, counted from the oldest frame that leaves."""
     method = run.rollout.method
-    assert isinstance(method, ForcingKVMethod)
+    assert isinstance(method, ScoredForcingKVMethod)
     made, size, runs = [], method.spec.frame_tokens, method.config.runs
+    scored = iter(method.scored)
     run_of = [at for at in range(runs) for _ in range(at * size // runs, (at + 1) * size // runs)]
     for b, (before, after) in enumerate(pairwise(run.states)):
-        leaving = method.window.leaving((b + 1) * method.window.block)
+        oldest = method.compared(b * method.window.block).start
         for old, new in zip(before["chunks"], after["chunks"], strict=True):
             if new is not None and new is not old:
                 pairs = zip(new.frames.tolist(), new.tokens.tolist(), strict=True)
-                made.append((b, sorted({(f - leaving.start) * runs + run_of[token] for f, token in pairs})))
-    told = [(item["block"], sorted(kept)) for item in log for kept in by_row(item["kept_chunks"], 1, method.info.rows)]
-    return Log(made == told, unread(log, "kept_chunks"))
+                made.append((b, sorted({(f - oldest) * runs + run_of[token] for f, token in pairs})))
+    rows = method.info.rows
+    told = [(item["block"], sorted(kept)) for item in log for kept in by_row(item["kept_chunks"], 1, rows)]
+    agrees, count = made == told, runs * method.config.dynamic_frames
+    for item in log if agrees else []:
+        scores, gaps = (by_row(item.get(key), lists, rows) for key, lists in (("scores", 1), ("gap", 0)))
+        for score, gap in zip(scores, gaps, strict=True):
+            found = next(scored)
+            agrees &= score is None or same(found, score)
+            agrees &= gap is None or same(gap_at(sorted(found), count), gap)
+    return Log(agrees, unread(log, "kept_chunks", "scores", "gap"))
 
 
 def memory(run: Run, log: list[dict[str, Any]]) -> Log:
@@ -213,7 +227,7 @@ KINDS = {"first": FIRST, "mid": MIDDLE, "last": DUMMY}
 COMPARED: Mapping[str, tuple[type, Callable[[Run, Any], Log]]] = {
     "admissions": (ScoredTetherCacheMethod, admissions),
     "compressions": (DeepForcingMethod, compressions),
-    "chunk_selections": (ForcingKVMethod, chunk_selections),
+    "chunk_selections": (ScoredForcingKVMethod, chunk_selections),
     "memory": (FadeMemMethod, memory),
     "head_groups": (DummyForcingMethod, head_groups),
     "head_scores_first_mid_last": (DummyForcingMethod, head_scores),

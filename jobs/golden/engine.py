@@ -20,6 +20,8 @@ from longtake.platform.models.causal_dit import CausalDiT
 from longtake.platform.models.schedule import FlowSchedule
 from longtake.platform.models.spec import DiTSpec
 
+ALWAYS = {"model_type": "t2v", "qk_norm": True, "cross_attn_norm": True}
+"""What is so in every network of ours."""
 STATES = ("memory", "held", "chunks", "kinds")
 """What methods call their choices so far; lists, of a row each."""
 
@@ -156,7 +158,10 @@ def golden_noise(tensors: Mapping[str, Tensor], size: int, passes: int) -> Golde
 
 
 def spec_of(arch: Mapping[str, Any]) -> DiTSpec:
-    """A recorded `arch` as this engine's spec; ConfigError for a patch that spans frames."""
+    """A recorded `arch` as this engine's spec; ConfigError for another network, or a patch that spans frames."""
+    for key, value in (ALWAYS | {"out_dim": arch["in_dim"], "head_dim": arch["dim"] // arch["num_heads"]}).items():
+        if arch.get(key, value) != value:
+            raise ConfigError(f"arch.{key} = {arch[key]!r}: must be {value!r}; use another case")
     if arch["patch_size"][0] != 1:
         raise ConfigError(f"patch_size {arch['patch_size']}: a patch must be one frame deep; use another case")
     return DiTSpec(

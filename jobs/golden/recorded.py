@@ -13,6 +13,7 @@ from longtake.platform.errors import ConfigError
 from longtake.platform.methods.base import MethodConfig, methods
 from longtake.platform.methods.native import Native
 from longtake.platform.methods.rag import Rag
+from longtake.platform.methods.tethercache import TetherCache
 from longtake.platform.registry import did_you_mean
 from longtake.platform.settings import config as settings
 
@@ -115,7 +116,7 @@ def check_keys(path: Path, recorded: Mapping[str, Any]) -> None:
     name = recorded.get("method")
     fixed: Mapping[str, Any] = FIXED.get(name, {}) if name else {}
     own = {*parameters(name), *OTHERS.get(name, ()), *fixed} if name else LONGLIVE_RAG
-    own = own | ENGINE | (SWITCH if name not in FLUSHES else set())
+    own = own | ENGINE | switch_keys(name)
     label = name or "a case that names no method"
     for key, value in recorded.items():
         if key not in own:
@@ -126,21 +127,26 @@ def check_keys(path: Path, recorded: Mapping[str, Any]) -> None:
             )
         if key in VALUES and value not in VALUES[key]:
             raise ConfigError(f"{path}: config.{key} = {value!r}: must be {' or '.join(VALUES[key])}")
-    check_memory(path, recorded)
-
-
-def check_memory(path: Path, recorded: Mapping[str, Any]) -> None:
-    """Raise ConfigError for a `memory_size` that other recorded settings contradict."""
     size = recorded.get("memory_size")
-    if size and "method" not in recorded and not recorded.get("use_latentmem"):
+    if size and name is None and not recorded.get("use_latentmem"):
         raise ConfigError(f"{path}: config.memory_size = {size}: must be 0 where use_latentmem is false")
-    others = ("local_attn_size", "sink_size", "recent_size")
-    if size is not None and recorded.get("method") == "tethercache" and recorded.keys() >= {*others}:
-        whole, sink, recent = (recorded[key] for key in others)
-        if size != whole - sink - recent:
-            raise ConfigError(
-                f"{path}: config.memory_size = {size}: must be {whole - sink - recent}, {' - '.join(others)}"
-            )
+
+
+def switch_keys(name: str | None) -> set[str]:
+    """The keys of SWITCH that a case of this method may have."""
+    if name in FLUSHES:
+        return set()
+    return SWITCH if name is None or name in RECACHES else {"prompt_switch"}
+
+
+def check_memory(path: Path, recorded: Mapping[str, Any], config: MethodConfig) -> None:
+    """Raise ConfigError for a memory of another size than TetherCache's other settings leave."""
+    size = recorded.get("memory_size")
+    if size is not None and isinstance(config, TetherCache):
+        left = (config.window or 0) - (config.sink or 0) - config.recent
+        if size != left:
+            rule = "local_attn_size - sink_size - recent_size"
+            raise ConfigError(f"{path}: config.memory_size = {size}: must be {left}, {rule}")
 
 
 def parameters(name: str) -> Mapping[str, str]:
@@ -163,7 +169,8 @@ def method_of(path: Path, facts: Mapping[str, Any]) -> MethodConfig:
     if name == "triattention":
         params["statistics"] = str(path.with_suffix(".safetensors"))
     config = settings.build(methods.get(NAMES.get(name, name)), {**CODE.get(name, {}), **params}, f"method {name}")
-    return given(config, facts)
+    check_memory(path, recorded, config)
+    return given(path, config, facts)
 
 
 def answer_to_a_switch(path: Path, facts: Mapping[str, Any]) -> Mapping[str, Any]:

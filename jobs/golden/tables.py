@@ -29,13 +29,19 @@ def same_choice(block: Block, golden: Mapping[str, Any], facts: Mapping[str, Any
     ConfigError if that is not recorded."""
     if golden.get("block", block.index) != block.index or golden.get("start_frame", block.first) != block.first:
         return False
-    name = next((name for name in LISTS if name in golden), None)
-    if name is None or "query_positions" not in golden:
-        missing = "query_positions" if name else "attended"
+    names = [name for name in LISTS if name in golden]
+    if not names or "query_positions" not in golden:
+        missing = "query_positions" if names else "attended"
         raise ConfigError(f"blocks: block {block.index} has no {missing}; record the case again")
     batch = len(block.plan.rows)
     if any(at != list(block.plan.query_times) for at in by_row(golden["query_positions"], 1, batch)):
         return False
+    return all(same_table(name, block, golden, facts, spec) for name in names)
+
+
+def same_table(name: str, block: Block, golden: Mapping[str, Any], facts: Mapping[str, Any], spec: DiTSpec) -> bool:
+    """Whether every row of ours is as in one of the block's tables."""
+    batch = len(block.plan.rows)
     if name == "attended" and not block.plan.groups:
         return [[[label(at), at.time] for at in row if at.part == 1] for row in block.plan.rows] == golden[name]
     tables, chunks = rows_of(name, golden, batch), by_row(golden.get("dynamic_chunks", []), 2, batch)

@@ -50,6 +50,7 @@ def test_a_recorded_setting_is_a_parameter(case, settings, parameters):
     ("case", "settings", "reason"),
     [
         ("methods/rolling_sink", {"sink_size": 3}, "sink = 3"),
+        ("methods/memrope", {"global_sink": True}, r"config\.global_sink: no such setting of memrope"),
         ("methods/tethercache", {"memory_size": 13}, r"config\.memory_size = 13: must be 14, local_attn_size - sink"),
         ("case1_native", {"memory_size": 6}, r"config\.memory_size = 6: must be 0 where use_latentmem is false"),
         ("methods/dummy_forcing", {"local_attn_size": -1}, "window = -1"),
@@ -83,6 +84,11 @@ def test_a_setting_that_contradicts_our_method_is_refused(case, settings, reason
 )
 def test_a_window_is_computed_again_only_if_that_was_recorded(case, settings, without, recache):
     assert config_of(case, without=without, **settings).recache == recache
+
+
+def test_a_memory_is_as_long_as_our_defaults_leave_it():
+    with pytest.raises(ConfigError, match="memory_size = 13: must be 14"):
+        config_of("methods/tethercache", without=("local_attn_size", "recent_size"), memory_size=13)
 
 
 @pytest.mark.parametrize(("case", "sink"), [("dummy_forcing", False), ("forcing_kv", True), ("triattention", True)])

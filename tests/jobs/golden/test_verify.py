@@ -90,6 +90,18 @@ def another_run(facts):
     facts["chunk_selections"][-1]["kept_chunks"] = [0, 1, 2]
 
 
+def another_similarity(facts):
+    facts["chunk_selections"][-1]["scores"][4] += 0.001
+
+
+def another_gap(facts):
+    facts["chunk_selections"][-1]["gap"] += 0.001
+
+
+def another_gap_of_admissions(facts):
+    facts["admissions"][-1]["layers"][1]["gap"] += 0.001
+
+
 def another_span(facts):
     facts["memory"][-1]["span"][1] += 1
 
@@ -112,6 +124,9 @@ def other_layers(facts):
         ("deep_forcing_12", no_tokens_excluded, "compressions"),
         ("deep_forcing_12", not_compressed, "compressed"),
         ("forcing_kv", another_run, "chunk_selections"),
+        ("forcing_kv", another_similarity, "chunk_selections"),
+        ("forcing_kv", another_gap, "chunk_selections"),
+        ("tethercache_small", another_gap_of_admissions, "admissions"),
         ("fademem", another_span, "memory"),
         ("dummy_forcing", another_mass, "head_scores_first_mid_last"),
         ("triattention", other_layers, "same_in_all_layers"),
@@ -180,6 +195,32 @@ def test_what_is_not_compared_is_named(tmp_path):
     )
 
 
+def test_a_text_that_no_prompt_names_is_not_compared(tmp_path):
+    def one_prompt(facts):
+        del facts["prompts"][1:]
+
+    verdict = verdict_of(copied(METHODS / "infinity_flush_w9", tmp_path, one_prompt))
+    assert not verdict.passed
+    assert verdict.unread == ("prompt_embeds_1", "prompt_embeds_2")
+
+
+def test_a_pass_that_ours_did_not_make_differs(tmp_path):
+    def no_recache(facts):
+        facts["config"]["prompt_switch"] = None
+
+    verdict = verdict_of(copied(METHODS / "recache_new_sink", tmp_path, no_recache))
+    assert math.isinf(verdict.arrays["recache_flow_0"].size)
+    assert not verdict.passed
+
+
+def test_all_tables_of_a_block_are_compared(tmp_path):
+    def change(facts):
+        block = facts["blocks"][5]
+        block["attended_by_group"] = {"all": [*block["attended"][0][1:]]}
+
+    assert not verdict_of(copied(METHODS / "infinity_plain", tmp_path, change)).frames_agree
+
+
 def damaged(folder, how):
     """Files of an incomplete case beside a whole one."""
     bad = copied(GOLDEN / "derived" / "onestep", folder, stem="bad")
@@ -241,9 +282,24 @@ def no_shift(facts):
     facts["config"]["timestep_shift"] = []
 
 
+def another_network(facts):
+    facts["arch"]["qk_norm"] = False
+
+
+def another_width(facts):
+    facts["arch"]["out_dim"] = 8
+
+
+def late_prompt(facts):
+    facts["prompts"] = [{"block": 0}, {"block": 2, "frame": 7}]
+
+
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
+        (another_network, "arch.qk_norm = False: must be True"),
+        (another_width, "arch.out_dim = 8: must be 4"),
+        (late_prompt, "prompts: block 2 begins at frame 6"),
         (no_list, "blocks is of type dict; a case has it as list"),
         (no_objects, "blocks must be a list of objects"),
         (no_config, "config is of type list"),
@@ -257,6 +313,17 @@ def test_a_case_of_another_form_fails_in_one_line(tmp_path, change, reason):
     assert not verdict.passed
     assert reason in verdict.problem
     assert "\n" not in verdict.problem
+
+
+@pytest.mark.parametrize(
+    ("case", "change", "key"),
+    [
+        ("dummy_forcing", lambda facts: facts.pop("sampled_query_rows"), "sampled_query_rows"),
+        ("forcing_kv", lambda facts: facts["config"].pop("static_heads"), "static_heads"),
+    ],
+)
+def test_a_method_that_misses_what_was_drawn_says_so(tmp_path, case, change, key):
+    assert f"{key} is missing" in verdict_of(copied(METHODS / case, tmp_path, change)).problem
 
 
 def test_a_missing_array_that_the_json_lists_fails(tmp_path):
