@@ -49,7 +49,8 @@ PARAMETERS: Mapping[str, Mapping[str, str]] = {
     | {"recent_size": "recent", "alpha": "alpha", "tau": "tau", "score_temperature": "temperature"},
     "triattention": WINDOW
     | {"budget_frames": "budget_frames", "keep_last_frames": "keep_last", "offset_max_frames": "furthest"}
-    | {"pruning_mode": "shared_by_layers"},
+    | {"pruning_mode": "shared_by_layers", "score_aggregation": "aggregation"}
+    | {"normalize_scores": "normalize", "protect_sink": "protect_sink"},
 }
 """Recorded key -> our parameter, by method. What a case does not record is as in CODE, or keeps its default."""
 VALUES: Mapping[str, Mapping[str, bool]] = {"pruning_mode": {"layer_perhead": False, "perhead": True}}
@@ -84,7 +85,8 @@ FLUSHES = ("infinity-rope",)
 FIXED: Mapping[str, Mapping[str, Any]] = {
     "relax": {"hist_position_idx": -2},
     "relax-forcing": {"hist_position_idx": -2},
-    "triattention": {"compress_every_n_frames": 3},
+    "triattention": {"compress_every_n_frames": 3, "perhead_layer_aggregation": "mean_of_layer_max"}
+    | {"tie_break_noise": False},
 }
 """Recorded keys without a parameter of ours, and the one value that our method has."""
 PUBLISHED = ("rag",)

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 NAMES = ("q_mean_real", "q_mean_imag", "q_abs_mean")
 """Tensors [L, h, c] of a file of statistics."""
+SPREAD = 1e-6
+"""The least standard deviation that scores are divided by, as in the released code."""
 
 
 @dataclass(frozen=True)
@@ -42,12 +44,22 @@ class KeyScores:
     """Scores by the statistics of a file, or by those of the queries that it has seen before its first score.
 
     `by_slot`: keys stay rotated by as many rows and columns as lie between a token's place and that of its slot.
-    `shared`: a layer's scores are standardised per head and added to those of the layers before.
+    `shared`: a layer's scores are standardised per head (if `standardised`) and added to those of the layers before.
+    `largest`: of the distances, the largest counts, not the mean.
     """
 
-    def __init__(self, spec: DiTSpec, statistics: str, furthest: int, by_slot: bool = False, shared: bool = False):
+    def __init__(
+        self,
+        spec: DiTSpec,
+        statistics: str,
+        furthest: int,
+        by_slot: bool = False,
+        shared: bool = False,
+        largest: bool = False,
+        standardised: bool = True,
+    ):
         self.spec, self.offsets = spec, [2**i for i in range(furthest.bit_length())]
-        self.by_slot, self.shared = by_slot, shared
+        self.by_slot, self.shared, self.largest, self.standardised = by_slot, shared, largest, standardised
         self.total: dict[int, Tensor] = {}
         self.known = None if statistics == MEASURED else read_statistics(statistics, spec)
         self.measured: dict[tuple[int, int], QueryStatistics] = {}
@@ -68,8 +80,10 @@ class KeyScores:
         scores = self.own(row, layer, found, end)
         if not self.shared:
             return scores
-        standard = (scores - scores.mean(dim=1, keepdim=True)) / scores.std(dim=1, keepdim=True)
-        self.total[row] = standard + (self.total[row] if layer else 0)
+        if self.standardised:
+            spread = scores.std(dim=1, correction=0, keepdim=True).clamp(min=SPREAD)
+            scores = (scores - scores.mean(dim=1, keepdim=True)) / spread
+        self.total[row] = scores + (self.total[row] if layer else 0)
         return self.total[row]
 
     def own(self, row: int, layer: int, found: Candidates, end: int) -> Tensor:
@@ -90,9 +104,17 @@ class KeyScores:
         angles = [axis_angles(x.flatten(), count, spec.rope_theta).unflatten(0, x.shape) for x, count in axes]
         ahead = axis_angles(torch.tensor(self.offsets, device=device), spec.split[0], spec.rope_theta)
         turns, key = unit(torch.cat(angles, dim=-1)), pairs(found.keys)
-        turns[..., : spec.split[0]] *= unit(ahead).mean(dim=0)
-        aligned = (mean * key.conj() * turns.to(key.dtype)).real.sum(dim=-1)
+        further = unit(ahead) if self.largest else unit(ahead).mean(dim=0, keepdim=True)
+        aligned = torch.stack([self.aligned(mean * key.conj(), turns, turn) for turn in further]).amax(dim=0)
         return aligned + ((length - mean.abs()) * key.abs()).sum(dim=-1)
+
+    def aligned(self, products: Tensor, turns: Tensor, further: Tensor) -> Tensor:
+        """[h, C]: the real parts of products [h, C, c], turned by `turns` and, those in time, `further`; summed."""
+        import torch
+
+        time, rest = turns.split([self.spec.split[0], turns.shape[-1] - self.spec.split[0]], dim=-1)
+        turned = torch.cat([time * further, rest], dim=-1)
+        return (products * turned.to(products.dtype)).real.sum(dim=-1)
 
 
 def pairs(x: Tensor) -> Tensor:

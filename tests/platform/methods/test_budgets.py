@@ -12,6 +12,7 @@ from longtake.platform.methods.fademem import FadeMem
 from longtake.platform.methods.rag import Rag
 from longtake.platform.methods.relax_forcing import RelaxForcing
 from longtake.platform.methods.tethercache import TetherCache
+from longtake.platform.methods.triattention import TriAttention
 
 AS_PUBLISHED = {"full-attention", "forcing-kv", "dummy-forcing", "pyramid-forcing"}
 """Methods whose rules know no other budget than the published one."""
@@ -44,6 +45,13 @@ def test_the_table_of_budgets():
     assert [(c.sink, c.keep_frames) for c in deep] == [(1, 13), (10, 21)]
     for config in deep:
         config.check(config.window_in(Window()), LATENT)
+    for frames in (4, 12, 21):
+        config = TriAttention().at_budget(frames)
+        for block in (3, 4):
+            window = config.window_in(Window(block=block))
+            if window.size >= window.sink + block:
+                config.check(window, LATENT)
+            assert config.attended(window, NETWORK) == frames
     assert TetherCache().at_budget(8) == TetherCache(window=8, recent=3), "3 + 2 + 3"
     relax = [RelaxForcing().at_budget(frames) for frames in (7, 12, 21)]
     assert [(c.history, c.candidates) for c in relax] == [(1, 4), (6, 6), (15, 15)]

@@ -114,7 +114,8 @@ def test_similarity_by_hand():
     assert similarity(keys, [0, 1, 3]).tolist() == [[1.0, -0.5]]
 
 
-def test_a_score_is_the_published_formula(tmp_path):
+@pytest.mark.parametrize("largest", [False, True])
+def test_a_score_is_the_published_formula(tmp_path, largest):
     """Against the formula with cosines, pair by pair: split 2, 2, 2 over time, rows and columns; offsets 1, 2, 4."""
     draw = torch.Generator().manual_seed(0)
     real, imaginary, extra = (torch.randn(2, 2, 6, generator=draw) for _ in range(3))
@@ -124,7 +125,7 @@ def test_a_score_is_the_published_formula(tmp_path):
     keys = torch.randn(2, 3, 12, generator=draw)
     frames = torch.tensor([[3, 9, 40], [5, 6, 7]])
     found = Candidates((50 - frames) * 2 + 1, keys, 2)
-    got = KeyScores(SPEC, str(file), 7).score(0, 1, found, 50)
+    got = KeyScores(SPEC, str(file), 7, largest=largest).score(0, 1, found, 50)
     key = pairs(keys)
     for head in range(2):
         for at in range(3):
@@ -132,8 +133,81 @@ def test_a_score_is_the_published_formula(tmp_path):
             phase = torch.angle(q * k.conj()).double()
             speed = torch.tensor([1.0, 10_000**-0.5, 0, 0, 0, 0], dtype=torch.float64)
             waves = [torch.cos(speed * (dt + further) + phase) for further in (1, 2, 4)]
-            due = (q.abs() * k.abs() * sum(waves) / 3 + extra[1, head].abs() * k.abs()).sum()
+            ahead = [(q.abs() * k.abs() * wave).sum() for wave in waves]
+            due = (max(ahead) if largest else sum(ahead) / 3) + (extra[1, head].abs() * k.abs()).sum()
             assert float(got[head, at]) == pytest.approx(float(due), abs=1e-4)
+
+
+@pytest.mark.parametrize("standardised", [False, True])
+def test_scores_of_all_layers_by_hand(standardised):
+    """Two layers give 1, 3 and 10, 50: as they are, 11 and 53 in all. With mean 2 and deviation 1, and 30 and 20, both
+    become -1, 1. Equal scores, of deviation 0, become 0."""
+
+    class Given(KeyScores):
+        def own(self, row, layer, found, end):
+            return torch.tensor([[[1.0, 3.0], [5.0, 5.0]], [[10.0, 50.0], [7.0, 7.0]]][layer])
+
+    scores = Given(SPEC, "measured", 1, shared=True, standardised=standardised)
+    scores.score(0, 0, None, 0)
+    due = [[-2, 2], [0, 0]] if standardised else [[11, 53], [12, 12]]
+    assert scores.score(0, 1, None, 0).tolist() == due
+
+
+def attended_by_triattention(config, blocks):
+    """Per block: the frames that are attended whole, and the single tokens [layer][head] as frame * T + place; and what
+    had been chosen before, [layer] of arrays [h, n] of the same kind."""
+    rollout = start(new_network(), config)
+    for block in range(blocks):
+        chosen = [None if t is None else t.frames * 2 + t.tokens for t in rollout.method.tokens[0]]
+        groups = rollout.block(block).plan.groups[0]
+        single = [None if g.tokens is None else g.tokens.frames * 2 + g.tokens.tokens for g in groups]
+        assert len({tuple(at.frame for at in group.row) for group in groups}) == 1
+        yield [at.frame for at in groups[0].row], single, chosen
+
+
+@pytest.mark.parametrize(
+    ("config", "whole", "stay"),
+    [
+        # budget 6: 1 + 2 + 3, which fits beside a block of 3 in 12.
+        (TriAttention(), [0, *range(15, 21)], range(2)),
+        # budget 10: 1 + 6 + 3 and a block are 13: one frame's worth leaves, the oldest tokens.
+        (TriAttention(budget_frames=10), [0, *range(15, 21)], range(1, 6)),
+        (TriAttention(budget_frames=11), [0, *range(15, 21)], range(2, 7)),
+        # The sink has its place even so; the newest are fewer: 1 + 0 + 2.
+        (TriAttention(budget_frames=3), [0, *range(16, 21)], range(0)),
+        # 11: 1 + 1 + 9 and a block are 14: the one frame's worth leaves, and frame 9, the oldest of 9..17.
+        (TriAttention(budget_frames=11, keep_last=9), [0, *range(10, 21)], range(0)),
+        # Nothing but the sink is held whole.
+        (TriAttention(keep_last=0), [0, *range(18, 21)], range(5)),
+        # 3 + 3: the sink is chosen from.
+        (TriAttention(protect_sink=False), [*range(15, 21)], range(3)),
+        # 7 + 3 and a block are 13: the place of the sink stays, the one behind it leaves.
+        (TriAttention(budget_frames=10, protect_sink=False), [*range(15, 21)], [0, *range(2, 7)]),
+    ],
+)
+def test_what_triattention_attends_by_hand(config, whole, stay):
+    """Block 6 (f = 18), two tokens a frame: `stay` counts frames' worth of the tokens that were chosen."""
+    *_, (frames, single, chosen) = attended_by_triattention(config, 7)
+    assert frames == whole
+    kept = [part * 2 + token for part in stay for token in range(2)]
+    for tokens, before in zip(single, chosen, strict=True):
+        assert (tokens is None and not kept) or tokens.tolist() == before[:, kept].tolist()
+    assert len(whole) + len(stay) == config.attended(Window(12, 1, 3), SPEC)
+
+
+def test_frames_leave_before_the_first_choice():
+    """W 13, budget 12, S 1: at f = 12 there are 12 frames, and 15 are 2 too many: frames 1 and 2."""
+    frames, single, _ = [*attended_by_triattention(TriAttention(window=13, budget_frames=12), 5)][4]
+    assert frames == [0, *range(3, 15)]
+    assert single == [None, None]
+
+
+def test_tokens_of_the_sink_are_chosen_from():
+    """After block 2 there is room for 7 of frames 0 to 7: two tokens leave, and not all heads drop those of frame 0."""
+    config = TriAttention(budget_frames=8, keep_last=1, protect_sink=False)
+    *_, (frames, single, _) = attended_by_triattention(config, 4)
+    assert frames == [*range(8, 12)]
+    assert any(0 in tokens or 1 in tokens for tokens in single)
 
 
 def table(layers, static, heads=2):
@@ -191,8 +265,9 @@ def test_statistics_of_another_network_are_refused(tmp_path):
             r"window = 5: must be 6, the sum of sink 2, 1 \(the larger of spatial_ and temporal_frames\)",
         ),
         (ForcingKV(temporal_frames=3), r"window = 5: must be 7, the sum of sink 1, 3 "),
-        (TriAttention(budget_frames=3), r"budget_frames = 3: must be at least sink 1 \+ keep_last 3"),
-        (TriAttention(budget_frames=10), r"window = 12: must be at least budget_frames 10 \+ block 3 and at most 21"),
+        (TriAttention(budget_frames=2, sink=3), "budget_frames = 2, window = 12: .* must be at least sink 3 and 1"),
+        (TriAttention(budget_frames=12), "budget_frames = 12, window = 12: .* less than window, that at most 21"),
+        (TriAttention(window=22), "budget_frames = 6, window = 22"),
     ],
 )
 def test_settings_that_do_not_fit_are_refused(config, reason):
@@ -201,7 +276,16 @@ def test_settings_that_do_not_fit_are_refused(config, reason):
 
 
 @pytest.mark.parametrize(
-    "config", [DummyForcing(), ForcingKV(runs=2), TriAttention(), TriAttention(shared_by_layers=True)]
+    "config",
+    [
+        DummyForcing(),
+        ForcingKV(runs=2),
+        TriAttention(),
+        TriAttention(shared_by_layers=True),
+        TriAttention(shared_by_layers=True, normalize=False, aggregation="max"),
+        TriAttention(budget_frames=10, keep_last=0),
+        TriAttention(budget_frames=11, protect_sink=False, slot_places=True),
+    ],
 )
 def test_a_batch_has_the_bits_of_takes_alone_where_the_prompt_changes(config):
     network = new_network()
