@@ -54,8 +54,8 @@ class TetherCache(MethodConfig):
 
     def check(self, window: Window, latent: Latent) -> None:
         super().check(window, latent)
-        if not window.block <= self.recent < window.size - window.sink:
-            rule = f"at least block {window.block}, and less than window {window.size} - sink {window.sink}"
+        if not window.block <= self.recent <= window.size - window.sink:
+            rule = f"at least block {window.block}, and at most window {window.size} - sink {window.sink}"
             raise ConfigError(f"recent = {self.recent}: must be {rule}")
 
     def build(self, info: RolloutInfo) -> Method:
@@ -95,7 +95,7 @@ class TetherCacheMethod(GroupedMethod):
         import torch
 
         memory, sink, leaving = self.memory[seen.row][seen.layer], range(self.window.sink), self.pinned(seen.first)
-        if not leaving:
+        if not leaving or not memory:
             return None
         candidates = [*memory, *leaving]
         entries = {frame: seen.fetch(frame) for frame in (*sink, *candidates)}

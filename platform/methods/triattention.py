@@ -103,9 +103,9 @@ class TriAttention(MethodConfig):
 
     def check(self, window: Window, latent: Latent) -> None:
         super().check(window, latent)
-        if not max(1, window.sink) <= self.budget_frames < window.size <= LONGEST_WINDOW:
-            rule = f"budget_frames must be at least sink {window.sink} and 1, and less than window, that at most"
-            raise ConfigError(f"budget_frames = {self.budget_frames}, window = {window.size}: {rule} {LONGEST_WINDOW}")
+        if not (least := max(1, window.sink)) <= self.budget_frames < window.size <= LONGEST_WINDOW:
+            rule = f"budget_frames must be from {least} (the sink) to window - 1, and window at most {LONGEST_WINDOW}"
+            raise ConfigError(f"budget_frames = {self.budget_frames}, window = {window.size}: {rule}")
 
     def attended(self, window: Window, network: DiTSpec) -> float:
         return min(self.budget_frames + window.block, window.size)

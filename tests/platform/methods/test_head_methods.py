@@ -265,8 +265,8 @@ def test_statistics_of_another_network_are_refused(tmp_path):
             r"window = 5: must be 6, the sum of sink 2, 1 \(the larger of spatial_ and temporal_frames\)",
         ),
         (ForcingKV(temporal_frames=3), r"window = 5: must be 7, the sum of sink 1, 3 "),
-        (TriAttention(budget_frames=2, sink=3), "budget_frames = 2, window = 12: .* must be at least sink 3 and 1"),
-        (TriAttention(budget_frames=12), "budget_frames = 12, window = 12: .* less than window, that at most 21"),
+        (TriAttention(budget_frames=2, sink=3), "budget_frames = 2, window = 12: .* must be from 3 "),
+        (TriAttention(budget_frames=12), "budget_frames = 12, window = 12: .* to window - 1, and window at most 21"),
         (TriAttention(window=22), "budget_frames = 6, window = 22"),
     ],
 )

@@ -12,6 +12,7 @@ from longtake.platform.checkpoints.files import load_safetensors, read_json
 from longtake.platform.errors import ConfigError
 from longtake.platform.methods.base import Window
 from longtake.platform.methods.deep_forcing import DeepForcing, DeepForcingMethod
+from longtake.platform.methods.native import NativeRelative
 from longtake.platform.methods.parts.pulled import pulled
 from longtake.platform.methods.tethercache import TetherCache, TetherCacheMethod
 from tests.platform.methods.test_golden_methods import GOLDEN, off
@@ -222,6 +223,16 @@ def test_a_memory_that_is_shorter_than_a_block(window, recent, memory):
     assert max(kept) > 5
 
 
+@pytest.mark.parametrize("sink", [0, 1])
+def test_without_a_memory_it_is_the_relative_window(sink):
+    network = new_network()
+    tether = start(network, TetherCache(window=9, sink=sink, recent=9 - sink))
+    relative = start(network, NativeRelative(window=9, sink=sink))
+    assert [[(at.frame, at.time) for at in block.plan.rows[0]] for block in tether.blocks(8)] == [
+        [(at.frame, at.time) for at in block.plan.rows[0]] for block in relative.blocks(8)
+    ]
+
+
 def test_the_scores_of_tethercache_by_hand():
     """Two frames of one token, d = 1, query 1, keys 0 and 2 ln 3: masses 1/10 and 9/10; at a temperature of 2, 1/4 and
     3/4. Frames 4 and 5: s = max(1, 2 / 2), so a frame's redundancy is the other's mass / e."""
@@ -255,8 +266,8 @@ def test_nothing_grows_with_the_video(config):
 @pytest.mark.parametrize(
     ("config", "message"),
     [
-        (TetherCache(recent=2), "recent = 2: must be at least block 3, and less than window 21 - sink 3"),
-        (TetherCache(recent=18), "recent = 18: must be at least block 3"),
+        (TetherCache(recent=2), "recent = 2: must be at least block 3, and at most window 21 - sink 3"),
+        (TetherCache(recent=19), "recent = 19: must be at least block 3"),
         (DeepForcing(recent=7), "recent = 7, keep_frames = 16: recent must be from 3 to 6"),
         (DeepForcing(keep_frames=14), "keep_frames = 14: .* more than sink 10 .* and at most window 21"),
         (DeepForcing(keep_frames=22), "keep_frames = 22"),
