@@ -82,9 +82,9 @@ class ForcingKVMethod(GroupedMethod):
 class ForcingKV(MethodConfig):
     """Static heads attend the newest frames, dynamic heads also what changed before them (Forcing-KV, 2026).
 
-    `table`: a JSON table of heads, or `measured` in block `measure_block` with `local_share`; `ar_start`: the last in
-    which all heads attend alike; `spatial_frames`, `temporal_frames`: past frames of static and dynamic heads;
-    `dynamic_frames`: frames' worth of runs that are kept, of `runs` a frame; the window has sink, past and block."""
+    `table`: a JSON table, or `measured` in block `measure_block` by `local_share`; `ar_start`: the last block in
+    which all heads attend alike; `spatial_frames`, `temporal_frames`: past frames of static and of dynamic heads;
+    `dynamic_frames`: frames' worth of runs that are kept, of `runs` a frame; `window`: sink, past frames and block."""
 
     version: ClassVar[int] = 2
     varies: ClassVar[bool] = True
