@@ -29,6 +29,17 @@ FACTS = {
 """Keys of a case that are read, or describe the recording."""
 USUAL = ("flow_ctx", "x0_steps", "step_timesteps")
 """Arrays that the format asks of every case."""
+MEMORY = ("memory_k_last_layer", "memory_v_last_layer")
+USUAL_OF = {
+    "deep-forcing": ("compressions",),
+    "dummy-forcing": ("head_groups", "head_scores_first_mid_last"),
+    "ema-sink": ("sink_k_last_layer", "sink_v_last_layer"),
+    "fademem": (*MEMORY, "memory"),
+    "forcing-kv": ("chunk_selections",),
+    "memrope": tuple(f"ema_{name}_{part}_last_layer" for name in ("long", "short") for part in "kv"),
+    "tethercache": (*MEMORY, "admissions"),
+}
+"""Arrays and logs that the cases of a method have besides."""
 SHOWN = ("output", "flow_ctx")
 
 
@@ -107,7 +118,7 @@ def verify_case(path: Path) -> Verdict:
         compared,
         all(same_choice(*pair, case.facts, spec) for pair in zip(made.blocks, blocks, strict=True)),
         (*(name for name, array in arrays.items() if array is None), *unread(case, compared)),
-        tuple(name for name in usual(case.facts) if name not in case.tensors),
+        tuple(name for name in usual(case.facts) if name not in case.tensors.keys() | case.facts.keys()),
     )
 
 
@@ -120,4 +131,6 @@ def unread(case: Case, compared: Mapping[str, Log]) -> list[str]:
 
 
 def usual(facts: Mapping[str, Any]) -> tuple[str, ...]:
-    return USUAL if "method" in facts["config"] else (*USUAL, "descriptors")
+    """What a case like this should record."""
+    method = facts["config"].get("method")
+    return (*USUAL, *USUAL_OF.get(method, ())) if method else (*USUAL, "descriptors")

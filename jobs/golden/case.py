@@ -80,9 +80,14 @@ def read_case(path: Path) -> Case:
     if not blocks or not all(isinstance(block, dict) for block in blocks):
         raise ConfigError(f"{path}: blocks must be a list of objects, one a block; record the case again")
     listed = facts.get("tensors")
-    if missing := sorted({*TENSORS, *(listed if isinstance(listed, dict) else ())} - tensors.keys()):
+    listed = listed if isinstance(listed, dict) else {}
+    if missing := sorted({*TENSORS, *listed} - tensors.keys()):
         raise ConfigError(f"{path.with_suffix('.safetensors')}: has no {', '.join(missing)}; record the case again")
+    for name, told in listed.items():
+        if told.get("shape", [*tensors[name].shape]) != [*tensors[name].shape]:
+            raise ConfigError(f"{path}: tensors.{name} is of shape {told['shape']}, not {[*tensors[name].shape]}")
     check_length(path, facts, tensors)
+    check_sizes(path, facts, tensors)
     return Case(path, facts, tensors)
 
 
@@ -98,3 +103,14 @@ def check_length(path: Path, facts: Mapping[str, Any], tensors: Mapping[str, Ten
     for name, length in lengths.items():
         if length != frames:
             raise ConfigError(f"{path}: blocks are of {frames} frames in all, {name} of {length}; record it again")
+
+
+def check_sizes(path: Path, facts: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
+    """Raises ConfigError unless noise and output have the rows and the latent frames that the JSON says."""
+    arch = facts["arch"]
+    told = (facts["batch"], *(arch.get(key) for key in ("in_dim", "latent_height", "latent_width")))
+    for name in ("noise", "output"):
+        shape = tuple(tensors[name].shape)
+        if (shape[0], *shape[2:]) != told:
+            rule = "batch, arch.in_dim, arch.latent_height, arch.latent_width"
+            raise ConfigError(f"{path}: {name} is {shape}; {rule} say {told}; record the case again")

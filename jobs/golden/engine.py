@@ -157,9 +157,17 @@ def golden_noise(tensors: Mapping[str, Tensor], size: int, passes: int) -> Golde
     return GoldenNoise(tensors["noise"].float(), again, size)
 
 
+def sizes(arch: Mapping[str, Any]) -> dict[str, int]:
+    """What follows from other sizes of a network."""
+    rows, columns = (
+        arch[f"latent_{side}"] // size for side, size in zip(("height", "width"), arch["patch_size"][1:], strict=True)
+    )
+    return {"out_dim": arch["in_dim"], "head_dim": arch["dim"] // arch["num_heads"], "tokens_per_frame": rows * columns}
+
+
 def spec_of(arch: Mapping[str, Any]) -> DiTSpec:
     """A recorded `arch` as this engine's spec; ConfigError for another network, or a patch that spans frames."""
-    for key, value in (ALWAYS | {"out_dim": arch["in_dim"], "head_dim": arch["dim"] // arch["num_heads"]}).items():
+    for key, value in (ALWAYS | sizes(arch)).items():
         if arch.get(key, value) != value:
             raise ConfigError(f"arch.{key} = {arch[key]!r}: must be {value!r}; use another case")
     if arch["patch_size"][0] != 1:

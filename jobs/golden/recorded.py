@@ -129,7 +129,9 @@ def check_keys(path: Path, recorded: Mapping[str, Any]) -> None:
             )
         if key in VALUES and value not in VALUES[key]:
             raise ConfigError(f"{path}: config.{key} = {value!r}: must be {' or '.join(VALUES[key])}")
-    size = recorded.get("memory_size")
+    kind, size = recorded.get("compression_method"), recorded.get("memory_size")
+    if kind not in (None, "avg_pool", "ae"):
+        raise ConfigError(f"{path}: config.compression_method = {kind!r}: must be avg_pool, ae or null")
     if size and name is None and not recorded.get("use_latentmem"):
         raise ConfigError(f"{path}: config.memory_size = {size}: must be 0 where use_latentmem is false")
 

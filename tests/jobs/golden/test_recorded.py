@@ -53,6 +53,7 @@ def test_a_recorded_setting_is_a_parameter(case, settings, parameters):
         ("methods/memrope", {"global_sink": True}, r"config\.global_sink: no such setting of memrope"),
         ("methods/tethercache", {"memory_size": 13}, r"config\.memory_size = 13: must be 14, local_attn_size - sink"),
         ("case1_native", {"memory_size": 6}, r"config\.memory_size = 6: must be 0 where use_latentmem is false"),
+        ("case1_native", {"compression_method": "mean"}, "'mean': must be avg_pool, ae or null"),
         ("methods/dummy_forcing", {"local_attn_size": -1}, "window = -1"),
         ("methods/forcing_kv", {"local_attn_size": -1}, r"config\.local_attn_size = -1: must be a number of frames"),
         ("methods/infinity_cut", {"prompt_switch": "none"}, r"config\.prompt_switch: no such setting of infinity-rope"),

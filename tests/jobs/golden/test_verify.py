@@ -195,6 +195,14 @@ def test_what_is_not_compared_is_named(tmp_path):
     )
 
 
+def test_what_a_method_should_record_is_named(tmp_path):
+    def fewer(arrays):
+        del arrays["memory_k_last_layer"], arrays["step_timesteps"]
+
+    verdict = verdict_of(copied(METHODS / "fademem", tmp_path, lambda facts: facts.pop("memory"), fewer))
+    assert detail(verdict) == "not recorded: step_timesteps, memory_k_last_layer, memory"
+
+
 def test_a_text_that_no_prompt_names_is_not_compared(tmp_path):
     def one_prompt(facts):
         del facts["prompts"][1:]
@@ -290,6 +298,14 @@ def another_width(facts):
     facts["arch"]["out_dim"] = 8
 
 
+def another_height(facts):
+    facts["arch"]["latent_height"] += 1
+
+
+def another_count_of_tokens(facts):
+    facts["arch"]["tokens_per_frame"] = 3
+
+
 def late_prompt(facts):
     facts["prompts"] = [{"block": 0}, {"block": 2, "frame": 7}]
 
@@ -299,6 +315,11 @@ def late_prompt(facts):
     [
         (another_network, "arch.qk_norm = False: must be True"),
         (another_width, "arch.out_dim = 8: must be 4"),
+        (
+            another_height,
+            "noise is (1, 48, 4, 2, 4); batch, arch.in_dim, arch.latent_height, arch.latent_width say (1, 4, 3, 4)",
+        ),
+        (another_count_of_tokens, "arch.tokens_per_frame = 3: must be 2"),
         (late_prompt, "prompts: block 2 begins at frame 6"),
         (no_list, "blocks is of type dict; a case has it as list"),
         (no_objects, "blocks must be a list of objects"),
@@ -329,6 +350,14 @@ def test_a_method_that_misses_what_was_drawn_says_so(tmp_path, case, change, key
 def test_a_missing_array_that_the_json_lists_fails(tmp_path):
     verdict = verdict_of(copied(GOLDEN / "case1_native", tmp_path, tensors=lambda arrays: arrays.pop("flow_ctx")))
     assert "has no flow_ctx" in verdict.problem
+
+
+def test_an_array_of_another_shape_than_the_json_lists_fails(tmp_path):
+    def change(arrays):
+        arrays["flow_ctx"] = arrays["flow_ctx"][:-1]
+
+    verdict = verdict_of(copied(GOLDEN / "case1_native", tmp_path, tensors=change))
+    assert "tensors.flow_ctx is of shape [20, " in verdict.problem
 
 
 def test_weights_and_other_tables_are_no_cases():

@@ -277,7 +277,7 @@ def window_too_small(facts):
     ("breaks", "reason"),
     [
         (broken_weights, "nowhere.safetensors"),
-        (unknown_descriptor, "compression_method 'average'"),
+        (unknown_descriptor, "compression_method = 'average'"),
         (window_too_small, "window = 3"),
     ],
 )
