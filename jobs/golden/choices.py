@@ -66,8 +66,15 @@ def same(ours: Any, golden: Any) -> bool:
     return bool(ours == golden)
 
 
-def unread(items: list[dict[str, Any]], *known: str) -> tuple[str, ...]:
-    return tuple(sorted({key for item in items for key in item} - {"block", *known}))
+def unread(log: list[Any], *known: str) -> tuple[str, ...]:
+    """Other keys of the objects in a log, which may lie in lists of lists."""
+    return tuple(sorted({key for item in objects(log) for key in item} - {"block", *known}))
+
+
+def objects(log: Any) -> list[dict[str, Any]]:
+    if isinstance(log, list):
+        return [item for inner in log for item in objects(inner)]
+    return [log] if isinstance(log, dict) else []
 
 
 def ours(run: Run, key: str, block: int) -> Any:
@@ -122,7 +129,7 @@ def admissions(run: Run, log: list[dict[str, Any]]) -> Log:
                 made = {"candidates": candidates, "kept": kept, "scores": scores, "gap": gap}
                 told = golden[layer][row]
                 agrees &= all(same(value, told[key]) for key, value in made.items() if key in told)
-    return Log(agrees, unread([at for item in log for at in item["layers"]], "candidates", "kept", "scores", "gap"))
+    return Log(agrees, unread([item["layers"] for item in log], "candidates", "kept", "scores", "gap"))
 
 
 def gap_at(ranked: list[float], count: int) -> float | None:
@@ -146,7 +153,7 @@ def compressions(run: Run, log: list[dict[str, Any]]) -> Log:
         for item in log
         for layers in by_row(item["layers"], 1, method.info.rows)
     ]
-    return Log(made == told, unread([at for item in log for at in item["layers"] if at], "excluded", "tokens_kept"))
+    return Log(made == told, unread([item["layers"] for item in log], "excluded", "tokens_kept"))
 
 
 def compressed(run: Run, blocks: list[dict[str, Any]]) -> Log:

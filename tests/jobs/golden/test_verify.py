@@ -203,6 +203,49 @@ def test_what_a_method_should_record_is_named(tmp_path):
     assert detail(verdict) == "not recorded: step_timesteps, memory_k_last_layer, memory"
 
 
+BATCHED = {"renoise": 2, "x0_steps": 2, "flow_ctx": 1}
+"""Where rows are in an array, if not first."""
+
+
+@pytest.mark.parametrize("per_row", [False, True])
+@pytest.mark.parametrize("case", ["tethercache_small", "deep_forcing_12", "forcing_kv", "dummy_forcing"])
+def test_logs_and_tables_of_two_rows(tmp_path, case, per_row):
+    """The same take twice in a batch; its tables and logs once for both rows, or for each. One wrong row differs."""
+
+    def twice(arrays):
+        for name, array in arrays.items():
+            if name != "step_timesteps":
+                arrays[name] = torch.cat([array, array], dim=BATCHED.get(name, 0)).contiguous()
+
+    def rows(facts):
+        facts["batch"] = 2
+        if per_row:
+            tables = ("attended_by_layer", "attended_by_group", "dynamic_chunks")
+            double(facts, "head_groups", "sampled_query_rows", "head_scores_first_mid_last")
+            for block in facts["blocks"]:
+                double(block, *tables)
+            for item in facts.get("admissions", []):
+                item["layers"] = [[layer, layer] for layer in item["layers"]]
+            for item in (*facts.get("compressions", []), *facts.get("chunk_selections", [])):
+                double(item, "layers", "kept_chunks", "scores", "gap")
+
+    path = copied(METHODS / case, tmp_path, rows, twice)
+    verdict = verdict_of(path)
+    assert verdict.passed, verdict.problem or detail(verdict)
+    arrays = load_safetensors(path.with_suffix(".safetensors"))
+    arrays["noise"][1] = arrays["noise"][1].flip(0)
+    save_file(arrays, path.with_suffix(".safetensors"))
+    other = verdict_of(path)
+    assert not other.frames_agree
+    assert not all(log.agrees for log in other.logs.values())
+
+
+def double(of, *keys):
+    for key in keys:
+        if key in of:
+            of[key] = [of[key], of[key]]
+
+
 def test_a_text_that_no_prompt_names_is_not_compared(tmp_path):
     def one_prompt(facts):
         del facts["prompts"][1:]
