@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 @methods.register("coverage")
 @dataclass(frozen=True)
 class Coverage(RetrievalConfig):
-    """Past frames that together explain the most of the descriptors like the newest one's: greedy residual coverage.
+    """Past frames that together explain the most of the descriptors like the newest one's (CovRAG, 2026): greedily,
+    each by what those before it leave unexplained.
 
     `focus`: a frame with the cosine c to the newest one has the weight max(0, c)^focus; 0 covers the whole past."""
 
