@@ -19,8 +19,8 @@ from longtake.platform.methods.base import Attended, Row
 from longtake.platform.methods.fademem import FadeMemMethod
 from longtake.platform.methods.native import SlidingWindow
 from longtake.platform.methods.parts.descriptors import avg_pool
-from longtake.platform.methods.parts.key_scores import NAMES
 from longtake.platform.methods.parts.memory import MemoryMethod
+from longtake.platform.methods.parts.tokens.key_scores import NAMES
 from longtake.platform.methods.triattention import TriAttentionMethod
 from longtake.platform.models import rope
 

@@ -20,7 +20,7 @@ from longtake.platform.methods.base import RETRIEVED
 from longtake.platform.methods.deep_forcing import DeepForcingMethod, Held
 from longtake.platform.methods.dummy_forcing import DummyForcingMethod
 from longtake.platform.methods.fademem import FadeMemMethod
-from longtake.platform.methods.parts.head_mass import DUMMY, FIRST, MIDDLE
+from longtake.platform.methods.parts.heads.mass import DUMMY, FIRST, MIDDLE
 from longtake.platform.methods.parts.memory import MemoryMethod
 from longtake.platform.methods.parts.retrieval import RetrievalMemory
 from longtake.platform.methods.triattention import TriAttentionMethod

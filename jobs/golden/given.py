@@ -13,8 +13,8 @@ from longtake.platform.errors import ConfigError
 from longtake.platform.methods.base import Method, MethodConfig, RolloutInfo, Seen
 from longtake.platform.methods.dummy_forcing import DummyForcing, DummyForcingMethod
 from longtake.platform.methods.forcing_kv import ForcingKV, ForcingKVMethod
-from longtake.platform.methods.parts.head_table import StaticHeads
-from longtake.platform.methods.parts.token_runs import similarity
+from longtake.platform.methods.parts.heads.table import StaticHeads
+from longtake.platform.methods.parts.tokens.token_runs import similarity
 from longtake.platform.methods.tethercache import TetherCache, TetherCacheMethod
 
 if TYPE_CHECKING:

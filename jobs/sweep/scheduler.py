@@ -173,13 +173,14 @@ class Scheduler:
         told = (take_id for one in running if one.group == SAMPLERS for take_id in one.report.get("made", ()))
         new = [self.takes[take_id] for take_id in told if take_id not in self.made]
         made = [take for take in new if self.store.is_done(take)]
-        self.set_made((take, self.store.result(take.id)) for take in made)
+        for take in made:
+            self.set_made(take, self.store.result(take.id))
         return self.next_steps(made)
 
-    def set_made(self, made: Iterable[tuple[Take, TakeResult | None]]) -> None:
-        for take, result in made:
-            self.results += [result] if result else []
-            self.tally.set_made(take)
+    def set_made(self, take: Take, result: TakeResult | None) -> None:
+        self.tally.set_made(take)
+        if result is not None:
+            self.results.append(result)
 
     def record_outcome(self, outcome: Outcome) -> list[Step]:
         """Record the outcome of an attempt and return the next steps. Raises errors that are not caused by a take."""
@@ -207,7 +208,8 @@ class Scheduler:
         rest = [take for take in work.takes if take.id not in self.made]
         if outcome.error is None:
             results = {result.take_id: result for result in outcome.value}
-            self.set_made((take, results[take.id]) for take in rest)
+            for take in rest:
+                self.set_made(take, results[take.id])
         elif len(work.takes) > 1:
             return self.record_broken_batch(work, rest, outcome) if rest else []
         elif rest:

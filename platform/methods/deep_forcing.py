@@ -22,10 +22,10 @@ import numpy as np
 from longtake.platform.errors import ConfigError
 from longtake.platform.methods.base import Latent, Method, MethodConfig, Replacement, RolloutInfo, Seen, methods
 from longtake.platform.methods.interface.plan import Group, Tokens, Window
-from longtake.platform.methods.parts.candidates import candidates
 from longtake.platform.methods.parts.grouped import GroupedMethod
 from longtake.platform.methods.parts.ranges import at_least
-from longtake.platform.methods.parts.recent_queries import RecentQueries
+from longtake.platform.methods.parts.tokens.candidates import candidates
+from longtake.platform.methods.parts.tokens.recent_queries import RecentQueries
 from longtake.platform.models.spec import DiTSpec
 
 

@@ -24,7 +24,7 @@ from longtake.platform.errors import ConfigError
 from longtake.platform.methods.base import Cache, Latent, Method, MethodConfig, Rerun, RolloutInfo, Seen, methods
 from longtake.platform.methods.interface.plan import LONGEST_WINDOW, Group, Plan, Reason, Window
 from longtake.platform.methods.parts.grouped import GroupedMethod
-from longtake.platform.methods.parts.head_mass import DUMMY, FIRST, MIDDLE, head_mass, kinds_by_mass
+from longtake.platform.methods.parts.heads.mass import DUMMY, FIRST, MIDDLE, head_mass, kinds_by_mass
 from longtake.platform.methods.parts.ranges import at_least, within
 from longtake.platform.models.spec import DiTSpec
 

@@ -21,11 +21,11 @@ from typing import ClassVar
 from longtake.platform.methods.base import Cache, Latent, Method, MethodConfig, Rerun, RolloutInfo, Seen, methods
 from longtake.platform.methods.interface.plan import Group, Tokens, Window
 from longtake.platform.methods.parts.grouped import GroupedMethod
-from longtake.platform.methods.parts.head_mass import local_heads
-from longtake.platform.methods.parts.head_table import StaticHeads, first_dynamic, kinds, read_table
+from longtake.platform.methods.parts.heads.mass import local_heads
+from longtake.platform.methods.parts.heads.table import StaticHeads, first_dynamic, kinds, read_table
 from longtake.platform.methods.parts.measured import MEASURED, file_fingerprint
 from longtake.platform.methods.parts.ranges import at_least, holds, within
-from longtake.platform.methods.parts.token_runs import changed_runs, check_runs
+from longtake.platform.methods.parts.tokens.token_runs import changed_runs, check_runs
 from longtake.platform.models.spec import DiTSpec
 from longtake.platform.settings.paths import FilePath
 

@@ -25,11 +25,11 @@ from typing import ClassVar
 from longtake.platform.methods.base import Cache, Latent, Method, MethodConfig, Plan, RolloutInfo, Row, Seen, methods
 from longtake.platform.methods.interface.plan import LONGEST_WINDOW, RETRIEVED, Attended, Group, Window
 from longtake.platform.methods.parts.grouped import GroupedMethod
-from longtake.platform.methods.parts.head_waves import KINDS, VEIL, WAVE, HeadKinds
+from longtake.platform.methods.parts.heads.waves import KINDS, VEIL, WAVE, HeadKinds
 from longtake.platform.methods.parts.measured import MEASURED, file_fingerprint
-from longtake.platform.methods.parts.merged_tokens import MergedGroups
 from longtake.platform.methods.parts.phases import Phases
 from longtake.platform.methods.parts.ranges import at_least, within
+from longtake.platform.methods.parts.tokens.merged_tokens import MergedGroups
 from longtake.platform.models.spec import DiTSpec
 from longtake.platform.settings.paths import FilePath
 

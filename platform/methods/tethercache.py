@@ -22,8 +22,8 @@ from longtake.platform.errors import ConfigError
 from longtake.platform.methods.base import Latent, Method, MethodConfig, Replacement, RolloutInfo, Seen, methods
 from longtake.platform.methods.interface.plan import RETRIEVED, Attended, Group, Row, Source, Window
 from longtake.platform.methods.parts.grouped import GroupedMethod
-from longtake.platform.methods.parts.pulled import pulled
 from longtake.platform.methods.parts.ranges import at_least, within
+from longtake.platform.methods.parts.tokens.pulled import pulled
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -24,12 +24,12 @@ from typing import Literal, Self
 from longtake.platform.errors import ConfigError
 from longtake.platform.methods.base import Cache, Latent, Method, MethodConfig, Rerun, RolloutInfo, Seen, methods
 from longtake.platform.methods.interface.plan import LONGEST_WINDOW, Group, Tokens, Window
-from longtake.platform.methods.parts.candidates import candidates
 from longtake.platform.methods.parts.grouped import GroupedMethod
-from longtake.platform.methods.parts.key_scores import KeyScores
 from longtake.platform.methods.parts.measured import MEASURED, file_fingerprint
 from longtake.platform.methods.parts.ranges import at_least
-from longtake.platform.methods.parts.slots import Held
+from longtake.platform.methods.parts.tokens.candidates import candidates
+from longtake.platform.methods.parts.tokens.key_scores import KeyScores
+from longtake.platform.methods.parts.tokens.slots import Held
 from longtake.platform.models.spec import DiTSpec
 from longtake.platform.settings.paths import FilePath
 

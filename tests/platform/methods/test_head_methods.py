@@ -17,11 +17,11 @@ from longtake.platform.methods.base import RolloutInfo, Window
 from longtake.platform.methods.dummy_forcing import DummyForcing
 from longtake.platform.methods.forcing_kv import ForcingKV, ForcingKVMethod
 from longtake.platform.methods.native import Native
-from longtake.platform.methods.parts.candidates import Candidates
-from longtake.platform.methods.parts.head_mass import DUMMY, FIRST, MIDDLE, head_mass, kinds_by_mass
-from longtake.platform.methods.parts.head_table import kinds, read_table
-from longtake.platform.methods.parts.key_scores import KeyScores, pairs
-from longtake.platform.methods.parts.token_runs import changed_runs, similarity
+from longtake.platform.methods.parts.heads.mass import DUMMY, FIRST, MIDDLE, head_mass, kinds_by_mass
+from longtake.platform.methods.parts.heads.table import kinds, read_table
+from longtake.platform.methods.parts.tokens.candidates import Candidates
+from longtake.platform.methods.parts.tokens.key_scores import KeyScores, pairs
+from longtake.platform.methods.parts.tokens.token_runs import changed_runs, similarity
 from longtake.platform.methods.triattention import TriAttention
 from longtake.platform.models.schedule import FlowSchedule
 from tests.platform.methods.test_golden_methods import off
@@ -79,7 +79,9 @@ class EachLayer(ForcingKVMethod):
 def test_wrong_forcing_kv(monkeypatch):
     assert off("forcing_kv", BeforeRotation) > 0.1
     assert off("forcing_kv", EachLayer) > 0.1
-    monkeypatch.setattr("longtake.platform.methods.parts.token_runs.similarity", lambda *args: -similarity(*args))
+    monkeypatch.setattr(
+        "longtake.platform.methods.parts.tokens.token_runs.similarity", lambda *args: -similarity(*args)
+    )
     assert off("forcing_kv") > 0.2
 
 

@@ -15,7 +15,7 @@ from longtake.platform.methods import dummy_forcing
 from longtake.platform.methods.base import Window
 from longtake.platform.methods.dummy_forcing import DummyForcing
 from longtake.platform.methods.forcing_kv import ForcingKV
-from longtake.platform.methods.parts.head_mass import DUMMY, FIRST, MIDDLE, head_mass
+from longtake.platform.methods.parts.heads.mass import DUMMY, FIRST, MIDDLE, head_mass
 from tests.platform.methods.test_golden_methods import GOLDEN
 from tests.platform.methods.test_head_methods import OTHER, table
 from tests.platform.rollouts import SPEC, latents, new_network, start

@@ -13,7 +13,7 @@ from longtake.platform.errors import ConfigError
 from longtake.platform.methods.base import Window
 from longtake.platform.methods.deep_forcing import DeepForcing, DeepForcingMethod
 from longtake.platform.methods.native import NativeRelative
-from longtake.platform.methods.parts.pulled import pulled
+from longtake.platform.methods.parts.tokens.pulled import pulled
 from longtake.platform.methods.tethercache import TetherCache, TetherCacheMethod
 from tests.platform.methods.test_golden_methods import GOLDEN, off
 from tests.platform.rollouts import latents, new_network, start

@@ -8,8 +8,8 @@ from longtake.platform.errors import ConfigError
 from longtake.platform.generation.rollout import TextSwitch
 from longtake.platform.methods.base import RolloutInfo, Window
 from longtake.platform.methods.interface.hooks import Seen
-from longtake.platform.methods.parts.head_waves import ANCHOR, VEIL, WAVE, kinds_by_wave, read_kinds, wave_and_level
-from longtake.platform.methods.parts.merged_tokens import MergedGroups, merged
+from longtake.platform.methods.parts.heads.waves import ANCHOR, VEIL, WAVE, kinds_by_wave, read_kinds, wave_and_level
+from longtake.platform.methods.parts.tokens.merged_tokens import MergedGroups, merged
 from longtake.platform.methods.pyramid_forcing import PyramidForcing
 from longtake.platform.models.rope import frame_rotation, rotate
 from longtake.platform.models.spec import DiTSpec

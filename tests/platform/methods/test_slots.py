@@ -6,7 +6,7 @@ from itertools import product
 import pytest
 
 from longtake.platform.methods.base import Window
-from longtake.platform.methods.parts.slots import Held
+from longtake.platform.methods.parts.tokens.slots import Held
 
 
 def test_what_leaves_by_hand():

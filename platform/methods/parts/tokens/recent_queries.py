@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from longtake.platform.methods.interface.hooks import Seen
-    from longtake.platform.methods.parts.candidates import Candidates
+    from longtake.platform.methods.parts.tokens.candidates import Candidates
 
 
 class RecentQueries:

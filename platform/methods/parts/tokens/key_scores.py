@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from longtake.platform.methods.interface.hooks import Seen
-    from longtake.platform.methods.parts.candidates import Candidates
+    from longtake.platform.methods.parts.tokens.candidates import Candidates
     from longtake.platform.models.spec import DiTSpec
 
 NAMES = ("q_mean_real", "q_mean_imag", "q_abs_mean")
